@@ -1,0 +1,57 @@
+import type { FastifyPluginAsync, FastifyReply } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
+import {
+  type Connection,
+  type EventHandler,
+  Hub,
+  type HubOptions,
+  type Metadata,
+  type UpgradeInit,
+} from 'wshub'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The hub of this scope. */
+    readonly hub: Hub
+  }
+  interface FastifyReply {
+    /**
+     * Answers the request with 101 and opens a connection; headers set on the reply travel along. Must be called before
+     * anything is sent. A refusal is thrown at once and rendered by the error handler of the scope.
+     * @throws {HubError} see `hub.upgrade`
+     */
+    upgradeWebSocket<Meta extends object = Metadata>(
+      handler: EventHandler<Meta>,
+      init?: UpgradeInit<Meta>,
+    ): Promise<Connection<Meta>>
+  }
+}
+
+/** Options of a new hub, or `{ hub }` to use one that exists. */
+export type HubPluginOptions = HubOptions | { readonly hub: Hub }
+
+const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
+  const hub = 'hub' in options ? options.hub : new Hub(options)
+  const detach = hub.attach(fastify.server)
+  fastify.decorate('hub', hub)
+  fastify.decorateReply('upgradeWebSocket', function (
+    this: FastifyReply,
+    handler: EventHandler,
+    init: UpgradeInit = {},
+  ) {
+    const headers = { ...this.getHeaders(), ...init.headers } as NonNullable<UpgradeInit['headers']> // Fastify's type admits undefined values, its object has none
+    const connection = hub.upgrade(this.request.raw, handler, { ...init, headers })
+    this.hijack()
+    return connection
+  } as FastifyReply['upgradeWebSocket']) // a hub knows no Meta of a single route
+  // Before the server closes, since it waits for its sockets. A shared hub notices the closing of one server by itself.
+  fastify.addHook('preClose', async () => {
+    if (!('hub' in options)) await hub.close()
+  })
+  fastify.addHook('onClose', async () => detach())
+}
+
+/** Mounts a hub in a Fastify scope: `app.hub` and `reply.upgradeWebSocket`. It is closed with the application. */
+export const hubPlugin = fastifyPlugin(plugin, { fastify: '5.x', name: 'wshub' })
+
+export default hubPlugin

@@ -1,0 +1,52 @@
+import type { Middleware } from 'koa'
+import {
+  type Connection,
+  type EventHandler,
+  Hub,
+  type HubOptions,
+  type Metadata,
+  type UpgradeInit,
+} from 'wshub'
+
+declare module 'koa' {
+  interface ExtendableContext {
+    /** The hub of the nearest `wsHub()`. */
+    hub: Hub
+    /**
+     * Answers the request with 101 and opens a connection; headers set on the response travel along. A refusal is thrown
+     * at once and rendered by Koa's error handling.
+     * @throws {HubError} see `hub.upgrade`
+     */
+    upgradeWebSocket<Meta extends object = Metadata>(
+      handler: EventHandler<Meta>,
+      init?: UpgradeInit<Meta>,
+    ): Promise<Connection<Meta>>
+  }
+}
+
+/** Options of a new hub, or `{ hub }` to use one that exists. */
+export type WsHubOptions = HubOptions | { readonly hub: Hub }
+
+/** The middleware, and the hub that it mounts. */
+export type WsHubMiddleware = Middleware & { readonly hub: Hub }
+
+/**
+ * Koa middleware that adds `ctx.hub` and `ctx.upgradeWebSocket`. It finds its server by itself.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+export function wsHub(options: WsHubOptions = {}): WsHubMiddleware {
+  const hub = 'hub' in options ? options.hub : new Hub(options)
+  hub.attach()
+  const middleware: Middleware = (ctx, next) => {
+    ctx.hub = hub
+    ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
+      const connection = hub.upgrade(ctx.req, handler, init)
+      ctx.respond = false
+      return connection
+    }) as typeof ctx.upgradeWebSocket // a hub knows no Meta of a single route
+    return next()
+  }
+  return Object.assign(middleware, { hub })
+}
+
+export default wsHub

@@ -1,0 +1,425 @@
+import type { WebSocket } from 'ws'
+import { CloseCode } from './close-code.ts'
+import { OutgoingMessage } from './deflate.ts'
+import { HubError, show } from './errors.ts'
+import { checkClose, controlPayload, Frame, Opcode } from './frame.ts'
+import { type EventHandler, runHandler } from './handler.ts'
+import type { Hub } from './hub.ts'
+import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
+import { type BinaryPayload, invalidPayload, type Payload } from './message.ts'
+import type { Metadata, MetadataMap } from './metadata.ts'
+import type { ResolvedHubOptions } from './options.ts'
+import { type Delivery, Outbox, type OutboxOwner, type OutboxSocket } from './outbox.ts'
+
+/** Where a connection is in its life; it only moves to the right. */
+export type ConnectionState = 'connecting' | 'open' | 'closing' | 'closed'
+
+/** What a connection uses of a `ws` WebSocket: only public members, so that any copy or version of `ws` fits. */
+export type WebSocketLike = Pick<
+  WebSocket,
+  | 'readyState'
+  | 'protocol'
+  | 'bufferedAmount'
+  | 'close'
+  | 'terminate'
+  | 'pause'
+  | 'resume'
+  | 'isPaused'
+  | 'send'
+  | 'ping'
+  | 'pong'
+  | 'binaryType'
+> & {
+  // ws's own overloads of `on` name its class; only the three arguments below are relied on.
+  on(event: string, listener: (...args: never[]) => void): unknown
+}
+
+/** What all connections of a hub share. @internal */
+export interface ConnectionHost<Meta extends object> {
+  readonly hub: Hub<Meta>
+  readonly options: ResolvedHubOptions
+  readonly delivery: Delivery
+  readonly keepalive: Keepalive
+  roomsOf(connection: Connection<Meta>): ReadonlySet<string>
+  /** Forgets a connection that is closed; returns the rooms it was in. */
+  release(connection: Connection<Meta>): ReadonlySet<string>
+  report(error: Error, connection: Connection<Meta>, handler: EventHandler<Meta>): void
+  /** `hub.close()` waits for it. */
+  settling(onClose: Promise<void>): void
+}
+
+/** The transport of a connection. @internal */
+export interface ConnectionTransport {
+  readonly ws: WebSocketLike
+  readonly socket: OutboxSocket & { readonly bytesRead?: number }
+  readonly remoteAddress: string | undefined
+  /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
+  readonly windowBits: number
+  /** The server that the connection came through. */
+  readonly server: object | undefined
+}
+
+const OPEN = 1
+
+/** One client of a {@link Hub}. Made by `hub.upgrade` and `hub.register`. */
+export class Connection<Meta extends object = Metadata> implements KeepalivePeer, OutboxOwner {
+  /** Unique across a cluster. Not a secret: it can be guessed. */
+  readonly id: string
+  /** Address of the TCP peer, which behind a proxy is the proxy; `undefined` for sockets without one. */
+  readonly remoteAddress: string | undefined
+  /** When the last ping was sent, in ms since the epoch; 0 = never. */
+  lastPingTime = 0
+  /** When the last pong came, in ms since the epoch; 0 = never. */
+  lastPongTime = 0
+  /** @internal */
+  readonly liveness = new Liveness()
+  /** @internal */
+  readonly server: object | undefined
+
+  readonly #host: ConnectionHost<Meta>
+  readonly #handler: EventHandler<Meta>
+  readonly #ws: WebSocketLike
+  readonly #socket: ConnectionTransport['socket']
+  readonly #outbox: Outbox
+  readonly #windowBits: number
+  #state: ConnectionState = 'connecting'
+  #metadata: MetadataMap<Meta> | undefined
+  /** The rooms at the time of closing. */
+  #lastRooms: ReadonlySet<string> | undefined
+  #opening: ((connection: this) => void) | undefined
+  /** Code and reason of a close that waits for `onOpen` to settle. */
+  #pendingClose: { code: number; reason: string } | undefined
+  /** Why the hub gave the connection up; reported to `onClose` when the client gave no reason. */
+  #failure = ''
+  /** Counts events instead of bytes for a WebSocket that was opened elsewhere. */
+  #eventsRead = 0
+
+  /** @internal */
+  constructor(
+    host: ConnectionHost<Meta>,
+    id: string,
+    transport: ConnectionTransport,
+    handler: EventHandler<Meta>,
+    metadata: Partial<Meta> = {},
+  ) {
+    this.id = id
+    this.remoteAddress = transport.remoteAddress
+    this.server = transport.server
+    this.#host = host
+    this.#handler = handler
+    this.#ws = transport.ws
+    this.#socket = transport.socket
+    this.#windowBits = transport.windowBits
+    this.#outbox = new Outbox(transport.socket, host.delivery, this)
+    for (const [key, value] of Object.entries(metadata)) {
+      this.metadata.set(key as keyof Meta, value as Meta[keyof Meta]) // Object.entries forgets the key type
+    }
+    this.#listen()
+  }
+
+  /** The hub it belongs to. */
+  get hub(): Hub<Meta> {
+    return this.#host.hub
+  }
+
+  /** `closing` also from the moment that the client's close frame has come. */
+  get state(): ConnectionState {
+    return this.#state === 'open' && this.#ws.readyState !== OPEN ? 'closing' : this.#state
+  }
+
+  /** The rooms it is in, live; once closed, the rooms it was in. */
+  get rooms(): ReadonlySet<string> {
+    return this.#lastRooms ?? this.#host.roomsOf(this)
+  }
+
+  /** What the application keeps with it. Only this process sees it. */
+  get metadata(): MetadataMap<Meta> {
+    this.#metadata ??= new Map<keyof Meta, Meta[keyof Meta]>() as MetadataMap<Meta> // a Map, typed by key
+    return this.#metadata
+  }
+
+  /** The subprotocol agreed on; empty when there is none. */
+  get protocol(): string {
+    return this.#ws.protocol
+  }
+
+  /** Bytes accepted for sending that the operating system has not taken yet. */
+  get bufferedBytes(): number {
+    return this.#outbox.bufferedBytes
+  }
+
+  /**
+   * Sends a text message. Messages arrive in the order of the calls.
+   * @returns `false` when the connection is not open or the slow-consumer policy dropped the message
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string
+   */
+  sendText(data: string): boolean {
+    if (typeof data !== 'string') throw invalidPayload(data)
+    return this.#send(data)
+  }
+
+  /**
+   * Sends a binary message. The bytes are copied at once; the caller may reuse its buffer.
+   * @returns `false` when the connection is not open or the slow-consumer policy dropped the message
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a Buffer, Uint8Array or ArrayBuffer
+   */
+  sendBinary(data: BinaryPayload): boolean {
+    if (typeof data === 'string') throw invalidPayload(data)
+    return this.#send(data)
+  }
+
+  /**
+   * Sends a ping of at most 125 bytes. Pings are sent by themselves too: see `pingIntervalMs`.
+   * @returns `false` when the connection is not open
+   * @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG or WSHUB_ERR_INVALID_PAYLOAD
+   */
+  sendPing(data: Payload = ''): boolean {
+    if (!this.#sendControl(Opcode.ping, data)) return false
+    this.lastPingTime = Date.now()
+    return true
+  }
+
+  /**
+   * Sends a pong of at most 125 bytes that nobody asked for; pings are answered by themselves.
+   * @returns `false` when the connection is not open
+   * @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG or WSHUB_ERR_INVALID_PAYLOAD
+   * @see RFC 6455 §5.5.3
+   */
+  sendPong(data: Payload = ''): boolean {
+    return this.#sendControl(Opcode.pong, data)
+  }
+
+  /**
+   * Starts the closing handshake, behind all that was sent before. From here on nothing is sent or delivered.
+   * A client that does not answer within `closeTimeoutMs` is terminated.
+   * @param code 1000 by default
+   * @param reason at most 123 bytes of UTF-8, empty by default
+   * @returns `false` when the connection was closing or closed already
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long
+   */
+  close(code: number = CloseCode.normal, reason = ''): boolean {
+    checkClose(code, reason)
+    if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    this.#state = 'closing'
+    this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
+    this.#ws.resume() // the answer could not be read from a paused socket
+    this.#outbox.end(() => this.#ws.close(code, reason))
+    return true
+  }
+
+  /** Destroys the socket without a closing handshake: `onClose` gets 1006. */
+  terminate(): void {
+    if (this.#state !== 'closed') this.#ws.terminate()
+  }
+
+  /** Whether it is in the room. */
+  inRoom(room: string): boolean {
+    return this.rooms.has(room)
+  }
+
+  /** The same as `metadata.set`. */
+  setMetadata<Key extends keyof Meta>(key: Key, value: Meta[Key]): void {
+    this.metadata.set(key, value)
+  }
+
+  /** The same as `metadata.get`. */
+  getMetadata<Key extends keyof Meta>(key: Key): Meta[Key] | undefined {
+    return this.#metadata?.get(key)
+  }
+
+  /**
+   * Starts its life: `onOpen` first, then the messages.
+   * @returns a promise of this connection, once `onOpen` has settled
+   * @internal
+   */
+  open(): Promise<this> {
+    if (this.#ws.readyState !== OPEN) {
+      this.#ws.on('open', () => void this.open())
+      return new Promise((resolve) => {
+        this.#opening = resolve
+      })
+    }
+    const opened = new Promise<this>((resolve) => {
+      const earlier = this.#opening
+      this.#opening = (connection) => {
+        resolve(connection)
+        earlier?.(connection)
+      }
+    })
+    this.#state = 'open'
+    this.#ws.pause()
+    const { keepalive, options } = this.#host
+    keepalive.watch(this)
+    const pending = runHandler(() => this.#handler.onOpen?.(this), this.#failed)
+    if (pending === undefined) {
+      this.#opened()
+    } else {
+      keepalive.setDeadline(this, options.openTimeoutMs)
+      void pending.then(() => this.#opened())
+    }
+    return opened
+  }
+
+  /** Queues a message that is shared with others; `false` when it was not accepted. @internal */
+  deliver(message: OutgoingMessage): boolean {
+    return this.#state === 'open' && this.#outbox.send(message.frame(this.#windowBits))
+  }
+
+  /** For the keepalive. @internal */
+  get bytesRead(): number {
+    return this.#socket.bytesRead ?? this.#eventsRead
+  }
+
+  /** For the keepalive. @internal */
+  get isPaused(): boolean {
+    return this.#ws.isPaused
+  }
+
+  /** For the keepalive. @internal */
+  ping(): void {
+    this.sendPing()
+  }
+
+  /** For the keepalive. @internal */
+  giveUp(): void {
+    this.#fail(`no answer to a ping within ${this.#host.options.pongTimeoutMs} ms`)
+    this.terminate()
+  }
+
+  /** For the keepalive. @internal */
+  expire(): void {
+    const { openTimeoutMs, closeTimeoutMs } = this.#host.options
+    if (this.#state === 'open') {
+      const error = new HubError(
+        'WSHUB_ERR_OPEN_TIMEOUT',
+        `onOpen has not settled within ${openTimeoutMs} ms`,
+      )
+      this.#failed(error)
+      this.#opened()
+    } else {
+      this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
+      this.terminate()
+    }
+  }
+
+  /** For the outbox. @internal */
+  get writable(): boolean {
+    return this.#ws.readyState === OPEN
+  }
+
+  /** For the outbox. @internal */
+  overflow(): void {
+    const { maxBufferedBytes } = this.#host.options
+    const message = `more than ${maxBufferedBytes} bytes wait for a client that does not read`
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    this.#fail(message)
+    this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
+    this.#outbox.clear()
+    // In a turn of its own: no user code runs inside a broadcast.
+    process.nextTick(() => {
+      this.#ws.close(CloseCode.tryAgainLater, 'too slow')
+      this.#report(new HubError('WSHUB_ERR_SLOW_CONSUMER', message))
+    })
+  }
+
+  #send(data: Payload): boolean {
+    if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    return this.deliver(new OutgoingMessage(data))
+  }
+
+  #sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
+    const payload = controlPayload(data)
+    if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    return this.#outbox.send(new Frame({ opcode, payload }).encode(), true)
+  }
+
+  #listen(): void {
+    const ws = this.#ws
+    ws.on('message', (data: Buffer, isBinary: boolean) => {
+      this.#eventsRead++
+      const { onMessage } = this.#handler
+      if (onMessage === undefined || this.#state !== 'open') return
+      const message = isBinary
+        ? ({ type: 'binary', data } as const)
+        : ({ type: 'text', data: data.toString() } as const)
+      runHandler(() => onMessage.call(this.#handler, this, message), this.#failed)
+    })
+    ws.on('ping', (payload: Buffer) => {
+      this.#eventsRead++
+      if (this.#state === 'open') runHandler(() => this.#handler.onPing?.(this, payload), this.#failed)
+    })
+    ws.on('pong', (payload: Buffer) => {
+      this.#eventsRead++
+      this.lastPongTime = Date.now()
+      if (this.#state === 'open') runHandler(() => this.#handler.onPong?.(this, payload), this.#failed)
+    })
+    ws.on('error', (cause: Error) => {
+      const error = clientError(cause)
+      this.#fail(error.message)
+      this.#report(error)
+    })
+    ws.on('close', (code: number, reason: Buffer) => this.#closed(code, reason.toString()))
+  }
+
+  #opened(): void {
+    const opening = this.#opening
+    if (opening === undefined) return // settled after its time was over
+    this.#opening = undefined
+    this.#host.keepalive.setDeadline(this, 0)
+    opening(this)
+    if (this.#pendingClose !== undefined) this.#runOnClose(this.#pendingClose.code, this.#pendingClose.reason)
+    // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
+    else setImmediate(() => this.#ws.resume())
+  }
+
+  #closed(code: number, reason: string): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#outbox.clear()
+    this.#lastRooms = this.#host.release(this)
+    const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
+    if (this.#opening === undefined) this.#runOnClose(code, why)
+    else this.#pendingClose = { code, reason: why }
+  }
+
+  #runOnClose(code: number, reason: string): void {
+    const pending = runHandler(() => this.#handler.onClose?.(this, code, reason), this.#failed)
+    if (pending !== undefined) this.#host.settling(pending)
+  }
+
+  #fail(reason: string): void {
+    if (this.#failure === '') this.#failure = reason
+  }
+
+  /** A callback threw. */
+  readonly #failed = (error: Error): void => {
+    this.#report(error)
+    this.#fail(`a callback failed: ${error.message}`)
+    this.close(CloseCode.internalError)
+  }
+
+  #report(error: Error): void {
+    this.#host.report(error, this, this.#handler)
+  }
+}
+
+/** A fault of the client, as `ws` found it, by the close code that `ws` has answered it with. */
+function clientError(cause: Error): HubError {
+  const code = 'code' in cause ? String(cause.code) : ''
+  if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
+    return new HubError('WSHUB_ERR_MESSAGE_TOO_BIG', 'the client sent a message over maxMessageSize', {
+      cause,
+    })
+  }
+  if (code === 'WS_ERR_INVALID_UTF8' || code.startsWith('Z_')) {
+    return new HubError(
+      'WSHUB_ERR_INVALID_DATA',
+      'the client sent text that is not UTF-8, or broken compressed data',
+      { cause },
+    )
+  }
+  return new HubError('WSHUB_ERR_PROTOCOL', `the client broke the protocol: ${show(cause.message)}`, {
+    cause,
+  })
+}

@@ -1,0 +1,92 @@
+interface HubErrorRule {
+  /** HTTP status of an answer rendered from the error. */
+  readonly status: number
+  /** WebSocket close code of a connection that ended by the error. */
+  readonly closeCode?: number
+  /** HTTP headers of an answer rendered from the error. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Every refusal before the 101 ends its TCP connection: nobody reuses a socket whose upgrade failed. */
+const refused = { Connection: 'close' } as const
+
+/** How long, in seconds, a client that came to a full or closing hub is asked to wait. */
+const RETRY_AFTER_SECONDS = '5'
+
+/**
+ * Every code a {@link HubError} can carry. The README has the same table for readers; a test compares the two.
+ * A code is stable API: it is never renamed, and the text beside it may change.
+ */
+export const HUB_ERRORS = {
+  // Before the 101: the request is refused.
+  WSHUB_ERR_HUB_CLOSED: { status: 503, headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS } },
+  WSHUB_ERR_NOT_UPGRADE: { status: 426, headers: { Connection: 'close, Upgrade', Upgrade: 'websocket' } },
+  WSHUB_ERR_METHOD: { status: 405, headers: { ...refused, Allow: 'GET' } },
+  WSHUB_ERR_VERSION: { status: 426, headers: { ...refused, 'Sec-WebSocket-Version': '13' } },
+  WSHUB_ERR_BAD_HANDSHAKE: { status: 400, headers: refused },
+  WSHUB_ERR_ORIGIN: { status: 403, headers: refused },
+  WSHUB_ERR_HUB_FULL: { status: 503, headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS } },
+  WSHUB_ERR_SOCKET_CLOSED: { status: 400, headers: refused },
+  WSHUB_ERR_NOT_ATTACHED: { status: 500, headers: refused },
+  WSHUB_ERR_ALREADY_UPGRADED: { status: 500 },
+  // Programmer errors: thrown at the call.
+  WSHUB_ERR_INVALID_OPTION: { status: 500 },
+  WSHUB_ERR_INVALID_HANDLER: { status: 500 },
+  WSHUB_ERR_INVALID_PAYLOAD: { status: 500 },
+  WSHUB_ERR_INVALID_ROOM: { status: 500 },
+  WSHUB_ERR_INVALID_CLOSE: { status: 500 },
+  WSHUB_ERR_INVALID_HEADER: { status: 500 },
+  WSHUB_ERR_CONTROL_TOO_LONG: { status: 500 },
+  WSHUB_ERR_FOREIGN_CONNECTION: { status: 500 },
+  WSHUB_ERR_INVALID_FRAME: { status: 400, closeCode: 1002 },
+  // On an open connection: reported, and the connection ends with the close code.
+  WSHUB_ERR_PROTOCOL: { status: 400, closeCode: 1002 },
+  WSHUB_ERR_INVALID_DATA: { status: 400, closeCode: 1007 },
+  WSHUB_ERR_MESSAGE_TOO_BIG: { status: 413, closeCode: 1009 },
+  WSHUB_ERR_HANDLER_THREW: { status: 500, closeCode: 1011 },
+  WSHUB_ERR_OPEN_TIMEOUT: { status: 500, closeCode: 1011 },
+  WSHUB_ERR_SLOW_CONSUMER: { status: 503, closeCode: 1013 },
+} as const satisfies Record<string, HubErrorRule>
+
+/** A key of {@link HUB_ERRORS}. */
+export type HubErrorCode = keyof typeof HUB_ERRORS
+
+/**
+ * The one error class of this package. Match it by `code`, not by `instanceof`: two copies of the package may be loaded.
+ * Fastify, Express and Koa render `status`, `headers` and (where `expose` is true) `message` by themselves.
+ */
+export class HubError extends Error {
+  override readonly name = 'HubError'
+  /** What happened, stable across versions: `WSHUB_ERR_…`. */
+  readonly code: HubErrorCode
+  /** HTTP status for an answer, 4xx or 5xx. */
+  readonly status: number
+  /** The same as `status`, under the name Fastify reads. */
+  readonly statusCode: number
+  /** Whether a client may see `message`: true for the refusals of a request, false for programmer errors. */
+  readonly expose: boolean
+  /** HTTP headers for an answer, such as `Retry-After`; empty where none are needed. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Close code of the connection that ended by this error; `undefined` where none did. */
+  readonly closeCode: number | undefined
+
+  constructor(code: HubErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    const rule: HubErrorRule = HUB_ERRORS[code]
+    this.code = code
+    this.status = rule.status
+    this.statusCode = rule.status
+    this.expose = rule.status !== 500
+    this.headers = { ...rule.headers }
+    this.closeCode = rule.closeCode
+  }
+}
+
+/** A value as an error message shows it: short, and never throwing. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
+  if (typeof value === 'function') return 'a function'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return String(value)
+}

@@ -1,0 +1,76 @@
+import type { Connection } from './connection.ts'
+import { HubError, show } from './errors.ts'
+import type { Message } from './message.ts'
+import type { Metadata } from './metadata.ts'
+
+/**
+ * What an application does with a connection. Every callback is optional and may be async. One that throws or rejects is
+ * reported to `onError` and ends its connection with 1011; it never takes the process down.
+ */
+export interface EventHandler<Meta extends object = Metadata> {
+  /** The connection is open. Messages wait, in order, until this has settled, at most `openTimeoutMs`. */
+  onOpen?(connection: Connection<Meta>): unknown
+  /** A whole message has come. The next one does not wait for a promise returned here. */
+  onMessage?(connection: Connection<Meta>, message: Message): unknown
+  /**
+   * The connection is closed; called exactly once. `code` is what the client sent, 1005 when its close frame had none,
+   * 1006 when there was no close frame; `reason` is the client's, or says why the hub gave up. `connection.rooms` still
+   * has the rooms it was in; the rooms no longer have it.
+   */
+  onClose?(connection: Connection<Meta>, code: number, reason: string): unknown
+  /** Something went wrong with this connection: a callback threw, or the client broke the protocol. */
+  onError?(connection: Connection<Meta>, error: Error): unknown
+  /** A ping has come; it has been answered. */
+  onPing?(connection: Connection<Meta>, payload: Buffer): unknown
+  /** A pong has come. */
+  onPong?(connection: Connection<Meta>, payload: Buffer): unknown
+}
+
+const CALLBACKS = ['onOpen', 'onMessage', 'onClose', 'onError', 'onPing', 'onPong'] as const
+
+/** Names of the callbacks. */
+export type CallbackName = (typeof CALLBACKS)[number]
+
+/** @throws {HubError} WSHUB_ERR_INVALID_HANDLER when it is not an object, or has a callback that is not a function */
+export function checkHandler(handler: unknown): asserts handler is EventHandler {
+  if (typeof handler !== 'object' || handler === null) {
+    throw new HubError(
+      'WSHUB_ERR_INVALID_HANDLER',
+      `a handler is an object of callbacks, not ${show(handler)}`,
+    )
+  }
+  const callbacks = handler as Readonly<Record<string, unknown>> // its keys are about to be looked at one by one
+  for (const name of CALLBACKS) {
+    const callback = callbacks[name]
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw new HubError(
+        'WSHUB_ERR_INVALID_HANDLER',
+        `the handler's ${name} is a function, not ${show(callback)}`,
+      )
+    }
+  }
+}
+
+/**
+ * The one place that calls user code. Whatever it throws, or its promise rejects with, goes to `failed`.
+ * @returns a promise when the callback returned one; it never rejects
+ */
+export function runHandler(call: () => unknown, failed: (error: Error) => void): Promise<void> | undefined {
+  try {
+    const result = call()
+    if (!isThenable(result)) return undefined
+    return Promise.resolve(result).then(undefined, (error: unknown) => failed(asError(error)))
+  } catch (error) {
+    failed(asError(error))
+    return undefined
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+function asError(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown
+  return new HubError('WSHUB_ERR_HANDLER_THREW', `a callback threw ${show(thrown)}`, { cause: thrown })
+}

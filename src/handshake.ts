@@ -1,0 +1,178 @@
+import { createHash } from 'node:crypto'
+import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http'
+import { HubError, show } from './errors.ts'
+
+/** Appended to the key before hashing. @see RFC 6455 §1.3 */
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+/** Sixteen bytes in base64. */
+const KEY = /^[+/0-9A-Za-z]{22}==$/
+
+/** `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2), the host perhaps a `*.` pattern. */
+const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?([^/?#@\s*,]+)$/
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443', ws: ':80', wss: ':443' }
+
+/** What `Handshake.createResponse` and `hub.upgrade` can add to the 101. */
+export interface HandshakeInit {
+  /** The subprotocol the server chose, one of those that the client offered. */
+  protocol?: string
+  /** Further headers; those of the handshake itself cannot be replaced. */
+  headers?: Readonly<Record<string, number | string | readonly string[]>>
+}
+
+/** The pure parts of the opening handshake. @see RFC 6455 §4.2 */
+export const Handshake = {
+  /** Whether a request is a well-formed opening handshake of version 13. Origins and limits are not looked at. */
+  validateRequest(req: IncomingMessage): boolean {
+    return findFlaw(req) === undefined
+  },
+
+  /** The value of `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`: 28 characters. */
+  generateAcceptKey(key: string): string {
+    return createHash('sha1')
+      .update(key + GUID)
+      .digest('base64')
+  },
+
+  /**
+   * The 101 response for a client's key, from the status line to the empty line.
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
+   */
+  createResponse(key: string, init: HandshakeInit = {}): string {
+    const lines = [
+      'HTTP/1.1 101 Switching Protocols',
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      `Sec-WebSocket-Accept: ${Handshake.generateAcceptKey(key)}`,
+    ]
+    if (init.protocol) lines.push(...headerLines({ 'Sec-WebSocket-Protocol': init.protocol }))
+    lines.push(...extraHeaderLines(init.headers ?? {}))
+    return `${lines.join('\r\n')}\r\n\r\n`
+  },
+}
+
+/** @throws {HubError} the reason why a request is not an opening handshake, with the HTTP status to answer */
+export function checkHandshake(req: IncomingMessage): void {
+  const flaw = findFlaw(req)
+  if (flaw !== undefined) throw new HubError(...flaw)
+}
+
+function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> | undefined {
+  const { headers } = req
+  if (!isWebSocketUpgrade(req)) {
+    return ['WSHUB_ERR_NOT_UPGRADE', 'this is a WebSocket endpoint: the request must upgrade to websocket']
+  }
+  if (req.method !== 'GET') return ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
+  if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) {
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake takes HTTP/1.1']
+  }
+  if (headers['sec-websocket-version'] !== '13') {
+    return ['WSHUB_ERR_VERSION', 'Sec-WebSocket-Version must be 13']
+  }
+  if (!KEY.test(headers['sec-websocket-key'] ?? '')) {
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'Sec-WebSocket-Key must be 16 bytes in base64']
+  }
+  return undefined
+}
+
+/** Whether a request asks to leave HTTP for websocket: both header lists name it, in any case and spacing. */
+export function isWebSocketUpgrade(req: IncomingMessage): boolean {
+  return listIncludes(req.headers.upgrade, 'websocket') && listIncludes(req.headers.connection, 'upgrade')
+}
+
+/** Whether a comma-separated header names a token, compared without case. */
+export function listIncludes(header: string | undefined, token: string): boolean {
+  return header?.split(',').some((item) => item.trim().toLowerCase() === token) ?? false
+}
+
+/**
+ * Headers beside those of the handshake itself, as lines for the 101. What belongs to a response with a body or to the
+ * handshake is left out: a route's `Content-Type` must not travel with a 101.
+ * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
+ */
+export function extraHeaderLines(
+  headers: Readonly<Record<string, number | string | readonly string[] | undefined>>,
+): string[] {
+  return headerLines(
+    Object.fromEntries(Object.entries(headers).filter(([name]) => !isReserved(name.toLowerCase()))),
+  )
+}
+
+function headerLines(
+  headers: Readonly<Record<string, number | string | readonly string[] | undefined>>,
+): string[] {
+  const lines: string[] = []
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined) continue
+    for (const item of Array.isArray(value) ? value : [value]) {
+      try {
+        validateHeaderName(name)
+        validateHeaderValue(name, String(item))
+      } catch (cause) {
+        throw new HubError('WSHUB_ERR_INVALID_HEADER', `the header ${show(name)} cannot be sent`, { cause })
+      }
+      lines.push(`${name}: ${item}`)
+    }
+  }
+  return lines
+}
+
+function isReserved(name: string): boolean {
+  return (
+    name.startsWith('sec-websocket-') ||
+    /^(connection|upgrade|keep-alive|transfer-encoding|content-(length|type|encoding)|trailer|etag)$/.test(
+      name,
+    )
+  )
+}
+
+/** Decides on the `Origin` of a handshake; both headers may be missing. */
+export type OriginRule = (origin: string | undefined, host: string | undefined) => boolean
+
+/**
+ * The rule for a list of allowed origins, and why: a page of another site can open a WebSocket with the visitor's
+ * cookies, and CORS does not stop it. So a browser is admitted from the page's own origin or from one in the list; a
+ * client that sends no `Origin` is not a browser and is admitted.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when an entry is not an origin
+ * @see RFC 6455 §10.2
+ */
+export function originRule(allowed: readonly string[]): OriginRule {
+  if (allowed.includes('*')) return () => true
+  const exact = new Set<string>()
+  const suffixes: { scheme: string; suffix: string }[] = []
+  for (const entry of allowed) {
+    const origin = entry === 'null' ? null : parseOrigin(entry)
+    if (origin === undefined) {
+      throw new HubError(
+        'WSHUB_ERR_INVALID_OPTION',
+        `allowedOrigins takes origins like "https://app.example.com" or "https://*.example.com", "null" or "*", not ${show(entry)}`,
+      )
+    }
+    if (origin === null) exact.add('null')
+    else if (origin.wildcard) suffixes.push({ scheme: origin.scheme, suffix: `.${origin.host}` })
+    else exact.add(`${origin.scheme}://${origin.host}`)
+  }
+  return (header, host) => {
+    if (header === undefined) return true
+    if (header === 'null') return exact.has('null')
+    const origin = parseOrigin(header)
+    if (origin === undefined || origin.wildcard) return false
+    return (
+      origin.host === withoutDefaultPort(origin.scheme, host?.toLowerCase() ?? '') ||
+      exact.has(`${origin.scheme}://${origin.host}`) ||
+      suffixes.some(({ scheme, suffix }) => scheme === origin.scheme && origin.host.endsWith(suffix))
+    )
+  }
+}
+
+function parseOrigin(text: string): { scheme: string; wildcard: boolean; host: string } | undefined {
+  const [, scheme, wildcard, host] = ORIGIN.exec(text.toLowerCase()) ?? []
+  if (scheme === undefined || host === undefined) return undefined
+  return { scheme, wildcard: wildcard !== undefined, host: withoutDefaultPort(scheme, host) }
+}
+
+function withoutDefaultPort(scheme: string, host: string): string {
+  const port = DEFAULT_PORTS[scheme]
+  return port !== undefined && host.endsWith(port) ? host.slice(0, -port.length) : host
+}

@@ -1,0 +1,124 @@
+/** What a {@link Keepalive} remembers of a peer between two sweeps; times are in ms of its own clock. */
+export class Liveness {
+  /** `bytesRead` at the last sweep that saw it move. */
+  bytesRead = 0
+  /** When the peer was last heard. */
+  heardAt = 0
+  /** When a ping went out that nothing has followed yet; -1 when none is waiting. */
+  pingedAt = -1
+  /** When `expire` is due; -1 when nothing is. */
+  deadlineAt = -1
+}
+
+/** What a {@link Keepalive} needs to know and do about a connection. */
+export interface KeepalivePeer {
+  readonly liveness: Liveness
+  /** Grows with each byte the peer sends, whatever the byte is part of. */
+  readonly bytesRead: number
+  /** Whether the hub is not reading from the peer now: then its silence says nothing. */
+  readonly isPaused: boolean
+  ping(): void
+  /** Nothing came within `pongTimeoutMs` after a ping. */
+  giveUp(): void
+  /** A deadline set with {@link Keepalive.setDeadline} has passed. */
+  expire(): void
+}
+
+/** Sweeps are at most this far apart, and else an eighth of the shortest time to keep. */
+const MAX_SWEEP_MS = 1_000
+
+/**
+ * Pings and deadlines for all connections from one timer.
+ *
+ * A sweep compares each socket's count of received bytes with the last one: any inbound traffic counts as alive, a
+ * fragment of a long upload too, and the path of a message pays nothing. Times are kept within two sweeps, which are an
+ * eighth of the shortest of them apart and at most a second.
+ */
+export class Keepalive {
+  readonly #peers: Iterable<KeepalivePeer>
+  readonly #pingIntervalMs: number
+  readonly #pongTimeoutMs: number
+  readonly #sweepMs: number
+  readonly #onSweep: () => void
+  #timer: NodeJS.Timeout | undefined
+  #clock = 0
+  #sweptAt = 0
+
+  constructor(
+    peers: Iterable<KeepalivePeer>,
+    options: {
+      readonly pingIntervalMs: number
+      readonly pongTimeoutMs: number
+      readonly openTimeoutMs: number
+      readonly closeTimeoutMs: number
+    },
+    onSweep: () => void,
+  ) {
+    this.#peers = peers
+    this.#pingIntervalMs = options.pingIntervalMs
+    this.#pongTimeoutMs = options.pongTimeoutMs
+    this.#onSweep = onSweep
+    const times = [
+      options.pingIntervalMs,
+      options.pongTimeoutMs,
+      options.openTimeoutMs,
+      options.closeTimeoutMs,
+    ]
+    const shortest = Math.min(...times.filter((ms) => ms > 0))
+    this.#sweepMs = Math.min(MAX_SWEEP_MS, Math.max(1, Math.floor(shortest / 8)))
+  }
+
+  /** Starts the timer if it is not running; it never keeps the process alive. */
+  start(): void {
+    if (this.#timer !== undefined) return
+    this.#sweptAt = performance.now()
+    this.#timer = setInterval(() => this.#sweep(), this.#sweepMs).unref()
+  }
+
+  /** Stops the timer. */
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Counts a new peer's silence from now. */
+  watch(peer: KeepalivePeer): void {
+    peer.liveness.bytesRead = peer.bytesRead
+    peer.liveness.heardAt = this.#clock
+  }
+
+  /** Has `expire` called once, `ms` from now; 0 calls it off. */
+  setDeadline(peer: KeepalivePeer, ms: number): void {
+    peer.liveness.deadlineAt = ms === 0 ? -1 : this.#clock + ms
+  }
+
+  #sweep(): void {
+    // A process that was stopped or stalled has not read what its clients sent meanwhile. So the clock goes on by two
+    // sweeps at the most, and nobody is given up for the server's own silence.
+    const now = performance.now()
+    this.#clock += Math.min(Math.round(now - this.#sweptAt), 2 * this.#sweepMs)
+    this.#sweptAt = now
+    for (const peer of this.#peers) this.#check(peer)
+    this.#onSweep()
+  }
+
+  #check(peer: KeepalivePeer): void {
+    const { liveness } = peer
+    const { bytesRead } = peer
+    if (liveness.deadlineAt >= 0 && this.#clock >= liveness.deadlineAt) {
+      liveness.deadlineAt = -1
+      peer.expire()
+      return
+    }
+    if (bytesRead !== liveness.bytesRead || peer.isPaused) {
+      liveness.bytesRead = bytesRead
+      liveness.heardAt = this.#clock
+      liveness.pingedAt = -1
+    } else if (liveness.pingedAt >= 0) {
+      if (this.#clock - liveness.pingedAt >= this.#pongTimeoutMs) peer.giveUp()
+    } else if (this.#pingIntervalMs > 0 && this.#clock - liveness.heardAt >= this.#pingIntervalMs) {
+      liveness.pingedAt = this.#clock
+      peer.ping()
+    }
+  }
+}

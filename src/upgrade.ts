@@ -1,0 +1,240 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { Server as HttpServer, type IncomingMessage, ServerResponse } from 'node:http'
+import { Server as HttpsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { HubError } from './errors.ts'
+import { isWebSocketUpgrade, listIncludes } from './handshake.ts'
+
+/** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
+export type UpgradeServer = HttpServer | HttpsServer
+
+/** An upgrade between the `upgrade` event and the 101 or the plain answer. */
+export interface PendingUpgrade {
+  /** A `net.Socket` or `tls.TLSSocket`, or any duplex stream that was injected into the server. */
+  readonly socket: Duplex & Partial<Pick<Socket, 'remoteAddress' | 'bytesRead' | 'bytesWritten'>>
+  /** What the client sent behind its request. */
+  readonly head: Buffer
+  readonly response: ServerResponse
+  readonly server: UpgradeServer
+  /** What earlier responses on the same TCP connection had written. */
+  readonly bytesWrittenBefore: number
+  /** Releases the guard and the timer: the socket has found its owner. */
+  release(): void
+}
+
+/**
+ * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a request that we
+ * do not. So our plain answer is held back for so long, in ms, and a 404 for longer: it says that the request is not ours.
+ */
+const HOLD_MS = 1_000
+const HOLD_404_MS = 30_000
+
+/** Node publishes `{ socket }` here for each TCP connection, before a byte of it is parsed. */
+const SOCKET_CHANNEL = 'net.server.socket'
+
+// Associations, not state: what belongs to a request, and to nothing once the request is gone. They are shared by all
+// hubs because two hubs may hear of an upgrade, and the one whose route it is may not be the one that heard first.
+const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
+const upgradedRequests = new WeakSet<IncomingMessage>()
+
+/** Leads the upgrades of servers into their ordinary request pipeline, for one hub. */
+export class UpgradeBridge {
+  /** The servers attached, each with its detach function. Bounded by the servers of the process: a closed one leaves. */
+  readonly #servers = new Map<UpgradeServer, () => void>()
+  #discovering = false
+  readonly #discover = (message: unknown): void => {
+    const server = serverOf(message)
+    if (server !== undefined) this.attach(server)
+  }
+
+  /** Attaches a server, once; returns the function that detaches it. */
+  attach(server: UpgradeServer): () => void {
+    const attached = this.#servers.get(server)
+    if (attached !== undefined) return attached
+    const detach = (): void => {
+      this.#servers.delete(server)
+      server.off('upgrade', onUpgrade)
+      server.off('close', detach)
+    }
+    this.#servers.set(server, detach)
+    // First of all listeners, so that it sees the socket before anybody has written to it.
+    server.prependListener('upgrade', onUpgrade)
+    server.on('close', detach)
+    return detach
+  }
+
+  /**
+   * Attaches every http(s) server of this process that takes a TCP connection from now on: a middleware is not told its
+   * server, and the first request may be an upgrade. For a server that is not ours nothing changes: without an `upgrade`
+   * listener Node gives an upgrade to the request listeners too.
+   * @returns the function that ends the search
+   */
+  discover(): () => void {
+    if (!this.#discovering) subscribe(SOCKET_CHANNEL, this.#discover)
+    this.#discovering = true
+    return () => {
+      if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
+      this.#discovering = false
+    }
+  }
+
+  /** The attached servers that have stopped listening, which no event tells. */
+  closingServers(): UpgradeServer[] {
+    return [...this.#servers.keys()].filter((server) => !server.listening)
+  }
+
+  /** Detaches from everything. */
+  close(): void {
+    if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
+    this.#discovering = false
+    for (const detach of this.#servers.values()) detach()
+  }
+}
+
+/**
+ * The upgrade that a request belongs to, still pending.
+ * @throws {HubError} WSHUB_ERR_ALREADY_UPGRADED, WSHUB_ERR_NOT_ATTACHED or WSHUB_ERR_SOCKET_CLOSED
+ */
+export function findUpgrade(req: IncomingMessage): PendingUpgrade {
+  if (upgradedRequests.has(req)) {
+    throw new HubError('WSHUB_ERR_ALREADY_UPGRADED', 'this request has been upgraded already')
+  }
+  const pending = pendingUpgrades.get(req)
+  if (pending === undefined) {
+    throw new HubError(
+      'WSHUB_ERR_NOT_ATTACHED',
+      'the upgrade did not come through the hub: call hub.attach(server) before the server takes connections',
+    )
+  }
+  if (isTaken(pending) || !pending.socket.readable) {
+    throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
+  }
+  return pending
+}
+
+/** Takes the socket from its HTTP response: from now on it speaks WebSocket. */
+export function completeUpgrade(req: IncomingMessage, { socket, response, release }: PendingUpgrade): void {
+  pendingUpgrades.delete(req)
+  upgradedRequests.add(req)
+  if (response.socket !== null) response.detachSocket(socket as Socket) // typed for TCP; any duplex will do
+  release()
+}
+
+/**
+ * Answers for a refusal: the request is for one of our routes, so that nobody else's answer is waited for.
+ */
+export function claimUpgrade(req: IncomingMessage): void {
+  const pending = pendingUpgrades.get(req)
+  if (pending !== undefined) answerNow(pending)
+}
+
+/** The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from others. */
+function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has heard it first
+  const isShared = this.listeners('upgrade').some((listener) => listener !== onUpgrade)
+  if (!isWebSocketUpgrade(req)) {
+    if (!isShared && !listIncludes(req.headers.upgrade, 'websocket')) {
+      continueAsHttp(this, req, socket, head)
+      return
+    }
+    if (isShared) return
+  }
+  // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught error.
+  socket.on('error', ignore)
+  const response = new ServerResponse(req)
+  response.shouldKeepAlive = false
+  response.once('finish', () => endSocket(socket))
+  let timer: NodeJS.Timeout | undefined
+  const pending: PendingUpgrade = {
+    socket,
+    head,
+    response,
+    server: this,
+    bytesWrittenBefore: (socket as PendingUpgrade['socket']).bytesWritten ?? 0, // a net.Socket has it, a duplex may not
+    release: () => {
+      clearTimeout(timer)
+      socket.off('error', ignore)
+    },
+  }
+  pendingUpgrades.set(req, pending)
+  if (!isShared) {
+    answerNow(pending)
+    this.emit('request', req, response)
+    return
+  }
+  // The others are asked first: most of them take what is theirs at once.
+  setImmediate(() => {
+    if (isTaken(pending)) {
+      abandon(pending)
+      return
+    }
+    timer = setTimeout(() => {
+      if (response.statusCode !== 404) answerNow(pending)
+      else timer = setTimeout(() => answerNow(pending), HOLD_404_MS).unref()
+    }, HOLD_MS).unref()
+    this.emit('request', req, response)
+  })
+}
+
+/** Lets the response reach the client, unless somebody else has begun to talk to it. */
+function answerNow(pending: PendingUpgrade): void {
+  const { socket, response } = pending
+  if (response.socket !== null) return
+  if (isTaken(pending)) {
+    abandon(pending)
+    return
+  }
+  try {
+    response.assignSocket(socket as Socket) // typed for TCP; any duplex will do
+  } catch {
+    // An earlier response is still being written: the handshake was pipelined behind it, which no client may do.
+    socket.destroy()
+  }
+}
+
+function abandon({ response, release }: PendingUpgrade): void {
+  release()
+  response.destroy()
+}
+
+/** Whether an `upgrade` listener besides ours has answered, or the client has gone. */
+function isTaken({ socket, bytesWrittenBefore }: PendingUpgrade): boolean {
+  return socket.destroyed || !socket.writable || (socket.bytesWritten ?? 0) > bytesWrittenBefore
+}
+
+function endSocket(socket: Duplex & { destroySoon?: () => void }): void {
+  socket.resume() // what the client still sends is of no use, but unread it would turn our answer into a reset
+  if (socket.destroySoon !== undefined) socket.destroySoon()
+  else socket.end(() => socket.destroy())
+}
+
+/**
+ * An upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no listener for
+ * it: Node would have ignored the wish and served the request, body and all. Since our listener made Node stop, the
+ * request is put before the server once more, as Node documents for `'connection'`, without the wish.
+ */
+function continueAsHttp(server: UpgradeServer, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`
+  for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
+    const name = req.rawHeaders[i] ?? ''
+    let value = req.rawHeaders[i + 1] ?? ''
+    if (/^(upgrade|http2-settings)$/i.test(name)) continue
+    if (/^connection$/i.test(name)) {
+      const options = value.split(',').filter((option) => !/^\s*(upgrade|http2-settings)\s*$/i.test(option))
+      if (options.length === 0) continue
+      value = options.join(',').trim()
+    }
+    text += `${name}: ${value}\r\n`
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]))
+  server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+}
+
+/** The http(s) server in a message of `net.server.socket`. */
+function serverOf(message: unknown): UpgradeServer | undefined {
+  const { server } = (message as { socket: { server?: unknown } }).socket // as Node documents the channel
+  return server instanceof HttpServer || server instanceof HttpsServer ? server : undefined
+}
+
+function ignore(): void {}

@@ -1,0 +1,19 @@
+import { defineConfig } from 'tsup'
+
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    fastify: 'adapters/fastify.ts',
+    express: 'adapters/express.ts',
+    koa: 'adapters/koa.ts',
+  },
+  format: ['esm', 'cjs'],
+  target: 'node20',
+  // Adapters import the core by the package's own name: left external, both
+  // builds have one copy of the core, whichever adapter asks for it.
+  external: ['wshub'],
+  dts: true,
+  clean: true,
+  splitting: false,
+  sourcemap: true,
+})
