@@ -1,0 +1,18 @@
+import express from 'express'
+import { wsHub } from 'wshub/express'
+import { type Address, runIfMain, running } from '../run.ts'
+import { chat, page } from './chat.ts'
+
+export async function start(address: Address) {
+  const app = express()
+  const sockets = wsHub()
+  app.use(sockets)
+
+  app.get('/', (_req, res) => res.type('html').send(page))
+  app.get('/chat', (_req, res) => res.upgradeWebSocket(chat))
+
+  const server = app.listen(address)
+  return running(server, sockets.hub)
+}
+
+await runIfMain(import.meta.url, 8080, start)

@@ -1,0 +1,38 @@
+import { CloseCode, makeServer, type ServerOptions } from 'graphql-ws'
+import type { Connection, EventHandler } from 'wshub'
+
+/** What the handler of one connection keeps in its metadata: the two functions that graphql-ws gives for it. */
+type Metadata = {
+  receive: (data: string) => Promise<void>
+  closed: (code: number, reason: string) => Promise<void>
+}
+
+/** Makes a handler that speaks `graphql-transport-ws`. The connection is `ctx.extra` in the options' callbacks. */
+export function graphqlHandler(
+  options: ServerOptions<Record<string, unknown> | undefined, Connection<Metadata>>,
+): EventHandler<Metadata> {
+  const server = makeServer(options)
+
+  return {
+    onOpen(conn) {
+      const socket = {
+        protocol: conn.protocol,
+        send: (data: string) => void conn.sendText(data),
+        close: (code?: number, reason?: string) => void conn.close(code, reason),
+        onMessage: (receive: Metadata['receive']) => void conn.setMetadata('receive', receive),
+      }
+      conn.setMetadata('closed', server.opened(socket, conn))
+    },
+
+    onMessage(conn, message) {
+      // Not awaited: the promise of a subscription lasts as long as the subscription.
+      conn
+        .getMetadata('receive')?.(message.data.toString())
+        .catch(() => conn.close(CloseCode.InternalServerError, 'Internal server error'))
+    },
+
+    onClose(conn, code, reason) {
+      return conn.getMetadata('closed')?.(code, reason)
+    },
+  }
+}

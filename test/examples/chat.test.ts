@@ -1,0 +1,189 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { start as startExpress } from '../../examples/chat/express.ts'
+import { start as startFastify } from '../../examples/chat/fastify.ts'
+import { start as startKoa } from '../../examples/chat/koa.ts'
+import type { Running } from '../../examples/run.ts'
+import { anyPort, Client, type Json } from './support.ts'
+
+const servers = [
+  { name: 'Fastify', start: startFastify },
+  { name: 'Express', start: startExpress },
+  { name: 'Koa', start: startKoa },
+]
+
+describe('Chat', () => {
+  describe.each(servers)('on $name', ({ start }) => {
+    let server: Running
+
+    beforeEach(async () => {
+      server = await start(anyPort)
+    })
+    afterEach(() => server.close())
+
+    const visitor = () => Client.open(server, '/chat')
+
+    async function inRoom(room: string, name: string): Promise<Client> {
+      const client = await visitor()
+      client.send({ type: 'join', name, room })
+      await client.takeJson({ type: 'here', room })
+      return client
+    }
+
+    const takeRooms = (client: Client, rooms: Json[]) =>
+      client.take(`the rooms ${JSON.stringify(rooms)}`, (data) => {
+        return data === JSON.stringify({ type: 'rooms', rooms })
+      })
+
+    /** What a client has received and not taken yet: all that came before its own marker. */
+    async function beforeMarker(client: Client): Promise<Json[]> {
+      client.send({ type: 'say', text: 'marker' })
+      const taken = await client.takeJson({ type: 'said', text: 'marker' })
+      return taken.slice(0, -1).filter(({ type }) => type !== 'rooms')
+    }
+
+    it('serves the page', async () => {
+      const answer = await fetch(server.url)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
+      expect(await answer.text()).toContain('<title>wshub chat</title>')
+    })
+
+    it('answers an ordinary request for the chat with an error, as HTTP', async () => {
+      const answer = await fetch(`${server.url}/chat`)
+      expect(answer.status).toBe(426)
+    })
+
+    it('tells who joins the people who are there, and who is there the one who joins', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      const bob = await visitor()
+      bob.send({ type: 'join', name: ' Bob ', room: ' garden ' })
+      const [here] = (await bob.takeJson({ type: 'here' })).slice(-1)
+      const [joined] = (await ada.takeJson({ type: 'joined' })).slice(-1)
+
+      expect(here).toEqual({
+        type: 'here',
+        room: 'garden',
+        you: joined?.id,
+        people: [
+          { id: expect.any(String), name: 'Ada' },
+          { id: joined?.id, name: 'Bob' },
+        ],
+      })
+      expect(joined).toEqual({ type: 'joined', id: expect.any(String), name: 'Bob', at: expect.any(Number) })
+    })
+
+    it('answers who', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      ada.send({ type: 'who' })
+      const [here] = (await ada.takeJson({ type: 'here' })).slice(-1)
+      expect(here).toMatchObject({ room: 'garden', people: [{ id: here?.you, name: 'Ada' }] })
+    })
+
+    it('delivers a message to its own room only', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      const bob = await inRoom('garden', 'Bob')
+      const eve = await inRoom('kitchen', 'Eve')
+
+      ada.send({ type: 'say', text: 'How green!' })
+      const [said] = (await bob.takeJson({ type: 'said' })).slice(-1)
+      expect(said).toEqual({
+        type: 'said',
+        id: expect.any(String),
+        name: 'Ada',
+        text: 'How green!',
+        at: expect.any(Number),
+      })
+      await ada.takeJson({ type: 'said', text: 'How green!' })
+      expect(await beforeMarker(eve)).toEqual([])
+    })
+
+    it('delivers messages in the order in which they are said', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      const bob = await inRoom('garden', 'Bob')
+      const texts = Array.from({ length: 200 }, (_, index) => `message ${index}`)
+      for (const text of texts) ada.send({ type: 'say', text })
+      const said = (await bob.takeJson({ text: 'message 199' })).filter(({ type }) => type === 'said')
+      expect(said.map(({ text }) => text)).toEqual(texts)
+    })
+
+    it.each([
+      { how: 'says so', leave: (client: Client) => client.send({ type: 'leave' }) },
+      { how: 'closes the connection', leave: (client: Client) => void client.close() },
+      { how: 'vanishes', leave: (client: Client) => client.terminate() },
+      {
+        how: 'goes to another room',
+        leave: (client: Client) => client.send({ type: 'join', name: 'Bob', room: 'kitchen' }),
+      },
+    ])('tells the room that somebody left who $how', async ({ leave }) => {
+      const ada = await inRoom('garden', 'Ada')
+      const bob = await inRoom('garden', 'Bob')
+      const [joined] = (await ada.takeJson({ type: 'joined' })).slice(-1)
+
+      leave(bob)
+      const [left] = (await ada.takeJson({ type: 'left' })).slice(-1)
+      expect(left).toEqual({ type: 'left', id: joined?.id, name: 'Bob', at: expect.any(Number) })
+
+      ada.send({ type: 'who' })
+      const [here] = (await ada.takeJson({ type: 'here' })).slice(-1)
+      expect(here?.people).toEqual([{ id: here?.you, name: 'Ada' }])
+      expect(await beforeMarker(ada)).toEqual([])
+    })
+
+    it('lists the rooms that are open, to everybody', async () => {
+      const garden = { name: 'garden', people: 2 }
+      const kitchen = { name: 'kitchen', people: 1 }
+      const eve = await visitor()
+      await inRoom('garden', 'Ada')
+      await inRoom('garden', 'Bob')
+
+      const kim = await inRoom('kitchen', 'Kim')
+      await takeRooms(eve, [garden, kitchen])
+      kim.send({ type: 'leave' })
+      await takeRooms(eve, [garden])
+    })
+
+    it('says goodbye to everybody when the server closes', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      await server.close()
+      expect(await ada.closed()).toMatch(/^1001/)
+    })
+
+    it.each([
+      { what: 'malformed JSON', data: '{"type":' },
+      { what: 'JSON that is no object', data: '42' },
+      { what: 'null', data: 'null' },
+      { what: 'an empty message', data: '' },
+      { what: 'a binary message', data: Buffer.from('{"type":"who"}') },
+      { what: 'an unknown type', data: { type: 'shout', text: 'HELLO' } },
+      { what: 'a type that every object has', data: { type: 'toString' } },
+      { what: 'no type', data: {} },
+      { what: 'a name that is too long', data: { type: 'join', room: 'garden', name: 'x'.repeat(31) } },
+      { what: 'a name of spaces', data: { type: 'join', room: 'garden', name: '   ' } },
+      { what: 'a name that is no text', data: { type: 'join', room: 'garden', name: { first: 'Eve' } } },
+      { what: 'a room that is missing', data: { type: 'join', name: 'Eve' } },
+      { what: 'a room that is too long', data: { type: 'join', name: 'Eve', room: 'x'.repeat(31) } },
+      { what: 'a text that is too long', data: { type: 'say', text: 'x'.repeat(2_001) } },
+      { what: 'a text before the room is entered', data: { type: 'say', text: 'Hello?' }, outside: true },
+      { what: 'who before the room is entered', data: { type: 'who' }, outside: true },
+    ])('answers $what with an error and disturbs nobody else', async ({ data, outside = false }) => {
+      const ada = await inRoom('garden', 'Ada')
+      const eve = outside ? await visitor() : await inRoom('garden', 'Eve')
+      if (!outside) await ada.takeJson({ type: 'joined', name: 'Eve' })
+
+      eve.send(data)
+      const [error] = (await eve.takeJson({ type: 'error' })).slice(-1)
+      expect(error).toEqual({ type: 'error', message: expect.stringMatching(/\w.*\.$/) })
+      expect(await beforeMarker(ada)).toEqual([])
+      if (!outside) expect(await beforeMarker(eve)).toEqual([])
+    })
+
+    it('closes a connection that sends more than the hub takes, and no other', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      const eve = await inRoom('garden', 'Eve')
+      eve.send('x'.repeat(65_537))
+      expect(await eve.closed()).toMatch(/^1009/)
+      await ada.takeJson({ type: 'left', name: 'Eve' })
+      expect(await beforeMarker(ada)).toEqual([])
+    })
+  })
+})

@@ -1,0 +1,110 @@
+import { type Client, createClient } from 'graphql-ws'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { start } from '../../examples/graphql/fastify.ts'
+import type { Running } from '../../examples/run.ts'
+import { anyPort, inTime, Client as RawClient } from './support.ts'
+
+describe('GraphQL', () => {
+  let server: Running
+  let clients: Client[] = []
+
+  beforeEach(async () => {
+    server = await start(anyPort)
+  })
+  afterEach(async () => {
+    await Promise.all(clients.map((client) => client.dispose()))
+    clients = []
+    await server.close()
+  })
+
+  function connect(): Client {
+    const client = createClient({
+      url: `${server.url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      retryAttempts: 0,
+    })
+    clients.push(client)
+    return client
+  }
+
+  function next<T>(results: AsyncIterator<T>, what: string): Promise<IteratorResult<T>> {
+    return inTime(what, results.next(), () => `${server.hub.size} connections`)
+  }
+
+  async function ask(client: Client, query: string, variables = {}): Promise<unknown> {
+    const { value } = await next(client.iterate({ query, variables }), query)
+    return JSON.parse(JSON.stringify(value))
+  }
+
+  const post = (client: Client, text: string) =>
+    ask(client, 'mutation ($text: String!) { post(text: $text) }', { text })
+
+  /** Subscribes, and returns when the server has the subscription: when the first post comes back. */
+  async function subscribe(client: Client) {
+    const posts = client.iterate<{ posts: string }>({ query: 'subscription { posts }' })
+    const first = next(posts, 'the first post')
+    await ask(client, '{ hello }') // asked for after the subscription, so answered after it
+    await post(client, 'first')
+    expect((await first).value).toEqual({ data: { posts: 'first' } })
+    return posts
+  }
+
+  it('answers a query', async () => {
+    expect(await ask(connect(), '{ hello }')).toEqual({ data: { hello: 'Hello!' } })
+  })
+
+  it('answers an unknown field with an error', async () => {
+    const results = connect().iterate({ query: '{ goodbye }' })
+    await expect(next(results, 'the error')).rejects.toMatchObject([
+      { message: expect.stringContaining('goodbye') },
+    ])
+  })
+
+  it('delivers what one client posts to the subscriptions of all', async () => {
+    const ada = connect()
+    const bob = connect()
+    const adasPosts = await subscribe(ada)
+    const bobsPosts = await subscribe(bob)
+    await next(adasPosts, 'the first post of the other')
+
+    await post(ada, 'How green!')
+    for (const posts of [adasPosts, bobsPosts]) {
+      const { value } = await next(posts, 'the post')
+      expect(value).toEqual({ data: { posts: 'How green!' } })
+    }
+  })
+
+  it('delivers nothing more to a subscription that has ended, and goes on with the connection', async () => {
+    const ada = connect()
+    const ended = await subscribe(ada)
+    await ended.return?.()
+    const posts = await subscribe(ada)
+    await post(ada, 'marker')
+    expect((await next(posts, 'the marker')).value).toEqual({ data: { posts: 'marker' } })
+    expect(await next(ended, 'the end')).toEqual({ done: true, value: undefined })
+  })
+
+  it('goes on for the others when a client vanishes', async () => {
+    const ada = connect()
+    const bob = connect()
+    const posts = await subscribe(ada)
+    await subscribe(bob)
+    await next(posts, 'the first post of the other')
+
+    bob.terminate()
+    await post(ada, 'still here')
+    expect((await next(posts, 'the post')).value).toEqual({ data: { posts: 'still here' } })
+  })
+
+  it('closes a connection that speaks no GraphQL', async () => {
+    const stranger = await RawClient.open(server, '/graphql')
+    expect(await stranger.closed()).toMatch(/^4406/)
+  })
+
+  it('closes a connection that sends nonsense', async () => {
+    const stranger = await RawClient.open(server, '/graphql', {}, ['graphql-transport-ws'])
+    stranger.send('nonsense')
+    expect(await stranger.closed()).toMatch(/^4400/)
+  })
+})
