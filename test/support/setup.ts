@@ -23,5 +23,7 @@ function install(): string {
     const path = find()
     if (path !== undefined) return path
   }
-  throw new Error('The page tests need Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM_PATH.')
+  throw new Error(
+    'The page tests need Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM_PATH.',
+  )
 }

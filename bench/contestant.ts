@@ -1,0 +1,99 @@
+import { fileURLToPath } from 'node:url'
+import type { ConnectOptions, Received } from './load.ts'
+import type { Peer } from './peers.ts'
+import { Subprocess } from './subprocess.ts'
+
+const SERVER_CORE = 0
+const LOAD_CORE = 1
+
+export interface ListenOptions {
+  /** What the server does with a client's message. */
+  answer: 'echo' | 'broadcast' | 'nothing'
+  rooms: number
+  compression: boolean
+}
+
+export interface Spent {
+  cpuMicros: number
+  wallMs: number
+  loopDelayP99Ms?: number
+  loopDelayMaxMs?: number
+}
+
+export interface Memory {
+  rssBytes: number
+  heapBytes: number
+}
+
+/** A peer's server in a process of its own, and the load process that belongs to it. */
+export class Contestant {
+  readonly peer: Peer
+  readonly server: Subprocess
+  readonly load: Subprocess
+  version = ''
+  #port = 0
+
+  private constructor(peer: Peer, nodeOptions: readonly string[]) {
+    this.peer = peer
+    const args = peer.runtime === process.execPath ? [...nodeOptions, peer.file] : [peer.file]
+    this.server = new Subprocess(`${peer.name} server`, peer.runtime, args, SERVER_CORE)
+    const loadFile = fileURLToPath(new URL('load.ts', import.meta.url))
+    this.load = new Subprocess(
+      `${peer.name} load`,
+      process.execPath,
+      ['--import', 'tsx', loadFile],
+      LOAD_CORE,
+    )
+    this.load.onAcknowledged = (count) => this.server.acknowledge(count)
+  }
+
+  static async start(
+    peer: Peer,
+    options: ListenOptions,
+    nodeOptions: readonly string[] = [],
+  ): Promise<Contestant> {
+    const contestant = new Contestant(peer, nodeOptions)
+    const { port, version } = await contestant.server.call<{ port: number; version: string }>(
+      'listen',
+      options,
+    )
+    contestant.version = version
+    contestant.#port = port
+    return contestant
+  }
+
+  connect(options: Omit<ConnectOptions, 'port' | 'dialect'>): Promise<void> {
+    return this.load.call('connect', { ...options, port: this.#port, dialect: this.peer.dialect })
+  }
+
+  /** Broadcasts from the server and waits until all clients got everything. */
+  async broadcast(options: {
+    messages: number
+    perTurn: number
+    inFlight: number
+    rooms: number
+    payloadBytes: number
+  }): Promise<Received> {
+    const received = this.load.call<Received>('receive', {
+      messages: options.messages,
+      acknowledgeEvery: options.inFlight / 2,
+    })
+    const [result] = await Promise.all([received, this.server.call('broadcast', options)])
+    return result
+  }
+
+  /** What the server spends while `work` is done. */
+  async measure<Result>(
+    work: () => Promise<Result>,
+    { sampleLoopDelay = false } = {},
+  ): Promise<Result & { spent: Spent }> {
+    await this.server.call('beginRound', { sampleLoopDelay })
+    const result = await work()
+    const spent = await this.server.call<Spent>('endRound')
+    return { ...result, spent }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.server.stop(), this.load.stop()])
+  }
+}

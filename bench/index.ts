@@ -1,0 +1,73 @@
+// npm run bench -- [scenario...]
+//
+// Measures what wshub costs a server beside its alternatives. Each library runs in a process of its own, pinned to one
+// core; the clients of each run in another process on another core, on bare sockets, and check every message. The
+// figure is the server's CPU time per message, which a noisy machine disturbs least; rounds alternate between the
+// libraries and the medians are compared. Without arguments all scenarios run, and docs/bench.json and docs/bench.svg
+// are written.
+
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { runIdle } from './idle.ts'
+import { runMemory } from './memory.ts'
+import { plot } from './plot.ts'
+import { describeMachine, formatTable, shortfalls } from './report.ts'
+import type { Result } from './result.ts'
+import { SCENARIOS, type Scenario } from './scenarios.ts'
+import { runStalled } from './stalled.ts'
+import { runSparse, runTraffic } from './traffic.ts'
+
+const DEADLINE_PER_SCENARIO_MS = 10 * 60_000
+
+const names = process.argv.slice(2)
+const unknown = names.filter((name) => !(name in SCENARIOS))
+if (unknown.length > 0) {
+  console.error(`unknown: ${unknown.join(', ')}; the scenarios are ${Object.keys(SCENARIOS).join(', ')}`)
+  process.exit(2)
+}
+
+execFileSync('npm', ['run', 'build'], {
+  cwd: fileURLToPath(new URL('..', import.meta.url)),
+  stdio: ['ignore', 2, 2],
+})
+
+const machine = describeMachine()
+const results: Result[] = []
+for (const [name, scenario] of Object.entries(SCENARIOS)) {
+  if (names.length > 0 && !names.includes(name)) continue
+  const deadline = setTimeout(() => {
+    console.error(`${name} took longer than ${DEADLINE_PER_SCENARIO_MS} ms`)
+    process.exit(1) // the other processes end with their IPC channel
+  }, DEADLINE_PER_SCENARIO_MS)
+  const result = await run(name, scenario)
+  clearTimeout(deadline)
+  results.push(result)
+  console.log(formatTable(result, machine))
+}
+
+if (names.length === 0) {
+  writeFileSync(
+    new URL('../docs/bench.json', import.meta.url),
+    `${JSON.stringify({ machine, results }, null, 2)}\n`,
+  )
+  writeFileSync(new URL('../docs/bench.svg', import.meta.url), plot(results, machine))
+}
+
+const short = results.flatMap(shortfalls)
+console.log(short.length === 0 ? '\nAll targets are met.' : `\nFalls short:\n  ${short.join('\n  ')}`)
+
+function run(name: string, scenario: Scenario): Promise<Result> {
+  switch (scenario.kind) {
+    case 'traffic':
+      return runTraffic(name, scenario)
+    case 'sparse':
+      return runSparse(name, scenario)
+    case 'memory':
+      return runMemory(name, scenario)
+    case 'idle':
+      return runIdle(name, scenario)
+    case 'stalled':
+      return runStalled(name, scenario)
+  }
+}

@@ -1,0 +1,252 @@
+// The load process: opens the clients, sends what they send, and checks what they get. It answers the calls of
+// index.ts over IPC. A message lost, doubled, torn or out of order fails the call under way.
+
+import { Ledger } from './ledger.ts'
+import { type Dialect, RawClient } from './raw-client.ts'
+import { makePayload, nowMicros, readHeader, seededRandom } from './servers/payload.mjs'
+
+export interface ConnectOptions {
+  port: number
+  dialect: Dialect
+  compression: boolean
+  clients: number
+  /** How many rooms there are, and how many of them each member is in. */
+  rooms: number
+  roomsPerMember: number
+  /** The first so many clients are members of rooms, the others of none. */
+  members: number
+  payloadBytes: number
+}
+
+export interface Received {
+  deliveries: number
+  p50Ms: number
+  p99Ms: number
+}
+
+/** Latency is measured on every so-manieth client. */
+const LATENCY_STRIDE = 16
+/** How many handshakes are under way at a time. */
+const CONNECT_BATCH = 64
+
+let connection: ConnectOptions
+const clients: RawClient[] = []
+/** The rooms of each member, and how many messages it got in each. */
+const placesOf: Map<number, number>[] = []
+const ledgers: Ledger[] = []
+/** The text that each client waits to get back. */
+const echoes: string[] = []
+const stalled = new Set<RawClient>()
+
+let mode: 'broadcast' | 'chat' | 'echo' = 'broadcast'
+let deliveries = 0
+let latenciesMs: number[] = []
+let pings = 0
+let failure: Error | undefined
+let failRound: ((error: Error) => void) | undefined
+let onMessageComplete = () => {}
+let onClientReady = (_client: RawClient) => {}
+
+const listener = {
+  onMessage(client: RawClient, bytes: Buffer, start: number, end: number, compressed: boolean): void {
+    try {
+      if (mode === 'echo') receiveEcho(client, bytes, start, end)
+      else receiveBroadcast(client, bytes, start, end, compressed)
+    } catch (error) {
+      fail(new Error(`client ${client.index}: ${error instanceof Error ? error.message : error}`))
+    }
+  },
+  onPing() {
+    pings++
+  },
+  onFailure(client: RawClient, reason: string): void {
+    if (!stalled.has(client)) fail(new Error(`client ${client.index}: ${reason}`))
+  },
+}
+
+const calls = {
+  /** Opens more clients, until there are `options.clients`. */
+  async connect(options: ConnectOptions): Promise<void> {
+    connection = options
+    const memberCounts = new Array<number>(options.rooms).fill(0)
+    for (let index = clients.length; index < options.clients; ) {
+      const batch: Promise<void>[] = []
+      for (; batch.length < CONNECT_BATCH && index < options.clients; index++) {
+        const rooms = index < options.members ? roomsOfMember(index) : []
+        for (const room of rooms) memberCounts[room] = (memberCounts[room] ?? 0) + 1
+        placesOf[index] = new Map(rooms.map((room) => [room, 0]))
+        const path = options.dialect === 'socket.io' ? '/socket.io/?EIO=4&transport=websocket&' : '/?'
+        const query = rooms.length > 0 ? `rooms=${rooms.join()}` : ''
+        const client = new RawClient(index, { ...options, path: path + query }, listener)
+        clients.push(client)
+        batch.push(client.opened)
+      }
+      await Promise.race([Promise.all(batch), whenFailed()])
+    }
+    for (let room = 0; room < options.rooms; room++) {
+      const ledger = new Ledger(memberCounts[room] ?? 0, (text, place) => isGenuine(text, place, room))
+      if (options.compression) ledger.useCompression(clients[0]?.extensions ?? '')
+      ledgers[room] = ledger
+    }
+  },
+
+  /** Resolves when all members of the rooms got `messages` more messages. */
+  receive({ messages, acknowledgeEvery }: { messages: number; acknowledgeEvery: number }): Promise<Received> {
+    mode = 'broadcast'
+    return round((finish) => {
+      let completed = 0
+      onMessageComplete = () => {
+        completed++
+        if (completed % acknowledgeEvery === 0) process.send?.({ acknowledged: acknowledgeEvery })
+        if (completed === messages) finish()
+      }
+    })
+  },
+
+  /** Each client sends a message whenever it has got all of the last turn, `turns` times. All get all. */
+  chat({ turns }: { turns: number }): Promise<Received> {
+    mode = 'chat'
+    const lastTurn = (placesOf[0]?.get(0) ?? 0) / clients.length + turns
+    return round((finish) => {
+      let completed = 0
+      onMessageComplete = () => {
+        completed++
+        if (completed === turns * clients.length) finish()
+      }
+      onClientReady = (client) => {
+        const turn = (placesOf[client.index]?.get(0) ?? 0) / clients.length
+        if (turn < lastTurn) client.send(makePayload(client.index, turn, connection.payloadBytes))
+      }
+      for (const client of clients) onClientReady(client)
+    })
+  },
+
+  /** Each client sends a message as soon as the last one is back, `count` times. */
+  echo({ count }: { count: number }): Promise<Received> {
+    mode = 'echo'
+    return round((finish) => {
+      const sent = new Array<number>(clients.length).fill(0)
+      let done = 0
+      onClientReady = (client) => {
+        const number = sent[client.index] ?? 0
+        if (number === count) {
+          done++
+          if (done === clients.length) finish()
+          return
+        }
+        sent[client.index] = number + 1
+        const text = makePayload(client.index % 10_000, number, connection.payloadBytes)
+        echoes[client.index] = text
+        client.send(text)
+      }
+      for (const client of clients) onClientReady(client)
+    })
+  },
+
+  /** From now on the first client reads nothing, and nobody waits for it. */
+  stallOne(): void {
+    const client = clients[0]
+    if (!client) throw new Error('there is no client')
+    client.stall()
+    stalled.add(client)
+    for (const ledger of ledgers) ledger.members--
+  },
+
+  /** How many pings the clients got so far. */
+  countPings(): number {
+    return pings
+  },
+
+  /** Ends all clients. */
+  close(): void {
+    for (const client of clients) client.destroy()
+  },
+}
+
+function roomsOfMember(index: number): number[] {
+  if (connection.rooms === connection.roomsPerMember)
+    return Array.from({ length: connection.rooms }, (_, room) => room)
+  const random = seededRandom(index + 1)
+  const rooms = new Set<number>()
+  while (rooms.size < connection.roomsPerMember) rooms.add(Math.floor(random() * connection.rooms))
+  return [...rooms]
+}
+
+function receiveBroadcast(
+  client: RawClient,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  compressed: boolean,
+): void {
+  const places = placesOf[client.index]
+  const room = connection.rooms === 1 ? 0 : +bytes.toString('latin1', start + 8, start + 12)
+  const place = places?.get(room)
+  const ledger = ledgers[room]
+  if (!places || place === undefined || !ledger)
+    throw new Error(`a message of room ${room} went to a stranger`)
+  const sentMicros = ledger.record(place, bytes, start, end, compressed)
+  places.set(room, place + 1)
+  deliveries++
+  if (client.index % LATENCY_STRIDE === 0) latenciesMs.push((nowMicros() - Math.abs(sentMicros)) / 1000)
+  if (mode === 'chat' && (place + 1) % clients.length === 0) onClientReady(client)
+  if (sentMicros < 0) onMessageComplete()
+}
+
+function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: number): void {
+  const text = bytes.toString('latin1', start, end)
+  if (text !== echoes[client.index]) throw new Error(`the echo is not what was sent: ${text.slice(0, 60)}`)
+  deliveries++
+  if (client.index % LATENCY_STRIDE === 0)
+    latenciesMs.push((nowMicros() - readHeader(text).sentMicros) / 1000)
+  onClientReady(client)
+}
+
+/** Whether it is the text that was sent as number `place` of the room; in a chat, by any client in its turn. */
+function isGenuine(text: string, place: number, room: number): boolean {
+  const { number, source, sentMicros } = readHeader(text)
+  const inPlace =
+    mode === 'chat' ? number === Math.floor(place / clients.length) : number === place && source === room
+  return inPlace && text === makePayload(source, number, connection.payloadBytes, sentMicros)
+}
+
+function round(begin: (finish: () => void) => void): Promise<Received> {
+  deliveries = 0
+  latenciesMs = []
+  const finished = new Promise<Received>((resolve) => {
+    begin(() => {
+      const sorted = latenciesMs.sort((a, b) => a - b)
+      resolve({ deliveries, p50Ms: quantile(sorted, 0.5), p99Ms: quantile(sorted, 0.99) })
+    })
+  })
+  return Promise.race([finished, whenFailed()])
+}
+
+function whenFailed(): Promise<never> {
+  return new Promise((_, reject) => {
+    if (failure) reject(failure)
+    failRound = reject
+  })
+}
+
+function fail(error: Error): void {
+  failure ??= error
+  failRound?.(failure)
+}
+
+function quantile(sorted: number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
+
+process.on(
+  'message',
+  async ({ id, call, options }: { id: number; call: keyof typeof calls; options: never }) => {
+    try {
+      if (failure) throw failure
+      process.send?.({ id, result: await calls[call](options) })
+    } catch (error) {
+      process.send?.({ id, error: error instanceof Error ? error.message : String(error) })
+    }
+  },
+)
+process.on('disconnect', () => process.exit())

@@ -1,0 +1,79 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Dialect } from './raw-client.ts'
+
+export type PeerName =
+  | 'wshub'
+  | 'ws'
+  | 'Socket.IO'
+  | 'crossws'
+  | '@fastify/websocket'
+  | 'uWebSockets.js'
+  | 'Bun'
+
+/** A library under measurement: the file of its server and the program that runs it. */
+export interface Peer {
+  name: PeerName
+  file: string
+  runtime: string
+  dialect: Dialect
+}
+
+const FOLDER = fileURLToPath(new URL('.', import.meta.url))
+const PACKAGES = `${FOLDER}peers/node_modules/`
+// uWebSockets.js is not on npm itself; this package holds its binaries.
+const UWS_BINARY = `${PACKAGES}uws-pack/dist/bin/uws_${process.platform}_${process.arch}_${process.versions.modules}.node`
+// The package's install script moves the binary to the first; where install scripts do not run it stays in the second.
+const BUN_BINARIES = [
+  `${PACKAGES}bun/bin/bun.exe`,
+  `${PACKAGES}@oven/bun-${process.platform}-${process.arch === 'arm64' ? 'aarch64' : process.arch}/bin/bun`,
+]
+
+/** The peer, or `undefined` where it cannot be installed. */
+export function findPeer(name: PeerName): Peer | undefined {
+  if (name === 'wshub') return nodePeer(name, 'servers/wshub.mjs')
+  if (name === 'ws') return nodePeer(name, 'servers/ws.mjs')
+  installPeers()
+  switch (name) {
+    case 'Socket.IO':
+      return existsSync(`${PACKAGES}socket.io`)
+        ? nodePeer(name, 'peers/socket-io.mjs', 'socket.io')
+        : undefined
+    case 'crossws':
+      return existsSync(`${PACKAGES}crossws`) ? nodePeer(name, 'peers/crossws.mjs') : undefined
+    case '@fastify/websocket':
+      return existsSync(`${PACKAGES}@fastify/websocket`)
+        ? nodePeer(name, 'peers/fastify-websocket.mjs')
+        : undefined
+    case 'uWebSockets.js':
+      return runs(process.execPath, '--require', UWS_BINARY, '--eval', '0')
+        ? nodePeer(name, 'peers/uwebsockets.mjs')
+        : undefined
+    case 'Bun': {
+      const runtime = BUN_BINARIES.find((binary) => runs(binary, '--version'))
+      return runtime ? { ...nodePeer(name, 'peers/bun.mjs'), runtime } : undefined
+    }
+  }
+}
+
+function nodePeer(name: PeerName, file: string, dialect: Dialect = 'plain'): Peer {
+  return { name, file: FOLDER + file, runtime: process.execPath, dialect }
+}
+
+/** Installs the peers that are not dependencies of the package itself, so that its own `npm ci` stays light. */
+function installPeers(): void {
+  if (existsSync(PACKAGES)) return
+  execFileSync('npm', ['ci', '--prefix', `${FOLDER}peers`, '--no-audit', '--no-fund'], {
+    stdio: ['ignore', 2, 2],
+  })
+}
+
+function runs(file: string, ...args: string[]): boolean {
+  try {
+    execFileSync(file, args, { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}

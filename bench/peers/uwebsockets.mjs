@@ -1,0 +1,43 @@
+// uWebSockets.js and its native publish. The library is released on GitHub only; uws-pack is a repackage on npm.
+
+import { readFileSync } from 'node:fs'
+import * as uws from 'uws-pack'
+import { roomsOf, serve } from '../servers/serve.mjs'
+
+let app
+
+serve({
+  version: JSON.parse(readFileSync(new URL('node_modules/uws-pack/package.json', import.meta.url), 'utf8'))
+    .version,
+
+  listen({ answer, compression }) {
+    app = uws.App()
+    app.ws('/*', {
+      compression: compression ? uws.SHARED_COMPRESSOR : uws.DISABLED,
+      maxBackpressure: 1 << 20,
+      upgrade(response, request, context) {
+        response.upgrade(
+          { rooms: roomsOf(`?${request.getQuery()}`) },
+          request.getHeader('sec-websocket-key'),
+          request.getHeader('sec-websocket-protocol'),
+          request.getHeader('sec-websocket-extensions'),
+          context,
+        )
+      },
+      open(socket) {
+        for (const room of socket.getUserData().rooms) socket.subscribe(room)
+      },
+      message(socket, data, isBinary) {
+        if (answer === 'echo') socket.send(data, isBinary)
+        if (answer === 'broadcast') app.publish('0', data, isBinary, compression)
+      },
+    })
+    return new Promise((resolve, reject) => {
+      app.listen('127.0.0.1', 0, (token) =>
+        token ? resolve(uws.us_socket_local_port(token)) : reject(new Error('cannot listen')),
+      )
+    })
+  },
+
+  broadcast: (room, text) => app.publish(room, text, false, true),
+})

@@ -1,0 +1,193 @@
+import { Contestant, type Spent } from './contestant.ts'
+import type { Received } from './load.ts'
+import { findPeer, type Peer, type PeerName } from './peers.ts'
+import { type Column, type Comparison, median, type Result, type Row } from './result.ts'
+import type { SparseScenario, TrafficScenario } from './scenarios.ts'
+
+/** Each heat takes fresh processes, because two of the same program may differ. Few entrants get more heats. */
+const HEATS_OF_MANY = 1
+const HEATS_OF_FEW = 5
+const ROUNDS_PER_HEAT = 7
+/** Rounds are as long as it takes the server to spend this. */
+const ROUND_CPU_MICROS = 0.5e6
+const FIRST_DELIVERIES = 20_000
+
+const COLUMNS: readonly Column[] = [
+  { label: 'µs CPU', digits: 2 },
+  { label: 'lowest', digits: 2 },
+  { label: 'highest', digits: 2 },
+  { label: 'per second', digits: 0 },
+  { label: 'p50 ms', digits: 1 },
+  { label: 'p99 ms', digits: 1 },
+  { label: 'loop p99 ms', digits: 1 },
+  { label: 'loop max ms', digits: 1 },
+]
+
+type Measured = Received & { spent: Spent }
+
+/** A peer in a scenario: what it must do, and how it did. */
+interface Entrant {
+  name: string
+  peer: Peer
+  traffic: Traffic
+  version: string
+  rounds: Measured[]
+  loopDelay: Spent | undefined
+}
+
+/** An entrant's processes, with all clients connected. */
+interface Runner {
+  contestant: Contestant
+  entrant: Entrant
+  /** Puts the server through `amount` of work: messages, or turns of all clients. */
+  work(amount: number): Promise<Received>
+  amount: number
+  amountStep: number
+}
+
+/** Compares wshub's CPU time per message with that of its peers. */
+export async function runTraffic(name: string, scenario: TrafficScenario): Promise<Result> {
+  const entrants: Entrant[] = []
+  const missing: Row[] = []
+  for (const peerName of ['wshub', ...Object.keys(scenario.targets)] as PeerName[]) {
+    const peer = findPeer(peerName)
+    if (peer) entrants.push(newEntrant(peerName, peer, scenario))
+    else missing.push({ name: peerName, version: '', figures: [], note: 'not installable here' })
+  }
+  await compete(entrants)
+  const figure = `server CPU per ${scenario.traffic === 'echo' ? 'echoed message' : 'delivery'}, µs`
+  const rows = entrants.map((entrant, index) => {
+    const atMost = scenario.targets[entrant.peer.name]
+    const value = ratioOf(entrants[0], entrant)
+    return rowOf(entrant, index === 0 ? undefined : { value, unit: '×', ...(atMost && { atMost }) })
+  })
+  return { scenario: name, title: scenario.title, figure, columns: COLUMNS, rows: [...rows, ...missing] }
+}
+
+/** Compares a broadcast in a large hub with the same broadcast in a hub that has no other connections. */
+export async function runSparse(name: string, scenario: SparseScenario): Promise<Result> {
+  const peer = findPeer('wshub')
+  if (!peer) throw new Error('wshub is missing')
+  const entrants = [scenario.clients, scenario.members].map((clients) =>
+    newEntrant(`wshub, ${scenario.members} of ${clients}`, peer, {
+      ...scenario,
+      clients,
+      traffic: 'broadcast',
+      rooms: 1,
+      roomsPerMember: 1,
+      compression: false,
+      messagesPerTurn: 1,
+    }),
+  )
+  await compete(entrants)
+  const value = ratioOf(entrants[0], entrants[1])
+  const rows = entrants.map((entrant, index) =>
+    rowOf(entrant, index === 0 ? undefined : { value, unit: '×', atMost: scenario.maxRatio }),
+  )
+  return {
+    scenario: name,
+    title: scenario.title,
+    figure: 'server CPU per delivery, µs',
+    columns: COLUMNS,
+    rows,
+  }
+}
+
+type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & { members?: number }
+
+function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
+  return { name, peer, traffic, version: '', rounds: [], loopDelay: undefined }
+}
+
+/** Runs the heats. In each the entrants are measured in turns, so that a noisy neighbour hits all alike; every other
+ * round goes in reverse, so that no one gains by its place. */
+async function compete(entrants: readonly Entrant[]): Promise<void> {
+  const heats = entrants.length > 3 ? HEATS_OF_MANY : HEATS_OF_FEW
+  for (let heat = 0; heat < heats; heat++) {
+    const runners: Runner[] = []
+    try {
+      for (const entrant of entrants) runners.push(await start(entrant))
+      for (const runner of runners) await warmUp(runner)
+      for (let round = 0; round < ROUNDS_PER_HEAT; round++) {
+        for (const runner of round % 2 === 0 ? runners : runners.toReversed()) {
+          runner.entrant.rounds.push(await measure(runner))
+        }
+      }
+      for (const runner of runners) runner.entrant.loopDelay = (await measure(runner, true)).spent
+    } finally {
+      await Promise.all(runners.map((runner) => runner.contestant.stop()))
+    }
+  }
+}
+
+async function start(entrant: Entrant): Promise<Runner> {
+  const { traffic, clients, rooms, roomsPerMember, compression, payloadBytes, inFlight, ...rest } =
+    entrant.traffic
+  const members = rest.members ?? clients
+  const perTurn = rest.messagesPerTurn
+  const answer = ({ broadcast: 'nothing', chat: 'broadcast', echo: 'echo' } as const)[traffic]
+  const contestant = await Contestant.start(entrant.peer, { answer, rooms, compression })
+  entrant.version = contestant.version
+  try {
+    await contestant.connect({ clients, members, rooms, roomsPerMember, compression, payloadBytes })
+  } catch (error) {
+    await contestant.stop()
+    throw error
+  }
+  const work = {
+    broadcast: (messages: number) =>
+      contestant.broadcast({ messages, perTurn, inFlight, rooms, payloadBytes }),
+    chat: (turns: number) => contestant.load.call<Received>('chat', { turns }),
+    echo: (count: number) => contestant.load.call<Received>('echo', { count }),
+  }[traffic]
+  const deliveriesPerAmount = {
+    broadcast: (members * roomsPerMember) / rooms,
+    chat: clients ** 2,
+    echo: clients,
+  }
+  const amount = Math.ceil(FIRST_DELIVERIES / deliveriesPerAmount[traffic])
+  return { contestant, entrant, work, amount, amountStep: traffic === 'broadcast' ? perTurn : 1 }
+}
+
+/** Runs until the code is compiled, and finds out how much work makes a round. */
+async function warmUp(runner: Runner): Promise<void> {
+  for (let pass = 0; pass < 3; pass++) {
+    const { spent } = await measure(runner)
+    const amount = (runner.amount * ROUND_CPU_MICROS) / spent.cpuMicros
+    runner.amount = Math.max(1, Math.round(amount / runner.amountStep)) * runner.amountStep
+  }
+}
+
+function measure({ contestant, work, amount }: Runner, sampleLoopDelay = false): Promise<Measured> {
+  return contestant.measure(() => work(amount), { sampleLoopDelay })
+}
+
+function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
+  const { name, version, rounds, loopDelay } = entrant
+  const costs = rounds.map(costOf)
+  return {
+    name,
+    version,
+    figures: [
+      median(costs),
+      Math.min(...costs),
+      Math.max(...costs),
+      median(rounds.map((round) => round.deliveries / (round.spent.wallMs / 1000))),
+      median(rounds.map((round) => round.p50Ms)),
+      median(rounds.map((round) => round.p99Ms)),
+      loopDelay?.loopDelayP99Ms,
+      loopDelay?.loopDelayMaxMs,
+    ],
+    ...(comparison && { comparison }),
+  }
+}
+
+/** The median over the rounds, each compared with the one that ran beside it. */
+function ratioOf(subject: Entrant | undefined, other: Entrant | undefined): number {
+  const others = other?.rounds.map(costOf) ?? []
+  return median(subject?.rounds.map((round, index) => costOf(round) / (others[index] ?? Number.NaN)) ?? [])
+}
+
+function costOf({ spent, deliveries }: Measured): number {
+  return spent.cpuMicros / deliveries
+}
