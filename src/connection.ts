@@ -3,7 +3,7 @@ import { CloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
 import { HubError, show } from './errors.ts'
 import { checkClose, controlPayload, Frame, Opcode } from './frame.ts'
-import { type EventHandler, runHandler } from './handler.ts'
+import { type EventHandler, type HandlerOwner, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
 import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
 import { type BinaryPayload, invalidPayload, type Payload } from './message.ts'
@@ -31,7 +31,7 @@ export type WebSocketLike = Pick<
   | 'binaryType'
 > & {
   // ws's own overloads of `on` name its class; only the three arguments below are relied on.
-  on(event: string, listener: (...args: never[]) => void): unknown
+  on(event: string, listener: (this: WebSocketLike, ...args: never[]) => void): unknown
 }
 
 /** What all connections of a hub share. @internal */
@@ -61,8 +61,11 @@ export interface ConnectionTransport {
 
 const OPEN = 1
 
+// One for all: 15,000 idle clients are pinged 500 times a second, and each frame of its own would be garbage.
+const KEEPALIVE_PING = Frame.ping().encode()
+
 /** One client of a {@link Hub}. Made by `hub.upgrade` and `hub.register`. */
-export class Connection<Meta extends object = Metadata> implements KeepalivePeer, OutboxOwner {
+export class Connection<Meta extends object = Metadata> implements KeepalivePeer, OutboxOwner, HandlerOwner {
   /** Unique across a cluster. Not a secret: it can be guessed. */
   readonly id: string
   /** Address of the TCP peer, which behind a proxy is the proxy; `undefined` for sockets without one. */
@@ -114,7 +117,7 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
     for (const [key, value] of Object.entries(metadata)) {
       this.metadata.set(key as keyof Meta, value as Meta[keyof Meta]) // Object.entries forgets the key type
     }
-    this.#listen()
+    listen(transport.ws, this)
   }
 
   /** The hub it belongs to. */
@@ -250,7 +253,7 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
     this.#ws.pause()
     const { keepalive, options } = this.#host
     keepalive.watch(this)
-    const pending = runHandler(() => this.#handler.onOpen?.(this), this.#failed)
+    const pending = runHandler(() => this.#handler.onOpen?.(this), this)
     if (pending === undefined) {
       this.#opened()
     } else {
@@ -277,7 +280,7 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
 
   /** For the keepalive. @internal */
   ping(): void {
-    this.sendPing()
+    if (this.#outbox.send(KEEPALIVE_PING, true)) this.lastPingTime = Date.now()
   }
 
   /** For the keepalive. @internal */
@@ -294,7 +297,7 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
         'WSHUB_ERR_OPEN_TIMEOUT',
         `onOpen has not settled within ${openTimeoutMs} ms`,
       )
-      this.#failed(error)
+      this.failed(error)
       this.#opened()
     } else {
       this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
@@ -334,32 +337,53 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
     return this.#outbox.send(new Frame({ opcode, payload }).encode(), true)
   }
 
-  #listen(): void {
-    const ws = this.#ws
-    ws.on('message', (data: Buffer, isBinary: boolean) => {
-      this.#eventsRead++
-      const { onMessage } = this.#handler
-      if (onMessage === undefined || this.#state !== 'open') return
-      const message = isBinary
-        ? ({ type: 'binary', data } as const)
-        : ({ type: 'text', data: data.toString() } as const)
-      runHandler(() => onMessage.call(this.#handler, this, message), this.#failed)
-    })
-    ws.on('ping', (payload: Buffer) => {
-      this.#eventsRead++
-      if (this.#state === 'open') runHandler(() => this.#handler.onPing?.(this, payload), this.#failed)
-    })
-    ws.on('pong', (payload: Buffer) => {
-      this.#eventsRead++
-      this.lastPongTime = Date.now()
-      if (this.#state === 'open') runHandler(() => this.#handler.onPong?.(this, payload), this.#failed)
-    })
-    ws.on('error', (cause: Error) => {
-      const error = clientError(cause)
-      this.#fail(error.message)
-      this.#report(error)
-    })
-    ws.on('close', (code: number, reason: Buffer) => this.#closed(code, reason.toString()))
+  /** A message has come. @internal */
+  received(data: Buffer, isBinary: boolean): void {
+    this.#eventsRead++
+    const { onMessage } = this.#handler
+    if (onMessage === undefined || this.#state !== 'open') return
+    const message = isBinary
+      ? ({ type: 'binary', data } as const)
+      : ({ type: 'text', data: data.toString() } as const)
+    runHandler(() => onMessage.call(this.#handler, this, message), this)
+  }
+
+  /** A ping has come. @internal */
+  pinged(payload: Buffer): void {
+    this.#eventsRead++
+    if (this.#state === 'open') runHandler(() => this.#handler.onPing?.(this, payload), this)
+  }
+
+  /** A pong has come. @internal */
+  ponged(payload: Buffer): void {
+    this.#eventsRead++
+    this.lastPongTime = Date.now()
+    if (this.#state === 'open') runHandler(() => this.#handler.onPong?.(this, payload), this)
+  }
+
+  /** The client broke the protocol; `ws` has answered it. @internal */
+  broken(cause: Error): void {
+    const error = clientError(cause)
+    this.#fail(error.message)
+    this.#report(error)
+  }
+
+  /** The socket is gone. @internal */
+  closed(code: number, reason: string): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#outbox.clear()
+    this.#lastRooms = this.#host.release(this)
+    const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
+    if (this.#opening === undefined) this.#runOnClose(code, why)
+    else this.#pendingClose = { code, reason: why }
+  }
+
+  /** A callback threw. @internal */
+  failed(error: Error): void {
+    this.#report(error)
+    this.#fail(`a callback failed: ${error.message}`)
+    this.close(CloseCode.internalError)
   }
 
   #opened(): void {
@@ -373,18 +397,8 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
     else setImmediate(() => this.#ws.resume())
   }
 
-  #closed(code: number, reason: string): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
-    this.#outbox.clear()
-    this.#lastRooms = this.#host.release(this)
-    const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
-    if (this.#opening === undefined) this.#runOnClose(code, why)
-    else this.#pendingClose = { code, reason: why }
-  }
-
   #runOnClose(code: number, reason: string): void {
-    const pending = runHandler(() => this.#handler.onClose?.(this, code, reason), this.#failed)
+    const pending = runHandler(() => this.#handler.onClose?.(this, code, reason), this)
     if (pending !== undefined) this.#host.settling(pending)
   }
 
@@ -392,16 +406,45 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
     if (this.#failure === '') this.#failure = reason
   }
 
-  /** A callback threw. */
-  readonly #failed = (error: Error): void => {
-    this.#report(error)
-    this.#fail(`a callback failed: ${error.message}`)
-    this.close(CloseCode.internalError)
-  }
-
   #report(error: Error): void {
     this.#host.report(error, this, this.#handler)
   }
+}
+
+// Five closures for each connection would be 320 bytes of it; `npm run bench -- memory` notices. So the listeners are
+// shared and find the connection by their `this`, which is the WebSocket.
+const connections = new WeakMap<WebSocketLike, Listener>()
+
+/** The part of a connection that hears its WebSocket; no listener cares for its `Meta`. */
+type Listener = Pick<Connection<never>, 'received' | 'pinged' | 'ponged' | 'broken' | 'closed'>
+
+function listen(ws: WebSocketLike, connection: Listener): void {
+  connections.set(ws, connection)
+  ws.on('message', onMessage)
+  ws.on('ping', onPing)
+  ws.on('pong', onPong)
+  ws.on('error', onError)
+  ws.on('close', onClose)
+}
+
+function onMessage(this: WebSocketLike, data: Buffer, isBinary: boolean): void {
+  connections.get(this)?.received(data, isBinary)
+}
+
+function onPing(this: WebSocketLike, payload: Buffer): void {
+  connections.get(this)?.pinged(payload)
+}
+
+function onPong(this: WebSocketLike, payload: Buffer): void {
+  connections.get(this)?.ponged(payload)
+}
+
+function onError(this: WebSocketLike, error: Error): void {
+  connections.get(this)?.broken(error)
+}
+
+function onClose(this: WebSocketLike, code: number, reason: Buffer): void {
+  connections.get(this)?.closed(code, reason.toString())
 }
 
 /** A fault of the client, as `ws` found it, by the close code that `ws` has answered it with. */

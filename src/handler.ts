@@ -51,17 +51,22 @@ export function checkHandler(handler: unknown): asserts handler is EventHandler 
   }
 }
 
+/** On whose behalf user code is called. */
+export interface HandlerOwner {
+  failed(error: Error): void
+}
+
 /**
- * The one place that calls user code. Whatever it throws, or its promise rejects with, goes to `failed`.
+ * The one place that calls user code. Whatever it throws, or its promise rejects with, goes to `owner.failed`.
  * @returns a promise when the callback returned one; it never rejects
  */
-export function runHandler(call: () => unknown, failed: (error: Error) => void): Promise<void> | undefined {
+export function runHandler(call: () => unknown, owner: HandlerOwner): Promise<void> | undefined {
   try {
     const result = call()
     if (!isThenable(result)) return undefined
-    return Promise.resolve(result).then(undefined, (error: unknown) => failed(asError(error)))
+    return Promise.resolve(result).then(undefined, (error: unknown) => owner.failed(asError(error)))
   } catch (error) {
-    failed(asError(error))
+    owner.failed(asError(error))
     return undefined
   }
 }

@@ -413,16 +413,14 @@ export class Hub<Meta extends object = Metadata> {
   #report(error: Error, connection: Connection<Meta>, handler?: EventHandler<Meta>): void {
     const { onError } = this.#options
     if (handler?.onError !== undefined) {
-      runHandler(
-        () => handler.onError?.(connection, error),
-        (thrown) => this.#report(thrown, connection),
-      )
+      runHandler(() => handler.onError?.(connection, error), {
+        failed: (thrown) => this.#report(thrown, connection),
+      })
     } else if (onError !== undefined) {
       // The option is written without the application's Meta: a hub may be shared by routes that know different ones.
-      runHandler(
-        () => onError(error, connection as unknown as Connection),
-        (thrown) => process.emitWarning(thrown),
-      )
+      runHandler(() => onError(error, connection as unknown as Connection), {
+        failed: (thrown) => process.emitWarning(thrown),
+      })
     } else {
       if (error instanceof HubError && CLIENT_FAULTS.has(error.code)) {
         if (this.#warned.has(error.code)) return

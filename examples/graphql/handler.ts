@@ -1,4 +1,4 @@
-import { CloseCode, makeServer, type ServerOptions } from 'graphql-ws'
+import { makeServer, type ServerOptions } from 'graphql-ws'
 import type { Connection, EventHandler } from 'wshub'
 
 /** What the handler of one connection keeps in its metadata: the two functions that graphql-ws gives for it. */
@@ -25,10 +25,8 @@ export function graphqlHandler(
     },
 
     onMessage(conn, message) {
-      // Not awaited: the promise of a subscription lasts as long as the subscription.
-      conn
-        .getMetadata('receive')?.(message.data.toString())
-        .catch(() => conn.close(CloseCode.InternalServerError, 'Internal server error'))
+      // The promise lasts as long as the operation; the next message does not wait for it.
+      return conn.getMetadata('receive')?.(message.data.toString())
     },
 
     onClose(conn, code, reason) {

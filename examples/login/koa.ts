@@ -7,7 +7,7 @@ import { type Address, runIfMain, running } from '../run.ts'
 import { authenticate, cookie, disconnect, greeter, page, secret } from './login.ts'
 
 declare module 'koa' {
-  interface DefaultContextExtends {
+  interface ExtendableContext {
     session: { user?: string; regenerate(): Promise<void> } | null
   }
 }
