@@ -2,7 +2,7 @@ import type { WebSocket } from 'ws'
 import { CloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
 import { HubError, show } from './errors.ts'
-import { checkClose, controlPayload, Frame, Opcode } from './frame.ts'
+import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
 import { type EventHandler, type HandlerOwner, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
 import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
@@ -328,6 +328,7 @@ export class Connection<Meta extends object = Metadata> implements KeepalivePeer
 
   #send(data: Payload): boolean {
     if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    if (this.#windowBits === 0) return this.#outbox.send(encodeMessage(data))
     return this.deliver(new OutgoingMessage(data))
   }
 

@@ -16,7 +16,7 @@ const TAIL_BYTES = 4
 export class OutgoingMessage {
   readonly #plain: Buffer
   /** By window bits; `#plain` again where deflating did not make it smaller. */
-  readonly #deflated: (Buffer | undefined)[] = []
+  #deflated: (Buffer | undefined)[] | undefined
 
   /** @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is neither text nor bytes */
   constructor(data: Payload) {
@@ -26,6 +26,7 @@ export class OutgoingMessage {
   /** The frame for a connection: compressed within `windowBits` (8–15), or plain for 0, which means not negotiated. */
   frame(windowBits: number): Buffer {
     if (windowBits === 0 || this.#plain.length < THRESHOLD_BYTES) return this.#plain
+    this.#deflated ??= []
     this.#deflated[windowBits] ??= this.#deflate(windowBits)
     return this.#deflated[windowBits]
   }
