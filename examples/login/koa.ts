@@ -37,7 +37,7 @@ export async function start(address: Address) {
   router.post('/login', async (ctx) => {
     if (!(ctx.request.length < 1_000)) return ctx.throw(413) // a body without a length is refused as well
     const user = authenticate(await json(ctx.req).catch(() => ctx.throw(400)))
-    if (user === null) return ctx.throw(401)
+    if (user === null || ctx.session === null) return ctx.throw(401)
     await ctx.session.regenerate()
     ctx.session.user = user
     ctx.status = 204

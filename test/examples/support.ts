@@ -1,5 +1,8 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { Address, Running } from '../../examples/run.ts'
 
@@ -134,4 +137,46 @@ export async function refusedUpgrade(
   socket.write(`${lines.join('\r\n')}\r\n\r\n`)
   await inTime('the server to hang up', once(socket, 'close'), () => answer)
   return answer
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** An example that runs in a process of its own, as a reader of the README starts it. */
+export class Process {
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>
+  readonly #exit: Promise<unknown[]>
+  readonly #url: Promise<string>
+  #output = ''
+
+  constructor(file: string) {
+    this.#child = spawn(process.execPath, ['--import', 'tsx', file], {
+      cwd: root,
+      env: { ...process.env, PORT: '0' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#exit = once(this.#child, 'exit')
+    this.#url = new Promise((resolve) => {
+      for (const stream of [this.#child.stdout, this.#child.stderr]) {
+        stream.setEncoding('utf8').on('data', (chunk: string) => {
+          this.#output += chunk
+          const url = /^Listening on (http:\S+)$/m.exec(this.#output)?.[1]
+          if (url !== undefined) resolve(url)
+        })
+      }
+    })
+  }
+
+  /** The address it prints. */
+  url(): Promise<string> {
+    return inTime('the address', this.#url, () => this.#output)
+  }
+
+  /** The exit code and the signal with which it ends. */
+  exit(): Promise<unknown[]> {
+    return inTime('the end of the process', this.#exit, () => this.#output)
+  }
+
+  kill(signal: NodeJS.Signals) {
+    this.#child.kill(signal)
+  }
 }
