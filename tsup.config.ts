@@ -12,7 +12,7 @@ export default defineConfig({
   // Adapters import the core by the package's own name: left external, both
   // builds have one copy of the core, whichever adapter asks for it.
   external: ['wshub'],
-  dts: true,
+  dts: { compilerOptions: { stripInternal: true } },
   clean: true,
   splitting: false,
   sourcemap: true,

@@ -1,37 +1,36 @@
-import type { WebSocket } from 'ws'
 import { CloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
 import { HubError, show } from './errors.ts'
 import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
-import { type EventHandler, type HandlerOwner, runHandler } from './handler.ts'
+import { type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
-import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
+import { type Keepalive, Liveness } from './keepalive.ts'
 import { type BinaryPayload, invalidPayload, type Payload } from './message.ts'
 import type { Metadata, MetadataMap } from './metadata.ts'
 import type { ResolvedHubOptions } from './options.ts'
-import { type Delivery, Outbox, type OutboxOwner, type OutboxSocket } from './outbox.ts'
+import { type Delivery, Outbox, type OutboxSocket } from './outbox.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
 export type ConnectionState = 'connecting' | 'open' | 'closing' | 'closed'
 
-/** What a connection uses of a `ws` WebSocket: only public members, so that any copy or version of `ws` fits. */
-export type WebSocketLike = Pick<
-  WebSocket,
-  | 'readyState'
-  | 'protocol'
-  | 'bufferedAmount'
-  | 'close'
-  | 'terminate'
-  | 'pause'
-  | 'resume'
-  | 'isPaused'
-  | 'send'
-  | 'ping'
-  | 'pong'
-  | 'binaryType'
-> & {
-  // ws's own overloads of `on` name its class; only the three arguments below are relied on.
+/**
+ * What a connection uses of a `ws` WebSocket: only public members, so that any copy or version of `ws` fits. It is spelled
+ * out, so that an application needs no types of `ws` to compile against this package.
+ */
+export interface WebSocketLike {
+  readonly readyState: number
+  readonly protocol: string
+  readonly bufferedAmount: number
+  readonly isPaused: boolean
+  binaryType: string
   on(event: string, listener: (this: WebSocketLike, ...args: never[]) => void): unknown
+  send(data: Uint8Array, options: { binary?: boolean }, sent?: (error?: Error) => void): void
+  ping(data?: Uint8Array): void
+  pong(data?: Uint8Array): void
+  pause(): void
+  resume(): void
+  close(code?: number, reason?: string): void
+  terminate(): void
 }
 
 /** What all connections of a hub share. @internal */
@@ -65,7 +64,7 @@ const OPEN = 1
 const KEEPALIVE_PING = Frame.ping().encode()
 
 /** One client of a {@link Hub}. Made by `hub.upgrade` and `hub.register`. */
-export class Connection<Meta extends object = Metadata> implements KeepalivePeer, OutboxOwner, HandlerOwner {
+export class Connection<Meta extends object = Metadata> {
   /** Unique across a cluster. Not a secret: it can be guessed. */
   readonly id: string
   /** Address of the TCP peer, which behind a proxy is the proxy; `undefined` for sockets without one. */

@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest'
+import { Hub, type HubOptions } from 'wshub'
+import { HUB_DEFAULTS, resolveHubOptions } from '../src/options.ts'
+
+const numeric = [
+  { key: 'maxConnections', least: 1, standard: 10_000 },
+  { key: 'maxMessageSize', least: 1, standard: 65_536 },
+  { key: 'pingIntervalMs', least: 0, standard: 30_000 },
+  { key: 'pongTimeoutMs', least: 1, standard: 10_000 },
+  { key: 'maxBufferedBytes', least: 1, standard: 1_048_576 },
+  { key: 'openTimeoutMs', least: 0, standard: 10_000 },
+  { key: 'closeTimeoutMs', least: 1, standard: 10_000 },
+] as const
+
+const others = {
+  enableCompression: false,
+  allowedOrigins: [],
+  protocols: [],
+  onError: undefined,
+  slowConsumer: 'close',
+} as const
+
+const refused = (message: string | RegExp) =>
+  expect.objectContaining({
+    code: 'WSHUB_ERR_INVALID_OPTION',
+    message: typeof message === 'string' ? message : expect.stringMatching(message),
+  })
+
+describe('resolveHubOptions', () => {
+  it('knows exactly the options of this test', () => {
+    expect(Object.keys(HUB_DEFAULTS).sort()).toEqual(
+      [...numeric.map(({ key }) => key), ...Object.keys(others)].sort(),
+    )
+  })
+
+  it.each(numeric)('reads $key as $standard by default, and when it is undefined', ({ key, standard }) => {
+    expect(resolveHubOptions()[key]).toBe(standard)
+    expect(resolveHubOptions({ [key]: undefined })[key]).toBe(standard)
+  })
+
+  it.each(Object.entries(others))('reads %s as %o by default, and when it is undefined', (key, standard) => {
+    expect(resolveHubOptions()).toMatchObject({ [key]: standard })
+    expect(resolveHubOptions({ [key]: undefined })).toMatchObject({ [key]: standard })
+  })
+
+  it.each(numeric)('keeps the least $key, $least', ({ key, least }) => {
+    expect(resolveHubOptions({ [key]: least })[key]).toBe(least)
+  })
+
+  it.each(numeric)('keeps the greatest $key, 2147483647', ({ key }) => {
+    expect(resolveHubOptions({ [key]: 2_147_483_647 })[key]).toBe(2_147_483_647)
+  })
+
+  describe.each(numeric)('for $key', ({ key, least }) => {
+    it.each([
+      [least - 1, String(least - 1)],
+      [-1, '-1'],
+      [1.5, '1.5'],
+      [2_147_483_648, '2147483648'],
+      [Number.POSITIVE_INFINITY, 'Infinity'],
+      [Number.NaN, 'NaN'],
+      ['10', '"10"'],
+      [10n, '10'],
+      [true, 'true'],
+      [{}, 'an object'],
+    ])('names key, rule and value of %s', (value, shown) => {
+      expect(() => new Hub({ [key]: value } as never)).toThrow(
+        refused(`${key} is an integer from ${least} to 2147483647, not ${shown}`),
+      )
+    })
+  })
+
+  it.each([
+    [{ enableCompression: 1 }, 'enableCompression is true or false, not 1'],
+    [{ onError: 'log' }, 'onError is a function, not "log"'],
+    [{ slowConsumer: 'wait' }, 'slowConsumer is one of close, dropNewest, dropOldest, not "wait"'],
+    [{ allowedOrigins: '*' }, 'allowedOrigins is an array of strings, not "*"'],
+    [{ allowedOrigins: [''] }, 'allowedOrigins is an array of strings, not ""'],
+    [{ allowedOrigins: [/x/] }, 'allowedOrigins is an array of strings, not an object'],
+    [{ allowedOrigins: ['example.com'] }, /^allowedOrigins takes origins like .*, not "example.com"$/],
+    [{ allowedOrigins: ['https://example.com/'] }, /^allowedOrigins .*, not "https:\/\/example.com\/"$/],
+    [{ allowedOrigins: ['https://a.*.com'] }, /^allowedOrigins .*, not "https:\/\/a.\*.com"$/],
+    [{ protocols: 'chat' }, 'protocols is an array of strings, not "chat"'],
+    [{ protocols: [7] }, 'protocols is an array of strings, not 7'],
+    [{ protocols: ['a b'] }, 'protocols names subprotocols, which are tokens, not "a b"'],
+    [{ maxMesageSize: 1 }, '"maxMesageSize" is not an option of a hub'],
+    [{ toString: 1 }, '"toString" is not an option of a hub'],
+    [JSON.parse('{"__proto__":1}'), '"__proto__" is not an option of a hub'],
+  ])('refuses %o', (options: unknown, message) => {
+    expect(() => new Hub(options as HubOptions)).toThrow(refused(message))
+  })
+
+  it.each([[null], ['x'], [7]])('refuses %o in place of options', (options) => {
+    expect(() => new Hub(options as never)).toThrow(refused(/^options are an object, not /))
+  })
+
+  it('is frozen, its lists too, and does not follow the list it was given', () => {
+    const protocols = ['chat']
+    const options = resolveHubOptions({ protocols, allowedOrigins: ['*'] })
+    protocols.push('more')
+    expect(options.protocols).toEqual(['chat'])
+    expect(Object.isFrozen(options)).toBe(true)
+    expect(Object.isFrozen(options.protocols)).toBe(true)
+    expect(Object.isFrozen(options.allowedOrigins)).toBe(true)
+    expect(Object.isFrozen(HUB_DEFAULTS)).toBe(true)
+  })
+})

@@ -1,0 +1,27 @@
+const express = require('express')
+const { fastify } = require('fastify')
+const Koa = require('koa')
+const { WebSocket } = require('ws')
+const core = require('wshub')
+const expressAdapter = require('wshub/express')
+const fastifyAdapter = require('wshub/fastify')
+const koaAdapter = require('wshub/koa')
+
+async function main() {
+  const { namesOf, roundTrips } = await import('./round-trip.mjs')
+  const answers = await roundTrips({
+    core,
+    adapters: { express: expressAdapter, fastify: fastifyAdapter, koa: koaAdapter },
+    frameworks: { express, fastify, Koa },
+    WebSocket,
+  })
+  const names = {
+    wshub: namesOf(core),
+    'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
+    'wshub/express': namesOf(expressAdapter, 'wsHub'),
+    'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+  }
+  console.log(JSON.stringify({ answers, names }))
+}
+
+main()

@@ -1,0 +1,24 @@
+import express from 'express'
+import { fastify } from 'fastify'
+import Koa from 'koa'
+import { WebSocket } from 'ws'
+import * as core from 'wshub'
+import * as expressAdapter from 'wshub/express'
+import * as fastifyAdapter from 'wshub/fastify'
+import * as koaAdapter from 'wshub/koa'
+import { namesOf, roundTrips } from './round-trip.mjs'
+
+const answers = await roundTrips({
+  core,
+  adapters: { express: expressAdapter, fastify: fastifyAdapter, koa: koaAdapter },
+  frameworks: { express, fastify, Koa },
+  WebSocket,
+})
+
+const names = {
+  wshub: namesOf(core),
+  'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
+  'wshub/express': namesOf(expressAdapter, 'wsHub'),
+  'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+}
+console.log(JSON.stringify({ answers, names }))

@@ -1,0 +1,274 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import { HUB_ERRORS, type HubErrorCode } from '../../src/errors.ts'
+import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/options.ts'
+import { compilerOptions, formatDiagnostics, root } from './support.ts'
+
+type Key = keyof typeof HUB_DEFAULTS
+
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const readme = read('README.md')
+const keys = Object.keys(HUB_DEFAULTS) as Key[] // Object.keys forgets the key type
+const codes = Object.keys(HUB_ERRORS) as HubErrorCode[] // likewise
+
+describe("the README's table of options", () => {
+  const rows = tableOf('option', 'unit', 'default')
+  const keyOf = ([option]: readonly string[]) => unquote(option)
+  const rowOf = (key: Key) => rows.find((row) => keyOf(row) === key) ?? []
+
+  it('has a row for each option, in their order, and no other', () => {
+    expect(rows.map(keyOf)).toEqual(keys)
+  })
+
+  it.each(keys)('tells the default of %s', (key) => {
+    expect(shownValue(rowOf(key)[2])).toEqual(HUB_DEFAULTS[key])
+  })
+
+  it.each(keys.filter((key) => /(Ms|Bytes)$/.test(key)))('tells the unit that %s ends in', (key) => {
+    expect(rowOf(key)[1]).toBe(key.endsWith('Ms') ? 'ms' : 'bytes')
+  })
+
+  it.each(keys.filter(isNumeric))('tells what 0 means for %s, or the least it takes', (key) => {
+    expect(rowOf(key)[3]).toMatch(takes(key, 0) ? /(^|\W)0 = / : /(^|\W)at least 1(\W|$)/)
+  })
+
+  it.each(keys.filter((key) => Array.isArray(HUB_DEFAULTS[key])))('tells what [] means for %s', (key) => {
+    expect(rowOf(key)[3]).toMatch(/`\[\]` = /)
+  })
+})
+
+describe('the docstrings of HubOptions', () => {
+  const docstrings = docstringsOf('src/options.ts', 'HubOptions')
+  const docstringOf = (key: Key) => docstrings.get(key) ?? ''
+
+  it('stand beside each option, and the interface has no other', () => {
+    expect([...docstrings.keys()]).toEqual(keys)
+  })
+
+  it.each(keys)('end with the default of %s', (key) => {
+    const [, shown] = / Default (.+)\.$/.exec(docstringOf(key)) ?? []
+    expect(shownValue(shown)).toEqual(HUB_DEFAULTS[key])
+    if (shown === undefined) expect(docstringOf(key)).not.toMatch(/default/i)
+  })
+
+  it.each(keys.filter(isNumeric))('tell the unit of %s, and what 0 means or the least it takes', (key) => {
+    const text = docstringOf(key)
+    expect(text).toMatch(takes(key, 0) ? /(^|\W)0 = / : /(^|\W)1 (or more|to )/)
+    if (key.endsWith('Ms')) expect(text).toMatch(/(^|\W)in ms(\W|$)/)
+    if (/Bytes$|Size$/.test(key)) expect(text).toMatch(/(^|\W)bytes(\W|$)/)
+  })
+})
+
+describe("the README's table of errors", () => {
+  const rows = tableOf('code', 'status', 'when')
+
+  it('has a row for each code, in their order, and no other', () => {
+    expect(rows.map(([code]) => unquote(code))).toEqual(codes)
+  })
+
+  it.each(codes)('tells the close code or the HTTP status of %s', (code) => {
+    const rule: { readonly status: number; readonly closeCode?: number } = HUB_ERRORS[code]
+    const [, shown, when] = rows.find(([name]) => unquote(name) === code) ?? []
+    expect(unquote(shown)).toBe(String(rule.closeCode ?? rule.status))
+    expect(when).toMatch(/\w/)
+  })
+})
+
+describe('the error codes', () => {
+  const mentions = (path: string) => new Set(read(path).match(/WSHUB_ERR_[A-Z_]*[A-Z]/g))
+  const sources = ['src', 'adapters'].flatMap((folder) =>
+    readdirSync(join(root, folder)).map((name) => `${folder}/${name}`),
+  )
+
+  it('that a source, a docstring or a document names exist', () => {
+    const unknown = [...sources, ...documents()].flatMap((path) =>
+      [...mentions(path)]
+        .filter((code) => !Object.hasOwn(HUB_ERRORS, code))
+        .map((code) => `${path}: ${code}`),
+    )
+    expect(unknown).toEqual([])
+  })
+
+  it('are all used', () => {
+    const used = new Set(
+      sources.filter((path) => path !== 'src/errors.ts').flatMap((path) => [...mentions(path)]),
+    )
+    expect(codes.filter((code) => !used.has(code))).toEqual([])
+  })
+})
+
+describe('the code of the README', () => {
+  const blocks = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', text = '']) => ({
+    language,
+    text,
+  }))
+
+  it('is marked with its language', () => {
+    expect(
+      blocks.filter(({ language }) => !['ts', 'html', 'sh', 'json', 'nginx', 'text'].includes(language)),
+    ).toEqual([])
+  })
+
+  it('type-checks in a strict project', () => {
+    // A block that begins with `// chat.ts` can be imported by the others under that name.
+    const files = new Map(
+      blocks
+        .filter(({ language }) => language === 'ts')
+        .map(({ text }, index) => {
+          const [, name = `block-${index + 1}.ts`] = /^\/\/ ([\w-]+\.ts)\n/.exec(text) ?? []
+          return [join(root, 'README.md.blocks', name), text]
+        }),
+    )
+    expect(files.size).toBeGreaterThan(3)
+    expect(typeErrors(files)).toBe('')
+  }, 60_000)
+
+  it('calls npm scripts that exist', () => {
+    const { scripts } = JSON.parse(read('package.json'))
+    const called = [...readme.matchAll(/\bnpm (?:run ([\w:-]+)|(start|test)\b)/g)].map(
+      ([, script, short]) => script ?? short,
+    )
+    expect(called).toContain('start')
+    expect(called.filter((script) => !Object.hasOwn(scripts, script ?? ''))).toEqual([])
+  })
+})
+
+describe('the version', () => {
+  it('of package.json is the newest of the CHANGELOG', () => {
+    const [, newest] = /^## \[?(.*?)\]?(?: .*)?$/m.exec(read('CHANGELOG.md')) ?? []
+    expect(newest).toBe(JSON.parse(read('package.json')).version)
+  })
+})
+
+describe.each(documents())('the links of %s', (path) => {
+  const text = read(path)
+  // Code is not Markdown: `[a](b)` in it is no link.
+  const prose = text.replace(/^```.*?^```$/gms, '').replace(/`[^`\n]*`/g, '')
+  const links = [...prose.matchAll(/\]\(([^()\s]+)\)|\b(?:src|href)="([^"]+)"/g)].map(
+    ([, link, attribute]) => link ?? attribute ?? '',
+  )
+  const relative = links.filter((link) => !/^[a-z]+:/.test(link))
+
+  it('lead to files and headings that exist', () => {
+    const broken = relative.filter((link) => {
+      const [file = '', anchor] = decodeURI(link).split('#')
+      const target = file === '' ? path : join(dirname(path), file)
+      if (!existsSync(join(root, target))) return true
+      return anchor !== undefined && !anchorsOf(read(target)).includes(anchor)
+    })
+    expect(broken).toEqual([])
+  })
+})
+
+/** The Markdown documents at the top of the checkout. */
+function documents(): string[] {
+  return readdirSync(root).filter((name) => name.endsWith('.md'))
+}
+
+/** The cells of the rows of the README's one table that has these words in its heading, in this order. */
+function tableOf(...headings: readonly string[]): string[][] {
+  const lines = readme.split('\n').map((line) =>
+    line.startsWith('|')
+      ? line
+          .split(/(?<!\\)\|/)
+          .slice(1, -1)
+          .map((cell) => cell.trim())
+      : undefined,
+  )
+  const isHeading = (cells: readonly string[] | undefined) =>
+    headings.every((heading, index) => cells?.[index]?.toLowerCase().startsWith(heading))
+  const start = lines.findIndex(isHeading)
+  if (start < 0 || lines.slice(start + 1).some(isHeading)) {
+    throw new Error(`README.md must have one table of ${headings.join(', ')}`)
+  }
+  const rows: string[][] = []
+  for (const cells of lines.slice(start + 2)) {
+    if (cells === undefined) break
+    rows.push(cells)
+  }
+  return rows
+}
+
+function unquote(cell = ''): string {
+  return cell.replace(/^`(.*)`$/, '$1')
+}
+
+/** The value that a document shows: `10 000`, `false`, `[]`, `close`; `undefined` for a dash. */
+function shownValue(shown: string | undefined): unknown {
+  const text = unquote(shown).replace(/^'(.*)'$/, '$1')
+  if (text === '' || text === '–') return undefined
+  if (text === '[]') return []
+  if (text === 'true' || text === 'false') return text === 'true'
+  // Thousands may stand apart, by a plain, a no-break or a narrow no-break space.
+  if (/^\d{1,3}([ \u00a0\u202f]?\d{3})*$/.test(text)) return Number(text.replace(/\D/g, ''))
+  return text
+}
+
+function isNumeric(key: Key): boolean {
+  return typeof HUB_DEFAULTS[key] === 'number'
+}
+
+function takes(key: Key, value: number): boolean {
+  const options: HubOptions = { [key]: value }
+  try {
+    resolveHubOptions(options)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The docstrings of an interface's members, on one line each. */
+function docstringsOf(path: string, name: string): Map<string, string> {
+  const source = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true)
+  const found = source.statements.find(
+    (statement) => ts.isInterfaceDeclaration(statement) && statement.name.text === name,
+  )
+  if (found === undefined || !ts.isInterfaceDeclaration(found))
+    throw new Error(`${path} has no interface ${name}`)
+  return new Map(
+    found.members.map((member) => [
+      member.name?.getText(source) ?? '',
+      ts
+        .getJSDocCommentsAndTags(member)
+        .map(({ comment }) => ts.getTextOfJSDocComment(comment) ?? '')
+        .join(' ')
+        .replace(/\s+/g, ' '),
+    ]),
+  )
+}
+
+/** What the compiler says about modules that exist only here, in the place of the paths they are given. */
+function typeErrors(files: ReadonlyMap<string, string>): string {
+  // What an example shows need not be used in it.
+  const options = { ...compilerOptions(), noUnusedLocals: false, noUnusedParameters: false }
+  const host = ts.createCompilerHost(options)
+  const { getSourceFile, fileExists, readFile } = host
+  host.fileExists = (path) => files.has(path) || fileExists(path)
+  host.readFile = (path) => files.get(path) ?? readFile(path)
+  host.getSourceFile = (path, version, ...rest) => {
+    const text = files.get(path)
+    return text === undefined
+      ? getSourceFile(path, version, ...rest)
+      : ts.createSourceFile(path, text, version, true)
+  }
+  // Files in a folder that is not there are not looked for.
+  const { directoryExists } = host
+  host.directoryExists = (path) =>
+    [...files.keys()].some((file) => dirname(file) === path) || (directoryExists?.(path) ?? true)
+  const program = ts.createProgram([...files.keys()], options, host)
+  return formatDiagnostics(ts.getPreEmitDiagnostics(program))
+}
+
+/** The anchors that GitHub gives the headings of a document. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .trim()
+      .replace(/\s/g, '-'),
+  )
+}

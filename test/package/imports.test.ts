@@ -1,0 +1,221 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { dirname, extname, join, sep } from 'node:path'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import { root } from './support.ts'
+
+/** The order of the house: a file may import what stands above it. A new file is given its place here. */
+const LEVELS = [
+  ['errors', 'close-code', 'message', 'metadata', 'rooms'],
+  ['options', 'frame', 'handshake', 'deflate'],
+  ['outbox', 'websocket-writable', 'keepalive'],
+  ['handler', 'connection'],
+  ['upgrade'],
+  ['hub'],
+  ['index'],
+]
+
+/** Imports between two files of one level. */
+const SIDEWAYS = ['message -> errors', 'options -> handshake', 'deflate -> frame', 'connection -> handler']
+
+/** Type-only imports that do not point down: they are gone at run time. */
+const TYPE_ONLY = [
+  'options -> connection',
+  'websocket-writable -> connection',
+  'websocket-writable -> outbox',
+  'handler -> connection',
+  'connection -> hub',
+]
+
+/** What an adapter may import beside `wshub` and `node:*`: by value, and as types only (a peer may be missing). */
+const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: readonly string[] }>> = {
+  express: { values: [], types: [] },
+  fastify: { values: ['fastify-plugin'], types: ['fastify'] },
+  koa: { values: [], types: ['koa'] },
+}
+
+interface Import {
+  readonly from: string
+  readonly to: string
+  readonly line: number
+  readonly isTypeOnly: boolean
+}
+
+describe('the imports of src/', () => {
+  const files = sources('src')
+  const imports = files.flatMap(importsOf)
+  const edges = imports
+    .filter(({ to }) => to.startsWith('.'))
+    .map(({ to, ...rest }) => ({ ...rest, from: nameOf(rest.from), to: nameOf(to), path: to }))
+  const named = (edge: { from: string; to: string }) => `${edge.from} -> ${edge.to}`
+
+  it('are between files that have a place in the order', () => {
+    expect(files.map(nameOf).sort()).toEqual(LEVELS.flat().sort())
+  })
+
+  it('name a file beside them, with its extension', () => {
+    expect(edges.filter(({ path }) => !/^\.\/[a-z-]+\.ts$/.test(path))).toEqual([])
+  })
+
+  it('point down by value', () => {
+    const values = edges.filter(({ isTypeOnly }) => !isTypeOnly)
+    expect(values.filter((edge) => level(edge.to) > level(edge.from)).map(named)).toEqual([])
+  })
+
+  it('stay within a level by value only where they are known to', () => {
+    const values = edges.filter(({ isTypeOnly }) => !isTypeOnly)
+    const sideways = values.filter((edge) => level(edge.to) === level(edge.from)).map(named)
+    expect(unique(sideways)).toEqual([...SIDEWAYS].sort())
+  })
+
+  it('point up or sideways as types only where they are known to', () => {
+    const types = edges.filter(({ isTypeOnly }) => isTypeOnly)
+    const upward = types.filter((edge) => level(edge.to) >= level(edge.from)).map(named)
+    expect(unique(upward)).toEqual([...TYPE_ONLY].sort())
+  })
+
+  it('have no cycle by value', () => {
+    const values = edges.filter(({ isTypeOnly }) => !isTypeOnly)
+    const left = new Set(files.map(nameOf))
+    for (;;) {
+      const free = [...left].filter((name) => !values.some(({ from, to }) => from === name && left.has(to)))
+      if (free.length === 0) break
+      for (const name of free) left.delete(name)
+    }
+    expect([...left]).toEqual([])
+  })
+
+  it('reach outside for node:* and ws alone', () => {
+    const foreign = imports.filter(({ to }) => !to.startsWith('.') && to !== 'ws' && !isBuiltin(to))
+    expect(foreign).toEqual([])
+  })
+})
+
+describe('the imports of adapters/', () => {
+  const files = sources('adapters')
+
+  it('belong to the adapters that are known', () => {
+    expect(files.map(nameOf).sort()).toEqual(Object.keys(ADAPTERS).sort())
+  })
+
+  it.each(Object.entries(ADAPTERS))(
+    'of %s name the core as wshub and their framework as types',
+    (name, allowed) => {
+      const imports = importsOf(`adapters/${name}.ts`).filter(({ to }) => !isBuiltin(to))
+      const to = (isTypeOnly: boolean) =>
+        unique(imports.filter((edge) => edge.isTypeOnly === isTypeOnly).map((edge) => edge.to))
+      expect({ values: to(false), types: to(true) }).toEqual({
+        values: [...allowed.values, 'wshub'].sort(),
+        types: [...allowed.types],
+      })
+    },
+  )
+})
+
+describe.each(['src', 'adapters'])('the modules of %s/', (folder) => {
+  it('have no variable that can be reassigned', () => {
+    const found = sources(folder).flatMap((file) => {
+      const source = parse(file)
+      return source.statements
+        .filter(ts.isVariableStatement)
+        .filter(({ declarationList }) => (declarationList.flags & ts.NodeFlags.Const) === 0)
+        .map((statement) => `${file}:${lineOf(source, statement)} ${statement.getText(source)}`)
+    })
+    expect(found).toEqual([])
+  })
+
+  it('are named in kebab-case', () => {
+    expect(sources(folder).filter((file) => !/^[a-z]+\/[a-z]+(-[a-z]+)*\.ts$/.test(file))).toEqual([])
+  })
+})
+
+describe.each(['examples', 'bench'])('the imports of %s/', (folder) => {
+  const entries = publicEntries()
+  const imports = sources(folder).flatMap(importsOf)
+
+  it('are there', () => {
+    expect(imports.filter(({ to }) => to.startsWith('wshub'))).not.toEqual([])
+  })
+
+  it('name public entry points alone', () => {
+    const core = imports.filter(({ to }) => to === 'wshub' || to.startsWith('wshub/'))
+    expect(core.filter(({ to }) => !entries.includes(to))).toEqual([])
+  })
+
+  it('never leave the folder by a path', () => {
+    const outside = imports.filter(({ from, to }) => {
+      if (!to.startsWith('.') && !to.startsWith('/')) return false
+      return !join(dirname(from), to).startsWith(folder + sep)
+    })
+    expect(outside).toEqual([])
+  })
+})
+
+function level(name: string): number {
+  return LEVELS.findIndex((names) => names.includes(name))
+}
+
+function nameOf(path: string): string {
+  return path.replace(/^.*\//, '').replace(/\.ts$/, '')
+}
+
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)].sort()
+}
+
+function isBuiltin(specifier: string): boolean {
+  return specifier.startsWith('node:') && builtinModules.includes(specifier.slice('node:'.length))
+}
+
+/** The modules of a folder and of those in it, as paths from the root. */
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : sources(path)
+    return /\.[cm]?[jt]s$/.test(entry.name) ? [path] : []
+  })
+}
+
+function publicEntries(): string[] {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  return Object.keys(exports).map((subpath) => subpath.replace(/^\./, 'wshub'))
+}
+
+function parse(file: string): ts.SourceFile {
+  const kind = extname(file).endsWith('ts') ? ts.ScriptKind.TS : ts.ScriptKind.JS
+  return ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true, kind)
+}
+
+function lineOf(source: ts.SourceFile, node: ts.Node): number {
+  return source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1
+}
+
+/** Every import, re-export, `import()`, `import = require()`, `require()` and `import('…')` type with a literal name. */
+function importsOf(file: string): Import[] {
+  const source = parse(file)
+  const found: Import[] = []
+  const add = (node: ts.Node, specifier: ts.Node | undefined, isTypeOnly: boolean): void => {
+    if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return
+    found.push({ from: file, to: specifier.text, line: lineOf(source, node), isTypeOnly })
+  }
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) {
+      // `import { type A }` is a value import: verbatimModuleSyntax keeps the bare `import`.
+      add(node, node.moduleSpecifier, node.importClause?.isTypeOnly ?? false)
+    } else if (ts.isExportDeclaration(node)) {
+      add(node, node.moduleSpecifier, node.isTypeOnly)
+    } else if (ts.isImportEqualsDeclaration(node) && ts.isExternalModuleReference(node.moduleReference)) {
+      add(node, node.moduleReference.expression, node.isTypeOnly)
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      add(node, node.argument.literal, true)
+    } else if (ts.isCallExpression(node)) {
+      const { expression } = node
+      const isRequire = ts.isIdentifier(expression) && expression.text === 'require'
+      if (isRequire || expression.kind === ts.SyntaxKind.ImportKeyword) add(node, node.arguments[0], false)
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}

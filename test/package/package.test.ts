@@ -1,0 +1,226 @@
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative, sep } from 'node:path'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+import ts from 'typescript'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compilerOptions, ENTRIES, formatDiagnostics, root, run, typeExports } from './support.ts'
+
+const SET_UP_MS = 180_000
+const TEST_MS = 90_000
+
+/** Not part of a checkout. */
+const MADE = ['node_modules', '.git', '.cache', 'dist', 'coverage']
+
+/** What the consumer has beside the package, taken from this checkout as it is installed here. */
+const PEERS = ['express', 'fastify', 'koa', '@types/express', '@types/koa', '@types/node']
+
+const NODENEXT = { module: 'nodenext', moduleResolution: 'nodenext' }
+const BUNDLER = { module: 'esnext', moduleResolution: 'bundler' }
+const MORE_THAN_STRICT = {
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  verbatimModuleSyntax: true,
+}
+
+/** Its real path, as the compiler names what is in it. */
+const temporary = realpathSync(mkdtempSync(join(tmpdir(), 'wshub-package-')))
+const project = join(temporary, 'project')
+const installed = join(project, 'node_modules/wshub')
+let tarball: string
+
+/** Packs a copy of the checkout, so that `prepack` builds it and no `dist` of another run is seen or touched. */
+beforeAll(async () => {
+  const checkout = join(temporary, 'checkout')
+  cpSync(root, checkout, {
+    recursive: true,
+    filter: (path) =>
+      !relative(root, path)
+        .split(sep)
+        .some((name) => MADE.includes(name)),
+  })
+  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'), 'junction')
+  await run('npm', ['pack', '--pack-destination', temporary], { cwd: checkout, timeoutMs: SET_UP_MS })
+  const [packed] = readdirSync(temporary).filter((name) => name.endsWith('.tgz'))
+  if (packed === undefined) throw new Error(`npm pack has left no tarball in ${temporary}`)
+  tarball = join(temporary, packed)
+
+  cpSync(join(root, 'test/package/consumer'), project, { recursive: true })
+  cpSync(join(project, 'frameworks.mts'), join(project, 'frameworks.cts'))
+  writeFileSync(join(project, 'package.json'), '{ "private": true }\n')
+  const flags = ['--no-audit', '--no-fund', '--prefer-offline']
+  await run('npm', ['install', ...flags, tarball], { cwd: project, timeoutMs: SET_UP_MS })
+  for (const name of PEERS) {
+    const link = join(project, 'node_modules', name)
+    if (existsSync(link)) continue // it came as a dependency
+    mkdirSync(join(link, '..'), { recursive: true })
+    symlinkSync(join(root, 'node_modules', name), link, 'junction')
+  }
+}, 2 * SET_UP_MS)
+
+afterAll(() => {
+  rmSync(temporary, { recursive: true, force: true })
+})
+
+describe('the package', () => {
+  it('holds the builds of each entry, their maps and the documents, and nothing else', () => {
+    const builds = Object.keys(ENTRIES)
+      .map((entry) => entry.replace(/^wshub\/?/, '') || 'index')
+      .flatMap((name) =>
+        ['js', 'js.map', 'cjs', 'cjs.map', 'd.ts', 'd.cts'].map((end) => `dist/${name}.${end}`),
+      )
+    const files = readdirSync(installed, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(installed, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
+    expect(files.sort()).toEqual([...builds, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'].sort())
+  })
+
+  it('installs ws and fastify-plugin, and no framework unless the application has it', () => {
+    const { dependencies, peerDependencies, peerDependenciesMeta, devDependencies } = manifest()
+    const optional = { optional: true }
+    expect(Object.keys(dependencies ?? {}).filter((name) => !name.startsWith('@types/'))).toEqual([
+      'fastify-plugin',
+      'ws',
+    ])
+    expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(['express', 'fastify', 'koa'])
+    expect(peerDependenciesMeta).toEqual({ express: optional, fastify: optional, koa: optional })
+    // The suite shows that it works with what is tested here, so that must be admitted.
+    for (const [name, range] of Object.entries(peerDependencies ?? {})) {
+      expect(`${range} `).toContain(`${/\d+/.exec(devDependencies?.[name] ?? '')?.[0]}.`)
+    }
+  })
+
+  it.each(['esm.mjs', 'commonjs.cjs'])(
+    'runs: %s',
+    async (script) => {
+      const output = await run(process.execPath, [script], { cwd: project, timeoutMs: TEST_MS })
+      const { answers, names } = JSON.parse(output)
+      expect(answers).toEqual({
+        http: 'hello, http',
+        express: 'hello, express',
+        koa: 'hello, koa',
+        fastify: 'hello, fastify',
+      })
+      for (const [entry, file] of Object.entries(ENTRIES)) {
+        expect(names[entry], entry).toEqual(Object.keys(await import(/* @vite-ignore */ root + file)).sort())
+      }
+    },
+    TEST_MS,
+  )
+
+  it(
+    'exports the types of its sources',
+    () => {
+      const sources = typeExports(
+        Object.values(ENTRIES).map((file) => root + file),
+        compilerOptions(),
+      )
+      const declarations = ['import', 'require'].flatMap((condition) =>
+        Object.keys(ENTRIES).map((entry) => {
+          const { types } = manifest().exports[entry.replace(/^wshub/, '.')]?.[condition] ?? {}
+          return join(installed, types ?? `nothing for types to ${condition}`)
+        }),
+      )
+      const { module, moduleResolution } = NODENEXT
+      const { options } = ts.convertCompilerOptionsFromJson({ module, moduleResolution, types: [] }, project)
+      expect(typeExports(declarations, options)).toEqual([...sources, ...sources])
+    },
+    TEST_MS,
+  )
+})
+
+describe('the types of the package', () => {
+  it.each([
+    ['nodenext, ES module', 'frameworks.mts', NODENEXT],
+    ['nodenext, CommonJS', 'frameworks.cts', NODENEXT],
+    ['bundler', 'frameworks.mts', BUNDLER],
+    ['nodenext, no framework', 'core.mts', NODENEXT],
+    ['bundler, no framework', 'core.mts', BUNDLER],
+    ['nodenext, more than strict', 'frameworks.mts', { ...NODENEXT, ...MORE_THAN_STRICT }],
+  ])(
+    'check with %s',
+    (_name, file, options) => {
+      expect(check(file, options)).toBe('')
+    },
+    TEST_MS,
+  )
+})
+
+describe('nothing is found', () => {
+  it(
+    'by publint',
+    async () => {
+      const bytes = new Uint8Array(readFileSync(tarball))
+      const { messages, pkg } = await publint({
+        pack: { tarball: bytes.buffer },
+        level: 'suggestion',
+        strict: true,
+      })
+      expect(messages.map((message) => formatMessage(message, pkg))).toEqual([])
+    },
+    TEST_MS,
+  )
+
+  it(
+    'by @arethetypeswrong/cli',
+    async () => {
+      const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+      const flags = ['--no-emoji', '--no-color', '--format', 'table']
+      // It fails with the table of what it found.
+      const output = await run(process.execPath, [attw, tarball, ...flags], {
+        cwd: temporary,
+        timeoutMs: TEST_MS,
+      })
+      expect(output).toContain('No problems found')
+    },
+    TEST_MS,
+  )
+})
+
+/**
+ * What a strict project without `skipLibCheck` is told about a file of the consumer and the declarations it installed.
+ * Those of the frameworks are read but not judged: some contradict one another, whoever uses them.
+ */
+function check(file: string, options: object): string {
+  const json = { ...options, strict: true, target: 'es2022', lib: ['es2023'], types: ['node'] }
+  const parsed = ts.convertCompilerOptionsFromJson({ ...json, esModuleInterop: true, noEmit: true }, project)
+  const path = join(project, file)
+  // Where the packages of `types` are looked for; the working directory of the suite is another project.
+  const host = { ...ts.createCompilerHost(parsed.options), getCurrentDirectory: () => project }
+  const program = ts.createProgram([path], parsed.options, host)
+  const ours = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(project))
+  expect(ours.map(({ fileName }) => fileName)).toContain(path)
+  return formatDiagnostics([
+    ...parsed.errors,
+    ...program.getOptionsDiagnostics(),
+    ...program.getGlobalDiagnostics(),
+    ...ours.flatMap((source) => [
+      ...program.getSyntacticDiagnostics(source),
+      ...program.getSemanticDiagnostics(source),
+    ]),
+  ])
+}
+
+interface Manifest {
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta?: unknown
+  readonly exports: Readonly<Record<string, Readonly<Record<string, { readonly types?: string }>>>>
+}
+
+function manifest(): Manifest {
+  return JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+}

@@ -1,0 +1,346 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { onTestFinished } from 'vitest'
+import { type ClientOptions, WebSocket } from 'ws'
+import {
+  type Connection,
+  type EventHandler,
+  Frame,
+  type FrameInit,
+  Hub,
+  HubError,
+  type HubOptions,
+  Opcode,
+  type UpgradeInit,
+} from 'wshub'
+
+const TIMEOUT_MS = 5_000
+
+/** The key of RFC 6455 §1.3. */
+export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
+
+/** Rejects with what was seen so far when `promise` is too late. */
+export async function inTime<T>(what: string, promise: Promise<T>, seen: () => unknown): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())?.slice(0, 2_000)}`))
+    }, TIMEOUT_MS)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Things that happened, in order, and waits for them. */
+export class Journal<T> {
+  readonly all: T[] = []
+  readonly #waiting = new Set<() => void>()
+
+  push(item: T): void {
+    this.all.push(item)
+    for (const wake of this.#waiting) wake()
+  }
+
+  /** Resolves with the first item that matches, also one of the past. */
+  async first(what: string, matches: (item: T) => boolean): Promise<T> {
+    await this.until(what, () => this.all.some(matches))
+    const found = this.all.find(matches)
+    if (found === undefined) throw new Error(`${what} has gone`)
+    return found
+  }
+
+  /** Resolves when the condition holds, which is asked after each item. */
+  async until(what: string, holds: (all: readonly T[]) => boolean): Promise<readonly T[]> {
+    let wake = () => {}
+    const reached = new Promise<void>((resolve) => {
+      wake = () => {
+        if (holds(this.all)) resolve()
+      }
+    })
+    this.#waiting.add(wake)
+    wake()
+    try {
+      await inTime(what, reached, () => this.all)
+    } finally {
+      this.#waiting.delete(wake)
+    }
+    return this.all
+  }
+}
+
+/** Polls, a turn of the event loop at a time, what no event tells. */
+export async function eventually(what: string, holds: () => boolean, seen: () => unknown): Promise<void> {
+  const end = Date.now() + TIMEOUT_MS
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
+    await turn()
+  }
+}
+
+/** One turn of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** What a call throws; fails when it does not. */
+export function thrownBy(call: () => unknown): unknown {
+  try {
+    call()
+  } catch (error) {
+    return error
+  }
+  throw new Error('nothing was thrown')
+}
+
+export interface HubServer {
+  readonly hub: Hub
+  readonly server: Server
+  readonly port: number
+  readonly url: string
+  /** `open`, `message …`, `ping …`, `pong …`, `error CODE`, `close CODE reason`: the callbacks, in order. */
+  readonly log: Journal<string>
+  /** What `onError` of the handler heard. */
+  readonly errors: Error[]
+  /** What `hub.upgrade` threw. */
+  readonly refusals: Journal<unknown>
+  readonly connections: Connection[]
+  /** The promises of `hub.upgrade`. */
+  readonly upgrades: Promise<Connection>[]
+  connect(options?: ClientOptions, protocols?: string[]): Promise<{ client: Client; connection: Connection }>
+  connectRaw(headers?: readonly string[], tail?: Buffer): Promise<{ client: RawClient; connection: Connection }>
+}
+
+export interface ServeInit extends UpgradeInit {
+  /** Leaves `onError` out of the handler. */
+  withoutOnError?: boolean
+  /** Runs in the request listener before the upgrade. */
+  before?: (req: IncomingMessage) => void
+}
+
+/** A hub on a server of node:http, closed when the test is over. */
+export async function serve(
+  options: HubOptions = {},
+  handler: EventHandler = {},
+  { withoutOnError = false, before, ...init }: ServeInit = {},
+): Promise<HubServer> {
+  const hub = new Hub(options)
+  const log = new Journal<string>()
+  const refusals = new Journal<unknown>()
+  const errors: Error[] = []
+  const connections: Connection[] = []
+  const upgrades: Promise<Connection>[] = []
+  const recording: EventHandler = {
+    onOpen(connection) {
+      connections.push(connection)
+      log.push('open')
+      return handler.onOpen?.(connection)
+    },
+    onMessage(connection, message) {
+      log.push(`message ${message.type === 'text' ? message.data : `0x${message.data.toString('hex')}`}`)
+      return handler.onMessage?.(connection, message)
+    },
+    onClose(connection, code, reason) {
+      log.push(`close ${code} ${reason}`.trim())
+      return handler.onClose?.(connection, code, reason)
+    },
+    onPing(connection, payload) {
+      log.push(`ping ${payload}`)
+      return handler.onPing?.(connection, payload)
+    },
+    onPong(connection, payload) {
+      log.push(`pong ${payload}`)
+      return handler.onPong?.(connection, payload)
+    },
+  }
+  if (!withoutOnError) {
+    recording.onError = (connection, error) => {
+      errors.push(error)
+      log.push(`error ${error instanceof HubError ? error.code : error.message}`)
+      return handler.onError?.(connection, error)
+    }
+  }
+  const server = createServer((req, res) => {
+    try {
+      before?.(req)
+      upgrades.push(hub.upgrade(req, recording, init))
+    } catch (error) {
+      refusals.push(error)
+      if (error instanceof HubError) res.writeHead(error.status, { ...error.headers })
+      res.end(String(error))
+    }
+  })
+  hub.attach(server)
+  await listen(server)
+  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  const url = `ws://127.0.0.1:${port}`
+  onTestFinished(async () => {
+    await hub.close({ timeoutMs: 50 })
+    await stop(server)
+  })
+  const latest = async (count: number) => {
+    await log.until('onOpen', () => connections.length > count)
+    const connection = connections[count]
+    if (connection === undefined) throw new Error('onOpen ran without a connection')
+    return connection
+  }
+  return {
+    hub,
+    server,
+    port,
+    url,
+    log,
+    errors,
+    refusals,
+    connections,
+    upgrades,
+    async connect(clientOptions, protocols) {
+      const count = connections.length
+      const client = await Client.open(url, clientOptions, protocols)
+      return { client, connection: await latest(count) }
+    },
+    async connectRaw(headers, tail) {
+      const count = connections.length
+      const client = await RawClient.open(port, headers, tail)
+      return { client, connection: await latest(count) }
+    },
+  }
+}
+
+export async function listen(server: Server): Promise<void> {
+  server.listen(0, '127.0.0.1')
+  await inTime('the server to listen', once(server, 'listening'), () => server.address())
+}
+
+export async function stop(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeAllConnections()
+  await inTime('the server to close', closed, () => server.address())
+}
+
+/** A `ws` client that keeps what it receives. */
+export class Client {
+  readonly socket: WebSocket
+  readonly received = new Journal<string>()
+  readonly #closes = new Journal<string>()
+
+  private constructor(socket: WebSocket) {
+    this.socket = socket
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      this.received.push(isBinary ? `0x${data.toString('hex')}` : data.toString())
+    })
+    socket.on('close', (code, reason) => this.#closes.push(`${code} ${reason}`.trim()))
+    socket.on('error', () => {}) // 'close' follows
+    onTestFinished(() => socket.terminate())
+  }
+
+  static async open(url: string, options: ClientOptions = {}, protocols: string[] = []): Promise<Client> {
+    const client = new Client(
+      new WebSocket(url, protocols, { perMessageDeflate: false, handshakeTimeout: TIMEOUT_MS, ...options }),
+    )
+    await inTime('the client to open', once(client.socket, 'open'), () => client.received.all)
+    return client
+  }
+
+  /** What has come, once the marker has. */
+  async upTo(marker: string): Promise<string[]> {
+    await this.received.first(marker, (data) => data === marker)
+    return this.received.all.slice(0, this.received.all.indexOf(marker))
+  }
+
+  /** Code and reason of the end. */
+  closed(): Promise<string> {
+    return this.#closes.first('the client to close', () => true)
+  }
+
+  async close(code = 1000): Promise<void> {
+    this.socket.close(code)
+    await this.closed()
+  }
+}
+
+/** A client that speaks in bytes. */
+export class RawClient {
+  readonly socket: Socket
+  readonly frames = new Journal<Frame>()
+  response = ''
+  ended = false
+  #bytes = Buffer.alloc(0)
+  readonly #events = new Journal<string>()
+
+  constructor(port: number) {
+    this.socket = connect(port, '127.0.0.1')
+    this.socket.on('data', (data) => this.#take(data))
+    this.socket.on('error', () => {}) // 'close' follows
+    this.socket.on('close', () => {
+      this.ended = true
+      this.#events.push('close')
+    })
+    onTestFinished(() => {
+      this.socket.destroy()
+    })
+  }
+
+  /** Shakes hands, with `tail` in the packet of the handshake. */
+  static async open(port: number, headers: readonly string[] = [], tail = Buffer.alloc(0)): Promise<RawClient> {
+    const client = new RawClient(port)
+    client.socket.write(Buffer.concat([Buffer.from(handshake(headers)), tail]))
+    await client.#events.first('the answer to the handshake', () => true)
+    return client
+  }
+
+  /** Sends a masked frame. */
+  send(init: FrameInit): void {
+    this.socket.write(new Frame({ masked: true, ...init }).encode())
+  }
+
+  async closeFrame(): Promise<{ code: number | undefined; reason: string }> {
+    const { payload } = await this.frames.first('a close frame', ({ opcode }) => opcode === Opcode.close)
+    return {
+      code: payload.length < 2 ? undefined : payload.readUInt16BE(0),
+      reason: payload.subarray(2).toString(),
+    }
+  }
+
+  /** All that came until the server hung up. */
+  async hungUp(): Promise<void> {
+    await this.#events.first('the server to hang up', (event) => event === 'close')
+  }
+
+  #take(data: Buffer): void {
+    this.#bytes = Buffer.concat([this.#bytes, data])
+    if (this.response === '') {
+      const end = this.#bytes.indexOf('\r\n\r\n')
+      if (end < 0) return
+      this.response = this.#bytes.subarray(0, end + 4).toString('latin1')
+      this.#bytes = this.#bytes.subarray(end + 4)
+      this.#events.push('response')
+      if (!this.response.startsWith('HTTP/1.1 101')) return
+    }
+    if (!this.response.startsWith('HTTP/1.1 101')) return
+    for (let next = Frame.decode(this.#bytes); next !== null; next = Frame.decode(this.#bytes)) {
+      this.#bytes = this.#bytes.subarray(next.bytes)
+      this.frames.push(next.frame)
+    }
+  }
+}
+
+/** The bytes of an opening handshake; a header given replaces the one of the same name, an empty value removes it. */
+export function handshake(headers: readonly string[] = [], requestLine = 'GET / HTTP/1.1'): string {
+  const lines = new Map([
+    ['host', 'Host: localhost'],
+    ['connection', 'Connection: Upgrade'],
+    ['upgrade', 'Upgrade: websocket'],
+    ['sec-websocket-version', 'Sec-WebSocket-Version: 13'],
+    ['sec-websocket-key', `Sec-WebSocket-Key: ${KEY}`],
+  ])
+  for (const header of headers) {
+    const [name = '', ...value] = header.split(':')
+    if (value.join('').trim() === '') lines.delete(name.toLowerCase())
+    else lines.set(name.toLowerCase(), header)
+  }
+  return `${[requestLine, ...lines.values()].join('\r\n')}\r\n\r\n`
+}

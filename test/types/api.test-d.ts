@@ -1,0 +1,277 @@
+// Checked by `npm run types`, and never run: what the types promise to an application, and what they refuse.
+import { createServer, type IncomingMessage } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import { expectTypeOf } from 'vitest'
+import { WebSocket } from 'ws'
+import {
+  type BinaryPayload,
+  CloseCode,
+  type CloseResult,
+  type Connection,
+  type ConnectionState,
+  type EventHandler,
+  Frame,
+  Handshake,
+  Hub,
+  HubError,
+  type HubErrorCode,
+  type HubOptions,
+  type HubState,
+  type Message,
+  type Metadata,
+  Opcode,
+  type Payload,
+  type SlowConsumerPolicy,
+} from 'wshub'
+import { wsHub as expressHub, type WsHubMiddleware } from 'wshub/express'
+import { wsHub as koaHub } from 'wshub/koa'
+
+interface Meta {
+  userId: string
+  age: number
+  nickname?: string
+}
+
+declare const req: IncomingMessage
+declare const connection: Connection
+declare const typed: Connection<Meta>
+declare const hub: Hub
+declare const typedHub: Hub<Meta>
+
+// Handlers
+
+const everything: EventHandler<Meta> = {
+  async onOpen(conn) {
+    expectTypeOf(conn).toEqualTypeOf<Connection<Meta>>()
+  },
+  onMessage(conn, message) {
+    expectTypeOf(conn).toEqualTypeOf<Connection<Meta>>()
+    expectTypeOf(message).toEqualTypeOf<Message>()
+  },
+  async onClose(conn, code, reason) {
+    expectTypeOf(conn).toEqualTypeOf<Connection<Meta>>()
+    expectTypeOf(code).toEqualTypeOf<number>()
+    expectTypeOf(reason).toEqualTypeOf<string>()
+  },
+  onError(_conn, error) {
+    expectTypeOf(error).toEqualTypeOf<Error>()
+  },
+  onPing(_conn, payload) {
+    expectTypeOf(payload).toEqualTypeOf<Buffer>()
+  },
+  onPong(_conn, payload) {
+    expectTypeOf(payload).toEqualTypeOf<Buffer>()
+  },
+}
+expectTypeOf({}).toExtend<EventHandler>()
+expectTypeOf(everything).toExtend<EventHandler<Meta>>()
+/** What a callback returns does not matter: `(conn) => conn.sendText('…')` is a handler. */
+export const terse: EventHandler = { onOpen: (conn) => conn.sendText('hello') }
+// @ts-expect-error no callback of that name
+export const misspelt: EventHandler = { onOpened() {} }
+// @ts-expect-error a callback is a function
+export const notAFunction: EventHandler = { onOpen: 'hello' }
+// @ts-expect-error a callback of a parameter that it is not given
+export const greedy: EventHandler = { onOpen(_conn, _request: IncomingMessage) {} }
+
+// Metadata
+
+expectTypeOf(typed.getMetadata('userId')).toEqualTypeOf<string | undefined>()
+expectTypeOf(typed.getMetadata('age')).toEqualTypeOf<number | undefined>()
+expectTypeOf(typed.metadata.get('age')).toEqualTypeOf<number | undefined>()
+expectTypeOf(typed.metadata).toExtend<ReadonlyMap<keyof Meta, unknown>>()
+expectTypeOf(typed.setMetadata('userId', 'u1')).toEqualTypeOf<void>()
+typed.metadata.set('age', 1).set('userId', 'u1')
+// @ts-expect-error the value of another key
+typed.setMetadata('age', 'old')
+// @ts-expect-error likewise
+typed.metadata.set('userId', 1)
+// @ts-expect-error a key that Meta does not have
+typed.setMetadata('email', 'a@example.com')
+// @ts-expect-error likewise
+typed.getMetadata('email')
+// @ts-expect-error likewise
+typed.metadata.get('email')
+expectTypeOf<Metadata>().toEqualTypeOf<Record<string, unknown>>()
+expectTypeOf(connection.getMetadata('anything')).toBeUnknown()
+connection.setMetadata('anything', { at: 'all' })
+// @ts-expect-error Meta is an object
+export type Wrong = Connection<string>
+
+// Payloads
+
+expectTypeOf<Payload>().toEqualTypeOf<string | Buffer | Uint8Array | ArrayBuffer>()
+expectTypeOf<BinaryPayload>().toEqualTypeOf<Buffer | Uint8Array | ArrayBuffer>()
+expectTypeOf(hub.broadcast('text')).toEqualTypeOf<number>()
+hub.broadcast(Buffer.from('bytes'))
+hub.broadcastExcept(new Uint8Array(1), connection.id)
+hub.broadcastToRoom('room', new ArrayBuffer(1))
+hub.broadcastToRoomExcept(['room', 'other'] as const, 'text', connection.id)
+// @ts-expect-error an object is no payload
+hub.broadcast({ type: 'chat' })
+// @ts-expect-error nor is an array
+hub.broadcastExcept([1, 2], connection.id)
+// @ts-expect-error nor is a number
+hub.broadcastToRoom('room', 1)
+// @ts-expect-error nor is null
+hub.broadcastToRoomExcept('room', null, connection.id)
+// @ts-expect-error nor is a whole message
+connection.sendText({ type: 'text', data: 'hello' })
+// @ts-expect-error text is no bytes
+connection.sendBinary('text')
+// @ts-expect-error bytes are no text
+connection.sendText(Buffer.from('bytes'))
+// @ts-expect-error an object is no payload of a ping either
+connection.sendPing({})
+expectTypeOf(connection.sendText('text')).toEqualTypeOf<boolean>()
+expectTypeOf(connection.sendBinary(new Uint8Array(1))).toEqualTypeOf<boolean>()
+expectTypeOf(connection.sendPing()).toEqualTypeOf<boolean>()
+expectTypeOf(connection.sendPong('payload')).toEqualTypeOf<boolean>()
+
+// Messages
+
+export function narrow(message: Message): number {
+  if (message.type === 'text') {
+    expectTypeOf(message.data).toEqualTypeOf<string>()
+    return message.data.length
+  }
+  expectTypeOf(message.type).toEqualTypeOf<'binary'>()
+  expectTypeOf(message.data).toEqualTypeOf<Buffer>()
+  // A message can be sent on as it came.
+  hub.broadcast(message.data)
+  return message.data.byteLength
+}
+// @ts-expect-error no third type
+export const third: Message = { type: 'ping', data: '' }
+
+// Connections
+
+expectTypeOf(connection.hub).toEqualTypeOf<Hub>()
+expectTypeOf(typed.hub).toEqualTypeOf<Hub<Meta>>()
+expectTypeOf(connection.id).toEqualTypeOf<string>()
+expectTypeOf(connection.state).toEqualTypeOf<ConnectionState>()
+expectTypeOf<ConnectionState>().toEqualTypeOf<'connecting' | 'open' | 'closing' | 'closed'>()
+expectTypeOf(connection.rooms).toEqualTypeOf<ReadonlySet<string>>()
+expectTypeOf(connection.lastPingTime).toEqualTypeOf<number>()
+expectTypeOf(connection.lastPongTime).toEqualTypeOf<number>()
+expectTypeOf(connection.protocol).toEqualTypeOf<string>()
+expectTypeOf(connection.remoteAddress).toEqualTypeOf<string | undefined>()
+expectTypeOf(connection.bufferedBytes).toEqualTypeOf<number>()
+expectTypeOf(connection.inRoom('room')).toEqualTypeOf<boolean>()
+expectTypeOf(connection.close(CloseCode.normal, 'done')).toEqualTypeOf<boolean>()
+expectTypeOf(connection.close(4000)).toEqualTypeOf<boolean>()
+expectTypeOf(connection.terminate()).toEqualTypeOf<void>()
+// @ts-expect-error an id does not change
+connection.id = 'another'
+// @ts-expect-error rooms are joined through the hub
+connection.rooms.add('room')
+
+// The hub
+
+expectTypeOf(new Hub()).toEqualTypeOf<Hub>()
+expectTypeOf(hub.size).toEqualTypeOf<number>()
+expectTypeOf(hub.state).toEqualTypeOf<HubState>()
+expectTypeOf(hub.connections()).toEqualTypeOf<Connection[]>()
+expectTypeOf(typedHub.getConnection('id')).toEqualTypeOf<Connection<Meta> | undefined>()
+expectTypeOf(hub.joinRoom(connection, 'room')).toEqualTypeOf<boolean>()
+expectTypeOf(hub.leaveRoom(connection, ['room'])).toEqualTypeOf<boolean>()
+expectTypeOf(hub.roomSize(['room', 'other'])).toEqualTypeOf<number>()
+expectTypeOf(hub.rooms()).toEqualTypeOf<string[]>()
+expectTypeOf(typedHub.members('room')).toEqualTypeOf<Connection<Meta>[]>()
+expectTypeOf(hub.attach(createServer())).toEqualTypeOf<() => void>()
+expectTypeOf(hub.attach(createSecureServer())).toEqualTypeOf<() => void>()
+expectTypeOf(hub.attach()).toEqualTypeOf<() => void>()
+expectTypeOf(hub.close({ code: 1001, reason: 'bye', timeoutMs: 0 })).toEqualTypeOf<Promise<CloseResult>>()
+expectTypeOf(hub.upgrade(req, {})).toEqualTypeOf<Promise<Connection>>()
+expectTypeOf(hub.register(new WebSocket('ws://127.0.0.1'), {})).toEqualTypeOf<Connection>()
+typedHub.upgrade(req, everything, {
+  metadata: { userId: 'u1' },
+  protocol: 'chat',
+  headers: { 'X-Count': 1, 'Set-Cookie': ['a=1', 'b=2'] },
+})
+// @ts-expect-error metadata of another type
+typedHub.upgrade(req, everything, { metadata: { userId: 1 } })
+// @ts-expect-error a key that Meta does not have
+typedHub.upgrade(req, everything, { metadata: { email: 'a@example.com' } })
+// @ts-expect-error an option of a route that does not exist
+typedHub.upgrade(req, everything, { meta: { userId: 'u1' } })
+// @ts-expect-error a room is a string
+hub.joinRoom(connection, 1)
+// @ts-expect-error the id to leave out is not a connection
+hub.broadcastExcept('text', connection)
+// @ts-expect-error a connection is made by a hub from a WebSocket
+hub.register({}, {})
+
+// Options
+
+expectTypeOf<SlowConsumerPolicy>().toEqualTypeOf<'close' | 'dropNewest' | 'dropOldest'>()
+export const all: Required<HubOptions> = {
+  maxConnections: 1,
+  maxMessageSize: 1,
+  pingIntervalMs: 0,
+  pongTimeoutMs: 1,
+  enableCompression: true,
+  allowedOrigins: ['https://app.example.com'] as const,
+  protocols: ['chat'] as const,
+  onError: (error, conn) => {
+    expectTypeOf(error).toEqualTypeOf<Error>()
+    expectTypeOf(conn).toEqualTypeOf<Connection | undefined>()
+  },
+  maxBufferedBytes: 1,
+  slowConsumer: 'dropOldest',
+  openTimeoutMs: 0,
+  closeTimeoutMs: 1,
+}
+/** An explicit `undefined` means the default, also under exactOptionalPropertyTypes. */
+new Hub({ maxConnections: undefined, allowedOrigins: undefined, onError: undefined })
+// @ts-expect-error misspelt
+new Hub({ maxConnection: 1 })
+// @ts-expect-error in other units
+new Hub({ pingInterval: 30 })
+// @ts-expect-error a number in words
+new Hub({ maxMessageSize: '64kb' })
+// @ts-expect-error a single origin
+new Hub({ allowedOrigins: 'https://app.example.com' })
+// @ts-expect-error no such policy
+new Hub({ slowConsumer: 'drop' })
+
+// Errors, codes, frames, handshakes
+
+declare const error: HubError
+expectTypeOf(error).toExtend<Error>()
+expectTypeOf(error.code).toEqualTypeOf<HubErrorCode>()
+expectTypeOf(error.status).toEqualTypeOf<number>()
+expectTypeOf(error.statusCode).toEqualTypeOf<number>()
+expectTypeOf(error.expose).toEqualTypeOf<boolean>()
+expectTypeOf(error.headers).toEqualTypeOf<Readonly<Record<string, string>>>()
+expectTypeOf(error.closeCode).toEqualTypeOf<number | undefined>()
+expectTypeOf<'WSHUB_ERR_ORIGIN'>().toExtend<HubErrorCode>()
+// @ts-expect-error no such code
+new HubError('WSHUB_ERR_NOTHING', 'message')
+
+expectTypeOf(CloseCode.goingAway).toEqualTypeOf<1001>()
+expectTypeOf<1013>().toExtend<CloseCode>()
+expectTypeOf<1004>().not.toExtend<CloseCode>()
+expectTypeOf(Opcode.binary).toEqualTypeOf<2>()
+expectTypeOf<3>().not.toExtend<Opcode>()
+// @ts-expect-error a code does not change
+CloseCode.normal = 1001
+
+expectTypeOf(Frame.text('hello')).toEqualTypeOf<Frame>()
+expectTypeOf(Frame.text('hello').encode()).toEqualTypeOf<Buffer>()
+expectTypeOf(Frame.decode(Buffer.alloc(2))).toEqualTypeOf<{ frame: Frame; bytes: number } | null>()
+expectTypeOf(Handshake.validateRequest(req)).toEqualTypeOf<boolean>()
+expectTypeOf(Handshake.generateAcceptKey('key')).toEqualTypeOf<string>()
+expectTypeOf(Handshake.createResponse('key', { protocol: 'chat' })).toEqualTypeOf<string>()
+
+// Mounts; the frameworks' own types are in test/package/consumer/frameworks.mts
+
+expectTypeOf(expressHub({ hub })).toEqualTypeOf<WsHubMiddleware>()
+expectTypeOf(expressHub().hub).toEqualTypeOf<Hub>()
+expectTypeOf(koaHub({ maxConnections: 1 }).hub).toEqualTypeOf<Hub>()
+// @ts-expect-error misspelt
+expressHub({ maxConnection: 1 })
+// @ts-expect-error misspelt
+koaHub({ maxConnection: 1 })
+// @ts-expect-error no hub
+koaHub({ hub: {} })
