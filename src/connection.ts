@@ -44,7 +44,7 @@ export interface ConnectionHost<Meta extends object> {
   release(connection: Connection<Meta>): ReadonlySet<string>
   report(error: Error, connection: Connection<Meta>, handler: EventHandler<Meta>): void
   /** `hub.close()` waits for it. */
-  settling(onClose: Promise<void>): void
+  settling(callback: Promise<void>): void
 }
 
 /** The transport of a connection. @internal */
@@ -89,8 +89,8 @@ export class Connection<Meta extends object = Metadata> {
   /** The rooms at the time of closing. */
   #lastRooms: ReadonlySet<string> | undefined
   #opening: ((connection: this) => void) | undefined
-  /** Code and reason of a close that waits for `onOpen` to settle. */
-  #pendingClose: { code: number; reason: string } | undefined
+  /** A close that waits for `onOpen` to settle. */
+  #pendingClose: { code: number; reason: string; timer: NodeJS.Timeout | undefined } | undefined
   /** Why the hub gave the connection up; reported to `onClose` when the client gave no reason. */
   #failure = ''
   /** Counts events instead of bytes for a WebSocket that was opened elsewhere. */
@@ -257,7 +257,7 @@ export class Connection<Meta extends object = Metadata> {
       this.#opened()
     } else {
       keepalive.setDeadline(this, options.openTimeoutMs)
-      void pending.then(() => this.#opened())
+      this.#host.settling(pending.then(() => this.#opened()))
     }
     return opened
   }
@@ -371,12 +371,19 @@ export class Connection<Meta extends object = Metadata> {
   /** The socket is gone. @internal */
   closed(code: number, reason: string): void {
     if (this.#state === 'closed') return
+    const isSettled = this.#opening === undefined || this.#state === 'connecting'
     this.#state = 'closed'
     this.#outbox.clear()
     this.#lastRooms = this.#host.release(this)
     const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
-    if (this.#opening === undefined) this.#runOnClose(code, why)
-    else this.#pendingClose = { code, reason: why }
+    if (isSettled) {
+      this.#runOnClose(code, why)
+      return
+    }
+    // The keepalive no longer sees a connection that is gone, so the time of its `onOpen` ends by a timer.
+    const { openTimeoutMs } = this.#host.options
+    const timer = openTimeoutMs > 0 ? setTimeout(() => this.#opened(), openTimeoutMs).unref() : undefined
+    this.#pendingClose = { code, reason: why, timer }
   }
 
   /** A callback threw. @internal */
@@ -392,9 +399,13 @@ export class Connection<Meta extends object = Metadata> {
     this.#opening = undefined
     this.#host.keepalive.setDeadline(this, 0)
     opening(this)
-    if (this.#pendingClose !== undefined) this.#runOnClose(this.#pendingClose.code, this.#pendingClose.reason)
-    // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-    else setImmediate(() => this.#ws.resume())
+    if (this.#pendingClose !== undefined) {
+      clearTimeout(this.#pendingClose.timer)
+      this.#runOnClose(this.#pendingClose.code, this.#pendingClose.reason)
+    } else {
+      // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
+      setImmediate(() => this.#ws.resume())
+    }
   }
 
   #runOnClose(code: number, reason: string): void {

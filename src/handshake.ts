@@ -9,7 +9,7 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const KEY = /^[+/0-9A-Za-z]{22}==$/
 
 /** `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2), the host perhaps a `*.` pattern. */
-const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?([^/?#@\s*,]+)$/
+const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d+)?)$/
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443', ws: ':80', wss: ':443' }
 

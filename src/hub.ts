@@ -34,7 +34,7 @@ export interface CloseOptions {
   code?: number | undefined
   /** At most 123 bytes of UTF-8. Default empty. */
   reason?: string | undefined
-  /** Time, in ms, for clients to answer and for async `onClose` to settle; then what is left is terminated. Default 5 000. */
+  /** Time, in ms, for clients to answer and for async callbacks to settle; then what is left is terminated. Default 5 000. */
   timeoutMs?: number | undefined
 }
 
@@ -75,7 +75,7 @@ export class Hub<Meta extends object = Metadata> {
   #idCount = 0
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
-  /** Async `onClose` that have not settled. At most one for each connection. */
+  /** Async `onOpen` and `onClose` that have not settled. At most one for each connection. */
   readonly #settling = new Set<Promise<void>>()
   #onEmpty: (() => void) | undefined
   readonly #warned = new Set<HubErrorCode>()
@@ -98,9 +98,9 @@ export class Hub<Meta extends object = Metadata> {
       roomsOf: (connection) => this.#rooms.roomsOf(connection),
       release: (connection) => this.#release(connection),
       report: (error, connection, handler) => this.#report(error, connection, handler),
-      settling: (onClose) => {
-        this.#settling.add(onClose)
-        void onClose.then(() => this.#settling.delete(onClose))
+      settling: (callback) => {
+        this.#settling.add(callback)
+        void callback.then(() => this.#settling.delete(callback))
       },
     }
     this.#wss = new WebSocketServer({
@@ -333,7 +333,7 @@ export class Hub<Meta extends object = Metadata> {
         this.#onEmpty = resolve
       })
     }
-    await Promise.all(this.#settling)
+    while (this.#settling.size > 0) await Promise.all(this.#settling)
   }
 
   #open(

@@ -237,7 +237,8 @@ export class Outbox {
   #hold(backlog: Backlog, frame: Buffer, control: boolean): boolean {
     const { maxBufferedBytes, slowConsumer } = this.#delivery
     while (!control && this.bufferedBytes + frame.length > maxBufferedBytes) {
-      if (slowConsumer === 'dropOldest' && backlog.dropOldest()) continue
+      const fits = this.#socket.writableLength + frame.length <= maxBufferedBytes
+      if (slowConsumer === 'dropOldest' && fits && backlog.dropOldest()) continue
       if (slowConsumer === 'close') this.#owner.overflow()
       return false
     }
