@@ -201,7 +201,7 @@ export class Connection<Meta extends object = Metadata> {
    */
   close(code: number = CloseCode.normal, reason = ''): boolean {
     checkClose(code, reason)
-    if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    if (!this.#isOpen) return false
     this.#state = 'closing'
     this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
     this.#ws.resume() // the answer could not be read from a paused socket
@@ -257,14 +257,15 @@ export class Connection<Meta extends object = Metadata> {
       this.#opened()
     } else {
       keepalive.setDeadline(this, options.openTimeoutMs)
-      this.#host.settling(pending.then(() => this.#opened()))
+      void pending.then(() => this.#opened())
+      this.#host.settling(opened.then(() => {}))
     }
     return opened
   }
 
   /** Queues a message that is shared with others; `false` when it was not accepted. @internal */
   deliver(message: OutgoingMessage): boolean {
-    return this.#state === 'open' && this.#outbox.send(message.frame(this.#windowBits))
+    return this.#isOpen && this.#outbox.send(message.frame(this.#windowBits))
   }
 
   /** For the keepalive. @internal */
@@ -274,7 +275,7 @@ export class Connection<Meta extends object = Metadata> {
 
   /** For the keepalive. @internal */
   get isPaused(): boolean {
-    return this.#ws.isPaused
+    return this.#state === 'connecting' || this.#ws.isPaused
   }
 
   /** For the keepalive. @internal */
@@ -325,15 +326,20 @@ export class Connection<Meta extends object = Metadata> {
     })
   }
 
+  /** Neither side has said goodbye. */
+  get #isOpen(): boolean {
+    return this.#state === 'open' && this.#ws.readyState === OPEN
+  }
+
   #send(data: Payload): boolean {
-    if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    if (!this.#isOpen) return false
     if (this.#windowBits === 0) return this.#outbox.send(encodeMessage(data))
     return this.deliver(new OutgoingMessage(data))
   }
 
   #sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
     const payload = controlPayload(data)
-    if (this.#state !== 'open' || this.#ws.readyState !== OPEN) return false
+    if (!this.#isOpen) return false
     return this.#outbox.send(new Frame({ opcode, payload }).encode(), true)
   }
 

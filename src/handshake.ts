@@ -46,8 +46,8 @@ export const Handshake = {
       'Connection: Upgrade',
       `Sec-WebSocket-Accept: ${Handshake.generateAcceptKey(key)}`,
     ]
-    if (init.protocol) lines.push(...headerLines({ 'Sec-WebSocket-Protocol': init.protocol }))
-    lines.push(...extraHeaderLines(init.headers ?? {}))
+    if (init.protocol) lines.push(...headerLines([['Sec-WebSocket-Protocol', init.protocol]]))
+    lines.push(...extraHeaderLines(init.headers))
     return `${lines.join('\r\n')}\r\n\r\n`
   },
 }
@@ -87,23 +87,24 @@ export function listIncludes(header: string | undefined, token: string): boolean
 }
 
 /**
- * Headers beside those of the handshake itself, as lines for the 101. What belongs to a response with a body or to the
+ * Headers beside those of the handshake itself, as lines for the 101; a later source wins, whatever the case. What belongs to a response with a body or to the
  * handshake is left out: a route's `Content-Type` must not travel with a 101.
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
  */
-export function extraHeaderLines(
-  headers: Readonly<Record<string, number | string | readonly string[] | undefined>>,
-): string[] {
-  return headerLines(
-    Object.fromEntries(Object.entries(headers).filter(([name]) => !isReserved(name.toLowerCase()))),
-  )
+export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
+  const headers = new Map<string, [name: string, value: Headers[string]]>()
+  for (const source of sources) {
+    for (const [name, value] of Object.entries(source ?? {})) headers.set(name.toLowerCase(), [name, value])
+  }
+  for (const name of headers.keys()) if (isReserved(name)) headers.delete(name)
+  return headerLines(headers.values())
 }
 
-function headerLines(
-  headers: Readonly<Record<string, number | string | readonly string[] | undefined>>,
-): string[] {
+type Headers = Readonly<Record<string, number | string | readonly string[] | undefined>>
+
+function headerLines(headers: Iterable<readonly [name: string, value: Headers[string]]>): string[] {
   const lines: string[] = []
-  for (const [name, value] of Object.entries(headers)) {
+  for (const [name, value] of headers) {
     if (value === undefined) continue
     for (const item of Array.isArray(value) ? value : [value]) {
       try {

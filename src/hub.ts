@@ -19,7 +19,14 @@ import type { Metadata } from './metadata.ts'
 import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
 import { Delivery } from './outbox.ts'
 import { RoomIndex } from './rooms.ts'
-import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge, type UpgradeServer } from './upgrade.ts'
+import {
+  claimUpgrade,
+  completeUpgrade,
+  findUpgrade,
+  finishResponse,
+  UpgradeBridge,
+  type UpgradeServer,
+} from './upgrade.ts'
 import { WebSocketWritable } from './websocket-writable.ts'
 
 /** What a route can say about a connection it opens. */
@@ -175,7 +182,7 @@ export class Hub<Meta extends object = Metadata> {
     }
     this.#checkNotFull()
     const pending = findUpgrade(req)
-    this.#extraLines = extraHeaderLines({ ...pending.response.getHeaders(), ...init.headers })
+    this.#extraLines = extraHeaderLines(pending.response.getHeaders(), init.headers)
     this.#protocol = init.protocol
     let opened: Promise<Connection<Meta>> | undefined
     this.#wss.handleUpgrade(asPlainUpgrade(req), pending.socket, pending.head, (ws) => {
@@ -192,7 +199,10 @@ export class Hub<Meta extends object = Metadata> {
         init.metadata,
       ).open()
     })
-    if (opened !== undefined) return opened
+    if (opened !== undefined) {
+      finishResponse(pending)
+      return opened
+    }
     throw this.#takeRefusal()
   }
 
@@ -227,7 +237,7 @@ export class Hub<Meta extends object = Metadata> {
   joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     this.#checkOwn(connection)
     const rooms = asRooms(room)
-    if (this.#connections.get(connection.id) !== connection) return false
+    if (connection.state === 'closing' || connection.state === 'closed') return false
     for (const name of rooms) this.#rooms.add(connection, name)
     return true
   }

@@ -27,7 +27,7 @@ export interface PendingUpgrade {
  * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a request that we
  * do not. So our plain answer is held back for so long, in ms, and a 404 for longer: it says that the request is not ours.
  */
-const HOLD_MS = 1_000
+const HOLD_MS = 500 // Socket.IO ends what is not its own after 1,000
 const HOLD_404_MS = 30_000
 
 /** Node publishes `{ socket }` here for each TCP connection, before a byte of it is parsed. */
@@ -122,6 +122,16 @@ export function completeUpgrade(req: IncomingMessage, { socket, response, releas
 }
 
 /**
+ * Tells the middleware that waits for the end of the response (access logs, cleanups) that the 101 was it. Left waiting,
+ * it would hold on to the request for as long as the connection lives, and take its end for an aborted response.
+ */
+export function finishResponse({ response }: PendingUpgrade): void {
+  response.statusCode = 101
+  response.emit('finish')
+  response.emit('close')
+}
+
+/**
  * Answers for a refusal: the request is for one of our routes, so that nobody else's answer is waited for.
  */
 export function claimUpgrade(req: IncomingMessage): void {
@@ -144,7 +154,8 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
   socket.on('error', ignore)
   const response = new ServerResponse(req)
   response.shouldKeepAlive = false
-  response.once('finish', () => endSocket(socket))
+  const answered = (): void => endSocket(socket)
+  response.once('finish', answered)
   let timer: NodeJS.Timeout | undefined
   const pending: PendingUpgrade = {
     socket,
@@ -154,6 +165,7 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
     bytesWrittenBefore: (socket as PendingUpgrade['socket']).bytesWritten ?? 0, // a net.Socket has it, a duplex may not
     release: () => {
       clearTimeout(timer)
+      response.off('finish', answered)
       socket.off('error', ignore)
     },
   }
