@@ -25,10 +25,12 @@ export interface PendingUpgrade {
 
 /**
  * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a request that we
- * do not. So our plain answer is held back for so long, in ms, and a 404 for longer: it says that the request is not ours.
+ * do not. So our plain answer is held back: shortly, in ms, when it is about who the client is (401, 403), since Socket.IO
+ * ends what is not its own after 1,000; and long when it may only mean that the request is not ours (a 404, or the 400 of
+ * Socket.IO's own request listener).
  */
-const HOLD_MS = 500 // Socket.IO ends what is not its own after 1,000
-const HOLD_404_MS = 30_000
+const HOLD_MS = 500
+const LONG_HOLD_MS = 30_000
 
 /** Node publishes `{ socket }` here for each TCP connection, before a byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
@@ -182,8 +184,8 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
       return
     }
     timer = setTimeout(() => {
-      if (response.statusCode !== 404) answerNow(pending)
-      else timer = setTimeout(() => answerNow(pending), HOLD_404_MS).unref()
+      if (response.statusCode === 401 || response.statusCode === 403) answerNow(pending)
+      else timer = setTimeout(() => answerNow(pending), LONG_HOLD_MS).unref()
     }, HOLD_MS).unref()
     this.emit('request', req, response)
   })

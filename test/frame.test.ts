@@ -29,7 +29,14 @@ describe('Frame', () => {
   describe('constructor', () => {
     it('fills in what is not given', () => {
       const frame = new Frame({ opcode: Opcode.text })
-      expect(frame).toMatchObject({ fin: true, rsv1: false, rsv2: false, rsv3: false, opcode: 1, masked: false })
+      expect(frame).toMatchObject({
+        fin: true,
+        rsv1: false,
+        rsv2: false,
+        rsv3: false,
+        opcode: 1,
+        masked: false,
+      })
       expect(frame.maskKey).toBeNull()
       expect(frame.payload).toHaveLength(0)
     })
@@ -77,9 +84,9 @@ describe('Frame', () => {
         maskKey: Buffer.from('37fa213d', 'hex'),
       })
       expect(masked.encode().toString('hex')).toBe('818537fa213d7f9f4d5158')
-      expect(new Frame({ opcode: Opcode.text, fin: false, payload: Buffer.from('Hel') }).encode().toString('hex')).toBe(
-        '010348656c',
-      )
+      expect(
+        new Frame({ opcode: Opcode.text, fin: false, payload: Buffer.from('Hel') }).encode().toString('hex'),
+      ).toBe('010348656c')
       expect(Frame.ping('Hello').encode().toString('hex')).toBe('890548656c6c6f')
     })
 
@@ -217,13 +224,16 @@ describe('Frame', () => {
 describe('encodeMessage', () => {
   it('frames like Frame, and is read back', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: 'grapheme', maxLength: 200 }), fc.uint8Array({ maxLength: 200 })), (data) => {
-        const bytes = encodeMessage(data)
-        const frame = typeof data === 'string' ? Frame.text(data) : Frame.binary(data)
-        expect(bytes.equals(frame.encode())).toBe(true)
-        expect(payloadOf(bytes).equals(frame.payload)).toBe(true)
-        expect(isTextFrame(bytes)).toBe(typeof data === 'string')
-      }),
+      fc.property(
+        fc.oneof(fc.string({ unit: 'grapheme', maxLength: 200 }), fc.uint8Array({ maxLength: 200 })),
+        (data) => {
+          const bytes = encodeMessage(data)
+          const frame = typeof data === 'string' ? Frame.text(data) : Frame.binary(data)
+          expect(bytes.equals(frame.encode())).toBe(true)
+          expect(payloadOf(bytes).equals(frame.payload)).toBe(true)
+          expect(isTextFrame(bytes)).toBe(typeof data === 'string')
+        },
+      ),
     )
   })
 })

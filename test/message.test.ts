@@ -4,9 +4,12 @@ import { checkPayload, payloadBytes } from '../src/message.ts'
 const wrong: unknown[] = [undefined, null, 1, true, {}, [1, 2], () => 'x', new Date(0)]
 
 describe('checkPayload', () => {
-  it.each([['x'], [''], [Buffer.from('x')], [new Uint8Array(1)], [new ArrayBuffer(1)]])('accepts %o', (data) => {
-    expect(() => checkPayload(data)).not.toThrow()
-  })
+  it.each([['x'], [''], [Buffer.from('x')], [new Uint8Array(1)], [new ArrayBuffer(1)]])(
+    'accepts %o',
+    (data) => {
+      expect(() => checkPayload(data)).not.toThrow()
+    },
+  )
 
   it.each(wrong.map((data) => [data]))('refuses %o', (data) => {
     expect(() => checkPayload(data)).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_PAYLOAD' }))

@@ -82,13 +82,17 @@ describe('RoomIndex', () => {
             expect(new Set(index.members(name))).toEqual(new Set(expected))
           }
           for (const m of members) {
-            expect(new Set(index.roomsOf(m))).toEqual(new Set(rooms.filter((r) => model.has(`${m.name} ${r}`))))
+            expect(new Set(index.roomsOf(m))).toEqual(
+              new Set(rooms.filter((r) => model.has(`${m.name} ${r}`))),
+            )
             for (const r of rooms) expect(index.has(m, r)).toBe(model.has(`${m.name} ${r}`))
           }
           const alive = rooms.filter((r) => members.some((m) => model.has(`${m.name} ${r}`)))
           expect(index.names().sort()).toEqual(alive.sort())
           expect(index.size).toBe(alive.length)
-          expect(index.union(rooms).size).toBe(members.filter((m) => rooms.some((r) => model.has(`${m.name} ${r}`))).length)
+          expect(index.union(rooms).size).toBe(
+            members.filter((m) => rooms.some((r) => model.has(`${m.name} ${r}`))).length,
+          )
         }
       }),
     )

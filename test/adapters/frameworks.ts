@@ -9,8 +9,9 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
+import { text as readText } from 'node:stream/consumers'
 import express from 'express'
-import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import Koa, { type Context } from 'koa'
 import { type Connection, type EventHandler, Hub, type HubOptions, type UpgradeInit } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
@@ -23,6 +24,8 @@ export interface Exchange {
   readonly req: IncomingMessage
   setHeader(name: string, value: string | string[]): void
   upgrade(handler: EventHandler, init?: UpgradeInit): Promise<Connection>
+  /** The body of the request, read as the framework does. */
+  body(): Promise<string>
   /** Answers as the framework does. */
   send(status: number, body: string): void
 }
@@ -78,10 +81,7 @@ export function selfSigned(): { key: string; cert: string } {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     })
-    const start = pem.indexOf('-----BEGIN CERTIFICATE')
-    const keyStart = pem.indexOf('-----BEGIN PRIVATE KEY')
-    const end = (from: number) => (from < start ? start : keyStart > start ? keyStart : pem.length)
-    credentials = { key: pem.slice(keyStart, end(keyStart)), cert: pem.slice(start, Math.max(end(start), start)) }
+    credentials = { key: pem, cert: pem } // each reader skips the other's block
   }
   return credentials
 }
@@ -150,15 +150,25 @@ async function serve(
   return app
 }
 
-const startFastify: Framework['start'] = async ({ hub: hubOptions, routes, before, onError, server: how }) => {
-  const app = fastify({
-    ...(how === 'createServer' ? { serverFactory: (handler) => createServer(handler) } : {}),
-    ...(how === 'https' ? { https: selfSigned() } : {}),
-  } as object)
+/** Fastify types the server of an application; here all applications are of one type. */
+function secureFastify(): FastifyInstance {
+  return fastify({ https: selfSigned() }) as unknown as FastifyInstance
+}
+
+const startFastify: Framework['start'] = async ({
+  hub: hubOptions,
+  routes,
+  before,
+  onError,
+  server: how,
+}) => {
+  const serverFactory = (handler: RequestListener) => createServer(handler)
+  const app = how === 'https' ? secureFastify() : fastify(how === 'createServer' ? { serverFactory } : {})
   const exchange = (request: FastifyRequest, reply: FastifyReply): Exchange => ({
     req: request.raw,
     setHeader: (name, value) => reply.header(name, value),
     upgrade: (handler, init) => reply.upgradeWebSocket(handler, init),
+    body: async () => String(request.body),
     send: (status, body) => reply.code(status).send(body),
   })
   if (onError !== undefined) {
@@ -169,7 +179,6 @@ const startFastify: Framework['start'] = async ({ hub: hubOptions, routes, befor
       if (await before(exchange(request, reply))) return reply
     })
   }
-  app.addContentTypeParser('text/plain', (_request, _payload, done) => done(null))
   await app.register(hubPlugin, hubOptions ?? {})
   for (const [url, route] of Object.entries(routes)) {
     app.all(url, (request, reply) => route(exchange(request, reply)))
@@ -207,6 +216,7 @@ const startExpress: Framework['start'] = async ({ hub: hubOptions, routes, befor
     req,
     setHeader: (name, value) => res.set(name, value),
     upgrade: (handler, init) => res.upgradeWebSocket(handler, init),
+    body: () => readText(req),
     send: (status, body) => res.status(status).type('text').send(body),
   })
   const hub = expressHub(hubOptions)
@@ -234,6 +244,7 @@ const startKoa: Framework['start'] = async ({ hub: hubOptions, routes, before, o
     req: ctx.req,
     setHeader: (name, value) => ctx.set(name, value),
     upgrade: (handler, init) => ctx.upgradeWebSocket(handler, init),
+    body: () => readText(ctx.req),
     send: (status, body) => {
       ctx.status = status
       ctx.body = body
@@ -269,6 +280,7 @@ const startPlain: Framework['start'] = async ({ hub: hubOptions = {}, routes, be
       req,
       setHeader: (name, value) => res.setHeader(name, value),
       upgrade: (handler, init) => hub.upgrade(req, handler, init),
+      body: () => readText(req),
       send: (status, body) => res.writeHead(status, { 'Content-Length': Buffer.byteLength(body) }).end(body),
     }
     try {
@@ -292,7 +304,11 @@ const startPlain: Framework['start'] = async ({ hub: hubOptions = {}, routes, be
 
 /** As an application without a framework does it. */
 function renderError(error: unknown, res: ServerResponse): void {
-  const { status, headers, message } = error as { status?: number; headers?: Record<string, string>; message: string }
+  const { status, headers, message } = error as {
+    status?: number
+    headers?: Record<string, string>
+    message: string
+  }
   res.writeHead(status ?? 500, headers).end(message)
 }
 

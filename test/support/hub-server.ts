@@ -25,7 +25,9 @@ export async function inTime<T>(what: string, promise: Promise<T>, seen: () => u
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())?.slice(0, 2_000)}`))
+      reject(
+        new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())?.slice(0, 2_000)}`),
+      )
     }, TIMEOUT_MS)
   })
   try {
@@ -76,7 +78,8 @@ export class Journal<T> {
 export async function eventually(what: string, holds: () => boolean, seen: () => unknown): Promise<void> {
   const end = Date.now() + TIMEOUT_MS
   while (!holds()) {
-    if (Date.now() > end) throw new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
+    if (Date.now() > end)
+      throw new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
     await turn()
   }
 }
@@ -111,7 +114,10 @@ export interface HubServer {
   /** The promises of `hub.upgrade`. */
   readonly upgrades: Promise<Connection>[]
   connect(options?: ClientOptions, protocols?: string[]): Promise<{ client: Client; connection: Connection }>
-  connectRaw(headers?: readonly string[], tail?: Buffer): Promise<{ client: RawClient; connection: Connection }>
+  connectRaw(
+    headers?: readonly string[],
+    tail?: Buffer,
+  ): Promise<{ client: RawClient; connection: Connection }>
 }
 
 export interface ServeInit extends UpgradeInit {
@@ -148,11 +154,11 @@ export async function serve(
       return handler.onClose?.(connection, code, reason)
     },
     onPing(connection, payload) {
-      log.push(`ping ${payload}`)
+      log.push(`ping ${payload}`.trim())
       return handler.onPing?.(connection, payload)
     },
     onPong(connection, payload) {
-      log.push(`pong ${payload}`)
+      log.push(`pong ${payload}`.trim())
       return handler.onPong?.(connection, payload)
     },
   }
@@ -285,7 +291,11 @@ export class RawClient {
   }
 
   /** Shakes hands, with `tail` in the packet of the handshake. */
-  static async open(port: number, headers: readonly string[] = [], tail = Buffer.alloc(0)): Promise<RawClient> {
+  static async open(
+    port: number,
+    headers: readonly string[] = [],
+    tail: Buffer = Buffer.alloc(0),
+  ): Promise<RawClient> {
     const client = new RawClient(port)
     client.socket.write(Buffer.concat([Buffer.from(handshake(headers)), tail]))
     await client.#events.first('the answer to the handshake', () => true)

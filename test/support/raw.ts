@@ -8,7 +8,11 @@ const timeoutMs = 5_000
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
 
 /** Rejects with what was seen so far when `promise` is too late. */
-export async function inTime<T>(what: string, promise: Promise<T>, seen: () => unknown = () => ''): Promise<T> {
+export async function inTime<T>(
+  what: string,
+  promise: Promise<T>,
+  seen: () => unknown = () => '',
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = startTimer(() => {

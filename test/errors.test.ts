@@ -1,0 +1,156 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { Frame, Handshake, Hub, HubError, type HubErrorCode, type HubOptions, Opcode } from 'wshub'
+import { HUB_ERRORS } from '../src/errors.ts'
+import {
+  handshake,
+  inTime,
+  Journal,
+  KEY,
+  listen,
+  RawClient,
+  serve,
+  stop,
+  thrownBy,
+  turn,
+} from './support/hub-server.ts'
+
+async function refusal(bytes: string, options: HubOptions = {}): Promise<unknown> {
+  const { port, refusals } = await serve(options)
+  const client = new RawClient(port)
+  client.socket.write(bytes)
+  return refusals.first('the refusal', () => true)
+}
+
+async function reported(send: (client: RawClient) => unknown, options: HubOptions = {}): Promise<unknown> {
+  const { connectRaw, log, errors } = await serve({ maxMessageSize: 10, ...options })
+  const { client } = await connectRaw()
+  send(client)
+  await log.first('the error', (entry) => entry.startsWith('error'))
+  return errors[0]
+}
+
+const now = (call: () => unknown) => async () => thrownBy(call)
+
+/** How the real API comes to throw or report each code. */
+const causes: Record<string, () => Promise<unknown>> = {
+  WSHUB_ERR_HUB_CLOSED: async () => {
+    const hub = new Hub()
+    await hub.close()
+    return thrownBy(() => hub.register({} as never, {}))
+  },
+  WSHUB_ERR_NOT_UPGRADE: () => refusal('GET / HTTP/1.1\r\nHost: a\r\n\r\n'),
+  WSHUB_ERR_METHOD: () => refusal(handshake([], 'POST / HTTP/1.1')),
+  WSHUB_ERR_VERSION: () => refusal(handshake(['Sec-WebSocket-Version: 8'])),
+  WSHUB_ERR_BAD_HANDSHAKE: () => refusal(handshake(['Sec-WebSocket-Key: short'])),
+  WSHUB_ERR_ORIGIN: () => refusal(handshake(['Origin: https://evil.example'])),
+  WSHUB_ERR_HUB_FULL: async () => {
+    const { port, connect, refusals } = await serve({ maxConnections: 1 })
+    await connect()
+    new RawClient(port).socket.write(handshake())
+    return refusals.first('the refusal', () => true)
+  },
+  WSHUB_ERR_SOCKET_CLOSED: async () => {
+    const { port, refusals } = await serve({}, {}, { before: (req) => req.socket.destroy() })
+    new RawClient(port).socket.write(handshake())
+    return refusals.first('the refusal', () => true)
+  },
+  WSHUB_ERR_NOT_ATTACHED: async () => {
+    const hub = new Hub()
+    const thrown = new Journal<unknown>()
+    const server = createServer((req, res) => {
+      thrown.push(thrownBy(() => hub.upgrade(req, {})))
+      res.end()
+    })
+    await listen(server)
+    onTestFinished(() => stop(server))
+    new RawClient((server.address() as AddressInfo).port).socket.write(handshake()) // of a TCP server that listens
+    return thrown.first('the refusal', () => true)
+  },
+  WSHUB_ERR_ALREADY_UPGRADED: async () => {
+    const hub = new Hub()
+    const thrown = new Journal<unknown>()
+    const server = createServer((req) => {
+      void hub.upgrade(req, {})
+      thrown.push(thrownBy(() => hub.upgrade(req, {})))
+    })
+    hub.attach(server)
+    await listen(server)
+    onTestFinished(async () => {
+      await hub.close({ timeoutMs: 20 })
+      await stop(server)
+    })
+    new RawClient((server.address() as AddressInfo).port).socket.write(handshake()) // of a TCP server that listens
+    return thrown.first('the refusal', () => true)
+  },
+  WSHUB_ERR_INVALID_OPTION: now(() => new Hub({ maxConnections: 0 })),
+  WSHUB_ERR_INVALID_HANDLER: now(() => new Hub().register({} as never, { onOpen: 1 } as never)),
+  WSHUB_ERR_INVALID_PAYLOAD: now(() => new Hub().broadcast({} as never)),
+  WSHUB_ERR_INVALID_ROOM: now(() => new Hub().roomSize('')),
+  WSHUB_ERR_INVALID_CLOSE: now(() => new Hub().close({ code: 1005 })),
+  WSHUB_ERR_INVALID_HEADER: now(() => Handshake.createResponse(KEY, { headers: { a: 'b\r\nc: d' } })),
+  WSHUB_ERR_CONTROL_TOO_LONG: now(() => Frame.ping('x'.repeat(126))),
+  WSHUB_ERR_FOREIGN_CONNECTION: now(() => new Hub().joinRoom({} as never, 'tea')),
+  WSHUB_ERR_INVALID_FRAME: now(() => Frame.decode(Buffer.from([0x83, 0]))),
+  WSHUB_ERR_PROTOCOL: () => reported((client) => client.socket.write(Frame.text('unmasked').encode())),
+  WSHUB_ERR_INVALID_DATA: () =>
+    reported((client) => client.send({ opcode: Opcode.text, payload: Buffer.from([0xff]) })),
+  WSHUB_ERR_MESSAGE_TOO_BIG: () =>
+    reported((client) => client.send({ opcode: Opcode.text, payload: Buffer.alloc(11) })),
+  WSHUB_ERR_HANDLER_THREW: async () => {
+    const { connect, log, errors } = await serve({}, { onOpen: () => Promise.reject('no error') })
+    await connect()
+    await log.first('the error', (entry) => entry.startsWith('error'))
+    return errors[0]
+  },
+  WSHUB_ERR_OPEN_TIMEOUT: async () => {
+    const { connect, log, errors } = await serve(
+      { openTimeoutMs: 20 },
+      { onOpen: () => new Promise(() => {}) },
+    )
+    await connect()
+    await log.first('the error', (entry) => entry.startsWith('error'))
+    return errors[0]
+  },
+  WSHUB_ERR_SLOW_CONSUMER: async () => {
+    const { connectRaw, log, errors } = await serve({ maxBufferedBytes: 100_000 })
+    const { client, connection } = await connectRaw()
+    client.socket.pause()
+    for (let i = 0; i < 2_000 && connection.state === 'open'; i++) {
+      connection.sendBinary(Buffer.alloc(65_536))
+      await turn()
+    }
+    await log.first('the error', (entry) => entry.startsWith('error'))
+    return errors[0]
+  },
+}
+
+describe('HUB_ERRORS', () => {
+  it('has no code that this file does not cause', () => {
+    expect(Object.keys(causes).sort()).toEqual(Object.keys(HUB_ERRORS).sort())
+  })
+
+  it.each(Object.entries(causes))('has %s, as the API throws or reports it', async (code, cause) => {
+    const error = await inTime(code, cause(), () => code)
+    const rule = HUB_ERRORS[code as HubErrorCode] // the test above compares the names
+    expect(error).toBeInstanceOf(HubError)
+    expect(error).toMatchObject({
+      name: 'HubError',
+      code,
+      status: rule.status,
+      statusCode: rule.status,
+      expose: rule.status !== 500,
+      headers: 'headers' in rule ? rule.headers : {},
+      closeCode: 'closeCode' in rule ? rule.closeCode : undefined,
+      message: expect.stringMatching(/./),
+    })
+  })
+})
+
+describe('HubError', () => {
+  it('keeps its cause', () => {
+    const cause = new Error('deeper')
+    expect(new HubError('WSHUB_ERR_PROTOCOL', 'x', { cause }).cause).toBe(cause)
+  })
+})

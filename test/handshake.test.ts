@@ -1,0 +1,148 @@
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import { Handshake } from 'wshub'
+import { originRule } from '../src/handshake.ts'
+import { KEY, serve } from './support/hub-server.ts'
+
+function request(
+  headers: Record<string, string | undefined> = {},
+  method = 'GET',
+  version = '1.1',
+): IncomingMessage {
+  const req = new IncomingMessage(new Socket())
+  req.method = method
+  req.httpVersion = version
+  req.httpVersionMajor = Number(version[0])
+  req.httpVersionMinor = Number(version[2])
+  const all = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': KEY,
+    ...headers,
+  }
+  for (const [name, value] of Object.entries(all)) if (value !== undefined) req.headers[name] = value
+  return req
+}
+
+describe('Handshake', () => {
+  it('.generateAcceptKey answers the key of RFC 6455 §1.3', () => {
+    expect(Handshake.generateAcceptKey(KEY)).toBe('s3pPLMBiTxaQ9kYGzzhZRbK+xOo=')
+  })
+
+  describe('.validateRequest', () => {
+    it.each([
+      [{}],
+      [{ upgrade: 'WebSocket' }],
+      [{ connection: 'keep-alive , UPGRADE' }],
+      [{ upgrade: 'h2c,  websocket' }],
+    ])('accepts %o', (headers) => {
+      expect(Handshake.validateRequest(request(headers))).toBe(true)
+    })
+
+    it.each([
+      [{ upgrade: undefined }],
+      [{ upgrade: 'websockets' }],
+      [{ connection: undefined }],
+      [{ connection: 'close' }],
+      [{ 'sec-websocket-version': undefined }],
+      [{ 'sec-websocket-version': '8' }],
+      [{ 'sec-websocket-version': '13, 8' }],
+      [{ 'sec-websocket-key': undefined }],
+      [{ 'sec-websocket-key': 'short==' }],
+      [{ 'sec-websocket-key': `${KEY}, ${KEY}` }],
+    ])('refuses %o', (headers) => {
+      expect(Handshake.validateRequest(request(headers))).toBe(false)
+    })
+
+    it('refuses other methods and HTTP/1.0', () => {
+      expect(Handshake.validateRequest(request({}, 'POST'))).toBe(false)
+      expect(Handshake.validateRequest(request({}, 'GET', '1.0'))).toBe(false)
+    })
+  })
+
+  describe('.createResponse', () => {
+    it('is what travels', async () => {
+      const init = { protocol: 'chat', headers: { 'Set-Cookie': ['a=1', 'b=2'], 'X-Number': 7 } }
+      const { connectRaw } = await serve({}, {}, init)
+      const { client, connection } = await connectRaw(['Sec-WebSocket-Protocol: other, chat'])
+      expect(client.response).toBe(Handshake.createResponse(KEY, init))
+      expect(connection.protocol).toBe('chat')
+    })
+
+    it('does not let headers of the handshake be replaced', () => {
+      const headers = {
+        'Sec-WebSocket-Accept': 'x',
+        connection: 'close',
+        'Content-Length': 5,
+        'Sec-WebSocket-Extensions': 'x',
+      }
+      expect(Handshake.createResponse(KEY, { headers })).toBe(Handshake.createResponse(KEY))
+    })
+
+    it.each([
+      [{ headers: { a: 'b\r\nc: d' } }],
+      [{ headers: { a: 'b\nc' } }],
+      [{ headers: { 'a\r\nb': 'c' } }],
+      [{ headers: { 'a b': 'c' } }],
+      [{ headers: { a: ['ok', 'b\0'] } }],
+      [{ protocol: 'chat\r\nc: d' }],
+    ])('refuses %o', (init) => {
+      expect(() => Handshake.createResponse(KEY, init)).toThrow(
+        expect.objectContaining({ code: 'WSHUB_ERR_INVALID_HEADER' }),
+      )
+    })
+  })
+})
+
+describe('originRule', () => {
+  const list = [
+    'https://app.example.com',
+    'https://*.example.org',
+    'http://[::1]:8080',
+    'https://Shop.Example.NET:443',
+  ]
+  it.each([
+    { origin: undefined, host: 'a.com', allowed: [], admits: true },
+    { origin: 'https://a.com', host: 'a.com', allowed: [], admits: true },
+    { origin: 'https://A.com', host: 'a.COM', allowed: [], admits: true },
+    { origin: 'https://a.com:443', host: 'a.com', allowed: [], admits: true },
+    { origin: 'http://a.com', host: 'a.com:80', allowed: [], admits: true },
+    { origin: 'http://a.com:8080', host: 'a.com:8080', allowed: [], admits: true },
+    { origin: 'http://[::1]:8080', host: '[::1]:8080', allowed: [], admits: true },
+    { origin: 'http://a.com:8080', host: 'a.com', allowed: [], admits: false },
+    { origin: 'https://a.com:80', host: 'a.com', allowed: [], admits: false },
+    { origin: 'https://b.com', host: 'a.com', allowed: [], admits: false },
+    { origin: 'https://a.com', host: undefined, allowed: [], admits: false },
+    { origin: 'null', host: 'null', allowed: [], admits: false },
+    { origin: '', host: '', allowed: [], admits: false },
+    { origin: 'null', host: 'a.com', allowed: ['null'], admits: true },
+    { origin: 'null', host: 'a.com', allowed: ['*'], admits: true },
+    { origin: 'https://evil.com', host: 'a.com', allowed: ['*'], admits: true },
+    { origin: 'https://app.example.com', host: 'a.com', allowed: list, admits: true },
+    { origin: 'HTTPS://APP.EXAMPLE.COM', host: 'a.com', allowed: list, admits: true },
+    { origin: 'https://app.example.com:443', host: 'a.com', allowed: list, admits: true },
+    { origin: 'https://shop.example.net', host: 'a.com', allowed: list, admits: true },
+    { origin: 'https://x.example.org', host: 'a.com', allowed: list, admits: true },
+    { origin: 'https://y.x.example.org', host: 'a.com', allowed: list, admits: true },
+    { origin: 'http://[::1]:8080', host: 'a.com', allowed: list, admits: true },
+    { origin: 'http://[::1]', host: 'a.com', allowed: list, admits: false },
+    { origin: 'http://app.example.com', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://app.example.com:8443', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://app.example.com.evil.com', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://evilapp.example.com', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://example.org', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://evilexample.org', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://x.example.org.evil.com', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://x.example.org:8443', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://*.example.org', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://evil.com/.example.org', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://evil.com#.example.org', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://user@x.example.org', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://evil.com, https://app.example.com', host: 'a.com', allowed: list, admits: false },
+    { origin: 'https://evil.com\\.example.org', host: 'a.com', allowed: list, admits: false },
+  ])('$origin at $host with $allowed: $admits', ({ origin, host, allowed, admits }) => {
+    expect(originRule(allowed)(origin, host)).toBe(admits)
+  })
+})
