@@ -19,7 +19,9 @@ export interface PendingUpgrade {
   readonly server: UpgradeServer
   /** What earlier responses on the same TCP connection had written. */
   readonly bytesWrittenBefore: number
-  /** Releases the guard and the timer: the socket has found its owner. */
+  /** Ends the waiting for other listeners. */
+  stopHolding(): void
+  /** Takes the guards off: the socket has found its owner. */
   release(): void
 }
 
@@ -165,8 +167,9 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
     response,
     server: this,
     bytesWrittenBefore: (socket as PendingUpgrade['socket']).bytesWritten ?? 0, // a net.Socket has it, a duplex may not
+    stopHolding: () => clearInterval(timer),
     release: () => {
-      clearTimeout(timer)
+      clearInterval(timer)
       response.off('finish', answered)
       socket.off('error', ignore)
     },
@@ -183,9 +186,11 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
       abandon(pending)
       return
     }
-    timer = setTimeout(() => {
-      if (response.statusCode === 401 || response.statusCode === 403) answerNow(pending)
-      else timer = setTimeout(() => answerNow(pending), LONG_HOLD_MS).unref()
+    let heldMs = 0
+    timer = setInterval(() => {
+      heldMs += HOLD_MS
+      const isDecided = response.headersSent && (response.statusCode === 401 || response.statusCode === 403)
+      if (isDecided || heldMs >= LONG_HOLD_MS) answerNow(pending)
     }, HOLD_MS).unref()
     this.emit('request', req, response)
   })
@@ -194,6 +199,7 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
 /** Lets the response reach the client, unless somebody else has begun to talk to it. */
 function answerNow(pending: PendingUpgrade): void {
   const { socket, response } = pending
+  pending.stopHolding()
   if (response.socket !== null) return
   if (isTaken(pending)) {
     abandon(pending)

@@ -54,7 +54,7 @@ const engineIO = '/socket.io/?EIO=4&transport=websocket'
 /** The status of an answer that is held back in case that a neighbour has one; the server's timers are hurried on. */
 async function statusInTheEnd(app: App, path: string, withinMs = 60_000): Promise<number> {
   const client = await RawClient.connect(app)
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
   client.write(handshake(path))
   await until('a timer of the bridge', () => vi.getTimerCount() > 0)
   await vi.advanceTimersByTimeAsync(withinMs)
@@ -146,7 +146,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
         },
       })
       const client = await RawClient.connect(app)
-      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
       client.write(handshake(engineIO))
       await until('allowRequest', () => asked === 1)
       await (await RawClient.open(app)).echoes()
