@@ -1,6 +1,6 @@
 import { CloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
-import { HubError, show } from './errors.ts'
+import { HubError } from './errors.ts'
 import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
 import { type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
@@ -9,29 +9,10 @@ import { type BinaryPayload, invalidPayload, type Payload } from './message.ts'
 import type { Metadata, MetadataMap } from './metadata.ts'
 import type { ResolvedHubOptions } from './options.ts'
 import { type Delivery, Outbox, type OutboxSocket } from './outbox.ts'
+import { listen, type WebSocketLike } from './websocket-events.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
 export type ConnectionState = 'connecting' | 'open' | 'closing' | 'closed'
-
-/**
- * What a connection uses of a `ws` WebSocket: only public members, so that any copy or version of `ws` fits. It is spelled
- * out, so that an application needs no types of `ws` to compile against this package.
- */
-export interface WebSocketLike {
-  readonly readyState: number
-  readonly protocol: string
-  readonly bufferedAmount: number
-  readonly isPaused: boolean
-  binaryType: string
-  on(event: string, listener: (this: WebSocketLike, ...args: never[]) => void): unknown
-  send(data: Uint8Array, options: { binary?: boolean }, sent?: (error?: Error) => void): void
-  ping(data?: Uint8Array): void
-  pong(data?: Uint8Array): void
-  pause(): void
-  resume(): void
-  close(code?: number, reason?: string): void
-  terminate(): void
-}
 
 /** What all connections of a hub share. @internal */
 export interface ConnectionHost<Meta extends object> {
@@ -368,8 +349,7 @@ export class Connection<Meta extends object = Metadata> {
   }
 
   /** The client broke the protocol; `ws` has answered it. @internal */
-  broken(cause: Error): void {
-    const error = clientError(cause)
+  broken(error: HubError): void {
     this.#fail(error.message)
     this.#report(error)
   }
@@ -403,7 +383,7 @@ export class Connection<Meta extends object = Metadata> {
     const opening = this.#opening
     if (opening === undefined) return // settled after its time was over
     this.#opening = undefined
-    this.#host.keepalive.setDeadline(this, 0)
+    if (this.#state === 'open') this.#host.keepalive.setDeadline(this, 0)
     opening(this)
     if (this.#pendingClose !== undefined) {
       clearTimeout(this.#pendingClose.timer)
@@ -426,60 +406,4 @@ export class Connection<Meta extends object = Metadata> {
   #report(error: Error): void {
     this.#host.report(error, this, this.#handler)
   }
-}
-
-// Five closures for each connection would be 320 bytes of it; `npm run bench -- memory` notices. So the listeners are
-// shared and find the connection by their `this`, which is the WebSocket.
-const connections = new WeakMap<WebSocketLike, Listener>()
-
-/** The part of a connection that hears its WebSocket; no listener cares for its `Meta`. */
-type Listener = Pick<Connection<never>, 'received' | 'pinged' | 'ponged' | 'broken' | 'closed'>
-
-function listen(ws: WebSocketLike, connection: Listener): void {
-  connections.set(ws, connection)
-  ws.on('message', onMessage)
-  ws.on('ping', onPing)
-  ws.on('pong', onPong)
-  ws.on('error', onError)
-  ws.on('close', onClose)
-}
-
-function onMessage(this: WebSocketLike, data: Buffer, isBinary: boolean): void {
-  connections.get(this)?.received(data, isBinary)
-}
-
-function onPing(this: WebSocketLike, payload: Buffer): void {
-  connections.get(this)?.pinged(payload)
-}
-
-function onPong(this: WebSocketLike, payload: Buffer): void {
-  connections.get(this)?.ponged(payload)
-}
-
-function onError(this: WebSocketLike, error: Error): void {
-  connections.get(this)?.broken(error)
-}
-
-function onClose(this: WebSocketLike, code: number, reason: Buffer): void {
-  connections.get(this)?.closed(code, reason.toString())
-}
-
-/** A fault of the client, as `ws` found it, by the close code that `ws` has answered it with. */
-function clientError(cause: Error): HubError {
-  const code = 'code' in cause ? String(cause.code) : ''
-  if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
-    return new HubError('WSHUB_ERR_MESSAGE_TOO_BIG', 'the client sent a message over maxMessageSize', {
-      cause,
-    })
-  }
-  if (code === 'WS_ERR_INVALID_UTF8' || code.startsWith('Z_')) {
-    return new HubError(
-      'WSHUB_ERR_INVALID_DATA',
-      'the client sent text that is not UTF-8, or broken compressed data',
-      { cause },
-    )
-  }
-  return new HubError('WSHUB_ERR_PROTOCOL', `the client broke the protocol: ${show(cause.message)}`, {
-    cause,
-  })
 }

@@ -1,18 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { WebSocketServer } from 'ws'
+import { Acceptor } from './acceptor.ts'
 import { CloseCode } from './close-code.ts'
-import {
-  Connection,
-  type ConnectionHost,
-  type ConnectionTransport,
-  type WebSocketLike,
-} from './connection.ts'
-import { DEFLATE_PARAMETERS, negotiatedWindowBits, OutgoingMessage } from './deflate.ts'
+import { Connection, type ConnectionHost, type ConnectionTransport } from './connection.ts'
+import { OutgoingMessage } from './deflate.ts'
 import { HubError, type HubErrorCode, show } from './errors.ts'
 import { checkClose } from './frame.ts'
 import { checkHandler, type EventHandler, runHandler } from './handler.ts'
-import { checkHandshake, extraHeaderLines, type HandshakeInit } from './handshake.ts'
+import { checkHandshake, type HandshakeInit } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
 import { checkPayload, type Payload } from './message.ts'
 import type { Metadata } from './metadata.ts'
@@ -27,6 +22,7 @@ import {
   UpgradeBridge,
   type UpgradeServer,
 } from './upgrade.ts'
+import type { WebSocketLike } from './websocket-events.ts'
 import { WebSocketWritable } from './websocket-writable.ts'
 
 /** What a route can say about a connection it opens. */
@@ -77,7 +73,7 @@ export class Hub<Meta extends object = Metadata> {
   readonly #bridge = new UpgradeBridge()
   readonly #keepalive: Keepalive
   readonly #host: ConnectionHost<Meta>
-  readonly #wss: WebSocketServer
+  readonly #acceptor: Acceptor
   readonly #idPrefix = `${randomBytes(9).toString('base64url')}.`
   #idCount = 0
   #state: HubState = 'open'
@@ -86,17 +82,13 @@ export class Hub<Meta extends object = Metadata> {
   readonly #settling = new Set<Promise<void>>()
   #onEmpty: (() => void) | undefined
   readonly #warned = new Set<HubErrorCode>()
-  // The handshake that is being written. handleUpgrade is synchronous, so there is never more than one.
-  #extraLines: readonly string[] = []
-  #protocol: string | undefined
-  #windowBits = 0
-  #refusal: Error | undefined
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
     const connections: Iterable<Connection<Meta>> = { [Symbol.iterator]: () => this.#connections.values() }
     this.#keepalive = new Keepalive(connections, this.#options, () => this.#leaveClosingServers())
+    this.#acceptor = new Acceptor(this.#options)
     this.#host = {
       hub: this,
       options: this.#options,
@@ -110,20 +102,6 @@ export class Hub<Meta extends object = Metadata> {
         void callback.then(() => this.#settling.delete(callback))
       },
     }
-    this.#wss = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      maxPayload: this.#options.maxMessageSize,
-      perMessageDeflate: this.#options.enableCompression ? DEFLATE_PARAMETERS : false,
-      handleProtocols: (offered) => this.#selectProtocol(offered),
-    })
-    this.#wss.on('headers', (lines) => {
-      this.#windowBits = negotiatedWindowBits(lines)
-      lines.push(...this.#extraLines)
-    })
-    this.#wss.on('wsClientError', (error) => {
-      this.#refusal = error
-    })
   }
 
   /** `open` until `close` is called, `closed` when it is done. A readiness probe may show it. */
@@ -182,28 +160,20 @@ export class Hub<Meta extends object = Metadata> {
     }
     this.#checkNotFull()
     const pending = findUpgrade(req)
-    this.#extraLines = extraHeaderLines(pending.response.getHeaders(), init.headers)
-    this.#protocol = init.protocol
-    let opened: Promise<Connection<Meta>> | undefined
-    this.#wss.handleUpgrade(asPlainUpgrade(req), pending.socket, pending.head, (ws) => {
+    const opened = this.#acceptor.accept(req, pending, init, ({ ws, windowBits }) => {
       completeUpgrade(req, pending)
-      opened = this.#open(
-        {
-          ws,
-          socket: pending.socket,
-          remoteAddress: pending.socket.remoteAddress,
-          windowBits: this.#windowBits,
-          server: pending.server.listening ? pending.server : undefined,
-        },
-        handler,
-        init.metadata,
-      ).open()
+      const { socket, server } = pending
+      const transport = {
+        ws,
+        socket,
+        windowBits,
+        remoteAddress: socket.remoteAddress,
+        server: server.listening ? server : undefined,
+      }
+      return this.#open(transport, handler, init.metadata).open()
     })
-    if (opened !== undefined) {
-      finishResponse(pending)
-      return opened
-    }
-    throw this.#takeRefusal()
+    finishResponse(pending)
+    return opened
   }
 
   /**
@@ -331,7 +301,7 @@ export class Hub<Meta extends object = Metadata> {
     clearTimeout(timer)
     this.#keepalive.stop()
     this.#bridge.close()
-    this.#wss.close()
+    this.#acceptor.close()
     this.#state = 'closed'
     return { closed: connections.length - terminated, terminated }
   }
@@ -389,19 +359,6 @@ export class Hub<Meta extends object = Metadata> {
     }
   }
 
-  #selectProtocol(offered: ReadonlySet<string>): string | false {
-    const chosen = this.#protocol ?? this.#options.protocols.find((protocol) => offered.has(protocol))
-    return chosen !== undefined && offered.has(chosen) ? chosen : false
-  }
-
-  /** Why `ws` has not called back: it found a flaw that only it looks for, or the socket half closed. */
-  #takeRefusal(): HubError {
-    const cause = this.#refusal
-    if (cause === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
-    this.#refusal = undefined
-    return new HubError('WSHUB_ERR_BAD_HANDSHAKE', cause.message, { cause })
-  }
-
   #checkOpen(): void {
     if (this.#state !== 'open')
       throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
@@ -439,12 +396,6 @@ export class Hub<Meta extends object = Metadata> {
       process.emitWarning(error)
     }
   }
-}
-
-/** `ws` takes a bare `Upgrade: websocket` only, where RFC 6455 §4.2.1 allows a list that contains it. */
-function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
-  if (!req.headers.upgrade?.includes(',')) return req
-  return Object.create(req, { headers: { value: { ...req.headers, upgrade: 'websocket' } } })
 }
 
 function asRooms(room: string | readonly string[]): readonly string[] {

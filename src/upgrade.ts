@@ -190,7 +190,7 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
     timer = setInterval(() => {
       heldMs += HOLD_MS
       const isDecided = response.headersSent && (response.statusCode === 401 || response.statusCode === 403)
-      if (isDecided || heldMs >= LONG_HOLD_MS) answerNow(pending)
+      if (isDecided || heldMs >= LONG_HOLD_MS || !this.listening) answerNow(pending)
     }, HOLD_MS).unref()
     this.emit('request', req, response)
   })

@@ -1,6 +1,6 @@
-import type { WebSocketLike } from './connection.ts'
 import { Frame, isTextFrame, Opcode, payloadOf } from './frame.ts'
 import type { OutboxSocket } from './outbox.ts'
+import type { WebSocketLike } from './websocket-events.ts'
 
 /** More than this waiting in the WebSocket counts as congestion. */
 const HIGH_WATER_BYTES = 65_536

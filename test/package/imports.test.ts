@@ -9,9 +9,9 @@ import { root } from './support.ts'
 const LEVELS = [
   ['errors', 'close-code', 'message', 'metadata', 'rooms'],
   ['options', 'frame', 'handshake', 'deflate'],
-  ['outbox', 'websocket-writable', 'keepalive'],
+  ['outbox', 'websocket-events', 'websocket-writable', 'keepalive'],
   ['handler', 'connection'],
-  ['upgrade'],
+  ['upgrade', 'acceptor'],
   ['hub'],
   ['index'],
 ]
@@ -22,7 +22,8 @@ const SIDEWAYS = ['message -> errors', 'options -> handshake', 'deflate -> frame
 /** Type-only imports that do not point down: they are gone at run time. */
 const TYPE_ONLY = [
   'options -> connection',
-  'websocket-writable -> connection',
+  'acceptor -> upgrade',
+  'websocket-writable -> websocket-events',
   'websocket-writable -> outbox',
   'handler -> connection',
   'connection -> hub',
