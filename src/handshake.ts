@@ -64,6 +64,9 @@ function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> 
     return ['WSHUB_ERR_NOT_UPGRADE', 'this is a WebSocket endpoint: the request must upgrade to websocket']
   }
   if (req.method !== 'GET') return ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
+  if (hasBody(req)) {
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body']
+  }
   if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) {
     return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake takes HTTP/1.1']
   }
@@ -79,6 +82,11 @@ function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> 
 /** Whether a request asks to leave HTTP for websocket: both header lists name it, in any case and spacing. */
 export function isWebSocketUpgrade(req: IncomingMessage): boolean {
   return listIncludes(req.headers.upgrade, 'websocket') && listIncludes(req.headers.connection, 'upgrade')
+}
+
+/** Whether a request announces a body. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return Number(headers['content-length'] ?? 0) !== 0 || headers['transfer-encoding'] !== undefined
 }
 
 /** Whether a comma-separated header names a token, compared without case. */

@@ -4,14 +4,14 @@ import { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HubError } from './errors.ts'
-import { isWebSocketUpgrade, listIncludes } from './handshake.ts'
+import { hasBody, isWebSocketUpgrade, listIncludes } from './handshake.ts'
 
 /** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
 export type UpgradeServer = HttpServer | HttpsServer
 
 /** An upgrade between the `upgrade` event and the 101 or the plain answer. */
 export interface PendingUpgrade {
-  /** A `net.Socket` or `tls.TLSSocket`, or any duplex stream that was injected into the server. */
+  /** The socket of the request. A duplex stream that was injected into the server may lack what is optional here. */
   readonly socket: Duplex & Partial<Pick<Socket, 'remoteAddress' | 'bytesRead' | 'bytesWritten'>>
   /** What the client sent behind its request. */
   readonly head: Buffer
@@ -33,6 +33,9 @@ export interface PendingUpgrade {
  */
 const HOLD_MS = 500
 const LONG_HOLD_MS = 30_000
+
+/** Since Node 25 the body of an upgrade request is read from the request, as any other, and no part of it is in `head`. */
+const IS_BODY_APART = Number(process.versions.node.split('.')[0]) >= 25
 
 /** Node publishes `{ socket }` here for each TCP connection, before a byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
@@ -144,15 +147,16 @@ export function claimUpgrade(req: IncomingMessage): void {
 }
 
 /** The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from others. */
-function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+function onUpgrade(this: UpgradeServer, req: IncomingMessage, _stream: Duplex, head: Buffer): void {
   if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has heard it first
+  const { socket } = req
   const isShared = this.listeners('upgrade').some((listener) => listener !== onUpgrade)
   if (!isWebSocketUpgrade(req)) {
-    if (!isShared && !listIncludes(req.headers.upgrade, 'websocket')) {
-      continueAsHttp(this, req, socket, head)
+    if (isShared) return
+    if (!(IS_BODY_APART && hasBody(req)) && !listIncludes(req.headers.upgrade, 'websocket')) {
+      continueAsHttp(this, req, head)
       return
     }
-    if (isShared) return
   }
   // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught error.
   socket.on('error', ignore)
@@ -166,7 +170,7 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, socket: Duplex, he
     head,
     response,
     server: this,
-    bytesWrittenBefore: (socket as PendingUpgrade['socket']).bytesWritten ?? 0, // a net.Socket has it, a duplex may not
+    bytesWrittenBefore: socket.bytesWritten ?? 0,
     stopHolding: () => clearInterval(timer),
     release: () => {
       clearInterval(timer)
@@ -232,9 +236,11 @@ function endSocket(socket: Duplex & { destroySoon?: () => void }): void {
 /**
  * An upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no listener for
  * it: Node would have ignored the wish and served the request, body and all. Since our listener made Node stop, the
- * request is put before the server once more, as Node documents for `'connection'`, without the wish.
+ * request is put before the server once more, as Node documents for `'connection'`, without the wish. Where its body has
+ * been read already it is served like a handshake that failed: once, and then the connection ends.
  */
-function continueAsHttp(server: UpgradeServer, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+function continueAsHttp(server: UpgradeServer, req: IncomingMessage, head: Buffer): void {
+  const { socket } = req
   let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`
   for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
     const name = req.rawHeaders[i] ?? ''

@@ -500,6 +500,8 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
   })
 
   describe('for another protocol', () => {
+    // Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves one request.
+    const isBodyApart = Number(process.versions.node.split('.')[0]) >= 25
     const h2c = {
       Connection: 'Upgrade, HTTP2-Settings',
       Upgrade: 'h2c',
@@ -527,6 +529,15 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
             headers: { ...h2c, 'Content-Type': 'text/plain', 'Content-Length': String(body.length) },
             body,
           })
+        if (isBodyApart) {
+          for (const body of ['hello', 'later']) {
+            const once = await RawClient.connect(app)
+            await once.write(post(body).subarray(0, -3))
+            await once.write(post(body).subarray(-3))
+            expect((await once.lastAnswer()).body).toBe(`POST ${body} h2c`)
+          }
+          return
+        }
         client.write(post('hello'))
         const answer = await client.answer()
         expect([answer.status, answer.body]).toEqual([200, 'POST hello undefined'])

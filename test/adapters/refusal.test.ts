@@ -129,6 +129,13 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
 
   it.each(cases)('answers $status to $what', refuse)
 
+  it('answers 400 to a handshake with a body, which is no frame', async () => {
+    const app = await start({ routes: { '/ws': echoRoute } })
+    const answer = await RawClient.refused(app, '/ws', { headers: { 'Content-Length': '5' }, body: 'hello' })
+    expect(answer.status).toBe(400)
+    await (await RawClient.open(app)).echoes()
+  })
+
   it('answers a POST with a body, for which some frameworks wait before the route', async () => {
     const app = await start({ routes: { '/ws': echoRoute } })
     const answer = await RawClient.refused(app, '/ws', {
