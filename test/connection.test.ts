@@ -389,6 +389,22 @@ describe('Connection', () => {
       })
     })
 
+    it('leaves one warning for a fault that clients can repeat at will', async () => {
+      const warnings: Error[] = []
+      const hear = (warning: Error) => warnings.push(warning)
+      process.on('warning', hear)
+      onTestFinished(() => {
+        process.off('warning', hear)
+      })
+      const { connect } = await serve({ maxMessageSize: 10 }, {}, { withoutOnError: true })
+      for (let i = 0; i < 3; i++) {
+        const { client } = await connect()
+        client.socket.send('more than ten bytes')
+        expect(await client.closed()).toBe('1009')
+      }
+      expect(warnings).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_MESSAGE_TOO_BIG' })])
+    })
+
     it('that fails without any onError becomes a process warning', async () => {
       const warnings: Error[] = []
       const hear = (warning: Error) => warnings.push(warning)

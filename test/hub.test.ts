@@ -240,6 +240,21 @@ describe('Hub', () => {
       expect(log.all).toEqual(['open', 'text hi', 'close 1001'])
     })
 
+    it('holds back what a reader that stopped does not take, and sends all of it in order when it reads on', async () => {
+      const { url, sockets } = await elsewhere()
+      const client = await Client.open(url)
+      const hub = new Hub({ maxBufferedBytes: 64 * 1_048_576 })
+      const connection = hub.register(await sockets.first('a socket', () => true), {})
+      client.socket.pause()
+      const sent = Array.from({ length: 160 }, (_, i) => String(i).padEnd(100_000, '.'))
+      for (const text of sent) expect(connection.sendText(text)).toBe(true)
+      expect(connection.bufferedBytes).toBeGreaterThan(1_048_576)
+      connection.sendText('end')
+      client.socket.resume()
+      expect(await client.upTo('end')).toEqual(sent)
+      await hub.close()
+    })
+
     it('takes in a client that is still connecting', async () => {
       const { url, sockets } = await elsewhere()
       const hub = new Hub()
