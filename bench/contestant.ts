@@ -76,7 +76,7 @@ export class Contestant {
   }): Promise<Received> {
     const received = this.load.call<Received>('receive', {
       messages: options.messages,
-      acknowledgeEvery: options.inFlight / 2,
+      acknowledgeEvery: Math.ceil(options.inFlight / 2),
     })
     const [result] = await Promise.all([received, this.server.call('broadcast', options)])
     return result

@@ -9,6 +9,7 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { runBurst } from './burst.ts'
 import { runIdle } from './idle.ts'
 import { runMemory } from './memory.ts'
 import { plot } from './plot.ts'
@@ -69,5 +70,7 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runIdle(name, scenario)
     case 'stalled':
       return runStalled(name, scenario)
+    case 'burst':
+      return runBurst(name, scenario)
   }
 }

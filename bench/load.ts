@@ -8,6 +8,7 @@ import { makePayload, nowMicros, readHeader, seededRandom } from './servers/payl
 export interface ConnectOptions {
   port: number
   dialect: Dialect
+  /** Every message must come compressed, or none. */
   compression: boolean
   clients: number
   /** How many rooms there are, and how many of them each member is in. */
@@ -50,8 +51,10 @@ let onClientReady = (_client: RawClient) => {}
 const listener = {
   onMessage(client: RawClient, bytes: Buffer, start: number, end: number, compressed: boolean): void {
     try {
+      if (compressed !== connection.compression)
+        throw new Error(`a message came ${compressed ? '' : 'un'}compressed`)
       if (mode === 'echo') receiveEcho(client, bytes, start, end)
-      else receiveBroadcast(client, bytes, start, end, compressed)
+      else receiveBroadcast(client, bytes, start, end)
     } catch (error) {
       fail(new Error(`client ${client.index}: ${error instanceof Error ? error.message : error}`))
     }
@@ -83,10 +86,11 @@ const calls = {
       }
       await Promise.race([Promise.all(batch), whenFailed()])
     }
+    const [first] = clients
+    if (!first) throw new Error('there is no client')
     for (let room = 0; room < options.rooms; room++) {
-      const ledger = new Ledger(memberCounts[room] ?? 0, (text, place) => isGenuine(text, place, room))
-      if (options.compression) ledger.useCompression(clients[0]?.extensions ?? '')
-      ledgers[room] = ledger
+      const members = memberCounts[room] ?? 0
+      ledgers[room] = new Ledger(members, first.decode, (text, place) => isGenuine(text, place, room))
     }
   },
 
@@ -172,20 +176,14 @@ function roomsOfMember(index: number): number[] {
   return [...rooms]
 }
 
-function receiveBroadcast(
-  client: RawClient,
-  bytes: Buffer,
-  start: number,
-  end: number,
-  compressed: boolean,
-): void {
+function receiveBroadcast(client: RawClient, bytes: Buffer, start: number, end: number): void {
   const places = placesOf[client.index]
   const room = connection.rooms === 1 ? 0 : +bytes.toString('latin1', start + 8, start + 12)
   const place = places?.get(room)
   const ledger = ledgers[room]
   if (!places || place === undefined || !ledger)
     throw new Error(`a message of room ${room} went to a stranger`)
-  const sentMicros = ledger.record(place, bytes, start, end, compressed)
+  const sentMicros = ledger.record(place, bytes, start, end)
   places.set(room, place + 1)
   deliveries++
   if (client.index % LATENCY_STRIDE === 0) latenciesMs.push((nowMicros() - Math.abs(sentMicros)) / 1000)
@@ -194,7 +192,7 @@ function receiveBroadcast(
 }
 
 function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: number): void {
-  const text = bytes.toString('latin1', start, end)
+  const text = client.decode(bytes.subarray(start, end))
   if (text !== echoes[client.index]) throw new Error(`the echo is not what was sent: ${text.slice(0, 60)}`)
   deliveries++
   if (client.index % LATENCY_STRIDE === 0)

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { createInflater, type Decoder } from './inflater.ts'
 
 // Fixed, so that the accept value is known (RFC 6455 §1.3 uses the same pair).
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
@@ -34,8 +35,8 @@ export class RawClient {
   readonly index: number
   /** Resolves when messages may be sent and received. */
   readonly opened: Promise<void>
-  /** The parameters of permessage-deflate that the server chose, or '' when it declined. */
-  extensions = ''
+  /** Turns the payloads of its messages into text, in their order. */
+  decode: Decoder = (payload) => payload.toString('latin1')
 
   readonly #options: RawClientOptions
   readonly #listener: RawClientListener
@@ -126,7 +127,7 @@ export class RawClient {
       this.#fail(`the server answered ${head.split('\r\n', 1)[0]}`)
       return text.length
     }
-    this.extensions = /^sec-websocket-extensions: *(.*)$/im.exec(head)?.[1] ?? ''
+    if (this.#options.compression) this.decode = createInflater(head)
     this.#upgraded = true
     if (this.#options.dialect === 'plain') this.#markOpened()
     return end + 4

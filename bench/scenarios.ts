@@ -19,6 +19,8 @@ export interface TrafficScenario {
   /** How many messages may be under way before the server waits for the clients. */
   inFlight: number
   targets: RatioTargets
+  /** For how long wshub may keep its event loop from other work, at most. */
+  maxLoopDelayMs?: number
 }
 
 /** A broadcast to a few members of a large hub, over the same in a hub that has nobody else. */
@@ -63,7 +65,23 @@ export interface StalledScenario {
   maxGrowthBytes: number
 }
 
-export type Scenario = TrafficScenario | SparseScenario | MemoryScenario | IdleScenario | StalledScenario
+/** Messages broadcast all in one go: how much memory that takes until the clients have them. */
+export interface BurstScenario {
+  kind: 'burst'
+  title: string
+  clients: number
+  payloadBytes: number
+  messages: number
+  maxRatio: number
+}
+
+export type Scenario =
+  | TrafficScenario
+  | SparseScenario
+  | MemoryScenario
+  | IdleScenario
+  | StalledScenario
+  | BurstScenario
 
 const broadcastToOneRoom = {
   kind: 'traffic',
@@ -82,7 +100,18 @@ export const SCENARIOS: Record<string, Scenario> = {
     payloadBytes: 120,
     messagesPerTurn: 1,
     inFlight: 0,
-    targets: { ws: 1.05 },
+    targets: { ws: 1.0 },
+  },
+  'echo-compressed': {
+    ...broadcastToOneRoom,
+    title: 'echo: 200 clients, 1,000 bytes, back with permessage-deflate',
+    traffic: 'echo',
+    clients: 200,
+    payloadBytes: 1_000,
+    compression: true,
+    messagesPerTurn: 1,
+    inFlight: 0,
+    targets: { ws: 1.0 },
   },
   memory: {
     kind: 'memory',
@@ -173,6 +202,16 @@ export const SCENARIOS: Record<string, Scenario> = {
     inFlight: 8,
     targets: { ws: 0.6 },
   },
+  fanout: {
+    ...broadcastToOneRoom,
+    title: 'one message at a time to 10,000 clients, 120 bytes',
+    clients: 10_000,
+    payloadBytes: 120,
+    messagesPerTurn: 1,
+    inFlight: 1,
+    targets: { ws: undefined },
+    maxLoopDelayMs: 20,
+  },
   sparse: {
     kind: 'sparse',
     title: 'one message a turn to 100 of 15,000 connections, over the same to 100 of 100, 120 bytes',
@@ -206,5 +245,13 @@ export const SCENARIOS: Record<string, Scenario> = {
     inFlight: 8,
     peers: ['wshub', 'ws', 'Socket.IO', 'crossws'],
     maxGrowthBytes: 10e6,
+  },
+  burst: {
+    kind: 'burst',
+    title: '100,000 messages of 120 bytes to 20 clients, broadcast in one synchronous loop',
+    clients: 20,
+    payloadBytes: 120,
+    messages: 100_000,
+    maxRatio: 0.1,
   },
 }

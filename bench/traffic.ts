@@ -32,7 +32,8 @@ interface Entrant {
   traffic: Traffic
   version: string
   rounds: Measured[]
-  loopDelay: Spent | undefined
+  /** One of each heat. */
+  loopDelays: Spent[]
 }
 
 /** An entrant's processes, with all clients connected. */
@@ -57,9 +58,9 @@ export async function runTraffic(name: string, scenario: TrafficScenario): Promi
   await compete(entrants)
   const figure = `server CPU per ${scenario.traffic === 'echo' ? 'echoed message' : 'delivery'}, µs`
   const rows = entrants.map((entrant, index) => {
+    if (index === 0) return rowOf(entrant, loopDelayBound(entrant, scenario.maxLoopDelayMs))
     const atMost = scenario.targets[entrant.peer.name]
-    const value = ratioOf(entrants[0], entrant)
-    return rowOf(entrant, index === 0 ? undefined : { value, unit: '×', ...(atMost && { atMost }) })
+    return rowOf(entrant, { value: ratioOf(entrants[0], entrant), unit: '×', ...(atMost && { atMost }) })
   })
   return { scenario: name, title: scenario.title, figure, columns: COLUMNS, rows: [...rows, ...missing] }
 }
@@ -96,7 +97,7 @@ export async function runSparse(name: string, scenario: SparseScenario): Promise
 type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & { members?: number }
 
 function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
-  return { name, peer, traffic, version: '', rounds: [], loopDelay: undefined }
+  return { name, peer, traffic, version: '', rounds: [], loopDelays: [] }
 }
 
 /** Runs the heats. In each the entrants are measured in turns, so that a noisy neighbour hits all alike; every other
@@ -113,7 +114,9 @@ async function compete(entrants: readonly Entrant[]): Promise<void> {
           runner.entrant.rounds.push(await measure(runner))
         }
       }
-      for (const runner of runners) runner.entrant.loopDelay = (await measure(runner, true)).spent
+      for (const runner of runners) {
+        runner.entrant.loopDelays.push((await measure(runner, true)).spent)
+      }
     } finally {
       await Promise.all(runners.map((runner) => runner.contestant.stop()))
     }
@@ -163,7 +166,7 @@ function measure({ contestant, work, amount }: Runner, sampleLoopDelay = false):
 }
 
 function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
-  const { name, version, rounds, loopDelay } = entrant
+  const { name, version, rounds } = entrant
   const costs = rounds.map(costOf)
   return {
     name,
@@ -175,8 +178,8 @@ function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
       median(rounds.map((round) => round.deliveries / (round.spent.wallMs / 1000))),
       median(rounds.map((round) => round.p50Ms)),
       median(rounds.map((round) => round.p99Ms)),
-      loopDelay?.loopDelayP99Ms,
-      loopDelay?.loopDelayMaxMs,
+      loopDelayOf(entrant, 'loopDelayP99Ms'),
+      loopDelayOf(entrant, 'loopDelayMaxMs'),
     ],
     ...(comparison && { comparison }),
   }
@@ -186,6 +189,17 @@ function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
 function ratioOf(subject: Entrant | undefined, other: Entrant | undefined): number {
   const others = other?.rounds.map(costOf) ?? []
   return median(subject?.rounds.map((round, index) => costOf(round) / (others[index] ?? Number.NaN)) ?? [])
+}
+
+/** The median over the heats; `undefined` for a runtime that does not tell. */
+function loopDelayOf({ loopDelays }: Entrant, key: 'loopDelayP99Ms' | 'loopDelayMaxMs'): number | undefined {
+  const known = loopDelays.flatMap((spent) => spent[key] ?? [])
+  return known.length > 0 ? median(known) : undefined
+}
+
+function loopDelayBound(entrant: Entrant, atMost: number | undefined): Comparison | undefined {
+  if (atMost === undefined) return undefined
+  return { value: loopDelayOf(entrant, 'loopDelayMaxMs') ?? Number.NaN, unit: ' ms loop max', atMost }
 }
 
 function costOf({ spent, deliveries }: Measured): number {

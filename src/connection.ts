@@ -1,14 +1,23 @@
 import { CloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
+import type { Delivery, DropCount, DropReason } from './delivery.ts'
 import { HubError } from './errors.ts'
 import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
 import { type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
+import { Inbox } from './inbox.ts'
 import { type Keepalive, Liveness } from './keepalive.ts'
-import { type BinaryPayload, invalidPayload, type Payload } from './message.ts'
+import {
+  type BinaryPayload,
+  checkSendOptions,
+  invalidPayload,
+  type Message,
+  type Payload,
+  type SendOptions,
+} from './message.ts'
 import type { Metadata, MetadataMap } from './metadata.ts'
 import type { ResolvedHubOptions } from './options.ts'
-import { type Delivery, Outbox, type OutboxSocket } from './outbox.ts'
+import { Outbox, type OutboxSocket } from './outbox.ts'
 import { listen, type WebSocketLike } from './websocket-events.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
@@ -65,6 +74,9 @@ export class Connection<Meta extends object = Metadata> {
   readonly #socket: ConnectionTransport['socket']
   readonly #outbox: Outbox
   readonly #windowBits: number
+  /** There once the connection was paused or iterated. */
+  #inbox: Inbox | undefined
+  #dropped: DropCount | undefined
   #state: ConnectionState = 'connecting'
   #metadata: MetadataMap<Meta> | undefined
   /** The rooms at the time of closing. */
@@ -126,29 +138,34 @@ export class Connection<Meta extends object = Metadata> {
     return this.#ws.protocol
   }
 
-  /** Bytes accepted for sending that the operating system has not taken yet. */
+  /** Bytes of frames accepted for sending that the operating system has not taken yet; a write counts until it is complete. */
   get bufferedBytes(): number {
     return this.#outbox.bufferedBytes
   }
 
+  /** How much was dropped instead of sent, up to the last turn of the event loop; why, tells `onDrop`. */
+  get dropped(): Readonly<DropCount> {
+    return this.#dropped ?? { messages: 0, bytes: 0 }
+  }
+
   /**
    * Sends a text message. Messages arrive in the order of the calls.
-   * @returns `false` when the connection is not open or the slow-consumer policy dropped the message
-   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string
+   * @returns `false` when the connection is not open or the message was dropped: by the slow-consumer policy, or as volatile
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string, or WSHUB_ERR_INVALID_OPTION
    */
-  sendText(data: string): boolean {
+  sendText(data: string, options?: SendOptions): boolean {
     if (typeof data !== 'string') throw invalidPayload(data)
-    return this.#send(data)
+    return this.#send(data, options)
   }
 
   /**
    * Sends a binary message. The bytes are copied at once; the caller may reuse its buffer.
-   * @returns `false` when the connection is not open or the slow-consumer policy dropped the message
-   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a Buffer, Uint8Array or ArrayBuffer
+   * @returns `false` when the connection is not open or the message was dropped: by the slow-consumer policy, or as volatile
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a Buffer, Uint8Array or ArrayBuffer, or WSHUB_ERR_INVALID_OPTION
    */
-  sendBinary(data: BinaryPayload): boolean {
+  sendBinary(data: BinaryPayload, options?: SendOptions): boolean {
     if (typeof data === 'string') throw invalidPayload(data)
-    return this.#send(data)
+    return this.#send(data, options)
   }
 
   /**
@@ -173,6 +190,31 @@ export class Connection<Meta extends object = Metadata> {
   }
 
   /**
+   * Stops reading from the client, which feels it when the buffers between are full. What has been read already waits for
+   * {@link Connection.resume}. A paused connection is not pinged, and does not notice a client that goes away.
+   */
+  pause(): void {
+    if (this.#state !== 'closed') this.#ownInbox().pause()
+  }
+
+  /** Reads on: first what waits is delivered, then what comes. */
+  resume(): void {
+    this.#inbox?.resume()
+  }
+
+  /**
+   * The messages from now on, in place of `onMessage`: `for await (const message of connection)`. The client is read only as
+   * fast as the loop goes. It ends when the connection is closed; leaving it gives the rest to `onMessage`. Begun in `onOpen`, it
+   * counts as its end.
+   * @throws {HubError} WSHUB_ERR_ALREADY_ITERATED while another iteration goes on
+   */
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+    const messages = this.#ownInbox().iterate()
+    if (this.#state === 'open') this.#opened()
+    return messages
+  }
+
+  /**
    * Starts the closing handshake, behind all that was sent before. From here on nothing is sent or delivered.
    * A client that does not answer within `closeTimeoutMs` is terminated.
    * @param code 1000 by default
@@ -185,6 +227,7 @@ export class Connection<Meta extends object = Metadata> {
     if (!this.#isOpen) return false
     this.#state = 'closing'
     this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
+    this.#inbox?.clear()
     this.#ws.resume() // the answer could not be read from a paused socket
     this.#outbox.end(() => this.#ws.close(code, reason))
     return true
@@ -245,8 +288,8 @@ export class Connection<Meta extends object = Metadata> {
   }
 
   /** Queues a message that is shared with others; `false` when it was not accepted. @internal */
-  deliver(message: OutgoingMessage): boolean {
-    return this.#isOpen && this.#outbox.send(message.frame(this.#windowBits))
+  deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
+    return this.#isOpen && this.#outbox.send(message.frame(this.#windowBits), options)
   }
 
   /** For the keepalive. @internal */
@@ -261,7 +304,8 @@ export class Connection<Meta extends object = Metadata> {
 
   /** For the keepalive. @internal */
   ping(): void {
-    if (this.#outbox.send(KEEPALIVE_PING, true)) this.lastPingTime = Date.now()
+    this.#outbox.sendControl(KEEPALIVE_PING)
+    this.lastPingTime = Date.now()
   }
 
   /** For the keepalive. @internal */
@@ -299,12 +343,34 @@ export class Connection<Meta extends object = Metadata> {
     this.#state = 'closing'
     this.#fail(message)
     this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
-    this.#outbox.clear()
+    this.#inbox?.clear()
+    this.#outbox.clear('overflow')
     // In a turn of its own: no user code runs inside a broadcast.
     process.nextTick(() => {
+      this.#outbox.tellDrops()
       this.#ws.close(CloseCode.tryAgainLater, 'too slow')
       this.#report(new HubError('WSHUB_ERR_SLOW_CONSUMER', message))
     })
+  }
+
+  /** For the outbox. @internal */
+  reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void {
+    this.#dropped ??= { messages: 0, bytes: 0 }
+    for (const [reason, { messages, bytes }] of drops) {
+      this.#dropped.messages += messages
+      this.#dropped.bytes += bytes
+      runHandler(() => this.#handler.onDrop?.(this, { reason, messages, bytes }), this)
+    }
+  }
+
+  /** For the inbox. @internal */
+  readOn(): void {
+    if (this.#opening === undefined) this.#ws.resume()
+  }
+
+  /** For the inbox. @internal */
+  stopReading(): void {
+    if (this.#state !== 'closing') this.#ws.pause()
   }
 
   /** Neither side has said goodbye. */
@@ -312,27 +378,42 @@ export class Connection<Meta extends object = Metadata> {
     return this.#state === 'open' && this.#ws.readyState === OPEN
   }
 
-  #send(data: Payload): boolean {
+  #send(data: Payload, options: SendOptions | undefined): boolean {
+    if (options !== undefined) checkSendOptions(options)
     if (!this.#isOpen) return false
-    if (this.#windowBits === 0) return this.#outbox.send(encodeMessage(data))
-    return this.deliver(new OutgoingMessage(data))
+    if (this.#windowBits === 0) return this.#outbox.send(encodeMessage(data), options)
+    return this.deliver(new OutgoingMessage(data, this.#host.options.compression), options)
   }
 
   #sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
     const payload = controlPayload(data)
     if (!this.#isOpen) return false
-    return this.#outbox.send(new Frame({ opcode, payload }).encode(), true)
+    this.#outbox.sendControl(new Frame({ opcode, payload }).encode())
+    return true
+  }
+
+  #ownInbox(): Inbox {
+    if (this.#inbox === undefined) {
+      this.#inbox = new Inbox(this)
+      if (this.#state === 'closing' || this.#state === 'closed') this.#inbox.clear()
+    }
+    return this.#inbox
   }
 
   /** A message has come. @internal */
   received(data: Buffer, isBinary: boolean): void {
     this.#eventsRead++
+    if (this.#state !== 'open') return
+    const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
+    if (this.#inbox === undefined || this.#inbox.isOpen) this.take(message)
+    else this.#inbox.push(message)
+  }
+
+  /** Calls `onMessage`. For the inbox. @internal */
+  take(message: Message): void {
     const { onMessage } = this.#handler
-    if (onMessage === undefined || this.#state !== 'open') return
-    const message = isBinary
-      ? ({ type: 'binary', data } as const)
-      : ({ type: 'text', data: data.toString() } as const)
-    runHandler(() => onMessage.call(this.#handler, this, message), this)
+    if (onMessage !== undefined && this.#state === 'open')
+      runHandler(() => onMessage.call(this.#handler, this, message), this)
   }
 
   /** A ping has come. @internal */
@@ -358,8 +439,10 @@ export class Connection<Meta extends object = Metadata> {
   closed(code: number, reason: string): void {
     if (this.#state === 'closed') return
     const isSettled = this.#opening === undefined || this.#state === 'connecting'
+    this.#inbox?.end()
     this.#state = 'closed'
-    this.#outbox.clear()
+    this.#outbox.clear('closed')
+    this.#outbox.tellDrops()
     this.#lastRooms = this.#host.release(this)
     const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
     if (isSettled) {
@@ -390,7 +473,9 @@ export class Connection<Meta extends object = Metadata> {
       this.#runOnClose(this.#pendingClose.code, this.#pendingClose.reason)
     } else {
       // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-      setImmediate(() => this.#ws.resume())
+      setImmediate(() => {
+        if (this.#inbox === undefined || this.#inbox.isOpen) this.#ws.resume()
+      })
     }
   }
 

@@ -38,6 +38,7 @@ export const HUB_ERRORS = {
   WSHUB_ERR_INVALID_HEADER: { status: 500 },
   WSHUB_ERR_CONTROL_TOO_LONG: { status: 500 },
   WSHUB_ERR_FOREIGN_CONNECTION: { status: 500 },
+  WSHUB_ERR_ALREADY_ITERATED: { status: 500 },
   WSHUB_ERR_INVALID_FRAME: { status: 400, closeCode: 1002 },
   // On an open connection: reported, and the connection ends with the close code.
   WSHUB_ERR_PROTOCOL: { status: 400, closeCode: 1002 },

@@ -1,4 +1,5 @@
 import type { Connection } from './connection.ts'
+import type { Dropped } from './delivery.ts'
 import { HubError, show } from './errors.ts'
 import type { Message } from './message.ts'
 import type { Metadata } from './metadata.ts'
@@ -20,13 +21,18 @@ export interface EventHandler<Meta extends object = Metadata> {
   onClose?(connection: Connection<Meta>, code: number, reason: string): unknown
   /** Something went wrong with this connection: a callback threw, or the client broke the protocol. */
   onError?(connection: Connection<Meta>, error: Error): unknown
+  /**
+   * Messages for this connection were dropped: by the slow-consumer policy, as `volatile`, or because it is closed. Called at the
+   * end of a turn of the event loop, once for each reason.
+   */
+  onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
   /** A ping has come; it has been answered. */
   onPing?(connection: Connection<Meta>, payload: Buffer): unknown
   /** A pong has come. */
   onPong?(connection: Connection<Meta>, payload: Buffer): unknown
 }
 
-const CALLBACKS = ['onOpen', 'onMessage', 'onClose', 'onError', 'onPing', 'onPong'] as const
+const CALLBACKS = ['onOpen', 'onMessage', 'onClose', 'onError', 'onDrop', 'onPing', 'onPong'] as const
 
 /** Names of the callbacks. */
 export type CallbackName = (typeof CALLBACKS)[number]

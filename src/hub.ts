@@ -4,15 +4,15 @@ import { Acceptor } from './acceptor.ts'
 import { CloseCode } from './close-code.ts'
 import { Connection, type ConnectionHost, type ConnectionTransport } from './connection.ts'
 import { OutgoingMessage } from './deflate.ts'
+import { Delivery, type DropCount, type DropReason } from './delivery.ts'
 import { HubError, type HubErrorCode, show } from './errors.ts'
 import { checkClose } from './frame.ts'
 import { checkHandler, type EventHandler, runHandler } from './handler.ts'
 import { checkHandshake, type HandshakeInit } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
-import { checkPayload, type Payload } from './message.ts'
+import { checkPayload, checkSendOptions, type Payload, type SendOptions } from './message.ts'
 import type { Metadata } from './metadata.ts'
 import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
-import { Delivery } from './outbox.ts'
 import { RoomIndex } from './rooms.ts'
 import {
   claimUpgrade,
@@ -71,6 +71,7 @@ export class Hub<Meta extends object = Metadata> {
   readonly #connections = new Map<string, Connection<Meta>>()
   readonly #rooms = new RoomIndex<Connection<Meta>>()
   readonly #bridge = new UpgradeBridge()
+  readonly #delivery: Delivery
   readonly #keepalive: Keepalive
   readonly #host: ConnectionHost<Meta>
   readonly #acceptor: Acceptor
@@ -89,10 +90,11 @@ export class Hub<Meta extends object = Metadata> {
     const connections: Iterable<Connection<Meta>> = { [Symbol.iterator]: () => this.#connections.values() }
     this.#keepalive = new Keepalive(connections, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
+    this.#delivery = new Delivery(this.#options)
     this.#host = {
       hub: this,
       options: this.#options,
-      delivery: new Delivery(this.#options),
+      delivery: this.#delivery,
       keepalive: this.#keepalive,
       roomsOf: (connection) => this.#rooms.roomsOf(connection),
       release: (connection) => this.#release(connection),
@@ -112,6 +114,11 @@ export class Hub<Meta extends object = Metadata> {
   /** How many connections there are. */
   get size(): number {
     return this.#connections.size
+  }
+
+  /** How much was dropped instead of sent since the hub was made, by reason; live. */
+  get dropped(): Readonly<Record<DropReason, Readonly<DropCount>>> {
+    return this.#delivery.dropped
   }
 
   /** The connection of that id; `undefined` when there is none in this process. */
@@ -240,32 +247,37 @@ export class Hub<Meta extends object = Metadata> {
   }
 
   /**
-   * Sends to all connections. The message is framed once, however many receive it.
+   * Sends to all connections. The message is framed once, and compressed at most once, however many receive it.
    * @param data a string for a text message, bytes for a binary one
    * @returns how many connections accepted it
-   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself. WSHUB_ERR_INVALID_OPTION
    */
-  broadcast(data: Payload): number {
-    return this.#deliver(this.#connections.values(), data)
+  broadcast(data: Payload, options?: SendOptions): number {
+    return this.#deliver(this.#connections.values(), data, undefined, options)
   }
 
   /** Like {@link Hub.broadcast}, without the connection of that id. */
-  broadcastExcept(data: Payload, exceptId: string): number {
-    return this.#deliver(this.#connections.values(), data, exceptId)
+  broadcastExcept(data: Payload, exceptId: string, options?: SendOptions): number {
+    return this.#deliver(this.#connections.values(), data, exceptId, options)
   }
 
   /**
    * Sends to the members of a room, or of the union of several, each once. An empty room costs nothing.
    * @returns how many connections accepted it
-   * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_PAYLOAD
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
-  broadcastToRoom(room: string | readonly string[], data: Payload): number {
-    return this.#deliver(this.#rooms.union(asRooms(room)), data)
+  broadcastToRoom(room: string | readonly string[], data: Payload, options?: SendOptions): number {
+    return this.#deliver(this.#rooms.union(asRooms(room)), data, undefined, options)
   }
 
   /** Like {@link Hub.broadcastToRoom}, without the connection of that id. */
-  broadcastToRoomExcept(room: string | readonly string[], data: Payload, exceptId: string): number {
-    return this.#deliver(this.#rooms.union(asRooms(room)), data, exceptId)
+  broadcastToRoomExcept(
+    room: string | readonly string[],
+    data: Payload,
+    exceptId: string,
+    options?: SendOptions,
+  ): number {
+    return this.#deliver(this.#rooms.union(asRooms(room)), data, exceptId, options)
   }
 
   /**
@@ -300,6 +312,7 @@ export class Hub<Meta extends object = Metadata> {
     await Promise.race([this.#emptied(), timeout])
     clearTimeout(timer)
     this.#keepalive.stop()
+    this.#delivery.stop()
     this.#bridge.close()
     this.#acceptor.close()
     this.#state = 'closed'
@@ -338,15 +351,21 @@ export class Hub<Meta extends object = Metadata> {
     return this.#rooms.removeMember(connection)
   }
 
-  #deliver(targets: Iterable<Connection<Meta>>, data: Payload, exceptId?: string): number {
+  #deliver(
+    targets: Iterable<Connection<Meta>>,
+    data: Payload,
+    exceptId: string | undefined,
+    options: SendOptions | undefined,
+  ): number {
     checkPayload(data)
+    checkSendOptions(options)
     const except = exceptId === undefined ? undefined : this.#connections.get(exceptId)
     let message: OutgoingMessage | undefined
     let accepted = 0
     for (const connection of targets) {
       if (connection === except) continue
-      message ??= new OutgoingMessage(data)
-      if (connection.deliver(message)) accepted++
+      message ??= new OutgoingMessage(data, this.#options.compression)
+      if (connection.deliver(message, options)) accepted++
     }
     return accepted
   }

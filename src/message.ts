@@ -35,3 +35,29 @@ export function checkPayload(data: unknown): asserts data is Payload {
     throw invalidPayload(data)
   }
 }
+
+/** How one message is sent. An explicit `undefined` means the default. */
+export interface SendOptions {
+  /**
+   * What the message is about. Under the slow-consumer policy `conflate`, a client that lags gets only the latest message of
+   * each key. A string that is not empty; without one, the message is never replaced. Default none.
+   */
+  key?: string | undefined
+  /** Drops the message for a client whose socket is congested instead of queueing it. Default false. */
+  volatile?: boolean | undefined
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION when a key is not a string, or is empty, or `volatile` is not a boolean */
+export function checkSendOptions(options: SendOptions | undefined): void {
+  if (options === undefined) return
+  if (typeof options !== 'object' || options === null) {
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `send options are an object, not ${show(options)}`)
+  }
+  const { key, volatile } = options
+  if (key !== undefined && (typeof key !== 'string' || key === '')) {
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `key is a string that is not empty, not ${show(key)}`)
+  }
+  if (volatile !== undefined && typeof volatile !== 'boolean') {
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `volatile is true or false, not ${show(volatile)}`)
+  }
+}

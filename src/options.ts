@@ -3,7 +3,22 @@ import { HubError, show } from './errors.ts'
 import { type OriginRule, originRule } from './handshake.ts'
 
 /** What happens to a message for a client whose `maxBufferedBytes` are full. */
-export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest'
+export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
+
+/** What is compressed, and how hard. Every key is optional; an explicit `undefined` means the default. */
+export interface CompressionOptions {
+  /** Messages of fewer bytes travel as they are, 0 or more; 0 = all are compressed. Default 512. */
+  thresholdBytes?: number | undefined
+  /** Messages of more bytes travel as they are, 1 or more: compressing takes the event loop some 20 ms a MiB. Default 1 048 576. */
+  maxBytes?: number | undefined
+  /** zlib's level, 1 (fastest) to 9 (smallest). Default 6. */
+  level?: number | undefined
+  /** zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its window. Default 8. */
+  memLevel?: number | undefined
+}
+
+/** {@link CompressionOptions} with every default in place. */
+export type CompressionSettings = { readonly [Key in keyof CompressionOptions]-?: number }
 
 /** How to make a {@link Hub}. Every key is optional; an explicit `undefined` means the default. */
 export interface HubOptions {
@@ -15,8 +30,8 @@ export interface HubOptions {
   pingIntervalMs?: number | undefined
   /** Time, in ms, a client has to send anything after a ping before it is given up with 1006; 1 or more. Default 10 000. */
   pongTimeoutMs?: number | undefined
-  /** Negotiates permessage-deflate with clients that offer it. Default false. */
-  enableCompression?: boolean | undefined
+  /** Negotiates permessage-deflate with clients that offer it: `true`, or settings. A message is compressed once. Default false. */
+  enableCompression?: boolean | CompressionOptions | undefined
   /**
    * Origins of pages that may connect beside the page's own origin: `https://app.example.com`, `https://*.example.com`,
    * `null` (sandboxed and file pages), `*` (all). `[]` = the page's own origin only. Default `[]`.
@@ -28,7 +43,10 @@ export interface HubOptions {
   onError?: ((error: Error, connection?: Connection) => void) | undefined
   /** Most bytes waiting for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048 576. */
   maxBufferedBytes?: number | undefined
-  /** What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest` or `dropOldest`. Default `close`. */
+  /**
+   * What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`, which keeps the
+   * latest message of each `key` for a client that lags and closes when that is not enough. Default `close`.
+   */
   slowConsumer?: SlowConsumerPolicy | undefined
   /** Time, in ms, an async `onOpen` may take, while the client's messages wait; 0 = no limit. Default 10 000. */
   openTimeoutMs?: number | undefined
@@ -42,7 +60,8 @@ export interface ResolvedHubOptions {
   readonly maxMessageSize: number
   readonly pingIntervalMs: number
   readonly pongTimeoutMs: number
-  readonly enableCompression: boolean
+  /** `undefined` = off. */
+  readonly compression: CompressionSettings | undefined
   readonly allowedOrigins: readonly string[]
   readonly protocols: readonly string[]
   readonly onError: ((error: Error, connection?: Connection) => void) | undefined
@@ -70,9 +89,17 @@ export const HUB_DEFAULTS = Object.freeze({
   closeTimeoutMs: 10_000,
 })
 
+/** The defaults of {@link CompressionOptions}. */
+export const COMPRESSION_DEFAULTS = Object.freeze({
+  thresholdBytes: 512,
+  maxBytes: 1_048_576,
+  level: 6,
+  memLevel: 8,
+})
+
 /** The largest delay of a timer and the largest `maxPayload` that `ws` does not read as something else. */
 const MAX_INT32 = 2_147_483_647
-const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest']
+const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
 
 /** An RFC 7230 token, which is what a subprotocol's name is. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
@@ -83,20 +110,13 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
  */
 export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(HUB_DEFAULTS, key)) {
-      throw new HubError('WSHUB_ERR_INVALID_OPTION', `${show(key)} is not an option of a hub`)
-    }
-  }
+  checkKeys(options, HUB_DEFAULTS, 'an option of a hub')
   const allowedOrigins = strings('allowedOrigins', options.allowedOrigins ?? HUB_DEFAULTS.allowedOrigins)
   const protocols = strings('protocols', options.protocols ?? HUB_DEFAULTS.protocols)
   for (const protocol of protocols) {
     if (!TOKEN.test(protocol)) throw invalid('protocols', 'names subprotocols, which are tokens', protocol)
   }
-  const { enableCompression = HUB_DEFAULTS.enableCompression, onError } = options
-  if (typeof enableCompression !== 'boolean') {
-    throw invalid('enableCompression', 'is true or false', enableCompression)
-  }
+  const { onError } = options
   if (onError !== undefined && typeof onError !== 'function') {
     throw invalid('onError', 'is a function', onError)
   }
@@ -109,7 +129,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     maxMessageSize: integer('maxMessageSize', options, 1),
     pingIntervalMs: integer('pingIntervalMs', options, 0),
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
-    enableCompression,
+    compression: compressionSettings(options.enableCompression ?? HUB_DEFAULTS.enableCompression),
     allowedOrigins,
     protocols,
     onError,
@@ -121,14 +141,43 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   })
 }
 
+/** @returns `undefined` when compression is off */
+function compressionSettings(option: boolean | CompressionOptions): CompressionSettings | undefined {
+  if (option === false) return undefined
+  const options = option === true ? {} : option
+  if (typeof options !== 'object' || options === null) {
+    throw invalid('enableCompression', 'is true, false or an object', options)
+  }
+  checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
+  const setting = (key: keyof CompressionOptions, least: number, most: number) =>
+    inRange(`enableCompression.${key}`, options[key] ?? COMPRESSION_DEFAULTS[key], least, most)
+  return Object.freeze({
+    thresholdBytes: setting('thresholdBytes', 0, MAX_INT32),
+    maxBytes: setting('maxBytes', 1, MAX_INT32),
+    level: setting('level', 1, 9),
+    memLevel: setting('memLevel', 1, 9),
+  })
+}
+
+function checkKeys(options: object, known: object, what: string): void {
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(known, key)) {
+      throw new HubError('WSHUB_ERR_INVALID_OPTION', `${show(key)} is not ${what}`)
+    }
+  }
+}
+
 type NumericKey = {
   [K in keyof typeof HUB_DEFAULTS]: (typeof HUB_DEFAULTS)[K] extends number ? K : never
 }[keyof typeof HUB_DEFAULTS]
 
 function integer(key: NumericKey, options: HubOptions, least: number): number {
-  const value: unknown = options[key] ?? HUB_DEFAULTS[key]
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > MAX_INT32) {
-    throw invalid(key, `is an integer from ${least} to ${MAX_INT32}`, value)
+  return inRange(key, options[key] ?? HUB_DEFAULTS[key], least, MAX_INT32)
+}
+
+function inRange(key: string, value: unknown, least: number, most: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
+    throw invalid(key, `is an integer from ${least} to ${most}`, value)
   }
   return value
 }

@@ -1,7 +1,22 @@
-import type { SlowConsumerPolicy } from './options.ts'
+import { Backlog } from './backlog.ts'
+import type { Batch } from './batch.ts'
+import type { Delivery, DropCount, DropReason } from './delivery.ts'
+import type { SendOptions } from './message.ts'
 
 /** A turn that queues this much for a connection is written before the turn ends; a drained backlog goes in such chunks. */
 const CHUNK_BYTES = 65_536
+
+/** Pings and pongs are never dropped; a client for which so many bytes of them wait is given up. */
+const MAX_CONTROL_BYTES = 65_536
+
+/**
+ * What one turn of the event loop queues may exceed `maxBufferedBytes` by this factor under the policies that close: no
+ * socket can take anything before the turn is over, so it says nothing about the client.
+ */
+export const BURST_FACTOR = 128
+
+/** A client over its limit by a burst must take this much between two looks at it. */
+const MIN_PROGRESS_BYTES = 65_536
 
 /** The part of a stream that an outbox writes to. */
 export interface OutboxSocket {
@@ -15,124 +30,10 @@ export interface OutboxSocket {
 export interface OutboxOwner {
   /** Whether data frames may still be written: not after a close frame. */
   readonly writable: boolean
-  /** The policy `close` gives the client up: more than `maxBufferedBytes` wait for it. */
+  /** The client is given up: more than `maxBufferedBytes` wait for it. */
   overflow(): void
-}
-
-/**
- * The frames pending in this turn, as a node of a trie: all connections with the same pending sequence hold the same
- * node, so its bytes are concatenated once for all of them.
- */
-class Batch {
-  /** Bytes of all frames from the root to here. */
-  readonly bytes: number
-  #parent: Batch | undefined
-  readonly #frame: Buffer | undefined
-  #joined: Buffer | undefined
-  // One remembered child is enough: a broadcast asks all its members' batches for the same frame in one go.
-  #childFrame: Buffer | undefined
-  #child: Batch | undefined
-
-  constructor(parent?: Batch, frame?: Buffer) {
-    this.bytes = parent === undefined || frame === undefined ? 0 : parent.bytes + frame.length
-    this.#parent = parent
-    this.#frame = frame
-  }
-
-  /** The batch of this sequence and one more frame; the same one for the same frame in a row. */
-  extend(frame: Buffer): Batch {
-    if (this.#child !== undefined && this.#childFrame === frame) return this.#child
-    this.#childFrame = frame
-    this.#child = new Batch(this, frame)
-    return this.#child
-  }
-
-  /** All frames in one buffer, concatenated at the first call. */
-  join(): Buffer {
-    this.#joined ??= this.#concatenate()
-    return this.#joined
-  }
-
-  #concatenate(): Buffer {
-    if (this.#frame !== undefined && this.#frame.length === this.bytes) return this.#frame
-    const bytes = Buffer.allocUnsafe(this.bytes)
-    let end = this.bytes
-    let node: Batch | undefined = this
-    while (node !== undefined && end > 0) {
-      const part: Buffer | undefined = node.#joined ?? node.#frame
-      if (part === undefined) break
-      end -= part.length
-      bytes.set(part, end)
-      node = node.#parent
-    }
-    this.#parent = undefined
-    return bytes
-  }
-}
-
-/** What the outboxes of one hub share: the limit, the policy, and the turn that they all end together. */
-export class Delivery {
-  readonly maxBufferedBytes: number
-  readonly slowConsumer: SlowConsumerPolicy
-  /** The empty batch of this turn. */
-  root = new Batch()
-  #dirty: Outbox[] = []
-  readonly #endTurn = (): void => {
-    const dirty = this.#dirty
-    this.#dirty = []
-    this.root = new Batch()
-    for (const outbox of dirty) outbox.flush()
-  }
-
-  constructor(options: { readonly maxBufferedBytes: number; readonly slowConsumer: SlowConsumerPolicy }) {
-    this.maxBufferedBytes = options.maxBufferedBytes
-    this.slowConsumer = options.slowConsumer
-  }
-
-  /** Has the outbox flushed when this turn of the event loop has done all its I/O. */
-  schedule(outbox: Outbox): void {
-    if (this.#dirty.push(outbox) === 1) setImmediate(this.#endTurn)
-  }
-}
-
-/** Frames that wait for a congested socket, oldest first, up to the hub's `maxBufferedBytes`. */
-class Backlog {
-  readonly #frames: { bytes: Buffer; control: boolean }[] = []
-  bytes = 0
-
-  get isEmpty(): boolean {
-    return this.#frames.length === 0
-  }
-
-  push(bytes: Buffer, control: boolean): void {
-    this.#frames.push({ bytes, control })
-    this.bytes += bytes.length
-  }
-
-  /** Drops the oldest data frame; `false` when there is none. */
-  dropOldest(): boolean {
-    const index = this.#frames.findIndex((frame) => !frame.control)
-    const [dropped] = index < 0 ? [] : this.#frames.splice(index, 1)
-    if (dropped === undefined) return false
-    this.bytes -= dropped.bytes.length
-    return true
-  }
-
-  /** Takes frames of at least one and up to `maxBytes`, in one buffer. */
-  take(maxBytes: number): Buffer {
-    let count = 0
-    let bytes = 0
-    for (const frame of this.#frames) {
-      if (count > 0 && bytes + frame.bytes.length > maxBytes) break
-      count++
-      bytes += frame.bytes.length
-    }
-    this.bytes -= bytes
-    return Buffer.concat(
-      this.#frames.splice(0, count).map((frame) => frame.bytes),
-      bytes,
-    )
-  }
+  /** Something was dropped since the last turn. */
+  reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
 }
 
 /**
@@ -142,6 +43,8 @@ class Backlog {
  * - A turn's frames leave in one write at its end.
  * - While the socket is congested, frames wait here; above `maxBufferedBytes` the policy decides on further ones.
  *   Pings and pongs are never dropped.
+ * - What the turn that congested the socket queues is spared: only what comes later counts, while the client goes on
+ *   taking what it owes.
  */
 export class Outbox {
   readonly #socket: OutboxSocket
@@ -153,6 +56,8 @@ export class Outbox {
   #backlog: Backlog | undefined
   #scheduled = false
   #ending: (() => void) | undefined
+  /** What was dropped and not told to the owner yet. */
+  #drops: Map<DropReason, DropCount> | undefined
 
   constructor(socket: OutboxSocket, delivery: Delivery, owner: OutboxOwner) {
     this.#socket = socket
@@ -160,28 +65,49 @@ export class Outbox {
     this.#owner = owner
   }
 
-  /** Bytes that were accepted and that the operating system has not taken yet. */
+  /** Bytes that were accepted and that the operating system has not taken yet; a write counts until it is complete. */
   get bufferedBytes(): number {
     return (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0) + this.#socket.writableLength
   }
 
-  /** Accepts a frame for writing; `false` when the slow-consumer policy dropped it. */
-  send(frame: Buffer, control = false): boolean {
-    if (this.#backlog !== undefined) return this.#hold(this.#backlog, frame, control)
-    const batch = (this.#batch ?? this.#delivery.root).extend(frame)
-    this.#batch = batch
-    if (!this.#scheduled) {
-      this.#scheduled = true
-      this.#delivery.schedule(this)
+  /** Accepts a message for writing; `false` when it was dropped. */
+  send(frame: Buffer, options?: SendOptions): boolean {
+    const backlog = this.#backlog
+    if (backlog === undefined) return this.#append(frame, true)
+    this.#schedule()
+    if (options?.volatile === true) return this.#drop('volatile', 1, frame.length)
+    const { slowConsumer } = this.#delivery
+    const key = slowConsumer === 'conflate' ? options?.key : undefined
+    if (key !== undefined) {
+      const former = backlog.dropKey(key)
+      if (former !== undefined) this.#drop('conflate', 1, former.bytes.length)
     }
-    if (batch.bytes >= CHUNK_BYTES) this.#write()
+    if (!this.#makeRoom(backlog, frame.length)) return false
+    this.#count(backlog, frame.length)
+    if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
+    backlog.push(frame, 1, key)
     return true
+  }
+
+  /** Accepts a ping or a pong. */
+  sendControl(frame: Buffer): void {
+    const backlog = this.#backlog
+    if (backlog === undefined) {
+      this.#append(frame, false)
+    } else if (backlog.controlBytes + frame.length > MAX_CONTROL_BYTES) {
+      this.#owner.overflow()
+    } else {
+      this.#count(backlog, frame.length)
+      this.#write() // what this turn has queued before it
+      backlog.push(frame, 0)
+    }
   }
 
   /** Writes what the turn has queued: the turn is over. */
   flush(): void {
     this.#scheduled = false
     this.#write()
+    this.tellDrops()
   }
 
   /** Calls `then` when all that was accepted has been handed to the socket, at once where that is possible. */
@@ -191,20 +117,66 @@ export class Outbox {
     else this.#ending = then
   }
 
-  /** Forgets what was not written, for a connection that is gone. */
-  clear(): void {
+  /** Drops what was not written, for a connection that is gone or given up. */
+  clear(reason: 'overflow' | 'closed'): void {
+    const messages = (this.#batch?.messages ?? 0) + (this.#backlog?.messages ?? 0)
+    const bytes = (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0)
     this.#batch = undefined
     this.#backlog = undefined
     this.#ending = undefined
+    if (messages > 0) this.#drop(reason, messages, bytes)
+  }
+
+  /** Reports what was dropped, which calls user code: never inside a broadcast. */
+  tellDrops(): void {
+    const drops = this.#drops
+    if (drops === undefined) return
+    this.#drops = undefined
+    this.#owner.reportDrops(drops)
+  }
+
+  /** Gives up a client that a burst took over its limit and that has hardly read since; see {@link Delivery.watch}. */
+  judge(): boolean {
+    const backlog = this.#backlog
+    if (backlog === undefined || this.bufferedBytes <= this.#delivery.maxBufferedBytes) return false
+    const takenBytes = backlog.acceptedBytes - this.bufferedBytes
+    const isSlow = backlog.judgedBytes !== undefined && takenBytes < backlog.judgedBytes + MIN_PROGRESS_BYTES
+    backlog.judgedBytes = takenBytes
+    if (isSlow) this.#owner.overflow()
+    return !isSlow
+  }
+
+  #append(frame: Buffer, isMessage: boolean): true {
+    const batch = (this.#batch ?? this.#delivery.root).extend(frame, isMessage)
+    this.#batch = batch
+    this.#schedule()
+    if (batch.bytes >= CHUNK_BYTES) this.#write()
+    return true
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#delivery.schedule(this)
   }
 
   #write(): void {
     const batch = this.#batch
     if (batch === undefined) return
     this.#batch = undefined
-    if (!this.#owner.writable) return
+    if (!this.#owner.writable) {
+      if (batch.messages > 0) this.#drop('closed', batch.messages, batch.bytes)
+      return
+    }
+    if (this.#backlog !== undefined) {
+      this.#backlog.push(batch.join(), batch.messages)
+      return
+    }
     this.#socket.write(batch.join())
-    if (this.#isCongested()) this.#backlog = this.#awaitDrain(new Backlog())
+    if (this.#isCongested()) {
+      this.#backlog = new Backlog(this.#delivery.turn, this.#socket.writableLength)
+      this.#awaitDrain(this.#backlog)
+    }
   }
 
   // Only bytes that the kernel refused count: `writableNeedDrain` alone is also true for a moment after a large write
@@ -213,36 +185,78 @@ export class Outbox {
     return this.#socket.writableLength > 0 && this.#socket.writableNeedDrain
   }
 
-  #awaitDrain(backlog: Backlog): Backlog {
+  #awaitDrain(backlog: Backlog): void {
     this.#socket.once('drain', () => {
       if (this.#backlog === backlog) this.#drain(backlog)
     })
-    return backlog
   }
 
   #drain(backlog: Backlog): void {
-    while (!backlog.isEmpty && this.#owner.writable) {
-      this.#socket.write(backlog.take(CHUNK_BYTES))
-      if (!backlog.isEmpty && this.#isCongested()) {
-        this.#awaitDrain(backlog)
-        return
-      }
+    if (!this.#owner.writable) {
+      this.clear('closed')
+      return
     }
-    this.#backlog = undefined
+    let isCongested = false
+    while (!backlog.isEmpty && !isCongested) {
+      this.#socket.write(backlog.take(CHUNK_BYTES))
+      isCongested = this.#isCongested()
+    }
+    if (isCongested) this.#awaitDrain(backlog)
+    else this.#backlog = undefined
+    if (!backlog.isEmpty && isCongested) return
     const then = this.#ending
     this.#ending = undefined
     then?.()
   }
 
-  #hold(backlog: Backlog, frame: Buffer, control: boolean): boolean {
+  #count(backlog: Backlog, bytes: number): void {
+    backlog.acceptedBytes += bytes
+    if (backlog.turn === this.#delivery.turn) backlog.burstBytes = backlog.acceptedBytes
+  }
+
+  /** Whether a message of so many bytes may wait, after dropping others for it where the policy says so. */
+  #makeRoom(backlog: Backlog, bytes: number): boolean {
     const { maxBufferedBytes, slowConsumer } = this.#delivery
-    while (!control && this.bufferedBytes + frame.length > maxBufferedBytes) {
-      const fits = this.#socket.writableLength + frame.length <= maxBufferedBytes
-      if (slowConsumer === 'dropOldest' && fits && backlog.dropOldest()) continue
-      if (slowConsumer === 'close') this.#owner.overflow()
+    while (this.bufferedBytes + bytes > maxBufferedBytes) {
+      if (slowConsumer === 'dropNewest') return this.#drop('dropNewest', 1, bytes)
+      if (slowConsumer === 'dropOldest') {
+        const fits = this.#socket.writableLength + bytes <= maxBufferedBytes
+        const oldest = fits ? backlog.dropOldest() : undefined
+        this.#drop('dropOldest', 1, oldest?.bytes.length ?? bytes)
+        if (oldest === undefined) return false
+        continue
+      }
+      if (this.#isSpared(backlog, bytes)) return true
+      this.#drop('overflow', 1, bytes)
+      this.#owner.overflow()
       return false
     }
-    backlog.push(frame, control)
     return true
+  }
+
+  #isSpared(backlog: Backlog, bytes: number): boolean {
+    const { maxBufferedBytes, turn } = this.#delivery
+    const buffered = this.bufferedBytes
+    if (backlog.turn === turn) {
+      this.#delivery.watch(this)
+      return buffered + bytes <= maxBufferedBytes * BURST_FACTOR
+    }
+    const taken = backlog.acceptedBytes - buffered
+    const spared = Math.max(0, backlog.burstBytes - taken)
+    return buffered - spared + bytes <= maxBufferedBytes
+  }
+
+  #drop(reason: DropReason, messages: number, bytes: number): false {
+    this.#drops ??= new Map()
+    let count = this.#drops.get(reason)
+    if (count === undefined) {
+      count = { messages: 0, bytes: 0 }
+      this.#drops.set(reason, count)
+    }
+    for (const tally of [count, this.#delivery.dropped[reason]]) {
+      tally.messages += messages
+      tally.bytes += bytes
+    }
+    return false
   }
 }

@@ -4,24 +4,25 @@ import { describe, expect, it } from 'vitest'
 import { Frame, Opcode } from 'wshub'
 import { negotiatedWindowBits, OutgoingMessage } from '../src/deflate.ts'
 import { encodeMessage } from '../src/frame.ts'
+import { COMPRESSION_DEFAULTS } from '../src/options.ts'
 import { KEY, serve } from './support/hub-server.ts'
 
 const text = Array.from({ length: 400 }, (_, i) => `{"id":${i * 7919},"name":"grün ${i % 13}"}`).join()
 
 describe('OutgoingMessage', () => {
   it('is plain for a connection without compression', () => {
-    expect(new OutgoingMessage(text).frame(0).equals(encodeMessage(text))).toBe(true)
+    expect(new OutgoingMessage(text, COMPRESSION_DEFAULTS).frame(0).equals(encodeMessage(text))).toBe(true)
   })
 
   it('shares one compressed frame for each window', () => {
-    const message = new OutgoingMessage(text)
+    const message = new OutgoingMessage(text, COMPRESSION_DEFAULTS)
     expect(message.frame(15)).toBe(message.frame(15))
     expect(message.frame(10)).toBe(message.frame(10))
     expect(message.frame(0)).toBe(message.frame(0))
   })
 
   it.each([8, 9, 10, 11, 12, 13, 14, 15])('inflates within a window of %d bits', (bits) => {
-    const bytes = new OutgoingMessage(text).frame(bits)
+    const bytes = new OutgoingMessage(text, COMPRESSION_DEFAULTS).frame(bits)
     const frame = Frame.decode(bytes)?.frame
     expect(frame).toMatchObject({ fin: true, rsv1: true, rsv2: false, rsv3: false, opcode: Opcode.text })
     expect(bytes.length).toBeLessThan(Buffer.byteLength(text))
@@ -31,14 +32,16 @@ describe('OutgoingMessage', () => {
   })
 
   it('keeps bytes binary', () => {
-    const frame = Frame.decode(new OutgoingMessage(Buffer.alloc(5_000)).frame(15))?.frame
+    const frame = Frame.decode(
+      new OutgoingMessage(Buffer.alloc(5_000), COMPRESSION_DEFAULTS).frame(15),
+    )?.frame
     expect(frame).toMatchObject({ rsv1: true, opcode: Opcode.binary })
   })
 
   it('leaves what is short or does not shrink plain', () => {
-    const short = new OutgoingMessage('x'.repeat(900))
+    const short = new OutgoingMessage('x'.repeat(500), COMPRESSION_DEFAULTS)
     expect(short.frame(15)).toBe(short.frame(0))
-    const random = new OutgoingMessage(randomBytes(4_000))
+    const random = new OutgoingMessage(randomBytes(4_000), COMPRESSION_DEFAULTS)
     expect(random.frame(15)).toBe(random.frame(0))
   })
 })

@@ -1,8 +1,10 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
+import { Delivery, type DropCount, type DropReason } from '../src/delivery.ts'
 import { encodeMessage } from '../src/frame.ts'
+import type { SendOptions } from '../src/message.ts'
 import type { SlowConsumerPolicy } from '../src/options.ts'
-import { Delivery, Outbox } from '../src/outbox.ts'
+import { Outbox } from '../src/outbox.ts'
 import { turn } from './support/hub-server.ts'
 
 /** A stream that finishes a write at once while it is open, and else when it is opened. */
@@ -32,9 +34,16 @@ class Valve extends Writable {
 function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 100, highWaterMark = 10) {
   const delivery = new Delivery({ maxBufferedBytes, slowConsumer })
   const valve = new Valve({ highWaterMark })
-  const owner = { writable: true, overflows: 0, overflow: () => void owner.overflows++ }
+  const owner = {
+    writable: true,
+    overflows: 0,
+    overflow: () => void owner.overflows++,
+    drops: [] as [DropReason, DropCount][], // an empty array is inferred as never[]
+    reportDrops: (drops: ReadonlyMap<DropReason, DropCount>) => void owner.drops.push(...drops),
+  }
   const outbox = new Outbox(valve, delivery, owner)
-  const send = (text: string, control = false) => outbox.send(Buffer.from(text), control)
+  const send = (text: string, options?: SendOptions) => outbox.send(Buffer.from(text), options)
+  const sendControl = (text: string) => outbox.sendControl(Buffer.from(text))
   /** Twenty bytes that the stream keeps: it is congested. */
   const congest = async () => {
     valve.isOpen = false
@@ -46,7 +55,7 @@ function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 10
     valve.step()
     await turn()
   }
-  return { delivery, valve, owner, outbox, send, congest, drain }
+  return { delivery, valve, owner, outbox, send, sendControl, congest, drain }
 }
 
 describe('Outbox', () => {
@@ -75,7 +84,7 @@ describe('Outbox', () => {
 
     it('hands one buffer to all with the same frames, and one frame as it is', async () => {
       const { delivery } = setUp()
-      const owner = { writable: true, overflow: () => {} }
+      const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
       const valves = [new Valve(), new Valve(), new Valve()]
       const [one, two, three] = valves.map((valve) => new Outbox(valve, delivery, owner))
       const hello = encodeMessage('hello')
@@ -90,7 +99,7 @@ describe('Outbox', () => {
 
     it('keeps the orders of connections apart', async () => {
       const { delivery } = setUp()
-      const owner = { writable: true, overflow: () => {} }
+      const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
       const valves = [new Valve(), new Valve()]
       const [one, two] = valves.map((valve) => new Outbox(valve, delivery, owner))
       const shared = Buffer.from('s')
@@ -178,10 +187,10 @@ describe('Outbox', () => {
     it.each(['close', 'dropNewest', 'dropOldest'] as const)(
       'never drops control frames under %s',
       async (policy) => {
-        const { valve, owner, send, congest, drain } = setUp(policy)
+        const { valve, owner, send, sendControl, congest, drain } = setUp(policy)
         await congest()
         send('x'.repeat(80))
-        expect(send('P'.repeat(50), true)).toBe(true)
+        sendControl('P'.repeat(50))
         if (policy === 'dropOldest') for (let i = 0; i < 5; i++) send('y'.repeat(20))
         expect(owner.overflows).toBe(0)
         await drain()
@@ -192,7 +201,7 @@ describe('Outbox', () => {
 
   describe('#bufferedBytes', () => {
     it('is true to the byte', async () => {
-      const { outbox, send, congest, drain } = setUp()
+      const { outbox, send, sendControl, congest, drain } = setUp()
       expect(outbox.bufferedBytes).toBe(0)
       send('abc')
       expect(outbox.bufferedBytes).toBe(3)
@@ -201,7 +210,7 @@ describe('Outbox', () => {
       await congest()
       expect(outbox.bufferedBytes).toBe(20)
       send('abc')
-      send('ping', true)
+      sendControl('ping')
       expect(outbox.bufferedBytes).toBe(27)
       await drain()
       expect(outbox.bufferedBytes).toBe(0)
@@ -238,7 +247,7 @@ describe('Outbox', () => {
       outbox.end(() => {
         ended = true
       })
-      outbox.clear()
+      outbox.clear('closed')
       expect(outbox.bufferedBytes).toBe(20)
       await drain()
       expect({ ended, bytes: valve.text.length }).toEqual({ ended: false, bytes: 20 })

@@ -204,7 +204,7 @@ hub.register({}, {})
 
 // Options
 
-expectTypeOf<SlowConsumerPolicy>().toEqualTypeOf<'close' | 'dropNewest' | 'dropOldest'>()
+expectTypeOf<SlowConsumerPolicy>().toEqualTypeOf<'close' | 'dropNewest' | 'dropOldest' | 'conflate'>()
 export const all: Required<HubOptions> = {
   maxConnections: 1,
   maxMessageSize: 1,

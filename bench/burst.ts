@@ -1,0 +1,82 @@
+import { Contestant, type Memory, type Spent } from './contestant.ts'
+import { findPeer, type PeerName } from './peers.ts'
+import { median, type Result } from './result.ts'
+import type { BurstScenario } from './scenarios.ts'
+
+const ROUNDS = 5
+const MEGABYTE = 1e6
+/** Broadcast a few at a time before the burst, to grow what the server needs in any case. */
+const WARM_UP_MESSAGES = 10_000
+
+interface Reading {
+  version: string
+  growthBytes: number
+  spent: Spent
+}
+
+/** Measures by how much the server grows for a burst, at its peak. All clients must get everything. */
+export async function runBurst(name: string, scenario: BurstScenario): Promise<Result> {
+  const wshub = await readRounds('wshub', scenario)
+  const ws = await readRounds('ws', scenario)
+  const [growth = Number.NaN, growthOfWs = Number.NaN] = [wshub.figures[0], ws.figures[0]]
+  return {
+    scenario: name,
+    title: scenario.title,
+    figure: 'growth of resident memory at its peak, MB',
+    columns: [
+      { label: 'MB', digits: 1 },
+      { label: 'lowest', digits: 1 },
+      { label: 'highest', digits: 1 },
+      { label: 'µs CPU', digits: 2 },
+      { label: 'seconds', digits: 2 },
+    ],
+    rows: [
+      wshub,
+      { ...ws, comparison: { value: growth / growthOfWs, unit: '×', atMost: scenario.maxRatio } },
+    ],
+  }
+}
+
+async function readRounds(name: PeerName, scenario: BurstScenario) {
+  const readings: Reading[] = []
+  for (let round = 0; round < ROUNDS; round++) readings.push(await readOnce(name, scenario))
+  const growths = readings.map((reading) => reading.growthBytes / MEGABYTE)
+  const deliveries = scenario.messages * scenario.clients
+  return {
+    name,
+    version: readings[0]?.version ?? '',
+    figures: [
+      median(growths),
+      Math.min(...growths),
+      Math.max(...growths),
+      median(readings.map(({ spent }) => spent.cpuMicros / deliveries)),
+      median(readings.map(({ spent }) => spent.wallMs / 1000)),
+    ],
+  }
+}
+
+/** Each reading takes a fresh process. */
+async function readOnce(
+  peerName: PeerName,
+  { clients, payloadBytes, messages }: BurstScenario,
+): Promise<Reading> {
+  const peer = findPeer(peerName)
+  if (!peer) throw new Error(`${peerName} is missing`)
+  const contestant = await Contestant.start(peer, { answer: 'nothing', rooms: 1, compression: false }, [
+    '--expose-gc',
+  ])
+  try {
+    const rooms = { rooms: 1, roomsPerMember: 1 }
+    await contestant.connect({ clients, members: clients, ...rooms, compression: false, payloadBytes })
+    const send = (count: number, perTurn: number, inFlight: number) =>
+      contestant.broadcast({ messages: count, perTurn, inFlight, rooms: 1, payloadBytes })
+    await send(WARM_UP_MESSAGES, 10, 100)
+    const before = await contestant.server.call<Memory>('memory')
+    await contestant.server.call('beginPeak')
+    const { spent } = await contestant.measure(() => send(messages, messages, messages))
+    const peakBytes = await contestant.server.call<number>('endPeak')
+    return { version: contestant.version, growthBytes: peakBytes - before.rssBytes, spent }
+  } finally {
+    await contestant.stop()
+  }
+}

@@ -1,0 +1,129 @@
+/** Frames that are dropped or written together. */
+export interface Held {
+  readonly bytes: Buffer
+  /** How many of the frames are messages; 0 for pings and pongs. */
+  readonly messages: number
+  readonly key: string | undefined
+}
+
+/** Places in the queue whose frames have gone; the queue is packed when they are the most of it. */
+const MIN_GAPS_TO_PACK = 64
+
+/** Frames that wait for a congested socket, oldest first. */
+export class Backlog {
+  /** The turn in which the socket became congested. */
+  readonly turn: number
+  /** Bytes accepted since then, with what the socket held at that moment. */
+  acceptedBytes: number
+  /** How many of the accepted bytes belong to that first turn. */
+  burstBytes: number
+  /** How many of them the client had taken when it was last judged. */
+  judgedBytes: number | undefined
+  /** Bytes, and messages among them, that wait now. */
+  bytes = 0
+  messages = 0
+  /** Bytes of pings and pongs that wait on their own. */
+  controlBytes = 0
+  /** Pings and pongs that were in front of messages dropped since. */
+  #front: Held[] = []
+  #queue: (Held | undefined)[] = []
+  #head = 0
+  #gaps = 0
+  /** Place in the queue of the waiting message of each key. */
+  readonly #byKey = new Map<string, number>()
+
+  constructor(turn: number, socketBytes: number) {
+    this.turn = turn
+    this.acceptedBytes = socketBytes
+    this.burstBytes = socketBytes
+  }
+
+  get isEmpty(): boolean {
+    return this.bytes === 0
+  }
+
+  push(bytes: Buffer, messages: number, key?: string): void {
+    if (key !== undefined) this.#byKey.set(key, this.#queue.length)
+    this.#queue.push({ bytes, messages, key })
+    this.bytes += bytes.length
+    this.messages += messages
+    if (messages === 0) this.controlBytes += bytes.length
+  }
+
+  /** Takes out the oldest message; `undefined` when there is none. */
+  dropOldest(): Held | undefined {
+    for (let held = this.#shift(); held !== undefined; held = this.#shift()) {
+      if (held.messages > 0) return this.#gone(held)
+      this.#front.push(held)
+    }
+    return undefined
+  }
+
+  /** Takes out the message of that key; `undefined` when there is none. */
+  dropKey(key: string): Held | undefined {
+    const place = this.#byKey.get(key)
+    const held = place === undefined ? undefined : this.#queue[place]
+    if (place === undefined || held === undefined) return undefined
+    this.#byKey.delete(key)
+    this.#queue[place] = undefined
+    this.#gaps++
+    if (this.#gaps > MIN_GAPS_TO_PACK && this.#gaps * 2 > this.#queue.length) this.#pack()
+    return this.#gone(held)
+  }
+
+  /** Takes frames of at least one and up to `maxBytes`, in one buffer. */
+  take(maxBytes: number): Buffer {
+    const parts: Buffer[] = []
+    let bytes = 0
+    for (let next = this.#peek(); next !== undefined; next = this.#peek()) {
+      if (parts.length > 0 && bytes + next.bytes.length > maxBytes) break
+      if (this.#front.length > 0) this.#front.shift()
+      else this.#shift()
+      parts.push(this.#gone(next).bytes)
+      bytes += next.bytes.length
+    }
+    const [only] = parts
+    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes)
+  }
+
+  #peek(): Held | undefined {
+    const [first] = this.#front
+    if (first !== undefined) return first
+    while (this.#head < this.#queue.length && this.#queue[this.#head] === undefined) {
+      this.#head++
+      this.#gaps--
+    }
+    return this.#queue[this.#head]
+  }
+
+  #shift(): Held | undefined {
+    while (this.#head < this.#queue.length) {
+      const held = this.#queue[this.#head]
+      this.#queue[this.#head++] = undefined
+      if (held === undefined) {
+        this.#gaps--
+        continue
+      }
+      if (held.key !== undefined) this.#byKey.delete(held.key)
+      if (this.#head > MIN_GAPS_TO_PACK && this.#head * 2 > this.#queue.length) this.#pack()
+      return held
+    }
+    return undefined
+  }
+
+  #gone(held: Held): Held {
+    this.bytes -= held.bytes.length
+    this.messages -= held.messages
+    if (held.messages === 0) this.controlBytes -= held.bytes.length
+    return held
+  }
+
+  #pack(): void {
+    this.#queue = this.#queue.filter((held) => held !== undefined)
+    this.#head = 0
+    this.#gaps = 0
+    for (const [place, held] of this.#queue.entries()) {
+      if (held?.key !== undefined) this.#byKey.set(held.key, place)
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import { HubError } from './errors.ts'
+import type { Message } from './message.ts'
+
+/** Where the messages come from and go to. */
+export interface InboxOwner {
+  /** Reads on from the socket. */
+  readOn(): void
+  /** Stops reading from the socket. */
+  stopReading(): void
+  /** Calls `onMessage`. */
+  take(message: Message): void
+}
+
+/**
+ * Messages that came and that nobody takes yet: while the connection is paused, and between two steps of an iteration.
+ * The socket is not read meanwhile, so no more waits here than what the last read brought, which is at most 64 KiB, before
+ * inflation.
+ */
+export class Inbox {
+  readonly #owner: InboxOwner
+  readonly #messages: Message[] = []
+  #isPaused = false
+  #isIterated = false
+  #isEnded = false
+  #isDraining = false
+  /** Lets the iteration go on that waits for a message. */
+  #wake: (() => void) | undefined
+
+  constructor(owner: InboxOwner) {
+    this.#owner = owner
+  }
+
+  /** Whether a message may go straight to `onMessage`. */
+  get isOpen(): boolean {
+    return !this.#isPaused && !this.#isIterated && this.#messages.length === 0
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
+  push(message: Message): void {
+    this.#messages.push(message)
+    this.#owner.stopReading()
+    this.#wake?.()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#owner.stopReading()
+  }
+
+  /** Delivers what waits, in a turn of its own, and reads on. */
+  resume(): void {
+    this.#isPaused = false
+    if (this.#isIterated) this.#wake?.()
+    else this.#drainSoon()
+  }
+
+  /**
+   * The messages from now on, each of which is taken by one iteration only, and by no `onMessage`.
+   * @throws {HubError} WSHUB_ERR_ALREADY_ITERATED
+   */
+  iterate(): AsyncGenerator<Message, void, undefined> {
+    if (this.#isIterated) {
+      throw new HubError('WSHUB_ERR_ALREADY_ITERATED', 'the messages of this connection are being iterated')
+    }
+    this.#isIterated = true
+    this.#owner.stopReading()
+    return this.#iterate()
+  }
+
+  /** The client has said goodbye or has gone: what waits is still taken, and an iteration ends behind it. */
+  end(): void {
+    this.#isEnded = true
+    this.#wake?.()
+    if (!this.#isIterated) this.#deliverAll()
+  }
+
+  /** The connection is being closed from this side: nothing is delivered any more. */
+  clear(): void {
+    this.#messages.length = 0
+    this.#isEnded = true
+    this.#wake?.()
+  }
+
+  async *#iterate(): AsyncGenerator<Message, void, undefined> {
+    try {
+      for (;;) {
+        const message = this.#isPaused && !this.#isEnded ? undefined : this.#messages.shift()
+        if (message !== undefined) yield message
+        else if (this.#isEnded) return
+        else await this.#more()
+      }
+    } finally {
+      this.#isIterated = false
+      this.#drainSoon()
+    }
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        this.#wake = undefined
+        resolve()
+      }
+      if (!this.#isPaused) this.#owner.readOn()
+    })
+  }
+
+  #drainSoon(): void {
+    if (this.#isDraining) return
+    this.#isDraining = true
+    setImmediate(() => {
+      this.#isDraining = false
+      while (!this.#isPaused && !this.#isIterated && this.#messages.length > 0) this.#deliverNext()
+      if (this.isOpen) this.#owner.readOn()
+    })
+  }
+
+  #deliverAll(): void {
+    while (this.#messages.length > 0) this.#deliverNext()
+  }
+
+  #deliverNext(): void {
+    const message = this.#messages.shift()
+    if (message !== undefined) this.#owner.take(message)
+  }
+}
