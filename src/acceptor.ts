@@ -23,13 +23,13 @@ export class Acceptor {
   #windowBits = 0
   #refusal: Error | undefined
 
-  constructor(options: Pick<ResolvedHubOptions, 'maxMessageSize' | 'compression' | 'protocols'>) {
+  constructor(options: Pick<ResolvedHubOptions, 'maxMessageSize' | 'enableCompression' | 'protocols'>) {
     this.#protocols = options.protocols
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       maxPayload: options.maxMessageSize,
-      perMessageDeflate: options.compression ? DEFLATE_PARAMETERS : false,
+      perMessageDeflate: options.enableCompression ? DEFLATE_PARAMETERS : false,
       handleProtocols: (offered) => this.#selectProtocol(offered),
     })
     this.#wss.on('headers', (lines) => {

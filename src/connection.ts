@@ -382,7 +382,7 @@ export class Connection<Meta extends object = Metadata> {
     if (options !== undefined) checkSendOptions(options)
     if (!this.#isOpen) return false
     if (this.#windowBits === 0) return this.#outbox.send(encodeMessage(data), options)
-    return this.deliver(new OutgoingMessage(data, this.#host.options.compression), options)
+    return this.deliver(new OutgoingMessage(data, this.#host.options.enableCompression), options)
   }
 
   #sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {

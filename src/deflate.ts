@@ -16,15 +16,15 @@ const ZLIB_LOOKAHEAD_BYTES = 262
  */
 export class OutgoingMessage {
   readonly #plain: Buffer
-  readonly #settings: CompressionSettings | undefined
+  readonly #settings: CompressionSettings | false
   /** By window bits; `#plain` again where deflating did not make it smaller. */
   #deflated: (Buffer | undefined)[] | undefined
 
   /**
-   * @param settings `undefined` = never compress
+   * @param settings `false` = never compress
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is neither text nor bytes
    */
-  constructor(data: Payload, settings: CompressionSettings | undefined) {
+  constructor(data: Payload, settings: CompressionSettings | false) {
     this.#plain = encodeMessage(data)
     this.#settings = settings
   }
@@ -32,7 +32,7 @@ export class OutgoingMessage {
   /** The frame for a connection: compressed within `windowBits` (8–15), or plain for 0, which means not negotiated. */
   frame(windowBits: number): Buffer {
     const settings = this.#settings
-    if (windowBits === 0 || settings === undefined) return this.#plain
+    if (windowBits === 0 || settings === false) return this.#plain
     const { length } = this.#plain
     if (length < settings.thresholdBytes || length > settings.maxBytes) return this.#plain
     this.#deflated ??= []

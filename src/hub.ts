@@ -364,7 +364,7 @@ export class Hub<Meta extends object = Metadata> {
     let accepted = 0
     for (const connection of targets) {
       if (connection === except) continue
-      message ??= new OutgoingMessage(data, this.#options.compression)
+      message ??= new OutgoingMessage(data, this.#options.enableCompression)
       if (connection.deliver(message, options)) accepted++
     }
     return accepted

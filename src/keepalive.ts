@@ -127,7 +127,10 @@ export class Keepalive {
       liveness.pingedAt = this.#clock
       peer.ping()
     }
-    const keptMs = liveness.pingedAt >= 0 ? this.#pongTimeoutMs : this.#pingIntervalMs
-    liveness.lookAt = this.#clock + keptMs / LOOKS
+    const [since, ms] =
+      liveness.pingedAt >= 0
+        ? [liveness.pingedAt, this.#pongTimeoutMs]
+        : [liveness.heardAt, this.#pingIntervalMs]
+    liveness.lookAt = Math.min(this.#clock + ms / LOOKS, since + ms)
   }
 }

@@ -60,8 +60,7 @@ export interface ResolvedHubOptions {
   readonly maxMessageSize: number
   readonly pingIntervalMs: number
   readonly pongTimeoutMs: number
-  /** `undefined` = off. */
-  readonly compression: CompressionSettings | undefined
+  readonly enableCompression: CompressionSettings | false
   readonly allowedOrigins: readonly string[]
   readonly protocols: readonly string[]
   readonly onError: ((error: Error, connection?: Connection) => void) | undefined
@@ -129,7 +128,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     maxMessageSize: integer('maxMessageSize', options, 1),
     pingIntervalMs: integer('pingIntervalMs', options, 0),
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
-    compression: compressionSettings(options.enableCompression ?? HUB_DEFAULTS.enableCompression),
+    enableCompression: compressionSettings(options.enableCompression ?? HUB_DEFAULTS.enableCompression),
     allowedOrigins,
     protocols,
     onError,
@@ -141,9 +140,8 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   })
 }
 
-/** @returns `undefined` when compression is off */
-function compressionSettings(option: boolean | CompressionOptions): CompressionSettings | undefined {
-  if (option === false) return undefined
+function compressionSettings(option: boolean | CompressionOptions): CompressionSettings | false {
+  if (option === false) return false
   const options = option === true ? {} : option
   if (typeof options !== 'object' || options === null) {
     throw invalid('enableCompression', 'is true, false or an object', options)

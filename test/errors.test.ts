@@ -92,6 +92,12 @@ const causes: Record<string, () => Promise<unknown>> = {
   WSHUB_ERR_INVALID_HEADER: now(() => Handshake.createResponse(KEY, { headers: { a: 'b\r\nc: d' } })),
   WSHUB_ERR_CONTROL_TOO_LONG: now(() => Frame.ping('x'.repeat(126))),
   WSHUB_ERR_FOREIGN_CONNECTION: now(() => new Hub().joinRoom({} as never, 'tea')),
+  WSHUB_ERR_ALREADY_ITERATED: async () => {
+    const { connect } = await serve()
+    const { connection } = await connect()
+    connection[Symbol.asyncIterator]()
+    return thrownBy(() => connection[Symbol.asyncIterator]())
+  },
   WSHUB_ERR_INVALID_FRAME: now(() => Frame.decode(Buffer.from([0x83, 0]))),
   WSHUB_ERR_PROTOCOL: () => reported((client) => client.socket.write(Frame.text('unmasked').encode())),
   WSHUB_ERR_INVALID_DATA: () =>

@@ -91,9 +91,9 @@ describe('Keepalive', () => {
     vi.advanceTimersByTime(60_000)
     expect(peer.events).toEqual([])
     peer.isPaused = false
-    vi.advanceTimersByTime(950)
+    vi.advanceTimersByTime(870)
     expect(peer.events).toEqual([])
-    vi.advanceTimersByTime(150)
+    vi.advanceTimersByTime(230)
     expect(peer.events).toHaveLength(1)
   })
 

@@ -71,9 +71,17 @@ describe('resolveHubOptions', () => {
   })
 
   it.each([
-    [{ enableCompression: 1 }, 'enableCompression is true or false, not 1'],
+    [{ enableCompression: 1 }, 'enableCompression is true, false or an object, not 1'],
+    [{ enableCompression: { treshold: 1 } }, '"treshold" is not a setting of enableCompression'],
+    [
+      { enableCompression: { thresholdBytes: -1 } },
+      /^enableCompression.thresholdBytes is an integer from 0 /,
+    ],
+    [{ enableCompression: { maxBytes: 0 } }, /^enableCompression.maxBytes is an integer from 1 /],
+    [{ enableCompression: { level: 10 } }, 'enableCompression.level is an integer from 1 to 9, not 10'],
+    [{ enableCompression: { memLevel: 0 } }, 'enableCompression.memLevel is an integer from 1 to 9, not 0'],
     [{ onError: 'log' }, 'onError is a function, not "log"'],
-    [{ slowConsumer: 'wait' }, 'slowConsumer is one of close, dropNewest, dropOldest, not "wait"'],
+    [{ slowConsumer: 'wait' }, 'slowConsumer is one of close, dropNewest, dropOldest, conflate, not "wait"'],
     [{ allowedOrigins: '*' }, 'allowedOrigins is an array of strings, not "*"'],
     [{ allowedOrigins: [''] }, 'allowedOrigins is an array of strings, not ""'],
     [{ allowedOrigins: [/x/] }, 'allowedOrigins is an array of strings, not an object'],
