@@ -5,6 +5,7 @@ import { HubError } from './errors.ts'
 import { extraHeaderLines, type HandshakeInit } from './handshake.ts'
 import type { ResolvedHubOptions } from './options.ts'
 import type { PendingUpgrade } from './upgrade.ts'
+import { HubWebSocket } from './websocket-events.ts'
 
 /** A WebSocket whose 101 has just been written. */
 export interface AcceptedUpgrade {
@@ -28,6 +29,7 @@ export class Acceptor {
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
+      WebSocket: HubWebSocket,
       maxPayload: options.maxMessageSize,
       perMessageDeflate: options.enableCompression ? DEFLATE_PARAMETERS : false,
       handleProtocols: (offered) => this.#selectProtocol(offered),
