@@ -1,9 +1,13 @@
 /** Frames that are dropped or written together. */
 export interface Held {
   readonly bytes: Buffer
-  /** How many of the frames are messages; 0 for pings and pongs. */
+  /** How many of the frames are messages. */
   readonly messages: number
+  /** Bytes of the others, which are pings and pongs. */
+  readonly controlBytes: number
   readonly key: string | undefined
+  /** Whether it came in the turn in which the socket became congested. */
+  readonly isBurst: boolean
 }
 
 /** Places in the queue whose frames have gone; the queue is packed when they are the most of it. */
@@ -13,16 +17,16 @@ const MIN_GAPS_TO_PACK = 64
 export class Backlog {
   /** The turn in which the socket became congested. */
   readonly turn: number
-  /** Bytes accepted since then, with what the socket held at that moment. */
-  acceptedBytes: number
-  /** How many of the accepted bytes belong to that first turn. */
+  /** Bytes that the socket held then, and that were handed to it since. */
+  writtenBytes: number
+  /** Bytes that the socket held then, and that the first turn added. */
   burstBytes: number
-  /** How many of them the client had taken when it was last judged. */
+  /** Bytes that the client had taken when it was last judged. */
   judgedBytes: number | undefined
   /** Bytes, and messages among them, that wait now. */
   bytes = 0
   messages = 0
-  /** Bytes of pings and pongs that wait on their own. */
+  /** Bytes of the pings and pongs that wait. */
   controlBytes = 0
   /** Pings and pongs that were in front of messages dropped since. */
   #front: Held[] = []
@@ -34,7 +38,7 @@ export class Backlog {
 
   constructor(turn: number, socketBytes: number) {
     this.turn = turn
-    this.acceptedBytes = socketBytes
+    this.writtenBytes = socketBytes
     this.burstBytes = socketBytes
   }
 
@@ -42,18 +46,18 @@ export class Backlog {
     return this.bytes === 0
   }
 
-  push(bytes: Buffer, messages: number, key?: string): void {
-    if (key !== undefined) this.#byKey.set(key, this.#queue.length)
-    this.#queue.push({ bytes, messages, key })
-    this.bytes += bytes.length
-    this.messages += messages
-    if (messages === 0) this.controlBytes += bytes.length
+  push(held: Held): void {
+    if (held.key !== undefined) this.#byKey.set(held.key, this.#queue.length)
+    this.#queue.push(held)
+    this.bytes += held.bytes.length
+    this.messages += held.messages
+    this.controlBytes += held.controlBytes
   }
 
   /** Takes out the oldest message; `undefined` when there is none. */
   dropOldest(): Held | undefined {
     for (let held = this.#shift(); held !== undefined; held = this.#shift()) {
-      if (held.messages > 0) return this.#gone(held)
+      if (held.messages > 0) return this.#dropped(held)
       this.#front.push(held)
     }
     return undefined
@@ -68,7 +72,7 @@ export class Backlog {
     this.#queue[place] = undefined
     this.#gaps++
     if (this.#gaps > MIN_GAPS_TO_PACK && this.#gaps * 2 > this.#queue.length) this.#pack()
-    return this.#gone(held)
+    return this.#dropped(held)
   }
 
   /** Takes frames of at least one and up to `maxBytes`, in one buffer. */
@@ -82,6 +86,7 @@ export class Backlog {
       parts.push(this.#gone(next).bytes)
       bytes += next.bytes.length
     }
+    this.writtenBytes += bytes
     const [only] = parts
     return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes)
   }
@@ -111,10 +116,15 @@ export class Backlog {
     return undefined
   }
 
+  #dropped(held: Held): Held {
+    if (held.isBurst) this.burstBytes -= held.bytes.length
+    return this.#gone(held)
+  }
+
   #gone(held: Held): Held {
     this.bytes -= held.bytes.length
     this.messages -= held.messages
-    if (held.messages === 0) this.controlBytes -= held.bytes.length
+    this.controlBytes -= held.controlBytes
     return held
   }
 

@@ -5,8 +5,10 @@
 export class Batch {
   /** Bytes of all frames from the root to here. */
   readonly bytes: number
-  /** How many of the frames are messages; the others are pings and pongs. */
+  /** How many of the frames are messages. */
   readonly messages: number
+  /** Bytes of the others, which are pings and pongs. */
+  readonly controlBytes: number
   #parent: Batch | undefined
   readonly #frame: Buffer | undefined
   #joined: Buffer | undefined
@@ -15,9 +17,11 @@ export class Batch {
   #child: Batch | undefined
 
   /** Without arguments, the empty batch that a turn begins with. */
-  constructor(parent?: Batch, frame?: Buffer, messages = 0) {
-    this.bytes = parent === undefined || frame === undefined ? 0 : parent.bytes + frame.length
-    this.messages = messages
+  constructor(parent?: Batch, frame?: Buffer, isMessage = false) {
+    const frameBytes = frame?.length ?? 0
+    this.bytes = (parent?.bytes ?? 0) + frameBytes
+    this.messages = (parent?.messages ?? 0) + (isMessage ? 1 : 0)
+    this.controlBytes = (parent?.controlBytes ?? 0) + (isMessage ? 0 : frameBytes)
     this.#parent = parent
     this.#frame = frame
   }
@@ -26,7 +30,7 @@ export class Batch {
   extend(frame: Buffer, isMessage: boolean): Batch {
     if (this.#child !== undefined && this.#childFrame === frame) return this.#child
     this.#childFrame = frame
-    this.#child = new Batch(this, frame, isMessage ? this.messages + 1 : this.messages)
+    this.#child = new Batch(this, frame, isMessage)
     return this.#child
   }
 

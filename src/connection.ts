@@ -279,7 +279,7 @@ export class Connection<Meta extends object = Metadata> {
     const pending = runHandler(() => this.#handler.onOpen?.(this), this)
     if (pending === undefined) {
       this.#opened()
-    } else {
+    } else if (this.#opening !== undefined) {
       keepalive.setDeadline(this, options.openTimeoutMs)
       void pending.then(() => this.#opened())
       this.#host.settling(opened.then(() => {}))
@@ -348,6 +348,7 @@ export class Connection<Meta extends object = Metadata> {
     // In a turn of its own: no user code runs inside a broadcast.
     process.nextTick(() => {
       this.#outbox.tellDrops()
+      this.#ws.resume() // the answer could not be read from a paused socket
       this.#ws.close(CloseCode.tryAgainLater, 'too slow')
       this.#report(new HubError('WSHUB_ERR_SLOW_CONSUMER', message))
     })
@@ -405,7 +406,9 @@ export class Connection<Meta extends object = Metadata> {
     this.#eventsRead++
     if (this.#state !== 'open') return
     const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
-    if (this.#inbox === undefined || this.#inbox.isOpen) this.take(message)
+    // A packet is heard to its end, also when its first message has led to `register`, or to a pause.
+    if (this.#opening !== undefined) this.#ownInbox().push(message)
+    else if (this.#inbox === undefined || this.#inbox.isOpen) this.take(message)
     else this.#inbox.push(message)
   }
 
@@ -474,7 +477,8 @@ export class Connection<Meta extends object = Metadata> {
     } else {
       // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
       setImmediate(() => {
-        if (this.#inbox === undefined || this.#inbox.isOpen) this.#ws.resume()
+        if (this.#inbox === undefined) this.#ws.resume()
+        else this.#inbox.flow()
       })
     }
   }

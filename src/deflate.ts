@@ -33,15 +33,17 @@ export class OutgoingMessage {
   frame(windowBits: number): Buffer {
     const settings = this.#settings
     if (windowBits === 0 || settings === false) return this.#plain
-    const { length } = this.#plain
-    if (length < settings.thresholdBytes || length > settings.maxBytes) return this.#plain
+    const deflated = this.#deflated?.[windowBits]
+    if (deflated !== undefined) return deflated
+    const payload = payloadOf(this.#plain)
+    if (payload.length < settings.thresholdBytes || payload.length > settings.maxBytes) return this.#plain
+    const frame = this.#deflate(payload, windowBits, settings)
     this.#deflated ??= []
-    this.#deflated[windowBits] ??= this.#deflate(windowBits, settings)
-    return this.#deflated[windowBits]
+    this.#deflated[windowBits] = frame
+    return frame
   }
 
-  #deflate(windowBits: number, { level, memLevel }: CompressionSettings): Buffer {
-    const payload = payloadOf(this.#plain)
+  #deflate(payload: Buffer, windowBits: number, { level, memLevel }: CompressionSettings): Buffer {
     // The state of zlib is built for each message, but no larger than the message has use for: 21 µs for 1,000 bytes.
     // With the default size it is 25 µs; one DeflateRaw that is kept and reset takes 136 µs of CPU time, because its
     // public API goes through the thread pool twice. `npm run bench -- echo-compressed` notices.

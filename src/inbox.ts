@@ -1,6 +1,8 @@
 import { HubError } from './errors.ts'
 import type { Message } from './message.ts'
 
+const STARTED: Message = { type: 'text', data: '' }
+
 /** Where the messages come from and go to. */
 export interface InboxOwner {
   /** Reads on from the socket. */
@@ -53,6 +55,11 @@ export class Inbox {
   /** Delivers what waits, in a turn of its own, and reads on. */
   resume(): void {
     this.#isPaused = false
+    this.flow()
+  }
+
+  /** Goes on, if nothing else is against it. */
+  flow(): void {
     if (this.#isIterated) this.#wake?.()
     else this.#drainSoon()
   }
@@ -67,7 +74,9 @@ export class Inbox {
     }
     this.#isIterated = true
     this.#owner.stopReading()
-    return this.#iterate()
+    const messages = this.#iterate()
+    void messages.next() // up to STARTED: left before its first step, a generator would not run its `finally`
+    return messages
   }
 
   /** The client has said goodbye or has gone: what waits is still taken, and an iteration ends behind it. */
@@ -86,6 +95,7 @@ export class Inbox {
 
   async *#iterate(): AsyncGenerator<Message, void, undefined> {
     try {
+      yield STARTED
       for (;;) {
         const message = this.#isPaused && !this.#isEnded ? undefined : this.#messages.shift()
         if (message !== undefined) yield message

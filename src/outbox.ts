@@ -85,7 +85,7 @@ export class Outbox {
     if (!this.#makeRoom(backlog, frame.length)) return false
     this.#count(backlog, frame.length)
     if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
-    backlog.push(frame, 1, key)
+    backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key, isBurst: this.#isBurst(backlog) })
     return true
   }
 
@@ -99,7 +99,13 @@ export class Outbox {
     } else {
       this.#count(backlog, frame.length)
       this.#write() // what this turn has queued before it
-      backlog.push(frame, 0)
+      backlog.push({
+        bytes: frame,
+        messages: 0,
+        controlBytes: frame.length,
+        key: undefined,
+        isBurst: this.#isBurst(backlog),
+      })
     }
   }
 
@@ -119,12 +125,12 @@ export class Outbox {
 
   /** Drops what was not written, for a connection that is gone or given up. */
   clear(reason: 'overflow' | 'closed'): void {
-    const messages = (this.#batch?.messages ?? 0) + (this.#backlog?.messages ?? 0)
-    const bytes = (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0)
+    for (const part of [this.#backlog, this.#batch]) {
+      if (part !== undefined) this.#drop(reason, part.messages, part.bytes - part.controlBytes)
+    }
     this.#batch = undefined
     this.#backlog = undefined
     this.#ending = undefined
-    if (messages > 0) this.#drop(reason, messages, bytes)
   }
 
   /** Reports what was dropped, which calls user code: never inside a broadcast. */
@@ -139,7 +145,7 @@ export class Outbox {
   judge(): boolean {
     const backlog = this.#backlog
     if (backlog === undefined || this.bufferedBytes <= this.#delivery.maxBufferedBytes) return false
-    const takenBytes = backlog.acceptedBytes - this.bufferedBytes
+    const takenBytes = this.#takenBytes(backlog)
     const isSlow = backlog.judgedBytes !== undefined && takenBytes < backlog.judgedBytes + MIN_PROGRESS_BYTES
     backlog.judgedBytes = takenBytes
     if (isSlow) this.#owner.overflow()
@@ -165,11 +171,13 @@ export class Outbox {
     if (batch === undefined) return
     this.#batch = undefined
     if (!this.#owner.writable) {
-      if (batch.messages > 0) this.#drop('closed', batch.messages, batch.bytes)
+      this.#drop('closed', batch.messages, batch.bytes - batch.controlBytes)
       return
     }
     if (this.#backlog !== undefined) {
-      this.#backlog.push(batch.join(), batch.messages)
+      const { messages, controlBytes } = batch
+      const isBurst = this.#isBurst(this.#backlog)
+      this.#backlog.push({ bytes: batch.join(), messages, controlBytes, key: undefined, isBurst })
       return
     }
     this.#socket.write(batch.join())
@@ -210,8 +218,16 @@ export class Outbox {
   }
 
   #count(backlog: Backlog, bytes: number): void {
-    backlog.acceptedBytes += bytes
-    if (backlog.turn === this.#delivery.turn) backlog.burstBytes = backlog.acceptedBytes
+    if (this.#isBurst(backlog)) backlog.burstBytes += bytes
+  }
+
+  #isBurst(backlog: Backlog): boolean {
+    return backlog.turn === this.#delivery.turn
+  }
+
+  /** Bytes that the client has taken since the socket became congested. */
+  #takenBytes(backlog: Backlog): number {
+    return backlog.writtenBytes - this.#socket.writableLength
   }
 
   /** Whether a message of so many bytes may wait, after dropping others for it where the policy says so. */
@@ -220,7 +236,7 @@ export class Outbox {
     while (this.bufferedBytes + bytes > maxBufferedBytes) {
       if (slowConsumer === 'dropNewest') return this.#drop('dropNewest', 1, bytes)
       if (slowConsumer === 'dropOldest') {
-        const fits = this.#socket.writableLength + bytes <= maxBufferedBytes
+        const fits = this.#socket.writableLength + backlog.controlBytes + bytes <= maxBufferedBytes
         const oldest = fits ? backlog.dropOldest() : undefined
         this.#drop('dropOldest', 1, oldest?.bytes.length ?? bytes)
         if (oldest === undefined) return false
@@ -235,18 +251,18 @@ export class Outbox {
   }
 
   #isSpared(backlog: Backlog, bytes: number): boolean {
-    const { maxBufferedBytes, turn } = this.#delivery
+    const { maxBufferedBytes } = this.#delivery
     const buffered = this.bufferedBytes
-    if (backlog.turn === turn) {
+    if (this.#isBurst(backlog)) {
       this.#delivery.watch(this)
       return buffered + bytes <= maxBufferedBytes * BURST_FACTOR
     }
-    const taken = backlog.acceptedBytes - buffered
-    const spared = Math.max(0, backlog.burstBytes - taken)
+    const spared = Math.max(0, backlog.burstBytes - this.#takenBytes(backlog))
     return buffered - spared + bytes <= maxBufferedBytes
   }
 
   #drop(reason: DropReason, messages: number, bytes: number): false {
+    if (messages === 0) return false
     this.#drops ??= new Map()
     let count = this.#drops.get(reason)
     if (count === undefined) {

@@ -1,10 +1,11 @@
 import { Writable } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import fc from 'fast-check'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Delivery, type DropCount, type DropReason } from '../src/delivery.ts'
 import { encodeMessage } from '../src/frame.ts'
 import type { SendOptions } from '../src/message.ts'
 import type { SlowConsumerPolicy } from '../src/options.ts'
-import { Outbox } from '../src/outbox.ts'
+import { BURST_FACTOR, Outbox } from '../src/outbox.ts'
 import { turn } from './support/hub-server.ts'
 
 /** A stream that finishes a write at once while it is open, and else when it is opened. */
@@ -38,8 +39,8 @@ function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 10
     writable: true,
     overflows: 0,
     overflow: () => void owner.overflows++,
-    drops: [] as [DropReason, DropCount][], // an empty array is inferred as never[]
-    reportDrops: (drops: ReadonlyMap<DropReason, DropCount>) => void owner.drops.push(...drops),
+    reports: [] as [DropReason, DropCount][][], // an empty array is inferred as never[]
+    reportDrops: (drops: ReadonlyMap<DropReason, DropCount>) => void owner.reports.push([...drops]),
   }
   const outbox = new Outbox(valve, delivery, owner)
   const send = (text: string, options?: SendOptions) => outbox.send(Buffer.from(text), options)
@@ -55,7 +56,17 @@ function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 10
     valve.step()
     await turn()
   }
-  return { delivery, valve, owner, outbox, send, sendControl, congest, drain }
+  /** Congests the socket with 64 KiB within this turn, as a loop of broadcasts does. */
+  const burst = (bytes: number) => {
+    valve.isOpen = false
+    send('-'.repeat(65_536))
+    for (let left = bytes - 65_536; left > 0; left -= 1_000) send('b'.repeat(Math.min(left, 1_000)))
+    expect({ buffered: outbox.bufferedBytes, overflows: owner.overflows }).toEqual({
+      buffered: bytes,
+      overflows: 0,
+    })
+  }
+  return { delivery, valve, owner, outbox, send, sendControl, congest, drain, burst }
 }
 
 describe('Outbox', () => {
@@ -202,6 +213,428 @@ describe('Outbox', () => {
         expect(valve.text).toContain('P'.repeat(50))
       },
     )
+
+    it('takes control frames of any policy over maxBufferedBytes, and gives a client up over 64 KiB of them', async () => {
+      const { valve, owner, outbox, sendControl, congest } = setUp('dropNewest')
+      await congest()
+      const ping = 'P'.repeat(128)
+      for (let i = 0; i < 512; i++) sendControl(ping)
+      expect({ buffered: outbox.bufferedBytes, overflows: owner.overflows }).toEqual({
+        buffered: 20 + 65_536,
+        overflows: 0,
+      })
+      sendControl('P')
+      expect(owner.overflows).toBe(1)
+      expect(valve.chunks).toHaveLength(1)
+    })
+
+    it('keeps the places of control frames among messages', async () => {
+      const { valve, send, sendControl, congest, drain } = setUp()
+      send('1')
+      sendControl('P')
+      send('2')
+      await turn()
+      expect(valve.text).toBe('1P2')
+      await congest()
+      for (const text of ['3', '4']) send(text)
+      sendControl('P')
+      send('5')
+      await turn()
+      sendControl('P')
+      send('6')
+      await drain()
+      expect(valve.text.slice(23)).toBe('34P5P6')
+    })
+  })
+
+  describe('a burst', () => {
+    it.each(['close', 'conflate'] as const)(
+      'is spared in the turn that congested, under %s',
+      async (policy) => {
+        const { delivery, valve, owner, outbox, send, burst } = setUp(policy, 1_000)
+        burst(BURST_FACTOR * 1_000)
+        expect(send('x')).toBe(false)
+        expect(owner.overflows).toBe(1)
+        expect(outbox.bufferedBytes).toBe(BURST_FACTOR * 1_000)
+        valve.isOpen = true
+        while (outbox.bufferedBytes > 0) {
+          valve.step()
+          await turn()
+        }
+        expect(valve.text).toBe('-'.repeat(65_536) + 'b'.repeat(BURST_FACTOR * 1_000 - 65_536))
+        delivery.stop()
+      },
+    )
+
+    it.each(['dropNewest', 'dropOldest'] as const)('is not spared under %s', (policy) => {
+      const { valve, outbox, send } = setUp(policy, 100_000)
+      valve.isOpen = false
+      send('-'.repeat(65_536))
+      for (let i = 0; i < 100; i++) send('b'.repeat(1_000))
+      expect(outbox.bufferedBytes).toBe(65_536 + 34_000)
+    })
+
+    it.each(['close', 'conflate'] as const)(
+      'leaves the limit to what comes later, under %s',
+      async (policy) => {
+        const { delivery, owner, send, burst } = setUp(policy, 1_000)
+        burst(100_000)
+        await turn()
+        expect(send('y'.repeat(600))).toBe(true)
+        await turn()
+        expect(send('y'.repeat(400))).toBe(true)
+        expect(owner.overflows).toBe(0)
+        expect(send('z')).toBe(false)
+        expect(owner.overflows).toBe(1)
+        delivery.stop()
+      },
+    )
+
+    it.each(['close', 'conflate'] as const)(
+      'counts as taken before what comes later, under %s',
+      async (policy) => {
+        const { delivery, valve, owner, outbox, send, burst } = setUp(policy, 1_000)
+        burst(100_000)
+        await turn()
+        expect(send('y'.repeat(600))).toBe(true)
+        valve.step() // the first 64 KiB have gone
+        await turn()
+        expect(outbox.bufferedBytes).toBe(100_600 - 65_536)
+        expect(send('y'.repeat(400))).toBe(true)
+        expect(send('z')).toBe(false)
+        expect(owner.overflows).toBe(1)
+        delivery.stop()
+      },
+    )
+
+    it('is forgotten when the client has taken it', async () => {
+      const { delivery, valve, owner, outbox, send, burst, drain } = setUp('close', 1_000)
+      burst(100_000)
+      await turn()
+      while (outbox.bufferedBytes > 0) await drain()
+      expect(outbox.judge()).toBe(false)
+      valve.isOpen = false
+      send('-'.repeat(20))
+      await turn()
+      send('y')
+      await turn()
+      expect(send('y'.repeat(1_000))).toBe(true)
+      expect(owner.overflows).toBe(0)
+      expect(send('z')).toBe(false)
+      expect(owner.overflows).toBe(1)
+      delivery.stop()
+    })
+
+    it('counts what is replaced later as neither taken nor waiting', async () => {
+      const { delivery, owner, outbox, send, burst } = setUp('conflate', 1_000)
+      burst(100_000)
+      for (let i = 0; i < 500; i++) {
+        await turn()
+        expect(send(String(i).padEnd(400), { key: 'k' })).toBe(true)
+      }
+      expect({ buffered: outbox.bufferedBytes, overflows: owner.overflows }).toEqual({
+        buffered: 100_400,
+        overflows: 0,
+      })
+      expect([outbox.judge(), outbox.judge()]).toEqual([true, false]) // it has taken nothing
+      expect(owner.overflows).toBe(1)
+      delivery.stop()
+    })
+
+    it('that nothing is taken of ends in giving the client up, within 4 s', async () => {
+      vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      onTestFinished(() => {
+        vi.useRealTimers()
+      })
+      const { owner, burst } = setUp('close', 1_000)
+      burst(100_000)
+      await turn()
+      vi.advanceTimersByTime(3_999)
+      expect(owner.overflows).toBe(0)
+      vi.advanceTimersByTime(1)
+      expect(owner.overflows).toBe(1)
+      expect(vi.getTimerCount()).toBe(0)
+    })
+
+    it('that is within the limit is not looked at', async () => {
+      vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      onTestFinished(() => {
+        vi.useRealTimers()
+      })
+      const { burst } = setUp('close', 100_000)
+      burst(100_000)
+      await turn()
+      expect(vi.getTimerCount()).toBe(0)
+    })
+  })
+
+  describe('#judge', () => {
+    it('spares a client that takes 64 KiB between two looks, and lets it go when it is within its limit', async () => {
+      const { delivery, valve, owner, outbox, burst } = setUp('close', 5_000)
+      burst(600_000)
+      await turn()
+      const looks: boolean[] = []
+      for (let i = 0; i < 20; i++) {
+        looks.push(outbox.judge())
+        if (outbox.bufferedBytes === 0) break
+        valve.step()
+        await turn()
+      }
+      const last = looks.pop()
+      expect(looks.length).toBeGreaterThan(5)
+      expect({ looks: new Set(looks), last }).toEqual({ looks: new Set([true]), last: false })
+      expect(owner.overflows).toBe(0)
+      delivery.stop()
+    })
+
+    it('gives up one that takes less', async () => {
+      const { delivery, valve, owner, outbox, send, burst } = setUp('conflate', 5_000)
+      burst(65_536)
+      for (let i = 0; i < 4; i++) send('b'.repeat(40_000))
+      await turn()
+      expect(outbox.judge()).toBe(true)
+      valve.step() // 65,536 bytes
+      await turn()
+      expect(outbox.judge()).toBe(true)
+      valve.step() // 40,000
+      await turn()
+      expect(owner.overflows).toBe(0)
+      expect(outbox.judge()).toBe(false)
+      expect(owner.overflows).toBe(1)
+      delivery.stop()
+    })
+  })
+
+  describe('conflate', () => {
+    it('keeps the latest message of each key, in the order of the calls', async () => {
+      const { valve, owner, send, congest, drain } = setUp('conflate')
+      await congest()
+      send('a1', { key: 'a' })
+      send('b1', { key: 'b' })
+      send('plain')
+      send('a2', { key: 'a' })
+      await turn()
+      send('c1', { key: 'c' })
+      send('b2', { key: 'b' })
+      await drain()
+      expect(valve.text.slice(20)).toBe('plaina2c1b2')
+      expect(owner.overflows).toBe(0)
+    })
+
+    it('replaces nothing while the socket takes all', async () => {
+      const { valve, send } = setUp('conflate')
+      for (const text of ['1', '2']) expect(send(text, { key: 'k' })).toBe(true)
+      await turn()
+      send('3', { key: 'k' })
+      await turn()
+      expect(valve.text).toBe('123')
+    })
+
+    it('replaces nothing that the socket has', async () => {
+      const { valve, send, congest, drain } = setUp('conflate')
+      valve.isOpen = false
+      send('1'.repeat(20), { key: 'k' })
+      await turn()
+      send('2', { key: 'k' })
+      await drain()
+      expect(valve.text).toBe(`${'1'.repeat(20)}2`)
+      await congest()
+      await drain()
+    })
+
+    it('makes room by replacing, and gives the client up when that is not enough', async () => {
+      const { owner, outbox, send, congest } = setUp('conflate')
+      await congest()
+      send('y', { key: 'y' })
+      await turn() // the turn that congested it is over
+      for (let i = 0; i < 100; i++) expect(send('k'.repeat(100), { key: 'k' })).toBe(true)
+      expect(outbox.bufferedBytes).toBe(21 + 100)
+      expect(owner.overflows).toBe(0)
+      expect(send('x')).toBe(false)
+      expect(owner.overflows).toBe(1)
+    })
+
+    it.each(['close', 'dropNewest', 'dropOldest'] as const)('is not done under %s', async (policy) => {
+      const { valve, send, congest, drain } = setUp(policy)
+      await congest()
+      for (const text of ['1', '2', '3']) expect(send(text, { key: 'k' })).toBe(true)
+      await drain()
+      expect(valve.text.slice(20)).toBe('123')
+    })
+
+    it('keeps what has no key and the last of what has one, of any sequence', async () => {
+      const keys = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 50 })
+      await fc.assert(
+        fc.asyncProperty(keys, async (sequence) => {
+          const { valve, outbox, send, congest, drain } = setUp('conflate', 10_000)
+          await congest()
+          for (const [i, key] of sequence.entries()) send(`${i};`, { key })
+          const kept = sequence
+            .map((key, i) => (key === undefined || sequence.lastIndexOf(key) === i ? `${i};` : ''))
+            .join('')
+          expect(outbox.bufferedBytes).toBe(20 + kept.length)
+          await drain()
+          expect(valve.text.slice(20)).toBe(kept)
+        }),
+      )
+    })
+  })
+
+  describe('a volatile message', () => {
+    it.each(['close', 'dropNewest', 'dropOldest', 'conflate'] as const)(
+      'is dropped while the socket is congested, and only then, under %s',
+      async (policy) => {
+        const { valve, owner, outbox, send, congest, drain } = setUp(policy)
+        expect(send('1', { volatile: true })).toBe(true)
+        await congest()
+        expect(send('2', { volatile: true })).toBe(false)
+        expect(send('3', { volatile: false })).toBe(true)
+        expect(outbox.bufferedBytes).toBe(21 + 1)
+        await drain()
+        expect(send('4', { volatile: true })).toBe(true)
+        await turn()
+        expect(valve.text).toBe(`1${'-'.repeat(20)}34`)
+        expect(owner.reports).toEqual([[['volatile', { messages: 1, bytes: 1 }]]])
+      },
+    )
+
+    it('that is dropped replaces nothing', async () => {
+      const { valve, send, congest, drain } = setUp('conflate')
+      await congest()
+      send('1', { key: 'k' })
+      expect(send('2', { key: 'k', volatile: true })).toBe(false)
+      await drain()
+      expect(valve.text.slice(20)).toBe('1')
+    })
+  })
+
+  describe('what is dropped', () => {
+    it('is reported at the end of the turn, once, by reason', async () => {
+      const { delivery, owner, send, congest } = setUp('dropNewest')
+      await congest()
+      send('x'.repeat(80))
+      for (const text of ['a', 'bb', 'ccc']) send(text)
+      for (const text of ['dddd', 'eeeee']) send(text, { volatile: true })
+      expect(owner.reports).toEqual([])
+      const first = [
+        ['dropNewest', { messages: 3, bytes: 6 }],
+        ['volatile', { messages: 2, bytes: 9 }],
+      ]
+      await turn()
+      expect(owner.reports).toEqual([first])
+      await turn()
+      send('f')
+      await turn()
+      expect(owner.reports).toEqual([first, [['dropNewest', { messages: 1, bytes: 1 }]]])
+      expect(delivery.dropped).toMatchObject({
+        dropNewest: { messages: 4, bytes: 7 },
+        volatile: { messages: 2, bytes: 9 },
+        overflow: { messages: 0, bytes: 0 },
+      })
+    })
+
+    it('is each message that dropOldest has taken out, or the new one where that does not help', async () => {
+      const { owner, send, congest } = setUp('dropOldest')
+      await congest()
+      for (const text of ['a', 'bb', 'ccc'].map((text) => text.padEnd(20))) send(text)
+      expect(send('x'.repeat(60))).toBe(true)
+      await turn()
+      expect(owner.reports).toEqual([[['dropOldest', { messages: 2, bytes: 40 }]]])
+      expect(send('x'.repeat(81))).toBe(false)
+      await turn()
+      expect(owner.reports.slice(1)).toEqual([[['dropOldest', { messages: 1, bytes: 81 }]]])
+    })
+
+    it('is nothing of what waits for a message that control frames leave no room for', async () => {
+      const { valve, owner, send, sendControl, congest, drain } = setUp('dropOldest')
+      await congest()
+      sendControl('P'.repeat(50))
+      send('kept')
+      expect(send('x'.repeat(40))).toBe(false)
+      await turn()
+      expect(owner.reports).toEqual([[['dropOldest', { messages: 1, bytes: 40 }]]])
+      await drain()
+      expect(valve.text.slice(20)).toBe(`${'P'.repeat(50)}kept`)
+    })
+
+    it('is each message that a later one has replaced', async () => {
+      const { owner, send, congest } = setUp('conflate')
+      await congest()
+      for (const text of ['1', '22', '333']) send(text, { key: 'k' })
+      send('plain')
+      await turn()
+      expect(owner.reports).toEqual([[['conflate', { messages: 2, bytes: 3 }]]])
+    })
+
+    it('is the message that gave the client up, and all that waited', async () => {
+      const { delivery, owner, outbox, send, sendControl, congest } = setUp('close')
+      owner.overflow = () => {
+        owner.overflows++
+        outbox.clear('overflow')
+      }
+      await congest()
+      send('one')
+      await turn()
+      sendControl('ping')
+      send('two')
+      expect(send('x'.repeat(94))).toBe(false)
+      await turn()
+      expect(owner.reports).toEqual([[['overflow', { messages: 3, bytes: 100 }]]])
+      expect(delivery.dropped.overflow).toEqual({ messages: 3, bytes: 100 })
+      expect(outbox.bufferedBytes).toBe(20)
+    })
+
+    it('is what waited when the connection is gone', async () => {
+      const { delivery, owner, outbox, send, sendControl, congest } = setUp()
+      await congest()
+      send('one')
+      await turn()
+      sendControl('ping')
+      send('two')
+      outbox.clear('closed')
+      expect(owner.reports).toEqual([])
+      outbox.tellDrops()
+      outbox.tellDrops()
+      await turn()
+      expect(owner.reports).toEqual([[['closed', { messages: 2, bytes: 6 }]]])
+      expect(delivery.dropped.closed).toEqual({ messages: 2, bytes: 6 })
+    })
+
+    it('is what the turn has queued when the client has said goodbye meanwhile, less the control frames', async () => {
+      const { owner, send, sendControl } = setUp()
+      send('one')
+      sendControl('ping')
+      send('two')
+      owner.writable = false
+      await turn()
+      expect(owner.reports).toEqual([[['closed', { messages: 2, bytes: 6 }]]])
+    })
+
+    it('is what waited when the client has said goodbye before the socket drained', async () => {
+      const { owner, outbox, send, congest, drain } = setUp()
+      await congest()
+      send('one')
+      await turn()
+      owner.writable = false
+      await drain()
+      outbox.tellDrops()
+      expect(owner.reports).toEqual([[['closed', { messages: 1, bytes: 3 }]]])
+      expect(outbox.bufferedBytes).toBe(0)
+    })
+
+    it('is nothing where control frames alone are lost', async () => {
+      const { delivery, owner, outbox, sendControl, congest } = setUp()
+      sendControl('ping')
+      outbox.clear('closed')
+      await congest()
+      sendControl('ping')
+      outbox.clear('closed')
+      outbox.tellDrops()
+      expect({ reports: owner.reports, closed: delivery.dropped.closed }).toEqual({
+        reports: [],
+        closed: { messages: 0, bytes: 0 },
+      })
+    })
   })
 
   describe('#bufferedBytes', () => {
@@ -219,6 +652,49 @@ describe('Outbox', () => {
       expect(outbox.bufferedBytes).toBe(27)
       await drain()
       expect(outbox.bufferedBytes).toBe(0)
+    })
+
+    it('is true to the byte while a turn writes early', () => {
+      const { valve, outbox, send } = setUp('close', 1_000_000)
+      send('x'.repeat(65_535))
+      expect(outbox.bufferedBytes).toBe(65_535)
+      send('y')
+      expect({ buffered: outbox.bufferedBytes, written: valve.text.length }).toEqual({
+        buffered: 0,
+        written: 65_536,
+      })
+      valve.isOpen = false
+      send('z'.repeat(65_536))
+      send('z')
+      expect(outbox.bufferedBytes).toBe(65_537)
+    })
+
+    it('is true to the byte after each step of a drain', async () => {
+      const { valve, outbox, send, congest } = setUp('close', 1_000_000)
+      await congest()
+      for (let i = 0; i < 3; i++) {
+        send('x'.repeat(40_000))
+        await turn()
+      }
+      for (const buffered of [120_000, 80_000, 40_000, 0]) {
+        valve.step()
+        await turn()
+        expect(outbox.bufferedBytes).toBe(buffered)
+      }
+    })
+
+    it('is true to the byte when messages are dropped', async () => {
+      const oldest = setUp('dropOldest')
+      await oldest.congest()
+      oldest.sendControl('PP')
+      for (const text of ['a'.repeat(30), 'b'.repeat(40)]) oldest.send(text)
+      expect(oldest.outbox.bufferedBytes).toBe(92)
+      oldest.send('c'.repeat(10))
+      expect(oldest.outbox.bufferedBytes).toBe(72)
+      const latest = setUp('conflate')
+      await latest.congest()
+      for (const text of ['a'.repeat(30), 'b'.repeat(40), 'c']) latest.send(text, { key: 'k' })
+      expect(latest.outbox.bufferedBytes).toBe(21)
     })
   })
 
@@ -240,6 +716,45 @@ describe('Outbox', () => {
       expect(valve.chunks).toHaveLength(1)
       await drain()
       expect(valve.text.slice(20)).toBe('a.')
+    })
+
+    it('waits for all of the backlog, and for what the turn has queued behind it', async () => {
+      const { valve, outbox, send, sendControl, congest, drain } = setUp('close', 1_000_000)
+      await congest()
+      for (const text of ['a', 'b']) {
+        send(text.repeat(40_000))
+        await turn()
+      }
+      sendControl('P')
+      send('c')
+      outbox.end(() => valve.write('.'))
+      valve.step()
+      await turn()
+      expect(valve.text).toHaveLength(20 + 40_000)
+      await drain()
+      expect(valve.text.slice(20)).toBe(`${'a'.repeat(40_000)}${'b'.repeat(40_000)}Pc.`)
+    })
+
+    it('comes at once behind a congested socket that has everything', async () => {
+      const { valve, outbox, congest, drain } = setUp()
+      await congest()
+      outbox.end(() => valve.write('.'))
+      expect(outbox.bufferedBytes).toBe(21)
+      await drain()
+      expect(valve.text.slice(20)).toBe('.')
+    })
+
+    it('never comes when the client has said goodbye before the socket drained', async () => {
+      const { owner, outbox, send, congest, drain } = setUp()
+      let ended = false
+      await congest()
+      send('a')
+      outbox.end(() => {
+        ended = true
+      })
+      owner.writable = false
+      await drain()
+      expect(ended).toBe(false)
     })
   })
 

@@ -9,7 +9,7 @@ import { root } from './support.ts'
 const LEVELS = [
   ['errors', 'close-code', 'message', 'metadata', 'rooms'],
   ['options', 'frame', 'handshake', 'deflate'],
-  ['outbox', 'websocket-events', 'websocket-writable', 'keepalive'],
+  ['batch', 'backlog', 'delivery', 'outbox', 'inbox', 'websocket-events', 'websocket-writable', 'keepalive'],
   ['handler', 'connection'],
   ['upgrade', 'acceptor'],
   ['hub'],
@@ -17,11 +17,21 @@ const LEVELS = [
 ]
 
 /** Imports between two files of one level. */
-const SIDEWAYS = ['message -> errors', 'options -> handshake', 'deflate -> frame', 'connection -> handler']
+const SIDEWAYS = [
+  'message -> errors',
+  'options -> handshake',
+  'deflate -> frame',
+  'delivery -> batch',
+  'outbox -> backlog',
+  'connection -> handler',
+]
 
 /** Type-only imports that do not point down: they are gone at run time. */
 const TYPE_ONLY = [
   'options -> connection',
+  'deflate -> options',
+  'outbox -> batch',
+  'outbox -> delivery',
   'acceptor -> upgrade',
   'websocket-writable -> websocket-events',
   'websocket-writable -> outbox',

@@ -7,8 +7,12 @@ import {
   type BinaryPayload,
   CloseCode,
   type CloseResult,
+  type CompressionOptions,
   type Connection,
   type ConnectionState,
+  type DropCount,
+  type Dropped,
+  type DropReason,
   type EventHandler,
   Frame,
   Handshake,
@@ -21,6 +25,7 @@ import {
   type Metadata,
   Opcode,
   type Payload,
+  type SendOptions,
   type SlowConsumerPolicy,
 } from 'wshub'
 import { wsHub as expressHub, type WsHubMiddleware } from 'wshub/express'
@@ -55,6 +60,10 @@ const everything: EventHandler<Meta> = {
   },
   onError(_conn, error) {
     expectTypeOf(error).toEqualTypeOf<Error>()
+  },
+  async onDrop(conn, dropped) {
+    expectTypeOf(conn).toEqualTypeOf<Connection<Meta>>()
+    expectTypeOf(dropped).toEqualTypeOf<Dropped>()
   },
   onPing(_conn, payload) {
     expectTypeOf(payload).toEqualTypeOf<Buffer>()
@@ -127,6 +136,55 @@ expectTypeOf(connection.sendText('text')).toEqualTypeOf<boolean>()
 expectTypeOf(connection.sendBinary(new Uint8Array(1))).toEqualTypeOf<boolean>()
 expectTypeOf(connection.sendPing()).toEqualTypeOf<boolean>()
 expectTypeOf(connection.sendPong('payload')).toEqualTypeOf<boolean>()
+
+// How a message is sent
+
+expectTypeOf<SendOptions>().toEqualTypeOf<{ key?: string | undefined; volatile?: boolean | undefined }>()
+/** An explicit `undefined` means the default, also under exactOptionalPropertyTypes. */
+connection.sendText('text', { key: undefined, volatile: undefined })
+expectTypeOf(connection.sendText('text', { key: 'price' })).toEqualTypeOf<boolean>()
+expectTypeOf(connection.sendBinary(new Uint8Array(1), { volatile: true })).toEqualTypeOf<boolean>()
+expectTypeOf(hub.broadcast('text', { key: 'price', volatile: true })).toEqualTypeOf<number>()
+hub.broadcastExcept('text', connection.id, { volatile: true })
+hub.broadcastToRoom('room', 'text', { key: 'price' })
+hub.broadcastToRoomExcept(['room', 'other'], 'text', connection.id, { key: 'price' })
+// @ts-expect-error a key is a string
+hub.broadcast('text', { key: 7 })
+// @ts-expect-error an option that does not exist
+connection.sendText('text', { compress: true })
+// @ts-expect-error a message is volatile or not
+connection.sendBinary(new Uint8Array(1), { volatile: 'yes' })
+// @ts-expect-error the id to leave out comes before the options
+hub.broadcastExcept('text', { volatile: true })
+// @ts-expect-error a ping is neither dropped nor replaced
+connection.sendPing('payload', { volatile: true })
+
+// What was dropped
+
+expectTypeOf<DropReason>().toEqualTypeOf<
+  'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
+>()
+expectTypeOf<DropCount>().toEqualTypeOf<{ messages: number; bytes: number }>()
+expectTypeOf<Dropped>().toExtend<Readonly<DropCount>>()
+expectTypeOf<Dropped['reason']>().toEqualTypeOf<DropReason>()
+expectTypeOf(connection.dropped).toEqualTypeOf<Readonly<DropCount>>()
+expectTypeOf(hub.dropped).toEqualTypeOf<Readonly<Record<DropReason, Readonly<DropCount>>>>()
+expectTypeOf(hub.dropped.volatile.messages).toEqualTypeOf<number>()
+// @ts-expect-error what was counted does not change
+connection.dropped.messages = 0
+// @ts-expect-error likewise
+hub.dropped.overflow.bytes = 0
+// @ts-expect-error no such reason
+hub.dropped.slow
+
+// Flow control
+
+expectTypeOf(connection.pause()).toEqualTypeOf<void>()
+expectTypeOf(connection.resume()).toEqualTypeOf<void>()
+expectTypeOf(connection).toExtend<AsyncIterable<Message>>()
+export async function consume(): Promise<void> {
+  for await (const message of typed) expectTypeOf(message).toEqualTypeOf<Message>()
+}
 
 // Messages
 
@@ -222,6 +280,15 @@ export const all: Required<HubOptions> = {
   openTimeoutMs: 0,
   closeTimeoutMs: 1,
 }
+const compression: Required<CompressionOptions> = { thresholdBytes: 0, maxBytes: 1, level: 1, memLevel: 1 }
+expectTypeOf<HubOptions['enableCompression']>().toEqualTypeOf<boolean | CompressionOptions | undefined>()
+new Hub({ enableCompression: compression })
+new Hub({ enableCompression: {} })
+new Hub({ enableCompression: { level: undefined } })
+// @ts-expect-error misspelt
+new Hub({ enableCompression: { threshold: 0 } })
+// @ts-expect-error a number in words
+new Hub({ enableCompression: { level: 'best' } })
 /** An explicit `undefined` means the default, also under exactOptionalPropertyTypes. */
 new Hub({ maxConnections: undefined, allowedOrigins: undefined, onError: undefined })
 // @ts-expect-error misspelt
