@@ -3,7 +3,7 @@ import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result } from './result.ts'
 import type { BurstScenario } from './scenarios.ts'
 
-const ROUNDS = 5
+const ROUNDS = 3
 const MEGABYTE = 1e6
 /** Broadcast a few at a time before the burst, to grow what the server needs in any case. */
 const WARM_UP_MESSAGES = 10_000
@@ -14,11 +14,15 @@ interface Reading {
   spent: Spent
 }
 
-/** Measures by how much the server grows for a burst, at its peak. All clients must get everything. */
+/**
+ * Measures by how much the server grows for a burst, at its peak. All clients must get everything. ws writes each message
+ * at once, so its clients read along while its event loop stands still; its growth is no measure for a target.
+ */
 export async function runBurst(name: string, scenario: BurstScenario): Promise<Result> {
   const wshub = await readRounds('wshub', scenario)
   const ws = await readRounds('ws', scenario)
-  const [growth = Number.NaN, growthOfWs = Number.NaN] = [wshub.figures[0], ws.figures[0]]
+  const [growth = Number.NaN] = wshub.figures
+  const [growthOfWs = Number.NaN] = ws.figures
   return {
     scenario: name,
     title: scenario.title,
@@ -28,11 +32,12 @@ export async function runBurst(name: string, scenario: BurstScenario): Promise<R
       { label: 'lowest', digits: 1 },
       { label: 'highest', digits: 1 },
       { label: 'µs CPU', digits: 2 },
+      { label: 'loop max ms', digits: 0 },
       { label: 'seconds', digits: 2 },
     ],
     rows: [
-      wshub,
-      { ...ws, comparison: { value: growth / growthOfWs, unit: '×', atMost: scenario.maxRatio } },
+      { ...wshub, comparison: { value: growth, unit: ' MB', atMost: scenario.maxGrowthBytes / MEGABYTE } },
+      { ...ws, comparison: { value: growth / growthOfWs, unit: '×' } },
     ],
   }
 }
@@ -50,6 +55,7 @@ async function readRounds(name: PeerName, scenario: BurstScenario) {
       Math.min(...growths),
       Math.max(...growths),
       median(readings.map(({ spent }) => spent.cpuMicros / deliveries)),
+      median(readings.map(({ spent }) => spent.loopDelayMaxMs ?? Number.NaN)),
       median(readings.map(({ spent }) => spent.wallMs / 1000)),
     ],
   }
@@ -73,7 +79,9 @@ async function readOnce(
     await send(WARM_UP_MESSAGES, 10, 100)
     const before = await contestant.server.call<Memory>('memory')
     await contestant.server.call('beginPeak')
-    const { spent } = await contestant.measure(() => send(messages, messages, messages))
+    const { spent } = await contestant.measure(() => send(messages, messages, messages), {
+      sampleLoopDelay: true,
+    })
     const peakBytes = await contestant.server.call<number>('endPeak')
     return { version: contestant.version, growthBytes: peakBytes - before.rssBytes, spent }
   } finally {

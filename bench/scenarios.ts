@@ -72,7 +72,7 @@ export interface BurstScenario {
   clients: number
   payloadBytes: number
   messages: number
-  maxRatio: number
+  maxGrowthBytes: number
 }
 
 export type Scenario =
@@ -252,6 +252,6 @@ export const SCENARIOS: Record<string, Scenario> = {
     clients: 20,
     payloadBytes: 120,
     messages: 100_000,
-    maxRatio: 0.1,
+    maxGrowthBytes: 30e6,
   },
 }

@@ -13,7 +13,7 @@ interface Reply {
   acknowledged?: number
 }
 
-const CALL_DEADLINE_MS = 60_000
+const CALL_DEADLINE_MS = 180_000
 const canPin = availableParallelism() >= 2 && hasTaskset()
 
 /** A process of this run that answers calls over IPC, on a core of its own where there are two. */
