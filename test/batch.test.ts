@@ -14,9 +14,9 @@ describe('Batch', () => {
     })
   })
 
-  it('counts bytes and messages, and not pings as messages', () => {
+  it('counts bytes, messages and bytes of control frames', () => {
     const batch = new Batch().extend(a, true).extend(b, false).extend(c, true)
-    expect({ bytes: batch.bytes, messages: batch.messages }).toEqual({ bytes: 9, messages: 2 })
+    expect(batch).toMatchObject({ bytes: 9, messages: 2, controlBytes: 3 })
   })
 
   it('is left as it was by what follows', () => {

@@ -442,7 +442,6 @@ describe('a broadcast', () => {
     await Promise.all(everyone)
     // 250 MB would be queued for them one by one.
     expect(most - before).toBeLessThan((healthy.length * expected.length) / 2)
-    expect(stalledConnection?.state).toBe('open')
     await log.first('the stalled client to be given up', (entry) => entry === 'error WSHUB_ERR_SLOW_CONSUMER')
     expect(stalledConnection?.state).toBe('closing')
     expect(stalledConnection?.bufferedBytes).toBeLessThan(200_000)
