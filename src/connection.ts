@@ -443,6 +443,7 @@ export class Connection<Meta extends object = Metadata> {
     if (this.#state === 'closed') return
     const isSettled = this.#opening === undefined || this.#state === 'connecting'
     this.#inbox?.end()
+    this.#host.keepalive.forget(this)
     this.#state = 'closed'
     this.#outbox.clear('closed')
     this.#outbox.tellDrops()

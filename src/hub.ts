@@ -87,8 +87,14 @@ export class Hub<Meta extends object = Metadata> {
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
-    const connections: Iterable<Connection<Meta>> = { [Symbol.iterator]: () => this.#connections.values() }
-    this.#keepalive = new Keepalive(connections, this.#options, () => this.#leaveClosingServers())
+    const connections = this.#connections
+    const peers = {
+      get size() {
+        return connections.size
+      },
+      [Symbol.iterator]: () => connections.values(),
+    }
+    this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
     this.#delivery = new Delivery(this.#options)
     this.#host = {

@@ -2,7 +2,15 @@ import { createServer } from 'node:http'
 import { Duplex } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Connection, type DropCount, type DropReason, Frame, Hub, type SlowConsumerPolicy } from 'wshub'
+import {
+  type Connection,
+  type DropCount,
+  type DropReason,
+  Frame,
+  Hub,
+  Opcode,
+  type SlowConsumerPolicy,
+} from 'wshub'
 import { OutgoingMessage } from '../src/deflate.ts'
 import { COMPRESSION_DEFAULTS } from '../src/options.ts'
 import { BURST_FACTOR } from '../src/outbox.ts'
@@ -18,6 +26,7 @@ const CHUNK_BYTES = 65_536
 const MAX_CONTROL_BYTES = 65_536
 const COMPRESSION = { ...COMPRESSION_DEFAULTS, thresholdBytes: 64 }
 const ROOMS = ['tea', 'rum']
+const GOODBYE = new Frame({ opcode: Opcode.close, payload: Buffer.from([0x03, 0xe8]), masked: true }).encode()
 /** The first has negotiated compression, the others have not. */
 const CONNECTIONS = [0, 1, 2, 3]
 
@@ -74,6 +83,7 @@ class ConnectionModel {
   isOpen = true
   isStalled = false
   isGone = false
+  hasSaidGoodbye = false
   /** Bytes of messages that were offered, that were received, and that were lost in the socket when the client went away. */
   offered = 0
   received = 0
@@ -90,6 +100,7 @@ class ConnectionModel {
   readonly #hub: HubModel
   #congestedIn = 0
   #isEnding = false
+  #hasClosed = false
 
   constructor(hub: HubModel) {
     this.#hub = hub
@@ -156,6 +167,15 @@ class ConnectionModel {
     return true
   }
 
+  /** The client closes: what the socket has not got yet is too late, and the answer is not behind it. */
+  goodbye(): void {
+    if (this.hasSaidGoodbye || this.isGone) return
+    this.hasSaidGoodbye = true
+    this.isOpen = false
+    this.#isEnding = false
+    if (!this.#hasClosed) this.#writeClose(Frame.close(1000))
+  }
+
   /** The client goes away. */
   reset(): void {
     if (this.isGone) return
@@ -172,8 +192,9 @@ class ConnectionModel {
     this.wire.push(...(this.socket.shift() ?? []))
     if (this.socket.length > 0 || this.backlog === undefined) return
     const { backlog } = this
+    if (this.hasSaidGoodbye) this.#dropAll('closed')
     this.backlog = undefined
-    if (backlog.length > 0) this.#write(backlog, true)
+    if (backlog.length > 0 && !this.hasSaidGoodbye) this.#write(backlog, true)
     this.#endIfPossible(Frame.close(4000))
   }
 
@@ -187,7 +208,8 @@ class ConnectionModel {
     const { batch } = this
     this.batch = []
     if (batch.length === 0) return
-    if (this.backlog === undefined) this.#write(batch)
+    if (this.hasSaidGoodbye) for (const item of batch) this.#dropMessage('closed', item)
+    else if (this.backlog === undefined) this.#write(batch)
     else this.backlog.push(...batch)
   }
 
@@ -232,6 +254,11 @@ class ConnectionModel {
   #endIfPossible(frame: Frame): void {
     if (!this.#isEnding || (this.backlog ?? []).length > 0) return
     this.#isEnding = false
+    this.#writeClose(frame)
+  }
+
+  #writeClose(frame: Frame): void {
+    this.#hasClosed = true
     const item: Item = { bytes: frame.encode(), isMessage: false, key: undefined, isBurst: false }
     if (this.isStalled) this.socket.push([item])
     else this.wire.push(item)
@@ -243,10 +270,14 @@ class ConnectionModel {
   }
 
   #dropAll(reason: DropReason): void {
-    for (const item of [...(this.backlog ?? []), ...this.batch]) if (item.isMessage) this.#drop(reason, item)
+    for (const item of [...(this.backlog ?? []), ...this.batch]) this.#dropMessage(reason, item)
     this.backlog = undefined
     this.batch = []
     this.#isEnding = false
+  }
+
+  #dropMessage(reason: DropReason, item: Item): void {
+    if (item.isMessage) this.#drop(reason, item)
   }
 
   #drop(reason: DropReason, { bytes }: Item): false {
@@ -302,6 +333,7 @@ const call = fc.oneof(
   { weight: 1, arbitrary: fc.record({ call: fc.constant('resume' as const), connection }) },
   { weight: 6, arbitrary: fc.record({ call: fc.constant('turn' as const) }) },
   { weight: 1, arbitrary: fc.record({ call: fc.constant('close' as const), connection }) },
+  { weight: 1, arbitrary: fc.record({ call: fc.constant('goodbye' as const), connection }) },
   { weight: 1, arbitrary: fc.record({ call: fc.constant('reset' as const), connection }) },
 )
 type Call = typeof call extends fc.Arbitrary<infer Value> ? Value : never
@@ -352,6 +384,7 @@ async function setUp(slowConsumer: SlowConsumerPolicy) {
     () => hub.size === CONNECTIONS.length,
     () => hub.size,
   )
+  for (let i = 0; i < 2; i++) await turn() // until they are read from
   for (const pipe of pipes) pipe.wire = []
   return { hub, connections, pipes, reports }
 }
@@ -432,6 +465,10 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
         pipe.open()
         expected.resume()
         return [undefined, undefined]
+      case 'goodbye':
+        pipe.push(GOODBYE)
+        expected.goodbye()
+        return [undefined, undefined]
       case 'reset':
         pipe.destroy()
         expected.reset()
@@ -458,7 +495,9 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
       if (buffered !== expectedBuffered) {
         expect({ place, buffered }).toEqual({ place, buffered: expectedBuffered })
       }
-      if (isTurnOver && at(reports, place).size + expected.drops.size > 0) {
+      // What is dropped after the client's goodbye is told with its end.
+      const isTold = isTurnOver && (expected.isGone || !expected.hasSaidGoodbye)
+      if (isTold && at(reports, place).size + expected.drops.size > 0) {
         expect({ place, drops: at(reports, place) }).toEqual({ place, drops: expected.drops })
       }
     }
@@ -479,6 +518,13 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
     expected.resume()
   }
   for (let i = 0; i < 3; i++) await turn()
+  check(true)
+  for (const [place, expected] of model.connections.entries()) {
+    if (!expected.hasSaidGoodbye) continue
+    at(pipes, place).destroy()
+    expected.reset()
+  }
+  await turn()
   check(true)
   const total = (counts: Iterable<DropCount>) => {
     const sum = { messages: 0, bytes: 0 }
@@ -509,5 +555,6 @@ describe('a hub', () => {
         { numRuns: 80 },
       )
     },
+    60_000,
   )
 })

@@ -35,7 +35,7 @@ describe('Keepalive', () => {
   })
 
   function watching(peers: Peer[], options = {}) {
-    const keepalive = new Keepalive(peers, { ...times, ...options }, () => {})
+    const keepalive = new Keepalive(new Set(peers), { ...times, ...options }, () => {})
     keepalive.start()
     for (const peer of peers) keepalive.watch(peer)
     return keepalive
