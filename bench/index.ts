@@ -1,27 +1,31 @@
-// npm run bench -- [scenario...]
+// npm run bench -- [scenario...] [--save]
 //
 // Measures what wshub costs a server beside its alternatives. Each library runs in a process of its own, pinned to one
 // core; the clients of each run in another process on another core, on bare sockets, and check every message. The
 // figure is the server's CPU time per message, which a noisy machine disturbs least; rounds alternate between the
 // libraries and the medians are compared. Without arguments all scenarios run, and docs/bench.json and docs/bench.svg
-// are written.
+// are written; with --save the scenarios named take the place of their earlier results there.
 
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { runBurst } from './burst.ts'
 import { runIdle } from './idle.ts'
 import { runMemory } from './memory.ts'
 import { plot } from './plot.ts'
-import { describeMachine, formatTable, shortfalls } from './report.ts'
+import { describeMachine, formatTable, type Machine, shortfalls } from './report.ts'
 import type { Result } from './result.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
 import { runSparse, runTraffic } from './traffic.ts'
 
+/** A result, and what it was measured on. */
+type Saved = Result & { machine: Machine }
+
 const DEADLINE_PER_SCENARIO_MS = 10 * 60_000
 
-const names = process.argv.slice(2)
+const names = process.argv.slice(2).filter((argument) => argument !== '--save')
+const isSaved = names.length === 0 || process.argv.includes('--save')
 const unknown = names.filter((name) => !(name in SCENARIOS))
 if (unknown.length > 0) {
   console.error(`unknown: ${unknown.join(', ')}; the scenarios are ${Object.keys(SCENARIOS).join(', ')}`)
@@ -47,12 +51,15 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
   console.log(formatTable(result, machine))
 }
 
-if (names.length === 0) {
-  writeFileSync(
-    new URL('../docs/bench.json', import.meta.url),
-    `${JSON.stringify({ machine, results }, null, 2)}\n`,
+if (isSaved) {
+  const file = new URL('../docs/bench.json', import.meta.url)
+  const earlier: Saved[] = names.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []
+  const now = results.map((result) => ({ ...result, machine }))
+  const all = Object.keys(SCENARIOS).flatMap((name) =>
+    [...now, ...earlier].filter(({ scenario }) => scenario === name).slice(0, 1),
   )
-  writeFileSync(new URL('../docs/bench.svg', import.meta.url), plot(results, machine))
+  writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`)
+  writeFileSync(new URL('../docs/bench.svg', import.meta.url), plot(all, machine))
 }
 
 const short = results.flatMap(shortfalls)

@@ -466,7 +466,7 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
         expected.resume()
         return [undefined, undefined]
       case 'goodbye':
-        pipe.push(GOODBYE)
+        pipe.push(Buffer.from(GOODBYE)) // which is unmasked in its place
         expected.goodbye()
         return [undefined, undefined]
       case 'reset':

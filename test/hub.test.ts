@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { Hub, type HubErrorCode } from 'wshub'
-import { Client, eventually, inTime, Journal, serve } from './support/hub-server.ts'
+import { type Connection, Hub, type HubErrorCode } from 'wshub'
+import { Client, eventually, inTime, Journal, serve, turn } from './support/hub-server.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
@@ -254,6 +254,36 @@ describe('Hub', () => {
       expect(await client.upTo('end')).toEqual(sent)
       await hub.close()
     })
+
+    it.each([
+      { what: 'a ping', send: (connection: Connection) => connection.sendPing() },
+      { what: 'a message', send: (connection: Connection) => connection.sendText('mine') },
+    ])(
+      'sends on behind $what that others, who send through the socket as well, hold up',
+      async ({ send }) => {
+        const { url, sockets } = await elsewhere()
+        const client = await Client.open(url)
+        const hub = new Hub()
+        const socket = await sockets.first('a socket', () => true)
+        const connection = hub.register(socket, {})
+        client.socket.pause()
+        const foreign = 'x'.repeat(100_000)
+        for (let i = 0; i < 100; i++) socket.send(foreign)
+        send(connection)
+        await turn() // in which it is written
+        for (let i = 0; i < 100; i++) socket.send(foreign)
+        expect(connection.bufferedBytes).toBeGreaterThan(1_048_576)
+        client.socket.resume()
+        await client.received.until(
+          'what the others sent',
+          (all) => all.filter((data) => data === foreign).length === 200,
+        )
+        expect(connection.sendText('end')).toBe(true)
+        const received = await client.upTo('end')
+        expect(received.filter((data) => data === foreign)).toHaveLength(200)
+        await hub.close()
+      },
+    )
 
     it('takes in a client that is still connecting', async () => {
       const { url, sockets } = await elsewhere()
