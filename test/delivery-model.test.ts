@@ -52,7 +52,17 @@ class Pipe extends Duplex {
     else take()
   }
 
-  /** The client takes the write that is held. */
+  // As a socket does it; `ws` writes a close frame in two parts.
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), '', done)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#held = undefined
+    done(error)
+  }
+
+  /** The client takes the write that is held; what has been written since is the next. */
   step(): void {
     const held = this.#held
     this.#held = undefined
@@ -189,7 +199,9 @@ class ConnectionModel {
 
   /** The client takes one write. */
   step(): void {
-    this.wire.push(...(this.socket.shift() ?? []))
+    const [first = [], ...others] = this.socket
+    this.wire.push(...first)
+    this.socket = others.length === 0 ? [] : [others.flat()]
     if (this.socket.length > 0 || this.backlog === undefined) return
     const { backlog } = this
     if (this.hasSaidGoodbye) this.#dropAll('closed')
