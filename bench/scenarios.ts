@@ -137,6 +137,15 @@ export const SCENARIOS: Record<string, Scenario> = {
       Bun: 1.6,
     },
   },
+  'turn1-alone': {
+    ...broadcastToOneRoom,
+    title: 'one message at a time to 1,000 clients, 120 bytes: the next one when all have it',
+    clients: 1_000,
+    payloadBytes: 120,
+    messagesPerTurn: 1,
+    inFlight: 1,
+    targets: { ws: 0.78, 'Socket.IO': 0.68, 'uWebSockets.js': 1.4, Bun: 1.6 },
+  },
   turn10: {
     ...broadcastToOneRoom,
     title: 'ten messages a turn to 1,000 clients, 120 bytes',
