@@ -13,8 +13,8 @@ export interface WebSocketLike {
   binaryType: string
   on(event: string, listener: (...args: never[]) => void): unknown
   send(data: Uint8Array, options: { binary?: boolean }, sent?: (error?: Error) => void): void
-  ping(data?: Uint8Array): void
-  pong(data?: Uint8Array): void
+  ping(data?: Uint8Array, mask?: boolean, sent?: (error?: Error) => void): void
+  pong(data?: Uint8Array, mask?: boolean, sent?: (error?: Error) => void): void
   pause(): void
   resume(): void
   close(code?: number, reason?: string): void
