@@ -58,6 +58,7 @@ describe('Batch', () => {
   it('keeps the sequences of many connections apart, in whatever order they are joined', () => {
     const frames = fc.array(fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 5 }), fc.nat(0b11111)), {
       maxLength: 20,
+      size: 'max',
     })
     fc.assert(
       fc.property(frames, fc.array(fc.nat(4)), (broadcasts, joinedEarly) => {

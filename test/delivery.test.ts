@@ -119,20 +119,22 @@ describe('Delivery', () => {
     it('puts what is scheduled between two slices behind what waits', async () => {
       const delivery = make()
       const order: string[] = []
-      const schedule = (name: string) =>
+      const schedule = (name: string, then = () => {}) =>
         delivery.schedule(
           flushable(() => {
             work()
             order.push(name)
+            then()
           }),
         )
-      for (let i = 0; i < 32; i++) schedule('early')
+      schedule('first', () => schedule('again'))
+      for (let i = 0; i < 31; i++) schedule('early')
       await turn()
       expect(order).toHaveLength(16)
       schedule('late')
       await turn()
       await turn()
-      expect(order).toEqual([...Array<string>(32).fill('early'), 'late'])
+      expect(order).toEqual(['first', ...Array<string>(31).fill('early'), 'again', 'late'])
     })
 
     it('has what is sent between two slices join the batches that still wait', async () => {
