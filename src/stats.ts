@@ -1,0 +1,46 @@
+import type { DropCount, DropReason } from './delivery.ts'
+import type { HubErrorCode } from './errors.ts'
+
+/** The figures of a hub since it was made, and as of now. */
+export interface HubStats {
+  /** As of now. */
+  readonly connections: number
+  /** Rooms that have a member now. */
+  readonly rooms: number
+  /** Upgrades that wait for the application's answer now. */
+  readonly pendingUpgrades: number
+  /** Bytes that wait for slow clients now, of all connections together. */
+  readonly bufferedBytes: number
+  /** Upgrades answered with 101. */
+  readonly acceptedUpgrades: number
+  /** Upgrades refused by the hub, by code. */
+  readonly refusedUpgrades: Readonly<Partial<Record<HubErrorCode, number>>>
+  /** Connections that are closed. */
+  readonly closedConnections: number
+  /** Of these, those that ended without a closing handshake: 1006. */
+  readonly lostConnections: number
+  /** Messages that came, and their bytes after inflation. */
+  readonly receivedMessages: number
+  readonly receivedBytes: number
+  /** Messages accepted for sending, once for each connection, and the bytes of their frames. */
+  readonly sentMessages: number
+  readonly sentBytes: number
+  /** What was dropped instead of sent, by reason. */
+  readonly dropped: Readonly<Record<DropReason, Readonly<DropCount>>>
+}
+
+/** What a hub counts as it goes. */
+export class Tally {
+  acceptedUpgrades = 0
+  readonly refusedUpgrades: Partial<Record<HubErrorCode, number>> = {}
+  closedConnections = 0
+  lostConnections = 0
+  receivedMessages = 0
+  receivedBytes = 0
+  sentMessages = 0
+  sentBytes = 0
+
+  refuse(code: HubErrorCode): void {
+    this.refusedUpgrades[code] = (this.refusedUpgrades[code] ?? 0) + 1
+  }
+}
