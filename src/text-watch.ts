@@ -1,0 +1,100 @@
+import { TextDecoder } from 'node:util'
+import { Opcode } from './frame.ts'
+
+const FIN = 0x80
+const COMPRESSED = 0x40
+const OPCODE = 0x0f
+const MASKED = 0x80
+const LENGTH = 0x7f
+const MASK_BYTES = 4
+
+/**
+ * Reads along what a client sends, for text in fragments that cannot become UTF-8 any more. `ws` looks at a message once it
+ * is whole; here the first wrong byte is enough. It looks at headers alone, save within such a text.
+ * @see RFC 6455 §8.1
+ */
+export class TextWatch {
+  readonly #onInvalid: () => void
+  /** The beginning of a header whose rest has yet to come. */
+  #header: Buffer | undefined
+  /** Bytes of the payload under way that have yet to come. */
+  #left = 0
+  /** Of the text in fragments that is under way. */
+  #decoder: TextDecoder | undefined
+  /** Unmasks the payload under way when that is a part of the text. */
+  #mask: Buffer | undefined
+  #maskAt = 0
+
+  /** @param onInvalid is called for each such text, at once */
+  constructor(onInvalid: () => void) {
+    this.#onInvalid = onInvalid
+  }
+
+  /** Takes what has come from the client; frames may be cut anywhere. */
+  read(bytes: Buffer): void {
+    const chunk = this.#header === undefined ? bytes : Buffer.concat([this.#header, bytes])
+    this.#header = undefined
+    // By places: with a view for each header and payload a message takes 0.39 µs here, not 0.03 (`npm run bench -- echo`).
+    for (let at = 0; at < chunk.length; ) {
+      if (this.#left > 0) {
+        const end = Math.min(at + this.#left, chunk.length)
+        this.#left -= end - at
+        if (this.#mask !== undefined) this.#check(this.#unmasked(chunk.subarray(at, end), this.#mask))
+        at = end
+      } else {
+        const end = at + headerBytes(chunk, at)
+        if (end > chunk.length) {
+          this.#header = Buffer.from(chunk.subarray(at)) // a copy: the chunk it is a part of would live on with it
+          return
+        }
+        this.#begin(chunk, at, end)
+        at = end
+      }
+    }
+  }
+
+  /** A frame begins. One that breaks the protocol is for `ws` to find. */
+  #begin(chunk: Buffer, at: number, end: number): void {
+    const first = chunk[at] ?? 0
+    this.#left = payloadBytes(chunk, at)
+    const opcode = first & OPCODE
+    if (opcode === Opcode.text || opcode === Opcode.binary) {
+      const isTextInFragments = (first & (OPCODE | FIN | COMPRESSED)) === Opcode.text
+      this.#decoder = isTextInFragments ? new TextDecoder('utf-8', { fatal: true }) : undefined
+    }
+    const isOfText = this.#decoder !== undefined && opcode <= Opcode.binary
+    this.#mask = isOfText ? Buffer.from(chunk.subarray(end - MASK_BYTES, end)) : undefined
+    this.#maskAt = 0
+  }
+
+  #unmasked(bytes: Buffer, mask: Buffer): Uint8Array {
+    return bytes.map((byte) => byte ^ (mask[this.#maskAt++ & 3] ?? 0))
+  }
+
+  /** Whether the text ends within a character is for `ws` to find: it does so no later. */
+  #check(bytes: Uint8Array): void {
+    try {
+      this.#decoder?.decode(bytes, { stream: true })
+    } catch {
+      this.#decoder = undefined
+      this.#mask = undefined
+      this.#onInvalid()
+    }
+  }
+}
+
+/** Bytes of the header at that place, as far as those that are there tell. */
+function headerBytes(chunk: Buffer, at: number): number {
+  const second = chunk[at + 1] ?? 0
+  const length = second & LENGTH
+  const lengthBytes = length === 127 ? 8 : length === 126 ? 2 : 0
+  return 2 + lengthBytes + (second & MASKED ? MASK_BYTES : 0)
+}
+
+/** Bytes of the payload behind the header at that place. */
+function payloadBytes(chunk: Buffer, at: number): number {
+  const length = (chunk[at + 1] ?? 0) & LENGTH
+  if (length === 126) return chunk.readUInt16BE(at + 2)
+  if (length === 127) return chunk.readUInt32BE(at + 2) * 2 ** 32 + chunk.readUInt32BE(at + 6)
+  return length
+}
