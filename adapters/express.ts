@@ -47,7 +47,10 @@ export function wsHub(options: WsHubOptions = {}): WsHubMiddleware {
   const middleware = (req: Express.Request, res: Express.Response, next: () => void): void => {
     req.hub = hub
     res.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) =>
-      hub.upgrade(req as unknown as IncomingMessage, handler, init)) as Express.Response['upgradeWebSocket'] // Express's request is Node's; a hub knows no Meta of a single route
+      hub.upgrade(req as unknown as IncomingMessage, handler, {
+        remoteAddress: (req as { ip?: string }).ip,
+        ...init,
+      })) as Express.Response['upgradeWebSocket'] // Express's request is Node's; a hub knows no Meta of a single route
     next()
   }
   return Object.assign(middleware, { hub })

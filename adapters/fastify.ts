@@ -40,7 +40,11 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     init: UpgradeInit = {},
   ) {
     const headers = { ...this.getHeaders(), ...init.headers } as NonNullable<UpgradeInit['headers']> // Fastify's type admits undefined values, its object has none
-    const connection = hub.upgrade(this.request.raw, handler, { ...init, headers })
+    const connection = hub.upgrade(this.request.raw, handler, {
+      remoteAddress: this.request.ip,
+      ...init,
+      headers,
+    })
     this.hijack()
     return connection
   } as FastifyReply['upgradeWebSocket']) // a hub knows no Meta of a single route

@@ -40,7 +40,7 @@ export function wsHub(options: WsHubOptions = {}): WsHubMiddleware {
   const middleware: Middleware = (ctx, next) => {
     ctx.hub = hub
     ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
-      const connection = hub.upgrade(ctx.req, handler, init)
+      const connection = hub.upgrade(ctx.req, handler, { remoteAddress: ctx.ip || undefined, ...init })
       ctx.respond = false
       return connection
     }) as typeof ctx.upgradeWebSocket // a hub knows no Meta of a single route

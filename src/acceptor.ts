@@ -1,22 +1,24 @@
 import type { IncomingMessage } from 'node:http'
-import { type WebSocket, WebSocketServer } from 'ws'
-import { DEFLATE_PARAMETERS, negotiatedWindowBits } from './deflate.ts'
+import type { Duplex } from 'node:stream'
+import { type Server, WebSocketServer } from 'ws'
+import { acceptableOffers, DEFLATE_PARAMETERS, negotiatedWindowBits } from './deflate.ts'
 import { HubError } from './errors.ts'
-import { extraHeaderLines, type HandshakeInit } from './handshake.ts'
+import { extraHeaderLines, type HandshakeInit, isBearer } from './handshake.ts'
 import type { ResolvedHubOptions } from './options.ts'
+import { TextWatch } from './text-watch.ts'
 import type { PendingUpgrade } from './upgrade.ts'
 import { HubWebSocket } from './websocket-events.ts'
 
 /** A WebSocket whose 101 has just been written. */
 export interface AcceptedUpgrade {
-  readonly ws: WebSocket
+  readonly ws: HubWebSocket
   /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
   readonly windowBits: number
 }
 
 /** Writes the 101: negotiates subprotocol and compression, and adds the headers of the route. */
 export class Acceptor {
-  readonly #wss: WebSocketServer
+  readonly #wss: Server<typeof HubWebSocket>
   readonly #protocols: readonly string[]
   // The handshake that is being written. handleUpgrade is synchronous, so there is never more than one.
   #extraLines: readonly string[] = []
@@ -24,13 +26,17 @@ export class Acceptor {
   #windowBits = 0
   #refusal: Error | undefined
 
-  constructor(options: Pick<ResolvedHubOptions, 'maxMessageSize' | 'enableCompression' | 'protocols'>) {
+  constructor(
+    options: Pick<ResolvedHubOptions, 'maxMessageSize' | 'enableCompression' | 'protocols' | 'limits'>,
+  ) {
     this.#protocols = options.protocols
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       WebSocket: HubWebSocket,
       maxPayload: options.maxMessageSize,
+      maxFragments: options.limits.maxFragments,
+      maxBufferedChunks: options.limits.maxBufferedChunks,
       perMessageDeflate: options.enableCompression ? DEFLATE_PARAMETERS : false,
       handleProtocols: (offered) => this.#selectProtocol(offered),
     })
@@ -57,6 +63,7 @@ export class Acceptor {
     this.#protocol = init.protocol
     const results: Result[] = []
     this.#wss.handleUpgrade(asPlainUpgrade(req), pending.socket, pending.head, (ws) => {
+      if (this.#windowBits === 0) watchText(pending.socket, ws)
       results.push(accepted({ ws, windowBits: this.#windowBits }))
     })
     for (const result of results) return result
@@ -68,8 +75,8 @@ export class Acceptor {
   }
 
   #selectProtocol(offered: ReadonlySet<string>): string | false {
-    const chosen = this.#protocol ?? this.#protocols.find((protocol) => offered.has(protocol))
-    return chosen !== undefined && offered.has(chosen) ? chosen : false
+    const known = this.#protocol === undefined ? this.#protocols : [this.#protocol]
+    return known.find((protocol) => offered.has(protocol) && !isBearer(protocol)) ?? false
   }
 
   /** Why `ws` has not called back: it found a flaw that only it looks for, or the socket half closed. */
@@ -81,8 +88,21 @@ export class Acceptor {
   }
 }
 
-/** `ws` takes a bare `Upgrade: websocket` only, where RFC 6455 §4.2.1 allows a list that contains it. */
+/** Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their answers come first. */
+function watchText(socket: Duplex, ws: HubWebSocket): void {
+  const hangUp = () => socket.end()
+  const watch = new TextWatch(() => process.nextTick(() => ws.listener?.misspelt(hangUp))) // behind the rest of the packet
+  socket.prependListener('data', (bytes: Buffer) => watch.read(bytes)) // before `ws`, which unmasks in place
+}
+
+/**
+ * The request in the form that `ws` takes. It wants a bare `Upgrade: websocket`, where RFC 6455 §4.2.1 allows a list that
+ * contains it; and it refuses the request over an offer of compression that RFC 7692 §7.1 only lets it decline.
+ */
 function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
-  if (!req.headers.upgrade?.includes(',')) return req
-  return Object.create(req, { headers: { value: { ...req.headers, upgrade: 'websocket' } } })
+  const { upgrade, 'sec-websocket-extensions': offers } = req.headers
+  if (!upgrade?.includes(',') && offers === undefined) return req
+  const headers = { ...req.headers, upgrade: 'websocket' }
+  if (offers !== undefined) headers['sec-websocket-extensions'] = acceptableOffers(offers)
+  return Object.create(req, { headers: { value: headers } })
 }

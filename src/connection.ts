@@ -1,7 +1,8 @@
 import { CloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
 import type { Delivery, DropCount, DropReason } from './delivery.ts'
-import { HubError } from './errors.ts'
+import { isHeard, tell } from './diagnostics.ts'
+import { HubError, show } from './errors.ts'
 import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
 import { type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
@@ -15,9 +16,11 @@ import {
   type Payload,
   type SendOptions,
 } from './message.ts'
-import type { Metadata, MetadataMap } from './metadata.ts'
+import { BoundedMap, type Metadata, type MetadataMap } from './metadata.ts'
 import type { ResolvedHubOptions } from './options.ts'
 import { Outbox, type OutboxSocket } from './outbox.ts'
+import { RateLimit } from './rate-limit.ts'
+import type { Tally } from './stats.ts'
 import { listen, type WebSocketLike } from './websocket-events.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
@@ -29,6 +32,7 @@ export interface ConnectionHost<Meta extends object> {
   readonly options: ResolvedHubOptions
   readonly delivery: Delivery
   readonly keepalive: Keepalive
+  readonly tally: Tally
   roomsOf(connection: Connection<Meta>): ReadonlySet<string>
   /** Forgets a connection that is closed; returns the rooms it was in. */
   release(connection: Connection<Meta>): ReadonlySet<string>
@@ -50,6 +54,9 @@ export interface ConnectionTransport {
 
 const OPEN = 1
 
+/** The close code of a connection whose credential has expired: 4000 and the HTTP status. */
+const CREDENTIAL_EXPIRED = 4401
+
 // One for all: 15,000 idle clients are pinged 500 times a second, and each frame of its own would be garbage.
 const KEEPALIVE_PING = Frame.ping().encode()
 
@@ -57,7 +64,10 @@ const KEEPALIVE_PING = Frame.ping().encode()
 export class Connection<Meta extends object = Metadata> {
   /** Unique across a cluster. Not a secret: it can be guessed. */
   readonly id: string
-  /** Address of the TCP peer, which behind a proxy is the proxy; `undefined` for sockets without one. */
+  /**
+   * Address of the client, as far as `trustProxy` or the framework's own setting tells; else of the TCP peer. `undefined` for sockets
+   * without one.
+   */
   readonly remoteAddress: string | undefined
   /** When the last ping was sent, in ms since the epoch; 0 = never. */
   lastPingTime = 0
@@ -76,6 +86,11 @@ export class Connection<Meta extends object = Metadata> {
   readonly #windowBits: number
   /** There once the connection was paused or iterated. */
   #inbox: Inbox | undefined
+  readonly #rate: RateLimit | undefined
+  /** Whether a client above its rates is closed, and not only read more slowly. */
+  readonly #isRateEnforced: boolean
+  #expiresAt: number | undefined
+  #isLapsing = false
   #dropped: DropCount | undefined
   #state: ConnectionState = 'connecting'
   #metadata: MetadataMap<Meta> | undefined
@@ -106,6 +121,9 @@ export class Connection<Meta extends object = Metadata> {
     this.#socket = transport.socket
     this.#windowBits = transport.windowBits
     this.#outbox = new Outbox(transport.socket, host.delivery, this)
+    const { limits } = host.options
+    if (limits.maxMessagesPerSecond > 0 || limits.maxBytesPerSecond > 0) this.#rate = new RateLimit(limits)
+    this.#isRateEnforced = limits.rateLimitPolicy === 'close'
     for (const [key, value] of Object.entries(metadata)) {
       this.metadata.set(key as keyof Meta, value as Meta[keyof Meta]) // Object.entries forgets the key type
     }
@@ -129,8 +147,15 @@ export class Connection<Meta extends object = Metadata> {
 
   /** What the application keeps with it. Only this process sees it. */
   get metadata(): MetadataMap<Meta> {
-    this.#metadata ??= new Map<keyof Meta, Meta[keyof Meta]>() as MetadataMap<Meta> // a Map, typed by key
+    this.#metadata ??= new BoundedMap<keyof Meta, Meta[keyof Meta]>(
+      this.#host.options.limits.maxMetadataEntries,
+    ) as MetadataMap<Meta> // a Map, typed by key
     return this.#metadata
+  }
+
+  /** When its credential expires, in ms since the epoch; `undefined` = never. */
+  get expiresAt(): number | undefined {
+    return this.#expiresAt
   }
 
   /** The subprotocol agreed on; empty when there is none. */
@@ -215,6 +240,16 @@ export class Connection<Meta extends object = Metadata> {
   }
 
   /**
+   * Says until when its credential is good; `undefined` = for good. Then `onExpire` may renew it, else it is closed with 4401.
+   * @param at a Date, or ms since the epoch
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is neither
+   */
+  renew(at: Date | number | undefined): void {
+    this.#expiresAt = at === undefined ? undefined : expiry(at)
+    this.#host.keepalive.setLapse(this, this.#expiresAt)
+  }
+
+  /**
    * Starts the closing handshake, behind all that was sent before. From here on nothing is sent or delivered.
    * A client that does not answer within `closeTimeoutMs` is terminated.
    * @param code 1000 by default
@@ -225,11 +260,7 @@ export class Connection<Meta extends object = Metadata> {
   close(code: number = CloseCode.normal, reason = ''): boolean {
     checkClose(code, reason)
     if (!this.#isOpen) return false
-    this.#state = 'closing'
-    this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
-    this.#inbox?.clear()
-    this.#ws.resume() // the answer could not be read from a paused socket
-    this.#outbox.end(() => this.#ws.close(code, reason))
+    this.#sayGoodbye(code, reason)
     return true
   }
 
@@ -276,11 +307,12 @@ export class Connection<Meta extends object = Metadata> {
     this.#ws.pause()
     const { keepalive, options } = this.#host
     keepalive.watch(this)
+    if (isHeard('wshub:open')) tell('wshub:open', { connection: this.#asHeard })
     const pending = runHandler(() => this.#handler.onOpen?.(this), this)
     if (pending === undefined) {
       this.#opened()
-    } else if (this.#opening !== undefined) {
-      keepalive.setDeadline(this, options.openTimeoutMs)
+    } else {
+      if (this.#isOpen && this.#opening !== undefined) keepalive.setDeadline(this, options.openTimeoutMs) // else it has another already
       void pending.then(() => this.#opened())
       this.#host.settling(opened.then(() => {}))
     }
@@ -289,7 +321,7 @@ export class Connection<Meta extends object = Metadata> {
 
   /** Queues a message that is shared with others; `false` when it was not accepted. @internal */
   deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
-    return this.#isOpen && this.#outbox.send(message.frame(this.#windowBits), options)
+    return this.#isOpen && this.#accept(message.frame(this.#windowBits), options)
   }
 
   /** For the keepalive. @internal */
@@ -317,7 +349,9 @@ export class Connection<Meta extends object = Metadata> {
   /** For the keepalive. @internal */
   expire(): void {
     const { openTimeoutMs, closeTimeoutMs } = this.#host.options
-    if (this.#state === 'open') {
+    if (this.#state === 'open' && this.#isLapsing) {
+      this.#lapsed()
+    } else if (this.#state === 'open') {
       const error = new HubError(
         'WSHUB_ERR_OPEN_TIMEOUT',
         `onOpen has not settled within ${openTimeoutMs} ms`,
@@ -328,6 +362,35 @@ export class Connection<Meta extends object = Metadata> {
       this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
       this.terminate()
     }
+  }
+
+  /** For the keepalive. @internal */
+  lapse(): void {
+    // While onOpen is pending it waits for that, which has its own deadline; see #opened. A second one has nothing to add.
+    if (!this.#isOpen || this.#opening !== undefined || this.#isLapsing) return
+    this.#isLapsing = true
+    this.#ownInbox().hold()
+    const pending = runHandler(() => this.#handler.onExpire?.(this), this)
+    if (pending === undefined) {
+      this.#lapsed()
+    } else {
+      if (this.#isOpen) this.#host.keepalive.setDeadline(this, this.#host.options.openTimeoutMs)
+      void pending.then(() => this.#lapsed())
+    }
+  }
+
+  /** `onExpire` has settled, or its time is over. */
+  #lapsed(): void {
+    if (!this.#isLapsing) return
+    this.#isLapsing = false
+    if (this.#state !== 'open') return
+    this.#host.keepalive.setDeadline(this, 0)
+    this.#ownInbox().release()
+    if (this.#isExpired) this.close(CREDENTIAL_EXPIRED, 'credential expired')
+  }
+
+  get #isExpired(): boolean {
+    return this.#expiresAt !== undefined && this.#expiresAt <= Date.now()
   }
 
   /** For the outbox. @internal */
@@ -360,7 +423,9 @@ export class Connection<Meta extends object = Metadata> {
     for (const [reason, { messages, bytes }] of drops) {
       this.#dropped.messages += messages
       this.#dropped.bytes += bytes
-      runHandler(() => this.#handler.onDrop?.(this, { reason, messages, bytes }), this)
+      const dropped = { reason, messages, bytes }
+      if (isHeard('wshub:drop')) tell('wshub:drop', { connection: this.#asHeard, dropped })
+      runHandler(() => this.#handler.onDrop?.(this, dropped), this)
     }
   }
 
@@ -382,8 +447,16 @@ export class Connection<Meta extends object = Metadata> {
   #send(data: Payload, options: SendOptions | undefined): boolean {
     if (options !== undefined) checkSendOptions(options)
     if (!this.#isOpen) return false
-    if (this.#windowBits === 0) return this.#outbox.send(encodeMessage(data), options)
+    if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
     return this.deliver(new OutgoingMessage(data, this.#host.options.enableCompression), options)
+  }
+
+  #accept(frame: Buffer, options: SendOptions | undefined): boolean {
+    if (!this.#outbox.send(frame, options)) return false
+    const { tally } = this.#host
+    tally.sentMessages++
+    tally.sentBytes += frame.length
+    return true
   }
 
   #sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
@@ -405,11 +478,50 @@ export class Connection<Meta extends object = Metadata> {
   received(data: Buffer, isBinary: boolean): void {
     this.#eventsRead++
     if (this.#state !== 'open') return
+    const { tally } = this.#host
+    tally.receivedMessages++
+    tally.receivedBytes += data.length
     const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
+    if (isHeard('wshub:message'))
+      tell('wshub:message', { connection: this.#asHeard, message, bytes: data.length })
+    if (this.#isRateEnforced) this.#count(data.length)
+    if (this.#state !== 'open') return
     // A packet is heard to its end, also when its first message has led to `register`, or to a pause.
-    if (this.#opening !== undefined) this.#ownInbox().push(message)
-    else if (this.#inbox === undefined || this.#inbox.isOpen) this.take(message)
-    else this.#inbox.push(message)
+    if (this.#opening !== undefined) {
+      this.#ownInbox().push(message)
+    } else if (this.#inbox !== undefined && !this.#inbox.isOpen) {
+      this.#inbox.push(message)
+    } else {
+      this.leaving(message)
+      this.take(message)
+    }
+  }
+
+  /**
+   * Counts a message as it is delivered, so that those which came in one packet are spread as well. For the inbox.
+   * @internal
+   */
+  leaving({ data }: Message): void {
+    if (!this.#isRateEnforced && this.#rate !== undefined) this.#count(Buffer.byteLength(data))
+  }
+
+  /** Counts a message or a ping; when that is too many, the next ones wait, or the connection is closed. */
+  #count(bytes: number): void {
+    const rate = this.#rate
+    if (rate === undefined || this.#state !== 'open' || rate.take(bytes)) return
+    if (!this.#isRateEnforced) {
+      rate.delay(this.#ownInbox())
+      return
+    }
+    const error = new HubError('WSHUB_ERR_RATE_LIMIT', 'the client sends faster than its limits')
+    this.#report(error)
+    this.#fail(error.message)
+    this.close(CloseCode.policyViolation, 'too many messages')
+  }
+
+  // A channel of diagnostics is shared by hubs of any Meta.
+  get #asHeard(): Connection {
+    return this as unknown as Connection
   }
 
   /** Calls `onMessage`. For the inbox. @internal */
@@ -422,6 +534,7 @@ export class Connection<Meta extends object = Metadata> {
   /** A ping has come. @internal */
   pinged(payload: Buffer): void {
     this.#eventsRead++
+    this.#count(payload.length)
     if (this.#state === 'open') runHandler(() => this.#handler.onPing?.(this, payload), this)
   }
 
@@ -432,9 +545,24 @@ export class Connection<Meta extends object = Metadata> {
     if (this.#state === 'open') runHandler(() => this.#handler.onPong?.(this, payload), this)
   }
 
+  /** A close frame is about to be written. @internal */
+  closing(): void {
+    this.#outbox.flushAll()
+  }
+
   /** The client broke the protocol; `ws` has answered it. @internal */
   broken(error: HubError): void {
+    if (this.#failure !== '') return // it is given up already
     this.#fail(error.message)
+    this.#report(error)
+  }
+
+  /** Text of which the client has sent a part is not UTF-8. @internal */
+  misspelt(hangUp: () => void): void {
+    if (!this.#isOpen) return
+    const error = new HubError('WSHUB_ERR_INVALID_DATA', 'the client sent text that is not UTF-8')
+    this.#fail(error.message)
+    this.#sayGoodbye(CloseCode.invalidData, '', hangUp)
     this.#report(error)
   }
 
@@ -444,10 +572,12 @@ export class Connection<Meta extends object = Metadata> {
     const isSettled = this.#opening === undefined || this.#state === 'connecting'
     this.#inbox?.end()
     this.#host.keepalive.forget(this)
+    this.#rate?.stop()
     this.#state = 'closed'
     this.#outbox.clear('closed')
     this.#outbox.tellDrops()
     this.#lastRooms = this.#host.release(this)
+    if (code === CloseCode.abnormal) this.#host.tally.lostConnections++
     const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
     if (isSettled) {
       this.#runOnClose(code, why)
@@ -463,7 +593,7 @@ export class Connection<Meta extends object = Metadata> {
   failed(error: Error): void {
     this.#report(error)
     this.#fail(`a callback failed: ${error.message}`)
-    this.close(CloseCode.internalError)
+    this.close((error instanceof HubError ? error.closeCode : undefined) ?? CloseCode.internalError)
   }
 
   #opened(): void {
@@ -472,6 +602,7 @@ export class Connection<Meta extends object = Metadata> {
     this.#opening = undefined
     if (this.#state === 'open') this.#host.keepalive.setDeadline(this, 0)
     opening(this)
+    if (this.#isExpired) this.lapse()
     if (this.#pendingClose !== undefined) {
       clearTimeout(this.#pendingClose.timer)
       this.#runOnClose(this.#pendingClose.code, this.#pendingClose.reason)
@@ -484,7 +615,20 @@ export class Connection<Meta extends object = Metadata> {
     }
   }
 
+  /** @param then is called behind the close frame */
+  #sayGoodbye(code: number, reason: string, then?: () => void): void {
+    this.#state = 'closing'
+    this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
+    this.#inbox?.clear()
+    this.#ws.resume() // the answer could not be read from a paused socket
+    this.#outbox.end(() => {
+      this.#ws.close(code, reason)
+      then?.()
+    })
+  }
+
   #runOnClose(code: number, reason: string): void {
+    if (isHeard('wshub:close')) tell('wshub:close', { connection: this.#asHeard, code, reason })
     const pending = runHandler(() => this.#handler.onClose?.(this, code, reason), this)
     if (pending !== undefined) this.#host.settling(pending)
   }
@@ -496,4 +640,14 @@ export class Connection<Meta extends object = Metadata> {
   #report(error: Error): void {
     this.#host.report(error, this, this.#handler)
   }
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is no time */
+export function expiry(at: Date | number): number {
+  const ms: unknown = at instanceof Date ? at.getTime() : at
+  if (typeof ms === 'number' && !Number.isNaN(ms)) return ms
+  throw new HubError(
+    'WSHUB_ERR_INVALID_OPTION',
+    `expiresAt is a valid Date or ms since the epoch, not ${show(at)}`,
+  )
 }

@@ -77,3 +77,46 @@ export function negotiatedWindowBits(responseLines: readonly string[]): number {
   if (line === undefined) return 0
   return Number(/server_max_window_bits=(\d+)/.exec(line)?.[1] ?? 15)
 }
+
+/** An extension parameter: a token, and perhaps a value, which may be quoted. @see RFC 6455 §9.1 */
+const PARAMETER =
+  /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"([!#$%&'*+.^_`|~0-9A-Za-z-]+)"|([!#$%&'*+.^_`|~0-9A-Za-z-]+)))?$/
+
+/**
+ * An offer of extensions without those of permessage-deflate that a server must decline: with a parameter that is unknown,
+ * twice there or out of its range. The rest stays as it is, also what is no offer at all: that breaks the handshake.
+ * @returns `undefined` when nothing is left
+ * @see RFC 7692 §7.1
+ */
+export function acceptableOffers(header: string): string | undefined {
+  const offers = header.split(',').filter((offer) => !isDeclined(offer))
+  return offers.length === 0 ? undefined : offers.join(',').trim()
+}
+
+function isDeclined(offer: string): boolean {
+  const [name, ...parameters] = offer.split(';').map((part) => part.trim())
+  if (name !== 'permessage-deflate') return false
+  const parsed = parameters.map((parameter) => PARAMETER.exec(parameter))
+  if (parsed.includes(null)) return false // not of the grammar, which is for `ws` to say
+  const names = parsed.map((match) => match?.[1])
+  if (new Set(names).size < names.length) return true
+  return parsed.some((match) => !isAcceptable(match?.[1], match?.[2] ?? match?.[3]))
+}
+
+function isAcceptable(name: string | undefined, value: string | undefined): boolean {
+  switch (name) {
+    case 'server_no_context_takeover':
+    case 'client_no_context_takeover':
+      return value === undefined
+    case 'server_max_window_bits':
+      return isWindow(value)
+    case 'client_max_window_bits':
+      return value === undefined || isWindow(value)
+    default:
+      return false
+  }
+}
+
+function isWindow(value: string | undefined): boolean {
+  return /^([89]|1[0-5])$/.test(value ?? '')
+}

@@ -10,6 +10,9 @@ interface HubErrorRule {
 /** Every refusal before the 101 ends its TCP connection: nobody reuses a socket whose upgrade failed. */
 const refused = { Connection: 'close' } as const
 
+/** How long, in seconds, a client that opens connections too fast is asked to wait. */
+const RATE_RETRY_AFTER_SECONDS = '1'
+
 /** How long, in seconds, a client that came to a full or closing hub is asked to wait. */
 const RETRY_AFTER_SECONDS = '5'
 
@@ -26,6 +29,16 @@ export const HUB_ERRORS = {
   WSHUB_ERR_BAD_HANDSHAKE: { status: 400, headers: refused },
   WSHUB_ERR_ORIGIN: { status: 403, headers: refused },
   WSHUB_ERR_HUB_FULL: { status: 503, headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS } },
+  WSHUB_ERR_TOO_MANY_PENDING: { status: 503, headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS } },
+  WSHUB_ERR_UPGRADE_TIMEOUT: { status: 408, headers: refused },
+  WSHUB_ERR_TOO_MANY_UPGRADES: {
+    status: 429,
+    headers: { ...refused, 'Retry-After': RATE_RETRY_AFTER_SECONDS },
+  },
+  WSHUB_ERR_TOO_MANY_CONNECTIONS: {
+    status: 429,
+    headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS },
+  },
   WSHUB_ERR_SOCKET_CLOSED: { status: 400, headers: refused },
   WSHUB_ERR_NOT_ATTACHED: { status: 500, headers: refused },
   WSHUB_ERR_ALREADY_UPGRADED: { status: 500 },
@@ -44,6 +57,10 @@ export const HUB_ERRORS = {
   WSHUB_ERR_PROTOCOL: { status: 400, closeCode: 1002 },
   WSHUB_ERR_INVALID_DATA: { status: 400, closeCode: 1007 },
   WSHUB_ERR_MESSAGE_TOO_BIG: { status: 413, closeCode: 1009 },
+  WSHUB_ERR_TOO_MANY_FRAGMENTS: { status: 413, closeCode: 1008 },
+  WSHUB_ERR_RATE_LIMIT: { status: 429, closeCode: 1008 },
+  WSHUB_ERR_TOO_MANY_ROOMS: { status: 500, closeCode: 1008 },
+  WSHUB_ERR_TOO_MUCH_METADATA: { status: 500, closeCode: 1008 },
   WSHUB_ERR_HANDLER_THREW: { status: 500, closeCode: 1011 },
   WSHUB_ERR_OPEN_TIMEOUT: { status: 500, closeCode: 1011 },
   WSHUB_ERR_SLOW_CONSUMER: { status: 503, closeCode: 1013 },

@@ -26,13 +26,27 @@ export interface EventHandler<Meta extends object = Metadata> {
    * end of a turn of the event loop, once for each reason.
    */
   onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
+  /**
+   * `connection.expiresAt` has passed. What does not `renew` it, in here or before a promise returned here settles (at most `openTimeoutMs`), is
+   * closed with 4401. Messages wait meanwhile.
+   */
+  onExpire?(connection: Connection<Meta>): unknown
   /** A ping has come; it has been answered. */
   onPing?(connection: Connection<Meta>, payload: Buffer): unknown
   /** A pong has come. */
   onPong?(connection: Connection<Meta>, payload: Buffer): unknown
 }
 
-const CALLBACKS = ['onOpen', 'onMessage', 'onClose', 'onError', 'onDrop', 'onPing', 'onPong'] as const
+const CALLBACKS = [
+  'onOpen',
+  'onMessage',
+  'onClose',
+  'onError',
+  'onDrop',
+  'onExpire',
+  'onPing',
+  'onPong',
+] as const
 
 /** Names of the callbacks. */
 export type CallbackName = (typeof CALLBACKS)[number]

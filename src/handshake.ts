@@ -13,6 +13,9 @@ const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:\[[0-9a-f:.]+\]|[a-z0-9._-]+
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443', ws: ':80', wss: ':443' }
 
+/** Begins the subprotocol in which a browser, which cannot set headers, brings a bearer token. */
+const BEARER_PREFIX = 'bearer.'
+
 /** What `Handshake.createResponse` and `hub.upgrade` can add to the 101. */
 export interface HandshakeInit {
   /** The subprotocol the server chose, one of those that the client offered. */
@@ -36,6 +39,21 @@ export const Handshake = {
   },
 
   /**
+   * The bearer token of a request: from `Authorization: Bearer …`, else from an offered subprotocol `bearer.…`, which is how a page
+   * brings one: `new WebSocket(url, ['chat', 'bearer.' + token])`. It is never echoed; browsers demand that another one of the offered
+   * protocols is chosen. `undefined` when there is none.
+   * @see RFC 6750 §2.1
+   */
+  bearerToken(req: IncomingMessage): string | undefined {
+    const [, fromHeader] = /^Bearer +([\w.~+/-]+=*)$/i.exec(req.headers.authorization ?? '') ?? []
+    if (fromHeader !== undefined) return fromHeader
+    const offered = req.headers['sec-websocket-protocol']?.split(',').map((item) => item.trim())
+    return offered
+      ?.find((protocol) => isBearer(protocol) && protocol !== BEARER_PREFIX)
+      ?.slice(BEARER_PREFIX.length)
+  },
+
+  /**
    * The 101 response for a client's key, from the status line to the empty line.
    * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
    */
@@ -46,10 +64,16 @@ export const Handshake = {
       'Connection: Upgrade',
       `Sec-WebSocket-Accept: ${Handshake.generateAcceptKey(key)}`,
     ]
-    if (init.protocol) lines.push(...headerLines([['Sec-WebSocket-Protocol', init.protocol]]))
+    if (init.protocol && !isBearer(init.protocol))
+      lines.push(...headerLines([['Sec-WebSocket-Protocol', init.protocol]]))
     lines.push(...extraHeaderLines(init.headers))
     return `${lines.join('\r\n')}\r\n\r\n`
   },
+}
+
+/** Whether a subprotocol is a token in disguise, which is never echoed. */
+export function isBearer(protocol: string): boolean {
+  return protocol.startsWith(BEARER_PREFIX)
 }
 
 /** @throws {HubError} the reason why a request is not an opening handshake, with the HTTP status to answer */

@@ -1,19 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { Acceptor } from './acceptor.ts'
+import { Admission } from './admission.ts'
 import { CloseCode } from './close-code.ts'
-import { Connection, type ConnectionHost, type ConnectionTransport } from './connection.ts'
+import { Connection, type ConnectionHost, type ConnectionTransport, expiry } from './connection.ts'
 import { OutgoingMessage } from './deflate.ts'
 import { Delivery, type DropCount, type DropReason } from './delivery.ts'
+import { isHeard, tell } from './diagnostics.ts'
 import { HubError, type HubErrorCode, show } from './errors.ts'
 import { checkClose } from './frame.ts'
 import { checkHandler, type EventHandler, runHandler } from './handler.ts'
 import { checkHandshake, type HandshakeInit } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from './message.ts'
-import type { Metadata } from './metadata.ts'
-import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
+import { checkMetadataSize, type Metadata } from './metadata.ts'
+import { type HubOptions, inRange, MAX_INT32, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
 import { RoomIndex } from './rooms.ts'
+import { type HubStats, Tally } from './stats.ts'
 import {
   claimUpgrade,
   completeUpgrade,
@@ -29,6 +32,10 @@ import { WebSocketWritable } from './websocket-writable.ts'
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
   /** First entries of `connection.metadata`, there before `onOpen`. */
   metadata?: Partial<Meta>
+  /** When the client's credential expires: a Date, or ms since the epoch. Default never. See `connection.renew`. */
+  expiresAt?: Date | number | undefined
+  /** The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub goes before it. */
+  remoteAddress?: string | undefined
 }
 
 /** How {@link Hub.close} says goodbye. */
@@ -37,22 +44,34 @@ export interface CloseOptions {
   code?: number | undefined
   /** At most 123 bytes of UTF-8. Default empty. */
   reason?: string | undefined
+  /** How many connections are closed at a time, 1 or more. Default 500. */
+  batch?: number | undefined
+  /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
+  everyMs?: number | undefined
   /** Time, in ms, for clients to answer and for async callbacks to settle; then what is left is terminated. Default 5 000. */
   timeoutMs?: number | undefined
 }
 
 /** How {@link Hub.close} went. */
 export interface CloseResult {
-  /** Connections that ended within the time. */
+  /** Connections that ended by a closing handshake. */
   closed: number
-  /** Connections that were terminated when it was over. */
+  /** Connections that did not: they were terminated when the time was over, or lost before. */
   terminated: number
 }
 
 /** Whether a hub takes connections. */
 export type HubState = 'open' | 'closing' | 'closed'
 
-const DEFAULT_CLOSE_TIMEOUT_MS = 5_000
+type Goodbye = { readonly [Key in keyof CloseOptions]-?: NonNullable<CloseOptions[Key]> }
+
+const CLOSE_DEFAULTS: Goodbye = {
+  code: CloseCode.goingAway,
+  reason: '',
+  batch: 500,
+  everyMs: 50,
+  timeoutMs: 5_000,
+}
 
 /** Errors that any client can cause at will: a warning for each would let it fill the log. */
 const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
@@ -60,6 +79,8 @@ const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
   'WSHUB_ERR_INVALID_DATA',
   'WSHUB_ERR_MESSAGE_TOO_BIG',
   'WSHUB_ERR_SLOW_CONSUMER',
+  'WSHUB_ERR_TOO_MANY_FRAGMENTS',
+  'WSHUB_ERR_RATE_LIMIT',
 ])
 
 /**
@@ -70,7 +91,9 @@ export class Hub<Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
   readonly #connections = new Map<string, Connection<Meta>>()
   readonly #rooms = new RoomIndex<Connection<Meta>>()
-  readonly #bridge = new UpgradeBridge()
+  readonly #bridge: UpgradeBridge
+  readonly #admission: Admission
+  readonly #tally = new Tally()
   readonly #delivery: Delivery
   readonly #keepalive: Keepalive
   readonly #host: ConnectionHost<Meta>
@@ -96,12 +119,15 @@ export class Hub<Meta extends object = Metadata> {
     }
     this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
+    this.#admission = new Admission(this.#options.limits)
+    this.#bridge = new UpgradeBridge(this.#options.limits, (req, error) => this.#refused(req, error))
     this.#delivery = new Delivery(this.#options)
     this.#host = {
       hub: this,
       options: this.#options,
       delivery: this.#delivery,
       keepalive: this.#keepalive,
+      tally: this.#tally,
       roomsOf: (connection) => this.#rooms.roomsOf(connection),
       release: (connection) => this.#release(connection),
       report: (error, connection, handler) => this.#report(error, connection, handler),
@@ -120,6 +146,29 @@ export class Hub<Meta extends object = Metadata> {
   /** How many connections there are. */
   get size(): number {
     return this.#connections.size
+  }
+
+  /** What happened so far, and how things stand. Adding up `bufferedBytes` looks at each connection. */
+  stats(): HubStats {
+    let bufferedBytes = 0
+    for (const connection of this.#connections.values()) bufferedBytes += connection.bufferedBytes
+    const { acceptedUpgrades, refusedUpgrades, closedConnections, lostConnections } = this.#tally
+    const { receivedMessages, receivedBytes, sentMessages, sentBytes } = this.#tally
+    return {
+      connections: this.#connections.size,
+      rooms: this.#rooms.size,
+      pendingUpgrades: this.#bridge.pendingCount,
+      bufferedBytes,
+      acceptedUpgrades,
+      refusedUpgrades: { ...refusedUpgrades },
+      closedConnections,
+      lostConnections,
+      receivedMessages,
+      receivedBytes,
+      sentMessages,
+      sentBytes,
+      dropped: structuredClone(this.#delivery.dropped),
+    }
   }
 
   /** How much was dropped instead of sent since the hub was made, by reason; live. */
@@ -155,8 +204,8 @@ export class Hub<Meta extends object = Metadata> {
    * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never rejects.
    * @throws {HubError} at once, with an HTTP status, when the upgrade is refused: WSHUB_ERR_HUB_CLOSED,
    *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_ORIGIN,
-   *   WSHUB_ERR_HUB_FULL, WSHUB_ERR_SOCKET_CLOSED; or misused: WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_HEADER,
-   *   WSHUB_ERR_NOT_ATTACHED, WSHUB_ERR_ALREADY_UPGRADED
+   *   WSHUB_ERR_HUB_FULL, WSHUB_ERR_TOO_MANY_UPGRADES, WSHUB_ERR_TOO_MANY_CONNECTIONS, WSHUB_ERR_SOCKET_CLOSED; or misused: WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_HEADER,
+   *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_NOT_ATTACHED, WSHUB_ERR_ALREADY_UPGRADED
    */
   upgrade(
     req: IncomingMessage,
@@ -165,6 +214,19 @@ export class Hub<Meta extends object = Metadata> {
   ): Promise<Connection<Meta>> {
     claimUpgrade(req)
     checkHandler(handler)
+    try {
+      return this.#upgrade(req, handler, init)
+    } catch (error) {
+      if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
+      throw error
+    }
+  }
+
+  #upgrade(
+    req: IncomingMessage,
+    handler: EventHandler<Meta>,
+    init: UpgradeInit<Meta>,
+  ): Promise<Connection<Meta>> {
     this.#checkOpen()
     checkHandshake(req)
     const { origin, host } = req.headers
@@ -172,6 +234,11 @@ export class Hub<Meta extends object = Metadata> {
       throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
     }
     this.#checkNotFull()
+    const { addressOf } = this.#options
+    const remoteAddress =
+      addressOf === undefined ? (init.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
+    this.#admission.check(remoteAddress)
+    this.#checkInit(init)
     const pending = findUpgrade(req)
     const opened = this.#acceptor.accept(req, pending, init, ({ ws, windowBits }) => {
       completeUpgrade(req, pending)
@@ -180,10 +247,15 @@ export class Hub<Meta extends object = Metadata> {
         ws,
         socket,
         windowBits,
-        remoteAddress: socket.remoteAddress,
+        remoteAddress,
         server: server.listening ? server : undefined,
       }
-      return this.#open(transport, handler, init.metadata).open()
+      const connection = this.#open(transport, handler, init)
+      this.#tally.acceptedUpgrades++
+      if (isHeard('wshub:upgrade:accepted')) {
+        tell('wshub:upgrade:accepted', { hub: asHeard(this), request: req, connection: asHeard(connection) })
+      }
+      return connection.open()
     })
     finishResponse(pending)
     return opened
@@ -191,22 +263,23 @@ export class Hub<Meta extends object = Metadata> {
 
   /**
    * Takes in a `ws` WebSocket that was opened elsewhere, open or still connecting. It is written through its own `send`.
-   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL or WSHUB_ERR_INVALID_HANDLER; the socket is left alone then
+   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA; the socket is left alone then
    */
   register(
     socket: WebSocketLike,
     handler: EventHandler<Meta>,
-    init: Pick<UpgradeInit<Meta>, 'metadata'> = {},
+    init: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt' | 'remoteAddress'> = {},
   ): Connection<Meta> {
     checkHandler(handler)
     this.#checkOpen()
     this.#checkNotFull()
+    this.#checkInit(init)
     socket.binaryType = 'nodebuffer'
     const writable = new WebSocketWritable(socket)
     const connection = this.#open(
-      { ws: socket, socket: writable, remoteAddress: undefined, windowBits: 0, server: undefined },
+      { ws: socket, socket: writable, remoteAddress: init.remoteAddress, windowBits: 0, server: undefined },
       handler,
-      init.metadata,
+      init,
     )
     void connection.open()
     return connection
@@ -215,12 +288,14 @@ export class Hub<Meta extends object = Metadata> {
   /**
    * Puts a connection into a room, or into each of several.
    * @returns `false` when it is not open any more; nothing is joined then
-   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, also for a name over `limits.maxRoomNameBytes`; WSHUB_ERR_TOO_MANY_ROOMS above
+   *   `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub. Nothing is joined then
    */
   joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     this.#checkOwn(connection)
     const rooms = asRooms(room)
     if (connection.state === 'closing' || connection.state === 'closed') return false
+    this.#checkJoin(connection, rooms)
     for (const name of rooms) this.#rooms.add(connection, name)
     return true
   }
@@ -235,6 +310,22 @@ export class Hub<Meta extends object = Metadata> {
     let left = false
     for (const name of asRooms(room)) left = this.#rooms.remove(connection, name) || left
     return left
+  }
+
+  /**
+   * Closes connections behind what was sent to them: those in a room, or in the union of several, or those that a predicate picks.
+   * @param code 1000 by default
+   * @returns how many were open
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE
+   */
+  disconnect(
+    who: string | readonly string[] | ((connection: Connection<Meta>) => boolean),
+    code: number = CloseCode.normal,
+    reason = '',
+  ): number {
+    checkClose(code, reason)
+    const chosen = typeof who === 'function' ? this.connections().filter(who) : this.members(who)
+    return chosen.filter((connection) => connection.close(code, reason)).length
   }
 
   /** How many connections are in the room, or in the union of several; 0 for a room that does not exist. */
@@ -289,40 +380,61 @@ export class Hub<Meta extends object = Metadata> {
   /**
    * Refuses new connections with 503, closes all others behind what was sent to them, and lets go of servers and timers.
    * Further calls return the same promise.
-   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
    */
   close(options: CloseOptions = {}): Promise<CloseResult> {
-    const { code = CloseCode.goingAway, reason = '', timeoutMs = DEFAULT_CLOSE_TIMEOUT_MS } = options
-    checkClose(code, reason)
-    this.#closing ??= this.#shutDown(code, reason, timeoutMs)
+    const goodbye = { ...CLOSE_DEFAULTS, ...withoutUndefined(options) }
+    checkClose(goodbye.code, goodbye.reason)
+    inRange('batch', goodbye.batch, 1, MAX_INT32)
+    inRange('everyMs', goodbye.everyMs, 0, MAX_INT32)
+    inRange('timeoutMs', goodbye.timeoutMs, 0, MAX_INT32)
+    this.#closing ??= this.#shutDown(goodbye)
     return this.#closing
   }
 
-  async #shutDown(code: number, reason: string, timeoutMs: number): Promise<CloseResult> {
+  async #shutDown(goodbye: Goodbye): Promise<CloseResult> {
     this.#state = 'closing'
-    const connections = this.connections()
-    for (const connection of connections) {
-      if (connection.state === 'connecting') connection.terminate()
-      else connection.close(code, reason)
-    }
-    let terminated = 0
+    this.#bridge.isLeaving = true
+    const count = this.#connections.size
+    const lostBefore = this.#tally.lostConnections
+    const stopBatches = this.#sayGoodbye(goodbye)
+    let left: readonly Connection<Meta>[] = []
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<void>((resolve) => {
       timer = setTimeout(() => {
-        const left = this.connections()
-        terminated = left.length
-        for (const connection of left) connection.terminate()
+        left = this.connections()
         resolve()
-      }, timeoutMs)
+      }, goodbye.timeoutMs)
     })
     await Promise.race([this.#emptied(), timeout])
     clearTimeout(timer)
+    stopBatches()
+    const terminated = left.length + this.#tally.lostConnections - lostBefore
+    for (const connection of left) connection.terminate()
     this.#keepalive.stop()
     this.#delivery.stop()
     this.#bridge.close()
     this.#acceptor.close()
     this.#state = 'closed'
-    return { closed: connections.length - terminated, terminated }
+    return { closed: count - terminated, terminated }
+  }
+
+  /** Closes connections in batches, give or take half the pause, so that those who come back do not come all at once. */
+  #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: Goodbye): () => void {
+    const connections = shuffled(this.connections())
+    const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(connections.length / batch))
+    let done = 0
+    let timer: NodeJS.Timeout | undefined
+    const next = (): void => {
+      for (const connection of connections.slice(done, done + batch)) {
+        if (connection.state === 'connecting') connection.terminate()
+        else connection.close(code, reason)
+      }
+      done += batch
+      if (done < connections.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
+    }
+    next()
+    return () => clearTimeout(timer)
   }
 
   /** Resolves when there is no connection and no unsettled `onClose`. */
@@ -338,23 +450,52 @@ export class Hub<Meta extends object = Metadata> {
   #open(
     transport: ConnectionTransport,
     handler: EventHandler<Meta>,
-    metadata: Partial<Meta> | undefined,
+    { metadata, expiresAt }: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt'>,
   ): Connection<Meta> {
     const id = this.#idPrefix + (this.#idCount++).toString(36)
     const connection = new Connection(this.#host, id, transport, handler, metadata)
+    if (expiresAt !== undefined) connection.renew(expiresAt)
     this.#connections.set(id, connection)
+    this.#admission.enter(connection.remoteAddress)
     this.#keepalive.start()
     return connection
   }
 
   #release(connection: Connection<Meta>): ReadonlySet<string> {
     this.#connections.delete(connection.id)
+    this.#admission.leave(connection.remoteAddress)
+    this.#tally.closedConnections++
     if (this.#connections.size === 0) {
       this.#keepalive.stop()
       // After the `onClose` that the caller is about to run.
       process.nextTick(() => this.#onEmpty?.())
     }
     return this.#rooms.removeMember(connection)
+  }
+
+  #checkJoin(connection: Connection<Meta>, rooms: readonly string[]): void {
+    const { maxRoomsPerConnection, maxRoomNameBytes } = this.#options.limits
+    const present = this.#rooms.roomsOf(connection)
+    let count = present.size
+    for (const name of new Set(rooms)) {
+      if (present.has(name)) continue
+      count++
+      if (Buffer.byteLength(name) > maxRoomNameBytes) {
+        throw new HubError('WSHUB_ERR_INVALID_ROOM', `a room's name has at most ${maxRoomNameBytes} bytes`)
+      }
+    }
+    if (count > maxRoomsPerConnection) {
+      throw new HubError(
+        'WSHUB_ERR_TOO_MANY_ROOMS',
+        `a connection is in at most ${maxRoomsPerConnection} rooms`,
+      )
+    }
+  }
+
+  #refused(request: IncomingMessage, error: HubError): void {
+    this.#tally.refuse(error.code)
+    if (isHeard('wshub:upgrade:refused'))
+      tell('wshub:upgrade:refused', { hub: asHeard(this), request, error })
   }
 
   #deliver(
@@ -373,15 +514,25 @@ export class Hub<Meta extends object = Metadata> {
       message ??= new OutgoingMessage(data, this.#options.enableCompression)
       if (connection.deliver(message, options)) accepted++
     }
+    if (message !== undefined && isHeard('wshub:delivery')) {
+      tell('wshub:delivery', { hub: asHeard(this), recipients: accepted, bytes: message.frame(0).length })
+    }
     return accepted
   }
 
   #leaveClosingServers(): void {
+    if (this.#state !== 'open') return // they are leaving already, in their order
     for (const server of this.#bridge.closingServers()) {
       for (const connection of this.#connections.values()) {
         if (connection.server === server) connection.close(CloseCode.goingAway)
       }
     }
+  }
+
+  /** Before the 101: behind it there is nobody left to tell. */
+  #checkInit({ metadata = {}, expiresAt }: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt'>): void {
+    if (expiresAt !== undefined) expiry(expiresAt)
+    checkMetadataSize(Object.keys(metadata).length, this.#options.limits.maxMetadataEntries)
   }
 
   #checkOpen(): void {
@@ -404,6 +555,9 @@ export class Hub<Meta extends object = Metadata> {
   /** To the handler, else to the hub's `onError`, else a process warning. */
   #report(error: Error, connection: Connection<Meta>, handler?: EventHandler<Meta>): void {
     const { onError } = this.#options
+    if (isHeard('wshub:error')) {
+      tell('wshub:error', { hub: asHeard(this), connection: asHeard(connection), error })
+    }
     if (handler?.onError !== undefined) {
       runHandler(() => handler.onError?.(connection, error), {
         failed: (thrown) => this.#report(thrown, connection),
@@ -421,6 +575,26 @@ export class Hub<Meta extends object = Metadata> {
       process.emitWarning(error)
     }
   }
+}
+
+/** Hubs and connections of any Meta share the channels of diagnostics, which know none. */
+function asHeard<Meta extends object>(hub: Hub<Meta>): Hub
+function asHeard<Meta extends object>(connection: Connection<Meta>): Connection
+function asHeard(noun: unknown): unknown {
+  return noun
+}
+
+/** An explicit `undefined` means the default. */
+function withoutUndefined(options: CloseOptions): Partial<Goodbye> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+/** A copy in random order. */
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, place: Math.random() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ item }) => item)
 }
 
 function asRooms(room: string | readonly string[]): readonly string[] {

@@ -9,6 +9,8 @@ export interface InboxOwner {
   readOn(): void
   /** Stops reading from the socket. */
   stopReading(): void
+  /** A message leaves the inbox, for `onMessage` or for an iteration. */
+  leaving(message: Message): void
   /** Calls `onMessage`. */
   take(message: Message): void
 }
@@ -22,6 +24,8 @@ export class Inbox {
   readonly #owner: InboxOwner
   readonly #messages: Message[] = []
   #isPaused = false
+  /** Reasons of the hub itself not to go on. */
+  #holds = 0
   #isIterated = false
   #isEnded = false
   #isDraining = false
@@ -34,11 +38,7 @@ export class Inbox {
 
   /** Whether a message may go straight to `onMessage`. */
   get isOpen(): boolean {
-    return !this.#isPaused && !this.#isIterated && this.#messages.length === 0
-  }
-
-  get isPaused(): boolean {
-    return this.#isPaused
+    return !this.#isHeld && !this.#isIterated && this.#messages.length === 0
   }
 
   push(message: Message): void {
@@ -62,6 +62,17 @@ export class Inbox {
   flow(): void {
     if (this.#isIterated) this.#wake?.()
     else this.#drainSoon()
+  }
+
+  /** Pauses for a reason of the hub's; each is released once. */
+  hold(): void {
+    this.#holds++
+    this.#owner.stopReading()
+  }
+
+  release(): void {
+    this.#holds--
+    this.flow()
   }
 
   /**
@@ -93,11 +104,15 @@ export class Inbox {
     this.#wake?.()
   }
 
+  get #isHeld(): boolean {
+    return this.#isPaused || this.#holds > 0
+  }
+
   async *#iterate(): AsyncGenerator<Message, void, undefined> {
     try {
       yield STARTED
       for (;;) {
-        const message = this.#isPaused && !this.#isEnded ? undefined : this.#messages.shift()
+        const message = this.#isHeld && !this.#isEnded ? undefined : this.#next()
         if (message !== undefined) yield message
         else if (this.#isEnded) return
         else await this.#more()
@@ -114,8 +129,14 @@ export class Inbox {
         this.#wake = undefined
         resolve()
       }
-      if (!this.#isPaused) this.#owner.readOn()
+      if (!this.#isHeld) this.#owner.readOn()
     })
+  }
+
+  #next(): Message | undefined {
+    const message = this.#messages.shift()
+    if (message !== undefined) this.#owner.leaving(message)
+    return message
   }
 
   #drainSoon(): void {
@@ -123,7 +144,7 @@ export class Inbox {
     this.#isDraining = true
     setImmediate(() => {
       this.#isDraining = false
-      while (!this.#isPaused && !this.#isIterated && this.#messages.length > 0) this.#deliverNext()
+      while (!this.#isHeld && !this.#isIterated && this.#messages.length > 0) this.#deliverNext()
       if (this.isOpen) this.#owner.readOn()
     })
   }
@@ -133,7 +154,7 @@ export class Inbox {
   }
 
   #deliverNext(): void {
-    const message = this.#messages.shift()
+    const message = this.#next()
     if (message !== undefined) this.#owner.take(message)
   }
 }

@@ -1,3 +1,5 @@
+const NEVER = Number.POSITIVE_INFINITY
+
 /** What a {@link Keepalive} remembers of a peer between two sweeps; times are in ms of its own clock. */
 export class Liveness {
   /** `bytesRead` at the last sweep that saw it move. */
@@ -8,6 +10,8 @@ export class Liveness {
   pingedAt = -1
   /** When `expire` is due; -1 when nothing is. */
   deadlineAt = -1
+  /** When `lapse` is due, in ms since the epoch; `Infinity` when nothing is. */
+  lapseAt = NEVER
 }
 
 /** What a {@link Keepalive} needs to know and do about a connection. */
@@ -22,6 +26,8 @@ export interface KeepalivePeer {
   giveUp(): void
   /** A deadline set with {@link Keepalive.setDeadline} has passed. */
   expire(): void
+  /** `liveness.lapseAt` has passed. */
+  lapse(): void
 }
 
 /** Sweeps are at most this far apart, and else an eighth of the shortest time to keep. */
@@ -40,14 +46,14 @@ export interface KeepalivePeers extends Iterable<KeepalivePeer> {
  *
  * A look at a peer compares its socket's count of received bytes with the last one: any inbound traffic counts as alive,
  * a fragment of a long upload too, and the path of a message pays nothing. The looks go round: a sweep takes as many peers
- * as are due, and those that were pinged or have a deadline in any case; `npm run bench -- idle` measures it. Each time is
+ * as are due, and those that were pinged, or have a deadline or a credential that expires, in any case; `npm run bench -- idle` measures it. Each time is
  * kept to within a quarter of itself.
  */
 export class Keepalive {
   readonly #peers: KeepalivePeers
   /** Where the looks have come to. */
   #round: Iterator<KeepalivePeer> | undefined
-  /** Those that were pinged and not heard since, and those with a deadline. */
+  /** Those that were pinged and not heard since, and those with a deadline or a credential that expires. */
   readonly #watched = new Set<KeepalivePeer>()
   readonly #pingIntervalMs: number
   readonly #pongTimeoutMs: number
@@ -112,6 +118,12 @@ export class Keepalive {
     if (ms > 0) this.#watched.add(peer)
   }
 
+  /** Has `lapse` called once, at a time in ms since the epoch; `undefined` calls it off. */
+  setLapse(peer: KeepalivePeer, at: number | undefined): void {
+    peer.liveness.lapseAt = at ?? NEVER
+    if (at !== undefined) this.#watched.add(peer)
+  }
+
   #sweep(): void {
     // A process that was stopped or stalled has not read what its clients sent meanwhile. So the clock goes on by two
     // sweeps at the most, and nobody is given up for the server's own silence.
@@ -121,8 +133,8 @@ export class Keepalive {
     this.#sweptAt = now
     for (const peer of this.#watched) {
       this.#check(peer)
-      const { deadlineAt, pingedAt } = peer.liveness
-      if (deadlineAt < 0 && pingedAt < 0) this.#watched.delete(peer)
+      const { deadlineAt, pingedAt, lapseAt } = peer.liveness
+      if (deadlineAt < 0 && pingedAt < 0 && lapseAt === NEVER) this.#watched.delete(peer)
     }
     if (this.#pingIntervalMs > 0) this.#goRound(passedMs / (this.#pingIntervalMs / LOOKS))
     this.#onSweep()
@@ -143,6 +155,10 @@ export class Keepalive {
 
   #check(peer: KeepalivePeer): void {
     const { liveness } = peer
+    if (liveness.lapseAt !== NEVER && liveness.lapseAt <= Date.now()) {
+      liveness.lapseAt = NEVER
+      peer.lapse()
+    }
     if (liveness.deadlineAt >= 0 && this.#clock >= liveness.deadlineAt) {
       liveness.deadlineAt = -1
       peer.expire()

@@ -1,3 +1,4 @@
+import { type AddressRule, addressRule, type ProxyHeader, type TrustProxy } from './client-address.ts'
 import type { Connection } from './connection.ts'
 import { HubError, show } from './errors.ts'
 import { type OriginRule, originRule } from './handshake.ts'
@@ -11,7 +12,7 @@ export interface CompressionOptions {
   thresholdBytes?: number | undefined
   /** Messages of more bytes travel as they are, 1 or more: compressing takes the event loop some 20 ms a MiB. Default 1 048 576. */
   maxBytes?: number | undefined
-  /** zlib's level, 1 (fastest) to 9 (smallest). Default 6. */
+  /** zlib's level, 1 to 9: from the fastest to the smallest. Default 6. */
   level?: number | undefined
   /** zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its window. Default 8. */
   memLevel?: number | undefined
@@ -19,6 +20,43 @@ export interface CompressionOptions {
 
 /** {@link CompressionOptions} with every default in place. */
 export type CompressionSettings = { readonly [Key in keyof CompressionOptions]-?: number }
+
+/** What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008. */
+export type RateLimitPolicy = 'pause' | 'close'
+
+/** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
+export interface LimitOptions {
+  /**
+   * Most connections from one address (IPv6: one /64), 0 or more; a further upgrade is answered 429. 0 = no limit, because behind a proxy without
+   * `trustProxy`, or behind one company's gateway, all clients have one address. Default 0.
+   */
+  maxConnectionsPerAddress?: number | undefined
+  /** Most upgrades in a second from one address, 0 or more; a further one is answered 429. 0 = no limit, for the same reason. Default 0. */
+  maxUpgradesPerSecondPerAddress?: number | undefined
+  /** Most upgrades that wait for the application's answer at once, 1 or more; a further one is answered 503. Default 1 024. */
+  maxPendingUpgrades?: number | undefined
+  /** Time, in ms, the application has to accept or answer an upgrade, then it is answered 408; 0 = no limit. Default 30 000. */
+  upgradeTimeoutMs?: number | undefined
+  /** Most messages and pings a second from one client, 0 or more; 0 = no limit, because what is normal is the application's to say. Default 0. */
+  maxMessagesPerSecond?: number | undefined
+  /** Most bytes of messages a second from one client, after inflation, 0 or more; 0 = no limit, for the same reason. Default 0. */
+  maxBytesPerSecond?: number | undefined
+  /** What happens above these two rates: `pause`, it is read more slowly, or `close` (1008). Default `pause`. */
+  rateLimitPolicy?: RateLimitPolicy | undefined
+  /** Most rooms a connection is in, 1 or more; joining another one throws. Default 1 000. */
+  maxRoomsPerConnection?: number | undefined
+  /** Most bytes of UTF-8 in a room's name, 1 or more; joining it throws. Default 1 024. */
+  maxRoomNameBytes?: number | undefined
+  /** Most entries of a connection's metadata, 1 or more; setting another one throws. Default 256. */
+  maxMetadataEntries?: number | undefined
+  /** Most fragments of an incoming message, 0 or more; above it 1008. 0 = 16 384, or what `maxMessageSize` takes in fragments of 64 bytes. Default 0. */
+  maxFragments?: number | undefined
+  /** Most chunks of an incoming frame that wait for the others, 0 or more; above it 1008. 0 = 262 144, or `maxMessageSize` in chunks of 16 bytes. Default 0. */
+  maxBufferedChunks?: number | undefined
+}
+
+/** {@link LimitOptions} with every default in place. */
+export type ResolvedLimits = { readonly [Key in keyof LimitOptions]-?: NonNullable<LimitOptions[Key]> }
 
 /** How to make a {@link Hub}. Every key is optional; an explicit `undefined` means the default. */
 export interface HubOptions {
@@ -52,6 +90,15 @@ export interface HubOptions {
   openTimeoutMs?: number | undefined
   /** Time, in ms, a client has to answer a close frame before its socket is destroyed; 1 or more. Default 10 000. */
   closeTimeoutMs?: number | undefined
+  /** Limits of one client; see {@link LimitOptions}. Default {}. */
+  limits?: LimitOptions | undefined
+  /**
+   * Which proxies may say who the client is: `true` (all), how many stand in front, addresses and networks, or a function. `false` = none. An adapter takes
+   * its framework's own setting instead while this is `false`. Default false.
+   */
+  trustProxy?: TrustProxy | undefined
+  /** The header in which they say it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
+  proxyHeader?: ProxyHeader | undefined
 }
 
 /** {@link HubOptions} with every default in place. */
@@ -68,6 +115,9 @@ export interface ResolvedHubOptions {
   readonly slowConsumer: SlowConsumerPolicy
   readonly openTimeoutMs: number
   readonly closeTimeoutMs: number
+  readonly limits: ResolvedLimits
+  /** `trustProxy` and `proxyHeader`, compiled; `undefined` while no proxy is trusted. */
+  readonly addressOf: AddressRule | undefined
   /** `allowedOrigins`, compiled. */
   readonly isOriginAllowed: OriginRule
 }
@@ -86,6 +136,25 @@ export const HUB_DEFAULTS = Object.freeze({
   slowConsumer: 'close',
   openTimeoutMs: 10_000,
   closeTimeoutMs: 10_000,
+  limits: Object.freeze({}),
+  trustProxy: false,
+  proxyHeader: 'x-forwarded-for',
+})
+
+/** The defaults of {@link LimitOptions}. */
+export const LIMIT_DEFAULTS = Object.freeze({
+  maxConnectionsPerAddress: 0,
+  maxUpgradesPerSecondPerAddress: 0,
+  maxPendingUpgrades: 1_024,
+  upgradeTimeoutMs: 30_000,
+  maxMessagesPerSecond: 0,
+  maxBytesPerSecond: 0,
+  rateLimitPolicy: 'pause',
+  maxRoomsPerConnection: 1_000,
+  maxRoomNameBytes: 1_024,
+  maxMetadataEntries: 256,
+  maxFragments: 0,
+  maxBufferedChunks: 0,
 })
 
 /** The defaults of {@link CompressionOptions}. */
@@ -97,7 +166,7 @@ export const COMPRESSION_DEFAULTS = Object.freeze({
 })
 
 /** The largest delay of a timer and the largest `maxPayload` that `ws` does not read as something else. */
-const MAX_INT32 = 2_147_483_647
+export const MAX_INT32 = 2_147_483_647
 const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
 
 /** An RFC 7230 token, which is what a subprotocol's name is. */
@@ -123,9 +192,18 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   if (!POLICIES.includes(slowConsumer)) {
     throw invalid('slowConsumer', `is one of ${POLICIES.join(', ')}`, slowConsumer)
   }
+  const trustProxy = options.trustProxy ?? HUB_DEFAULTS.trustProxy
+  const proxyHeader = options.proxyHeader ?? HUB_DEFAULTS.proxyHeader
+  if (!isTrustProxy(trustProxy)) {
+    throw invalid('trustProxy', 'is true, false, a number of hops, addresses or a function', trustProxy)
+  }
+  if (proxyHeader !== 'x-forwarded-for' && proxyHeader !== 'forwarded') {
+    throw invalid('proxyHeader', 'is x-forwarded-for or forwarded', proxyHeader)
+  }
+  const maxMessageSize = integer('maxMessageSize', options, 1)
   return Object.freeze({
     maxConnections: integer('maxConnections', options, 1),
-    maxMessageSize: integer('maxMessageSize', options, 1),
+    maxMessageSize,
     pingIntervalMs: integer('pingIntervalMs', options, 0),
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
     enableCompression: compressionSettings(options.enableCompression ?? HUB_DEFAULTS.enableCompression),
@@ -136,8 +214,41 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     slowConsumer,
     openTimeoutMs: integer('openTimeoutMs', options, 0),
     closeTimeoutMs: integer('closeTimeoutMs', options, 1),
+    limits: limitsOf(options.limits ?? HUB_DEFAULTS.limits, maxMessageSize),
+    addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
     isOriginAllowed: originRule(allowedOrigins),
   })
+}
+
+function limitsOf(options: LimitOptions, maxMessageSize: number): ResolvedLimits {
+  if (typeof options !== 'object' || options === null) throw invalid('limits', 'is an object', options)
+  checkKeys(options, LIMIT_DEFAULTS, 'one of the limits')
+  const limit = (key: Exclude<keyof LimitOptions, 'rateLimitPolicy'>, least: number) =>
+    inRange(`limits.${key}`, options[key] ?? LIMIT_DEFAULTS[key], least, MAX_INT32)
+  const rateLimitPolicy = options.rateLimitPolicy ?? LIMIT_DEFAULTS.rateLimitPolicy
+  if (rateLimitPolicy !== 'pause' && rateLimitPolicy !== 'close') {
+    throw invalid('limits.rateLimitPolicy', 'is pause or close', rateLimitPolicy)
+  }
+  return Object.freeze({
+    maxConnectionsPerAddress: limit('maxConnectionsPerAddress', 0),
+    maxUpgradesPerSecondPerAddress: limit('maxUpgradesPerSecondPerAddress', 0),
+    maxPendingUpgrades: limit('maxPendingUpgrades', 1),
+    upgradeTimeoutMs: limit('upgradeTimeoutMs', 0),
+    maxMessagesPerSecond: limit('maxMessagesPerSecond', 0),
+    maxBytesPerSecond: limit('maxBytesPerSecond', 0),
+    rateLimitPolicy,
+    maxRoomsPerConnection: limit('maxRoomsPerConnection', 1),
+    maxRoomNameBytes: limit('maxRoomNameBytes', 1),
+    maxMetadataEntries: limit('maxMetadataEntries', 1),
+    maxFragments: limit('maxFragments', 0) || Math.max(16_384, Math.ceil(maxMessageSize / 64)),
+    maxBufferedChunks: limit('maxBufferedChunks', 0) || Math.max(262_144, Math.ceil(maxMessageSize / 16)),
+  })
+}
+
+function isTrustProxy(value: TrustProxy): boolean {
+  if (typeof value === 'number') return Number.isInteger(value) && value >= 0
+  if (Array.isArray(value)) return value.every((item) => typeof item === 'string')
+  return ['boolean', 'string', 'function'].includes(typeof value)
 }
 
 function compressionSettings(option: boolean | CompressionOptions): CompressionSettings | false {
@@ -173,7 +284,8 @@ function integer(key: NumericKey, options: HubOptions, least: number): number {
   return inRange(key, options[key] ?? HUB_DEFAULTS[key], least, MAX_INT32)
 }
 
-function inRange(key: string, value: unknown, least: number, most: number): number {
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is no integer of that range */
+export function inRange(key: string, value: unknown, least: number, most: number): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
     throw invalid(key, `is an integer from ${least} to ${most}`, value)
   }

@@ -116,6 +116,13 @@ export class Outbox {
     this.tellDrops()
   }
 
+  /** Writes all that was accepted, whatever the socket can take: after this nothing can be. */
+  flushAll(): void {
+    this.#write()
+    if (this.#backlog === undefined || this.#backlog.isEmpty || !this.#owner.writable) return
+    this.#socket.write(this.#backlog.take(Number.POSITIVE_INFINITY))
+  }
+
   /** Calls `then` when all that was accepted has been handed to the socket, at once where that is possible. */
   end(then: () => void): void {
     this.#write()

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { Server as HttpServer, type IncomingMessage, ServerResponse } from 'node:http'
+import { Server as HttpServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -21,6 +21,8 @@ export interface PendingUpgrade {
   readonly bytesWrittenBefore: number
   /** Ends the waiting for other listeners. */
   stopHolding(): void
+  /** It was accepted, answered or given up: it no longer counts as pending. */
+  settle(): void
   /** Takes the guards off: the socket has found its owner. */
   release(): void
 }
@@ -43,10 +45,27 @@ const SOCKET_CHANNEL = 'net.server.socket'
 // Associations, not state: what belongs to a request, and to nothing once the request is gone. They are shared by all
 // hubs because two hubs may hear of an upgrade, and the one whose route it is may not be the one that heard first.
 const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
+// Whose limits hold for the upgrades of a server: those of the first of its hubs.
+const bridges = new WeakMap<UpgradeServer, Set<UpgradeBridge>>()
 const upgradedRequests = new WeakSet<IncomingMessage>()
+
+/** How many upgrades may be pending, and for how long. */
+export interface PendingLimits {
+  readonly maxPendingUpgrades: number
+  readonly upgradeTimeoutMs: number
+}
+
+/** What is refused before a route is asked. */
+type RefusalCode = 'WSHUB_ERR_HUB_CLOSED' | 'WSHUB_ERR_TOO_MANY_PENDING' | 'WSHUB_ERR_UPGRADE_TIMEOUT'
 
 /** Leads the upgrades of servers into their ordinary request pipeline, for one hub. */
 export class UpgradeBridge {
+  readonly #limits: PendingLimits
+  readonly #onRefused: (req: IncomingMessage, error: HubError) => void
+  /** The hub is saying goodbye. */
+  isLeaving = false
+  /** What ends each pending upgrade before its time. */
+  readonly #pending = new Set<(code: RefusalCode) => void>()
   /** The servers attached, each with its detach function. Bounded by the servers of the process: a closed one leaves. */
   readonly #servers = new Map<UpgradeServer, () => void>()
   #discovering = false
@@ -55,16 +74,60 @@ export class UpgradeBridge {
     if (server !== undefined) this.attach(server)
   }
 
+  /** @param onRefused hears of the upgrades that are refused here, by the limits */
+  constructor(limits: PendingLimits, onRefused: (req: IncomingMessage, error: HubError) => void) {
+    this.#limits = limits
+    this.#onRefused = onRefused
+  }
+
+  /** Upgrades that are neither accepted nor answered yet. */
+  get pendingCount(): number {
+    return this.#pending.size
+  }
+
+  /**
+   * Counts an upgrade as pending until it is settled.
+   * @param end is called when that takes too long, or the hub is closed
+   * @returns what settles it; `undefined` when there are too many already
+   */
+  admit(end: (code: RefusalCode) => void): (() => void) | undefined {
+    const { maxPendingUpgrades, upgradeTimeoutMs } = this.#limits
+    if (this.#pending.size >= maxPendingUpgrades) return undefined
+    this.#pending.add(end)
+    const timer =
+      upgradeTimeoutMs > 0
+        ? setTimeout(() => end('WSHUB_ERR_UPGRADE_TIMEOUT'), upgradeTimeoutMs).unref()
+        : undefined
+    return () => {
+      clearTimeout(timer)
+      this.#pending.delete(end)
+    }
+  }
+
+  /** Answers an upgrade that the limits do not admit. */
+  refuse(pending: PendingUpgrade, req: IncomingMessage, code: RefusalCode): void {
+    const { maxPendingUpgrades, upgradeTimeoutMs } = this.#limits
+    const messages = {
+      WSHUB_ERR_HUB_CLOSED: 'the hub takes no more connections',
+      WSHUB_ERR_TOO_MANY_PENDING: `more than ${maxPendingUpgrades} upgrades are pending`,
+      WSHUB_ERR_UPGRADE_TIMEOUT: `the upgrade was not decided within ${upgradeTimeoutMs} ms`,
+    }
+    const error = new HubError(code, messages[code])
+    if (endWith(pending, error)) this.#onRefused(req, error)
+  }
+
   /** Attaches a server, once; returns the function that detaches it. */
   attach(server: UpgradeServer): () => void {
     const attached = this.#servers.get(server)
     if (attached !== undefined) return attached
     const detach = (): void => {
       this.#servers.delete(server)
+      bridges.get(server)?.delete(this)
       server.off('upgrade', onUpgrade)
       server.off('close', detach)
     }
     this.#servers.set(server, detach)
+    bridges.set(server, (bridges.get(server) ?? new Set()).add(this))
     // First of all listeners, so that it sees the socket before anybody has written to it.
     server.prependListener('upgrade', onUpgrade)
     server.on('close', detach)
@@ -74,7 +137,7 @@ export class UpgradeBridge {
   /**
    * Attaches every http(s) server of this process that takes a TCP connection from now on: a middleware is not told its
    * server, and the first request may be an upgrade. For a server that is not ours nothing changes: without an `upgrade`
-   * listener Node gives an upgrade to the request listeners too.
+   * listener Node gives an upgrade to the request listeners too. Only the limits on pending upgrades hold for it as well.
    * @returns the function that ends the search
    */
   discover(): () => void {
@@ -91,8 +154,9 @@ export class UpgradeBridge {
     return [...this.#servers.keys()].filter((server) => !server.listening)
   }
 
-  /** Detaches from everything. */
+  /** Refuses what is still pending, for which the server's own close would wait, and detaches from everything. */
   close(): void {
+    for (const end of this.#pending) end('WSHUB_ERR_HUB_CLOSED')
     if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
     this.#discovering = false
     for (const detach of this.#servers.values()) detach()
@@ -162,8 +226,14 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, _stream: Duplex, h
   socket.on('error', ignore)
   const response = new ServerResponse(req)
   response.shouldKeepAlive = false
-  const answered = (): void => endSocket(socket)
+  const [bridge] = bridges.get(this) ?? []
+  const settle = bridge?.admit((code) => end(bridge, pending, req, code))
+  const answered = (): void => {
+    settle?.()
+    endSocket(socket)
+  }
   response.once('finish', answered)
+  if (settle !== undefined) socket.once('close', settle)
   let timer: NodeJS.Timeout | undefined
   const pending: PendingUpgrade = {
     socket,
@@ -172,14 +242,26 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, _stream: Duplex, h
     server: this,
     bytesWrittenBefore: socket.bytesWritten ?? 0,
     stopHolding: () => clearInterval(timer),
+    settle: () => settle?.(),
     release: () => {
       clearInterval(timer)
+      settle?.()
+      if (settle !== undefined) socket.off('close', settle)
       response.off('finish', answered)
-      socket.off('error', ignore)
+      // A socket that is broken already, by an earlier response on it, has yet to emit its error: nobody else would hear it.
+      if (socket.writable) socket.off('error', ignore)
     },
   }
   pendingUpgrades.set(req, pending)
+  let refusal: RefusalCode | undefined
+  // Here, because a framework that is being closed answers by itself, and without a Retry-After.
+  if (isLeft(this)) refusal = 'WSHUB_ERR_HUB_CLOSED'
+  else if (bridge !== undefined && settle === undefined) refusal = 'WSHUB_ERR_TOO_MANY_PENDING'
   if (!isShared) {
+    if (refusal !== undefined) {
+      bridge?.refuse(pending, req, refusal)
+      return
+    }
     answerNow(pending)
     this.emit('request', req, response)
     return
@@ -190,14 +272,66 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, _stream: Duplex, h
       abandon(pending)
       return
     }
+    if (refusal !== undefined) {
+      // It may be theirs all the same: they have as much time as a 401 would give them.
+      timer = setTimeout(() => bridge?.refuse(pending, req, refusal), HOLD_MS).unref()
+      return
+    }
     let heldMs = 0
     timer = setInterval(() => {
+      if (isTaken(pending)) {
+        abandon(pending)
+        return
+      }
       heldMs += HOLD_MS
+      if (response.headersSent) pending.settle()
       const isDecided = response.headersSent && (response.statusCode === 401 || response.statusCode === 403)
       if (isDecided || heldMs >= LONG_HOLD_MS || !this.listening) answerNow(pending)
     }, HOLD_MS).unref()
     this.emit('request', req, response)
   })
+}
+
+/** Whether all hubs of a server are saying goodbye. */
+function isLeft(server: UpgradeServer): boolean {
+  const ofServer = [...(bridges.get(server) ?? [])]
+  return ofServer.length > 0 && ofServer.every(({ isLeaving }) => isLeaving)
+}
+
+/** The time of a pending upgrade is over, unless there is an answer, which may be held back or take long to send. */
+function end(bridge: UpgradeBridge, pending: PendingUpgrade, req: IncomingMessage, code: RefusalCode): void {
+  const isHeld = pending.response.socket === null // it may be another's
+  if (code === 'WSHUB_ERR_HUB_CLOSED' && (isHeld || !isLeft(pending.server))) return
+  if (pending.response.headersSent) {
+    answerNow(pending)
+    pending.settle()
+  } else {
+    bridge.refuse(pending, req, code)
+  }
+}
+
+/**
+ * Answers with an error on the bare socket. What the application still does with the response goes nowhere.
+ * @returns `false` when there is nobody to answer
+ */
+function endWith(pending: PendingUpgrade, error: HubError): boolean {
+  answerNow(pending) // as any answer: not when others have taken the socket, or an earlier response still has it
+  const { socket, response, release } = pending
+  if (response.socket === null) return false
+  release()
+  response.detachSocket(socket as Socket) // typed for TCP; any duplex will do
+  response.destroy()
+  response.emit('close')
+  socket.on('error', () => {}) // its own: a later release takes `ignore` away
+  const headers = Object.entries({
+    ...error.headers,
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': Buffer.byteLength(error.message),
+  }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const statusLine = `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n`
+  socket.write(`${statusLine}${headers.join('')}\r\n${error.message}`)
+  endSocket(socket)
+  return true
 }
 
 /** Lets the response reach the client, unless somebody else has begun to talk to it. */

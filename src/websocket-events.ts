@@ -26,14 +26,25 @@ export interface WebSocketListener {
   received(data: Buffer, isBinary: boolean): void
   pinged(payload: Buffer): void
   ponged(payload: Buffer): void
+  /** A close frame is about to be written, the last chance for what still waits. */
+  closing(): void
   /** The client broke the protocol; `ws` has answered it. */
   broken(error: HubError): void
+  /** Text of which the client has sent a part is not UTF-8; nothing has answered it. To be hung up behind the close frame. */
+  misspelt(hangUp: () => void): void
   closed(code: number, reason: string): void
 }
 
 /** The WebSocket of an accepted upgrade: it knows who hears it. */
 export class HubWebSocket extends WebSocket {
   listener: WebSocketListener | undefined
+
+  // `ws` writes a close frame by itself, at once, when the client closes or breaks the protocol: without a word before it,
+  // what was accepted for sending in the same turn would be lost behind that frame.
+  override close(code?: number, reason?: string | Buffer): void {
+    if (this.readyState === WebSocket.OPEN) this.listener?.closing()
+    super.close(code, reason)
+  }
 }
 
 /** Has a WebSocket heard by its connection. */
@@ -75,8 +86,13 @@ function onClose(this: Heard, code: number, reason: Buffer): void {
 /** A fault of the client, as `ws` found it, by the close code that `ws` has answered it with. */
 function clientError(cause: Error): HubError {
   const code = 'code' in cause ? String(cause.code) : ''
-  if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
+  if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' || code === 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH') {
     return new HubError('WSHUB_ERR_MESSAGE_TOO_BIG', 'the client sent a message over maxMessageSize', {
+      cause,
+    })
+  }
+  if (code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') {
+    return new HubError('WSHUB_ERR_TOO_MANY_FRAGMENTS', 'the client sent a message in too many pieces', {
       cause,
     })
   }

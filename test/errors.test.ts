@@ -1,7 +1,18 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { Frame, Handshake, Hub, HubError, type HubErrorCode, type HubOptions, Opcode } from 'wshub'
+import {
+  Frame,
+  Handshake,
+  Hub,
+  type HubDiagnostics,
+  HubError,
+  type HubErrorCode,
+  type HubOptions,
+  type LimitOptions,
+  Opcode,
+} from 'wshub'
 import { HUB_ERRORS } from '../src/errors.ts'
 import {
   handshake,
@@ -31,6 +42,25 @@ async function reported(send: (client: RawClient) => unknown, options: HubOption
   return errors[0]
 }
 
+/** What a hub refuses by itself when so many upgrades wait for a route that does not decide. */
+async function refusedBy(limits: LimitOptions, upgrades: number): Promise<unknown> {
+  const told = new Journal<unknown>()
+  const listener = (message: unknown) => told.push((message as HubDiagnostics['wshub:upgrade:refused']).error) // as documented
+  subscribe('wshub:upgrade:refused', listener)
+  const hub = new Hub({ limits })
+  const server = createServer(() => {})
+  hub.attach(server)
+  await listen(server)
+  onTestFinished(async () => {
+    unsubscribe('wshub:upgrade:refused', listener)
+    await hub.close()
+    await stop(server)
+  })
+  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  for (let i = 0; i < upgrades; i++) new RawClient(port).socket.write(handshake())
+  return told.first('the refusal', () => true)
+}
+
 const now = (call: () => unknown) => async () => thrownBy(call)
 
 /** How the real API comes to throw or report each code. */
@@ -47,6 +77,19 @@ const causes: Record<string, () => Promise<unknown>> = {
   WSHUB_ERR_ORIGIN: () => refusal(handshake(['Origin: https://evil.example'])),
   WSHUB_ERR_HUB_FULL: async () => {
     const { port, connect, refusals } = await serve({ maxConnections: 1 })
+    await connect()
+    new RawClient(port).socket.write(handshake())
+    return refusals.first('the refusal', () => true)
+  },
+  WSHUB_ERR_TOO_MANY_PENDING: async () => refusedBy({ maxPendingUpgrades: 1 }, 2),
+  WSHUB_ERR_UPGRADE_TIMEOUT: async () => refusedBy({ upgradeTimeoutMs: 10 }, 1),
+  WSHUB_ERR_TOO_MANY_UPGRADES: async () => {
+    const { port, refusals } = await serve({ limits: { maxUpgradesPerSecondPerAddress: 1 } })
+    for (let i = 0; i < 20; i++) new RawClient(port).socket.write(handshake())
+    return refusals.first('the refusal', () => true)
+  },
+  WSHUB_ERR_TOO_MANY_CONNECTIONS: async () => {
+    const { port, connect, refusals } = await serve({ limits: { maxConnectionsPerAddress: 1 } })
     await connect()
     new RawClient(port).socket.write(handshake())
     return refusals.first('the refusal', () => true)
@@ -104,6 +147,32 @@ const causes: Record<string, () => Promise<unknown>> = {
     reported((client) => client.send({ opcode: Opcode.text, payload: Buffer.from([0xff]) })),
   WSHUB_ERR_MESSAGE_TOO_BIG: () =>
     reported((client) => client.send({ opcode: Opcode.text, payload: Buffer.alloc(11) })),
+  WSHUB_ERR_TOO_MANY_FRAGMENTS: () =>
+    reported(
+      (client) => {
+        client.send({ opcode: Opcode.text, fin: false })
+        client.send({ opcode: Opcode.continuation, fin: false })
+      },
+      { limits: { maxFragments: 1 } },
+    ),
+  WSHUB_ERR_RATE_LIMIT: () =>
+    reported(
+      (client) => {
+        for (let i = 0; i < 20; i++) client.send({ opcode: Opcode.text })
+      },
+      { limits: { maxMessagesPerSecond: 1, rateLimitPolicy: 'close' } },
+    ),
+  WSHUB_ERR_TOO_MANY_ROOMS: async () => {
+    const { hub, connect } = await serve({ limits: { maxRoomsPerConnection: 1 } })
+    const { connection } = await connect()
+    return thrownBy(() => hub.joinRoom(connection, ['tea', 'coffee']))
+  },
+  WSHUB_ERR_TOO_MUCH_METADATA: async () => {
+    const { connect } = await serve({ limits: { maxMetadataEntries: 1 } })
+    const { connection } = await connect()
+    connection.setMetadata('a', 1)
+    return thrownBy(() => connection.setMetadata('b', 1))
+  },
   WSHUB_ERR_HANDLER_THREW: async () => {
     const { connect, log, errors } = await serve({}, { onOpen: () => Promise.reject('no error') })
     await connect()

@@ -27,6 +27,31 @@ function request(
 }
 
 describe('Handshake', () => {
+  describe('.bearerToken', () => {
+    it.each([
+      [{}, undefined],
+      [{ authorization: 'Bearer abc.DEF-1_2~+/=' }, 'abc.DEF-1_2~+/='],
+      [{ authorization: 'bearer   abc' }, 'abc'],
+      [{ authorization: 'Bearer' }, undefined],
+      [{ authorization: 'Bearer a b' }, undefined],
+      [{ authorization: 'Basic abc' }, undefined],
+      [{ 'sec-websocket-protocol': 'chat' }, undefined],
+      [{ 'sec-websocket-protocol': 'chat, bearer.abc' }, 'abc'],
+      [{ 'sec-websocket-protocol': 'bearer.abc.def , chat' }, 'abc.def'],
+      [{ 'sec-websocket-protocol': 'bearer., bearer.abc' }, 'abc'],
+      [{ 'sec-websocket-protocol': 'bearer.' }, undefined],
+      [{ authorization: 'Bearer one', 'sec-websocket-protocol': 'bearer.two' }, 'one'],
+      [{ authorization: 'Basic one', 'sec-websocket-protocol': 'bearer.two' }, 'two'],
+    ])('of %o is %s', (headers, token) => {
+      expect(Handshake.bearerToken(request(headers))).toBe(token)
+    })
+  })
+
+  it('.createResponse does not echo a bearer token', () => {
+    expect(Handshake.createResponse(KEY, { protocol: 'bearer.abc' })).not.toContain('abc')
+    expect(Handshake.createResponse(KEY, { protocol: 'chat' })).toContain('Sec-WebSocket-Protocol: chat')
+  })
+
   it('.generateAcceptKey answers the key of RFC 6455 §1.3', () => {
     expect(Handshake.generateAcceptKey(KEY)).toBe('s3pPLMBiTxaQ9kYGzzhZRbK+xOo=')
   })

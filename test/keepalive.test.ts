@@ -21,6 +21,9 @@ class Peer implements KeepalivePeer {
   expire(): void {
     this.events.push('expire')
   }
+  lapse(): void {
+    this.events.push('lapse')
+  }
 }
 
 const times = { pingIntervalMs: 1_000, pongTimeoutMs: 400, openTimeoutMs: 800, closeTimeoutMs: 800 }
@@ -102,6 +105,19 @@ describe('Keepalive', () => {
     watching([peer], { pingIntervalMs: 0 })
     vi.advanceTimersByTime(600_000)
     expect(peer.events).toEqual([])
+  })
+
+  it('calls lapse once when lapseAt has passed, by the clock of the wall', () => {
+    const peer = new Peer(true)
+    const other = new Peer(true)
+    const keepalive = watching([peer, other], { pingIntervalMs: 0 })
+    keepalive.setLapse(peer, Date.now() + 3_000)
+    vi.advanceTimersByTime(2_900)
+    expect(peer.events).toEqual([])
+    vi.advanceTimersByTime(200)
+    expect(peer.events).toEqual(['lapse'])
+    vi.advanceTimersByTime(60_000)
+    expect([peer.events, other.events]).toEqual([['lapse'], []])
   })
 
   it('gives up nobody for a stall of its own process', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Hub, type HubOptions } from 'wshub'
-import { HUB_DEFAULTS, resolveHubOptions } from '../src/options.ts'
+import { HUB_DEFAULTS, LIMIT_DEFAULTS, resolveHubOptions } from '../src/options.ts'
 
 const numeric = [
   { key: 'maxConnections', least: 1, standard: 10_000 },
@@ -20,6 +20,23 @@ const others = {
   slowConsumer: 'close',
 } as const
 
+/** What they are compiled to is in other tests. */
+const compiled = ['limits', 'trustProxy', 'proxyHeader'] as const
+
+const limits = [
+  { key: 'maxConnectionsPerAddress', least: 0, standard: 0 },
+  { key: 'maxUpgradesPerSecondPerAddress', least: 0, standard: 0 },
+  { key: 'maxPendingUpgrades', least: 1, standard: 1_024 },
+  { key: 'upgradeTimeoutMs', least: 0, standard: 30_000 },
+  { key: 'maxMessagesPerSecond', least: 0, standard: 0 },
+  { key: 'maxBytesPerSecond', least: 0, standard: 0 },
+  { key: 'maxRoomsPerConnection', least: 1, standard: 1_000 },
+  { key: 'maxRoomNameBytes', least: 1, standard: 1_024 },
+  { key: 'maxMetadataEntries', least: 1, standard: 256 },
+  { key: 'maxFragments', least: 1, standard: 16_384 },
+  { key: 'maxBufferedChunks', least: 1, standard: 262_144 },
+] as const
+
 const refused = (message: string | RegExp) =>
   expect.objectContaining({
     code: 'WSHUB_ERR_INVALID_OPTION',
@@ -29,7 +46,7 @@ const refused = (message: string | RegExp) =>
 describe('resolveHubOptions', () => {
   it('knows exactly the options of this test', () => {
     expect(Object.keys(HUB_DEFAULTS).sort()).toEqual(
-      [...numeric.map(({ key }) => key), ...Object.keys(others)].sort(),
+      [...numeric.map(({ key }) => key), ...Object.keys(others), ...compiled].sort(),
     )
   })
 
@@ -91,11 +108,56 @@ describe('resolveHubOptions', () => {
     [{ protocols: 'chat' }, 'protocols is an array of strings, not "chat"'],
     [{ protocols: [7] }, 'protocols is an array of strings, not 7'],
     [{ protocols: ['a b'] }, 'protocols names subprotocols, which are tokens, not "a b"'],
+    [{ limits: 7 }, 'limits is an object, not 7'],
+    [{ limits: { maxMessages: 1 } }, '"maxMessages" is not one of the limits'],
+    [{ limits: { rateLimitPolicy: 'drop' } }, 'limits.rateLimitPolicy is pause or close, not "drop"'],
+    [{ trustProxy: -1 }, 'trustProxy is true, false, a number of hops, addresses or a function, not -1'],
+    [{ trustProxy: Number.NaN }, /^trustProxy is .*, not NaN$/],
+    [{ trustProxy: [7] }, /^trustProxy is .*, not an array of 1$/],
+    [{ trustProxy: {} }, /^trustProxy is .*, not an object$/],
+    [{ trustProxy: 'nowhere' }, 'trustProxy takes addresses and networks, not "nowhere"'],
+    [{ proxyHeader: 'X-Real-IP' }, 'proxyHeader is x-forwarded-for or forwarded, not "X-Real-IP"'],
     [{ maxMesageSize: 1 }, '"maxMesageSize" is not an option of a hub'],
     [{ toString: 1 }, '"toString" is not an option of a hub'],
     [JSON.parse('{"__proto__":1}'), '"__proto__" is not an option of a hub'],
   ])('refuses %o', (options: unknown, message) => {
     expect(() => new Hub(options as HubOptions)).toThrow(refused(message))
+  })
+
+  describe('for limits', () => {
+    it('knows exactly the limits of this test', () => {
+      expect(Object.keys(LIMIT_DEFAULTS).sort()).toEqual(
+        [...limits.map(({ key }) => key), 'rateLimitPolicy'].sort(),
+      )
+    })
+
+    it.each(limits)('reads $key as $standard by default, and keeps its least', ({ key, least, standard }) => {
+      expect(resolveHubOptions().limits[key]).toBe(standard)
+      expect(resolveHubOptions({ limits: undefined }).limits[key]).toBe(standard)
+      expect(resolveHubOptions({ limits: { [key]: undefined } }).limits[key]).toBe(standard)
+      expect(resolveHubOptions({ limits: { [key]: least } }).limits[key]).toBe(least)
+      expect(resolveHubOptions({ limits: { [key]: 2_147_483_647 } }).limits[key]).toBe(2_147_483_647)
+    })
+
+    it.each(limits)('names key, rule and value for $key', ({ key }) => {
+      for (const value of [-1, 1.5, Number.NaN, 2_147_483_648, '10']) {
+        expect(() => new Hub({ limits: { [key]: value } } as never)).toThrow(
+          refused(new RegExp(`^limits.${key} is an integer from \\d to 2147483647, not `)),
+        )
+      }
+    })
+
+    it('makes those of pieces fit maxMessageSize, unless they are given', () => {
+      const { maxFragments, maxBufferedChunks } = resolveHubOptions({ maxMessageSize: 8 * 1_048_576 }).limits
+      expect([maxFragments, maxBufferedChunks]).toEqual([131_072, 524_288])
+      const given = { maxFragments: 2, maxBufferedChunks: 3 }
+      expect(resolveHubOptions({ maxMessageSize: 8 * 1_048_576, limits: given }).limits).toMatchObject(given)
+    })
+
+    it('is frozen', () => {
+      expect(Object.isFrozen(resolveHubOptions().limits)).toBe(true)
+      expect(resolveHubOptions().limits.rateLimitPolicy).toBe('pause')
+    })
   })
 
   it.each([[null], ['x'], [7]])('refuses %o in place of options', (options) => {

@@ -61,15 +61,13 @@ const cases: readonly Case[] = [
     status: 400,
     code: 'WSHUB_ERR_BAD_HANDSHAKE',
   })),
-  ...['permessage-deflate;', ';', 'permessage-deflate; server_max_window_bits=99', 'a b'].map(
-    (extensions) => ({
-      what: `Sec-WebSocket-Extensions: ${extensions}`,
-      headers: { 'Sec-WebSocket-Extensions': extensions },
-      hub: { enableCompression: true },
-      status: 400,
-      code: 'WSHUB_ERR_BAD_HANDSHAKE',
-    }),
-  ),
+  ...['permessage-deflate;', ';', 'permessage-deflate; server_max_window_bits=', 'a b'].map((extensions) => ({
+    what: `Sec-WebSocket-Extensions: ${extensions}`,
+    headers: { 'Sec-WebSocket-Extensions': extensions },
+    hub: { enableCompression: true },
+    status: 400,
+    code: 'WSHUB_ERR_BAD_HANDSHAKE',
+  })),
   ...['https://evil.example', 'null', 'http://localhost.evil.example', 'http://localhost:81', ''].map(
     (origin) => ({
       what: `the origin ${JSON.stringify(origin)}`,

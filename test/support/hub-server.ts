@@ -153,6 +153,8 @@ export async function serve(
       log.push(`close ${code} ${reason}`.trim())
       return handler.onClose?.(connection, code, reason)
     },
+    onDrop: (connection, dropped) => handler.onDrop?.(connection, dropped),
+    onExpire: (connection) => handler.onExpire?.(connection),
     onPing(connection, payload) {
       log.push(`ping ${payload}`.trim())
       return handler.onPing?.(connection, payload)

@@ -54,6 +54,11 @@ export class Gate {
     this.#open()
   }
 
+  /** Resolves once it is open, which may take as long as the test. */
+  get opened(): Promise<void> {
+    return this.#promise
+  }
+
   /** Resolves once it is open; rejects when that takes too long. */
   passed(what = 'a gate'): Promise<void> {
     return inTime(what, this.#promise)
@@ -231,6 +236,16 @@ export class RawClient {
   /** Sends a close frame. */
   close(code = 1000): void {
     void this.write(closing(code))
+  }
+
+  /** Stops reading. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  /** Sends FIN, and goes on reading. */
+  end(): void {
+    this.#socket.end()
   }
 
   /** Sends RST instead of FIN. */

@@ -17,10 +17,12 @@ import {
   Frame,
   Handshake,
   Hub,
+  type HubDiagnostics,
   HubError,
   type HubErrorCode,
   type HubOptions,
   type HubState,
+  type HubStats,
   type Message,
   type Metadata,
   Opcode,
@@ -30,6 +32,13 @@ import {
 } from 'wshub'
 import { wsHub as expressHub, type WsHubMiddleware } from 'wshub/express'
 import { wsHub as koaHub } from 'wshub/koa'
+import {
+  type CloseInfo,
+  type ConnectOptions,
+  connect,
+  type TestClient,
+  UpgradeRefusedError,
+} from 'wshub/testing'
 
 interface Meta {
   userId: string
@@ -240,6 +249,14 @@ expectTypeOf(hub.attach(createServer())).toEqualTypeOf<() => void>()
 expectTypeOf(hub.attach(createSecureServer())).toEqualTypeOf<() => void>()
 expectTypeOf(hub.attach()).toEqualTypeOf<() => void>()
 expectTypeOf(hub.close({ code: 1001, reason: 'bye', timeoutMs: 0 })).toEqualTypeOf<Promise<CloseResult>>()
+expectTypeOf(hub.close({ batch: 100, everyMs: 20, code: undefined })).toEqualTypeOf<Promise<CloseResult>>()
+expectTypeOf(hub.stats()).toEqualTypeOf<HubStats>()
+expectTypeOf(hub.disconnect('room', 4000, 'bye')).toEqualTypeOf<number>()
+typedHub.disconnect((conn) => conn.getMetadata('userId') === 'u1')
+typed.renew(new Date())
+typed.renew(undefined)
+expectTypeOf(typed.expiresAt).toEqualTypeOf<number | undefined>()
+expectTypeOf<HubDiagnostics['wshub:upgrade:refused']['error']>().toEqualTypeOf<HubError>()
 expectTypeOf(hub.upgrade(req, {})).toEqualTypeOf<Promise<Connection>>()
 expectTypeOf(hub.register(new WebSocket('ws://127.0.0.1'), {})).toEqualTypeOf<Connection>()
 typedHub.upgrade(req, everything, {
@@ -279,6 +296,9 @@ export const all: Required<HubOptions> = {
   slowConsumer: 'dropOldest',
   openTimeoutMs: 0,
   closeTimeoutMs: 1,
+  limits: { maxMessagesPerSecond: 100, rateLimitPolicy: 'close', maxFragments: undefined },
+  trustProxy: ['10.0.0.0/8', 'loopback'] as const,
+  proxyHeader: 'forwarded',
 }
 const compression: Required<CompressionOptions> = { thresholdBytes: 0, maxBytes: 1, level: 1, memLevel: 1 }
 expectTypeOf<HubOptions['enableCompression']>().toEqualTypeOf<boolean | CompressionOptions | undefined>()
@@ -289,6 +309,13 @@ new Hub({ enableCompression: { level: undefined } })
 new Hub({ enableCompression: { threshold: 0 } })
 // @ts-expect-error a number in words
 new Hub({ enableCompression: { level: 'best' } })
+new Hub({ trustProxy: (address, hop) => address !== '' && hop === 0 })
+// @ts-expect-error misspelt
+new Hub({ limits: { maxMessages: 1 } })
+// @ts-expect-error no such policy
+new Hub({ limits: { rateLimitPolicy: 'drop' } })
+// @ts-expect-error no such header
+new Hub({ proxyHeader: 'x-real-ip' })
 /** An explicit `undefined` means the default, also under exactOptionalPropertyTypes. */
 new Hub({ maxConnections: undefined, allowedOrigins: undefined, onError: undefined })
 // @ts-expect-error misspelt
@@ -329,6 +356,7 @@ expectTypeOf(Frame.text('hello').encode()).toEqualTypeOf<Buffer>()
 expectTypeOf(Frame.decode(Buffer.alloc(2))).toEqualTypeOf<{ frame: Frame; bytes: number } | null>()
 expectTypeOf(Handshake.validateRequest(req)).toEqualTypeOf<boolean>()
 expectTypeOf(Handshake.generateAcceptKey('key')).toEqualTypeOf<string>()
+expectTypeOf(Handshake.bearerToken(req)).toEqualTypeOf<string | undefined>()
 expectTypeOf(Handshake.createResponse('key', { protocol: 'chat' })).toEqualTypeOf<string>()
 
 // Mounts; the frameworks' own types are in test/package/consumer/frameworks.mts
@@ -342,3 +370,34 @@ expressHub({ maxConnection: 1 })
 koaHub({ maxConnection: 1 })
 // @ts-expect-error no hub
 koaHub({ hub: {} })
+
+// The test client; the frameworks' own types are in test/package/consumer/frameworks.mts
+
+declare const client: TestClient
+expectTypeOf(connect(createServer(), '/ws')).toEqualTypeOf<Promise<TestClient>>()
+connect(createSecureServer(), new URL('wss://app.example.com/ws'))
+connect((_req, res) => res.end(), '/ws', { headers: { cookie: 'sid=1' }, protocols: ['chat'] as const })
+connect(async (incoming: IncomingMessage) => void (await hub.upgrade(incoming, {})), '/ws')
+/** An explicit `undefined` means the default. */
+export const connectOptions: Required<ConnectOptions> = {
+  headers: undefined,
+  protocols: undefined,
+  perMessageDeflate: undefined,
+  remoteAddress: undefined,
+  timeoutMs: undefined,
+}
+// @ts-expect-error a hub is no application
+connect(hub, '/ws')
+// @ts-expect-error misspelt
+connect(createServer(), '/ws', { timeout: 1 })
+expectTypeOf(client.next()).toEqualTypeOf<Promise<Message>>()
+expectTypeOf(client.closed).toEqualTypeOf<Promise<CloseInfo>>()
+expectTypeOf(client.close(1000, 'done')).toEqualTypeOf<Promise<CloseInfo>>()
+expectTypeOf(client.send(new Uint8Array(1))).toEqualTypeOf<boolean>()
+expectTypeOf(client.response).toEqualTypeOf<IncomingMessage>()
+expectTypeOf(client).toExtend<AsyncIterable<Message>>()
+// @ts-expect-error an object is no payload
+client.send({ type: 'chat' })
+export function statusOf(error: unknown): number | undefined {
+  return error instanceof UpgradeRefusedError ? error.status : undefined
+}

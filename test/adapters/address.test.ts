@@ -1,0 +1,79 @@
+import { createServer } from 'node:http'
+import express from 'express'
+import fastify from 'fastify'
+import Koa from 'koa'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Hub, HubOptions } from 'wshub'
+import { wsHub as expressHub } from 'wshub/express'
+import { hubPlugin } from 'wshub/fastify'
+import { wsHub as koaHub } from 'wshub/koa'
+import { destroyClients, RawClient, type Target } from '../support/raw.ts'
+import { closeAfterTest, closeApps, echo, listen, portOf } from './frameworks.ts'
+
+afterEach(async () => {
+  destroyClients()
+  await closeApps()
+})
+
+type Start = (trust: boolean, options?: HubOptions) => Promise<Target & { hub: Hub }>
+
+const startFastify: Start = async (trust, options = {}) => {
+  const app = fastify({ trustProxy: trust })
+  await app.register(hubPlugin, options)
+  app.get('/ws', (_req, reply) => reply.upgradeWebSocket(echo))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  closeAfterTest(app.hub, app.server, () => app.close())
+  return { hub: app.hub, port: portOf(app.server) }
+}
+
+const startExpress: Start = async (trust, options) => {
+  const app = express().set('trust proxy', trust)
+  const middleware = expressHub(options)
+  app.use(middleware)
+  app.get('/ws', (_req, res) => res.upgradeWebSocket(echo))
+  const target = await listen(createServer(app))
+  closeAfterTest(middleware.hub, target.server)
+  return { ...target, hub: middleware.hub }
+}
+
+const startKoa: Start = async (trust, options) => {
+  const app = new Koa({ proxy: trust })
+  const middleware = koaHub(options)
+  app.use(middleware)
+  app.use((ctx) => ctx.upgradeWebSocket(echo))
+  const target = await listen(createServer(app.callback()))
+  closeAfterTest(middleware.hub, target.server)
+  return { ...target, hub: middleware.hub }
+}
+
+describe.each([
+  { name: 'Fastify', start: startFastify },
+  { name: 'Express', start: startExpress },
+  { name: 'Koa', start: startKoa },
+])("The client's address for $name", ({ start }) => {
+  const headers = { 'X-Forwarded-For': '1.1.1.1, 2.2.2.2', Forwarded: 'for=3.3.3.3' }
+  const address = async (app: Awaited<ReturnType<Start>>) => {
+    await RawClient.open(app, '/ws', { headers })
+    return app.hub.connections()[0]?.remoteAddress
+  }
+
+  it("is the TCP peer's without a trusted proxy", async () => {
+    expect(await address(await start(false))).toBe('127.0.0.1')
+  })
+
+  it("is what the framework's own setting says", async () => {
+    expect(await address(await start(true))).toBe('1.1.1.1')
+  })
+
+  it("is what the hub's trustProxy says, which goes before", async () => {
+    expect(await address(await start(true, { trustProxy: 1 }))).toBe('2.2.2.2')
+    expect(await address(await start(false, { trustProxy: true, proxyHeader: 'forwarded' }))).toBe('3.3.3.3')
+  })
+
+  it('is what limits count by', async () => {
+    const app = await start(true, { limits: { maxConnectionsPerAddress: 1 } })
+    await RawClient.open(app, '/ws', { headers })
+    expect((await RawClient.refused(app, '/ws', { headers })).status).toBe(429)
+    await RawClient.open(app, '/ws', { headers: { 'X-Forwarded-For': '4.4.4.4' } })
+  })
+})
