@@ -6,6 +6,7 @@ export default defineConfig({
     fastify: 'adapters/fastify.ts',
     express: 'adapters/express.ts',
     koa: 'adapters/koa.ts',
+    testing: 'testing/index.ts',
   },
   format: ['esm', 'cjs'],
   target: 'node20',

@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^wshub$/, replacement: path('./src/index.ts') },
       { find: /^wshub\/(fastify|express|koa)$/, replacement: path('./adapters/$1.ts') },
+      { find: /^wshub\/testing$/, replacement: path('./testing/index.ts') },
     ],
   },
   test: {

@@ -1,0 +1,32 @@
+/** A wait counts its time in so many steps: a process that stalls loses one of them and no more, however long it stalls. */
+const STEPS = 10
+
+// Taken when the module is loaded: a test may fake the timers of its application.
+const { setInterval, clearInterval } = globalThis
+
+/** A promise with a time limit. */
+export class Wait<T> {
+  /** Resolves with what it is ended with; `undefined` when the time is over first. */
+  readonly promise: Promise<T | undefined>
+  readonly #timer: NodeJS.Timeout | undefined
+  #resolve: (value: T | undefined) => void = () => {}
+
+  /** @param timeoutMs 0 = no limit */
+  constructor(timeoutMs: number) {
+    this.promise = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    if (timeoutMs === 0) return
+    let steps = 0
+    // Not unref'ed: nothing else may keep the process alive until the answer comes or the time is over.
+    this.#timer = setInterval(() => {
+      steps++
+      if (steps === STEPS) this.end()
+    }, timeoutMs / STEPS)
+  }
+
+  end(value?: T): void {
+    clearInterval(this.#timer)
+    this.#resolve(value)
+  }
+}
