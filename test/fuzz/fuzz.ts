@@ -1,0 +1,377 @@
+/** Throws inputs at a server process, beside a client that must not notice, and looks for what is left of them. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { connect, type Socket } from 'node:net'
+import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { WebSocket } from 'ws'
+import { Ending, type Input, input } from './inputs.ts'
+import type { Audit, FromServer } from './server.ts'
+
+export interface FuzzOptions {
+  /** How many inputs are thrown, each at a TCP connection of its own; rounded up to whole batches. */
+  inputs: number
+  seed: number
+  onProgress?: (inputs: number) => void
+  /** Hears the first failure at once; a smaller counterexample is looked for then. */
+  onFailure?: (error: unknown) => void
+}
+
+export interface FuzzReport {
+  inputs: number
+  seed: number
+  seconds: number
+  /** Numbered messages that the client beside them sent and got back, and broadcasts that it got, in order and all. */
+  exchanged: number
+  ticks: number
+  /** Memory of the server after a collection: after the first tenth of the inputs, and at the end. */
+  heapBytes: { before: number; after: number }
+  audit: Audit
+}
+
+/** Thrown at the same time, which is what a counterexample consists of. */
+const BATCH = 20
+const WAIT_MS = 10_000
+/** A busy machine takes its time to start a process. */
+const START_MS = 30_000
+/** How long a smaller counterexample is looked for. */
+const SHRINK_MS = 60_000
+/** What the heap may have grown by between the first tenth of the inputs and the end. */
+const MAX_GROWTH_BYTES = 8 * 1024 * 1024
+const MAX_STDERR = 20_000
+const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/**
+ * Runs inputs against a server.
+ * @throws with the smallest batch that makes it fail: the process ends, reports an error that is not the client's fault,
+ *   keeps a connection, its memory grows, or the client beside misses a message
+ */
+export async function fuzz({ inputs, seed, onProgress, onFailure }: FuzzOptions): Promise<FuzzReport> {
+  const started = performance.now()
+  const batches = Math.ceil(inputs / BATCH)
+  const warmUp = Math.ceil(batches / 10)
+  let arena = await Arena.open()
+  let done = 0
+  let before: Audit | undefined
+  let failedAt: number | undefined
+  try {
+    await fc.assert(
+      fc.asyncProperty(fc.array(input, { minLength: BATCH, maxLength: BATCH }), async (batch) => {
+        if (failedAt !== undefined && performance.now() - failedAt > SHRINK_MS) return
+        if (arena.isBroken) {
+          // Shrinking: the last attempt has failed, and this one needs a server of its own.
+          await arena.close()
+          arena = await Arena.open()
+        }
+        try {
+          await arena.endure(batch)
+          if (failedAt !== undefined) return
+          done++
+          onProgress?.(done * BATCH)
+          if (done === warmUp) before = await arena.audit()
+        } catch (error) {
+          if (failedAt === undefined) onFailure?.(error)
+          failedAt ??= performance.now()
+          throw error
+        }
+      }),
+      { numRuns: batches, seed },
+    )
+    const audit = await arena.audit()
+    if (before === undefined) throw new Error('there was no first audit')
+    const growth = audit.heapBytes - before.heapBytes
+    if (growth > MAX_GROWTH_BYTES) {
+      throw new Error(`the heap has grown by ${growth} bytes: ${JSON.stringify({ before, audit })}`)
+    }
+    const { exchanged, ticks } = await arena.neighbour.leave(audit.ticks)
+    return {
+      inputs: batches * BATCH,
+      seed,
+      seconds: Math.round((performance.now() - started) / 100) / 10,
+      exchanged,
+      ticks,
+      heapBytes: { before: before.heapBytes, after: audit.heapBytes },
+      audit,
+    }
+  } finally {
+    await arena.close()
+  }
+}
+
+/** Throws these inputs at a server of their own. @throws like {@link fuzz} */
+export async function endure(inputs: readonly Input[]): Promise<Audit> {
+  const arena = await Arena.open()
+  try {
+    await arena.endure(inputs)
+    return await arena.audit()
+  } finally {
+    await arena.close()
+  }
+}
+
+/** A server process and a client of good manners. */
+class Arena {
+  readonly #child: ChildProcess
+  readonly #audits: ((audit: Audit) => void)[] = []
+  #neighbour: Neighbour | undefined
+  #stderr = ''
+  #problem: string | undefined
+  #port = 0
+  #listening = () => {}
+  /** Rejects with the first problem, of whatever kind. */
+  readonly #broken: Promise<never>
+  #break: (error: Error) => void = () => {}
+
+  private constructor() {
+    this.#broken = new Promise((_resolve, reject) => {
+      this.#break = reject
+    })
+    this.#broken.catch(() => {}) // whoever waits for something races against it
+    this.#child = spawn(
+      process.execPath,
+      ['--expose-gc', '--stack-trace-limit=30', '--import', 'tsx', SERVER],
+      {
+        cwd: ROOT,
+        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      },
+    )
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-MAX_STDERR)
+    })
+    this.#child.on('error', (error) => this.#fail(`the server cannot be reached: ${error.stack}`))
+    // On 'close', which comes when all of stderr has.
+    this.#child.on('close', (code, signal) =>
+      this.#fail(`the server has ended with ${signal ?? code}: ${this.#stderr}`),
+    )
+    this.#child.on('message', (message: FromServer) => {
+      if (message.type === 'listening') {
+        this.#port = message.port
+        this.#listening()
+      } else if (message.type === 'audit') {
+        this.#audits.shift()?.(message.audit)
+      } else {
+        this.#fail(`the server saw something unexpected: ${message.what}`)
+      }
+    })
+  }
+
+  static async open(): Promise<Arena> {
+    const arena = new Arena()
+    await arena.#inTime(
+      'the server to listen',
+      new Promise<void>((resolve) => {
+        arena.#listening = resolve
+      }),
+      START_MS,
+    )
+    // A little later: if the server has ended, that is the better answer, and it takes its time to be heard.
+    arena.#neighbour = new Neighbour(`ws://127.0.0.1:${arena.#port}/`, (what) => {
+      setTimeout(() => arena.#fail(what), 500).unref()
+    })
+    await arena.#inTime('the neighbour to open', arena.#neighbour.opened)
+    return arena
+  }
+
+  get isBroken(): boolean {
+    return this.#problem !== undefined
+  }
+
+  get neighbour(): Neighbour {
+    if (this.#neighbour === undefined) throw new Error('the neighbour has not come yet')
+    return this.#neighbour
+  }
+
+  /** Throws a batch, and resolves once every connection has ended and the neighbour has been answered. */
+  async endure(batch: readonly Input[]): Promise<void> {
+    await Promise.all(batch.map((one) => this.#inTime('a connection to end', this.#throw(one))))
+    await this.#inTime('the neighbour to be answered', this.neighbour.answered())
+  }
+
+  /** Resolves once nobody but the neighbour is left. */
+  async audit(): Promise<Audit> {
+    const end = Date.now() + WAIT_MS
+    for (;;) {
+      const audit = await this.#inTime(
+        'an audit',
+        new Promise<Audit>((resolve) => {
+          this.#audits.push(resolve)
+          this.#child.send('audit')
+        }),
+      )
+      const { connections, sockets, rooms, opened, closed } = audit
+      if (connections === 1 && sockets === 1 && rooms === 0 && opened - closed === 1) return audit
+      if (Date.now() > end) throw this.#failure(`something is left: ${JSON.stringify(audit)}`)
+      await wait(50)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#problem ??= 'it is closed'
+    this.#neighbour?.terminate()
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const ended = new Promise((resolve) => this.#child.once('close', resolve))
+      this.#child.kill('SIGKILL')
+      await ended
+    }
+  }
+
+  /** One input on one TCP connection; resolves once that has ended on both sides. */
+  async #throw({ opening, eager, bytes, cuts, ending }: Input): Promise<void> {
+    const socket = await this.#connect()
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    const answered = new Promise<void>((resolve) => {
+      socket.once('data', () => resolve())
+      socket.once('close', () => resolve())
+    })
+    socket.resume()
+    socket.write(opening, 'latin1')
+    if (!eager) await answered
+    await writeCut(socket, bytes, cuts)
+    if (ending === Ending.answered) await Promise.race([answered, wait(20)])
+    if (ending === Ending.fin) socket.end()
+    else if (!socket.destroyed) socket.resetAndDestroy()
+    await closed
+  }
+
+  /** Loopback has 28,000 ports, each of which rests for a second after use. */
+  async #connect(): Promise<Socket> {
+    for (;;) {
+      const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+      const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+        socket.once('connect', () => resolve(undefined))
+        socket.once('error', resolve)
+      })
+      if (error === undefined) {
+        socket.on('error', () => {}) // 'close' follows
+        socket.on('end', () => socket.end())
+        return socket
+      }
+      // Any other is told a little later: if the server has ended, that is the better answer.
+      await wait(error.code === 'EADDRNOTAVAIL' ? 100 : 500)
+      if (error.code !== 'EADDRNOTAVAIL') throw this.#failure(String(error))
+    }
+  }
+
+  #fail(problem: string): void {
+    this.#problem ??= problem
+    this.#break(new Error(problem))
+  }
+
+  #failure(problem: string): Error {
+    this.#fail(problem)
+    return new Error(problem)
+  }
+
+  async #inTime<T>(what: string, promise: Promise<T>, ms = WAIT_MS): Promise<T> {
+    const timeout = new AbortController()
+    const late = wait(ms, undefined, { signal: timeout.signal }).then(
+      () => {
+        throw this.#failure(`waited ${ms} ms for ${what}; stderr: ${this.#stderr}`)
+      },
+      () => this.#broken, // in time
+    )
+    try {
+      return await Promise.race([promise, late, this.#broken])
+    } finally {
+      timeout.abort()
+    }
+  }
+}
+
+/** Writes with a turn between the pieces, so that most arrive apart. */
+async function writeCut(socket: Socket, bytes: Uint8Array, cuts: readonly number[]): Promise<void> {
+  let start = 0
+  for (const cut of [...cuts].sort((a, b) => a - b)) {
+    const end = Math.floor(cut * bytes.length)
+    if (end > start && !socket.destroyed) socket.write(bytes.subarray(start, end))
+    start = Math.max(start, end)
+    await turn()
+  }
+  if (!socket.destroyed) socket.write(bytes.subarray(start))
+}
+
+/** A client that sends numbers all the time, wants each back, and every tick of the server besides. */
+class Neighbour {
+  /** Rejects when the server refuses it. */
+  readonly opened: Promise<void>
+  readonly #socket: WebSocket
+  readonly #failed: (what: string) => void
+  readonly #sending: NodeJS.Timeout
+  #sent = 0
+  #answered = 0
+  #tick: number | undefined
+  #ticks = 0
+  #wake = () => {}
+  #leaving = false
+
+  constructor(url: string, failed: (what: string) => void) {
+    this.#failed = failed
+    this.#socket = new WebSocket(url, { perMessageDeflate: true, handshakeTimeout: WAIT_MS })
+    this.opened = new Promise((resolve) => this.#socket.once('open', () => resolve()))
+    this.#socket.on('message', (data) => this.#hear(data.toString()))
+    this.#socket.on('error', (error) => failed(`the neighbour has failed: ${error.stack}`))
+    this.#socket.on('close', (code, reason) => {
+      if (!this.#leaving) failed(`the neighbour was closed with ${code} ${reason}`)
+    })
+    this.#sending = setInterval(() => this.#send(), 2)
+  }
+
+  /** Resolves once all that it has sent has come back, this call's message too. */
+  async answered(): Promise<void> {
+    this.#send()
+    await this.#until(() => this.#answered === this.#sent)
+  }
+
+  /** Resolves once it has got everything, up to that many ticks, and closes. */
+  async leave(ticks: number): Promise<{ exchanged: number; ticks: number }> {
+    clearInterval(this.#sending)
+    await this.answered()
+    await this.#until(() => (this.#tick ?? 0) + 1 >= ticks)
+    this.#leaving = true
+    this.#socket.close()
+    return { exchanged: this.#answered, ticks: this.#ticks }
+  }
+
+  terminate(): void {
+    clearInterval(this.#sending)
+    this.#leaving = true
+    this.#socket.terminate()
+  }
+
+  /** Every tenth is long enough to be compressed. */
+  #message(n: number): string {
+    return `${n} ${'beside '.repeat(n % 10 === 0 ? 400 : 1)}`
+  }
+
+  #send(): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(this.#message(this.#sent++))
+  }
+
+  #hear(data: string): void {
+    const tick = /^tick (\d+)$/.exec(data)?.[1]
+    if (tick === undefined) {
+      if (data !== this.#message(this.#answered)) {
+        this.#failed(`the neighbour waited for number ${this.#answered} and got ${data.slice(0, 100)}`)
+      }
+      this.#answered++
+    } else {
+      if (this.#tick !== undefined && Number(tick) !== this.#tick + 1) {
+        this.#failed(`the neighbour waited for tick ${this.#tick + 1} and got ${tick}`)
+      }
+      this.#tick = Number(tick)
+      this.#ticks++
+    }
+    this.#wake()
+  }
+
+  async #until(holds: () => boolean): Promise<void> {
+    if (holds()) return
+    await new Promise<void>((resolve) => {
+      this.#wake = () => {
+        if (holds()) resolve()
+      }
+    })
+    this.#wake = () => {}
+  }
+}

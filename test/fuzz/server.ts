@@ -1,0 +1,168 @@
+/** The process under fire: a hub behind a server of node:http, which tells its parent what it has seen. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import { type Connection, type EventHandler, Hub, HubError, type HubErrorCode } from 'wshub'
+
+/** What the process has seen, with the garbage collected. */
+export interface Audit {
+  /** Connections of the hub, and TCP connections of the server. */
+  connections: number
+  sockets: number
+  rooms: number
+  opened: number
+  closed: number
+  /** The ticks broadcast so far. */
+  ticks: number
+  heapBytes: number
+  /** What `onError` heard, by code. */
+  errors: Partial<Record<HubErrorCode, number>>
+  /** Refusals before the 101, by code. */
+  refusals: Partial<Record<HubErrorCode, number>>
+}
+
+export type FromServer =
+  | { type: 'listening'; port: number }
+  | { type: 'audit'; audit: Audit }
+  | { type: 'unexpected'; what: string }
+
+const TICK_MS = 10
+const REPORTED = 5
+
+/** What a client may cause on an open connection. Any other error is the hub's own fault. */
+const CLIENT_FAULTS = /^WSHUB_ERR_(PROTOCOL|INVALID_DATA|MESSAGE_TOO_BIG|TOO_MANY_PARTS|SLOW_CONSUMER)$/
+
+const hub = new Hub({
+  enableCompression: true,
+  protocols: ['chat'],
+  pingIntervalMs: 1_000,
+  pongTimeoutMs: 2_000,
+  openTimeoutMs: 2_000,
+  closeTimeoutMs: 1_000,
+})
+const alive = new Set<Connection>()
+const errors: Audit['errors'] = {}
+const refusals: Audit['refusals'] = {}
+let opened = 0
+let closed = 0
+let ticks = 0
+let reported = 0
+
+function tell(message: FromServer): void {
+  process.send?.(message)
+}
+
+function unexpected(what: string): void {
+  if (reported++ < REPORTED) tell({ type: 'unexpected', what })
+}
+
+const handler: EventHandler = {
+  onOpen(connection) {
+    alive.add(connection)
+    opened++
+  },
+  onMessage(connection, message) {
+    if (message.type === 'binary') {
+      connection.sendBinary(message.data)
+    } else if (message.data.startsWith('join')) {
+      hub.joinRoom(connection, ['fuzz', message.data.slice(0, 50)])
+      hub.broadcastToRoom('fuzz', message.data)
+    } else {
+      connection.sendText(message.data)
+    }
+  },
+  onClose(connection, code, reason) {
+    closed++
+    if (!alive.delete(connection)) unexpected(`onClose ran twice, or without onOpen: ${code} ${reason}`)
+    if (connection.state !== 'closed') unexpected(`onClose ran in the state ${connection.state}`)
+  },
+  onError(_connection, error) {
+    if (!(error instanceof HubError) || !CLIENT_FAULTS.test(error.code)) unexpected(String(error.stack))
+    else errors[error.code] = (errors[error.code] ?? 0) + 1
+  },
+}
+const asyncHandler: EventHandler = {
+  ...handler,
+  async onOpen(connection) {
+    handler.onOpen?.(connection)
+    await turn()
+  },
+}
+
+function upgrade(req: IncomingMessage, res: ServerResponse, chosen = handler): void {
+  try {
+    void hub.upgrade(req, chosen)
+  } catch (error) {
+    if (!(error instanceof HubError) || error.status === 500) {
+      unexpected(error instanceof Error ? String(error.stack) : String(error))
+      res.writeHead(500).end()
+      return
+    }
+    refusals[error.code] = (refusals[error.code] ?? 0) + 1
+    res.writeHead(error.status, error.headers).end(error.message)
+  }
+}
+
+const server = createServer((req, res) => {
+  switch (req.url) {
+    case '/':
+      return upgrade(req, res)
+    case '/async':
+      return upgrade(req, res, asyncHandler)
+    case '/late':
+      setImmediate(() => upgrade(req, res))
+      return
+    case '/refuse':
+      res.writeHead(403).end('no')
+      return
+    case '/broken':
+      // What a reset of the client does to a response that is being written, without the luck it takes.
+      req.socket.destroy(new Error('reset'))
+      return
+    case '/http':
+      res.end('hello')
+      return
+    default:
+      res.writeHead(404).end()
+  }
+})
+// Node does not always notice a reset behind an answered request: then the connection ends by this.
+server.keepAliveTimeout = 500
+hub.attach(server)
+
+// A leak of listeners shows as a warning.
+process.on('warning', (warning) => unexpected(String(warning.stack)))
+process.on('disconnect', () => process.exit())
+process.on('message', () => {
+  void audit().then((result) => tell({ type: 'audit', audit: result }))
+})
+
+async function audit(): Promise<Audit> {
+  for (let i = 0; i < 3; i++) {
+    global.gc?.()
+    await turn()
+  }
+  const { heapUsed, external } = process.memoryUsage()
+  const sockets = await new Promise<number>((resolve, reject) => {
+    server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)))
+  })
+  return {
+    connections: hub.size,
+    sockets,
+    rooms: hub.rooms().length,
+    opened,
+    closed,
+    ticks,
+    heapBytes: heapUsed + external,
+    errors,
+    refusals,
+  }
+}
+
+setInterval(() => {
+  if (hub.size > 0) hub.broadcast(`tick ${ticks++}`)
+}, TICK_MS).unref()
+
+server.listen(0, '127.0.0.1', () => {
+  tell({ type: 'listening', port: (server.address() as AddressInfo).port }) // of a TCP server that listens
+})
