@@ -1,0 +1,297 @@
+/**
+ * A soak: for a while, clients come and go, join, leave, stall and are cut, while messages flow to them from a server in another process. Then
+ * everything must be back where it began, and every message accounted for.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { WebSocket } from 'ws'
+import type { Account, Command, Report, Snapshot } from './protocol.ts'
+
+export interface SoakOptions {
+  readonly seconds: number
+  /** How many clients there are at once. */
+  readonly clients: number
+}
+
+export interface SoakResult {
+  /** What is not as it should be; empty when all is well. */
+  readonly problems: readonly string[]
+  readonly figures: Readonly<Record<string, number>>
+}
+
+/** What the heap may have grown by: a connection that leaves 1 KiB behind is found after a few thousand. */
+const MAX_GROWTH_BYTES = 3 * 1_048_576
+
+/** Both sides together stay below 6,000 sockets. */
+const MAX_CLIENTS = 2_500
+
+const ROOMS = 50
+const END_MS = 20_000
+
+type End = 'bye' | 'cut' | 'reset'
+
+/** What a client has seen, to be compared with the server's account. */
+interface Seen {
+  received: number
+  code: number
+}
+
+/** Runs a soak. */
+export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResult> {
+  if (clients > MAX_CLIENTS) throw new Error(`a soak has at most ${MAX_CLIENTS} clients at once`)
+  const server = new SoakServer()
+  try {
+    const port = await server.port()
+    const seen = new Map<string, Seen>()
+    const figures = { connections: 0, stalls: 0, cuts: 0, refusals: 0, brokenHandshakes: 0, received: 0 }
+    const run = async (until: number) => {
+      const worker = async () => {
+        while (Date.now() < until) await visit(port, seen, figures)
+      }
+      await Promise.all(Array.from({ length: clients }, worker))
+      await server.emptied()
+    }
+    const start = Date.now()
+    // A first round fills caches and compiles code; what is there behind it is where everything must come back to.
+    await run(start + seconds * 250)
+    const before = await server.snapshot()
+    await run(start + seconds * 1_000)
+    const after = await server.snapshot()
+    const problems = [...compareSnapshots(before, after), ...compareAccounts(server.accounts, seen, after)]
+    for (const { received } of seen.values()) figures.received += received
+    const { stats } = after
+    return {
+      problems,
+      figures: {
+        ...figures,
+        upgrades: stats.acceptedUpgrades,
+        lost: stats.lostConnections,
+        sent: stats.sentMessages,
+        heard: stats.receivedMessages,
+        dropped: Object.values(stats.dropped).reduce((sum, { messages }) => sum + messages, 0),
+        growthBytes: after.heapBytes - before.heapBytes,
+      },
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+function compareSnapshots(before: Snapshot, after: Snapshot): string[] {
+  const problems: string[] = []
+  const growth = after.heapBytes - before.heapBytes
+  if (growth > MAX_GROWTH_BYTES) problems.push(`the heap has grown by ${growth} bytes`)
+  for (const key of ['resources', 'timers', 'listeners'] as const) {
+    const [was, is] = [JSON.stringify(before[key]), JSON.stringify(after[key])]
+    if (was !== is) problems.push(`${key} were ${was} and are ${is}`)
+  }
+  const { connections, pendingUpgrades, bufferedBytes, acceptedUpgrades, closedConnections } = after.stats
+  const left = { rooms: after.rooms, accounts: after.accounts, connections, pendingUpgrades, bufferedBytes }
+  for (const [name, count] of Object.entries(left))
+    if (count !== 0) problems.push(`${count} ${name} are left`)
+  if (acceptedUpgrades !== closedConnections) {
+    problems.push(`${acceptedUpgrades} upgrades were accepted and ${closedConnections} connections closed`)
+  }
+  return problems
+}
+
+/** Each message was received, or dropped and counted; a client that was cut may have missed what was on its way. */
+function compareAccounts(
+  accounts: ReadonlyMap<string, Account>,
+  seen: ReadonlyMap<string, Seen>,
+  { stats }: Snapshot,
+): string[] {
+  const problems: string[] = []
+  const sum = { attempts: 0, dropped: 0, heard: 0 }
+  for (const { id, attempts, dropped, heard, code, isGraceful } of accounts.values()) {
+    sum.attempts += attempts
+    sum.dropped += dropped
+    sum.heard += heard
+    const client = seen.get(id)
+    const received = client?.received ?? 0
+    if (client?.code === 4_000) {
+      if (received !== attempts - dropped) {
+        problems.push(`${id} received ${received} of ${attempts}, with ${dropped} dropped`)
+      }
+      if (!isGraceful || code !== 4_000) problems.push(`${id} ended with ${code}, after ${heard} were heard`)
+    } else if (received > attempts - dropped) {
+      problems.push(`${id} received ${received} of ${attempts}, with ${dropped} dropped`)
+    }
+  }
+  const dropped = Object.entries(stats.dropped)
+  const total = dropped.reduce((all, [, { messages }]) => all + messages, 0)
+  const refused = stats.dropped.dropNewest.messages
+  if (sum.attempts !== stats.sentMessages + refused) {
+    problems.push(`${sum.attempts} were attempted, ${stats.sentMessages} accepted and ${refused} refused`)
+  }
+  if (sum.dropped !== total) problems.push(`${sum.dropped} drops were told and ${total} counted`)
+  if (sum.heard !== stats.receivedMessages) {
+    problems.push(`${sum.heard} messages were heard and ${stats.receivedMessages} counted`)
+  }
+  if (accounts.size !== stats.closedConnections) problems.push(`${accounts.size} connections gave an account`)
+  return problems.slice(0, 20)
+}
+
+/** One visit to the server: most are clients, some only knock. */
+async function visit(port: number, seen: Map<string, Seen>, figures: Record<string, number>): Promise<void> {
+  const dice = Math.random()
+  if (dice < 0.03) {
+    count(figures, 'brokenHandshakes')
+    await knock(port, 'GET / HTTP/1.1\r\nUpgrade: websock')
+  } else if (dice < 0.06) {
+    count(figures, 'refusals')
+    await knock(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  } else {
+    count(figures, 'connections')
+    await new Visitor(port, seen, figures).gone
+  }
+}
+
+function count(figures: Record<string, number>, name: string): void {
+  figures[name] = (figures[name] ?? 0) + 1
+}
+
+/** Writes some bytes, and goes when there is an answer, or at once. */
+async function knock(port: number, bytes: string): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => {}) // 'close' follows
+  const gone = new Promise((resolve) => socket.once('close', resolve)) // `once` would fail with the error
+  socket.write(bytes, () => {
+    if (bytes.endsWith('\r\n\r\n')) socket.resume()
+    else socket.resetAndDestroy()
+  })
+  await gone
+}
+
+/** A client with a random life. */
+class Visitor {
+  readonly gone: Promise<void>
+  readonly #ws: WebSocket
+  readonly #figures: Record<string, number>
+  #tcp: Socket | undefined
+  #id = ''
+  #sent = 0
+  readonly #seen: Seen = { received: 0, code: 0 }
+
+  constructor(port: number, seen: Map<string, Seen>, figures: Record<string, number>) {
+    this.#figures = figures
+    const ws = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: Math.random() < 0.3 })
+    this.#ws = ws
+    ws.on('upgrade', ({ socket }) => {
+      this.#tcp = socket
+    })
+    ws.on('message', (data, isBinary) => {
+      if (this.#id === '' && !isBinary) {
+        this.#id = String(data)
+        seen.set(this.#id, this.#seen)
+      }
+      this.#seen.received++
+    })
+    ws.on('error', () => {}) // 'close' follows
+    ws.on('open', () => void this.#live())
+    this.gone = new Promise((resolve) => {
+      ws.on('close', (code) => {
+        this.#seen.code = code
+        resolve()
+      })
+    })
+  }
+
+  async #live(): Promise<void> {
+    const dice = Math.random()
+    const end: End = dice < 0.8 ? 'bye' : dice < 0.9 ? 'cut' : 'reset'
+    for (let steps = Math.ceil(Math.random() * 8); steps > 0; steps--) {
+      this.#act()
+      await pause(Math.random() * 300)
+    }
+    this.#ws.resume()
+    if (end === 'bye') this.#ws.send(`bye ${++this.#sent}`)
+    else if (end === 'cut') this.#ws.terminate()
+    else this.#tcp?.resetAndDestroy()
+    if (end !== 'bye') count(this.#figures, 'cuts')
+  }
+
+  #act(): void {
+    if (this.#ws.readyState !== WebSocket.OPEN) return
+    const room = `room-${Math.floor(Math.random() * ROOMS)}`
+    const dice = Math.random()
+    if (dice < 0.5) this.#say(`join ${room}`)
+    else if (dice < 0.65) this.#say(`leave ${room}`)
+    else if (dice < 0.97) this.#say(`say ${room} ${'x'.repeat(Math.random() * 300)}`)
+    else {
+      count(this.#figures, 'stalls')
+      this.#ws.pause()
+      this.#say('flood')
+    }
+  }
+
+  #say(text: string): void {
+    this.#sent++
+    this.#ws.send(text)
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}
+
+class SoakServer {
+  readonly accounts = new Map<string, Account>()
+  readonly #child: ChildProcess
+  readonly #reports = new EventEmitter()
+
+  constructor() {
+    this.#child = fork(fileURLToPath(new URL('server.ts', import.meta.url)), [], {
+      execArgv: ['--import', 'tsx', '--expose-gc'],
+    })
+    this.#child.on('message', (report: Report) => {
+      if ('account' in report) this.accounts.set(report.account.id, report.account)
+      else this.#reports.emit('report', report)
+    })
+    this.#child.on('exit', (code) =>
+      this.#reports.emit('error', new Error(`the server has ended with ${code}`)),
+    )
+    this.#reports.on('error', () => {}) // heard by those who wait
+  }
+
+  async port(): Promise<number> {
+    const [report] = await once(this.#reports, 'report')
+    return (report as { port: number }).port // the first that it tells
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    const told = once(this.#reports, 'report')
+    this.#tell('snapshot')
+    const [report] = await told
+    return (report as { snapshot: Snapshot }).snapshot // what was asked for
+  }
+
+  /** Waits until the server has noticed that all have gone. */
+  async emptied(): Promise<void> {
+    const end = Date.now() + END_MS
+    for (;;) {
+      const { stats } = await this.snapshot()
+      const isEmpty = stats.connections === 0 && stats.pendingUpgrades === 0
+      if (isEmpty && this.accounts.size === stats.closedConnections) return
+      if (Date.now() > end)
+        throw new Error(`after ${END_MS} ms the server still has ${JSON.stringify(stats)}`)
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return
+    const exit = once(this.#child, 'exit')
+    this.#tell('stop')
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), END_MS)
+    await exit
+    clearTimeout(timer)
+  }
+
+  #tell(command: Command): void {
+    this.#child.send(command)
+  }
+}
