@@ -1,16 +1,15 @@
 // npm run test:nodes [-- 22 26] [vitest arguments…]: the suite on each Node, as npm ships it; nothing is installed outside .cache.
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { existsSync, openSync, readFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { folderOf, nodeBinary } from './node-binary.mjs'
 
 const MAJORS = ['20', '22', '24', '26']
-const INSTALL_MS = 300_000
 const SUITE_MS = 1_800_000
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const isWindows = process.platform === 'win32'
-const platform = `node-${isWindows ? 'win' : process.platform}-${process.arch}`
 
 const args = process.argv.slice(2)
 const picked = args.filter((arg) => /^\d+$/.test(arg))
@@ -18,12 +17,12 @@ const vitestArgs = args.filter((arg) => !/^\d+$/.test(arg))
 
 let failures = 0
 for (const major of picked.length > 0 ? picked : MAJORS) {
-  const log = join(root, `.cache/node-${major}/test.log`)
+  const log = join(folderOf(major), 'test.log')
   const started = performance.now()
   let version = `v${major}`
   let result
   try {
-    const node = install(major)
+    const node = nodeBinary(major)
     version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
     result = await runSuite(node, log)
   } catch (error) {
@@ -37,30 +36,6 @@ for (const major of picked.length > 0 ? picked : MAJORS) {
   if (existsSync(log)) console.log(readFileSync(log, 'utf8'))
 }
 process.exitCode = failures > 0 ? 1 : 0
-
-/** The path of a Node of that major version, taken from npm when it is not there yet. */
-function install(major) {
-  const prefix = join(root, `.cache/node-${major}`)
-  const node = join(prefix, 'node_modules', platform, 'bin', isWindows ? 'node.exe' : 'node')
-  if (existsSync(node)) return node
-  mkdirSync(prefix, { recursive: true })
-  execFileSync(
-    isWindows ? 'npm.cmd' : 'npm',
-    // The platform's package itself: `node` only picks it, in a script that npm may not be allowed to run.
-    [
-      'install',
-      '--prefix',
-      prefix,
-      '--no-save',
-      '--no-audit',
-      '--no-fund',
-      '--ignore-scripts',
-      `${platform}@${major}`,
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'], timeout: INSTALL_MS, shell: isWindows },
-  )
-  return node
-}
 
 /** Runs vitest, and whatever it starts by the name of `node`, on that Node. */
 function runSuite(node, log) {

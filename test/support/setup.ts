@@ -1,29 +1,98 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { BUILTIN_WEBSOCKET, TOOLS, type Tool, type ToolName, variableOf } from './tools.ts'
 
-const CANDIDATES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+const INSTALL_MS = 300_000
+/** Where Debian looks before it starts the service of a package. */
+const POLICY = '/usr/sbin/policy-rc.d'
 
-/** Finds Chromium for the page tests, or installs Debian's where that is possible; otherwise the run fails here. */
+/** Finds the programs that tests run, or installs Debian's where that is possible; otherwise the run fails here. */
 export default function setup(): void {
-  const given = process.env.CHROMIUM_PATH
-  process.env.CHROMIUM_PATH = given ?? find() ?? install()
-}
-
-function find(): string | undefined {
-  return CANDIDATES.find((path) => existsSync(path))
-}
-
-function install(): string {
-  if (process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-    execFileSync('apt-get', ['update', '-qq'], { stdio: 'ignore' })
-    execFileSync('apt-get', ['install', '-y', '-qq', 'chromium'], {
-      stdio: 'ignore',
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    })
-    const path = find()
-    if (path !== undefined) return path
+  const missing = namesOf(TOOLS).filter((name) => !isFound(name))
+  if (missing.length > 0 && canInstall()) install(missing)
+  const lacking = missing.filter((name) => !isFound(name))
+  if (lacking.length > 0) {
+    const packages = lacking.map((name) => TOOLS[name].package).join(' ')
+    const variables = lacking.map(variableOf).join(', ')
+    throw new Error(`The tests need more: apt-get install ${packages} (Debian), or set ${variables}.`)
   }
-  throw new Error(
-    'The page tests need Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM_PATH.',
-  )
+  findNode()
+}
+
+/** Leaves the path of a tool for the tests, if it is there. */
+function isFound(name: ToolName): boolean {
+  const path = process.env[variableOf(name)] ?? find(name)
+  if (path === undefined) return false
+  process.env[variableOf(name)] = path
+  return true
+}
+
+function find(name: ToolName): string | undefined {
+  const { names, probe }: Tool = TOOLS[name]
+  // Debian's own first, and /usr/sbin is on root's PATH only.
+  const folders = ['/usr/bin', '/usr/sbin', ...(process.env.PATH ?? '').split(delimiter)]
+  return names
+    .flatMap((file) => folders.map((folder) => join(folder, file)))
+    .find((path) => isExecutable(path) && (probe === undefined || spawnSync(path, probe).status === 0))
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function canInstall(): boolean {
+  return process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')
+}
+
+function install(names: readonly ToolName[]): void {
+  const packages = names.map((name) => TOOLS[name].package)
+  // Debian starts a service once it is installed, and ports 80 and 443 are not ours. A policy that is there already is
+  // the machine's own.
+  const isOurs = !existsSync(POLICY)
+  if (isOurs) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  try {
+    aptGet('update')
+    aptGet('install', '-y', '--no-install-recommends', ...packages)
+  } finally {
+    if (isOurs) rmSync(POLICY)
+  }
+  // Nor is a service to start at the next boot because of a test.
+  const services = names.flatMap((name) => {
+    const { service }: Tool = TOOLS[name]
+    return service ?? []
+  })
+  if (services.length > 0 && existsSync('/usr/bin/systemctl')) run('systemctl', ['disable', ...services])
+}
+
+function aptGet(...args: readonly string[]): void {
+  run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=120', ...args])
+}
+
+/** The built-in WebSocket is tested on an older Node too, by a newer one from npm. */
+function findNode(): void {
+  const { major, variable } = BUILTIN_WEBSOCKET
+  if ('WebSocket' in globalThis || process.env[variable] !== undefined) return
+  const script = fileURLToPath(new URL('../../scripts/node-binary.mjs', import.meta.url))
+  process.env[variable] = run(process.execPath, [script, major]).trim()
+}
+
+/** @throws with all it printed when it fails */
+function run(file: string, args: readonly string[]): string {
+  return execFileSync(file, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: INSTALL_MS,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+}
+
+function namesOf(tools: typeof TOOLS): ToolName[] {
+  return Object.keys(tools) as ToolName[] // Object.keys forgets the key type
 }

@@ -1,0 +1,94 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { inTime, listen, stop } from './hub-server.ts'
+
+/** A server of another make that a test starts, and stops by its pid. */
+export class Daemon {
+  readonly #child: ChildProcess
+  readonly #exited: Promise<unknown>
+  readonly #kill = (): void => {
+    this.#child.kill('SIGKILL')
+  }
+  /** All it has printed. */
+  output = ''
+
+  private constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+    this.#child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    this.#exited = once(this.#child, 'exit')
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text
+      })
+    }
+    // A test run that is broken off runs no teardown.
+    process.once('exit', this.#kill)
+  }
+
+  /** Starts a program; resolves once it is ready, rejects with what it printed when it ends instead. */
+  static async start(
+    file: string,
+    args: readonly string[],
+    isReady: () => Promise<boolean>,
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Daemon> {
+    const daemon = new Daemon(file, args, env)
+    try {
+      await inTime(`${file} to start`, daemon.#becomes(isReady), () => daemon.output)
+    } catch (error) {
+      await daemon.stop()
+      throw error
+    }
+    return daemon
+  }
+
+  async #becomes(isReady: () => Promise<boolean>): Promise<void> {
+    while (this.#isRunning) {
+      if (await isReady()) return
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    throw new Error(`It ended with ${this.#child.exitCode ?? this.#child.signalCode}:\n${this.output}`)
+  }
+
+  get #isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
+  /** Ends it with SIGTERM; rejects, after SIGKILL, when that does not do. */
+  async stop(): Promise<void> {
+    if (this.#isRunning) this.#child.kill('SIGTERM')
+    try {
+      await inTime('a daemon to end', this.#exited, () => this.output)
+    } finally {
+      this.#kill()
+      process.off('exit', this.#kill)
+    }
+  }
+}
+
+/** A port of 127.0.0.1 that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await listen(server)
+  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  await stop(server)
+  return port
+}
+
+/** Whether somebody listens on a port of 127.0.0.1. */
+export async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}

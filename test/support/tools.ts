@@ -1,0 +1,42 @@
+/** A program that the tests run as it is. */
+export interface Tool {
+  /** What it may be called, the preferred first. */
+  readonly names: readonly string[]
+  /** The Debian package that brings it. */
+  readonly package: string
+  /** What that package would start at the next boot. */
+  readonly service?: string
+  /** Arguments with which it succeeds only if it is of use. */
+  readonly probe?: readonly string[]
+}
+
+/** All of them; the path of each is in `CHROMIUM_PATH`, `NGINX_PATH` and so on, where the set-up leaves it. */
+export const TOOLS = {
+  chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' },
+  nginx: { names: ['nginx'], package: 'nginx', service: 'nginx' },
+  haproxy: { names: ['haproxy'], package: 'haproxy', service: 'haproxy' },
+  caddy: { names: ['caddy'], package: 'caddy', service: 'caddy' },
+  openssl: { names: ['openssl'], package: 'openssl' },
+  // A python3 found first (pyenv's) may lack what Debian's has.
+  python: { names: ['python3'], package: 'python3-websockets', probe: ['-c', 'import websockets'] },
+} as const satisfies Readonly<Record<string, Tool>>
+
+export type ToolName = keyof typeof TOOLS
+
+/** The environment variable with the path of a tool. */
+export function variableOf(name: ToolName): string {
+  return `${name.toUpperCase()}_PATH`
+}
+
+/** The path of a tool, which the set-up has found. */
+export function toolPath(name: ToolName): string {
+  const path = process.env[variableOf(name)]
+  if (path === undefined) throw new Error(`test/support/setup.ts has not set ${variableOf(name)}`)
+  return path
+}
+
+/**
+ * The oldest major version of Node with a `WebSocket` of its own. On an older one, the set-up leaves the path of such a
+ * Node in the variable.
+ */
+export const BUILTIN_WEBSOCKET = { major: '22', variable: 'NODE_22_PATH' } as const
