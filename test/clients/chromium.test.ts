@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll } from 'vitest'
+import { launchChromium } from '../support/chromium.ts'
+import { Remote, type RemoteEvent } from './remote.ts'
+import { describeClient } from './suite.ts'
+
+const source = readFileSync(new URL('whatwg-client.mjs', import.meta.url), 'utf8')
+
+let browser: Browser
+/** One for all tests: a new one takes a second. */
+let page: Page | undefined
+let remote: Remote | undefined
+
+beforeAll(async () => {
+  browser = await launchChromium()
+})
+afterAll(() => browser.close())
+
+async function openPage(): Promise<Page> {
+  const opened = await browser.newPage()
+  await opened.exposeFunction('emit', (event: RemoteEvent) => remote?.told(event))
+  // The status of a refusal, which no script may see.
+  opened.on('console', (message) => {
+    const [, status] = /Unexpected response code: (\d+)/.exec(message.text()) ?? []
+    if (status !== undefined) remote?.told({ event: 'status', status: Number(status) })
+  })
+  return opened
+}
+
+/** Leads to the hub's own page, which is its 426; one made up for the test would be of no network, and barred from this machine. */
+async function start(origin: string): Promise<Remote> {
+  if (page === undefined || page.isClosed()) page = await openPage()
+  const current = page
+  await current.goto(origin)
+  const module = `data:text/javascript,${encodeURIComponent(source)}`
+  await current.evaluate(`import(${JSON.stringify(module)}).then(({ whatwgClient }) => {
+    globalThis.command = whatwgClient(WebSocket, emit)
+  })`)
+  remote = new Remote(
+    (command) => void current.evaluate(`void command(${JSON.stringify(command)})`),
+    () => void current.close(),
+  )
+  return remote
+}
+
+describeClient({
+  name: 'Chromium',
+  start,
+  fragments: 'byItself',
+  pings: false,
+  compresses: true,
+  insistsOnProtocol: true,
+  plainClose: 1005,
+  goneCode: 1001,
+})
