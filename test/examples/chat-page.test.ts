@@ -1,24 +1,11 @@
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { start } from '../../examples/chat/fastify.ts'
 import type { Running } from '../../examples/run.ts'
+import { launchChromium } from '../support/chromium.ts'
 import { anyPort } from './support.ts'
 
 const timeout = 8_000
-
-const launchOptions = {
-  executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
-  args: [
-    '--headless',
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-}
 
 describe('Chat page', () => {
   let browser: Browser
@@ -27,7 +14,7 @@ describe('Chat page', () => {
   let problems: string[] = []
 
   beforeAll(async () => {
-    browser = await chromium.launch(launchOptions)
+    browser = await launchChromium()
   })
   afterAll(() => browser.close())
 
@@ -147,7 +134,13 @@ describe('Chat page', () => {
   })
 
   it('keeps what is being typed while the server is away, and waits for it to return', async () => {
-    const ada = await visitor('Ada', 'garden')
+    const ada = await atTheDoor('garden')
+    await ada.clock.install()
+    await ada.reload()
+    await ada.getByLabel('Your name').fill('Ada')
+    await ada.getByRole('button', { name: 'Join' }).click()
+    await sees(ada, 'state', 'Online')
+    await ada.clock.pauseAt(Date.now() + 1_000) // so that it does not return by itself
     const { port, hostname } = new URL(server.url)
     await ada.getByLabel('Message', { exact: true }).fill('Patience')
     await server.close()
