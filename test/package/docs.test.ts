@@ -3,27 +3,67 @@ import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import { HUB_ERRORS, type HubErrorCode } from '../../src/errors.ts'
-import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/options.ts'
+import {
+  COMPRESSION_DEFAULTS,
+  HUB_DEFAULTS,
+  type HubOptions,
+  LIMIT_DEFAULTS,
+  resolveHubOptions,
+} from '../../src/options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
 
-type Key = keyof typeof HUB_DEFAULTS
+/** The tables of the README that tell options, the interface of each, and how its keys are given to a hub. */
+const TABLES: readonly {
+  readonly name: string
+  readonly headings: readonly string[]
+  readonly type: string
+  readonly defaults: Readonly<Record<string, unknown>>
+  readonly asOptions: (options: object) => HubOptions
+}[] = [
+  {
+    name: 'options',
+    headings: ['option', 'unit', 'default'],
+    type: 'HubOptions',
+    defaults: HUB_DEFAULTS,
+    asOptions: (options) => options,
+  },
+  {
+    name: 'limits',
+    headings: ['limit', 'unit', 'default'],
+    type: 'LimitOptions',
+    defaults: LIMIT_DEFAULTS,
+    asOptions: (limits) => ({ limits }),
+  },
+  {
+    name: 'settings of compression',
+    headings: ['setting', 'unit', 'default'],
+    type: 'CompressionOptions',
+    defaults: COMPRESSION_DEFAULTS,
+    asOptions: (enableCompression) => ({ enableCompression }),
+  },
+]
 
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const readme = read('README.md')
-const keys = Object.keys(HUB_DEFAULTS) as Key[] // Object.keys forgets the key type
-const codes = Object.keys(HUB_ERRORS) as HubErrorCode[] // likewise
+const codes = Object.keys(HUB_ERRORS) as HubErrorCode[] // Object.keys forgets the key type
 
-describe("the README's table of options", () => {
-  const rows = tableOf('option', 'unit', 'default')
+describe.each(TABLES)("the README's table of $name", ({ headings, defaults, asOptions }) => {
+  const keys = Object.keys(defaults)
+  const rows = tableOf(...headings)
   const keyOf = ([option]: readonly string[]) => unquote(option)
-  const rowOf = (key: Key) => rows.find((row) => keyOf(row) === key) ?? []
+  const rowOf = (key: string) => rows.find((row) => keyOf(row) === key) ?? []
+  const isNumeric = (key: string) => typeof defaults[key] === 'number'
 
-  it('has a row for each option, in their order, and no other', () => {
+  it('has a row for each, in their order, and no other', () => {
     expect(rows.map(keyOf)).toEqual(keys)
   })
 
   it.each(keys)('tells the default of %s', (key) => {
-    expect(shownValue(rowOf(key)[2])).toEqual(HUB_DEFAULTS[key])
+    expect(shownValue(rowOf(key)[2])).toEqual(defaults[key])
+  })
+
+  it.each(keys)('says more than that of %s', (key) => {
+    expect(rowOf(key).at(-1)).toMatch(/\w/)
   })
 
   it.each(keys.filter((key) => /(Ms|Bytes)$/.test(key)))('tells the unit that %s ends in', (key) => {
@@ -31,17 +71,25 @@ describe("the README's table of options", () => {
   })
 
   it.each(keys.filter(isNumeric))('tells what 0 means for %s, or the least it takes', (key) => {
-    expect(rowOf(key)[3]).toMatch(takes(key, 0) ? /(^|\W)0 = / : /(^|\W)at least 1(\W|$)/)
+    expect(rowOf(key).at(-1)).toMatch(
+      takes(asOptions({ [key]: 0 })) ? /(^|\W)0 = / : /(^|\W)at least 1(\W|$)/,
+    )
   })
 
-  it.each(keys.filter((key) => Array.isArray(HUB_DEFAULTS[key])))('tells what [] means for %s', (key) => {
-    expect(rowOf(key)[3]).toMatch(/`\[\]` = /)
+  it('tells why, where a limit is off, and what [] means, where a list is empty', () => {
+    for (const key of keys) {
+      const notes = rowOf(key).at(-1) ?? ''
+      if (/(^|\W)0 = no limit/.test(notes) && defaults[key] === 0) expect(notes).toMatch(/because/)
+      if (Array.isArray(defaults[key])) expect(notes).toMatch(/`\[\]` = /)
+    }
   })
 })
 
-describe('the docstrings of HubOptions', () => {
-  const docstrings = docstringsOf('src/options.ts', 'HubOptions')
-  const docstringOf = (key: Key) => docstrings.get(key) ?? ''
+describe.each(TABLES)('the docstrings of $type', ({ type, defaults, asOptions }) => {
+  const keys = Object.keys(defaults)
+  const docstrings = docstringsOf('src/options.ts', type)
+  const docstringOf = (key: string) => docstrings.get(key) ?? ''
+  const isNumeric = (key: string) => typeof defaults[key] === 'number'
 
   it('stand beside each option, and the interface has no other', () => {
     expect([...docstrings.keys()]).toEqual(keys)
@@ -49,13 +97,13 @@ describe('the docstrings of HubOptions', () => {
 
   it.each(keys)('end with the default of %s', (key) => {
     const [, shown] = / Default (.+)\.$/.exec(docstringOf(key)) ?? []
-    expect(shownValue(shown)).toEqual(HUB_DEFAULTS[key])
+    expect(shownValue(shown)).toEqual(defaults[key])
     if (shown === undefined) expect(docstringOf(key)).not.toMatch(/default/i)
   })
 
   it.each(keys.filter(isNumeric))('tell the unit of %s, and what 0 means or the least it takes', (key) => {
     const text = docstringOf(key)
-    expect(text).toMatch(takes(key, 0) ? /(^|\W)0 = / : /(^|\W)1 (or more|to )/)
+    expect(text).toMatch(takes(asOptions({ [key]: 0 })) ? /(^|\W)0 = / : /(^|\W)1 (or more|to )/)
     if (key.endsWith('Ms')) expect(text).toMatch(/(^|\W)in ms(\W|$)/)
     if (/Bytes$|Size$/.test(key)) expect(text).toMatch(/(^|\W)bytes(\W|$)/)
   })
@@ -78,7 +126,7 @@ describe("the README's table of errors", () => {
 
 describe('the error codes', () => {
   const mentions = (path: string) => new Set(read(path).match(/WSHUB_ERR_[A-Z_]*[A-Z]/g))
-  const sources = ['src', 'adapters'].flatMap((folder) =>
+  const sources = ['src', 'adapters', 'testing'].flatMap((folder) =>
     readdirSync(join(root, folder)).map((name) => `${folder}/${name}`),
   )
 
@@ -96,6 +144,37 @@ describe('the error codes', () => {
       sources.filter((path) => path !== 'src/errors.ts').flatMap((path) => [...mentions(path)]),
     )
     expect(codes.filter((code) => !used.has(code))).toEqual([])
+  })
+})
+
+describe('the table of SECURITY.md', () => {
+  const rows = read('SECURITY.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) =>
+      line
+        .split(/(?<!\\)\|/)
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    )
+    .slice(2) // the heading, and the line under it
+
+  it('names for each attack what stops it, and the test that shows it', () => {
+    expect(rows.length).toBeGreaterThan(20)
+    for (const row of rows) expect(row).toEqual(Array(3).fill(expect.stringMatching(/\w/)))
+  })
+
+  it('names tests that exist: file and title', () => {
+    const named = rows.flatMap(([, , cell = '']) => [
+      ...cell.matchAll(/\[(?<title>[^\]]+)\]\((?<file>test\/[^)]+\.test\.ts)\)/g),
+    ])
+    expect(named.length).toBeGreaterThanOrEqual(rows.length)
+    const missing = named.flatMap(({ groups: { title = '', file = '' } = {} }) =>
+      existsSync(join(root, file)) && read(file).replaceAll("\\'", "'").includes(title)
+        ? []
+        : [`${file}: ${title}`],
+    )
+    expect(missing).toEqual([])
   })
 })
 
@@ -162,9 +241,13 @@ describe.each(documents())('the links of %s', (path) => {
   })
 })
 
-/** The Markdown documents at the top of the checkout. */
+/** The Markdown documents: at the top of the checkout and in `docs`. */
 function documents(): string[] {
-  return readdirSync(root).filter((name) => name.endsWith('.md'))
+  return ['.', 'docs'].flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(folder, name)),
+  )
 }
 
 /** The cells of the rows of the README's one table that has these words in its heading, in this order. */
@@ -200,18 +283,14 @@ function shownValue(shown: string | undefined): unknown {
   const text = unquote(shown).replace(/^'(.*)'$/, '$1')
   if (text === '' || text === '–') return undefined
   if (text === '[]') return []
+  if (text === '{}') return {}
   if (text === 'true' || text === 'false') return text === 'true'
   // Thousands may stand apart, by a plain, a no-break or a narrow no-break space.
   if (/^\d{1,3}([ \u00a0\u202f]?\d{3})*$/.test(text)) return Number(text.replace(/\D/g, ''))
   return text
 }
 
-function isNumeric(key: Key): boolean {
-  return typeof HUB_DEFAULTS[key] === 'number'
-}
-
-function takes(key: Key, value: number): boolean {
-  const options: HubOptions = { [key]: value }
+function takes(options: HubOptions): boolean {
   try {
     resolveHubOptions(options)
     return true

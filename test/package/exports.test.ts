@@ -3,6 +3,7 @@ import * as core from 'wshub'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
+import * as testing from 'wshub/testing'
 import { compilerOptions, ENTRIES, root, typeExports } from './support.ts'
 
 // A name that is missing here is a breaking change and one that is new is API for good: both are meant, or a mistake.
@@ -51,11 +52,20 @@ describe('the values exported', () => {
     `)
     expect(koa.default).toBe(koa.wsHub)
   })
+
+  it('by wshub/testing', () => {
+    expect(Object.keys(testing).sort()).toMatchInlineSnapshot(`
+      [
+        "UpgradeRefusedError",
+        "connect",
+      ]
+    `)
+  })
 })
 
 describe('the types exported', () => {
   const files = Object.values(ENTRIES).map((file) => root + file)
-  const [ofCore, ofFastify, ofExpress, ofKoa] = typeExports(files, compilerOptions())
+  const [ofCore, ofFastify, ofExpress, ofKoa, ofTesting] = typeExports(files, compilerOptions())
 
   it('by wshub', () => {
     expect(ofCore).toMatchInlineSnapshot(`
@@ -75,17 +85,24 @@ describe('the types exported', () => {
         "FrameInit",
         "HandshakeInit",
         "Hub",
+        "HubDiagnostics",
         "HubError",
         "HubErrorCode",
         "HubOptions",
         "HubState",
+        "HubStats",
+        "LimitOptions",
         "Message",
         "Metadata",
         "MetadataMap",
         "Opcode",
         "Payload",
+        "ProxyHeader",
+        "RateLimitPolicy",
         "SendOptions",
         "SlowConsumerPolicy",
+        "TrustFunction",
+        "TrustProxy",
         "UpgradeInit",
         "UpgradeServer",
         "WebSocketLike",
@@ -115,6 +132,18 @@ describe('the types exported', () => {
       [
         "WsHubMiddleware",
         "WsHubOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/testing', () => {
+    expect(ofTesting).toMatchInlineSnapshot(`
+      [
+        "Application",
+        "CloseInfo",
+        "ConnectOptions",
+        "TestClient",
+        "UpgradeRefusedError",
       ]
     `)
   })

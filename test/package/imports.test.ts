@@ -7,9 +7,21 @@ import { root } from './support.ts'
 
 /** The order of the house: a file may import what stands above it. A new file is given its place here. */
 const LEVELS = [
-  ['errors', 'close-code', 'message', 'metadata', 'rooms'],
-  ['options', 'frame', 'handshake', 'deflate'],
-  ['batch', 'backlog', 'delivery', 'outbox', 'inbox', 'websocket-events', 'websocket-writable', 'keepalive'],
+  [
+    'errors',
+    'close-code',
+    'message',
+    'metadata',
+    'rooms',
+    'rate-limit',
+    'stats',
+    'diagnostics',
+    'batch',
+    'backlog',
+  ],
+  ['client-address', 'frame', 'handshake', 'deflate'],
+  ['options', 'admission', 'delivery', 'inbox', 'text-watch'],
+  ['outbox', 'websocket-events', 'websocket-writable', 'keepalive'],
   ['handler', 'connection'],
   ['upgrade', 'acceptor'],
   ['hub'],
@@ -17,21 +29,20 @@ const LEVELS = [
 ]
 
 /** Imports between two files of one level. */
-const SIDEWAYS = [
-  'message -> errors',
-  'options -> handshake',
-  'deflate -> frame',
-  'delivery -> batch',
-  'outbox -> backlog',
-  'connection -> handler',
-]
+const SIDEWAYS = ['message -> errors', 'metadata -> errors', 'deflate -> frame', 'connection -> handler']
 
 /** Type-only imports that do not point down: they are gone at run time. */
 const TYPE_ONLY = [
+  'stats -> delivery',
+  'stats -> errors',
+  'diagnostics -> connection',
+  'diagnostics -> delivery',
+  'diagnostics -> errors',
+  'diagnostics -> hub',
+  'diagnostics -> message',
   'options -> connection',
   'deflate -> options',
-  'outbox -> batch',
-  'outbox -> delivery',
+  'delivery -> options',
   'acceptor -> upgrade',
   'websocket-writable -> websocket-events',
   'websocket-writable -> outbox',
@@ -39,12 +50,26 @@ const TYPE_ONLY = [
   'connection -> hub',
 ]
 
+/** What the core stands on, beside `node:*`. */
+const FOUNDATIONS = ['ws', 'proxy-addr']
+
 /** What an adapter may import beside `wshub` and `node:*`: by value, and as types only (a peer may be missing). */
 const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: readonly string[] }>> = {
   express: { values: [], types: [] },
   fastify: { values: ['fastify-plugin'], types: ['fastify'] },
   koa: { values: [], types: ['koa'] },
 }
+
+/** What the test client may import beside `wshub` and `node:*`. It names no framework: applications are known by their shape. */
+const TESTING = ['ws']
+
+/** The order of the files of the test client, as in `LEVELS`. */
+const TESTING_LEVELS = [
+  ['memory-socket', 'upgrade-refused-error', 'wait'],
+  ['client'],
+  ['connect'],
+  ['index'],
+]
 
 interface Import {
   readonly from: string
@@ -97,8 +122,10 @@ describe('the imports of src/', () => {
     expect([...left]).toEqual([])
   })
 
-  it('reach outside for node:* and ws alone', () => {
-    const foreign = imports.filter(({ to }) => !to.startsWith('.') && to !== 'ws' && !isBuiltin(to))
+  it('reach outside for node:* and the packages of the house alone', () => {
+    const foreign = imports.filter(
+      ({ to }) => !to.startsWith('.') && !FOUNDATIONS.includes(to) && !isBuiltin(to),
+    )
     expect(foreign).toEqual([])
   })
 })
@@ -124,7 +151,27 @@ describe('the imports of adapters/', () => {
   )
 })
 
-describe.each(['src', 'adapters'])('the modules of %s/', (folder) => {
+describe('the imports of testing/', () => {
+  const files = sources('testing')
+  const imports = files.flatMap(importsOf)
+
+  it('are between files that have a place in the order, and point down', () => {
+    expect(files.map(nameOf).sort()).toEqual(TESTING_LEVELS.flat().sort())
+    const place = (name: string) => TESTING_LEVELS.findIndex((names) => names.includes(name))
+    const edges = imports.filter(({ to }) => to.startsWith('.'))
+    expect(edges.filter(({ to }) => !/^\.\/[a-z-]+\.ts$/.test(to))).toEqual([])
+    expect(edges.filter(({ from, to }) => place(nameOf(to)) >= place(nameOf(from)))).toEqual([])
+  })
+
+  it('name the core as wshub, as types alone, and no framework', () => {
+    const outside = imports.filter(({ to }) => !to.startsWith('.') && !isBuiltin(to) && !TESTING.includes(to))
+    expect(unique(outside.map(({ to, isTypeOnly }) => (isTypeOnly ? `type ${to}` : to)))).toEqual([
+      'type wshub',
+    ])
+  })
+})
+
+describe.each(['src', 'adapters', 'testing'])('the modules of %s/', (folder) => {
   it('have no variable that can be reassigned', () => {
     const found = sources(folder).flatMap((file) => {
       const source = parse(file)

@@ -87,11 +87,12 @@ describe('the package', () => {
     expect(files.sort()).toEqual([...builds, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'].sort())
   })
 
-  it('installs ws and fastify-plugin, and no framework unless the application has it', () => {
+  it('installs ws, proxy-addr and fastify-plugin, and no framework unless the application has it', () => {
     const { dependencies, peerDependencies, peerDependenciesMeta, devDependencies } = manifest()
     const optional = { optional: true }
     expect(Object.keys(dependencies ?? {}).filter((name) => !name.startsWith('@types/'))).toEqual([
       'fastify-plugin',
+      'proxy-addr',
       'ws',
     ])
     expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(['express', 'fastify', 'koa'])

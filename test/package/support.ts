@@ -73,4 +73,5 @@ export const ENTRIES = {
   'wshub/fastify': 'adapters/fastify.ts',
   'wshub/express': 'adapters/express.ts',
   'wshub/koa': 'adapters/koa.ts',
+  'wshub/testing': 'testing/index.ts',
 } as const

@@ -6,6 +6,7 @@ const core = require('wshub')
 const expressAdapter = require('wshub/express')
 const fastifyAdapter = require('wshub/fastify')
 const koaAdapter = require('wshub/koa')
+const testing = require('wshub/testing')
 
 async function main() {
   const { namesOf, roundTrips } = await import('./round-trip.mjs')
@@ -14,12 +15,14 @@ async function main() {
     adapters: { express: expressAdapter, fastify: fastifyAdapter, koa: koaAdapter },
     frameworks: { express, fastify, Koa },
     WebSocket,
+    testing,
   })
   const names = {
     wshub: namesOf(core),
     'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
     'wshub/express': namesOf(expressAdapter, 'wsHub'),
     'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+    'wshub/testing': namesOf(testing),
   }
   console.log(JSON.stringify({ answers, names }))
 }

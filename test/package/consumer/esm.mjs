@@ -6,6 +6,7 @@ import * as core from 'wshub'
 import * as expressAdapter from 'wshub/express'
 import * as fastifyAdapter from 'wshub/fastify'
 import * as koaAdapter from 'wshub/koa'
+import * as testing from 'wshub/testing'
 import { namesOf, roundTrips } from './round-trip.mjs'
 
 const answers = await roundTrips({
@@ -13,6 +14,7 @@ const answers = await roundTrips({
   adapters: { express: expressAdapter, fastify: fastifyAdapter, koa: koaAdapter },
   frameworks: { express, fastify, Koa },
   WebSocket,
+  testing,
 })
 
 const names = {
@@ -20,5 +22,6 @@ const names = {
   'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
   'wshub/express': namesOf(expressAdapter, 'wsHub'),
   'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+  'wshub/testing': namesOf(testing),
 }
 console.log(JSON.stringify({ answers, names }))

@@ -6,6 +6,7 @@ import { CloseCode, type Connection, type EventHandler, Hub } from 'wshub'
 import expressHub, { wsHub as namedExpressHub, type WsHubMiddleware } from 'wshub/express'
 import hubPlugin, { type HubPluginOptions, hubPlugin as namedHubPlugin } from 'wshub/fastify'
 import koaHub, { wsHub as namedKoaHub } from 'wshub/koa'
+import { connect, type TestClient, UpgradeRefusedError } from 'wshub/testing'
 
 interface Meta {
   name: string
@@ -68,4 +69,19 @@ export function withKoa(): Hub {
   // @ts-expect-error metadata of another type
   app.use((ctx) => ctx.upgradeWebSocket(typed, { metadata: { name: 1 } }))
   return mount.hub
+}
+
+export async function tested(): Promise<TestClient> {
+  const client = await connect(fastify(), '/', { headers: { cookie: 'sid=1' } })
+  await connect(fastify({ https: {} }), '/')
+  await connect(express(), '/', { protocols: ['chat'] })
+  await connect(new Koa(), '/')
+  // @ts-expect-error no application
+  await connect({}, '/')
+  try {
+    await connect(express(), '/private')
+  } catch (error) {
+    if (error instanceof UpgradeRefusedError) client.send(error.body)
+  }
+  return client
 }

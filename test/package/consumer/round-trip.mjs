@@ -8,7 +8,7 @@ const echo = { onMessage: (connection, message) => void connection.sendText(mess
 /** The errors of a route, as each framework's users would see them. */
 const refused = (error) => assert.equal(error.code, 'WSHUB_ERR_NOT_UPGRADE')
 
-export async function roundTrips({ core, adapters, frameworks, WebSocket }) {
+export async function roundTrips({ core, adapters, frameworks, WebSocket, testing }) {
   const { Hub } = core
   const listen = async (server) => {
     server.listen(0, '127.0.0.1')
@@ -27,7 +27,7 @@ export async function roundTrips({ core, adapters, frameworks, WebSocket }) {
       const server = createServer((req) => void hub.upgrade(req, echo))
       hub.attach(server)
       await listen(server)
-      return { hub, port: server.address().port, close: closeBoth(hub, server) }
+      return { app: server, hub, port: server.address().port, close: closeBoth(hub, server) }
     },
     async express() {
       const app = frameworks.express()
@@ -42,7 +42,7 @@ export async function roundTrips({ core, adapters, frameworks, WebSocket }) {
         res.sendStatus(error.status)
       })
       const server = await listen(createServer(app))
-      return { hub: mount.hub, port: server.address().port, close: closeBoth(mount.hub, server) }
+      return { app, hub: mount.hub, port: server.address().port, close: closeBoth(mount.hub, server) }
     },
     async koa() {
       const app = new frameworks.Koa()
@@ -54,20 +54,20 @@ export async function roundTrips({ core, adapters, frameworks, WebSocket }) {
         return ctx.upgradeWebSocket(echo)
       })
       const server = await listen(createServer(app.callback()))
-      return { hub: mount.hub, port: server.address().port, close: closeBoth(mount.hub, server) }
+      return { app, hub: mount.hub, port: server.address().port, close: closeBoth(mount.hub, server) }
     },
     async fastify() {
       const app = frameworks.fastify()
       await app.register(adapters.fastify.hubPlugin)
       app.get('/', (_req, reply) => reply.upgradeWebSocket(echo))
       await app.listen({ port: 0, host: '127.0.0.1' })
-      return { hub: app.hub, port: app.server.address().port, close: () => app.close() }
+      return { app, hub: app.hub, port: app.server.address().port, close: () => app.close() }
     },
   }
 
   const answers = {}
   for (const [name, mount] of Object.entries(mounts)) {
-    const { hub, port, close } = await mount()
+    const { app, hub, port, close } = await mount()
     assert.ok(hub instanceof Hub, `the hub of ${name} is of another copy of the core`)
     if (name !== 'http') {
       const response = await fetch(`http://127.0.0.1:${port}/`)
@@ -78,10 +78,14 @@ export async function roundTrips({ core, adapters, frameworks, WebSocket }) {
     socket.send(`hello, ${name}`)
     const [data] = await once(socket, 'message')
     answers[name] = data.toString()
+    const client = await testing.connect(app, '/')
+    client.send('without a port')
+    assert.deepEqual(await client.next(), { type: 'text', data: 'without a port' })
     const closed = once(socket, 'close')
     await close()
     const [code] = await closed
     assert.equal(code, 1001)
+    assert.equal((await client.closed).code, 1001)
   }
   return answers
 }
