@@ -11,6 +11,7 @@ export interface Account {
   heard: number
   /** What `onClose` was given. */
   code: number
+  reason: string
   /** It said goodbye, and all it said it had sent has come. */
   isGraceful: boolean
 }

@@ -30,6 +30,7 @@ const handler: EventHandler = {
       dropped: 0,
       heard: 0,
       code: 0,
+      reason: '',
       isGraceful: false,
     }
     accounts.set(connection.id, account)
@@ -53,10 +54,10 @@ const handler: EventHandler = {
     const account = accounts.get(connection.id)
     if (account !== undefined) account.dropped += dropped.messages
   },
-  onClose(connection, code) {
+  onClose(connection, code, reason) {
     const account = accounts.get(connection.id)
     accounts.delete(connection.id)
-    if (account !== undefined) process.send?.({ account: { ...account, code } })
+    if (account !== undefined) process.send?.({ account: { ...account, code, reason } })
   },
   onError() {}, // of clients that are cut within a frame
 }

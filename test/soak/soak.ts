@@ -105,7 +105,7 @@ function compareAccounts(
 ): string[] {
   const problems: string[] = []
   const sum = { attempts: 0, dropped: 0, heard: 0 }
-  for (const { id, attempts, dropped, heard, code, isGraceful } of accounts.values()) {
+  for (const { id, attempts, dropped, heard, code, reason, isGraceful } of accounts.values()) {
     sum.attempts += attempts
     sum.dropped += dropped
     sum.heard += heard
@@ -115,7 +115,8 @@ function compareAccounts(
       if (received !== attempts - dropped) {
         problems.push(`${id} received ${received} of ${attempts}, with ${dropped} dropped`)
       }
-      if (!isGraceful || code !== 4_000) problems.push(`${id} ended with ${code}, after ${heard} were heard`)
+      if (!isGraceful || code !== 4_000)
+        problems.push(`${id} ended with ${code} (${reason}), after ${heard} were heard`)
     } else if (received > attempts - dropped) {
       problems.push(`${id} received ${received} of ${attempts}, with ${dropped} dropped`)
     }
