@@ -17,6 +17,7 @@ const hub = new Hub({
   slowConsumer: 'dropNewest',
   maxBufferedBytes: 262_144,
   pingIntervalMs: 1_000,
+  closeTimeoutMs: 60_000, // where the machine is busy, a client may answer late
   enableCompression: true,
   limits: { maxMessagesPerSecond: 500 },
 })

@@ -28,7 +28,7 @@ const MAX_GROWTH_BYTES = 3 * 1_048_576
 const MAX_CLIENTS = 2_500
 
 const ROOMS = 50
-const END_MS = 20_000
+const END_MS = 90_000
 
 type End = 'bye' | 'cut' | 'reset'
 
