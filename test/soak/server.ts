@@ -17,7 +17,9 @@ const hub = new Hub({
   slowConsumer: 'dropNewest',
   maxBufferedBytes: 262_144,
   pingIntervalMs: 1_000,
-  closeTimeoutMs: 60_000, // where the machine is busy, a client may answer late
+  // Where the machine is busy, clients may answer late.
+  pongTimeoutMs: 60_000,
+  closeTimeoutMs: 60_000,
   enableCompression: true,
   limits: { maxMessagesPerSecond: 500 },
 })
@@ -100,7 +102,7 @@ const ticking = setInterval(() => {
   const rooms = hub.rooms()
   const room = rooms[Math.floor(Math.random() * rooms.length)]
   if (room !== undefined) toRoom(room, `news of ${room}`)
-}, 100)
+}, 200)
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
