@@ -22,11 +22,12 @@ export type Opcode = (typeof Opcode)[keyof typeof Opcode]
 /** The most bytes a control frame (close, ping, pong) may carry. */
 export const MAX_CONTROL_PAYLOAD_BYTES = 125
 
-const FIN = 0x80
-const RSV1 = 0x40
+/** Bits of the first byte of a frame, and of the second. */
+export const FIN = 0x80
+export const RSV1 = 0x40
 const RSV2 = 0x20
 const RSV3 = 0x10
-const MASK = 0x80
+export const MASK = 0x80
 
 /** What a {@link Frame} is made of; only `opcode` is required. */
 export interface FrameInit {

@@ -1,10 +1,7 @@
 import { TextDecoder } from 'node:util'
-import { Opcode } from './frame.ts'
+import { FIN, MASK, Opcode, RSV1 } from './frame.ts'
 
-const FIN = 0x80
-const COMPRESSED = 0x40
 const OPCODE = 0x0f
-const MASKED = 0x80
 const LENGTH = 0x7f
 const MASK_BYTES = 4
 
@@ -59,7 +56,7 @@ export class TextWatch {
     this.#left = payloadBytes(chunk, at)
     const opcode = first & OPCODE
     if (opcode === Opcode.text || opcode === Opcode.binary) {
-      const isTextInFragments = (first & (OPCODE | FIN | COMPRESSED)) === Opcode.text
+      const isTextInFragments = (first & (OPCODE | FIN | RSV1)) === Opcode.text // RSV1: compressed
       this.#decoder = isTextInFragments ? new TextDecoder('utf-8', { fatal: true }) : undefined
     }
     const isOfText = this.#decoder !== undefined && opcode <= Opcode.binary
@@ -88,7 +85,7 @@ function headerBytes(chunk: Buffer, at: number): number {
   const second = chunk[at + 1] ?? 0
   const length = second & LENGTH
   const lengthBytes = length === 127 ? 8 : length === 126 ? 2 : 0
-  return 2 + lengthBytes + (second & MASKED ? MASK_BYTES : 0)
+  return 2 + lengthBytes + (second & MASK ? MASK_BYTES : 0)
 }
 
 /** Bytes of the payload behind the header at that place. */
