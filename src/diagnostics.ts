@@ -1,8 +1,10 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
+import type { BackplaneState } from './backplane.ts'
 import type { Connection } from './connection.ts'
 import type { Dropped } from './delivery.ts'
 import type { HubError } from './errors.ts'
+import type { Gap } from './gaps.ts'
 import type { Hub } from './hub.ts'
 import type { Message } from './message.ts'
 
@@ -25,8 +27,12 @@ export interface HubDiagnostics {
   'wshub:drop': { connection: Connection; dropped: Dropped }
   /** A connection is closed, before `onClose`. */
   'wshub:close': { connection: Connection; code: number; reason: string }
-  /** An error was reported, before any `onError`. */
-  'wshub:error': { hub: Hub; connection: Connection; error: Error }
+  /** An error was reported, before any `onError`; `connection` is undefined where it belongs to none. */
+  'wshub:error': { hub: Hub; connection: Connection | undefined; error: Error }
+  /** Messages of another node did not come, before `onGap`. */
+  'wshub:gap': { hub: Hub; gap: Gap }
+  /** `hub.cluster.state` of a hub with a backplane is another one now. */
+  'wshub:cluster:state': { hub: Hub; state: BackplaneState }
 }
 
 const CHANNELS: Readonly<Record<keyof HubDiagnostics, Channel>> = {
@@ -38,6 +44,8 @@ const CHANNELS: Readonly<Record<keyof HubDiagnostics, Channel>> = {
   'wshub:drop': channel('wshub:drop'),
   'wshub:close': channel('wshub:close'),
   'wshub:error': channel('wshub:error'),
+  'wshub:gap': channel('wshub:gap'),
+  'wshub:cluster:state': channel('wshub:cluster:state'),
 }
 
 /** Whether somebody listens: only then is a message made. */

@@ -52,6 +52,7 @@ export const HUB_ERRORS = {
   WSHUB_ERR_CONTROL_TOO_LONG: { status: 500 },
   WSHUB_ERR_FOREIGN_CONNECTION: { status: 500 },
   WSHUB_ERR_ALREADY_ITERATED: { status: 500 },
+  WSHUB_ERR_INVALID_SELECTOR: { status: 500 },
   WSHUB_ERR_INVALID_FRAME: { status: 400, closeCode: 1002 },
   // On an open connection: reported, and the connection ends with the close code.
   WSHUB_ERR_PROTOCOL: { status: 400, closeCode: 1002 },
@@ -64,6 +65,12 @@ export const HUB_ERRORS = {
   WSHUB_ERR_HANDLER_THREW: { status: 500, closeCode: 1011 },
   WSHUB_ERR_OPEN_TIMEOUT: { status: 500, closeCode: 1011 },
   WSHUB_ERR_SLOW_CONSUMER: { status: 503, closeCode: 1013 },
+  // Between hubs.
+  WSHUB_ERR_TOO_MANY_CALLS: { status: 503, headers: { 'Retry-After': RETRY_AFTER_SECONDS } },
+  WSHUB_ERR_BACKPLANE: { status: 503 },
+  WSHUB_ERR_ENVELOPE: { status: 500 },
+  WSHUB_ERR_ENVELOPE_VERSION: { status: 500 },
+  WSHUB_ERR_ENVELOPE_TOO_BIG: { status: 413 },
 } as const satisfies Record<string, HubErrorRule>
 
 /** A key of {@link HUB_ERRORS}. */

@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { Acceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
+import { EVERYONE } from './channels.ts'
 import { CloseCode } from './close-code.ts'
+import { Cluster } from './cluster.ts'
 import { Connection, type ConnectionHost, type ConnectionTransport, expiry } from './connection.ts'
 import { OutgoingMessage } from './deflate.ts'
 import { Delivery, type DropCount, type DropReason } from './delivery.ts'
@@ -12,10 +14,12 @@ import { checkClose } from './frame.ts'
 import { checkHandler, type EventHandler, runHandler } from './handler.ts'
 import { checkHandshake, type HandshakeInit } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
+import type { Link } from './link.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from './message.ts'
 import { checkMetadataSize, type Metadata } from './metadata.ts'
-import { type HubOptions, inRange, MAX_INT32, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
-import { RoomIndex } from './rooms.ts'
+import { inRange, MAX_INT32 } from './option-rules.ts'
+import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
+import { asRooms, RoomIndex } from './rooms.ts'
 import { type HubStats, Tally } from './stats.ts'
 import {
   claimUpgrade,
@@ -48,7 +52,10 @@ export interface CloseOptions {
   batch?: number | undefined
   /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
   everyMs?: number | undefined
-  /** Time, in ms, for clients to answer and for async callbacks to settle; then what is left is terminated. Default 5 000. */
+  /**
+   * Time, in ms, for clients to answer and for async callbacks to settle; then what is left is terminated. A backplane that does
+   * not close takes 5 000 more at most. Default 5 000.
+   */
   timeoutMs?: number | undefined
 }
 
@@ -90,7 +97,7 @@ const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
 export class Hub<Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
   readonly #connections = new Map<string, Connection<Meta>>()
-  readonly #rooms = new RoomIndex<Connection<Meta>>()
+  readonly #rooms: RoomIndex<Connection<Meta>>
   readonly #bridge: UpgradeBridge
   readonly #admission: Admission
   readonly #tally = new Tally()
@@ -98,7 +105,10 @@ export class Hub<Meta extends object = Metadata> {
   readonly #keepalive: Keepalive
   readonly #host: ConnectionHost<Meta>
   readonly #acceptor: Acceptor
-  readonly #idPrefix = `${randomBytes(9).toString('base64url')}.`
+  readonly #node = randomBytes(9).toString('base64url')
+  readonly #cluster: Cluster<Meta>
+  /** `undefined` without a backplane. */
+  readonly #link: Link | undefined
   #idCount = 0
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
@@ -136,6 +146,9 @@ export class Hub<Meta extends object = Metadata> {
         void callback.then(() => this.#settling.delete(callback))
       },
     }
+    this.#cluster = this.#makeCluster()
+    this.#link = this.#cluster.link
+    this.#rooms = new RoomIndex(this.#link)
   }
 
   /** `open` until `close` is called, `closed` when it is done. A readiness probe may show it. */
@@ -148,7 +161,10 @@ export class Hub<Meta extends object = Metadata> {
     return this.#connections.size
   }
 
-  /** What happened so far, and how things stand. Adding up `bufferedBytes` looks at each connection. */
+  /**
+   * What happened so far in this process, and how things stand. Adding up `bufferedBytes` looks at each connection.
+   * What came and went between processes is in `hub.cluster.stats()`.
+   */
   stats(): HubStats {
     let bufferedBytes = 0
     for (const connection of this.#connections.values()) bufferedBytes += connection.bufferedBytes
@@ -174,6 +190,11 @@ export class Hub<Meta extends object = Metadata> {
   /** How much was dropped instead of sent since the hub was made, by reason; live. */
   get dropped(): Readonly<Record<DropReason, Readonly<DropCount>>> {
     return this.#delivery.dropped
+  }
+
+  /** What this hub does together with those of other processes; without a backplane, it is alone there. */
+  get cluster(): Cluster<Meta> {
+    return this.#cluster
   }
 
   /** The connection of that id; `undefined` when there is none in this process. */
@@ -286,7 +307,8 @@ export class Hub<Meta extends object = Metadata> {
   }
 
   /**
-   * Puts a connection into a room, or into each of several.
+   * Puts a connection into a room, or into each of several. What other nodes send there comes as soon as the backplane's
+   * engine has confirmed, which `await hub.cluster.join({ id: connection.id }, room)` waits for.
    * @returns `false` when it is not open any more; nothing is joined then
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, also for a name over `limits.maxRoomNameBytes`; WSHUB_ERR_TOO_MANY_ROOMS above
    *   `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub. Nothing is joined then
@@ -313,7 +335,8 @@ export class Hub<Meta extends object = Metadata> {
   }
 
   /**
-   * Closes connections behind what was sent to them: those in a room, or in the union of several, or those that a predicate picks.
+   * Closes connections of this process behind what was sent to them: those in a room, or in the union of several, or those that
+   * a predicate picks. `hub.cluster.disconnect` closes those of all processes.
    * @param code 1000 by default
    * @returns how many were open
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE
@@ -325,7 +348,7 @@ export class Hub<Meta extends object = Metadata> {
   ): number {
     checkClose(code, reason)
     const chosen = typeof who === 'function' ? this.connections().filter(who) : this.members(who)
-    return chosen.filter((connection) => connection.close(code, reason)).length
+    return this.#disconnect(chosen, code, reason)
   }
 
   /** How many connections are in the room, or in the union of several; 0 for a room that does not exist. */
@@ -344,41 +367,57 @@ export class Hub<Meta extends object = Metadata> {
   }
 
   /**
-   * Sends to all connections. The message is framed once, and compressed at most once, however many receive it.
+   * Sends to all connections, those of the other nodes of the cluster included. The message is framed once,
+   * and compressed at most once, however many receive it.
    * @param data a string for a text message, bytes for a binary one
-   * @returns how many connections accepted it
+   * @returns how many connections of this process accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself. WSHUB_ERR_INVALID_OPTION
    */
   broadcast(data: Payload, options?: SendOptions): number {
-    return this.#deliver(this.#connections.values(), data, undefined, options)
+    return this.#broadcast(undefined, data, undefined, options)
   }
 
-  /** Like {@link Hub.broadcast}, without the connection of that id. */
+  /** Like {@link Hub.broadcast}, without the connection of that id, wherever it is. */
   broadcastExcept(data: Payload, exceptId: string, options?: SendOptions): number {
-    return this.#deliver(this.#connections.values(), data, exceptId, options)
+    return this.#broadcast(undefined, data, exceptId, options)
   }
 
   /**
-   * Sends to the members of a room, or of the union of several, each once. An empty room costs nothing.
-   * @returns how many connections accepted it
+   * Sends to the members of a room, or of the union of several, each once, those of the other nodes included. An empty room
+   * costs nothing here.
+   * @returns how many connections of this process accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   broadcastToRoom(room: string | readonly string[], data: Payload, options?: SendOptions): number {
-    return this.#deliver(this.#rooms.union(asRooms(room)), data, undefined, options)
+    return this.#broadcast(asRooms(room), data, undefined, options)
   }
 
-  /** Like {@link Hub.broadcastToRoom}, without the connection of that id. */
+  /** Like {@link Hub.broadcastToRoom}, without the connection of that id, wherever it is. */
   broadcastToRoomExcept(
     room: string | readonly string[],
     data: Payload,
     exceptId: string,
     options?: SendOptions,
   ): number {
-    return this.#deliver(this.#rooms.union(asRooms(room)), data, exceptId, options)
+    return this.#broadcast(asRooms(room), data, exceptId, options)
   }
 
   /**
-   * Refuses new connections with 503, closes all others behind what was sent to them, and lets go of servers and timers.
+   * Sends to one connection, wherever in the cluster it is.
+   * @returns `false` when it surely does not arrive; `true` for a connection of another node says that it was published
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
+   */
+  sendTo(connectionId: string, data: Payload, options?: SendOptions): boolean {
+    checkPayload(data)
+    checkSendOptions(options)
+    const connection = this.#connections.get(connectionId)
+    if (connection !== undefined) return this.#deliver([connection], data, undefined, options) > 0
+    return this.#link?.direct(connectionId, data, options) ?? false
+  }
+
+  /**
+   * Refuses new connections with 503, closes all others behind what was sent to them, leaves the cluster, and lets go of the
+   * backplane, servers and timers.
    * Further calls return the same promise.
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
    */
@@ -411,6 +450,7 @@ export class Hub<Meta extends object = Metadata> {
     stopBatches()
     const terminated = left.length + this.#tally.lostConnections - lostBefore
     for (const connection of left) connection.terminate()
+    await this.#cluster.close()
     this.#keepalive.stop()
     this.#delivery.stop()
     this.#bridge.close()
@@ -452,11 +492,12 @@ export class Hub<Meta extends object = Metadata> {
     handler: EventHandler<Meta>,
     { metadata, expiresAt }: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt'>,
   ): Connection<Meta> {
-    const id = this.#idPrefix + (this.#idCount++).toString(36)
+    const id = `${this.#node}.${(this.#idCount++).toString(36)}`
     const connection = new Connection(this.#host, id, transport, handler, metadata)
     if (expiresAt !== undefined) connection.renew(expiresAt)
     this.#connections.set(id, connection)
     this.#admission.enter(connection.remoteAddress)
+    if (this.#connections.size === 1) this.#link?.occupied(EVERYONE)
     this.#keepalive.start()
     return connection
   }
@@ -466,11 +507,16 @@ export class Hub<Meta extends object = Metadata> {
     this.#admission.leave(connection.remoteAddress)
     this.#tally.closedConnections++
     if (this.#connections.size === 0) {
+      this.#link?.vacated(EVERYONE)
       this.#keepalive.stop()
       // After the `onClose` that the caller is about to run.
       process.nextTick(() => this.#onEmpty?.())
     }
     return this.#rooms.removeMember(connection)
+  }
+
+  #disconnect(connections: readonly Connection<Meta>[], code: number, reason: string): number {
+    return connections.filter((connection) => connection.close(code, reason)).length
   }
 
   #checkJoin(connection: Connection<Meta>, rooms: readonly string[]): void {
@@ -498,6 +544,22 @@ export class Hub<Meta extends object = Metadata> {
       tell('wshub:upgrade:refused', { hub: asHeard(this), request, error })
   }
 
+  /** Locally first: the other nodes are a round trip away, and may not be there. */
+  #broadcast(
+    rooms: readonly string[] | undefined,
+    data: Payload,
+    exceptId: string | undefined,
+    options: SendOptions | undefined,
+  ): number {
+    const accepted = this.#deliver(this.#targets(rooms), data, exceptId, options)
+    this.#link?.broadcast(rooms, data, exceptId, options)
+    return accepted
+  }
+
+  #targets(rooms: readonly string[] | undefined): Iterable<Connection<Meta>> {
+    return rooms === undefined ? this.#connections.values() : this.#rooms.union(rooms)
+  }
+
   #deliver(
     targets: Iterable<Connection<Meta>>,
     data: Payload,
@@ -518,6 +580,36 @@ export class Hub<Meta extends object = Metadata> {
       tell('wshub:delivery', { hub: asHeard(this), recipients: accepted, bytes: message.frame(0).length })
     }
     return accepted
+  }
+
+  #makeCluster(): Cluster<Meta> {
+    return new Cluster<Meta>(
+      {
+        node: this.#node,
+        size: () => ({ connections: this.#connections.size, rooms: this.#rooms.size }),
+        roomSize: (rooms) => this.roomSize(rooms),
+        getConnection: (id) => this.#connections.get(id),
+        connections: (rooms) => [...this.#targets(rooms)],
+        joinRoom: (connection, rooms) => this.joinRoom(connection, rooms),
+        leaveRoom: (connection, rooms) => this.leaveRoom(connection, rooms),
+        disconnect: (connections, code, reason) => this.#disconnect(connections, code, reason),
+        deliver: (rooms, { data, exceptId, options }) => {
+          this.#deliver(this.#targets(rooms), data, exceptId, options)
+        },
+        deliverDirect: ({ connectionId, data, options }) => {
+          const connection = this.#connections.get(connectionId)
+          if (connection !== undefined) this.#deliver([connection], data, undefined, options)
+        },
+        gap: (gap) => {
+          if (isHeard('wshub:gap')) tell('wshub:gap', { hub: asHeard(this), gap })
+        },
+        stateChanged: (state) => {
+          if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: asHeard(this), state })
+        },
+        report: (error) => this.#report(error),
+      },
+      this.#options,
+    )
   }
 
   #leaveClosingServers(): void {
@@ -553,18 +645,22 @@ export class Hub<Meta extends object = Metadata> {
   }
 
   /** To the handler, else to the hub's `onError`, else a process warning. */
-  #report(error: Error, connection: Connection<Meta>, handler?: EventHandler<Meta>): void {
+  #report(error: Error, connection?: Connection<Meta>, handler?: EventHandler<Meta>): void {
     const { onError } = this.#options
     if (isHeard('wshub:error')) {
-      tell('wshub:error', { hub: asHeard(this), connection: asHeard(connection), error })
+      tell('wshub:error', {
+        hub: asHeard(this),
+        connection: connection === undefined ? undefined : asHeard(connection),
+        error,
+      })
     }
-    if (handler?.onError !== undefined) {
+    if (connection !== undefined && handler?.onError !== undefined) {
       runHandler(() => handler.onError?.(connection, error), {
         failed: (thrown) => this.#report(thrown, connection),
       })
     } else if (onError !== undefined) {
       // The option is written without the application's Meta: a hub may be shared by routes that know different ones.
-      runHandler(() => onError(error, connection as unknown as Connection), {
+      runHandler(() => onError(error, connection as unknown as Connection | undefined), {
         failed: (thrown) => process.emitWarning(thrown),
       })
     } else {
@@ -595,13 +691,4 @@ function shuffled<T>(items: readonly T[]): T[] {
     .map((item) => ({ item, place: Math.random() }))
     .sort((a, b) => a.place - b.place)
     .map(({ item }) => item)
-}
-
-function asRooms(room: string | readonly string[]): readonly string[] {
-  const rooms = typeof room === 'string' ? [room] : room
-  if (Array.isArray(rooms) && rooms.every((name) => typeof name === 'string' && name !== '')) return rooms
-  throw new HubError(
-    'WSHUB_ERR_INVALID_ROOM',
-    `a room is a string that is not empty, or an array of such, not ${show(room)}`,
-  )
 }

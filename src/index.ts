@@ -1,13 +1,28 @@
+export type { Backplane, BackplaneListener, BackplaneState } from './backplane.ts'
 export type { ProxyHeader, TrustFunction, TrustProxy } from './client-address.ts'
 export { CloseCode } from './close-code.ts'
+export type {
+  Answer,
+  CallOptions,
+  CallResult,
+  Cluster,
+  ClusterStats,
+  CountAnswer,
+  Member,
+  NodeCount,
+  NodeInfo,
+} from './cluster.ts'
+export type { ClusterOptions } from './cluster-options.ts'
 export type { Connection, ConnectionState } from './connection.ts'
 export type { DropCount, Dropped, DropReason } from './delivery.ts'
 export type { HubDiagnostics } from './diagnostics.ts'
 export { HubError, type HubErrorCode } from './errors.ts'
 export { Frame, type FrameInit, Opcode } from './frame.ts'
+export type { Gap } from './gaps.ts'
 export type { EventHandler } from './handler.ts'
 export { Handshake, type HandshakeInit } from './handshake.ts'
 export { type CloseOptions, type CloseResult, Hub, type HubState, type UpgradeInit } from './hub.ts'
+export { MemoryBackplane, MemoryBus } from './memory-backplane.ts'
 export type { BinaryPayload, Message, Payload, SendOptions } from './message.ts'
 export type { Metadata, MetadataMap } from './metadata.ts'
 export type {
@@ -17,6 +32,8 @@ export type {
   RateLimitPolicy,
   SlowConsumerPolicy,
 } from './options.ts'
+export type { CallHandler } from './responder.ts'
+export type { Selector } from './selector.ts'
 export type { HubStats } from './stats.ts'
 export type { UpgradeServer } from './upgrade.ts'
 export type { WebSocketLike } from './websocket-events.ts'

@@ -1,7 +1,9 @@
+import type { Backplane } from './backplane.ts'
 import { type AddressRule, addressRule, type ProxyHeader, type TrustProxy } from './client-address.ts'
+import { type ClusterOptions, type ResolvedClusterOptions, resolveClusterOptions } from './cluster-options.ts'
 import type { Connection } from './connection.ts'
-import { HubError, show } from './errors.ts'
 import { type OriginRule, originRule } from './handshake.ts'
+import { checkKeys, inRange, invalid, MAX_INT32, strings } from './option-rules.ts'
 
 /** What happens to a message for a client whose `maxBufferedBytes` are full. */
 export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
@@ -99,6 +101,10 @@ export interface HubOptions {
   trustProxy?: TrustProxy | undefined
   /** The header in which they say it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
   proxyHeader?: ProxyHeader | undefined
+  /** Carries messages to the hubs of other processes, and theirs to this one. It belongs to this hub, which also closes it. */
+  backplane?: Backplane | undefined
+  /** How this hub works together with those of other processes. */
+  cluster?: ClusterOptions | undefined
 }
 
 /** {@link HubOptions} with every default in place. */
@@ -118,6 +124,8 @@ export interface ResolvedHubOptions {
   readonly limits: ResolvedLimits
   /** `trustProxy` and `proxyHeader`, compiled; `undefined` while no proxy is trusted. */
   readonly addressOf: AddressRule | undefined
+  readonly backplane: Backplane | undefined
+  readonly cluster: ResolvedClusterOptions
   /** `allowedOrigins`, compiled. */
   readonly isOriginAllowed: OriginRule
 }
@@ -139,6 +147,8 @@ export const HUB_DEFAULTS = Object.freeze({
   limits: Object.freeze({}),
   trustProxy: false,
   proxyHeader: 'x-forwarded-for',
+  backplane: undefined,
+  cluster: undefined,
 })
 
 /** The defaults of {@link LimitOptions}. */
@@ -165,8 +175,6 @@ export const COMPRESSION_DEFAULTS = Object.freeze({
   memLevel: 8,
 })
 
-/** The largest delay of a timer and the largest `maxPayload` that `ws` does not read as something else. */
-export const MAX_INT32 = 2_147_483_647
 const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
 
 /** An RFC 7230 token, which is what a subprotocol's name is. */
@@ -201,6 +209,8 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     throw invalid('proxyHeader', 'is x-forwarded-for or forwarded', proxyHeader)
   }
   const maxMessageSize = integer('maxMessageSize', options, 1)
+  const { backplane } = options
+  if (backplane !== undefined) checkBackplane(backplane)
   return Object.freeze({
     maxConnections: integer('maxConnections', options, 1),
     maxMessageSize,
@@ -216,6 +226,8 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     closeTimeoutMs: integer('closeTimeoutMs', options, 1),
     limits: limitsOf(options.limits ?? HUB_DEFAULTS.limits, maxMessageSize),
     addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
+    backplane,
+    cluster: resolveClusterOptions(options.cluster),
     isOriginAllowed: originRule(allowedOrigins),
   })
 }
@@ -268,14 +280,6 @@ function compressionSettings(option: boolean | CompressionOptions): CompressionS
   })
 }
 
-function checkKeys(options: object, known: object, what: string): void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(known, key)) {
-      throw new HubError('WSHUB_ERR_INVALID_OPTION', `${show(key)} is not ${what}`)
-    }
-  }
-}
-
 type NumericKey = {
   [K in keyof typeof HUB_DEFAULTS]: (typeof HUB_DEFAULTS)[K] extends number ? K : never
 }[keyof typeof HUB_DEFAULTS]
@@ -284,24 +288,14 @@ function integer(key: NumericKey, options: HubOptions, least: number): number {
   return inRange(key, options[key] ?? HUB_DEFAULTS[key], least, MAX_INT32)
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is no integer of that range */
-export function inRange(key: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
-    throw invalid(key, `is an integer from ${least} to ${most}`, value)
+const BACKPLANE_METHODS = ['start', 'publish', 'subscribe', 'unsubscribe', 'close'] as const
+
+function checkBackplane(backplane: Backplane): void {
+  const isComplete =
+    typeof backplane === 'object' &&
+    backplane !== null &&
+    BACKPLANE_METHODS.every((name) => typeof backplane[name] === 'function')
+  if (!isComplete) {
+    throw invalid('backplane', `is an object with ${BACKPLANE_METHODS.join(', ')}`, backplane)
   }
-  return value
-}
-
-function strings(key: string, value: unknown): readonly string[] {
-  if (!Array.isArray(value)) throw invalid(key, 'is an array of strings', value)
-  return Object.freeze(
-    value.map((item: unknown) => {
-      if (typeof item !== 'string' || item === '') throw invalid(key, 'is an array of strings', item)
-      return item
-    }),
-  )
-}
-
-function invalid(key: string, rule: string, value: unknown): HubError {
-  return new HubError('WSHUB_ERR_INVALID_OPTION', `${key} ${rule}, not ${show(value)}`)
 }

@@ -1,3 +1,13 @@
+import { HubError, show } from './errors.ts'
+
+/** What hears which rooms come to exist and which end. */
+export interface RoomListener {
+  /** The room has its first member. */
+  occupied(room: string): void
+  /** The room has lost its last member. */
+  vacated(room: string): void
+}
+
 const NO_MEMBERS: ReadonlySet<never> = new Set<never>()
 const NO_ROOMS: ReadonlySet<string> = new Set<string>()
 
@@ -8,12 +18,19 @@ const NO_ROOMS: ReadonlySet<string> = new Set<string>()
 export class RoomIndex<T extends object> {
   readonly #members = new Map<string, Set<T>>()
   readonly #rooms = new Map<T, Set<string>>()
+  readonly #listener: RoomListener | undefined
+
+  constructor(listener?: RoomListener) {
+    this.#listener = listener
+  }
 
   /** Puts a member into a room; `false` when it was there already. */
   add(member: T, room: string): boolean {
     const members = this.#members.get(room)
-    if (members === undefined) this.#members.set(room, new Set([member]))
-    else if (members.has(member)) return false
+    if (members === undefined) {
+      this.#members.set(room, new Set([member]))
+      this.#listener?.occupied(room)
+    } else if (members.has(member)) return false
     else members.add(member)
     const rooms = this.#rooms.get(member)
     if (rooms === undefined) this.#rooms.set(member, new Set([room]))
@@ -76,6 +93,19 @@ export class RoomIndex<T extends object> {
 
   #dropFrom(room: string, member: T): void {
     const members = this.#members.get(room)
-    if (members?.delete(member) && members.size === 0) this.#members.delete(room)
+    if (members?.delete(member) && members.size === 0) {
+      this.#members.delete(room)
+      this.#listener?.vacated(room)
+    }
   }
+}
+
+/** One room or several, as an array. @throws {HubError} WSHUB_ERR_INVALID_ROOM */
+export function asRooms(room: string | readonly string[]): readonly string[] {
+  const rooms = typeof room === 'string' ? [room] : room
+  if (Array.isArray(rooms) && rooms.every((name) => typeof name === 'string' && name !== '')) return rooms
+  throw new HubError(
+    'WSHUB_ERR_INVALID_ROOM',
+    `a room is a string that is not empty, or an array of such, not ${show(room)}`,
+  )
 }

@@ -2,6 +2,8 @@ import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { HubDiagnostics } from 'wshub'
 import { isHeard } from '../src/diagnostics.ts'
+import { Bus } from './support/bus.ts'
+import { acquainted, enter, join } from './support/cluster.ts'
 import { handshake, Journal, RawClient, serve } from './support/hub-server.ts'
 
 type Name = keyof HubDiagnostics
@@ -16,6 +18,8 @@ const NAMES: readonly Name[] = [
   'wshub:drop',
   'wshub:close',
   'wshub:error',
+  'wshub:gap',
+  'wshub:cluster:state',
 ]
 
 /** Hears all channels until the test is over. */
@@ -95,6 +99,36 @@ describe('The channels of diagnostics', () => {
       connection: connections[0],
       error: expect.objectContaining({ code: 'WSHUB_ERR_PROTOCOL' }),
     })
+  })
+
+  it('tell of the state of a cluster, of gaps, and of errors that belong to no connection', async () => {
+    const bus = new Bus()
+    const a = await join(bus)
+    const told = hear()
+    const b = await join(bus)
+    await acquainted([a, b])
+    await enter(b, 'tea')
+    a.hub.broadcastToRoom('tea', '1')
+    b.backplane.drop = (_channel, bytes) => bytes.subarray(-4).toString() === 'lost'
+    for (const text of ['lost', '2']) a.hub.broadcastToRoom('tea', text)
+    await b.client.upTo('2')
+    bus.stop()
+    await b.hub.close()
+    const of = (name: Name) =>
+      told.all.filter((entry) => entry.name === name).map(({ message }) => message as { hub?: unknown })
+    expect(of('wshub:gap')).toEqual([
+      { hub: b.hub, gap: { node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 } },
+    ])
+    expect(of('wshub:cluster:state').filter(({ hub }) => hub === b.hub)).toEqual(
+      ['connected', 'reconnecting', 'closed'].map((state) => ({ hub: b.hub, state })),
+    )
+    expect(of('wshub:error').filter(({ hub }) => hub === b.hub)).toEqual([
+      {
+        hub: b.hub,
+        connection: undefined,
+        error: expect.objectContaining({ code: 'WSHUB_ERR_BACKPLANE' }),
+      },
+    ])
   })
 
   it('cost nothing while nobody listens', () => {

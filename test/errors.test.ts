@@ -14,6 +14,7 @@ import {
   Opcode,
 } from 'wshub'
 import { HUB_ERRORS } from '../src/errors.ts'
+import { Bus } from './support/bus.ts'
 import {
   handshake,
   inTime,
@@ -59,6 +60,16 @@ async function refusedBy(limits: LimitOptions, upgrades: number): Promise<unknow
   const { port } = server.address() as AddressInfo // of a TCP server that listens
   for (let i = 0; i < upgrades; i++) new RawClient(port).socket.write(handshake())
   return told.first('the refusal', () => true)
+}
+
+/** What a hub reports that belongs to no connection. */
+async function hubFault(options: HubOptions, cause: (hub: Hub) => unknown): Promise<unknown> {
+  const faults = new Journal<Error>()
+  const hub = new Hub({ ...options, onError: (error) => faults.push(error) })
+  onTestFinished(() => void hub.close())
+  await hub.cluster.ready().catch(() => {})
+  cause(hub)
+  return faults.first('the report', () => true)
 }
 
 const now = (call: () => unknown) => async () => thrownBy(call)
@@ -141,6 +152,7 @@ const causes: Record<string, () => Promise<unknown>> = {
     connection[Symbol.asyncIterator]()
     return thrownBy(() => connection[Symbol.asyncIterator]())
   },
+  WSHUB_ERR_INVALID_SELECTOR: () => new Hub().cluster.disconnect({} as never).catch((error) => error),
   WSHUB_ERR_INVALID_FRAME: now(() => Frame.decode(Buffer.from([0x83, 0]))),
   WSHUB_ERR_PROTOCOL: () => reported((client) => client.socket.write(Frame.text('unmasked').encode())),
   WSHUB_ERR_INVALID_DATA: () =>
@@ -199,6 +211,32 @@ const causes: Record<string, () => Promise<unknown>> = {
     await log.first('the error', (entry) => entry.startsWith('error'))
     return errors[0]
   },
+  WSHUB_ERR_TOO_MANY_CALLS: async () => {
+    const hub = new Hub({ cluster: { maxPendingCalls: 1 } })
+    hub.cluster.handle('slow', () => new Promise(() => {}))
+    const waiting = hub.cluster.call('slow')
+    const error = await hub.cluster.nodes().catch((thrown) => thrown)
+    await hub.close()
+    await waiting
+    return error
+  },
+  WSHUB_ERR_BACKPLANE: async () => {
+    const backplane = new Bus().backplane()
+    backplane.startError = new Error('no such host')
+    return hubFault({ backplane }, () => {})
+  },
+  WSHUB_ERR_ENVELOPE: async () => {
+    const bus = new Bus()
+    return hubFault({ backplane: bus.backplane() }, () => bus.inject('wshub.c', Buffer.from([1])))
+  },
+  WSHUB_ERR_ENVELOPE_VERSION: async () => {
+    const bus = new Bus()
+    return hubFault({ backplane: bus.backplane() }, () => bus.inject('wshub.c', Buffer.from([2])))
+  },
+  WSHUB_ERR_ENVELOPE_TOO_BIG: () =>
+    hubFault({ backplane: new Bus().backplane(), cluster: { maxEnvelopeBytes: 1_024 } }, (hub) =>
+      hub.broadcast('x'.repeat(1_024)),
+    ),
 }
 
 describe('HUB_ERRORS', () => {

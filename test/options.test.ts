@@ -18,6 +18,7 @@ const others = {
   protocols: [],
   onError: undefined,
   slowConsumer: 'close',
+  backplane: undefined,
 } as const
 
 /** What they are compiled to is in other tests. */
@@ -46,7 +47,7 @@ const refused = (message: string | RegExp) =>
 describe('resolveHubOptions', () => {
   it('knows exactly the options of this test', () => {
     expect(Object.keys(HUB_DEFAULTS).sort()).toEqual(
-      [...numeric.map(({ key }) => key), ...Object.keys(others), ...compiled].sort(),
+      [...numeric.map(({ key }) => key), ...Object.keys(others), ...compiled, 'cluster'].sort(),
     )
   })
 
@@ -117,6 +118,12 @@ describe('resolveHubOptions', () => {
     [{ trustProxy: {} }, /^trustProxy is .*, not an object$/],
     [{ trustProxy: 'nowhere' }, 'trustProxy takes addresses and networks, not "nowhere"'],
     [{ proxyHeader: 'X-Real-IP' }, 'proxyHeader is x-forwarded-for or forwarded, not "X-Real-IP"'],
+    [{ backplane: 'redis://localhost' }, /^backplane is an object with start, publish, .*, not "redis/],
+    [{ backplane: { start() {} } }, /^backplane is an object with .*, not an object$/],
+    [{ backplane: null }, /^backplane is an object with .*, not null$/],
+    [{ cluster: null }, 'cluster is an object, not null'],
+    [{ cluster: 'app' }, 'cluster is an object, not "app"'],
+    [{ cluster: { nodes: 3 } }, '"nodes" is not a setting of cluster'],
     [{ maxMesageSize: 1 }, '"maxMesageSize" is not an option of a hub'],
     [{ toString: 1 }, '"toString" is not an option of a hub'],
     [JSON.parse('{"__proto__":1}'), '"__proto__" is not an option of a hub'],

@@ -17,6 +17,24 @@ describe('RoomIndex', () => {
     expect(index.has(bob, 'rum')).toBe(false)
   })
 
+  it('tells which rooms come to exist and which end', () => {
+    const log: string[] = []
+    const index = new RoomIndex<object>({
+      occupied: (room) => log.push(`+${room}`),
+      vacated: (room) => log.push(`-${room}`),
+    })
+    index.add(ann, 'tea')
+    index.add(ann, 'tea')
+    index.add(bob, 'tea')
+    index.add(bob, 'rum')
+    index.remove(ann, 'tea')
+    index.remove(ann, 'tea')
+    expect(log).toEqual(['+tea', '+rum'])
+    index.removeMember(bob)
+    index.removeMember(bob)
+    expect(log).toEqual(['+tea', '+rum', '-tea', '-rum'])
+  })
+
   it('forgets a room with its last member', () => {
     const index = new RoomIndex<object>()
     index.add(ann, 'tea')

@@ -4,17 +4,24 @@ import { createServer as createSecureServer } from 'node:https'
 import { expectTypeOf } from 'vitest'
 import { WebSocket } from 'ws'
 import {
+  type Answer,
+  type Backplane,
+  type BackplaneState,
   type BinaryPayload,
+  type CallResult,
   CloseCode,
   type CloseResult,
+  type Cluster,
   type CompressionOptions,
   type Connection,
   type ConnectionState,
+  type CountAnswer,
   type DropCount,
   type Dropped,
   type DropReason,
   type EventHandler,
   Frame,
+  type Gap,
   Handshake,
   Hub,
   type HubDiagnostics,
@@ -25,6 +32,7 @@ import {
   type HubStats,
   type Message,
   type Metadata,
+  type NodeInfo,
   Opcode,
   type Payload,
   type SendOptions,
@@ -51,6 +59,7 @@ declare const connection: Connection
 declare const typed: Connection<Meta>
 declare const hub: Hub
 declare const typedHub: Hub<Meta>
+declare const backplane: Backplane
 
 // Handlers
 
@@ -277,6 +286,47 @@ hub.broadcastExcept('text', connection)
 // @ts-expect-error a connection is made by a hub from a WebSocket
 hub.register({}, {})
 
+// The cluster
+
+expectTypeOf(hub.sendTo('id', 'text', { key: 'k', volatile: true })).toEqualTypeOf<boolean>()
+hub.broadcastToRoomExcept('room', 'text', 'id', { key: 'k' })
+// @ts-expect-error an object is no payload
+hub.sendTo('id', {})
+// @ts-expect-error misspelt
+hub.broadcast('text', { keys: 'k' })
+expectTypeOf(hub.cluster).toEqualTypeOf<Cluster>()
+expectTypeOf(hub.cluster.state).toEqualTypeOf<BackplaneState>()
+expectTypeOf(hub.cluster.node).toEqualTypeOf<string>()
+expectTypeOf(hub.cluster.ready()).toEqualTypeOf<Promise<void>>()
+expectTypeOf(hub.cluster.stats().lost).toEqualTypeOf<number>()
+expectTypeOf(hub.cluster.roomSize(['room'])).toEqualTypeOf<Promise<CountAnswer>>()
+expectTypeOf(typedHub.cluster.members('room', { timeoutMs: 1 })).toEqualTypeOf<
+  Promise<Answer<{ readonly id: string; readonly metadata: Partial<Meta> }>>
+>()
+expectTypeOf(hub.cluster.connections()).resolves.toHaveProperty('missing').toEqualTypeOf<string[]>()
+expectTypeOf(hub.cluster.nodes()).toEqualTypeOf<Promise<Answer<NodeInfo>>>()
+expectTypeOf(hub.cluster.join({ id: ['id'] }, 'room')).toEqualTypeOf<Promise<CountAnswer>>()
+expectTypeOf(hub.cluster.leave({ room: 'room' }, ['room'])).toEqualTypeOf<Promise<CountAnswer>>()
+expectTypeOf(hub.cluster.disconnect({ all: true }, 1012, 'bye')).toEqualTypeOf<Promise<CountAnswer>>()
+expectTypeOf(hub.cluster.call('name', Buffer.from('x'))).toEqualTypeOf<Promise<Answer<CallResult>>>()
+hub.cluster.handle('name', (payload, node) => {
+  expectTypeOf(payload).toEqualTypeOf<string | Buffer>()
+  expectTypeOf(node).toEqualTypeOf<string>()
+})
+hub.cluster.handle('name', async () => new Uint8Array(1))
+// @ts-expect-error an object is no answer
+hub.cluster.handle('name', () => ({}))
+// @ts-expect-error an object is no payload
+hub.cluster.call('name', {})
+// @ts-expect-error not all is nobody
+hub.cluster.disconnect({ all: false })
+// @ts-expect-error a selector is not a room's name
+hub.cluster.disconnect('room')
+// @ts-expect-error a backplane has more than that
+new Hub({ backplane: { start() {} } })
+// @ts-expect-error misspelt
+new Hub({ cluster: { heartbeatInterval: 1 } })
+
 // Options
 
 expectTypeOf<SlowConsumerPolicy>().toEqualTypeOf<'close' | 'dropNewest' | 'dropOldest' | 'conflate'>()
@@ -299,6 +349,18 @@ export const all: Required<HubOptions> = {
   limits: { maxMessagesPerSecond: 100, rateLimitPolicy: 'close', maxFragments: undefined },
   trustProxy: ['10.0.0.0/8', 'loopback'] as const,
   proxyHeader: 'forwarded',
+  backplane,
+  cluster: {
+    namespace: 'app',
+    heartbeatIntervalMs: 1,
+    heartbeatTimeoutMs: 1,
+    callTimeoutMs: 1,
+    maxPendingCalls: 1,
+    maxEnvelopeBytes: 1_024,
+    roomGraceMs: 0,
+    publicMetadata: ['name'] as const,
+    onGap: (gap) => expectTypeOf(gap).toEqualTypeOf<Gap>(),
+  },
 }
 const compression: Required<CompressionOptions> = { thresholdBytes: 0, maxBytes: 1, level: 1, memLevel: 1 }
 expectTypeOf<HubOptions['enableCompression']>().toEqualTypeOf<boolean | CompressionOptions | undefined>()

@@ -1,0 +1,196 @@
+import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
+
+/** What was published: who, where, what. */
+export interface Published {
+  readonly by: BusBackplane
+  readonly channel: string
+  readonly bytes: Buffer
+}
+
+/**
+ * An engine within the process that can fail. It hands over in a later turn of the event loop, in order, copies of what was
+ * published, to all who were subscribed when it was.
+ */
+export class Bus {
+  readonly published: Published[] = []
+  readonly #backplanes = new Set<BusBackplane>()
+  #isUp = true
+
+  get isUp(): boolean {
+    return this.#isUp
+  }
+
+  backplane(): BusBackplane {
+    const backplane = new BusBackplane(this)
+    this.#backplanes.add(backplane)
+    return backplane
+  }
+
+  /** The engine goes: all lose their connection. */
+  stop(): void {
+    this.#isUp = false
+    for (const backplane of this.#backplanes) backplane.moved()
+  }
+
+  /** The engine is back, and knows nothing of before. */
+  start(): void {
+    this.#isUp = true
+    for (const backplane of this.#backplanes) backplane.moved()
+  }
+
+  /** What anybody who can reach the engine might send. */
+  inject(channel: string, bytes: Uint8Array): void {
+    for (const backplane of this.#backplanes) backplane.take(channel, bytes)
+  }
+
+  carry(published: Published): void {
+    this.published.push(published)
+    for (const backplane of this.#backplanes) backplane.take(published.channel, published.bytes)
+  }
+
+  forget(backplane: BusBackplane): void {
+    this.#backplanes.delete(backplane)
+  }
+}
+
+/** One hub's end of a {@link Bus}. */
+export class BusBackplane implements Backplane {
+  readonly channels = new Set<string>()
+  /** Counts `subscribe` and `unsubscribe`. */
+  readonly asked = { subscribe: 0, unsubscribe: 0 }
+  /** Envelopes that were handed to the hub. */
+  received = 0
+  /** Loses what it returns `true` for, on its way to the hub. */
+  drop: (channel: string, bytes: Buffer) => boolean = () => false
+  /** Accepts no message, though connected. */
+  isFull = false
+  /** Refuses these subscriptions. */
+  refuse: (channel: string) => boolean = () => false
+  /** Why `start` rejects. */
+  startError: Error | undefined
+  readonly #bus: Bus
+  #listener: BackplaneListener | undefined
+  #state: BackplaneState = 'connecting'
+  #isCut = false
+  #isStalled = false
+  readonly #incoming: { channel: string; bytes: Buffer }[] = []
+  #waiting: (() => void)[] = []
+
+  constructor(bus: Bus) {
+    this.#bus = bus
+  }
+
+  get state(): BackplaneState {
+    return this.#state
+  }
+
+  async start(listener: BackplaneListener): Promise<void> {
+    if (this.#listener !== undefined) throw new Error('started twice')
+    this.#listener = listener
+    if (this.startError !== undefined) throw this.startError
+    await new Promise((resolve) => setImmediate(resolve))
+    this.moved()
+    await this.#connected()
+  }
+
+  publish(channel: string, bytes: Uint8Array): boolean {
+    if (this.#state !== 'connected' || this.isFull) return false
+    if (!/^[A-Za-z0-9_.-]{1,200}$/.test(channel)) throw new Error(`no channel: ${channel}`)
+    this.#bus.carry({ by: this, channel, bytes: Buffer.from(bytes) })
+    return true
+  }
+
+  async subscribe(channel: string): Promise<void> {
+    this.asked.subscribe++
+    if (this.refuse(channel)) throw new Error(`no permission for ${channel}`)
+    this.channels.add(channel)
+    await this.#connected()
+  }
+
+  unsubscribe(channel: string): void {
+    this.asked.unsubscribe++
+    this.channels.delete(channel)
+  }
+
+  async close(): Promise<void> {
+    this.#bus.forget(this)
+    this.channels.clear()
+    this.#become('closed')
+    this.#wake()
+  }
+
+  /** Cuts the connection to the engine. */
+  cut(): void {
+    this.#isCut = true
+    this.moved()
+  }
+
+  /** Lets it be made again. */
+  restore(): void {
+    this.#isCut = false
+    this.moved()
+  }
+
+  /** Keeps what comes; the engine, or the way to it, hangs, and nobody notices. */
+  stall(): void {
+    this.#isStalled = true
+  }
+
+  /** Hands over what was kept. */
+  resume(): void {
+    this.#isStalled = false
+    this.#deliver()
+  }
+
+  /** A complaint of the client library. */
+  complain(error: Error): void {
+    this.#listener?.onError(error)
+  }
+
+  /** For the bus: something was published. */
+  take(channel: string, bytes: Uint8Array): void {
+    if (this.#state !== 'connected' || !this.channels.has(channel)) return
+    this.#incoming.push({ channel, bytes: Buffer.from(bytes) })
+    if (this.#incoming.length === 1) setImmediate(() => this.#deliver())
+  }
+
+  /** For the bus: the way to the engine has opened or closed. */
+  moved(): void {
+    if (this.#listener === undefined || this.#state === 'closed') return
+    if (this.#bus.isUp && !this.#isCut) {
+      this.#become('connected')
+      this.#wake()
+    } else {
+      this.#incoming.length = 0
+      this.#become(this.#state === 'connecting' ? 'connecting' : 'reconnecting')
+    }
+  }
+
+  #deliver(): void {
+    if (this.#isStalled) return
+    for (const { channel, bytes } of this.#incoming.splice(0)) {
+      if (this.drop(channel, bytes)) continue
+      this.received++
+      this.#listener?.onMessage(channel, bytes)
+    }
+  }
+
+  #become(state: BackplaneState): void {
+    if (this.#state === state) return
+    this.#state = state
+    this.#listener?.onStateChange(state)
+  }
+
+  async #connected(): Promise<void> {
+    while (this.#state !== 'connected') {
+      if (this.#state === 'closed') throw new Error('closed')
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+}
