@@ -1,0 +1,28 @@
+import { HubError } from 'wshub'
+
+/** The default of `maxPendingBytes`. */
+const MAX_PENDING_BYTES = 16_777_216
+
+/** What a message that waits counts beside its bytes: small ones take memory, too. */
+export const MESSAGE_OVERHEAD_BYTES = 256
+
+interface Limits {
+  // The documented one stands with the options of each backplane: a type that they share would be a file of its own in the package.
+  maxPendingBytes?: number | undefined
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+export function readMaxPendingBytes({ maxPendingBytes = MAX_PENDING_BYTES }: Limits): number {
+  if (Number.isInteger(maxPendingBytes) && maxPendingBytes >= 1) return maxPendingBytes
+  throw invalidOption(`maxPendingBytes is an integer from 1, not ${String(maxPendingBytes)}`)
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a key that does not exist */
+export function refuseUnknown(options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((key) => !known.includes(key))
+  if (unknown !== undefined) throw invalidOption(`"${unknown}" is not an option of this backplane`)
+}
+
+export function invalidOption(message: string, cause?: unknown): HubError {
+  return new HubError('WSHUB_ERR_INVALID_OPTION', message, { cause })
+}

@@ -1,0 +1,317 @@
+import cluster, { type Worker } from 'node:cluster'
+import { randomUUID } from 'node:crypto'
+import { isUint8Array } from 'node:util/types'
+import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
+import { pause } from './backoff.ts'
+import { readMaxPendingBytes, refuseUnknown } from './backplane-options.ts'
+import { Channels } from './channels.ts'
+import { type Entry, IpcOutbox, isPacket, type SendPacket } from './ipc-outbox.ts'
+
+/** Limits of a backplane over the channel between the processes: in a worker, and in the primary for each worker. */
+export interface NodeClusterOptions {
+  /** Most bytes published that the other process has not taken yet, 1 or more; a further message is not accepted. Default 16 777 216. */
+  maxPendingBytes?: number | undefined
+}
+
+const CLOSE_MS = 1_000
+
+/** How a process says that binary data does not arrive as such. */
+const NOT_ADVANCED =
+  "node:cluster passes JSON: call cluster.setupPrimary({ serialization: 'advanced' }) before the first fork"
+
+/**
+ * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed. Workers of a cluster that
+ * was set up with `cluster.setupPrimary({ serialization: 'advanced' })` only.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ * @returns what ends it: the workers' backplanes are `reconnecting` until somebody serves them again
+ */
+export function serveNodeCluster(options: NodeClusterOptions = {}): () => void {
+  const router = new Router(options)
+  return () => router.close()
+}
+
+/**
+ * In a worker: a backplane by way of the primary, which calls {@link serveNodeCluster}. No broker is needed.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+export function nodeClusterBackplane(options: NodeClusterOptions = {}): Backplane {
+  return new NodeClusterBackplane(options)
+}
+
+/** One backplane of a worker, as the primary knows it. */
+interface Peer {
+  readonly worker: Worker
+  readonly outbox: IpcOutbox
+  readonly channels: Set<string>
+  /** Messages that it was too slow for, and was not told of yet. */
+  dropped: number
+}
+
+class Router {
+  readonly #maxPendingBytes: number
+  /** By the id of the worker and the name of the backplane. */
+  readonly #peers = new Map<string, Peer>()
+  readonly #channels = new Map<string, Set<Peer>>()
+  readonly #onMessage = (worker: Worker, message: unknown) => this.#receive(worker, message)
+  readonly #onExit = (worker: Worker) => this.#removeWorker(worker)
+
+  constructor(options: NodeClusterOptions) {
+    refuseUnknown(options, ['maxPendingBytes'])
+    this.#maxPendingBytes = readMaxPendingBytes(options)
+    cluster.on('message', this.#onMessage)
+    cluster.on('disconnect', this.#onExit)
+    cluster.on('exit', this.#onExit)
+    this.#tellAll('serving')
+  }
+
+  close(): void {
+    cluster.off('message', this.#onMessage)
+    cluster.off('disconnect', this.#onExit)
+    cluster.off('exit', this.#onExit)
+    this.#tellAll('leaving')
+    this.#peers.clear()
+    this.#channels.clear()
+  }
+
+  /** Also workers whose backplane we do not know: they may have said hello when nobody listened. */
+  #tellAll(word: 'serving' | 'leaving'): void {
+    for (const worker of Object.values(cluster.workers ?? {})) {
+      if (worker?.isConnected()) worker.send({ wshub: 'backplane', peer: '', entries: [[word]] }, () => {})
+    }
+  }
+
+  #receive(worker: Worker, message: unknown): void {
+    if (!isPacket(message)) return
+    const key = `${worker.id} ${message.peer}`
+    for (const entry of message.entries) this.#take(worker, key, message.peer, entry)
+  }
+
+  #take(worker: Worker, key: string, name: string, entry: Entry): void {
+    if (entry[0] === 'hello') this.#greet(worker, key, name, isUint8Array(entry[1]))
+    const peer = this.#peers.get(key)
+    if (peer === undefined) return // it spoke to whoever served before, and will say hello to us
+    switch (entry[0]) {
+      case 'subscribe':
+        this.#subscribe(peer, entry[1], entry[2])
+        break
+      case 'unsubscribe':
+        this.#unsubscribe(peer, entry[1])
+        break
+      case 'message':
+        this.#route(entry[1], entry[2])
+        break
+      case 'ready':
+        peer.outbox.push(['welcome'])
+        break
+      case 'bye':
+        this.#remove(key)
+        break
+    }
+  }
+
+  #greet(worker: Worker, key: string, name: string, isAdvanced: boolean): void {
+    this.#remove(key)
+    const outbox = new IpcOutbox((...args) => worker.send(...args), name, this.#maxPendingBytes)
+    if (isAdvanced) this.#peers.set(key, { worker, outbox, channels: new Set(), dropped: 0 })
+    else outbox.push(['refused', NOT_ADVANCED])
+  }
+
+  #removeWorker(worker: Worker): void {
+    for (const [key, peer] of this.#peers) if (peer.worker === worker) this.#remove(key)
+  }
+
+  #remove(key: string): void {
+    const peer = this.#peers.get(key)
+    if (peer === undefined) return
+    this.#peers.delete(key)
+    for (const channel of [...peer.channels]) this.#unsubscribe(peer, channel)
+  }
+
+  #subscribe(peer: Peer, channel: string, id: number): void {
+    let peers = this.#channels.get(channel)
+    if (peers === undefined) {
+      peers = new Set()
+      this.#channels.set(channel, peers)
+    }
+    peers.add(peer)
+    peer.channels.add(channel)
+    peer.outbox.push(['subscribed', channel, id])
+  }
+
+  #unsubscribe(peer: Peer, channel: string): void {
+    const peers = this.#channels.get(channel)
+    peers?.delete(peer)
+    if (peers?.size === 0) this.#channels.delete(channel)
+    peer.channels.delete(channel)
+  }
+
+  #route(channel: string, bytes: Uint8Array): void {
+    for (const peer of this.#channels.get(channel) ?? []) {
+      if (!peer.outbox.pushMessage(channel, bytes)) {
+        peer.dropped++
+      } else if (peer.dropped > 0) {
+        peer.outbox.push(['dropped', peer.dropped])
+        peer.dropped = 0
+      }
+    }
+  }
+}
+
+class NodeClusterBackplane implements Backplane {
+  readonly #name = randomUUID()
+  readonly #channels = new Channels()
+  readonly #closing = new AbortController()
+  readonly #outbox: IpcOutbox
+  readonly #onMessage = (message: unknown) => this.#receive(message)
+  /** The primary has gone, and does not come back. */
+  readonly #onDisconnect = () => void this.close()
+  /** The subscriptions that the primary has not confirmed. */
+  readonly #asked = new Map<string, number>()
+  #nextId = 0
+
+  #state: BackplaneState = 'connecting'
+  #listener: BackplaneListener | undefined
+  #started = { resolve: () => {}, reject: (_error: Error) => {} }
+
+  constructor(options: NodeClusterOptions) {
+    refuseUnknown(options, ['maxPendingBytes'])
+    const send: SendPacket = (packet, callback) => process.send?.(packet, undefined, {}, callback)
+    this.#outbox = new IpcOutbox(send, this.#name, readMaxPendingBytes(options))
+  }
+
+  get state(): BackplaneState {
+    return this.#state
+  }
+
+  async start(listener: BackplaneListener): Promise<void> {
+    if (this.#listener !== undefined) throw new Error('A backplane is started once')
+    if (this.#state === 'closed') throw closedError()
+    if (!cluster.isWorker) throw new Error('nodeClusterBackplane() is for the workers of node:cluster')
+    this.#listener = listener
+    process.on('message', this.#onMessage)
+    process.on('disconnect', this.#onDisconnect)
+    const started = new Promise<void>((resolve, reject) => {
+      this.#started = { resolve, reject }
+    })
+    this.#sayHello()
+    await started
+  }
+
+  publish(channel: string, bytes: Uint8Array): boolean {
+    return this.#state === 'connected' && this.#outbox.pushMessage(channel, bytes)
+  }
+
+  subscribe(channel: string): Promise<void> {
+    if (this.#state === 'closed') return Promise.reject(closedError())
+    const confirmed = this.#channels.add(channel)
+    if (this.#listener !== undefined) this.#ask(channel)
+    return confirmed
+  }
+
+  unsubscribe(channel: string): void {
+    if (!this.#channels.has(channel)) return
+    this.#channels.delete(channel)
+    this.#asked.delete(channel)
+    if (this.#listener !== undefined) this.#outbox.push(['unsubscribe', channel])
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return
+    const wasConnected = this.#state === 'connected'
+    this.#become('closed')
+    process.off('message', this.#onMessage)
+    process.off('disconnect', this.#onDisconnect)
+    this.#channels.clear(closedError())
+    this.#started.reject(closedError())
+    if (!wasConnected) return this.#outbox.clear()
+    this.#outbox.push(['bye'])
+    await Promise.race([this.#outbox.empty(), pause(CLOSE_MS, this.#closing.signal, false)])
+    this.#closing.abort()
+  }
+
+  /** Nobody hears it while the primary does not serve; it says so when it does. */
+  #sayHello(): void {
+    this.#outbox.push(['hello', Buffer.from([0xff])])
+    for (const channel of this.#channels.names()) this.#ask(channel)
+    this.#outbox.push(['ready'])
+  }
+
+  #ask(channel: string): void {
+    const id = this.#nextId++
+    this.#asked.set(channel, id)
+    this.#outbox.push(['subscribe', channel, id])
+  }
+
+  #receive(message: unknown): void {
+    if (!isPacket(message) || (message.peer !== this.#name && message.peer !== '')) return
+    for (const entry of message.entries) this.#take(entry)
+  }
+
+  #take(entry: Entry): void {
+    switch (entry[0]) {
+      case 'message':
+        this.#hear(entry[1], entry[2])
+        break
+      case 'subscribed':
+        this.#confirm(entry[1], entry[2])
+        break
+      case 'welcome':
+        this.#become('connected')
+        this.#started.resolve()
+        break
+      case 'leaving':
+        this.#goAway()
+        break
+      case 'serving':
+        this.#goAway()
+        this.#outbox.clear() // meant for whoever served before
+        this.#sayHello()
+        break
+      case 'dropped':
+        this.#report(new Error(`${entry[1]} messages were dropped: this process was too slow to read them`))
+        break
+      case 'refused':
+        this.#refuse(new Error(entry[1]))
+        break
+    }
+  }
+
+  #confirm(channel: string, id: number): void {
+    if (this.#asked.get(channel) !== id) return // the answer to an earlier subscription, which was undone
+    this.#asked.delete(channel)
+    this.#channels.confirm(channel)
+  }
+
+  #goAway(): void {
+    if (this.#state === 'connected') this.#become('reconnecting')
+  }
+
+  #refuse(error: Error): void {
+    this.#started.reject(error)
+    this.#report(error)
+    void this.close()
+  }
+
+  #hear(channel: string, bytes: Uint8Array): void {
+    if (!this.#channels.has(channel)) return
+    try {
+      this.#listener?.onMessage(channel, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    } catch (error) {
+      this.#report(error as Error) // thrown out of here, the rest of the packet would be lost
+    }
+  }
+
+  #report(error: Error): void {
+    if (this.#state !== 'closed') this.#listener?.onError(error)
+  }
+
+  #become(state: BackplaneState): void {
+    if (this.#state === state || this.#state === 'closed') return
+    this.#state = state
+    this.#listener?.onStateChange(state)
+  }
+}
+
+function closedError(): Error {
+  return new Error('The backplane is closed')
+}

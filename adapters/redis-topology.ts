@@ -1,0 +1,98 @@
+import type { createClient, createCluster } from 'redis'
+import { inTime } from './in-time.ts'
+
+export type RedisClient = ReturnType<typeof createClient>
+export type RedisCluster = ReturnType<typeof createCluster>
+
+/** One server, as the place to connect to. */
+export interface RedisServer {
+  /** `host:port`, or what else tells it from the others. */
+  readonly address: string
+  /** Makes a client that is ours: not connected, never reconnecting by itself, and without an offline queue. */
+  open(): RedisClient
+}
+
+/** Which servers there are. */
+export interface RedisTopology {
+  readonly servers: readonly RedisServer[]
+  /** The owner of each hash slot of a Redis Cluster; where there is no cluster, one for all. */
+  readonly slots: readonly (RedisServer | undefined)[]
+}
+
+/** Asks for the topology anew. */
+export type Discover = (report: (error: Error) => void) => Promise<RedisTopology>
+
+const DISCOVERY_MS = 5_000
+/** A discovery that has been given up hangs until its server answers or goes: not more than this many at once. */
+const MAX_HANGING = 4
+
+/** The one server that a client is made for. */
+export function singleServer(client: RedisClient): Discover {
+  const servers = [server('Redis', client)]
+  return async () => ({ servers, slots: servers })
+}
+
+/** The masters of a Redis Cluster. */
+export function clusterServers(cluster: RedisCluster): Discover {
+  const hanging = new Set<Promise<unknown>>()
+  return async (report) => {
+    if (hanging.size >= MAX_HANGING) await Promise.race(hanging)
+    // Learns the slots over one connection, which it closes again, and connects to nothing else.
+    const probe = cluster.duplicate({ minimizeConnections: true })
+    probe.on('error', report)
+    const connected = probe.connect().finally(() => hanging.delete(connected))
+    connected.catch(() => {})
+    hanging.add(connected)
+    try {
+      await inTime(DISCOVERY_MS, 'The Redis Cluster did not tell its slots', connected)
+      const servers = new Map<string, RedisServer>()
+      for (const master of probe.masters) {
+        // What makes the client of a node, with the caller's credentials and address map; its connection ends with the probe.
+        probe.nodeClient(master).catch(() => {})
+        if (master.client !== undefined) servers.set(master.address, server(master.address, master.client))
+      }
+      const slots = Array.from(probe.slots, (shard) => shard && servers.get(shard.master.address))
+      return { servers: [...servers.values()], slots }
+    } finally {
+      destroy(probe)
+    }
+  }
+}
+
+function server(address: string, pattern: RedisClient): RedisServer {
+  return {
+    address,
+    open: () =>
+      pattern.duplicate({
+        socket: { ...pattern.options?.socket, reconnectStrategy: false },
+        disableOfflineQueue: true,
+        // Version 6 starts a timer for each command; a server that does not answer is found out by the heartbeat.
+        commandOptions: { timeout: 0 },
+      }),
+  }
+}
+
+/** Ends connections at once. */
+export function destroy(client: RedisClient | RedisCluster): void {
+  try {
+    client.destroy()
+  } catch {
+    // Version 5 throws where nothing is open.
+  }
+}
+
+/** CRC-16/XMODEM of each byte. */
+const CRC16: readonly number[] = Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8
+  for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1
+  return crc & 0xffff
+})
+
+/** The hash slot of a name of ASCII characters without braces. */
+export function slotOf(name: string): number {
+  let crc = 0
+  for (let at = 0; at < name.length; at++) {
+    crc = ((crc << 8) & 0xffff) ^ (CRC16[(crc >> 8) ^ name.charCodeAt(at)] ?? 0)
+  }
+  return crc % 16_384
+}
