@@ -7,14 +7,18 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^wshub$/, replacement: path('./src/index.ts') },
-      { find: /^wshub\/(fastify|express|koa)$/, replacement: path('./adapters/$1.ts') },
+      {
+        find: /^wshub\/(fastify|express|koa|redis|nats|node-cluster)$/,
+        replacement: path('./adapters/$1.ts'),
+      },
       { find: /^wshub\/testing$/, replacement: path('./testing/index.ts') },
+      { find: /^wshub\/testing\/backplane$/, replacement: path('./testing/backplane-contract.ts') },
     ],
   },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/setup.ts'],
-    testTimeout: 20_000,
+    testTimeout: 40_000,
     hookTimeout: 20_000,
   },
 })

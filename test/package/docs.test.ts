@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
+import { CLUSTER_DEFAULTS } from '../../src/cluster-options.ts'
 import { HUB_ERRORS, type HubErrorCode } from '../../src/errors.ts'
 import {
   COMPRESSION_DEFAULTS,
@@ -16,6 +17,7 @@ import { compilerOptions, formatDiagnostics, root } from './support.ts'
 const TABLES: readonly {
   readonly name: string
   readonly headings: readonly string[]
+  readonly file: string
   readonly type: string
   readonly defaults: Readonly<Record<string, unknown>>
   readonly asOptions: (options: object) => HubOptions
@@ -23,6 +25,7 @@ const TABLES: readonly {
   {
     name: 'options',
     headings: ['option', 'unit', 'default'],
+    file: 'src/options.ts',
     type: 'HubOptions',
     defaults: HUB_DEFAULTS,
     asOptions: (options) => options,
@@ -30,6 +33,7 @@ const TABLES: readonly {
   {
     name: 'limits',
     headings: ['limit', 'unit', 'default'],
+    file: 'src/options.ts',
     type: 'LimitOptions',
     defaults: LIMIT_DEFAULTS,
     asOptions: (limits) => ({ limits }),
@@ -37,9 +41,18 @@ const TABLES: readonly {
   {
     name: 'settings of compression',
     headings: ['setting', 'unit', 'default'],
+    file: 'src/options.ts',
     type: 'CompressionOptions',
     defaults: COMPRESSION_DEFAULTS,
     asOptions: (enableCompression) => ({ enableCompression }),
+  },
+  {
+    name: 'settings of a cluster',
+    headings: ['`cluster`', 'unit', 'default'],
+    file: 'src/cluster-options.ts',
+    type: 'ClusterOptions',
+    defaults: CLUSTER_DEFAULTS,
+    asOptions: (cluster) => ({ cluster }),
   },
 ]
 
@@ -85,9 +98,9 @@ describe.each(TABLES)("the README's table of $name", ({ headings, defaults, asOp
   })
 })
 
-describe.each(TABLES)('the docstrings of $type', ({ type, defaults, asOptions }) => {
+describe.each(TABLES)('the docstrings of $type', ({ file, type, defaults, asOptions }) => {
   const keys = Object.keys(defaults)
-  const docstrings = docstringsOf('src/options.ts', type)
+  const docstrings = docstringsOf(file, type)
   const docstringOf = (key: string) => docstrings.get(key) ?? ''
   const isNumeric = (key: string) => typeof defaults[key] === 'number'
 
@@ -103,7 +116,7 @@ describe.each(TABLES)('the docstrings of $type', ({ type, defaults, asOptions })
 
   it.each(keys.filter(isNumeric))('tell the unit of %s, and what 0 means or the least it takes', (key) => {
     const text = docstringOf(key)
-    expect(text).toMatch(takes(asOptions({ [key]: 0 })) ? /(^|\W)0 = / : /(^|\W)1 (or more|to )/)
+    expect(text).toMatch(takes(asOptions({ [key]: 0 })) ? /(^|\W)0 = / : /(^|\W)1( 024)? (or more|to )/)
     if (key.endsWith('Ms')) expect(text).toMatch(/(^|\W)in ms(\W|$)/)
     if (/Bytes$|Size$/.test(key)) expect(text).toMatch(/(^|\W)bytes(\W|$)/)
   })

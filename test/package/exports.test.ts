@@ -3,7 +3,11 @@ import * as core from 'wshub'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
+import * as nats from 'wshub/nats'
+import * as nodeCluster from 'wshub/node-cluster'
+import * as redis from 'wshub/redis'
 import * as testing from 'wshub/testing'
+import * as backplaneTesting from 'wshub/testing/backplane'
 import { compilerOptions, ENTRIES, root, typeExports } from './support.ts'
 
 // A name that is missing here is a breaking change and one that is new is API for good: both are meant, or a mistake.
@@ -18,6 +22,8 @@ describe('the values exported', () => {
         "Handshake",
         "Hub",
         "HubError",
+        "MemoryBackplane",
+        "MemoryBus",
         "Opcode",
       ]
     `)
@@ -53,6 +59,31 @@ describe('the values exported', () => {
     expect(koa.default).toBe(koa.wsHub)
   })
 
+  it('by wshub/redis', () => {
+    expect(Object.keys(redis)).toMatchInlineSnapshot(`
+      [
+        "redisBackplane",
+      ]
+    `)
+  })
+
+  it('by wshub/nats', () => {
+    expect(Object.keys(nats)).toMatchInlineSnapshot(`
+      [
+        "natsBackplane",
+      ]
+    `)
+  })
+
+  it('by wshub/node-cluster', () => {
+    expect(Object.keys(nodeCluster).sort()).toMatchInlineSnapshot(`
+      [
+        "nodeClusterBackplane",
+        "serveNodeCluster",
+      ]
+    `)
+  })
+
   it('by wshub/testing', () => {
     expect(Object.keys(testing).sort()).toMatchInlineSnapshot(`
       [
@@ -61,28 +92,49 @@ describe('the values exported', () => {
       ]
     `)
   })
+
+  it('by wshub/testing/backplane', () => {
+    expect(Object.keys(backplaneTesting)).toMatchInlineSnapshot(`
+      [
+        "backplaneContract",
+      ]
+    `)
+  })
 })
 
 describe('the types exported', () => {
   const files = Object.values(ENTRIES).map((file) => root + file)
-  const [ofCore, ofFastify, ofExpress, ofKoa, ofTesting] = typeExports(files, compilerOptions())
+  const [ofCore, ofFastify, ofExpress, ofKoa, ofRedis, ofNats, ofNodeCluster, ofTesting, ofBackplaneTesting] =
+    typeExports(files, compilerOptions())
 
   it('by wshub', () => {
     expect(ofCore).toMatchInlineSnapshot(`
       [
+        "Answer",
+        "Backplane",
+        "BackplaneListener",
+        "BackplaneState",
         "BinaryPayload",
+        "CallHandler",
+        "CallOptions",
+        "CallResult",
         "CloseCode",
         "CloseOptions",
         "CloseResult",
+        "Cluster",
+        "ClusterOptions",
+        "ClusterStats",
         "CompressionOptions",
         "Connection",
         "ConnectionState",
+        "CountAnswer",
         "DropCount",
         "DropReason",
         "Dropped",
         "EventHandler",
         "Frame",
         "FrameInit",
+        "Gap",
         "HandshakeInit",
         "Hub",
         "HubDiagnostics",
@@ -92,13 +144,19 @@ describe('the types exported', () => {
         "HubState",
         "HubStats",
         "LimitOptions",
+        "Member",
+        "MemoryBackplane",
+        "MemoryBus",
         "Message",
         "Metadata",
         "MetadataMap",
+        "NodeCount",
+        "NodeInfo",
         "Opcode",
         "Payload",
         "ProxyHeader",
         "RateLimitPolicy",
+        "Selector",
         "SendOptions",
         "SlowConsumerPolicy",
         "TrustFunction",
@@ -136,6 +194,31 @@ describe('the types exported', () => {
     `)
   })
 
+  it('by wshub/redis', () => {
+    expect(ofRedis).toMatchInlineSnapshot(`
+      [
+        "RedisBackplaneOptions",
+        "RedisClientLike",
+      ]
+    `)
+  })
+
+  it('by wshub/nats', () => {
+    expect(ofNats).toMatchInlineSnapshot(`
+      [
+        "NatsBackplaneOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/node-cluster', () => {
+    expect(ofNodeCluster).toMatchInlineSnapshot(`
+      [
+        "NodeClusterOptions",
+      ]
+    `)
+  })
+
   it('by wshub/testing', () => {
     expect(ofTesting).toMatchInlineSnapshot(`
       [
@@ -144,6 +227,15 @@ describe('the types exported', () => {
         "ConnectOptions",
         "TestClient",
         "UpgradeRefusedError",
+      ]
+    `)
+  })
+
+  it('by wshub/testing/backplane', () => {
+    expect(ofBackplaneTesting).toMatchInlineSnapshot(`
+      [
+        "BackplaneContractCase",
+        "BackplaneSetup",
       ]
     `)
   })

@@ -25,7 +25,17 @@ const TEST_MS = 90_000
 const MADE = ['node_modules', '.git', '.cache', 'dist', 'coverage']
 
 /** What the consumer has beside the package, taken from this checkout as it is installed here. */
-const PEERS = ['express', 'fastify', 'koa', '@types/express', '@types/koa', '@types/node']
+const PEERS = [
+  'express',
+  'fastify',
+  'koa',
+  'redis',
+  '@redis',
+  '@nats-io',
+  '@types/express',
+  '@types/koa',
+  '@types/node',
+]
 
 const NODENEXT = { module: 'nodenext', moduleResolution: 'nodenext' }
 const BUNDLER = { module: 'esnext', moduleResolution: 'bundler' }
@@ -95,8 +105,9 @@ describe('the package', () => {
       'proxy-addr',
       'ws',
     ])
-    expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(['express', 'fastify', 'koa'])
-    expect(peerDependenciesMeta).toEqual({ express: optional, fastify: optional, koa: optional })
+    const peers = ['@nats-io/transport-node', 'express', 'fastify', 'koa', 'redis']
+    expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(peers)
+    expect(peerDependenciesMeta).toEqual(Object.fromEntries(peers.map((name) => [name, optional])))
     // The suite shows that it works with what is tested here, so that must be admitted.
     for (const [name, range] of Object.entries(peerDependencies ?? {})) {
       expect(`${range} `).toContain(`${/\d+/.exec(devDependencies?.[name] ?? '')?.[0]}.`)
@@ -147,6 +158,8 @@ describe('the types of the package', () => {
     ['nodenext, ES module', 'frameworks.mts', NODENEXT],
     ['nodenext, CommonJS', 'frameworks.cts', NODENEXT],
     ['bundler', 'frameworks.mts', BUNDLER],
+    ['nodenext, backplanes', 'backplanes.mts', NODENEXT],
+    ['bundler, backplanes', 'backplanes.mts', BUNDLER],
     ['nodenext, no framework', 'core.mts', NODENEXT],
     ['bundler, no framework', 'core.mts', BUNDLER],
     ['nodenext, more than strict', 'frameworks.mts', { ...NODENEXT, ...MORE_THAN_STRICT }],

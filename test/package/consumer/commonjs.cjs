@@ -6,7 +6,11 @@ const core = require('wshub')
 const expressAdapter = require('wshub/express')
 const fastifyAdapter = require('wshub/fastify')
 const koaAdapter = require('wshub/koa')
+const natsAdapter = require('wshub/nats')
+const nodeClusterAdapter = require('wshub/node-cluster')
+const redisAdapter = require('wshub/redis')
 const testing = require('wshub/testing')
+const backplaneTesting = require('wshub/testing/backplane')
 
 async function main() {
   const { namesOf, roundTrips } = await import('./round-trip.mjs')
@@ -22,7 +26,11 @@ async function main() {
     'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
     'wshub/express': namesOf(expressAdapter, 'wsHub'),
     'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+    'wshub/redis': namesOf(redisAdapter),
+    'wshub/nats': namesOf(natsAdapter),
+    'wshub/node-cluster': namesOf(nodeClusterAdapter),
     'wshub/testing': namesOf(testing),
+    'wshub/testing/backplane': namesOf(backplaneTesting),
   }
   console.log(JSON.stringify({ answers, names }))
 }

@@ -6,7 +6,11 @@ import * as core from 'wshub'
 import * as expressAdapter from 'wshub/express'
 import * as fastifyAdapter from 'wshub/fastify'
 import * as koaAdapter from 'wshub/koa'
+import * as natsAdapter from 'wshub/nats'
+import * as nodeClusterAdapter from 'wshub/node-cluster'
+import * as redisAdapter from 'wshub/redis'
 import * as testing from 'wshub/testing'
+import * as backplaneTesting from 'wshub/testing/backplane'
 import { namesOf, roundTrips } from './round-trip.mjs'
 
 const answers = await roundTrips({
@@ -22,6 +26,10 @@ const names = {
   'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
   'wshub/express': namesOf(expressAdapter, 'wsHub'),
   'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+  'wshub/redis': namesOf(redisAdapter),
+  'wshub/nats': namesOf(natsAdapter),
+  'wshub/node-cluster': namesOf(nodeClusterAdapter),
   'wshub/testing': namesOf(testing),
+  'wshub/testing/backplane': namesOf(backplaneTesting),
 }
 console.log(JSON.stringify({ answers, names }))
