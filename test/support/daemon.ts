@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
-import { inTime, listen, stop } from './hub-server.ts'
+import { connect } from 'node:net'
+import { inTime } from './hub-server.ts'
 
 /** A server of another make that a test starts, and stops by its pid. */
 export class Daemon {
@@ -69,15 +68,6 @@ export class Daemon {
       process.off('exit', this.#kill)
     }
   }
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await listen(server)
-  const { port } = server.address() as AddressInfo // of a TCP server that listens
-  await stop(server)
-  return port
 }
 
 /** Whether somebody listens on a port of 127.0.0.1. */

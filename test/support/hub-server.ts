@@ -15,7 +15,7 @@ import {
   type UpgradeInit,
 } from 'wshub'
 
-const TIMEOUT_MS = 5_000
+const TIMEOUT_MS = 15_000
 
 /** The key of RFC 6455 §1.3. */
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
@@ -66,7 +66,7 @@ export class Journal<T> {
     this.#waiting.add(wake)
     wake()
     try {
-      await inTime(what, reached, () => this.all)
+      await inTime(what, reached, () => this.all.slice(-100))
     } finally {
       this.#waiting.delete(wake)
     }

@@ -3,7 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Frame, Opcode } from 'wshub'
 
-const timeoutMs = 5_000
+const timeoutMs = 15_000
 /** Taken here, so that a test may fake the timers of the server alone. */
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
 

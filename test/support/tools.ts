@@ -19,6 +19,8 @@ export const TOOLS = {
   openssl: { names: ['openssl'], package: 'openssl' },
   // A python3 found first (pyenv's) may lack what Debian's has.
   python: { names: ['python3'], package: 'python3-websockets', probe: ['-c', 'import websockets'] },
+  redis: { names: ['redis-server'], package: 'redis-server', service: 'redis-server' },
+  nats: { names: ['nats-server'], package: 'nats-server', service: 'nats-server' },
 } as const satisfies Readonly<Record<string, Tool>>
 
 export type ToolName = keyof typeof TOOLS

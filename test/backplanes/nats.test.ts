@@ -1,0 +1,273 @@
+import { fileURLToPath } from 'node:url'
+import { connect } from '@nats-io/transport-node'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { natsBackplane } from 'wshub/nats'
+import { backplaneContract } from 'wshub/testing/backplane'
+import { eventually, turn } from '../support/hub-server.ts'
+import { Cable, type Engine, startNats, startNatsCluster } from '../support/servers.ts'
+import { flows, later, Node } from './node.ts'
+
+describe('natsBackplane', () => {
+  let engine: Engine
+  let cable: Cable
+  let servers: string
+
+  beforeAll(async () => {
+    engine = await startNats()
+    cable = await Cable.to(engine.port)
+    servers = `127.0.0.1:${cable.port}`
+  })
+
+  afterEach(() => cable.restore())
+
+  afterAll(async () => {
+    await cable?.close()
+    await engine?.stop()
+  })
+
+  const contract = backplaneContract({
+    create: () => natsBackplane({ servers }),
+    cut: () => cable.cut(),
+    restore: () => cable.restore(),
+  })
+  for (const { name, run } of contract) it(name, run)
+
+  const start = () => Node.start(natsBackplane({ servers }))
+
+  describe('the connection it is given', () => {
+    it('carries its messages, and is left as it was', async () => {
+      const connection = await connect({ servers })
+      onTestFinished(() => connection.close())
+      const node = await Node.start(natsBackplane({ connection }))
+      await node.backplane.subscribe('mine')
+      await flows([node, await subscribed('mine')], 'mine', 'hello')
+      await node.backplane.close()
+      expect(connection.isClosed()).toBe(false)
+      await connection.flush()
+    })
+
+    it('is followed when it is away, and when it closes', async () => {
+      const connection = await connect({ servers, reconnectTimeWait: 50, maxReconnectAttempts: -1 })
+      onTestFinished(() => connection.close())
+      const node = await Node.start(natsBackplane({ connection }))
+      await node.backplane.subscribe('mine')
+      cable.cut()
+      await node.became('reconnecting')
+      cable.restore()
+      await node.became('connected')
+      await flows([node], 'mine', 'after')
+      await connection.close()
+      await node.became('closed')
+      expect(node.states.all).toEqual(['connected', 'reconnecting', 'connected', 'closed'])
+    })
+
+    it('must not be closed', async () => {
+      const connection = await connect({ servers })
+      await connection.close()
+      await expect(Node.of(natsBackplane({ connection })).begin()).rejects.toThrow('closed')
+    })
+
+    it('must not be one that does not hear itself', async () => {
+      const connection = await connect({ servers, noEcho: true })
+      onTestFinished(() => connection.close())
+      const node = Node.of(natsBackplane({ connection }))
+      await expect(node.begin()).rejects.toThrow(/did not pass a test message/)
+      expect(node.backplane.state).toBe('closed')
+    }, 20_000)
+  })
+
+  describe('a configuration that can never work', () => {
+    it('rejects the start where the token is wrong', async () => {
+      const guarded = await startNats('--auth', 'right')
+      onTestFinished(() => guarded.stop())
+      const at = (token: string) => natsBackplane({ servers: `127.0.0.1:${guarded.port}`, token })
+      const node = Node.of(at('wrong'))
+      await expect(node.begin()).rejects.toThrow(/Authorization/i)
+      expect(node.backplane.state).toBe('closed')
+      const admitted = await Node.start(at('right'))
+      await admitted.backplane.subscribe('admitted')
+      await flows([admitted], 'admitted', 'hello')
+    })
+  })
+
+  it('does not accept what is longer than the server takes, and says so', async () => {
+    const node = await start()
+    await node.backplane.subscribe('long')
+    expect(node.backplane.publish('long', new Uint8Array(1_048_577))).toBe(false)
+    expect(node.errors.all.map(({ message }) => message)).toEqual([expect.stringContaining('max_payload')])
+    await flows([node], 'long', 'marker')
+    expect(node.messages.all).toHaveLength(1)
+  })
+
+  it('rejects the subscriptions that NATS does not permit, and no other', async () => {
+    const limited = await startNats(
+      '--config',
+      fileURLToPath(new URL('./nats-limited.conf', import.meta.url)),
+    )
+    onTestFinished(() => limited.stop())
+    const credentials = { user: 'limited', pass: 'any' }
+    const node = await Node.start(natsBackplane({ servers: `127.0.0.1:${limited.port}`, ...credentials }))
+    const [mine, theirs] = ['mine.room', 'theirs.room'].map((channel) => node.backplane.subscribe(channel))
+    await expect(theirs).rejects.toThrow(/permissions/i)
+    await mine
+    await flows([node], 'mine.room', 'hello')
+    expect(node.states.all).toEqual(['connected'])
+  })
+
+  it('goes on when its listener throws', async () => {
+    const node = Node.of(natsBackplane({ servers }))
+    await node.begin(() => {
+      throw new Error('of the listener')
+    })
+    await node.backplane.subscribe('throwing')
+    for (const text of ['one', 'two', 'three']) node.publish('throwing', text)
+    await node.heard('throwing', 'three')
+    expect(node.errors.all.map(({ message }) => message)).toEqual(Array(3).fill('of the listener'))
+    expect(node.states.all).toEqual(['connected'])
+  })
+
+  describe('when NATS', () => {
+    it('is killed and started again, has everything flow, and nothing twice', async () => {
+      const doomed = await startNats()
+      onTestFinished(() => doomed.stop())
+      const make = () => Node.start(natsBackplane({ servers: `127.0.0.1:${doomed.port}` }))
+      const nodes = [await make(), await make(), await make()]
+      for (const { backplane } of nodes) await backplane.subscribe('room')
+      await flows(nodes, 'room', 'before')
+
+      await doomed.kill()
+      for (const node of nodes) await node.became('reconnecting')
+      for (const node of nodes) expect(node.publish('room', 'nobody hears this')).toBe(false)
+      await doomed.start()
+      for (const node of nodes) await node.became('connected')
+      await flows(nodes, 'room', 'after')
+    })
+
+    it('stops for a while, delivers what waited, once and in order', async () => {
+      const slow = await startNats()
+      onTestFinished(() => slow.stop())
+      const make = () => Node.start(natsBackplane({ servers: `127.0.0.1:${slow.port}` }))
+      const [one, two] = [await make(), await make()]
+      await two.backplane.subscribe('paused')
+      slow.freeze()
+      const expected = Array.from({ length: 200 }, (_, index) => `paused: ${index}`)
+      for (const index of expected.keys()) expect(one.publish('paused', `${index}`)).toBe(true)
+      let isConfirmed = false
+      const confirmed = two.backplane.subscribe('later').then(() => {
+        isConfirmed = true
+      })
+      for (let round = 0; round < 20; round++) await turn()
+      expect(isConfirmed).toBe(false)
+      slow.thaw()
+      await confirmed
+      await two.heard('paused', '199')
+      expect(two.messages.all).toEqual(expected)
+      for (const { states } of [one, two]) expect(states.all).toEqual(['connected'])
+    })
+
+    it('says nothing, takes no more than is allowed and is given up; then everything flows', async () => {
+      const make = () => Node.start(natsBackplane({ servers, maxPendingBytes: 100_000 }))
+      const nodes = [await make(), await make()]
+      for (const { backplane } of nodes) await backplane.subscribe('silent')
+      cable.stall()
+      const text = 'x'.repeat(1_000)
+      const accepted = nodes.map((node) => {
+        let count = 0
+        while (node.publish('silent', text)) count++
+        return count
+      })
+      for (const count of accepted) expect(count).toBe(Math.floor(100_000 / (1_000 + 256)))
+      await Promise.all(nodes.map(({ states }) => later(() => states.all.includes('reconnecting'))))
+      cable.restore()
+      for (const node of nodes) await node.became('connected')
+      await flows(nodes, 'silent', 'after')
+    }, 30_000)
+
+    it('comes and goes while channels are subscribed and left, has what was wanted last', async () => {
+      const nodes = [await start(), await start()]
+      const wanted = new Set<string>()
+      for (let round = 0; round < 40; round++) {
+        for (const { backplane } of nodes) {
+          void backplane.subscribe(`race.${round}`)
+          if (round % 3 === 0) backplane.unsubscribe(`race.${round - 1}`)
+        }
+        wanted.add(`race.${round}`)
+        if (round % 3 === 0) wanted.delete(`race.${round - 1}`)
+        if (round % 10 === 5) cable.cut()
+        if (round % 10 === 8) cable.restore()
+        await turn()
+      }
+      cable.restore()
+      const subscribed = nodes.flatMap(({ backplane }) =>
+        [...wanted].map((channel) => backplane.subscribe(channel)),
+      )
+      await Promise.all(subscribed)
+      for (const node of nodes) await node.became('connected')
+      const [publisher] = nodes
+      for (let round = 0; round < 40; round++) publisher?.publish(`race.${round}`, 'here')
+      for (const node of nodes) {
+        for (const channel of wanted) await node.heard(channel, 'here')
+        expect(node.messages.all.toSorted()).toEqual(
+          [...wanted].map((channel) => `${channel}: here`).toSorted(),
+        )
+      }
+    })
+  })
+
+  async function subscribed(channel: string): Promise<Node> {
+    const node = await start()
+    await node.backplane.subscribe(channel)
+    return node
+  }
+})
+
+describe('natsBackplane of a NATS cluster', () => {
+  let engines: Engine[]
+  let cables: Cable[]
+  let made = 0
+
+  beforeAll(async () => {
+    engines = await startNatsCluster()
+    cables = await Promise.all(engines.map(({ port }) => Cable.to(port)))
+  }, 40_000)
+
+  afterEach(() => {
+    for (const cable of cables) cable.restore()
+  })
+
+  afterAll(async () => {
+    await Promise.all(
+      [...(cables ?? []), ...(engines ?? [])].map((part) => ('stop' in part ? part.stop() : part.close())),
+    )
+  })
+
+  /** Each at another server than the one before, as long as that is there. */
+  function create() {
+    const first = made++ % cables.length
+    const ports = [...cables.slice(first), ...cables.slice(0, first)].map(({ port }) => `127.0.0.1:${port}`)
+    return natsBackplane({ servers: ports, noRandomize: true })
+  }
+
+  const contract = backplaneContract({
+    create,
+    cut: () => cables.forEach((cable) => void cable.cut()),
+    restore: () => cables.forEach((cable) => void cable.restore()),
+  })
+  for (const { name, run } of contract) it(name, run)
+
+  it('goes on at the other servers when one is killed, and when it is back', async () => {
+    const nodes = [await Node.start(create()), await Node.start(create()), await Node.start(create())]
+    for (const { backplane } of nodes) await backplane.subscribe('cluster')
+    const drops = () =>
+      nodes.flatMap(({ states }) => states.all.filter((state) => state === 'reconnecting')).length
+    for (const [index, engine] of engines.entries()) {
+      const before = drops()
+      await engine.kill()
+      await eventually('somebody to notice', () => drops() > before, drops)
+      for (const node of nodes) await node.became('connected')
+      await flows(nodes, 'cluster', `without ${index}`)
+      await engine.start()
+      await flows(nodes, 'cluster', `with ${index}`)
+    }
+  }, 60_000)
+})

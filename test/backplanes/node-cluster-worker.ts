@@ -1,0 +1,62 @@
+/** A worker that does what a test says. */
+import type { Backplane } from 'wshub'
+import { nodeClusterBackplane } from 'wshub/node-cluster'
+import { backplaneContract } from 'wshub/testing/backplane'
+import { answer, Caller, isCall, type Methods } from '../support/call.ts'
+
+const primary = new Caller((call) => process.send?.(call))
+
+/** Has the primary do something. */
+async function ask(method: string): Promise<void> {
+  await primary.call(-1, method, [])
+}
+
+const contract = backplaneContract({
+  create: () => nodeClusterBackplane(),
+  cut: () => ask('stop'),
+  async restore() {
+    await ask('stop')
+    await ask('serve')
+  },
+})
+
+const messages: string[] = []
+const states: string[] = []
+const errors: string[] = []
+let backplane: Backplane = nodeClusterBackplane()
+
+const methods: Methods = {
+  async contract(name: string) {
+    await contract.find((one) => one.name === name)?.run()
+  },
+
+  async start(options?: { maxPendingBytes: number }) {
+    backplane = nodeClusterBackplane(options)
+    await backplane.start({
+      onMessage: (channel, bytes) => messages.push(`${channel}: ${bytes}`),
+      onStateChange: (state) => states.push(state),
+      onError: (error) => errors.push(error.message),
+    })
+  },
+
+  subscribe: (channel: string) => backplane.subscribe(channel),
+  unsubscribe: (channel: string) => backplane.unsubscribe(channel),
+  publish: (channel: string, text: string) => backplane.publish(channel, Buffer.from(text)),
+
+  /** How many of a thousand messages of a length are accepted at once. */
+  flood(channel: string, length: number) {
+    const bytes = Buffer.alloc(length)
+    let accepted = 0
+    while (accepted < 1_000 && backplane.publish(channel, bytes)) accepted++
+    return accepted
+  },
+
+  seen: () => ({ messages, states, errors, state: backplane.state }),
+  close: () => backplane.close(),
+}
+
+process.on('message', async (message: unknown) => {
+  primary.receive(message)
+  if (isCall(message)) process.send?.(await answer(methods, message))
+})
+process.send?.('ready')

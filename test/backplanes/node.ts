@@ -1,0 +1,82 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { onTestFinished } from 'vitest'
+import type { Backplane, BackplaneState } from 'wshub'
+import { eventually, Journal } from '../support/hub-server.ts'
+
+/** A backplane that was started, closed when the test is over, and all that it told, in order. */
+export class Node {
+  readonly backplane: Backplane
+  /** `channel: text`. */
+  readonly messages = new Journal<string>()
+  readonly states = new Journal<BackplaneState>()
+  readonly errors = new Journal<Error>()
+
+  private constructor(backplane: Backplane) {
+    this.backplane = backplane
+    onTestFinished(() => backplane.close())
+  }
+
+  static async start(backplane: Backplane): Promise<Node> {
+    const node = new Node(backplane)
+    await node.begin()
+    return node
+  }
+
+  /** A node whose start is up to the test. */
+  static of(backplane: Backplane): Node {
+    return new Node(backplane)
+  }
+
+  begin(onMessage?: () => void): Promise<void> {
+    return this.backplane.start({
+      onMessage: (channel, bytes) => {
+        this.messages.push(`${channel}: ${bytes.toString()}`)
+        onMessage?.()
+      },
+      onStateChange: (state) => this.states.push(state),
+      onError: (error) => this.errors.push(error),
+    })
+  }
+
+  publish(channel: string, text: string): boolean {
+    return this.backplane.publish(channel, Buffer.from(text))
+  }
+
+  async heard(channel: string, text: string): Promise<void> {
+    await this.messages.first(`"${text}" on ${channel}`, (message) => message === `${channel}: ${text}`)
+  }
+
+  /** Resolves, within the five seconds that a wait may take, when the state is this one. */
+  async became(state: BackplaneState): Promise<void> {
+    await eventually(
+      `the state "${state}"`,
+      () => this.backplane.state === state,
+      () => ({ states: this.states.all, errors: this.errors.all.map(String) }),
+    )
+  }
+}
+
+/** Shows that a message of each node reaches each of them, once. */
+export async function flows(nodes: readonly Node[], channel: string, text: string): Promise<void> {
+  for (const [index, node] of nodes.entries()) {
+    await eventually(
+      'publish() to accept',
+      () => node.publish(channel, `${text} ${index}`),
+      () => node.backplane.state,
+    )
+  }
+  for (const node of nodes) {
+    for (const index of nodes.keys()) await node.heard(channel, `${text} ${index}`)
+    const got = node.messages.all.filter((message) => message.startsWith(`${channel}: ${text} `))
+    if (got.length !== nodes.length) throw new Error(`Something came twice: ${got.join(', ')}`)
+  }
+}
+
+/** Waits longer than the five seconds of other waits: for a heartbeat that stays away. */
+export async function later(holds: () => boolean): Promise<void> {
+  const end = Date.now() + 15_000
+  while (!holds()) {
+    if (Date.now() > end) throw new Error('The silence was not noticed within 15 s')
+    await sleep(10)
+  }
+}

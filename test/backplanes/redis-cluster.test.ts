@@ -1,0 +1,195 @@
+import { createCluster } from 'redis'
+import { createCluster as createCluster5 } from 'redis5'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { redisBackplane } from 'wshub/redis'
+import { backplaneContract } from 'wshub/testing/backplane'
+import { eventually } from '../support/hub-server.ts'
+import { Cable, type Engine, redis, redisAll, startRedis, startRedisCluster } from '../support/servers.ts'
+import { flows, Node } from './node.ts'
+
+const SET_UP_MS = 40_000
+
+/** Enough that each of three masters has some. */
+const channels = Array.from({ length: 60 }, (_, index) => `room.${index}`)
+
+describe('redisBackplane of a Redis Cluster', () => {
+  let engines: Engine[]
+  let cables: Cable[]
+
+  beforeAll(async () => {
+    engines = await startRedisCluster()
+    cables = await Promise.all(engines.map(({ port }) => Cable.to(port)))
+  }, SET_UP_MS)
+
+  afterEach(() => {
+    for (const cable of cables) cable.restore()
+  })
+
+  afterAll(async () => {
+    await Promise.all([
+      ...(cables ?? []).map((cable) => cable.close()),
+      ...(engines ?? []).map((engine) => engine.stop()),
+    ])
+  })
+
+  /** What both versions of createCluster take: the way to each node is its cable. */
+  const options = () => ({
+    rootNodes: cables.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` })),
+    nodeAddressMap: (address: string) => {
+      const index = engines.findIndex(({ port }) => address === `127.0.0.1:${port}`)
+      return { host: '127.0.0.1', port: cables[index]?.port ?? 0 }
+    },
+  })
+
+  const makers = {
+    'of node-redis 6': () => redisBackplane({ client: createCluster(options()) }),
+    'of node-redis 5': () => redisBackplane({ client: createCluster5(options()) }),
+  }
+  describe.each(Object.entries(makers))('%s', (_name, create) => {
+    const contract = backplaneContract({
+      create,
+      cut: () => cables.forEach((cable) => void cable.cut()),
+      restore: () => cables.forEach((cable) => void cable.restore()),
+    })
+    for (const { name, run } of contract) it(name, run)
+  })
+
+  const start = () => Node.start(redisBackplane({ client: createCluster(options()) }))
+
+  async function startThree(): Promise<Node[]> {
+    const nodes = [await start(), await start(), await start()]
+    await Promise.all(
+      nodes.flatMap(({ backplane }) => channels.map((channel) => backplane.subscribe(channel))),
+    )
+    return nodes
+  }
+
+  it('spreads the channels over the masters: a message is the business of one', async () => {
+    const [node] = await startThree()
+    for (const { port } of engines) await redis(port, 'CONFIG', 'RESETSTAT')
+    for (const channel of channels) node?.publish(channel, 'spread')
+    for (const channel of channels) await node?.heard(channel, 'spread')
+    const calls = await Promise.all(engines.map(({ port }) => spublishes(port)))
+    for (const count of calls) expect(count).toBeGreaterThan(5)
+    expect(calls.reduce((sum, count) => sum + count)).toBe(channels.length)
+  })
+
+  it('rejects the start where there is no cluster', async () => {
+    const single = await startRedis()
+    onTestFinished(() => single.stop())
+    const client = createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${single.port}` }] })
+    await expect(Node.of(redisBackplane({ client })).begin()).rejects.toThrow(/cluster support disabled/)
+  })
+
+  it('serves the channels of the other masters while one is away, and all when it is back', async () => {
+    const nodes = await startThree()
+    const [publisher] = nodes
+    engines[1]?.freeze()
+    await engines[1]?.kill()
+    for (const node of nodes) await node.became('reconnecting')
+    const accepted = channels.filter((channel) => publisher?.publish(channel, 'meanwhile'))
+    expect(accepted.length).toBeGreaterThan(10)
+    expect(accepted.length).toBeLessThan(channels.length - 5)
+    for (const node of nodes) for (const channel of accepted) await node.heard(channel, 'meanwhile')
+
+    await engines[1]?.start()
+    for (const node of nodes) await node.became('connected')
+    for (const channel of channels) await flows(nodes, channel, 'after')
+  })
+
+  it('is reconnecting when all are killed, and has everything when they are back', async () => {
+    const nodes = await startThree()
+    await Promise.all(engines.map((engine) => engine.kill()))
+    for (const node of nodes) await node.became('reconnecting')
+    await Promise.all(engines.map((engine) => engine.start()))
+    for (const node of nodes) await node.became('connected')
+    for (const channel of channels) await flows(nodes, channel, 'after')
+  })
+
+  it('pauses, and delivers what waited, once and in order', async () => {
+    const [one, two] = await startThree()
+    await Promise.all(engines.map(({ port }) => redis(port, 'CLIENT', 'PAUSE', '1000', 'ALL')))
+    const texts = Array.from({ length: 20 }, (_, index) => `paused ${index}`)
+    for (const text of texts) for (const channel of channels) expect(one?.publish(channel, text)).toBe(true)
+    for (const channel of channels) {
+      await two?.heard(channel, 'paused 19')
+      const got = two?.messages.all.filter((message) => message.startsWith(`${channel}: `))
+      expect(got).toEqual(texts.map((text) => `${channel}: ${text}`))
+    }
+  })
+
+  it('follows slots that move while messages flow', async () => {
+    const nodes = await startThree()
+    const owner = await redis(portOf(2), 'CLUSTER', 'MYID')
+    const questions = channels.slice(0, 30).map((channel) => ['CLUSTER', 'KEYSLOT', channel])
+    const slots = await redisAll(portOf(0), questions)
+    const moves = slots.map((slot) => ['CLUSTER', 'SETSLOT', slot, 'NODE', owner])
+    for (const { port } of engines) await redisAll(port, moves)
+    for (const channel of channels) await eventuallyFlows(nodes, channel)
+    for (const node of nodes) await node.became('connected')
+    for (const channel of channels) await flows(nodes, channel, 'after')
+    expect(await spublishes(portOf(2))).toBeGreaterThan(0)
+  })
+
+  function portOf(index: number): number {
+    return engines[index]?.port ?? 0
+  }
+})
+
+describe('redisBackplane of a Redis Cluster with a replica', () => {
+  let engines: Engine[]
+
+  beforeAll(async () => {
+    engines = await startRedisCluster({ withReplica: true })
+  }, SET_UP_MS)
+
+  afterAll(() => Promise.all((engines ?? []).map((engine) => engine.stop())))
+
+  it(
+    'follows the replica that takes the place of its master',
+    async () => {
+      const rootNodes = engines.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
+      const start = () => Node.start(redisBackplane({ client: createCluster({ rootNodes }) }))
+      const nodes = [await start(), await start()]
+      await Promise.all(
+        nodes.flatMap(({ backplane }) => channels.map((channel) => backplane.subscribe(channel))),
+      )
+      await engines[0]?.kill()
+      for (const node of nodes) await node.became('reconnecting')
+      const replica = engines[3]?.port ?? 0
+      await promoted(replica)
+      for (const node of nodes) await node.became('connected')
+      for (const channel of channels) await flows(nodes, channel, 'after')
+      expect(await spublishes(replica)).toBeGreaterThan(0)
+    },
+    SET_UP_MS,
+  )
+})
+
+/** A channel whose slot has just moved loses what is published before everyone knows. */
+async function eventuallyFlows(nodes: readonly Node[], channel: string): Promise<void> {
+  let attempt = 0
+  await eventually(
+    `messages on ${channel}`,
+    () => {
+      for (const node of nodes) node.publish(channel, `attempt ${attempt}`)
+      attempt++
+      return nodes.every(({ messages }) =>
+        messages.all.some((message) => message.startsWith(`${channel}: attempt`)),
+      )
+    },
+    () => nodes.map(({ errors }) => errors.all.map(String)),
+  )
+}
+
+async function spublishes(port: number): Promise<number> {
+  return Number(/cmdstat_spublish:calls=(\d+)/.exec(await redis(port, 'INFO', 'commandstats'))?.[1] ?? 0)
+}
+
+/** The other masters need more than the cluster's node timeout to agree. */
+async function promoted(port: number): Promise<void> {
+  const end = Date.now() + 20_000
+  while (!(await redis(port, 'ROLE')).startsWith('master')) {
+    if (Date.now() > end) throw new Error('The replica was not promoted within 20 s')
+  }
+}

@@ -1,0 +1,276 @@
+import { createClient, type RedisClientType } from 'redis'
+import { createClient as createClient5 } from 'redis5'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { redisBackplane } from 'wshub/redis'
+import { backplaneContract } from 'wshub/testing/backplane'
+import { eventually, thrownBy, turn } from '../support/hub-server.ts'
+import { Cable, type Engine, redis, startRedis } from '../support/servers.ts'
+import { flows, later, Node } from './node.ts'
+
+describe('redisBackplane', () => {
+  let engine: Engine
+  let cable: Cable
+  let url: string
+
+  beforeAll(async () => {
+    engine = await startRedis()
+    cable = await Cable.to(engine.port)
+    url = `redis://127.0.0.1:${cable.port}`
+  })
+
+  afterEach(() => cable.restore())
+
+  afterAll(async () => {
+    await cable?.close()
+    await engine?.stop()
+  })
+
+  const makers = {
+    'of a URL': () => redisBackplane({ url }),
+    'of a client of node-redis 6 that speaks RESP2': () =>
+      redisBackplane({ client: createClient({ url, RESP: 2 }) }),
+    'of a client of node-redis 5': () => redisBackplane({ client: createClient5({ url }) }),
+    'of a client of node-redis 5 that speaks RESP3': () =>
+      redisBackplane({ client: createClient5({ url, RESP: 3 }) }),
+  }
+  describe.each(Object.entries(makers))('%s', (_name, create) => {
+    const contract = backplaneContract({ create, cut: () => cable.cut(), restore: () => cable.restore() })
+    for (const { name, run } of contract) it(name, run)
+  })
+
+  const start = () => Node.start(redisBackplane({ url }))
+
+  describe('what it asks of Redis', () => {
+    it('is one command for all channels that are subscribed or left in one turn', async () => {
+      const { backplane } = await start()
+      await redis(engine.port, 'CONFIG', 'RESETSTAT')
+      const channels = Array.from({ length: 500 }, (_, index) => `turn.${index}`)
+      await Promise.all(channels.map((channel) => backplane.subscribe(channel)))
+      for (const channel of channels) backplane.unsubscribe(channel)
+      await backplane.subscribe('marker')
+      const stats = await redis(engine.port, 'INFO', 'commandstats')
+      expect(stats).toContain('cmdstat_subscribe:calls=2,')
+      expect(stats).toContain('cmdstat_unsubscribe:calls=1,')
+    })
+
+    it('is nothing for a channel that is subscribed and left in one turn', async () => {
+      const { backplane } = await start()
+      await redis(engine.port, 'CONFIG', 'RESETSTAT')
+      void backplane.subscribe('come.and.gone')
+      backplane.unsubscribe('come.and.gone')
+      await turn()
+      await backplane.subscribe('marker')
+      const stats = await redis(engine.port, 'INFO', 'commandstats')
+      expect(stats).toContain('cmdstat_subscribe:calls=1,')
+      expect(stats).not.toContain('cmdstat_unsubscribe')
+    })
+
+    it('is a few packets for all that is published in one turn', async () => {
+      const node = await start()
+      await node.backplane.subscribe('packets')
+      await redis(engine.port, 'CONFIG', 'RESETSTAT')
+      for (let index = 0; index < 1_000; index++) expect(node.publish('packets', `${index}`)).toBe(true)
+      await node.heard('packets', '999')
+      const stats = await redis(engine.port, 'INFO', 'stats')
+      expect(Number(/total_reads_processed:(\d+)/.exec(stats)?.[1])).toBeLessThan(50)
+      expect(await redis(engine.port, 'INFO', 'commandstats')).toContain('cmdstat_publish:calls=1000,')
+    })
+
+    it('is bytes, under the name of the channel', async () => {
+      const node = await start()
+      const bytes = Buffer.from(Uint8Array.from({ length: 256 }, (_, value) => value))
+      const other = await plainClient()
+      const heard = new Promise<Buffer>((resolve) => void other.subscribe('from.us', resolve, true))
+      await eventually(
+        'the subscription',
+        () => other.isPubSubActive,
+        () => '',
+      )
+      await redis(engine.port, 'PING')
+      node.backplane.publish('from.us', bytes)
+      expect((await heard).equals(bytes)).toBe(true)
+
+      await node.backplane.subscribe('from.them')
+      await redis(engine.port, 'PUBLISH', 'from.them', 'plain')
+      await node.heard('from.them', 'plain')
+    })
+  })
+
+  describe('the client it is given', () => {
+    it('need not be connected, and is not', async () => {
+      const client = createClient({ url })
+      const node = await Node.start(redisBackplane({ client }))
+      await node.backplane.subscribe('mine')
+      await flows([node], 'mine', 'hello')
+      expect(client.isOpen).toBe(false)
+    })
+
+    it('is left as it was', async () => {
+      const client = await plainClient()
+      const node = await Node.start(redisBackplane({ client }))
+      await node.backplane.subscribe('mine')
+      await flows([node], 'mine', 'hello')
+      await node.backplane.close()
+      expect(client.isPubSubActive).toBe(false)
+      expect(await client.ping()).toBe('PONG')
+    })
+  })
+
+  describe('a configuration that can never work', () => {
+    it('throws where an option is missing, wrong or unknown', () => {
+      const invalid = expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION' })
+      expect(thrownBy(() => redisBackplane({ url: 'http://127.0.0.1' }))).toEqual(invalid)
+      expect(thrownBy(() => redisBackplane({ url, maxPendingBytes: 0 }))).toEqual(invalid)
+      // @ts-expect-error neither a URL nor a client
+      expect(thrownBy(() => redisBackplane({}))).toEqual(invalid)
+      // @ts-expect-error no such option
+      expect(thrownBy(() => redisBackplane({ url, maxPendingByte: 1 }))).toEqual(invalid)
+    })
+
+    it('rejects the start where the password is wrong', async () => {
+      const guarded = await startRedis('--requirepass', 'right')
+      onTestFinished(() => guarded.stop())
+      const at = (password: string) =>
+        redisBackplane({ url: `redis://:${password}@127.0.0.1:${guarded.port}` })
+      const node = Node.of(at('wrong'))
+      await expect(node.begin()).rejects.toThrow(/WRONGPASS/)
+      expect(node.backplane.state).toBe('closed')
+      const admitted = await Node.start(at('right'))
+      await admitted.backplane.subscribe('admitted')
+      await flows([admitted], 'admitted', 'hello')
+    })
+  })
+
+  it('rejects the subscriptions that Redis does not permit, and no other', async () => {
+    const limited = await startRedis()
+    onTestFinished(() => limited.stop())
+    const rules = ['on', 'nopass', '+@all', 'resetchannels', '&wshub:test:*', '&mine.*']
+    await redis(limited.port, 'ACL', 'SETUSER', 'limited', ...rules)
+    const node = await Node.start(redisBackplane({ url: `redis://limited:any@127.0.0.1:${limited.port}` }))
+    const [mine, theirs] = ['mine.room', 'theirs.room'].map((channel) => node.backplane.subscribe(channel))
+    await expect(theirs).rejects.toThrow('NOPERM')
+    await mine
+    await flows([node], 'mine.room', 'hello')
+    expect(node.errors.all.map(({ message }) => message)).toEqual([expect.stringContaining('NOPERM')])
+    expect(node.states.all).toEqual(['connected'])
+  })
+
+  it('goes on when its listener throws', async () => {
+    const node = Node.of(redisBackplane({ url }))
+    await node.begin(() => {
+      throw new Error('of the listener')
+    })
+    await node.backplane.subscribe('throwing')
+    for (const text of ['one', 'two', 'three']) node.publish('throwing', text)
+    await node.heard('throwing', 'three')
+    expect(node.errors.all.map(({ message }) => message)).toEqual(Array(3).fill('of the listener'))
+    expect(node.states.all).toEqual(['connected'])
+  })
+
+  describe('when Redis', () => {
+    it('is killed and started again, has everything flow, and nothing twice', async () => {
+      const doomed = await startRedis()
+      onTestFinished(() => doomed.stop())
+      const make = () => Node.start(redisBackplane({ url: `redis://127.0.0.1:${doomed.port}` }))
+      const nodes = [await make(), await make(), await make()]
+      for (const { backplane } of nodes) await backplane.subscribe('room')
+      await flows(nodes, 'room', 'before')
+
+      await doomed.kill()
+      for (const node of nodes) await node.became('reconnecting')
+      for (const node of nodes) expect(node.publish('room', 'nobody hears this')).toBe(false)
+      await doomed.start()
+      for (const node of nodes) await node.became('connected')
+      await flows(nodes, 'room', 'after')
+    })
+
+    it('is killed while much is under way, says that messages may be lost', async () => {
+      const doomed = await startRedis()
+      onTestFinished(() => doomed.stop())
+      const node = await Node.start(redisBackplane({ url: `redis://127.0.0.1:${doomed.port}` }))
+      doomed.freeze()
+      for (let index = 0; index < 100; index++) node.publish('room', `${index}`)
+      await turn()
+      await doomed.kill()
+      const error = await node.errors.first('a report', ({ message }) => message.includes('may be lost'))
+      expect(error.message).toMatch(/^100 published messages may be lost/)
+    })
+
+    it('pauses its clients, delivers what waited, once and in order', async () => {
+      const nodes = [await start(), await start()]
+      const [one, two] = nodes
+      if (one === undefined || two === undefined) throw new Error('no nodes')
+      await two.backplane.subscribe('paused')
+      await redis(engine.port, 'CLIENT', 'PAUSE', '1500', 'ALL')
+      const expected = Array.from({ length: 200 }, (_, index) => `paused: ${index}`)
+      for (const index of expected.keys()) expect(one.publish('paused', `${index}`)).toBe(true)
+      await two.heard('paused', '199')
+      expect(two.messages.all).toEqual(expected)
+      for (const { states } of nodes) expect(states.all).toEqual(['connected'])
+    })
+
+    it('says nothing, takes no more than is allowed and is given up; then everything flows', async () => {
+      const make = () => Node.start(redisBackplane({ url, maxPendingBytes: 100_000 }))
+      const nodes = [await make(), await make()]
+      for (const { backplane } of nodes) await backplane.subscribe('silent')
+      cable.stall()
+      const text = 'x'.repeat(1_000)
+      const accepted = nodes.map((node) => {
+        let count = 0
+        while (node.publish('silent', text)) count++
+        return count
+      })
+      for (const count of accepted) expect(count).toBe(Math.floor(100_000 / (1_000 + 256)))
+      await Promise.all(nodes.map(({ states }) => later(() => states.all.includes('reconnecting'))))
+      cable.restore()
+      for (const node of nodes) await node.became('connected')
+      await flows(nodes, 'silent', 'after')
+    }, 30_000)
+
+    it('drops the subscribers alone, subscribes all again', async () => {
+      const nodes = [await start(), await start()]
+      for (const { backplane } of nodes) await backplane.subscribe('dropped')
+      await redis(engine.port, 'CLIENT', 'KILL', 'TYPE', 'pubsub')
+      for (const node of nodes) await node.states.first('the drop', (state) => state === 'reconnecting')
+      for (const node of nodes) await node.became('connected')
+      await flows(nodes, 'dropped', 'after')
+    })
+
+    it('comes and goes while channels are subscribed and left, has what was wanted last', async () => {
+      const nodes = [await start(), await start()]
+      const wanted = new Set<string>()
+      for (let round = 0; round < 40; round++) {
+        for (const { backplane } of nodes) {
+          void backplane.subscribe(`race.${round}`)
+          if (round % 3 === 0) backplane.unsubscribe(`race.${round - 1}`)
+        }
+        wanted.add(`race.${round}`)
+        if (round % 3 === 0) wanted.delete(`race.${round - 1}`)
+        if (round % 10 === 5) cable.cut()
+        if (round % 10 === 8) cable.restore()
+        await turn()
+      }
+      cable.restore()
+      await Promise.all(
+        nodes.flatMap(({ backplane }) => [...wanted].map((channel) => backplane.subscribe(channel))),
+      )
+      for (const node of nodes) await node.became('connected')
+      const [publisher] = nodes
+      for (let round = 0; round < 40; round++) publisher?.publish(`race.${round}`, 'here')
+      for (const node of nodes) {
+        for (const channel of wanted) await node.heard(channel, 'here')
+        expect(node.messages.all.toSorted()).toEqual(
+          [...wanted].map((channel) => `${channel}: here`).toSorted(),
+        )
+      }
+    })
+  })
+
+  async function plainClient(): Promise<RedisClientType> {
+    const client = createClient({ url })
+    client.on('error', () => {}) // the promises reject
+    onTestFinished(() => client.destroy())
+    await client.connect()
+    return client as unknown as RedisClientType // of the modules that createClient adds, nothing is used
+  }
+})
