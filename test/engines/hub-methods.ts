@@ -1,0 +1,179 @@
+import { createServer, type Server } from 'node:http'
+import {
+  type Backplane,
+  type BackplaneState,
+  type CallOptions,
+  type ClusterStats,
+  type EventHandler,
+  type Gap,
+  Hub,
+  HubError,
+  type Payload,
+  type Selector,
+} from 'wshub'
+
+/** Between two messages of a stream, in ms. */
+const STREAM_MS = 5
+
+type Rooms = string | readonly string[]
+
+/** What a hub has seen. */
+export interface Seen {
+  readonly state: BackplaneState
+  readonly connections: number
+  readonly stats: ClusterStats
+  /** What `onGap` was told. */
+  readonly gaps: readonly Gap[]
+  /** What `onError` was told: codes. */
+  readonly faults: readonly string[]
+  /** Calls of `wait` that have come and were not released. */
+  readonly waiting: number
+}
+
+/** A hub that does what a test says: in the test's own process, or in another (`hub-process.ts`). */
+export function hubMethods(createBackplane: () => Promise<Backplane>) {
+  let hub = new Hub()
+  let server: Server | undefined
+  let streaming: NodeJS.Timeout | undefined
+  const gaps: Gap[] = []
+  const faults: string[] = []
+  /** How many messages were published into a room. */
+  const counts = new Map<string, number>()
+  const waiting = new Set<() => void>()
+
+  function publishNext(room: string, padding = ''): void {
+    const number = counts.get(room) ?? 0
+    counts.set(room, number + 1)
+    hub.broadcastToRoom(room, `${hub.cluster.node} ${room} ${number} ${padding}`)
+  }
+
+  async function close(): Promise<void> {
+    const closed = hub.close()
+    server?.close()
+    await closed
+  }
+
+  return {
+    /** Makes the hub, on a server of its own unless that is not wanted; everything is as the defaults are. */
+    async open({ namespace, isServing = true }: { namespace?: string; isServing?: boolean } = {}) {
+      hub = new Hub({
+        backplane: await createBackplane(),
+        cluster: { namespace, publicMetadata: ['name'], onGap: (gap) => gaps.push(gap) },
+        onError: (error) => faults.push(error instanceof HubError ? error.code : error.message),
+        maxBufferedBytes: 64 * 1_048_576, // a hub that was stopped has much to hand over
+      })
+      const { cluster } = hub
+      cluster.handle('echo', (payload) => payload)
+      cluster.handle('fail', () => {
+        throw new Error('as it was told')
+      })
+      cluster.handle('wait', () => new Promise<void>((resolve) => waiting.add(resolve)))
+      await cluster.ready()
+      if (!isServing) return { node: cluster.node, port: 0 }
+      server = createServer()
+      return { node: cluster.node, port: await serve(hub, server) }
+    },
+
+    close,
+
+    /** Publishes, and closes in the same turn. */
+    async leaveWith(room: string, data: Payload) {
+      hub.broadcastToRoom(room, data)
+      await close()
+    },
+
+    broadcast: (data: Payload) => hub.broadcast(data),
+    broadcastExcept: (data: Payload, id: string) => hub.broadcastExcept(data, id),
+    broadcastToRoom: (room: Rooms, data: Payload) => hub.broadcastToRoom(room, data),
+    broadcastToRoomExcept: (room: Rooms, data: Payload, id: string) =>
+      hub.broadcastToRoomExcept(room, data, id),
+    sendTo: (id: string, data: Payload) => hub.sendTo(id, data),
+
+    ready: () => hub.cluster.ready(),
+    roomSize: (room: Rooms) => hub.cluster.roomSize(room),
+    members: (room: Rooms) => hub.cluster.members(room),
+    connections: () => hub.cluster.connections(),
+    nodes: () => hub.cluster.nodes(),
+    join: (selector: Selector, room: Rooms) => hub.cluster.join(selector, room),
+    leave: (selector: Selector, room: Rooms) => hub.cluster.leave(selector, room),
+    disconnect: (selector: Selector, code: number, reason: string) =>
+      hub.cluster.disconnect(selector, code, reason),
+    call: (name: string, payload?: Payload, options?: CallOptions) =>
+      hub.cluster.call(name, payload, options),
+
+    /** Ends the calls of `wait` that have come. */
+    release() {
+      for (const end of waiting) end()
+      waiting.clear()
+    },
+
+    /** Publishes numbered messages into a room, in one turn. */
+    publish(room: string, count: number, paddingBytes = 0) {
+      const padding = 'x'.repeat(paddingBytes)
+      for (let index = 0; index < count; index++) publishNext(room, padding)
+    },
+
+    /** Publishes numbered messages as soon as a join is confirmed; returns the number of the first of them. */
+    async joinAndPublish(selector: Selector, room: string, count: number) {
+      const answer = await hub.cluster.join(selector, room)
+      const first = counts.get(room) ?? 0
+      for (let index = 0; index < count; index++) publishNext(room)
+      return { ...answer, first }
+    },
+
+    /** Publishes numbered messages into a room, all the time. */
+    stream(room: string) {
+      clearInterval(streaming)
+      streaming = setInterval(() => publishNext(room), STREAM_MS)
+    },
+
+    endStream() {
+      clearInterval(streaming)
+    },
+
+    /** How many numbered messages were published into a room. */
+    published: (room: string) => counts.get(room) ?? 0,
+
+    /** Publishes bytes as they are, as another program would. */
+    async inject(messages: readonly { readonly channel: string; readonly bytes: Uint8Array }[]) {
+      const backplane = await createBackplane()
+      await backplane.start({ onMessage() {}, onStateChange() {}, onError() {} })
+      for (const { channel, bytes } of messages) backplane.publish(channel, bytes)
+      await backplane.close()
+    },
+
+    seen(): Seen {
+      return {
+        state: hub.cluster.state,
+        connections: hub.size,
+        stats: hub.cluster.stats(),
+        gaps,
+        faults,
+        waiting: waiting.size,
+      }
+    },
+  }
+}
+
+export type HubMethods = ReturnType<typeof hubMethods>
+
+/** Tells each client its id first. The path is its name. */
+async function serve(hub: Hub, server: Server): Promise<number> {
+  const handler: EventHandler = { onOpen: (connection) => void connection.sendText(connection.id) }
+  server.on('request', (req, res) => {
+    try {
+      void hub.upgrade(req, handler, { metadata: { name: req.url ?? '', secret: 'of this node' } })
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error
+      res.writeHead(error.status, { ...error.headers }).end(error.message)
+    }
+  })
+  hub.attach(server)
+  // In a worker of node:cluster, it is the primary that listens, and picks the worker, unless the port is the worker's own.
+  await new Promise<void>((resolve) => {
+    server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, resolve)
+  })
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port')
+  return address.port
+}

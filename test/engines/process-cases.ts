@@ -1,0 +1,86 @@
+import { expect, it, onTestFinished } from 'vitest'
+import type { ClusterFixture } from './cluster-fixture.ts'
+import type { RemoteHub } from './remote-hub.ts'
+import { Traffic } from './traffic.ts'
+
+/** More than lies between a process and an engine: 16 MB, in rounds that a process which reads is not too slow for. */
+const ROUNDS = 50
+const A_ROUND = 20
+const PADDING_BYTES = 16_384
+
+/** What becomes of the cluster when the process of a hub stops or dies. */
+export function processCases(cluster: ClusterFixture): void {
+  it('is stopped, no call fails: they name it as missing', async () => {
+    const [a, b, c] = await cluster.three()
+    for (const member of [a, b, c]) await cluster.enter(member, 'frozen')
+    freeze(b.hub)
+    const answers = await Promise.all([
+      a.hub.call('call', 'echo', 'x'),
+      a.hub.call('roomSize', 'frozen'),
+      a.hub.call('members', 'frozen'),
+      a.hub.call('connections'),
+      a.hub.call('nodes'),
+      a.hub.call('join', { all: true }, 'thaw'),
+      a.hub.call('leave', { id: [a.id, b.id, c.id] }, 'frozen'),
+    ])
+    for (const { results, missing, tookMs } of answers) {
+      expect(results).toHaveLength(2)
+      expect(missing).toEqual([b.hub.node])
+      expect(tookMs).toBeGreaterThanOrEqual(1_990)
+      expect(tookMs).toBeLessThan(4_000)
+    }
+    b.hub.signal('SIGCONT')
+    await b.hub.until('what it was asked', ({ stats }) => stats.rooms > 0)
+    expect(await a.hub.call('call', 'echo', 'x')).toMatchObject({ results: { length: 3 }, missing: [] })
+    expect(await a.hub.call('roomSize', 'thaw')).toMatchObject({ count: 3, missing: [] }) // it has done it, late
+  })
+
+  it('does not read, it alone loses messages, knows how many, and hears everything again', async () => {
+    const members = await cluster.three()
+    const [a, b, c] = members
+    const room = cluster.newRoom()
+    for (const member of members) await cluster.enter(member, room)
+    const traffic = new Traffic(members, room)
+    await traffic.start()
+    freeze(b.hub)
+    for (let round = 0; round < ROUNDS; round++) {
+      await a.hub.call('publish', room, A_ROUND, PADDING_BYTES)
+      await c.reached(a.hub, room, (await a.hub.call('published', room)) - 1)
+    }
+    b.hub.signal('SIGCONT')
+    await traffic.returns()
+    for (const { from, to, lost } of await traffic.end()) {
+      if (from === a.hub && to === b.hub) expect(lost).toBeGreaterThan(0)
+      if (from !== b.hub && to !== b.hub) expect(lost).toBe(0)
+    }
+  })
+
+  // The last: one of the three is gone.
+  it('is killed in the middle of a call, the call ends and names it; the others go on', async () => {
+    const [a, b, c] = await cluster.three()
+    for (const member of [a, b, c]) await cluster.enter(member, 'doomed')
+    const called = a.hub.call('call', 'wait')
+    for (const { hub } of [a, b, c]) await hub.until('the call', ({ waiting }) => waiting === 1)
+    b.hub.signal('SIGKILL')
+    for (const { hub } of [a, c]) await hub.call('release')
+    const { results, missing, tookMs } = await called
+    expect(results.map(({ node }) => node).toSorted()).toEqual([a.hub.node, c.hub.node].toSorted())
+    expect(missing).toEqual([b.hub.node])
+    expect(tookMs).toBeLessThan(4_000)
+    expect(await b.closed()).toBe('1006')
+    for (const [from, to] of [
+      [a, c],
+      [c, a],
+    ] as const) {
+      await from.hub.call('publish', 'doomed', 1)
+      await to.reached(from.hub, 'doomed', 0)
+    }
+    expect((await a.hub.call('seen')).stats.pendingCalls).toBe(0)
+  })
+
+  /** Stops a process, at most until the test is over. */
+  function freeze(hub: RemoteHub): void {
+    hub.signal('SIGSTOP')
+    onTestFinished(() => hub.signal('SIGCONT'))
+  }
+}

@@ -1,0 +1,46 @@
+import { afterAll, afterEach, beforeAll, describe } from 'vitest'
+import { callCases } from './call-cases.ts'
+import { ClusterFixture, type Launch } from './cluster-fixture.ts'
+import { faultCases, type Outage } from './fault-cases.ts'
+import { messageCases } from './message-cases.ts'
+import { processCases } from './process-cases.ts'
+
+/** An engine, with all that the suite does to it. */
+export interface EngineSetup {
+  start(): Promise<unknown>
+  stop(): Promise<unknown>
+  readonly launch: Launch
+  /** Whether each of the three has a process of its own, which can be stopped and killed. */
+  readonly areProcesses: boolean
+  /** By what it is that happens: the name of a test. */
+  readonly outages: Readonly<Record<string, Outage>>
+}
+
+const SET_UP_MS = 60_000
+const TEST_MS = 30_000
+
+/** What several hubs do together over an engine, and what becomes of it when the engine, or a hub, fails. */
+export function engineSuite(name: string, setup: EngineSetup): void {
+  describe(name, { timeout: TEST_MS }, () => {
+    const cluster = new ClusterFixture(setup.launch)
+
+    beforeAll(async () => {
+      await setup.start()
+      await cluster.open()
+    }, SET_UP_MS)
+
+    // No process has died: it would not answer.
+    afterEach(async () => {
+      await Promise.all(cluster.living.map((hub) => hub.call('seen')))
+    })
+
+    afterAll(() => setup.stop(), SET_UP_MS)
+
+    describe('a message', () => messageCases(cluster))
+    describe('the cluster', () => callCases(cluster))
+    for (const [what, outage] of Object.entries(setup.outages)) {
+      describe(`when the engine ${what}`, () => faultCases(cluster, outage))
+    }
+    if (setup.areProcesses) describe('when a process', () => processCases(cluster))
+  })
+}
