@@ -7,6 +7,8 @@ import { type ClientOptions, WebSocket } from 'ws'
 import type { Address, Running } from '../../examples/run.ts'
 
 const timeoutMs = 5_000
+/** For a process, whose sources are compiled first: several share a core. */
+const startMs = 15_000
 
 export type Start = (address: Address) => Promise<Running>
 export type Json = Record<string, unknown>
@@ -14,12 +16,17 @@ export type Json = Record<string, unknown>
 export const anyPort: Address = { port: 0, host: '127.0.0.1' }
 
 /** Rejects with what was seen so far when `promise` is too late. */
-export async function inTime<T>(what: string, promise: Promise<T>, seen: () => unknown): Promise<T> {
+export async function inTime<T>(
+  what: string,
+  promise: Promise<T>,
+  seen: () => unknown,
+  ms = timeoutMs,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`Waited ${timeoutMs} ms for ${what}, saw: ${JSON.stringify(seen(), null, 2)}`))
-    }, timeoutMs)
+      reject(new Error(`Waited ${ms} ms for ${what}, saw: ${JSON.stringify(seen(), null, 2)}`))
+    }, ms)
   })
   try {
     return await Promise.race([promise, late])
@@ -168,7 +175,7 @@ export class Process {
 
   /** The address it prints. */
   url(): Promise<string> {
-    return inTime('the address', this.#url, () => this.#output)
+    return inTime('the address', this.#url, () => this.#output, startMs)
   }
 
   /** The exit code and the signal with which it ends. */

@@ -1,0 +1,46 @@
+import { availableParallelism } from 'node:os'
+import { afterEach, describe, expect, it } from 'vitest'
+import { Client, Process } from './support.ts'
+
+const STARTED_MS = 10_000
+
+/** A client at each of so many workers. Which of them takes a connection is not theirs to say. */
+async function clientsAt(workers: number, url: string): Promise<Client[]> {
+  const clients = new Map<string | undefined, Client>()
+  const end = Date.now() + STARTED_MS
+  while (clients.size < workers) {
+    if (Date.now() > end) throw new Error(`Waited for ${workers} workers, saw: ${[...clients.keys()]}`)
+    const client = await Client.open({ url }, '/')
+    const worker = /worker (\d+)/.exec(String(await client.next()))?.[1]
+    if (clients.has(worker)) await client.close()
+    else clients.set(worker, client)
+  }
+  return [...clients.values()]
+}
+
+describe('Cluster', () => {
+  let example: Process | undefined
+
+  afterEach(() => example?.kill('SIGKILL'))
+
+  it('lets clients of all workers hear one another, and ends on SIGTERM', async () => {
+    example = new Process('examples/cluster.ts')
+    const clients = await clientsAt(Math.min(availableParallelism(), 4), await example.url())
+    for (const [index, sender] of clients.entries()) {
+      sender.send(`from ${index}`)
+      for (const client of clients) {
+        if (client !== sender) await client.take(`from ${index}`, (data) => data === `from ${index}`)
+      }
+    }
+    example.kill('SIGTERM')
+    for (const client of clients) expect(await client.closed()).toMatch(/^1001/)
+    expect(await example.exit()).toEqual([0, null])
+  })
+
+  it('ends on a signal that comes while its workers start', async () => {
+    example = new Process('examples/cluster.ts')
+    await example.url() // of the first
+    example.kill('SIGINT')
+    expect(await example.exit()).toEqual([0, null])
+  })
+})
