@@ -18,6 +18,8 @@ export interface Spent {
   wallMs: number
   loopDelayP99Ms?: number
   loopDelayMaxMs?: number
+  /** What the process has read from its sockets, where the system tells. */
+  readBytes?: number
 }
 
 export interface Memory {
@@ -62,8 +64,8 @@ export class Contestant {
     return contestant
   }
 
-  connect(options: Omit<ConnectOptions, 'port' | 'dialect'>): Promise<void> {
-    return this.load.call('connect', { ...options, port: this.#port, dialect: this.peer.dialect })
+  connect(options: Omit<ConnectOptions, 'ports' | 'dialect'>): Promise<void> {
+    return this.load.call('connect', { ...options, ports: [this.#port], dialect: this.peer.dialect })
   }
 
   /** Broadcasts from the server and waits until all clients got everything. */

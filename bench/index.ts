@@ -3,16 +3,21 @@
 // Measures what wshub costs a server beside its alternatives. Each library runs in a process of its own, pinned to one
 // core; the clients of each run in another process on another core, on bare sockets, and check every message. The
 // figure is the server's CPU time per message, which a noisy machine disturbs least; rounds alternate between the
-// libraries and the medians are compared. Without arguments all scenarios run, and docs/bench.json and docs/bench.svg
-// are written; with --save the scenarios named take the place of their earlier results there.
+// libraries and the medians are compared. A name stands for itself and all that begin with it and a dash: `cluster` for
+// cluster-redis and so on. Without arguments all scenarios run, and docs/bench.json and docs/bench.svg are written; with
+// --save the scenarios named take the place of their earlier results there.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { runBurst } from './burst.ts'
+import { runBystanders } from './bystanders.ts'
+import { runChurn } from './churn.ts'
+import { runCluster } from './cluster.ts'
 import { runIdle } from './idle.ts'
 import { runMemory } from './memory.ts'
 import { plot } from './plot.ts'
+import { runPrediction, runProjection } from './prediction.ts'
 import { describeMachine, formatTable, type Machine, shortfalls } from './report.ts'
 import type { Result } from './result.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
@@ -26,7 +31,7 @@ const DEADLINE_PER_SCENARIO_MS = 10 * 60_000
 
 const names = process.argv.slice(2).filter((argument) => argument !== '--save')
 const isSaved = names.length === 0 || process.argv.includes('--save')
-const unknown = names.filter((name) => !(name in SCENARIOS))
+const unknown = names.filter((name) => !Object.keys(SCENARIOS).some((scenario) => isMeant(scenario, name)))
 if (unknown.length > 0) {
   console.error(`unknown: ${unknown.join(', ')}; the scenarios are ${Object.keys(SCENARIOS).join(', ')}`)
   process.exit(2)
@@ -40,7 +45,7 @@ execFileSync('npm', ['run', 'build'], {
 const machine = describeMachine()
 const results: Result[] = []
 for (const [name, scenario] of Object.entries(SCENARIOS)) {
-  if (names.length > 0 && !names.includes(name)) continue
+  if (names.length > 0 && !names.some((meant) => isMeant(name, meant))) continue
   const deadline = setTimeout(() => {
     console.error(`${name} took longer than ${DEADLINE_PER_SCENARIO_MS} ms`)
     process.exit(1) // the other processes end with their IPC channel
@@ -63,7 +68,12 @@ if (isSaved) {
 }
 
 const short = results.flatMap(shortfalls)
+if (results.some((result) => result.isCheck && shortfalls(result).length > 0)) process.exitCode = 1
 console.log(short.length === 0 ? '\nAll targets are met.' : `\nFalls short:\n  ${short.join('\n  ')}`)
+
+function isMeant(scenario: string, name: string): boolean {
+  return scenario === name || scenario.startsWith(`${name}-`)
+}
 
 function run(name: string, scenario: Scenario): Promise<Result> {
   switch (scenario.kind) {
@@ -79,5 +89,15 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runStalled(name, scenario)
     case 'burst':
       return runBurst(name, scenario)
+    case 'cluster':
+      return runCluster(name, scenario)
+    case 'bystanders':
+      return runBystanders(name, scenario)
+    case 'churn':
+      return runChurn(name, scenario)
+    case 'prediction':
+      return runPrediction(name, scenario)
+    case 'projection':
+      return runProjection(name, scenario)
   }
 }

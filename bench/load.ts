@@ -3,10 +3,12 @@
 
 import { Ledger } from './ledger.ts'
 import { type Dialect, RawClient } from './raw-client.ts'
+import { nodesOfRoom, type RoomSpread } from './room-spread.ts'
 import { makePayload, nowMicros, readHeader, seededRandom } from './servers/payload.mjs'
 
 export interface ConnectOptions {
-  port: number
+  /** Of each node; the clients take turns. */
+  ports: readonly number[]
   dialect: Dialect
   /** Every message must come compressed, or none. */
   compression: boolean
@@ -14,6 +16,10 @@ export interface ConnectOptions {
   /** How many rooms there are, and how many of them each member is in. */
   rooms: number
   roomsPerMember: number
+  /** On how many nodes the rooms have members: at least and at most. All rooms on all nodes unless it is given. */
+  spread?: RoomSpread | undefined
+  /** How many processes publish, each with numbers of its own. One unless it is given. */
+  publishers?: number | undefined
   /** The first so many clients are members of rooms, the others of none. */
   members: number
   payloadBytes: number
@@ -25,14 +31,14 @@ export interface Received {
   p99Ms: number
 }
 
-/** Latency is measured on every so-manieth client. */
-const LATENCY_STRIDE = 16
+/** Latency is measured on every so-manieth client; a prime, so that clients of all nodes are among them. */
+const LATENCY_STRIDE = 17
 /** How many handshakes are under way at a time. */
 const CONNECT_BATCH = 64
 
 let connection: ConnectOptions
 const clients: RawClient[] = []
-/** The rooms of each member, and how many messages it got in each. */
+/** The sources of each member (a room, or a room of a publisher), and how many messages it got of each. */
 const placesOf: Map<number, number>[] = []
 const ledgers: Ledger[] = []
 /** The text that each client waits to get back. */
@@ -72,15 +78,21 @@ const calls = {
   async connect(options: ConnectOptions): Promise<void> {
     connection = options
     const memberCounts = new Array<number>(options.rooms).fill(0)
+    const sources = options.rooms * (options.publishers ?? 1)
     for (let index = clients.length; index < options.clients; ) {
       const batch: Promise<void>[] = []
       for (; batch.length < CONNECT_BATCH && index < options.clients; index++) {
         const rooms = index < options.members ? roomsOfMember(index) : []
         for (const room of rooms) memberCounts[room] = (memberCounts[room] ?? 0) + 1
-        placesOf[index] = new Map(rooms.map((room) => [room, 0]))
+        const places = new Map<number, number>()
+        for (const room of rooms) {
+          for (let source = room; source < sources; source += options.rooms) places.set(source, 0)
+        }
+        placesOf[index] = places
         const path = options.dialect === 'socket.io' ? '/socket.io/?EIO=4&transport=websocket&' : '/?'
         const query = rooms.length > 0 ? `rooms=${rooms.join()}` : ''
-        const client = new RawClient(index, { ...options, path: path + query }, listener)
+        const port = options.ports[index % options.ports.length] ?? 0
+        const client = new RawClient(index, { ...options, port, path: path + query }, listener)
         clients.push(client)
         batch.push(client.opened)
       }
@@ -88,9 +100,9 @@ const calls = {
     }
     const [first] = clients
     if (!first) throw new Error('there is no client')
-    for (let room = 0; room < options.rooms; room++) {
-      const members = memberCounts[room] ?? 0
-      ledgers[room] = new Ledger(members, first.decode, (text, place) => isGenuine(text, place, room))
+    for (let source = 0; source < sources; source++) {
+      const members = memberCounts[source % options.rooms] ?? 0
+      ledgers[source] = new Ledger(members, first.decode, (text, place) => isGenuine(text, place, source))
     }
   },
 
@@ -168,23 +180,29 @@ const calls = {
 }
 
 function roomsOfMember(index: number): number[] {
-  if (connection.rooms === connection.roomsPerMember)
-    return Array.from({ length: connection.rooms }, (_, room) => room)
+  const open = roomsOfNode(index % connection.ports.length)
+  if (open.length <= connection.roomsPerMember) return open
   const random = seededRandom(index + 1)
   const rooms = new Set<number>()
-  while (rooms.size < connection.roomsPerMember) rooms.add(Math.floor(random() * connection.rooms))
+  while (rooms.size < connection.roomsPerMember) rooms.add(open[Math.floor(random() * open.length)] ?? 0)
   return [...rooms]
+}
+
+function roomsOfNode(node: number): number[] {
+  const { ports, rooms, spread = { least: ports.length, most: ports.length } } = connection
+  const all = Array.from({ length: rooms }, (_, room) => room)
+  return all.filter((room) => nodesOfRoom(room, ports.length, spread).includes(node))
 }
 
 function receiveBroadcast(client: RawClient, bytes: Buffer, start: number, end: number): void {
   const places = placesOf[client.index]
-  const room = connection.rooms === 1 ? 0 : +bytes.toString('latin1', start + 8, start + 12)
-  const place = places?.get(room)
-  const ledger = ledgers[room]
+  const source = ledgers.length === 1 ? 0 : +bytes.toString('latin1', start + 8, start + 12)
+  const place = places?.get(source)
+  const ledger = ledgers[source]
   if (!places || place === undefined || !ledger)
-    throw new Error(`a message of room ${room} went to a stranger`)
+    throw new Error(`a message of source ${source} went to a stranger`)
   const sentMicros = ledger.record(place, bytes, start, end)
-  places.set(room, place + 1)
+  places.set(source, place + 1)
   deliveries++
   if (client.index % LATENCY_STRIDE === 0) latenciesMs.push((nowMicros() - Math.abs(sentMicros)) / 1000)
   if (mode === 'chat' && (place + 1) % clients.length === 0) onClientReady(client)
@@ -200,11 +218,11 @@ function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: numbe
   onClientReady(client)
 }
 
-/** Whether it is the text that was sent as number `place` of the room; in a chat, by any client in its turn. */
-function isGenuine(text: string, place: number, room: number): boolean {
+/** Whether it is the text that was sent as number `place` of the source; in a chat, by any client in its turn. */
+function isGenuine(text: string, place: number, expected: number): boolean {
   const { number, source, sentMicros } = readHeader(text)
   const inPlace =
-    mode === 'chat' ? number === Math.floor(place / clients.length) : number === place && source === room
+    mode === 'chat' ? number === Math.floor(place / clients.length) : number === place && source === expected
   return inPlace && text === makePayload(source, number, connection.payloadBytes, sentMicros)
 }
 

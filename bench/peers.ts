@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Dialect } from './raw-client.ts'
 
@@ -11,6 +11,25 @@ export type PeerName =
   | '@fastify/websocket'
   | 'uWebSockets.js'
   | 'Bun'
+
+/** What makes one of several processes. */
+export type ClusterPeerName =
+  | 'wshub/redis'
+  | 'wshub/nats'
+  | 'Socket.IO redis-adapter'
+  | 'Socket.IO redis-adapter, sharded'
+  | 'wshub/node-cluster'
+  | 'Socket.IO cluster-adapter'
+
+/** A library, and what connects its nodes. */
+export interface ClusterPeer {
+  name: ClusterPeerName
+  file: string
+  dialect: Dialect
+  engine: 'redis' | 'nats' | 'primary'
+  /** What the server file's `listen` is told beside the URL of the engine. */
+  options: object
+}
 
 /** A library under measurement: the file of its server and the program that runs it. */
 export interface Peer {
@@ -57,13 +76,24 @@ export function findPeer(name: PeerName): Peer | undefined {
   }
 }
 
+export function clusterPeer(name: ClusterPeerName): ClusterPeer {
+  const engine = (['redis', 'nats'] as const).find((engine) => name.includes(engine)) ?? 'primary'
+  if (name.startsWith('wshub')) {
+    return { name, file: `${FOLDER}servers/wshub-node.mjs`, dialect: 'plain', engine, options: {} }
+  }
+  installPeers()
+  const options = { isSharded: name === 'Socket.IO redis-adapter, sharded' }
+  return { name, file: `${FOLDER}peers/socket-io-node.mjs`, dialect: 'socket.io', engine, options }
+}
+
 function nodePeer(name: PeerName, file: string, dialect: Dialect = 'plain'): Peer {
   return { name, file: FOLDER + file, runtime: process.execPath, dialect }
 }
 
 /** Installs the peers that are not dependencies of the package itself, so that its own `npm ci` stays light. */
 function installPeers(): void {
-  if (existsSync(PACKAGES)) return
+  const { dependencies } = JSON.parse(readFileSync(`${FOLDER}peers/package.json`, 'utf8'))
+  if (Object.keys(dependencies).every((name) => existsSync(PACKAGES + name))) return
   execFileSync('npm', ['ci', '--prefix', `${FOLDER}peers`, '--no-audit', '--no-fund'], {
     stdio: ['ignore', 2, 2],
   })

@@ -9,8 +9,8 @@ interface Bar {
   color: string
 }
 
-const WIDTH = 860
-const LABEL_WIDTH = 300
+const WIDTH = 980
+const LABEL_WIDTH = 420
 const BAR_WIDTH = 380
 const LINE_HEIGHT = 18
 const BAR_HEIGHT = 10

@@ -31,7 +31,9 @@ export function formatTable(result: Result, machine: Machine): string {
   const body = result.rows.map((row) => [
     row.name,
     row.version,
-    ...result.columns.map((column, index) => formatFigure(row.figures[index], column.digits)),
+    ...result.columns.map((column, index) =>
+      row.figures.length === 0 ? '' : formatFigure(row.figures[index], column.digits),
+    ),
     ...formatComparison(row),
   ])
   const widths = head.map((_, column) =>

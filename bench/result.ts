@@ -6,6 +6,8 @@ export interface Result {
   figure: string
   columns: readonly Column[]
   rows: Row[]
+  /** Whether a row that falls short makes the run fail: it is no matter of speed. */
+  isCheck?: boolean
 }
 
 export interface Column {

@@ -1,4 +1,5 @@
-import type { PeerName } from './peers.ts'
+import type { ClusterPeerName, PeerName } from './peers.ts'
+import type { RoomSpread } from './room-spread.ts'
 
 /** By how much of each peer's figure wshub may get along with, at most; `undefined` compares without a target. */
 export type RatioTargets = Partial<Record<PeerName, number | undefined>>
@@ -75,7 +76,97 @@ export interface BurstScenario {
   maxGrowthBytes: number
 }
 
+/** Messages to rooms whose members are on several nodes, at a rate that is the same for all. */
+export interface ClusterScenario {
+  kind: 'cluster'
+  title: string
+  subject: ClusterPeerName
+  /** What the subject is compared with. The limits hold for those that are not of wshub. */
+  peers: readonly ClusterPeerName[]
+  /** Each publishes. */
+  nodes: number
+  clients: number
+  rooms: number
+  roomsPerMember: number
+  spread: RoomSpread
+  payloadBytes: number
+  messagesPerTurn: number
+  turnMs: number
+  turns: number
+  /** Of the CPU time per delivery, of all nodes together. */
+  maxCpuRatio?: number
+  /** Of the bytes through the engine. */
+  maxBytesRatio?: number
+  /** Of the time from publishing to delivery, p99. */
+  maxLatencyRatio?: number
+}
+
+/** Messages to a room whose members are all on the node that publishes: what the other nodes have of it. */
+export interface BystandersScenario {
+  kind: 'bystanders'
+  title: string
+  peers: readonly ClusterPeerName[]
+  nodes: number
+  clients: number
+  payloadBytes: number
+  messagesPerTurn: number
+  turnMs: number
+  turns: number
+  /** More than when nobody publishes, of all other nodes together, for each message. */
+  maxExtraMicros: number
+  /** What each of the other nodes reads, for each message. */
+  maxBytes: number
+}
+
+/** Clients join and leave rooms that nobody else is in, while another node publishes to a room of theirs. */
+export interface ChurnScenario {
+  kind: 'churn'
+  title: string
+  peers: readonly ClusterPeerName[]
+  clients: number
+  payloadBytes: number
+  /** So many rooms are joined in a second, and as many left. */
+  roomsPerSecond: number
+  seconds: number
+  /** How long each room has its member. */
+  holdMs: number
+  messageEveryMs: number
+  /** Of the core that Redis has, in per cent, for wshub. */
+  maxRedisShare: number
+}
+
+/** What the model of the cluster's cost predicts, beside what is measured. */
+export interface PredictionScenario {
+  kind: 'prediction'
+  title: string
+  nodes: number
+  clients: number
+  rooms: number
+  spread: RoomSpread
+  payloadBytes: number
+  runs: Record<string, { seconds: number; beatMs?: number; messagesPerSecond?: number; calls?: number }>
+  /** Between the two, in per cent. */
+  maxDifference: number
+}
+
+/** What the model says of clusters that are too large to run here. */
+export interface ProjectionScenario {
+  kind: 'projection'
+  title: string
+  connectionsPerNode: number
+  /** What each connection gets in a second. */
+  messagesPerConnection: number
+  payloadBytes: number
+  /** `keptOn`: the members of a room come to so many nodes only. */
+  deployments: readonly { nodes: number; members: number; keptOn?: number }[]
+}
+
 export type Scenario =
+  | PredictionScenario
+  | ProjectionScenario
+  | ClusterScenario
+  | BystandersScenario
+  | ChurnScenario
   | TrafficScenario
   | SparseScenario
   | MemoryScenario
@@ -90,6 +181,20 @@ const broadcastToOneRoom = {
   roomsPerMember: 1,
   compression: false,
 } as const
+
+const overFourNodes = {
+  kind: 'cluster',
+  nodes: 4,
+  clients: 400,
+  roomsPerMember: 2,
+  spread: { least: 2, most: 4 },
+  payloadBytes: 120,
+  maxCpuRatio: 0.5,
+  maxLatencyRatio: 1,
+} as const
+
+/** To rooms of 100: what a client gets of one turn shares a write. */
+const inTurnsOfTen = { rooms: 8, messagesPerTurn: 10, turnMs: 100, turns: 25 } as const
 
 export const SCENARIOS: Record<string, Scenario> = {
   echo: {
@@ -262,5 +367,93 @@ export const SCENARIOS: Record<string, Scenario> = {
     payloadBytes: 120,
     messages: 100_000,
     maxGrowthBytes: 30e6,
+  },
+  'cluster-redis': {
+    ...overFourNodes,
+    ...inTurnsOfTen,
+    title: '4 nodes, each publishes 10 messages every 100 ms to rooms of 100 on 2 to 4 of them, 120 bytes',
+    subject: 'wshub/redis',
+    peers: ['Socket.IO redis-adapter', 'Socket.IO redis-adapter, sharded', 'wshub/nats'],
+    maxBytesRatio: 0.6,
+  },
+  'cluster-redis-alone': {
+    ...overFourNodes,
+    title: '4 nodes, each publishes 1 message every 8 ms to rooms of 20 on 2 to 4 of them, 120 bytes',
+    subject: 'wshub/redis',
+    peers: ['Socket.IO redis-adapter', 'Socket.IO redis-adapter, sharded', 'wshub/nats'],
+    rooms: 40,
+    messagesPerTurn: 1,
+    turnMs: 8,
+    turns: 300,
+    maxBytesRatio: 0.6,
+  },
+  'cluster-one': {
+    kind: 'bystanders',
+    title: 'a room on 1 of 4 nodes, which publishes 10 messages every 10 ms: what the 3 others have of each',
+    peers: ['wshub/redis', 'wshub/nats', 'Socket.IO redis-adapter', 'Socket.IO redis-adapter, sharded'],
+    nodes: 4,
+    clients: 40,
+    payloadBytes: 120,
+    messagesPerTurn: 10,
+    turnMs: 10,
+    turns: 500, // as long as a heartbeat's interval: with messages and without, there is one in each
+    maxExtraMicros: 1,
+    maxBytes: 1,
+  },
+  'cluster-churn': {
+    kind: 'churn',
+    title:
+      '10,000 rooms a second are joined, and as many left, on one node; another publishes to its clients',
+    peers: ['wshub/redis', 'wshub/nats', 'Socket.IO redis-adapter', 'Socket.IO redis-adapter, sharded'],
+    clients: 200,
+    payloadBytes: 120,
+    roomsPerSecond: 10_000,
+    seconds: 5,
+    holdMs: 100,
+    messageEveryMs: 50,
+    maxRedisShare: 10,
+  },
+  'cluster-ipc': {
+    ...overFourNodes,
+    ...inTurnsOfTen,
+    title: '4 workers, each publishes 10 messages every 100 ms to rooms of 100 on 2 to 4 of them, 120 bytes',
+    subject: 'wshub/node-cluster',
+    peers: ['Socket.IO cluster-adapter'],
+  },
+  'cluster-model': {
+    kind: 'prediction',
+    title: 'the cost model beside a run of 4 nodes over Redis',
+    nodes: 4,
+    clients: 80,
+    rooms: 8,
+    spread: { least: 2, most: 4 },
+    payloadBytes: 120,
+    runs: {
+      messages: { seconds: 3, messagesPerSecond: 1_000 },
+      heartbeats: { seconds: 3, beatMs: 50 },
+      calls: { seconds: 3, calls: 300 },
+    },
+    maxDifference: 20,
+  },
+  'cluster-projection': {
+    kind: 'projection',
+    title: '100,000 connections a node, each in one room, each gets a message of 120 bytes every 10 s',
+    connectionsPerNode: 100_000,
+    messagesPerConnection: 0.1,
+    payloadBytes: 120,
+    deployments: [
+      { nodes: 4, members: 10 },
+      { nodes: 4, members: 100 },
+      { nodes: 4, members: 10_000 },
+      { nodes: 10, members: 10 },
+      { nodes: 10, members: 100 },
+      { nodes: 10, members: 10_000 },
+      { nodes: 30, members: 100 },
+      { nodes: 100, members: 10 },
+      { nodes: 100, members: 10, keptOn: 2 },
+      { nodes: 100, members: 100 },
+      { nodes: 100, members: 100, keptOn: 2 },
+      { nodes: 100, members: 10_000 },
+    ],
   },
 }

@@ -7,7 +7,11 @@
 //     rooms                how many rooms there are; a client names its own in the query: /?rooms=3,7
 //     compression          whether permessage-deflate is on
 //   broadcast(room, text)  sends to every member of a room
+//   join(index, room)    has one of the clients join a room; leave() likewise
+//   calls                further calls, of this peer alone
 
+import cluster from 'node:cluster'
+import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makePayload, seededRandom } from './payload.mjs'
@@ -16,6 +20,7 @@ const random = seededRandom(20)
 
 export function serve(peer) {
   const sentToRoom = []
+  let churned = 0
   let round
   let roundDelay
   let onAcknowledged = () => {}
@@ -59,10 +64,52 @@ export function serve(peer) {
       })
     },
 
+    /** Sends to rooms drawn at random, `perTurn` messages every `everyMs`, as one of several that do so. A turn that comes
+     * late is not made up for. Resolves when the last one is sent. */
+    publish({ messages, perTurn, everyMs, publisher, rooms, payloadBytes }) {
+      const random = seededRandom(publisher + 1)
+      return new Promise((resolve) => {
+        let sent = 0
+        const timer = setInterval(() => {
+          for (const last = Math.min(messages, sent + perTurn); sent < last; sent++) {
+            const room = Math.floor(random() * rooms)
+            const number = sentToRoom[room] ?? 0
+            sentToRoom[room] = number + 1
+            peer.broadcast(String(room), makePayload(publisher * rooms + room, number, payloadBytes))
+          }
+          if (sent < messages) return
+          clearInterval(timer)
+          resolve()
+        }, everyMs)
+      })
+    },
+
+    /** Has clients join rooms that nobody else is in, and leave each after `holdMs`. What comes late is made up for.
+     * Resolves with how many were joined in a second. */
+    churn({ roomsPerSecond, seconds, holdMs }) {
+      return new Promise((resolve) => {
+        const start = performance.now()
+        const all = roomsPerSecond * seconds
+        const held = (holdMs / 1000) * roomsPerSecond
+        let joined = 0
+        let left = 0
+        const timer = setInterval(() => {
+          const due = Math.min(all, Math.floor(((performance.now() - start) / 1000) * roomsPerSecond))
+          for (; joined < due; joined++) peer.join(joined, `churn ${churned + joined}`)
+          const over = joined === all ? all : joined - held
+          for (; left < over; left++) peer.leave(left, `churn ${churned + left}`)
+          if (left < all) return
+          clearInterval(timer)
+          churned += all
+          resolve(all / ((performance.now() - start) / 1000))
+        }, 5)
+      })
+    },
+
     /** Starts the clock. The event loop's delay is measured in passes of their own, because the sampling costs. */
     beginRound({ sampleLoopDelay }) {
       roundDelay = sampleLoopDelay ? startLoopDelay() : undefined
-      round = { cpu: process.cpuUsage(), wallMs: performance.now() }
+      round = { readBytes: readBytes(), wallMs: performance.now(), cpu: process.cpuUsage() }
     },
 
     /** What the server spent since `beginRound`, in all its threads. */
@@ -73,6 +120,7 @@ export function serve(peer) {
       return {
         cpuMicros: cpu.user + cpu.system,
         wallMs,
+        readBytes: readBytes() - round.readBytes,
         loopDelayP99Ms: roundDelay && roundDelay.percentile(99) / 1e6,
         loopDelayMaxMs: roundDelay && roundDelay.max / 1e6,
       }
@@ -101,10 +149,13 @@ export function serve(peer) {
         return peak
       }
     },
+
+    ...peer.calls,
   }
 
   process.on('message', async ({ id, call, options, acknowledged }) => {
     if (acknowledged) return onAcknowledged(acknowledged)
+    if (call === undefined) return // of a worker and its primary, who have this channel for other things too
     try {
       process.send({ id, result: await calls[call](options) })
     } catch (error) {
@@ -112,6 +163,7 @@ export function serve(peer) {
     }
   })
   process.on('disconnect', () => process.exit())
+  if (cluster.isWorker) process.send({ isServing: true })
 }
 
 /** The rooms that a request asks for. */
@@ -119,12 +171,23 @@ export function roomsOf(url) {
   return /[?&]rooms=([\d,]+)/.exec(url)?.[1].split(',') ?? []
 }
 
-/** Listens on a free port of the loopback interface and resolves with the port. */
+/** Listens on a free port of the loopback interface, each worker on another, and resolves with the port. */
 export function listenOnLoopback(server) {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => resolve(server.address().port))
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 4096, exclusive: true }, () =>
+      resolve(server.address().port),
+    )
   })
+}
+
+/** What the process has read so far: sockets and files, not its IPC. `NaN` where there is no /proc. */
+function readBytes() {
+  try {
+    return Number(/^rchar: (\d+)/.exec(readFileSync('/proc/self/io', 'latin1'))?.[1])
+  } catch {
+    return Number.NaN
+  }
 }
 
 function startLoopDelay() {
