@@ -1,4 +1,5 @@
 import type { Stamp } from './envelope.ts'
+import { Oldest } from './oldest.ts'
 
 /** Messages of another node that did not come. */
 export interface Gap {
@@ -30,6 +31,7 @@ interface Heard {
 export class Gaps {
   readonly #maxFollowed: number
   readonly #channels = new Map<string, Map<string, Heard>>()
+  readonly #oldest = new Oldest(this.#channels)
   #followed = 0
 
   constructor(maxFollowed = MAX_FOLLOWED) {
@@ -92,14 +94,14 @@ export class Gaps {
   }
 
   #forgetOldest(): void {
-    const [oldest] = this.#channels
-    if (oldest === undefined) return
-    const [channel, publishers] = oldest
+    const channel = this.#oldest.next()
+    if (channel === undefined) return
     if (this.#channels.size > 1) {
       this.leave(channel)
       return
     }
-    const [node] = publishers.keys()
-    if (node !== undefined && publishers.delete(node)) this.#followed--
+    const publishers = this.#channels.get(channel)
+    const [node] = publishers?.keys() ?? []
+    if (node !== undefined && publishers?.delete(node)) this.#followed--
   }
 }

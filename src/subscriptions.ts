@@ -1,4 +1,5 @@
 import { EVERYONE } from './channels.ts'
+import { Oldest } from './oldest.ts'
 
 /** Rooms without members whose channels are kept at once; beyond it the oldest goes before its time. */
 const MAX_IDLE = 10_000
@@ -45,8 +46,7 @@ export class Subscriptions {
   readonly #channels = new Map<string, Entry>()
   /** In the order in which their grace ends. */
   readonly #idle = new Set<Entry>()
-  /** Where {@link #leaveOldest} is: from the start it would pass all that have been deleted since the set last grew. */
-  #oldest: Iterator<Entry, undefined> = this.#idle.values()
+  readonly #oldest = new Oldest(this.#idle)
   readonly #failed = new Set<Entry>()
   #timer: NodeJS.Timeout | undefined
   /** Where {@link nextLive} is. */
@@ -179,11 +179,7 @@ export class Subscriptions {
   }
 
   #leaveOldest(): void {
-    let { value: entry } = this.#oldest.next()
-    if (entry === undefined) {
-      this.#oldest = this.#idle.values() // the other was at the end
-      entry = this.#oldest.next().value
-    }
+    const entry = this.#oldest.next()
     if (entry !== undefined) this.#leave(entry)
   }
 

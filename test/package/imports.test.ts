@@ -20,6 +20,7 @@ const LEVELS = [
     'backlog',
     'backplane',
     'channels',
+    'oldest',
   ],
   ['option-rules', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
