@@ -18,6 +18,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/setup.ts'],
+    maxWorkers: 2, // most tests wait for something; on two cores the default is one
     testTimeout: 40_000,
     hookTimeout: 20_000,
   },
