@@ -1,16 +1,19 @@
 import { addressKey } from './client-address.ts'
 import { HubError } from './errors.ts'
 
-const WINDOW_MS = 1_000
+/** An address may use up a second's worth of upgrades at once. */
+const BURST_MS = 1_000
+/** Sums of fractions of a second are not exact. */
+const TOLERANCE_MS = 0.001
 
 /** Counts connections and upgrades by address, and refuses what is too much. Holds only addresses that count now. */
 export class Admission {
   readonly #maxConnections: number
   readonly #maxUpgradesPerSecond: number
   readonly #connections = new Map<string, number>()
-  /** Upgrades of the second that began at `#windowStart`. */
-  readonly #upgrades = new Map<string, number>()
-  #windowStart = 0
+  /** A token bucket for each address: when it is full again, which is at most a second ahead. Full ones are swept out. */
+  readonly #bucketFullAt = new Map<string, number>()
+  #sweptAt = 0
 
   constructor(limits: {
     readonly maxConnectionsPerAddress: number
@@ -24,7 +27,7 @@ export class Admission {
   check(address: string | undefined): void {
     if (address === undefined) return
     const key = addressKey(address)
-    if (this.#maxUpgradesPerSecond > 0 && this.#countUpgrade(key) > this.#maxUpgradesPerSecond) {
+    if (this.#maxUpgradesPerSecond > 0 && !this.#takeUpgrade(key)) {
       throw new HubError('WSHUB_ERR_TOO_MANY_UPGRADES', 'too many connections were opened in a second')
     }
     if (this.#maxConnections > 0 && (this.#connections.get(key) ?? 0) >= this.#maxConnections) {
@@ -48,14 +51,15 @@ export class Admission {
     else this.#connections.delete(key)
   }
 
-  #countUpgrade(key: string): number {
+  #takeUpgrade(key: string): boolean {
     const now = performance.now()
-    if (now - this.#windowStart >= WINDOW_MS) {
-      this.#windowStart = now
-      this.#upgrades.clear()
+    if (now - this.#sweptAt >= BURST_MS) {
+      this.#sweptAt = now
+      for (const [other, fullAt] of this.#bucketFullAt) if (fullAt <= now) this.#bucketFullAt.delete(other)
     }
-    const count = (this.#upgrades.get(key) ?? 0) + 1
-    this.#upgrades.set(key, count)
-    return count
+    const fullAt = Math.max(this.#bucketFullAt.get(key) ?? 0, now) + 1_000 / this.#maxUpgradesPerSecond
+    if (fullAt - now > BURST_MS + TOLERANCE_MS) return false
+    this.#bucketFullAt.set(key, fullAt)
+    return true
   }
 }
