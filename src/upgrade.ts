@@ -211,16 +211,21 @@ export function claimUpgrade(req: IncomingMessage): void {
 }
 
 /** The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from others. */
-function onUpgrade(this: UpgradeServer, req: IncomingMessage, _stream: Duplex, head: Buffer): void {
+function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, head: Buffer): void {
   if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has heard it first
   const { socket } = req
   const isShared = this.listeners('upgrade').some((listener) => listener !== onUpgrade)
-  if (!isWebSocketUpgrade(req)) {
-    if (isShared) return
-    if (!(IS_BODY_APART && hasBody(req)) && !listIncludes(req.headers.upgrade, 'websocket')) {
-      continueAsHttp(this, req, head)
-      return
-    }
+  const isOfWebSockets = isWebSocketUpgrade(req)
+  if (!isOfWebSockets && isShared) return
+  // Since Node 25 it is a stream of its own, which we do not use, and which fails with the socket.
+  if (stream !== socket) stream.on('error', ignore)
+  if (
+    !isOfWebSockets &&
+    !(IS_BODY_APART && hasBody(req)) &&
+    !listIncludes(req.headers.upgrade, 'websocket')
+  ) {
+    continueAsHttp(this, req, head)
+    return
   }
   // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught error.
   socket.on('error', ignore)
