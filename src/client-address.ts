@@ -28,8 +28,10 @@ export function addressRule(trustProxy: TrustProxy, header: ProxyHeader): Addres
   const isTrusted = trustFunction(trustProxy)
   const read = header === 'forwarded' ? forwardedFor : listItems
   return (req) => {
-    const hops = [req.socket.remoteAddress ?? '', ...read(String(req.headers[header] ?? '')).reverse()]
-    const client = hops.findIndex((address, hop) => !isTrusted(address, hop))
+    const peer = req.socket.remoteAddress ?? ''
+    if (!isTrusted(peer, 0)) return peer || undefined // and the header, which anyone can write, is not even read
+    const hops = [peer, ...read(String(req.headers[header] ?? '')).reverse()]
+    const client = hops.findIndex((address, hop) => hop > 0 && !isTrusted(address, hop))
     return hops.at(client) || undefined // -1, the last, when all are trusted; '' for a socket without an address
   }
 }
@@ -89,6 +91,12 @@ function listItems(text: string): string[] {
 /** What RFC 7239 calls a hop whose address is not told. */
 const UNKNOWN = 'unknown'
 
+// One after the other, each from where the last one ended: in one expression the blanks before and after a pair that is
+// missing would be tried in every split, which takes the square of their number.
+const BLANKS = /[ \t]*/y
+const PAIR = /([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))/y
+const END = /[ \t]*([;,]|$)/y
+
 /**
  * The `for` of each element. A header that cannot be read is one unknown hop: else a client that opens a quote, and does not close it, would
  * swallow what the proxy has added behind.
@@ -96,10 +104,18 @@ const UNKNOWN = 'unknown'
  */
 function forwardedFor(text: string): string[] {
   const addresses: string[] = []
-  const pair = /\s*(?:([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?\s*([;,]|$)/y
+  let at = 0
+  const next = (pattern: RegExp): RegExpExecArray | null => {
+    pattern.lastIndex = at
+    const match = pattern.exec(text)
+    at += match?.[0].length ?? 0
+    return match
+  }
   let address: string | undefined
-  while (pair.lastIndex < text.length) {
-    const [, name, quoted, plain, end] = pair.exec(text) ?? []
+  while (at < text.length) {
+    next(BLANKS)
+    const [, name, quoted, plain] = next(PAIR) ?? []
+    const end = next(END)?.[1]
     if (end === undefined) return [UNKNOWN]
     if (name !== undefined) address ??= UNKNOWN
     if (name?.toLowerCase() === 'for') address = withoutPort(quoted ?? plain ?? '')
