@@ -5,8 +5,8 @@ import { acceptableOffers, DEFLATE_PARAMETERS, negotiatedWindowBits } from './de
 import { HubError } from './errors.ts'
 import { extraHeaderLines, type HandshakeInit, isBearer } from './handshake.ts'
 import type { ResolvedHubOptions } from './options.ts'
+import type { PendingUpgrade } from './pending-upgrade.ts'
 import { TextWatch } from './text-watch.ts'
-import type { PendingUpgrade } from './upgrade.ts'
 import { HubWebSocket } from './websocket-events.ts'
 
 /** A WebSocket whose 101 has just been written. */
@@ -54,7 +54,6 @@ export class Acceptor {
    * @throws {HubError} WSHUB_ERR_INVALID_HEADER, WSHUB_ERR_BAD_HANDSHAKE or WSHUB_ERR_SOCKET_CLOSED; nothing is written then
    */
   accept<Result>(
-    req: IncomingMessage,
     pending: PendingUpgrade,
     init: HandshakeInit,
     accepted: (upgrade: AcceptedUpgrade) => Result,
@@ -62,7 +61,7 @@ export class Acceptor {
     this.#extraLines = extraHeaderLines(pending.response.getHeaders(), init.headers)
     this.#protocol = init.protocol
     const results: Result[] = []
-    this.#wss.handleUpgrade(asPlainUpgrade(req), pending.socket, pending.head, (ws) => {
+    this.#wss.handleUpgrade(asPlainUpgrade(pending.req), pending.socket, pending.head, (ws) => {
       if (this.#windowBits === 0) watchText(pending.socket, ws)
       results.push(accepted({ ws, windowBits: this.#windowBits }))
     })

@@ -21,14 +21,7 @@ import { inRange, MAX_INT32 } from './option-rules.ts'
 import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
 import { asRooms, RoomIndex } from './rooms.ts'
 import { type HubStats, Tally } from './stats.ts'
-import {
-  claimUpgrade,
-  completeUpgrade,
-  findUpgrade,
-  finishResponse,
-  UpgradeBridge,
-  type UpgradeServer,
-} from './upgrade.ts'
+import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge, type UpgradeServer } from './upgrade.ts'
 import type { WebSocketLike } from './websocket-events.ts'
 import { WebSocketWritable } from './websocket-writable.ts'
 
@@ -129,8 +122,11 @@ export class Hub<Meta extends object = Metadata> {
     }
     this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
-    this.#admission = new Admission(this.#options.limits)
-    this.#bridge = new UpgradeBridge(this.#options.limits, (req, error) => this.#refused(req, error))
+    this.#admission = new Admission(this.#options.limits, this.#options.addressOf)
+    this.#bridge = new UpgradeBridge(this.#options.limits, {
+      enterPending: (req) => this.#admission.enterPending(req),
+      refused: (req, error) => this.#refused(req, error),
+    })
     this.#delivery = new Delivery(this.#options)
     this.#host = {
       hub: this,
@@ -258,11 +254,11 @@ export class Hub<Meta extends object = Metadata> {
     const { addressOf } = this.#options
     const remoteAddress =
       addressOf === undefined ? (init.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
-    this.#admission.check(remoteAddress)
+    this.#admission.check(remoteAddress, req.socket.remoteAddress)
     this.#checkInit(init)
     const pending = findUpgrade(req)
-    const opened = this.#acceptor.accept(req, pending, init, ({ ws, windowBits }) => {
-      completeUpgrade(req, pending)
+    const opened = this.#acceptor.accept(pending, init, ({ ws, windowBits }) => {
+      completeUpgrade(pending)
       const { socket, server } = pending
       const transport = {
         ws,
@@ -278,7 +274,7 @@ export class Hub<Meta extends object = Metadata> {
       }
       return connection.open()
     })
-    finishResponse(pending)
+    pending.finishResponse()
     return opened
   }
 

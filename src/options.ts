@@ -29,7 +29,7 @@ export type RateLimitPolicy = 'pause' | 'close'
 /** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
 export interface LimitOptions {
   /**
-   * Most connections from one address (IPv6: one /64), 0 or more; a further upgrade is answered 429. 0 = no limit, because behind a proxy without
+   * Most connections and pending upgrades from one address (IPv6: one /64), 0 or more; a further upgrade is answered 429. 0 = no limit, because behind a proxy without
    * `trustProxy`, or behind one company's gateway, all clients have one address. Default 0.
    */
   maxConnectionsPerAddress?: number | undefined
@@ -37,7 +37,10 @@ export interface LimitOptions {
   maxUpgradesPerSecondPerAddress?: number | undefined
   /** Most upgrades that wait for the application's answer at once, 1 or more; a further one is answered 503. Default 1 024. */
   maxPendingUpgrades?: number | undefined
-  /** Time, in ms, the application has to accept or answer an upgrade, then it is answered 408; 0 = no limit. Default 30 000. */
+  /**
+   * Time, in ms, to accept an upgrade or to send an ordinary answer in full; then it is answered 408, or its socket is destroyed where an answer
+   * has begun. 0 = no limit. Default 30 000.
+   */
   upgradeTimeoutMs?: number | undefined
   /** Most messages and pings a second from one client, 0 or more; 0 = no limit, because what is normal is the application's to say. Default 0. */
   maxMessagesPerSecond?: number | undefined

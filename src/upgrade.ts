@@ -1,31 +1,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { Server as HttpServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HubError } from './errors.ts'
 import { hasBody, isWebSocketUpgrade, listIncludes } from './handshake.ts'
+import { PendingUpgrade, type UpgradeServer } from './pending-upgrade.ts'
+import { continueAsHttp, mayBeCut, noteResponse } from './plain-request.ts'
 
-/** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
-export type UpgradeServer = HttpServer | HttpsServer
-
-/** An upgrade between the `upgrade` event and the 101 or the plain answer. */
-export interface PendingUpgrade {
-  /** The socket of the request. A duplex stream that was injected into the server may lack what is optional here. */
-  readonly socket: Duplex & Partial<Pick<Socket, 'remoteAddress' | 'bytesRead' | 'bytesWritten'>>
-  /** What the client sent behind its request. */
-  readonly head: Buffer
-  readonly response: ServerResponse
-  readonly server: UpgradeServer
-  /** What earlier responses on the same TCP connection had written. */
-  readonly bytesWrittenBefore: number
-  /** Ends the waiting for other listeners. */
-  stopHolding(): void
-  /** It was accepted, answered or given up: it no longer counts as pending. */
-  settle(): void
-  /** Takes the guards off: the socket has found its owner. */
-  release(): void
-}
+export type { PendingUpgrade, UpgradeServer } from './pending-upgrade.ts'
 
 /**
  * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a request that we
@@ -35,6 +17,12 @@ export interface PendingUpgrade {
  */
 const HOLD_MS = 500
 const LONG_HOLD_MS = 30_000
+
+/** How often, in ms, our answer is looked for where another listener has refused the request already. */
+const REFUSED_LOOK_MS = 25
+
+/** How often, in ms, the server of a pending upgrade is looked at: no event tells that it has stopped listening. */
+const SERVER_LOOK_MS = 1_000
 
 /** Since Node 25 the body of an upgrade request is read from the request, as any other, and no part of it is in `head`. */
 const IS_BODY_APART = Number(process.versions.node.split('.')[0]) >= 25
@@ -55,29 +43,42 @@ export interface PendingLimits {
   readonly upgradeTimeoutMs: number
 }
 
-/** What is refused before a route is asked. */
-type RefusalCode = 'WSHUB_ERR_HUB_CLOSED' | 'WSHUB_ERR_TOO_MANY_PENDING' | 'WSHUB_ERR_UPGRADE_TIMEOUT'
+/** The hub behind a bridge. */
+export interface BridgeHost {
+  /**
+   * Counts a pending upgrade against the address of its client.
+   * @returns a function that ends the counting
+   * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
+   */
+  enterPending(req: IncomingMessage): () => void
+  /** An upgrade was refused by the bridge, not by a route. */
+  refused(req: IncomingMessage, error: HubError): void
+}
 
 /** Leads the upgrades of servers into their ordinary request pipeline, for one hub. */
 export class UpgradeBridge {
   readonly #limits: PendingLimits
-  readonly #onRefused: (req: IncomingMessage, error: HubError) => void
-  /** The hub is saying goodbye. */
+  readonly #host: BridgeHost
+  /** The hub is closing. */
   isLeaving = false
-  /** What ends each pending upgrade before its time. */
-  readonly #pending = new Set<(code: RefusalCode) => void>()
+  /** Upgrades that wait for the application. */
+  readonly #pending = new Set<PendingUpgrade>()
+  /** Upgrades that are answered, and held back since the request may be another listener's. They are not counted as pending. */
+  readonly #held = new Set<PendingUpgrade>()
   /** The servers attached, each with its detach function. Bounded by the servers of the process: a closed one leaves. */
   readonly #servers = new Map<UpgradeServer, () => void>()
+  /** Servers that were detached and still listen: connections of the hub may have come from there. */
+  readonly #detached = new Map<UpgradeServer, () => void>()
+  #serverLooks: NodeJS.Timeout | undefined
   #discovering = false
   readonly #discover = (message: unknown): void => {
     const server = serverOf(message)
     if (server !== undefined) this.attach(server)
   }
 
-  /** @param onRefused hears of the upgrades that are refused here, by the limits */
-  constructor(limits: PendingLimits, onRefused: (req: IncomingMessage, error: HubError) => void) {
+  constructor(limits: PendingLimits, host: BridgeHost) {
     this.#limits = limits
-    this.#onRefused = onRefused
+    this.#host = host
   }
 
   /** Upgrades that are neither accepted nor answered yet. */
@@ -85,35 +86,58 @@ export class UpgradeBridge {
     return this.#pending.size
   }
 
-  /**
-   * Counts an upgrade as pending until it is settled.
-   * @param end is called when that takes too long, or the hub is closed
-   * @returns what settles it; `undefined` when there are too many already
-   */
-  admit(end: (code: RefusalCode) => void): (() => void) | undefined {
-    const { maxPendingUpgrades, upgradeTimeoutMs } = this.#limits
-    if (this.#pending.size >= maxPendingUpgrades) return undefined
-    this.#pending.add(end)
-    const timer =
-      upgradeTimeoutMs > 0
-        ? setTimeout(() => end('WSHUB_ERR_UPGRADE_TIMEOUT'), upgradeTimeoutMs).unref()
-        : undefined
-    return () => {
-      clearTimeout(timer)
-      this.#pending.delete(end)
-    }
+  get upgradeTimeoutMs(): number {
+    return this.#limits.upgradeTimeoutMs
   }
 
-  /** Answers an upgrade that the limits do not admit. */
-  refuse(pending: PendingUpgrade, req: IncomingMessage, code: RefusalCode): void {
-    const { maxPendingUpgrades, upgradeTimeoutMs } = this.#limits
-    const messages = {
-      WSHUB_ERR_HUB_CLOSED: 'the hub takes no more connections',
-      WSHUB_ERR_TOO_MANY_PENDING: `more than ${maxPendingUpgrades} upgrades are pending`,
-      WSHUB_ERR_UPGRADE_TIMEOUT: `the upgrade was not decided within ${upgradeTimeoutMs} ms`,
+  /**
+   * Counts an upgrade as pending until it is settled.
+   * @returns the reason why it has to be refused instead
+   */
+  admit(pending: PendingUpgrade): HubError | undefined {
+    const { req, server } = pending
+    const { maxPendingUpgrades } = this.#limits
+    // Here, because a framework that is being closed answers by itself, and without a Retry-After.
+    if (isLeft(server)) return closedError()
+    if (mayBeCut(server, req)) {
+      return new HubError('WSHUB_ERR_TOO_MANY_HEADERS', 'the request has more headers than the server keeps')
     }
-    const error = new HubError(code, messages[code])
-    if (endWith(pending, error)) this.#onRefused(req, error)
+    if (this.#pending.size >= maxPendingUpgrades) {
+      return new HubError(
+        'WSHUB_ERR_TOO_MANY_PENDING',
+        `more than ${maxPendingUpgrades} upgrades are pending`,
+      )
+    }
+    let leave: () => void
+    try {
+      leave = this.#host.enterPending(req)
+    } catch (error) {
+      if (error instanceof HubError) return error
+      throw error
+    }
+    const timer = this.#startDeadline(pending)
+    this.#pending.add(pending)
+    this.#serverLooks ??= setInterval(() => this.#leaveClosingServers(), SERVER_LOOK_MS).unref()
+    pending.onSettled = () => {
+      clearInterval(timer)
+      leave()
+      this.#pending.delete(pending)
+      this.#held.delete(pending)
+      if (this.#pending.size + this.#held.size > 0) return
+      clearInterval(this.#serverLooks)
+      this.#serverLooks = undefined
+    }
+    return undefined
+  }
+
+  /** No longer counts an upgrade whose answer is held back. */
+  setHeld(pending: PendingUpgrade): void {
+    if (this.#pending.delete(pending)) this.#held.add(pending)
+  }
+
+  /** Answers an upgrade that is not admitted, or not any more. */
+  refuse(pending: PendingUpgrade, error: HubError): void {
+    if (pending.refuse(error)) this.#host.refused(pending.req, error)
   }
 
   /** Attaches a server, once; returns the function that detaches it. */
@@ -121,16 +145,27 @@ export class UpgradeBridge {
     const attached = this.#servers.get(server)
     if (attached !== undefined) return attached
     const detach = (): void => {
-      this.#servers.delete(server)
+      if (!this.#servers.delete(server)) return
       bridges.get(server)?.delete(this)
       server.off('upgrade', onUpgrade)
-      server.off('close', detach)
+      server.off('request', noteResponse)
+      if (server.listening) this.#detached.set(server, forget)
+      else server.off('close', forget)
+    }
+    const forget = (): void => {
+      detach()
+      this.#detached.delete(server)
+      server.off('close', forget)
     }
     this.#servers.set(server, detach)
     bridges.set(server, (bridges.get(server) ?? new Set()).add(this))
     // First of all listeners, so that it sees the socket before anybody has written to it.
     server.prependListener('upgrade', onUpgrade)
-    server.on('close', detach)
+    server.prependListener('request', noteResponse)
+    const forgetEarlier = this.#detached.get(server)
+    if (forgetEarlier !== undefined) server.off('close', forgetEarlier)
+    this.#detached.delete(server)
+    server.on('close', forget)
     return detach
   }
 
@@ -149,17 +184,42 @@ export class UpgradeBridge {
     }
   }
 
-  /** The attached servers that have stopped listening, which no event tells. */
+  /** The servers of this hub's connections that have stopped listening, which no event tells. */
   closingServers(): UpgradeServer[] {
-    return [...this.#servers.keys()].filter((server) => !server.listening)
+    return [...this.#servers.keys(), ...this.#detached.keys()].filter((server) => !server.listening)
   }
 
-  /** Refuses what is still pending, for which the server's own close would wait, and detaches from everything. */
+  /** Ends pending upgrades, for which the server's own close would wait, and detaches from everything. */
   close(): void {
-    for (const end of this.#pending) end('WSHUB_ERR_HUB_CLOSED')
+    for (const pending of [...this.#pending, ...this.#held]) {
+      // A held one may be another listener's, and one of another hub's server is that hub's to end.
+      if (!pending.isHeld && isLeft(pending.server)) this.refuse(pending, closedError())
+    }
     if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
     this.#discovering = false
     for (const detach of this.#servers.values()) detach()
+    for (const [server, forget] of this.#detached) server.off('close', forget)
+    this.#detached.clear()
+  }
+
+  /** Also for an answer that has begun: a client that does not read it would hold its socket for good. */
+  #startDeadline(pending: PendingUpgrade): NodeJS.Timeout | undefined {
+    const { upgradeTimeoutMs } = this.#limits
+    if (upgradeTimeoutMs === 0) return undefined
+    // Again and again, since an answer that is held back has its time once that is over.
+    return setInterval(() => {
+      if (pending.isHeld && pending.response.headersSent) return
+      const message = `the upgrade was not answered within ${upgradeTimeoutMs} ms`
+      this.refuse(pending, new HubError('WSHUB_ERR_UPGRADE_TIMEOUT', message))
+    }, upgradeTimeoutMs).unref()
+  }
+
+  #leaveClosingServers(): void {
+    for (const pending of [...this.#pending, ...this.#held]) {
+      if (!pending.isHeld && pending.wasListening && !pending.server.listening) {
+        this.refuse(pending, closedError())
+      }
+    }
   }
 }
 
@@ -175,225 +235,107 @@ export function findUpgrade(req: IncomingMessage): PendingUpgrade {
   if (pending === undefined) {
     throw new HubError(
       'WSHUB_ERR_NOT_ATTACHED',
-      'the upgrade did not come through the hub: call hub.attach(server) before the server takes connections',
+      'the upgrade did not come through the hub: call hub.attach(server) before the server takes connections' +
+        ' (on Bun also beside a middleware: a server cannot be found there)',
     )
   }
-  if (isTaken(pending) || !pending.socket.readable) {
+  if (pending.isTaken || !pending.socket.readable) {
     throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
   }
   return pending
 }
 
 /** Takes the socket from its HTTP response: from now on it speaks WebSocket. */
-export function completeUpgrade(req: IncomingMessage, { socket, response, release }: PendingUpgrade): void {
-  pendingUpgrades.delete(req)
-  upgradedRequests.add(req)
-  if (response.socket !== null) response.detachSocket(socket as Socket) // typed for TCP; any duplex will do
-  release()
+export function completeUpgrade(pending: PendingUpgrade): void {
+  pendingUpgrades.delete(pending.req)
+  upgradedRequests.add(pending.req)
+  pending.accept()
 }
 
-/**
- * Tells the middleware that waits for the end of the response (access logs, cleanups) that the 101 was it. Left waiting,
- * it would hold on to the request for as long as the connection lives, and take its end for an aborted response.
- */
-export function finishResponse({ response }: PendingUpgrade): void {
-  response.statusCode = 101
-  response.emit('finish')
-  response.emit('close')
-}
-
-/**
- * Answers for a refusal: the request is for one of our routes, so that nobody else's answer is waited for.
- */
+/** Stops waiting for other listeners: the request has come to one of our routes. */
 export function claimUpgrade(req: IncomingMessage): void {
-  const pending = pendingUpgrades.get(req)
-  if (pending !== undefined) answerNow(pending)
+  pendingUpgrades.get(req)?.claim()
 }
 
 /** The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from others. */
 function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, head: Buffer): void {
-  if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has heard it first
-  const { socket } = req
+  if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has received it first
+  const [bridge] = bridges.get(this) ?? []
+  if (bridge === undefined) return // a hub was closed by an earlier listener of this event
   const isShared = this.listeners('upgrade').some((listener) => listener !== onUpgrade)
   const isOfWebSockets = isWebSocketUpgrade(req)
   if (!isOfWebSockets && isShared) return
   // Since Node 25 it is a stream of its own, which we do not use, and which fails with the socket.
-  if (stream !== socket) stream.on('error', ignore)
-  if (
-    !isOfWebSockets &&
-    !(IS_BODY_APART && hasBody(req)) &&
-    !listIncludes(req.headers.upgrade, 'websocket')
-  ) {
-    continueAsHttp(this, req, head)
+  if (stream !== req.socket) stream.on('error', ignore)
+  if (isPlain(req) && !mayBeCut(this, req)) {
+    continueAsHttp(this, req, head, bridge.upgradeTimeoutMs)
     return
   }
-  // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught error.
-  socket.on('error', ignore)
-  const response = new ServerResponse(req)
-  response.shouldKeepAlive = false
-  const [bridge] = bridges.get(this) ?? []
-  const settle = bridge?.admit((code) => end(bridge, pending, req, code))
-  const answered = (): void => {
-    settle?.()
-    endSocket(socket)
-  }
-  response.once('finish', answered)
-  if (settle !== undefined) socket.once('close', settle)
-  let timer: NodeJS.Timeout | undefined
-  const pending: PendingUpgrade = {
-    socket,
-    head,
-    response,
-    server: this,
-    bytesWrittenBefore: socket.bytesWritten ?? 0,
-    stopHolding: () => clearInterval(timer),
-    settle: () => settle?.(),
-    release: () => {
-      clearInterval(timer)
-      settle?.()
-      if (settle !== undefined) socket.off('close', settle)
-      response.off('finish', answered)
-      // A socket that is broken already, by an earlier response on it, has yet to emit its error: nobody else would hear it.
-      if (socket.writable) socket.off('error', ignore)
-    },
-  }
+  const pending = new PendingUpgrade(req, head, this)
   pendingUpgrades.set(req, pending)
-  let refusal: RefusalCode | undefined
-  // Here, because a framework that is being closed answers by itself, and without a Retry-After.
-  if (isLeft(this)) refusal = 'WSHUB_ERR_HUB_CLOSED'
-  else if (bridge !== undefined && settle === undefined) refusal = 'WSHUB_ERR_TOO_MANY_PENDING'
-  if (!isShared) {
-    if (refusal !== undefined) {
-      bridge?.refuse(pending, req, refusal)
-      return
-    }
-    answerNow(pending)
-    this.emit('request', req, response)
-    return
+  const refusal = bridge.admit(pending)
+  if (isShared) {
+    shareUpgrade(bridge, pending, refusal)
+  } else if (refusal !== undefined) {
+    bridge.refuse(pending, refusal)
+  } else {
+    pending.claim()
+    this.emit('request', req, pending.response)
   }
-  // The others are asked first: most of them take what is theirs at once.
+}
+
+/** Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it. */
+function isPlain(req: IncomingMessage): boolean {
+  const { upgrade } = req.headers
+  return !listIncludes(upgrade, 'websocket') && !(IS_BODY_APART && hasBody(req))
+}
+
+/** Asks the other listeners first, since most of them take at once what is theirs, and then our routes. */
+function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: HubError | undefined): void {
+  const { req, response, server } = pending
+  pending.holdOthers()
   setImmediate(() => {
-    if (isTaken(pending)) {
-      abandon(pending)
+    if (pending.isTaken) {
+      pending.abandon()
       return
     }
     if (refusal !== undefined) {
       // It may be theirs all the same: they have as much time as a 401 would give them.
-      timer = setTimeout(() => bridge?.refuse(pending, req, refusal), HOLD_MS).unref()
+      pending.hold(HOLD_MS, () => bridge.refuse(pending, refusal))
       return
     }
+    const everyMs = pending.isRefusedByOthers ? REFUSED_LOOK_MS : HOLD_MS
     let heldMs = 0
-    timer = setInterval(() => {
-      if (isTaken(pending)) {
-        abandon(pending)
+    pending.hold(everyMs, () => {
+      heldMs += everyMs
+      if (pending.isTaken) {
+        pending.abandon()
         return
       }
-      heldMs += HOLD_MS
-      if (response.headersSent) pending.settle()
-      const isDecided = response.headersSent && (response.statusCode === 401 || response.statusCode === 403)
-      if (isDecided || heldMs >= LONG_HOLD_MS || !this.listening) answerNow(pending)
-    }, HOLD_MS).unref()
-    this.emit('request', req, response)
+      const isOver = heldMs >= LONG_HOLD_MS || !server.listening
+      if (!response.headersSent && !isOver) return
+      bridge.setHeld(pending)
+      if (isAboutClient(response)) pending.claim()
+      else if (pending.isRefusedByOthers) pending.giveWay()
+      else if (isOver) pending.claim()
+    })
+    server.emit('request', req, response)
   })
 }
 
-/** Whether all hubs of a server are saying goodbye. */
+/** Whether an answer says who the client is, which comes from a hook of ours and is not a sign that the request is not. */
+function isAboutClient({ headersSent, statusCode }: ServerResponse): boolean {
+  return headersSent && (statusCode === 401 || statusCode === 403)
+}
+
+/** Whether all hubs of a server are closing. */
 function isLeft(server: UpgradeServer): boolean {
   const ofServer = [...(bridges.get(server) ?? [])]
   return ofServer.length > 0 && ofServer.every(({ isLeaving }) => isLeaving)
 }
 
-/** The time of a pending upgrade is over, unless there is an answer, which may be held back or take long to send. */
-function end(bridge: UpgradeBridge, pending: PendingUpgrade, req: IncomingMessage, code: RefusalCode): void {
-  const isHeld = pending.response.socket === null // it may be another's
-  if (code === 'WSHUB_ERR_HUB_CLOSED' && (isHeld || !isLeft(pending.server))) return
-  if (pending.response.headersSent) {
-    answerNow(pending)
-    pending.settle()
-  } else {
-    bridge.refuse(pending, req, code)
-  }
-}
-
-/**
- * Answers with an error on the bare socket. What the application still does with the response goes nowhere.
- * @returns `false` when there is nobody to answer
- */
-function endWith(pending: PendingUpgrade, error: HubError): boolean {
-  answerNow(pending) // as any answer: not when others have taken the socket, or an earlier response still has it
-  const { socket, response, release } = pending
-  if (response.socket === null) return false
-  release()
-  response.detachSocket(socket as Socket) // typed for TCP; any duplex will do
-  response.destroy()
-  response.emit('close')
-  socket.on('error', () => {}) // its own: a later release takes `ignore` away
-  const headers = Object.entries({
-    ...error.headers,
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': Buffer.byteLength(error.message),
-  }).map(([name, value]) => `${name}: ${value}\r\n`)
-  const statusLine = `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n`
-  socket.write(`${statusLine}${headers.join('')}\r\n${error.message}`)
-  endSocket(socket)
-  return true
-}
-
-/** Lets the response reach the client, unless somebody else has begun to talk to it. */
-function answerNow(pending: PendingUpgrade): void {
-  const { socket, response } = pending
-  pending.stopHolding()
-  if (response.socket !== null) return
-  if (isTaken(pending)) {
-    abandon(pending)
-    return
-  }
-  try {
-    response.assignSocket(socket as Socket) // typed for TCP; any duplex will do
-  } catch {
-    // An earlier response is still being written: the handshake was pipelined behind it, which no client may do.
-    socket.destroy()
-  }
-}
-
-function abandon({ response, release }: PendingUpgrade): void {
-  release()
-  response.destroy()
-}
-
-/** Whether an `upgrade` listener besides ours has answered, or the client has gone. */
-function isTaken({ socket, bytesWrittenBefore }: PendingUpgrade): boolean {
-  return socket.destroyed || !socket.writable || (socket.bytesWritten ?? 0) > bytesWrittenBefore
-}
-
-function endSocket(socket: Duplex & { destroySoon?: () => void }): void {
-  socket.resume() // what the client still sends is of no use, but unread it would turn our answer into a reset
-  if (socket.destroySoon !== undefined) socket.destroySoon()
-  else socket.end(() => socket.destroy())
-}
-
-/**
- * An upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no listener for
- * it: Node would have ignored the wish and served the request, body and all. Since our listener made Node stop, the
- * request is put before the server once more, as Node documents for `'connection'`, without the wish. Where its body has
- * been read already it is served like a handshake that failed: once, and then the connection ends.
- */
-function continueAsHttp(server: UpgradeServer, req: IncomingMessage, head: Buffer): void {
-  const { socket } = req
-  let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`
-  for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
-    const name = req.rawHeaders[i] ?? ''
-    let value = req.rawHeaders[i + 1] ?? ''
-    if (/^(upgrade|http2-settings)$/i.test(name)) continue
-    if (/^connection$/i.test(name)) {
-      const options = value.split(',').filter((option) => !/^\s*(upgrade|http2-settings)\s*$/i.test(option))
-      if (options.length === 0) continue
-      value = options.join(',').trim()
-    }
-    text += `${name}: ${value}\r\n`
-  }
-  socket.unshift(Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]))
-  server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+function closedError(): HubError {
+  return new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
 }
 
 /** The http(s) server in a message of `net.server.socket`. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Admission } from '../src/admission.ts'
 
-const none = { maxConnectionsPerAddress: 0, maxUpgradesPerSecondPerAddress: 0 }
+const none = { maxConnectionsPerAddress: 0, maxUpgradesPerSecondPerAddress: 0, maxPendingUpgrades: 10 }
 const refused = (code: string) => expect.objectContaining({ code, status: 429 })
 
 beforeEach(() => {
@@ -65,7 +65,11 @@ describe('Admission', () => {
   })
 
   it('does not count who has no address', () => {
-    const admission = new Admission({ maxConnectionsPerAddress: 1, maxUpgradesPerSecondPerAddress: 1 })
+    const admission = new Admission({
+      maxConnectionsPerAddress: 1,
+      maxUpgradesPerSecondPerAddress: 1,
+      maxPendingUpgrades: 10,
+    })
     for (let i = 0; i < 3; i++) {
       admission.check(undefined)
       admission.enter(undefined)

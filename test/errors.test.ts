@@ -44,7 +44,11 @@ async function reported(send: (client: RawClient) => unknown, options: HubOption
 }
 
 /** What a hub refuses by itself when so many upgrades wait for a route that does not decide. */
-async function refusedBy(limits: LimitOptions, upgrades: number): Promise<unknown> {
+async function refusedBy(
+  limits: LimitOptions,
+  upgrades: number,
+  headers: readonly string[] = [],
+): Promise<unknown> {
   const told = new Journal<unknown>()
   const listener = (message: unknown) => told.push((message as HubDiagnostics['wshub:upgrade:refused']).error) // as documented
   subscribe('wshub:upgrade:refused', listener)
@@ -58,7 +62,7 @@ async function refusedBy(limits: LimitOptions, upgrades: number): Promise<unknow
     await stop(server)
   })
   const { port } = server.address() as AddressInfo // of a TCP server that listens
-  for (let i = 0; i < upgrades; i++) new RawClient(port).socket.write(handshake())
+  for (let i = 0; i < upgrades; i++) new RawClient(port).socket.write(handshake(headers))
   return told.first('the refusal', () => true)
 }
 
@@ -99,12 +103,13 @@ const causes: Record<string, () => Promise<unknown>> = {
     for (let i = 0; i < 20; i++) new RawClient(port).socket.write(handshake())
     return refusals.first('the refusal', () => true)
   },
-  WSHUB_ERR_TOO_MANY_CONNECTIONS: async () => {
-    const { port, connect, refusals } = await serve({ limits: { maxConnectionsPerAddress: 1 } })
-    await connect()
-    new RawClient(port).socket.write(handshake())
-    return refusals.first('the refusal', () => true)
-  },
+  WSHUB_ERR_TOO_MANY_CONNECTIONS: async () => refusedBy({ maxConnectionsPerAddress: 1 }, 2),
+  WSHUB_ERR_TOO_MANY_HEADERS: async () =>
+    refusedBy(
+      {},
+      1,
+      Array.from({ length: 995 }, (_, i) => `x-${i}: 1`),
+    ),
   WSHUB_ERR_SOCKET_CLOSED: async () => {
     const { port, refusals } = await serve({}, {}, { before: (req) => req.socket.destroy() })
     new RawClient(port).socket.write(handshake())

@@ -5,6 +5,7 @@ import { Server as SocketIO } from 'socket.io'
 import { io, type Socket } from 'socket.io-client'
 import { createServer as createVite, type ViteDevServer } from 'vite'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { WebSocketServer } from 'ws'
 import { destroyClients, handshake, inTime, RawClient, request, sampleKey, until } from '../support/raw.ts'
 import { type App, type AppOptions, closeApps, echoRoute, frameworks } from './frameworks.ts'
 
@@ -171,6 +172,80 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
     it('leaves a path that nobody knows its 404 when it is told not to destroy upgrades', async () => {
       const app = await startBoth('before', { destroyUpgrade: false })
       expect(await statusInTheEnd(app, '/nowhere')).toBe(404)
+    })
+  })
+
+  describe('WebSocketServer of ws', () => {
+    /** A server of its own path, which answers 400 to all others in the tick of the event. */
+    function mount(app: App, path: string, options: ConstructorParameters<typeof WebSocketServer>[0] = {}) {
+      const theirs = new WebSocketServer({ server: app.server, path, ...options })
+      theirs.on('connection', (socket) => {
+        socket.on('error', () => {})
+        socket.on('message', (data) => socket.send(`${path} ${data}`))
+      })
+      leftovers.push(() => {
+        for (const socket of theirs.clients) socket.terminate()
+        theirs.close()
+      })
+    }
+
+    async function checkTheirs(app: App, path: string): Promise<void> {
+      const client = await RawClient.open(app, path)
+      client.send('hi')
+      expect(await client.message()).toBe(`${path} hi`)
+    }
+
+    it.each(['before', 'after'] as const)(
+      'of a path keeps it, mounted %s the first upgrade',
+      async (order) => {
+        const app = await start({ routes })
+        if (order === 'after') await RawClient.open(app)
+        mount(app, '/theirs')
+        await checkTheirs(app, '/theirs')
+        await checkOurs(app)
+        await checkTheirs(app, '/theirs')
+      },
+    )
+
+    it('ends a connection of ours neither early nor late', async () => {
+      const app = await start({ routes })
+      mount(app, '/theirs')
+      const client = await RawClient.open(app)
+      await client.echoes()
+      client.close(1000)
+      expect((await client.frame()).payload.readUInt16BE(0)).toBe(1000)
+      await client.ended()
+      await until('our connection to be closed', () => app.hub.size === 0)
+    })
+
+    it('does not refuse what a second one takes', async () => {
+      const app = await start({ routes })
+      mount(app, '/first')
+      mount(app, '/second')
+      await checkTheirs(app, '/first')
+      await checkTheirs(app, '/second')
+      await checkOurs(app)
+    })
+
+    it('refuses by itself what no route of ours upgrades, and what its own check refuses', async () => {
+      const app = await start({ routes })
+      mount(app, '/theirs', { verifyClient: (_info, done) => done(false, 418, 'a teapot') })
+      expect((await RawClient.refused(app, '/nowhere')).status).toBe(400)
+      expect((await RawClient.refused(app, '/theirs')).status).toBe(418)
+      expect((await RawClient.refused(app, '/private')).status).toBe(401)
+    })
+  })
+
+  describe('a listener that hangs up on what is not its own', () => {
+    it('leaves our routes to us', async () => {
+      const app = await start({ routes })
+      app.server.on('upgrade', (req, socket) => {
+        if (req.url !== '/theirs') socket.destroy() // as the adapter of Nest for ws does
+      })
+      await checkOurs(app)
+      const client = await RawClient.ask(app, '/nowhere')
+      await client.ended()
+      await expect(client.head()).rejects.toThrow(/saw: \[(end|close)/)
     })
   })
 

@@ -229,7 +229,7 @@ describe('the code of the README', () => {
 
 describe('the version', () => {
   it('of package.json is the newest of the CHANGELOG', () => {
-    const [, newest] = /^## \[?(.*?)\]?(?: .*)?$/m.exec(read('CHANGELOG.md')) ?? []
+    const [, newest] = /^## (?!Unreleased)\[?(.*?)\]?(?: .*)?$/m.exec(read('CHANGELOG.md')) ?? []
     expect(newest).toBe(JSON.parse(read('package.json')).version)
   })
 })

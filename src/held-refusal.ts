@@ -1,0 +1,79 @@
+import type { Duplex } from 'node:stream'
+
+/** Methods by which an `upgrade` listener answers or hangs up. */
+const METHODS = ['write', 'end', 'destroy', 'destroySoon'] as const
+
+/** The beginning of an answer that refuses an upgrade. */
+const REFUSAL = /^HTTP\/1\.[01] [345]\d\d\s/
+
+/**
+ * Holds back, for the rest of the tick, what other `upgrade` listeners do to end a connection. `WebSocketServer` of `ws` with
+ * `{ server, path }` answers 400 to every path but its own, in the tick of the event; a route that would take the request has
+ * not run by then. A listener that accepts is not held back, and no other one ends what it has accepted. It uses public methods of the socket only.
+ */
+export class HeldRefusal {
+  readonly #calls: (() => void)[] = []
+  readonly #restore: (() => void)[] = []
+  #isAccepted = false
+  /** Something was held back that is not to have an effect later either. */
+  #isDropped = false
+
+  constructor(socket: Duplex) {
+    for (const method of METHODS) this.#shadow(socket, method)
+    process.nextTick(() => {
+      for (const restore of this.#restore.splice(0)) restore()
+    })
+  }
+
+  /** Whether another listener has refused the request, and none has accepted it. */
+  get isRefused(): boolean {
+    return this.#calls.length > 0
+  }
+
+  /** Sends what was held back. */
+  send(): void {
+    this.#isDropped = false
+    for (const call of this.#calls) call()
+  }
+
+  #shadow(socket: Duplex, method: (typeof METHODS)[number]): void {
+    const own = Object.getOwnPropertyDescriptor(socket, method)
+    const original: unknown = Reflect.get(socket, method)
+    if (typeof original !== 'function') return // a duplex stream has no `destroySoon`
+    const call = (args: unknown[]): unknown => Reflect.apply(original, socket, args)
+    this.#restore.push(() => {
+      if (own === undefined) Reflect.deleteProperty(socket, method)
+      else Object.defineProperty(socket, method, own)
+    })
+    const value = (...args: unknown[]): unknown => {
+      // `ws` keeps this function as a listener, to destroy the socket once its refusal is sent.
+      if (this.#restore.length === 0) return this.#isDropped ? socket : call(args)
+      const isWritten = method === 'write' || method === 'end'
+      if (this.#isAccepted ? !(isWritten && isRefusal(args[0])) : isWritten && isAcceptance(args[0])) {
+        this.#isAccepted = true
+        this.#calls.length = 0 // of a listener before the one that accepts
+        return call(args)
+      }
+      this.#isDropped = true
+      if (!this.#isAccepted) this.#calls.push(() => void call(args))
+      return method === 'write' ? true : socket
+    }
+    Object.defineProperty(socket, method, { configurable: true, writable: true, value })
+  }
+}
+
+function isRefusal(chunk: unknown): boolean {
+  return REFUSAL.test(startOf(chunk))
+}
+
+/** Whether something is written that is not a refusal. */
+function isAcceptance(chunk: unknown): boolean {
+  const start = startOf(chunk)
+  return start !== '' && !REFUSAL.test(start)
+}
+
+/** The first characters that are written; empty for a call without data. */
+function startOf(chunk: unknown): string {
+  if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return ''
+  return Buffer.from(chunk.slice(0, 16)).toString('latin1')
+}

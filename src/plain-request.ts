@@ -1,0 +1,102 @@
+import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { UpgradeServer } from './pending-upgrade.ts'
+
+/** Headers that a request may have where `server.maxHeadersCount` is not set. */
+const DEFAULT_MAX_HEADERS = 1_000
+
+/** Node's own listener for connections, the same for all servers: emitting `connection` would call those of the application. */
+const [readRequests] = new HttpServer().listeners('connection')
+
+// Associations, not state. The latest response of a connection, and the one before it where that was not finished by then.
+const latest = new WeakMap<Duplex, ServerResponse>()
+const previous = new WeakMap<ServerResponse, ServerResponse>()
+
+/** A `request` listener that notes which response is the latest of its connection. */
+export function noteResponse({ socket }: IncomingMessage, response: ServerResponse): void {
+  const before = latest.get(socket)
+  if (before !== undefined && before !== response && !isDone(before)) previous.set(response, before)
+  latest.set(socket, response)
+}
+
+/**
+ * Whether Node may have dropped headers of a request: it stops counting at `server.maxHeadersCount`, and says nothing. Among
+ * those may be the length of the body, and the address that a proxy has added at the end.
+ */
+export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage): boolean {
+  const most = server.maxHeadersCount ?? DEFAULT_MAX_HEADERS
+  return most > 0 && rawHeaders.length >= 2 * most
+}
+
+/**
+ * An upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no listener for
+ * it: Node would have ignored the wish and served the request, body and all. Since our listener made Node stop, the
+ * request is put before the server once more, as Node documents for `'connection'`, without the wish. Where its body has
+ * been read already it is served like a handshake that failed: once, and then the connection ends.
+ * @param waitMs how long responses to earlier requests on the connection may take; then it is destroyed. 0 = no limit
+ */
+export function continueAsHttp(
+  server: UpgradeServer,
+  req: IncomingMessage,
+  head: Buffer,
+  waitMs: number,
+): void {
+  const { socket } = req
+  whenAnswered(socket, waitMs, () => {
+    socket.unshift(Buffer.concat([headOf(req), head]))
+    if (readRequests !== undefined) readRequests.call(server, socket)
+    else server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+  })
+}
+
+/** Calls back when all earlier requests of a connection are answered: Node assigns each response when the one before is done. */
+function whenAnswered(socket: IncomingMessage['socket'], waitMs: number, callback: () => void): void {
+  const earlier = latest.get(socket)
+  if (earlier === undefined || isDone(earlier)) {
+    callback()
+    return
+  }
+  const onDrain = (): void => {
+    let response: ServerResponse | undefined = earlier
+    while (response !== undefined && response.socket !== socket) response = previous.get(response)
+    response?.emit('drain')
+  }
+  const timer = waitMs > 0 ? setTimeout(() => socket.destroy(), waitMs).unref() : undefined
+  socket.on('error', ignore)
+  socket.on('drain', onDrain)
+  earlier.once('close', () => {
+    clearTimeout(timer)
+    socket.off('drain', onDrain)
+    if (!socket.writable) return // with the error still to come, perhaps
+    socket.off('error', ignore)
+    callback()
+  })
+}
+
+/** Whether a response has been sent and has left the socket to the next one. */
+function isDone(response: ServerResponse): boolean {
+  return response.destroyed || (response.writableFinished && response.socket === null)
+}
+
+/** The head of a request without its wish to upgrade. */
+function headOf(req: IncomingMessage): Buffer {
+  let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`
+  for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
+    const name = req.rawHeaders[i] ?? ''
+    let value = req.rawHeaders[i + 1] ?? ''
+    if (isWish(name)) continue
+    if (name.toLowerCase() === 'connection') {
+      const options = value.split(',').filter((option) => !isWish(option.trim()))
+      if (options.length === 0) continue
+      value = options.join(',').trim()
+    }
+    text += `${name}: ${value}\r\n`
+  }
+  return Buffer.from(`${text}\r\n`, 'latin1')
+}
+
+function isWish(name: string): boolean {
+  return ['upgrade', 'http2-settings'].includes(name.toLowerCase())
+}
+
+function ignore(): void {}
