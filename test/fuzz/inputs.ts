@@ -136,7 +136,19 @@ const frames = fc
   .tuple(fc.array(frame, { minLength: 1, maxLength: 8 }), fc.constantFrom(undefined, undefined, close(1000)))
   .map(([all, last]) => Buffer.concat(last === undefined ? all : [...all, last]))
 
-const PATHS = ['/', '/', '/', '/async', '/late', '/refuse', '/http', '/broken', '/nowhere']
+const PATHS = [
+  '/',
+  '/',
+  '/',
+  '/async',
+  '/late',
+  '/refuse',
+  '/http',
+  '/large',
+  '/events',
+  '/broken',
+  '/nowhere',
+]
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 
 /** Values that come near the truth, by the header they are for. */
@@ -187,6 +199,13 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   'Transfer-Encoding': ['chunked', 'gzip, chunked', 'identity', 'x'],
   Expect: ['100-continue', 'x'],
   'HTTP2-Settings': ['AAMAAABkAARAAAAAAAIAAAAA'],
+  Forwarded: [
+    'for=192.0.2.1;proto=https, for="[2001:db8::1]:4711"',
+    'for=";for=192.0.2.1',
+    `${' '.repeat(12_000)}a`,
+    'for=192.0.2.1,'.repeat(600),
+    'for="\\\\',
+  ],
   Cookie: ['a=1', 'x'.repeat(4_000)],
 }
 
@@ -219,7 +238,41 @@ const oddHandshake = fc
     Buffer.concat([handshake(path, { method, headers: Object.fromEntries(headers), body }), tail]),
   )
 
+/** Other protocols, with more headers than Node keeps, or in a queue with other requests, bodies and all. */
+const h2c = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAAP__' }
+const smuggled = request('/smuggled')
+const cutRequest = fc
+  .tuple(fc.constantFrom(900, 998, 999, 1_000, 1_001, 1_100), fc.boolean())
+  .map(([count, isWebSocket]) => {
+    const bytes = isWebSocket ? handshake('/') : request('/http', { method: 'POST', headers: h2c })
+    const head = bytes.toString('latin1').slice(0, -2)
+    return Buffer.from(
+      `${head}${'a:\r\n'.repeat(count)}Content-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+    )
+  })
+const queuedRequest = fc
+  .array(
+    fc.constantFrom(
+      request('/http'),
+      request('/slow'),
+      request('/large'),
+      request('/http', { headers: h2c }),
+      request('/slow', { headers: h2c }),
+      request('/large', { headers: h2c }),
+      request('/http', { method: 'POST', headers: { ...h2c, 'Content-Length': '5' }, body: 'hello' }),
+      request('/slow', {
+        method: 'POST',
+        headers: { ...h2c, 'Transfer-Encoding': 'chunked' },
+        body: '5\r\nhello\r\n0\r\n\r\n',
+      }),
+      handshake('/large'),
+    ),
+    { minLength: 1, maxLength: 5 },
+  )
+  .map((requests) => Buffer.concat(requests))
+
 const oddRequest = fc.oneof(
+  queuedRequest,
   fc.constantFrom('/', '/http', '/nowhere', '*', '//', 'http://a/b').map((path) => request(path)),
   fc
     .array(
@@ -253,6 +306,7 @@ const attackOnHandshake = fc.oneof(
   { weight: 4, arbitrary: mutated(oddHandshake) },
   { weight: 2, arbitrary: oddRequest },
   { weight: 1, arbitrary: mutated(oddRequest) },
+  { weight: 1, arbitrary: cutRequest }, // never mutated: with another length the body were a request by right
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)) },
 )
 

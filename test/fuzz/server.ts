@@ -1,6 +1,7 @@
 /** The process under fire: a hub behind a server of node:http, which tells its parent what it has seen. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Connection, type EventHandler, Hub, HubError, type HubErrorCode } from 'wshub'
 
@@ -28,6 +29,7 @@ export type FromServer =
 
 const TICK_MS = 10
 const REPORTED = 5
+const LARGE_CHUNK = Buffer.alloc(50_000, 'x')
 
 /** What a client may cause on an open connection. Any other error is the hub's own fault. */
 const CLIENT_FAULTS = /^WSHUB_ERR_(PROTOCOL|INVALID_DATA|MESSAGE_TOO_BIG|TOO_MANY_PARTS|SLOW_CONSUMER)$/
@@ -39,6 +41,9 @@ const hub = new Hub({
   pongTimeoutMs: 2_000,
   openTimeoutMs: 2_000,
   closeTimeoutMs: 1_000,
+  limits: { upgradeTimeoutMs: 2_000 },
+  trustProxy: 1,
+  proxyHeader: 'forwarded',
 })
 const alive = new Set<Connection>()
 const errors: Audit['errors'] = {}
@@ -121,6 +126,22 @@ const server = createServer((req, res) => {
       return
     case '/http':
       res.end('hello')
+      return
+    case '/slow':
+      setTimeout(() => res.end('hello'), 5)
+      return
+    case '/large':
+      // Most clients end before they have read it.
+      Readable.from(Array.from({ length: 20 }, () => LARGE_CHUNK)).pipe(res)
+      return
+    case '/events': {
+      const events = setInterval(() => res.write('data: tick\n\n'), TICK_MS)
+      req.on('close', () => clearInterval(events))
+      return
+    }
+    case '/smuggled':
+      unexpected('a body was taken for a request')
+      res.end()
       return
     default:
       res.writeHead(404).end()
