@@ -29,11 +29,11 @@ export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage)
 }
 
 /**
- * An upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no listener for
- * it: Node would have ignored the wish and served the request, body and all. Since our listener made Node stop, the
- * request is put before the server once more, as Node documents for `'connection'`, without the wish. Where its body has
- * been read already it is served like a handshake that failed: once, and then the connection ends.
- * @param waitMs how long responses to earlier requests on the connection may take; then it is destroyed. 0 = no limit
+ * Serves an upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no
+ * listener for it: Node would have ignored the wish and served the request, body and all. Since our listener made Node
+ * stop, Node's own listener reads the request again, without the wish. Where its body has been read already it is served
+ * like a handshake that failed: once, and then the connection ends.
+ * @param waitMs how long responses to earlier requests of the connection may take; then it is destroyed. 0 = no limit
  */
 export function continueAsHttp(
   server: UpgradeServer,
