@@ -1,5 +1,5 @@
 import type { Stamp } from './envelope.ts'
-import { Oldest } from './oldest.ts'
+import { oldestKeys } from './oldest.ts'
 
 /** Messages of another node that did not come. */
 export interface Gap {
@@ -31,7 +31,6 @@ interface Heard {
 export class Gaps {
   readonly #maxFollowed: number
   readonly #channels = new Map<string, Map<string, Heard>>()
-  readonly #oldest = new Oldest(this.#channels)
   #followed = 0
 
   constructor(maxFollowed = MAX_FOLLOWED) {
@@ -94,14 +93,15 @@ export class Gaps {
   }
 
   #forgetOldest(): void {
-    const channel = this.#oldest.next()
-    if (channel === undefined) return
     if (this.#channels.size > 1) {
-      this.leave(channel)
+      const most = Math.min(this.#maxFollowed, this.#channels.size - 1)
+      for (const channel of oldestKeys(this.#channels, most)) this.leave(channel)
       return
     }
-    const publishers = this.#channels.get(channel)
-    const [node] = publishers?.keys() ?? []
-    if (node !== undefined && publishers?.delete(node)) this.#followed--
+    for (const publishers of this.#channels.values()) {
+      for (const node of oldestKeys(publishers, this.#maxFollowed)) {
+        if (publishers.delete(node)) this.#followed--
+      }
+    }
   }
 }

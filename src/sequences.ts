@@ -1,5 +1,5 @@
 import { type Channels, EVERYONE } from './channels.ts'
-import { Oldest } from './oldest.ts'
+import { oldestKeys } from './oldest.ts'
 
 /** How many channels a node counts for at once. A count that is forgotten begins anew, which receivers are told. */
 const MAX_SEQUENCES = 100_000
@@ -21,8 +21,6 @@ export class Sequences {
   readonly #maxSequences: number
   readonly #rooms = new Map<string, Sequence>()
   readonly #nodes = new Map<string, Sequence>()
-  readonly #oldestRooms = new Oldest(this.#rooms)
-  readonly #oldestNodes = new Oldest(this.#nodes)
   #runs = 0
   /** That of the control channel. */
   readonly control: Sequence
@@ -35,12 +33,12 @@ export class Sequences {
 
   /** That of a room's channel, or of {@link EVERYONE}'s. */
   room(room: string): Sequence {
-    return this.#rooms.get(room) ?? this.#add(this.#rooms, this.#oldestRooms, room, this.#channels.room(room))
+    return this.#rooms.get(room) ?? this.#add(this.#rooms, room, this.#channels.room(room))
   }
 
   /** That of the channel of another node. */
   node(id: string): Sequence {
-    return this.#nodes.get(id) ?? this.#add(this.#nodes, this.#oldestNodes, id, this.#channels.node(id))
+    return this.#nodes.get(id) ?? this.#add(this.#nodes, id, this.#channels.node(id))
   }
 
   /** Those on which something was published at that beat or later, control excepted. */
@@ -59,16 +57,18 @@ export class Sequences {
     }
   }
 
-  #add(sequences: Map<string, Sequence>, oldest: Oldest<string>, name: string, channel: string): Sequence {
-    if (sequences.size >= this.#maxSequences) {
-      // The oldest count, but for EVERYONE's, which is in use wherever anything is.
-      let forgotten = oldest.next()
-      if (forgotten === EVERYONE) forgotten = oldest.next()
-      if (forgotten !== undefined) sequences.delete(forgotten)
-    }
+  #add(sequences: Map<string, Sequence>, name: string, channel: string): Sequence {
+    if (sequences.size >= this.#maxSequences) this.#forgetOldest(sequences)
     const sequence = this.#begin(channel)
     sequences.set(name, sequence)
     return sequence
+  }
+
+  /** EVERYONE's is in use wherever anything is: it goes to the end. */
+  #forgetOldest(sequences: Map<string, Sequence>): void {
+    const everyone = sequences.get(EVERYONE)
+    if (everyone !== undefined && sequences.delete(EVERYONE)) sequences.set(EVERYONE, everyone)
+    for (const name of oldestKeys(sequences, this.#maxSequences)) sequences.delete(name)
   }
 
   #begin(channel: string): Sequence {

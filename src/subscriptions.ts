@@ -1,7 +1,7 @@
 import { EVERYONE } from './channels.ts'
-import { Oldest } from './oldest.ts'
+import { oldestKeys } from './oldest.ts'
 
-/** Rooms without members whose channels are kept at once; beyond it the oldest goes before its time. */
+/** Rooms without members whose channels are kept at once; beyond it the oldest go before their time. */
 const MAX_IDLE = 10_000
 
 /** A channel that a node listens to. */
@@ -46,11 +46,8 @@ export class Subscriptions {
   readonly #channels = new Map<string, Entry>()
   /** In the order in which their grace ends. */
   readonly #idle = new Set<Entry>()
-  readonly #oldest = new Oldest(this.#idle)
   readonly #failed = new Set<Entry>()
   #timer: NodeJS.Timeout | undefined
-  /** Where {@link nextLive} is. */
-  #cursor: Iterator<Entry, undefined> = this.#rooms.values()
 
   constructor(
     host: SubscriptionsHost,
@@ -86,10 +83,12 @@ export class Subscriptions {
 
   /** One room after the other, {@link EVERYONE} among them, whose channels the engine has confirmed; `undefined` when there is none. */
   nextLive(): string | undefined {
-    for (let looked = 0; looked <= this.#rooms.size; looked++) {
-      const { value: entry } = this.#cursor.next()
-      if (entry?.isLive) return entry.room
-      if (entry === undefined) this.#cursor = this.#rooms.values()
+    for (const [room, entry] of this.#rooms) {
+      if (!entry.isLive) continue
+      // To the end. An iterator kept for the next time would keep each table alive that the Map outgrows meanwhile.
+      this.#rooms.delete(room)
+      this.#rooms.set(room, entry)
+      return room
     }
     return undefined
   }
@@ -179,8 +178,7 @@ export class Subscriptions {
   }
 
   #leaveOldest(): void {
-    const entry = this.#oldest.next()
-    if (entry !== undefined) this.#leave(entry)
+    for (const entry of oldestKeys(this.#idle, this.#maxIdle)) this.#leave(entry)
   }
 
   #leave(entry: Entry): void {

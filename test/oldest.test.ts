@@ -1,33 +1,29 @@
-import { expect, it } from 'vitest'
-import { Oldest } from '../src/oldest.ts'
+import { describe, expect, it } from 'vitest'
+import { oldestKeys } from '../src/oldest.ts'
 
-it('finds the oldest keys one by one, also those that come while it is under way', () => {
-  const keys = new Set(['a', 'b'])
-  const oldest = new Oldest(keys)
-  expect(take()).toBe('a')
-  keys.add('c')
-  expect([take(), take(), take()]).toEqual(['b', 'c', undefined])
-  keys.add('d')
-  expect(take()).toBe('d')
+describe('oldestKeys', () => {
+  it('returns the oldest key, of a Map as well as of a Set', () => {
+    expect(oldestKeys(new Set(['a', 'b']), 2)).toEqual(['a'])
+    expect(oldestKeys(new Map([['a', 1]]), 127)).toEqual(['a'])
+    expect(oldestKeys(new Set(), 1_000)).toEqual([])
+  })
 
-  function take() {
-    const key = oldest.next()
-    if (key !== undefined) keys.delete(key)
-    return key
-  }
+  it('returns a sixty-fourth of the limit, where there are as many', () => {
+    const keys = Array.from({ length: 10 }, (_, i) => i)
+    expect(oldestKeys(new Set(keys), 640)).toEqual(keys)
+    expect(oldestKeys(new Set(keys), 128)).toEqual([0, 1])
+    expect(oldestKeys(new Set(keys), 100_000)).toEqual(keys)
+  })
+
+  it('replaces one of many in a time that does not depend on how many were deleted', () => {
+    const limit = 100_000
+    const keys = new Set(Array.from({ length: limit }, (_, i) => i))
+    for (let i = limit; i < 3 * limit; i++) {
+      if (keys.size >= limit) for (const key of oldestKeys(keys, limit)) keys.delete(key)
+      keys.add(i)
+    }
+    const [first] = keys
+    expect(keys.size).toBeGreaterThan(limit * 0.98)
+    expect(first).toBeGreaterThan(2 * limit - 1)
+  }, 5_000) // one by one from the start it would be 14 s
 })
-
-it('begins anew behind the last one', () => {
-  const oldest = new Oldest(new Map([['kept', 1]]))
-  expect([oldest.next(), oldest.next()]).toEqual(['kept', 'kept'])
-})
-
-it('takes no longer the more there are', () => {
-  const keys = new Set(Array.from({ length: 100_000 }, (_, i) => i))
-  const oldest = new Oldest(keys)
-  for (let i = 100_000; i < 300_000; i++) {
-    keys.delete(oldest.next() ?? -1)
-    keys.add(i)
-  }
-  expect([keys.size, Math.min(...[...keys].slice(0, 10))]).toEqual([100_000, 200_000])
-}, 5_000) // from the start it would be 14 s

@@ -1,0 +1,47 @@
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+export interface ChurnOptions {
+  readonly rounds: number
+  readonly roomsPerRound: number
+}
+
+export interface ChurnResult {
+  /** By how much the heap grows for each room that has come and gone, as the line of best fit has it; the first round warms up. */
+  readonly bytesPerRoom: number
+  readonly heapBytes: readonly number[]
+  /** Messages of the other node that came, and that did not. */
+  readonly received: number
+  readonly lost: number
+}
+
+/** A table that is kept alive for each room costs 100 or more; the noise of the heap is below 10. */
+export const MAX_BYTES_PER_ROOM = 30
+
+/** Lets rooms come and go in a process of its own, with a backplane and below every limit. */
+export async function churn({ rounds, roomsPerRound }: ChurnOptions): Promise<ChurnResult> {
+  const child = fork(
+    fileURLToPath(new URL('room-churn.ts', import.meta.url)),
+    [`${rounds}`, `${roomsPerRound}`],
+    {
+      execArgv: ['--import', 'tsx', '--expose-gc'],
+    },
+  )
+  const report = await new Promise<Omit<ChurnResult, 'bytesPerRoom'>>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as Omit<ChurnResult, 'bytesPerRoom'>)) // of room-churn.ts
+    child.once('exit', (code) => reject(new Error(`it ended with ${code}`)))
+  })
+  return { ...report, bytesPerRoom: slope(report.heapBytes.slice(1)) / roomsPerRound }
+}
+
+/** The slope of the line of best fit, by least squares, for a step of one. */
+function slope(values: readonly number[]): number {
+  const middle = (values.length - 1) / 2
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  let [up, over] = [0, 0]
+  for (const [index, value] of values.entries()) {
+    up += (index - middle) * (value - mean)
+    over += (index - middle) ** 2
+  }
+  return up / over
+}
