@@ -17,7 +17,6 @@ export default defineConfig({
   // Adapters import the core by the package's own name: left external, both
   // builds have one copy of the core, whichever adapter asks for it.
   external: ['wshub'],
-  dts: { compilerOptions: { stripInternal: true } },
   clean: true,
   splitting: false,
   sourcemap: true,

@@ -35,7 +35,7 @@ export interface WebSocketListener {
   closed(code: number, reason: string): void
 }
 
-/** The WebSocket of an accepted upgrade: it knows who hears it. */
+/** The WebSocket of an accepted upgrade: it knows who hears it. @internal Its declaration would need the types of `ws`. */
 export class HubWebSocket extends WebSocket {
   listener: WebSocketListener | undefined
 

@@ -16,13 +16,11 @@ import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { build } from './build.ts'
 import { compilerOptions, ENTRIES, formatDiagnostics, root, run, typeExports } from './support.ts'
 
 const SET_UP_MS = 180_000
 const TEST_MS = 90_000
-
-/** Not part of a checkout. */
-const MADE = ['node_modules', '.git', '.cache', 'dist', 'coverage']
 
 /** What the consumer has beside the package, taken from this checkout as it is installed here. */
 const PEERS = [
@@ -51,18 +49,11 @@ const project = join(temporary, 'project')
 const installed = join(project, 'node_modules/wshub')
 let tarball: string
 
-/** Packs a copy of the checkout, so that `prepack` builds it and no `dist` of another run is seen or touched. */
+/** `prepack` would build again what `npm test` has built. */
 beforeAll(async () => {
-  const checkout = join(temporary, 'checkout')
-  cpSync(root, checkout, {
-    recursive: true,
-    filter: (path) =>
-      !relative(root, path)
-        .split(sep)
-        .some((name) => MADE.includes(name)),
-  })
-  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'), 'junction')
-  await run('npm', ['pack', '--pack-destination', temporary], { cwd: checkout, timeoutMs: SET_UP_MS })
+  await build(SET_UP_MS)
+  const pack = ['pack', '--ignore-scripts', '--pack-destination', temporary]
+  await run('npm', pack, { cwd: root, timeoutMs: SET_UP_MS })
   const [packed] = readdirSync(temporary).filter((name) => name.endsWith('.tgz'))
   if (packed === undefined) throw new Error(`npm pack has left no tarball in ${temporary}`)
   tarball = join(temporary, packed)
@@ -88,13 +79,27 @@ describe('the package', () => {
   it('holds the builds of each entry, their maps and the documents, and nothing else', () => {
     const builds = Object.keys(ENTRIES)
       .map((entry) => entry.replace(/^wshub\/?/, '') || 'index')
-      .flatMap((name) =>
-        ['js', 'js.map', 'cjs', 'cjs.map', 'd.ts', 'd.cts'].map((end) => `dist/${name}.${end}`),
-      )
-    const files = readdirSync(installed, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => relative(installed, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
-    expect(files.sort()).toEqual([...builds, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'].sort())
+      .flatMap((name) => ['js', 'js.map', 'cjs', 'cjs.map'].map((end) => `dist/${name}.${end}`))
+    const others = installedFiles().filter((name) => !name.startsWith('dist/types/'))
+    expect(others).toEqual([...builds, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'].sort())
+  })
+
+  it.each([
+    ['import', '.d.ts'],
+    ['require', '.d.cts'],
+  ])('holds the declarations that its entries lead to on %s, and no others', (condition, extension) => {
+    const { options } = ts.convertCompilerOptionsFromJson({ ...NODENEXT, noLib: true, types: [] }, project)
+    const program = ts.createProgram(declarationsOf(condition), options)
+    const reached = program
+      .getSourceFiles()
+      .map(({ fileName }) => relative(installed, fileName).replaceAll(sep, '/'))
+      .filter((name) => !name.startsWith('..') && !name.startsWith('node_modules/'))
+    const held = installedFiles().filter((name) => name.startsWith('dist/types/') && name.endsWith(extension))
+    expect(reached.sort()).toEqual(held)
+  })
+
+  it('is built whenever it is packed for others', () => {
+    expect(manifest().scripts.prepack).toBe('npm run build')
   })
 
   it('installs ws, proxy-addr and fastify-plugin, and no framework unless the application has it', () => {
@@ -139,12 +144,7 @@ describe('the package', () => {
         Object.values(ENTRIES).map((file) => root + file),
         compilerOptions(),
       )
-      const declarations = ['import', 'require'].flatMap((condition) =>
-        Object.keys(ENTRIES).map((entry) => {
-          const { types } = manifest().exports[entry.replace(/^wshub/, '.')]?.[condition] ?? {}
-          return join(installed, types ?? `nothing for types to ${condition}`)
-        }),
-      )
+      const declarations = ['import', 'require'].flatMap(declarationsOf)
       const { module, moduleResolution } = NODENEXT
       const { options } = ts.convertCompilerOptionsFromJson({ module, moduleResolution, types: [] }, project)
       expect(typeExports(declarations, options)).toEqual([...sources, ...sources])
@@ -227,11 +227,28 @@ function check(file: string, options: object): string {
   ])
 }
 
+/** The files of the package, with `/` between folders, sorted. */
+function installedFiles(): string[] {
+  return readdirSync(installed, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(installed, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
+    .sort()
+}
+
+/** The declarations of each entry, as the package names them to `import` or `require`. */
+function declarationsOf(condition: string): string[] {
+  return Object.keys(ENTRIES).map((entry) => {
+    const { types } = manifest().exports[entry.replace(/^wshub/, '.')]?.[condition] ?? {}
+    return join(installed, types ?? `nothing for types to ${condition}`)
+  })
+}
+
 interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>
   readonly devDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
   readonly peerDependenciesMeta?: unknown
+  readonly scripts: Readonly<Record<string, string>>
   readonly exports: Readonly<Record<string, Readonly<Record<string, { readonly types?: string }>>>>
 }
 
