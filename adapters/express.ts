@@ -17,7 +17,8 @@ declare global {
     interface Response {
       /**
        * Answers the request with 101 and opens a connection; headers set on the response travel along. A refusal is thrown
-       * at once and rendered by the application's error handler.
+       * at once and rendered by the application's error handler. Express 4 does not catch what an async route throws: there
+       * the refusal goes to the error handler directly, nothing is thrown, and the promise never settles.
        * @throws {HubError} see `hub.upgrade`
        */
       upgradeWebSocket<Meta extends object = Metadata>(
@@ -31,9 +32,11 @@ declare global {
 /** Options of a new hub, or `{ hub }` to use one that exists. */
 export type WsHubOptions = HubOptions | { readonly hub: Hub }
 
+type Next = (error?: unknown) => void
+
 /** The middleware, and the hub that it mounts. */
 export interface WsHubMiddleware {
-  (req: Express.Request, res: Express.Response, next: (error?: unknown) => void): void
+  (req: Express.Request, res: Express.Response, next: Next): void
   readonly hub: Hub
 }
 
@@ -44,16 +47,31 @@ export interface WsHubMiddleware {
 export function wsHub(options: WsHubOptions = {}): WsHubMiddleware {
   const hub = 'hub' in options ? options.hub : new Hub(options)
   hub.attach()
-  const middleware = (req: Express.Request, res: Express.Response, next: () => void): void => {
+  const middleware = (req: Express.Request, res: Express.Response, next: Next): void => {
     req.hub = hub
-    res.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) =>
-      hub.upgrade(req as unknown as IncomingMessage, handler, {
-        remoteAddress: (req as { ip?: string }).ip,
-        ...init,
-      })) as Express.Response['upgradeWebSocket'] // Express's request is Node's; a hub knows no Meta of a single route
+    const upgrade = (handler: EventHandler, init?: UpgradeInit): Promise<Connection> => {
+      // Express's request is Node's, and has more than the global type says.
+      const request = req as unknown as IncomingMessage & { readonly ip?: string; readonly next?: Next }
+      try {
+        return hub.upgrade(request, handler, { remoteAddress: request.ip, ...init })
+      } catch (error) {
+        if (isRejectionCaught(res)) throw error
+        // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is the `next` of
+        // the router that runs the route, so that its own error handlers come first.
+        const refuse = request.next ?? next
+        refuse(error)
+        return new Promise(() => {}) // the code behind an `await` has no connection to run with
+      }
+    }
+    res.upgradeWebSocket = upgrade as Express.Response['upgradeWebSocket'] // a hub knows no Meta of a single route
     next()
   }
   return Object.assign(middleware, { hub })
+}
+
+/** Whether the application catches rejections of its routes: Express does from version 5, which has no `res.sendfile` any more. */
+function isRejectionCaught(res: Express.Response): boolean {
+  return !('sendfile' in res)
 }
 
 export default wsHub
