@@ -74,7 +74,7 @@ export const HUB_ERRORS = {
   WSHUB_ERR_ENVELOPE_TOO_BIG: { status: 413 },
 } as const satisfies Record<string, HubErrorRule>
 
-/** A key of {@link HUB_ERRORS}. */
+/** A code that a {@link HubError} can carry. */
 export type HubErrorCode = keyof typeof HUB_ERRORS
 
 /**

@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { DefaultTheme } from 'vitepress'
+
+const docs = fileURLToPath(new URL('../', import.meta.url))
+
+/** The pages in the order in which a newcomer needs them. */
+const GUIDE = {
+  'Use it': ['proxies'],
+  'Several processes': ['scaling'],
+}
+
+export const guideSidebar: DefaultTheme.SidebarItem[] = Object.entries(GUIDE).map(([text, pages]) => ({
+  text,
+  items: pages.map((page) => ({ text: titleOf(`${page}.md`), link: `/${page}` })),
+}))
+
+/** Returns an entry for each module of the API reference, with its exports below it. */
+export function apiSidebar(): DefaultTheme.SidebarItem[] {
+  return [...readFileSync(join(docs, 'api/index.md'), 'utf8').matchAll(/\]\((.+)\/index\.md\)/g)].map(
+    ([, module = '']) => ({
+      text: module,
+      link: `/api/${module}/`,
+      collapsed: module !== 'wshub',
+      items: exportsOf(`api/${module}`),
+    }),
+  )
+}
+
+function exportsOf(folder: string): DefaultTheme.SidebarItem[] {
+  return ['functions', 'classes', 'variables', 'interfaces', 'type-aliases']
+    .flatMap((kind) => pagesOf(`${folder}/${kind}`))
+    .sort()
+    .map((path) => ({ text: basename(path, '.md'), link: `/${path.replace(/\.md$/, '')}` }))
+}
+
+function pagesOf(folder: string): string[] {
+  try {
+    return readdirSync(join(docs, folder)).map((name) => `${folder}/${name}`)
+  } catch {
+    return [] // the module exports nothing of this kind
+  }
+}
+
+function titleOf(file: string): string {
+  const [, title = file] = /^# (.+)$/m.exec(readFileSync(join(docs, file), 'utf8')) ?? []
+  return title
+}

@@ -1,0 +1,46 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ENTRIES, root, run } from './support.ts'
+
+const BUILD_MS = 120_000
+
+const folder = mkdtempSync(join(tmpdir(), 'wshub-site-'))
+const html = (page: string) => readFileSync(join(folder, `${page}.html`), 'utf8')
+const pages = readdirSync(join(root, 'docs'))
+  .filter((name) => name.endsWith('.md') && name !== 'index.md')
+  .map((name) => name.replace(/\.md$/, ''))
+
+// The build fails on a link that leads nowhere, be it in a page or in a docstring.
+beforeAll(async () => {
+  await run(process.execPath, ['scripts/docs.mjs', '--out', folder], { cwd: root, timeoutMs: BUILD_MS })
+}, BUILD_MS)
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
+
+describe('the site', () => {
+  it('has every page of docs in its sidebar', () => {
+    const sidebar = html('scaling')
+    expect(pages.filter((page) => !new RegExp(`href="[^"]*/${page}"`).test(sidebar))).toEqual([])
+  })
+
+  it('has an API reference of every entry', () => {
+    for (const entry of Object.keys(ENTRIES)) expect(html(`api/${entry}/index`), entry).toContain('<h1')
+    expect(html('api/wshub/interfaces/HubOptions')).toContain('maxConnections')
+    expect(html('api/wshub/express/functions/wsHub')).toContain('upgradeWebSocket')
+  })
+
+  it('can be searched without a server', () => {
+    const [index] = readdirSync(join(folder, 'assets/chunks')).filter((name) =>
+      name.startsWith('@localSearchIndex'),
+    )
+    expect(readFileSync(join(folder, 'assets/chunks', index ?? 'no index'), 'utf8')).toContain('nginx')
+  })
+
+  it('leads to the repository where a page names a file outside docs', () => {
+    expect(html('scaling')).toMatch(/href="https:\/\/github\.com\/[^"]+\/README\.md#several-processes"/)
+  })
+})
