@@ -4,6 +4,7 @@ import { type Server, WebSocketServer } from 'ws'
 import { acceptableOffers, DEFLATE_PARAMETERS, negotiatedWindowBits } from './deflate.ts'
 import { HubError } from './errors.ts'
 import { extraHeaderLines, type HandshakeInit, isBearer } from './handshake.ts'
+import { MAX_INT32 } from './option-rules.ts'
 import type { ResolvedHubOptions } from './options.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 import { TextWatch } from './text-watch.ts'
@@ -27,10 +28,16 @@ export class Acceptor {
   #refusal: Error | undefined
 
   constructor(
-    options: Pick<ResolvedHubOptions, 'maxMessageSize' | 'enableCompression' | 'protocols' | 'limits'>,
+    options: Pick<
+      ResolvedHubOptions,
+      'maxMessageSize' | 'enableCompression' | 'protocols' | 'closeTimeoutMs' | 'limits'
+    >,
   ) {
     this.#protocols = options.protocols
+    // A deadline behind that of the keepalive, which does not count a stall of this process against the client.
+    const closeTimeout = Math.min(2 * options.closeTimeoutMs, MAX_INT32)
     this.#wss = new WebSocketServer({
+      ...{ closeTimeout }, // the types of `ws` do not have it yet
       noServer: true,
       clientTracking: false,
       WebSocket: HubWebSocket,

@@ -335,6 +335,11 @@ export class Connection<Meta extends object = Metadata> {
   }
 
   /** For the keepalive. @internal */
+  get isClosing(): boolean {
+    return this.#state === 'closing' || this.#ws.readyState > OPEN
+  }
+
+  /** For the keepalive. @internal */
   ping(): void {
     this.#outbox.sendControl(KEEPALIVE_PING)
     this.lastPingTime = Date.now()
@@ -349,18 +354,18 @@ export class Connection<Meta extends object = Metadata> {
   /** For the keepalive. @internal */
   expire(): void {
     const { openTimeoutMs, closeTimeoutMs } = this.#host.options
-    if (this.#state === 'open' && this.#isLapsing) {
+    if (this.isClosing) {
+      this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
+      this.terminate()
+    } else if (this.#isLapsing) {
       this.#lapsed()
-    } else if (this.#state === 'open') {
+    } else {
       const error = new HubError(
         'WSHUB_ERR_OPEN_TIMEOUT',
         `onOpen has not settled within ${openTimeoutMs} ms`,
       )
       this.failed(error)
       this.#opened()
-    } else {
-      this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
-      this.terminate()
     }
   }
 
@@ -384,7 +389,7 @@ export class Connection<Meta extends object = Metadata> {
     if (!this.#isLapsing) return
     this.#isLapsing = false
     if (this.#state !== 'open') return
-    this.#host.keepalive.setDeadline(this, 0)
+    if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
     this.#ownInbox().release()
     if (this.#isExpired) this.close(CREDENTIAL_EXPIRED, 'credential expired')
   }
@@ -600,7 +605,7 @@ export class Connection<Meta extends object = Metadata> {
     const opening = this.#opening
     if (opening === undefined) return // settled after its time was over
     this.#opening = undefined
-    if (this.#state === 'open') this.#host.keepalive.setDeadline(this, 0)
+    if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
     opening(this)
     if (this.#isExpired) this.lapse()
     if (this.#pendingClose !== undefined) {

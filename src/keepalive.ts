@@ -21,6 +21,8 @@ export interface KeepalivePeer {
   readonly bytesRead: number
   /** Whether the hub is not reading from the peer now: then its silence says nothing. */
   readonly isPaused: boolean
+  /** Whether its end has begun, from whichever side. */
+  readonly isClosing: boolean
   ping(): void
   /** Nothing came within `pongTimeoutMs` after a ping. */
   giveUp(): void
@@ -33,7 +35,7 @@ export interface KeepalivePeer {
 /** Sweeps are at most this far apart, and else an eighth of the shortest time to keep. */
 const MAX_SWEEP_MS = 1_000
 
-/** How often each peer is looked at within `pingIntervalMs`. */
+/** How often each peer is looked at within `pingIntervalMs`, and within `closeTimeoutMs`. */
 const LOOKS = 8
 
 /** All peers there are. */
@@ -45,9 +47,10 @@ export interface KeepalivePeers extends Iterable<KeepalivePeer> {
  * Pings and deadlines for all connections from one timer.
  *
  * A look at a peer compares its socket's count of received bytes with the last one: any inbound traffic counts as alive,
- * a fragment of a long upload too, and the path of a message pays nothing. The looks go round: a sweep takes as many peers
- * as are due, and those that were pinged, or have a deadline or a credential that expires, in any case; `npm run bench -- idle` measures it. Each time is
- * kept to within a quarter of itself.
+ * a fragment of a long upload too, and the path of a message pays nothing. A peer whose end has begun gets a deadline
+ * instead, whoever began it. The looks go round: a sweep takes as many peers as are due, and those that were pinged, or
+ * have a deadline or a credential that expires, in any case; `npm run bench -- idle` measures it. Each time is kept to
+ * within a quarter of itself.
  */
 export class Keepalive {
   readonly #peers: KeepalivePeers
@@ -57,6 +60,9 @@ export class Keepalive {
   readonly #watched = new Set<KeepalivePeer>()
   readonly #pingIntervalMs: number
   readonly #pongTimeoutMs: number
+  readonly #closeTimeoutMs: number
+  /** Time, in ms, in which each peer is looked at once. */
+  readonly #roundMs: number
   readonly #sweepMs: number
   readonly #onSweep: () => void
   #timer: NodeJS.Timeout | undefined
@@ -76,14 +82,11 @@ export class Keepalive {
     this.#peers = peers
     this.#pingIntervalMs = options.pingIntervalMs
     this.#pongTimeoutMs = options.pongTimeoutMs
+    this.#closeTimeoutMs = options.closeTimeoutMs
+    this.#roundMs = shortestOf(options.pingIntervalMs, options.closeTimeoutMs) / LOOKS
     this.#onSweep = onSweep
-    const times = [
-      options.pingIntervalMs,
-      options.pongTimeoutMs,
-      options.openTimeoutMs,
-      options.closeTimeoutMs,
-    ]
-    const shortest = Math.min(...times.filter((ms) => ms > 0))
+    const { pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs } = options
+    const shortest = shortestOf(pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs)
     this.#sweepMs = Math.min(MAX_SWEEP_MS, Math.max(1, Math.floor(shortest / LOOKS)))
   }
 
@@ -136,7 +139,7 @@ export class Keepalive {
       const { deadlineAt, pingedAt, lapseAt } = peer.liveness
       if (deadlineAt < 0 && pingedAt < 0 && lapseAt === NEVER) this.#watched.delete(peer)
     }
-    if (this.#pingIntervalMs > 0) this.#goRound(passedMs / (this.#pingIntervalMs / LOOKS))
+    this.#goRound(passedMs / this.#roundMs)
     this.#onSweep()
   }
 
@@ -164,6 +167,11 @@ export class Keepalive {
       peer.expire()
       return
     }
+    if (peer.isClosing) {
+      // The end may have begun where nothing tells: the client sent FIN, or somebody else closed a registered socket.
+      if (liveness.deadlineAt < 0) this.setDeadline(peer, this.#closeTimeoutMs)
+      return
+    }
     const { bytesRead } = peer
     if (bytesRead !== liveness.bytesRead || peer.isPaused) {
       liveness.bytesRead = bytesRead
@@ -177,4 +185,9 @@ export class Keepalive {
       peer.ping()
     }
   }
+}
+
+/** The shortest of several times, without those that are 0. */
+function shortestOf(...times: readonly number[]): number {
+  return Math.min(...times.filter((ms) => ms > 0))
 }

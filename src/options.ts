@@ -93,7 +93,10 @@ export interface HubOptions {
   slowConsumer?: SlowConsumerPolicy | undefined
   /** Time, in ms, an async `onOpen` may take, while the client's messages wait; 0 = no limit. Default 10 000. */
   openTimeoutMs?: number | undefined
-  /** Time, in ms, a client has to answer a close frame before its socket is destroyed; 1 or more. Default 10 000. */
+  /**
+   * Time, in ms, from the beginning of a connection's end, whoever began it, until its socket is destroyed; 1 or more. Default
+   * 10 000.
+   */
   closeTimeoutMs?: number | undefined
   /** Limits of one client; see {@link LimitOptions}. Default {}. */
   limits?: LimitOptions | undefined

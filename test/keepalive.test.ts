@@ -6,6 +6,7 @@ class Peer implements KeepalivePeer {
   readonly liveness = new Liveness()
   bytesRead = 0
   isPaused = false
+  isClosing = false
   readonly answers: boolean
   readonly events: string[] = []
   constructor(answers: boolean) {
@@ -145,6 +146,30 @@ describe('Keepalive', () => {
     vi.advanceTimersByTime(5_000)
     expect(late.events).toEqual(['expire'])
     expect(saved.events).toEqual([])
+  })
+
+  it.each([0, 1_000, 3_600_000])(
+    'calls expire within a quarter after closeTimeoutMs for a peer that has begun to close, with pingIntervalMs %d',
+    (pingIntervalMs) => {
+      const [closing, other] = [new Peer(true), new Peer(true)]
+      watching([closing, other], { pingIntervalMs })
+      vi.advanceTimersByTime(500)
+      closing.isClosing = true
+      vi.advanceTimersByTime(799)
+      expect(closing.events).toEqual([])
+      vi.advanceTimersByTime(201)
+      expect(closing.events).toEqual(['expire'])
+      expect(other.events).not.toContain('expire')
+    },
+  )
+
+  it('keeps the deadline of a peer that has one when it begins to close', () => {
+    const peer = new Peer(true)
+    const keepalive = watching([peer], { pingIntervalMs: 0 })
+    keepalive.setDeadline(peer, 400)
+    peer.isClosing = true
+    vi.advanceTimersByTime(500)
+    expect(peer.events).toEqual(['expire'])
   })
 })
 
