@@ -30,26 +30,28 @@ declare global {
 }
 
 /** Options of a new hub, or `{ hub }` to use one that exists. */
-export type WsHubOptions = HubOptions | { readonly hub: Hub }
+export type WsHubOptions<Meta extends object = Metadata> = HubOptions | { readonly hub: Hub<Meta> }
 
 type Next = (error?: unknown) => void
 
 /** The middleware, and the hub that it mounts. */
-export interface WsHubMiddleware {
+export interface WsHubMiddleware<Meta extends object = Metadata> {
   (req: Express.Request, res: Express.Response, next: Next): void
-  readonly hub: Hub
+  readonly hub: Hub<Meta>
 }
 
 /**
  * Express middleware that adds `req.hub` and `res.upgradeWebSocket`. It finds its server by itself.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
-export function wsHub(options: WsHubOptions = {}): WsHubMiddleware {
-  const hub = 'hub' in options ? options.hub : new Hub(options)
+export function wsHub<Meta extends object = Metadata>(
+  options: WsHubOptions<Meta> = {},
+): WsHubMiddleware<Meta> {
+  const hub = 'hub' in options ? options.hub : new Hub<Meta>(options)
   hub.attach()
   const middleware = (req: Express.Request, res: Express.Response, next: Next): void => {
     req.hub = hub
-    const upgrade = (handler: EventHandler, init?: UpgradeInit): Promise<Connection> => {
+    const upgrade = (handler: EventHandler<Meta>, init?: UpgradeInit<Meta>): Promise<Connection<Meta>> => {
       // Express's request is Node's, and has more than the global type says.
       const request = req as unknown as IncomingMessage & { readonly ip?: string; readonly next?: Next }
       try {

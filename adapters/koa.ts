@@ -25,21 +25,23 @@ declare module 'koa' {
 }
 
 /** Options of a new hub, or `{ hub }` to use one that exists. */
-export type WsHubOptions = HubOptions | { readonly hub: Hub }
+export type WsHubOptions<Meta extends object = Metadata> = HubOptions | { readonly hub: Hub<Meta> }
 
 /** The middleware, and the hub that it mounts. */
-export type WsHubMiddleware = Middleware & { readonly hub: Hub }
+export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { readonly hub: Hub<Meta> }
 
 /**
  * Koa middleware that adds `ctx.hub` and `ctx.upgradeWebSocket`. It finds its server by itself.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
-export function wsHub(options: WsHubOptions = {}): WsHubMiddleware {
-  const hub = 'hub' in options ? options.hub : new Hub(options)
+export function wsHub<Meta extends object = Metadata>(
+  options: WsHubOptions<Meta> = {},
+): WsHubMiddleware<Meta> {
+  const hub = 'hub' in options ? options.hub : new Hub<Meta>(options)
   hub.attach()
   const middleware: Middleware = (ctx, next) => {
     ctx.hub = hub
-    ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
+    ctx.upgradeWebSocket = ((handler: EventHandler<Meta>, init?: UpgradeInit<Meta>) => {
       const connection = hub.upgrade(ctx.req, handler, { remoteAddress: ctx.ip || undefined, ...init })
       ctx.respond = false
       return connection

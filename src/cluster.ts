@@ -8,7 +8,7 @@ import type { Gap } from './gaps.ts'
 import { runHandler } from './handler.ts'
 import { Link, type LinkStats, NO_STATS } from './link.ts'
 import { checkPayload, type Payload, payloadBytes } from './message.ts'
-import type { Metadata } from './metadata.ts'
+import type { Metadata, MetadataOf } from './metadata.ts'
 import { MAX_INT32 } from './option-rules.ts'
 import type { Question, Selection } from './question.ts'
 import type { Reply } from './reply.ts'
@@ -42,7 +42,7 @@ export interface CountAnswer extends Answer<NodeCount> {
 export interface Member<Meta extends object = Metadata> {
   readonly id: string
   /** What the option `publicMetadata` of its node makes public, as JSON carries it. */
-  readonly metadata: Partial<Meta>
+  readonly metadata: Partial<MetadataOf<Meta>>
 }
 
 /** A node as it describes itself. */
@@ -96,7 +96,7 @@ export interface ClusterHost<Meta extends object> extends ResponderHost<Meta> {
  * Every call answers with what came back and who did not answer. It costs each node that is asked a message and an answer,
  * where a broadcast costs only the nodes that have a member of the room.
  */
-export class Cluster<Meta extends object = Metadata> {
+export class Cluster<out Meta extends object = Metadata> {
   readonly #host: ClusterHost<Meta>
   readonly #options: ResolvedClusterOptions
   readonly #calls: Calls
@@ -437,11 +437,12 @@ function total(answer: Answer<NodeCount>): CountAnswer {
 }
 
 /** `undefined` when another node has sent nonsense. */
-function parseMetadata<Meta extends object>(json: string): Partial<Meta> | undefined {
+function parseMetadata<Meta extends object>(json: string): Partial<MetadataOf<Meta>> | undefined {
   if (json === '') return {}
   try {
     const value: unknown = JSON.parse(json)
-    return typeof value === 'object' && value !== null ? value : undefined
+    // A node of the same application has written it.
+    return typeof value === 'object' && value !== null ? (value as Partial<MetadataOf<Meta>>) : undefined
   } catch {
     return undefined
   }

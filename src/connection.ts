@@ -16,7 +16,7 @@ import {
   type Payload,
   type SendOptions,
 } from './message.ts'
-import { BoundedMap, type Metadata, type MetadataMap } from './metadata.ts'
+import { BoundedMap, type Metadata, type MetadataKey, type MetadataMap, type MetadataOf } from './metadata.ts'
 import type { ResolvedHubOptions } from './options.ts'
 import { Outbox, type OutboxSocket } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -61,7 +61,7 @@ const CREDENTIAL_EXPIRED = 4401
 const KEEPALIVE_PING = Frame.ping().encode()
 
 /** One client of a {@link Hub}. Made by `hub.upgrade` and `hub.register`. */
-export class Connection<Meta extends object = Metadata> {
+export class Connection<out Meta extends object = Metadata> {
   /** Unique across a cluster. Not a secret: it can be guessed. */
   readonly id: string
   /**
@@ -125,7 +125,8 @@ export class Connection<Meta extends object = Metadata> {
     if (limits.maxMessagesPerSecond > 0 || limits.maxBytesPerSecond > 0) this.#rate = new RateLimit(limits)
     this.#isRateEnforced = limits.rateLimitPolicy === 'close'
     for (const [key, value] of Object.entries(metadata)) {
-      this.metadata.set(key as keyof Meta, value as Meta[keyof Meta]) // Object.entries forgets the key type
+      // Object.entries forgets the type of the key
+      this.metadata.set(key as MetadataKey<Meta>, value as MetadataOf<Meta>[MetadataKey<Meta>])
     }
     listen(transport.ws, this)
   }
@@ -147,7 +148,7 @@ export class Connection<Meta extends object = Metadata> {
 
   /** What the application keeps with it. Only this process sees it. */
   get metadata(): MetadataMap<Meta> {
-    this.#metadata ??= new BoundedMap<keyof Meta, Meta[keyof Meta]>(
+    this.#metadata ??= new BoundedMap<string, unknown>(
       this.#host.options.limits.maxMetadataEntries,
     ) as MetadataMap<Meta> // a Map, typed by key
     return this.#metadata
@@ -275,12 +276,12 @@ export class Connection<Meta extends object = Metadata> {
   }
 
   /** The same as `metadata.set`. */
-  setMetadata<Key extends keyof Meta>(key: Key, value: Meta[Key]): void {
+  setMetadata<Key extends MetadataKey<Meta>>(key: Key, value: MetadataOf<Meta>[Key]): void {
     this.metadata.set(key, value)
   }
 
   /** The same as `metadata.get`. */
-  getMetadata<Key extends keyof Meta>(key: Key): Meta[Key] | undefined {
+  getMetadata<Key extends MetadataKey<Meta>>(key: Key): MetadataOf<Meta>[Key] | undefined {
     return this.#metadata?.get(key)
   }
 

@@ -28,7 +28,7 @@ import { WebSocketWritable } from './websocket-writable.ts'
 /** What a route can say about a connection it opens. */
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
   /** First entries of `connection.metadata`, there before `onOpen`. */
-  metadata?: Partial<Meta>
+  metadata?: object & Partial<Meta>
   /** When the client's credential expires: a Date, or ms since the epoch. Default never. See `connection.renew`. */
   expiresAt?: Date | number | undefined
   /** The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub goes before it. */
@@ -87,7 +87,7 @@ const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of them.
  * A hub belongs to one process. `Meta` types `connection.metadata`.
  */
-export class Hub<Meta extends object = Metadata> {
+export class Hub<out Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
   readonly #connections = new Map<string, Connection<Meta>>()
   readonly #rooms: RoomIndex<Connection<Meta>>

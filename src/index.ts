@@ -24,7 +24,7 @@ export { Handshake, type HandshakeInit } from './handshake.ts'
 export { type CloseOptions, type CloseResult, Hub, type HubState, type UpgradeInit } from './hub.ts'
 export { MemoryBackplane, MemoryBus } from './memory-backplane.ts'
 export type { BinaryPayload, Message, Payload, SendOptions } from './message.ts'
-export type { Metadata, MetadataMap } from './metadata.ts'
+export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './metadata.ts'
 export type {
   CompressionOptions,
   HubOptions,

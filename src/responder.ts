@@ -3,6 +3,7 @@ import type { Connection } from './connection.ts'
 import { HubError, show } from './errors.ts'
 import { runHandler } from './handler.ts'
 import { checkPayload, type Payload, payloadBytes } from './message.ts'
+import type { MetadataKey } from './metadata.ts'
 import { MAX_INT32 } from './option-rules.ts'
 import type { Question, Selection } from './question.ts'
 import { type MemberReply, memberCapacity, type Reply } from './reply.ts'
@@ -199,7 +200,7 @@ export class Responder<Meta extends object> {
     const { publicMetadata } = this.#options
     if (publicMetadata.length === 0) return ''
     // The option is written without the application's Meta; a key that Meta does not have is not in the map.
-    const entries = publicMetadata.map((key) => [key, connection.getMetadata(key as keyof Meta)])
+    const entries = publicMetadata.map((key) => [key, connection.getMetadata(key as MetadataKey<Meta>)])
     let json = ''
     runHandler(
       () => {

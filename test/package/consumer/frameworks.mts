@@ -21,7 +21,7 @@ const handler: EventHandler = {
 const typed: EventHandler<Meta> = {
   onOpen: (connection) => connection.getMetadata('name')?.toUpperCase(),
 }
-const shared = new Hub({ pingIntervalMs: 0 })
+const shared = new Hub<Meta>({ pingIntervalMs: 0 })
 
 export async function withFastify(): Promise<Hub> {
   const app = fastify()
