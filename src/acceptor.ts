@@ -4,6 +4,7 @@ import { type Server, WebSocketServer } from 'ws'
 import { acceptableOffers, DEFLATE_PARAMETERS, negotiatedWindowBits } from './deflate.ts'
 import { HubError } from './errors.ts'
 import { extraHeaderLines, type HandshakeInit, isBearer } from './handshake.ts'
+import { InflationGate } from './inflation-gate.ts'
 import { MAX_INT32 } from './option-rules.ts'
 import type { ResolvedHubOptions } from './options.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
@@ -15,12 +16,15 @@ export interface AcceptedUpgrade {
   readonly ws: HubWebSocket
   /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
   readonly windowBits: number
+  /** Where messages may be compressed. */
+  readonly gate: InflationGate | undefined
 }
 
 /** Writes the 101: negotiates subprotocol and compression, and adds the headers of the route. */
 export class Acceptor {
   readonly #wss: Server<typeof HubWebSocket>
   readonly #protocols: readonly string[]
+  readonly #isCompressing: boolean
   // The handshake that is being written. handleUpgrade is synchronous, so there is never more than one.
   #extraLines: readonly string[] = []
   #protocol: string | undefined
@@ -34,6 +38,7 @@ export class Acceptor {
     >,
   ) {
     this.#protocols = options.protocols
+    this.#isCompressing = options.enableCompression !== false
     // A deadline behind that of the keepalive, which does not count a stall of this process against the client.
     const closeTimeout = Math.min(2 * options.closeTimeoutMs, MAX_INT32)
     this.#wss = new WebSocketServer({
@@ -68,9 +73,15 @@ export class Acceptor {
     this.#extraLines = extraHeaderLines(pending.response.getHeaders(), init.headers)
     this.#protocol = init.protocol
     const results: Result[] = []
-    this.#wss.handleUpgrade(asPlainUpgrade(pending.req), pending.socket, pending.head, (ws) => {
-      if (this.#windowBits === 0) watchText(pending.socket, ws)
-      results.push(accepted({ ws, windowBits: this.#windowBits }))
+    const req = asPlainUpgrade(pending.req)
+    const gate = this.#mayInflate(req, pending.socket) ? new InflationGate(pending.socket) : undefined
+    const head = gate === undefined ? pending.head : Buffer.alloc(0)
+    this.#wss.handleUpgrade(req, gate ?? pending.socket, head, (ws) => {
+      if (this.#windowBits === 0) watchText(gate ?? pending.socket, ws)
+      results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
+      if (gate === undefined) return
+      ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
+      gate.start(pending.head)
     })
     for (const result of results) return result
     throw this.#takeRefusal()
@@ -78,6 +89,12 @@ export class Acceptor {
 
   close(): void {
     this.#wss.close()
+  }
+
+  /** Whether the client offers compression. A half-closed socket is for `ws` to find. */
+  #mayInflate({ headers }: IncomingMessage, socket: Duplex): boolean {
+    const isOffered = headers['sec-websocket-extensions']?.includes('permessage-deflate') ?? false
+    return this.#isCompressing && isOffered && socket.readable && socket.writable
   }
 
   #selectProtocol(offered: ReadonlySet<string>): string | false {

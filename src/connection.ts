@@ -48,6 +48,8 @@ export interface ConnectionTransport {
   readonly remoteAddress: string | undefined
   /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
   readonly windowBits: number
+  /** Holds what has been read and may have to be inflated. */
+  readonly gate: { readonly heldBytes: number } | undefined
   /** The server that the connection came through. */
   readonly server: object | undefined
 }
@@ -84,6 +86,7 @@ export class Connection<out Meta extends object = Metadata> {
   readonly #socket: ConnectionTransport['socket']
   readonly #outbox: Outbox
   readonly #windowBits: number
+  readonly #gate: ConnectionTransport['gate']
   /** There once the connection was paused or iterated. */
   #inbox: Inbox | undefined
   readonly #rate: RateLimit | undefined
@@ -120,6 +123,7 @@ export class Connection<out Meta extends object = Metadata> {
     this.#ws = transport.ws
     this.#socket = transport.socket
     this.#windowBits = transport.windowBits
+    this.#gate = transport.gate
     this.#outbox = new Outbox(transport.socket, host.delivery, this)
     const { limits } = host.options
     if (limits.maxMessagesPerSecond > 0 || limits.maxBytesPerSecond > 0) this.#rate = new RateLimit(limits)
@@ -164,9 +168,13 @@ export class Connection<out Meta extends object = Metadata> {
     return this.#ws.protocol
   }
 
-  /** Bytes of frames accepted for sending that the operating system has not taken yet; a write counts until it is complete. */
+  /**
+   * Bytes that wait in memory: of frames accepted for sending that the operating system has not taken yet (a write counts until it
+   * is complete), and of messages received that nobody has taken while the connection is paused or iterated. Those that were
+   * compressed are inflated one at a time; the others count as they came.
+   */
   get bufferedBytes(): number {
-    return this.#outbox.bufferedBytes
+    return this.#outbox.bufferedBytes + (this.#inbox?.bytes ?? 0) + (this.#gate?.heldBytes ?? 0)
   }
 
   /** How much was dropped instead of sent, up to the last turn of the event loop; why, tells `onDrop`. */
@@ -493,22 +501,22 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#isRateEnforced) this.#count(data.length)
     if (this.#state !== 'open') return
     // A packet is heard to its end, also when its first message has led to `register`, or to a pause.
-    if (this.#opening !== undefined) {
-      this.#ownInbox().push(message)
-    } else if (this.#inbox !== undefined && !this.#inbox.isOpen) {
-      this.#inbox.push(message)
-    } else {
-      this.leaving(message)
+    if (this.#opening === undefined && (this.#inbox === undefined || this.#inbox.isOpen)) {
+      this.leaving(data.length)
       this.take(message)
+      return
     }
+    const inbox = this.#ownInbox()
+    if (inbox.isFull) this.#tooFast('the client sends faster than its messages are taken')
+    else inbox.push(message, data.length)
   }
 
   /**
    * Counts a message as it is delivered, so that those which came in one packet are spread as well. For the inbox.
    * @internal
    */
-  leaving({ data }: Message): void {
-    if (!this.#isRateEnforced && this.#rate !== undefined) this.#count(Buffer.byteLength(data))
+  leaving(bytes: number): void {
+    if (!this.#isRateEnforced && this.#rate !== undefined) this.#count(bytes)
   }
 
   /** Counts a message or a ping; when that is too many, the next ones wait, or the connection is closed. */
@@ -519,9 +527,12 @@ export class Connection<out Meta extends object = Metadata> {
       rate.delay(this.#ownInbox())
       return
     }
-    const error = new HubError('WSHUB_ERR_RATE_LIMIT', 'the client sends faster than its limits')
-    this.#report(error)
-    this.#fail(error.message)
+    this.#tooFast('the client sends faster than its limits')
+  }
+
+  #tooFast(message: string): void {
+    this.#report(new HubError('WSHUB_ERR_RATE_LIMIT', message))
+    this.#fail(message)
     this.close(CloseCode.policyViolation, 'too many messages')
   }
 

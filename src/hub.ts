@@ -257,13 +257,14 @@ export class Hub<out Meta extends object = Metadata> {
     this.#admission.check(remoteAddress, req.socket.remoteAddress)
     this.#checkInit(init)
     const pending = findUpgrade(req)
-    const opened = this.#acceptor.accept(pending, init, ({ ws, windowBits }) => {
+    const opened = this.#acceptor.accept(pending, init, ({ ws, windowBits, gate }) => {
       completeUpgrade(pending)
       const { socket, server } = pending
       const transport = {
         ws,
         socket,
         windowBits,
+        gate,
         remoteAddress,
         server: server.listening ? server : undefined,
       }
@@ -294,7 +295,14 @@ export class Hub<out Meta extends object = Metadata> {
     socket.binaryType = 'nodebuffer'
     const writable = new WebSocketWritable(socket)
     const connection = this.#open(
-      { ws: socket, socket: writable, remoteAddress: init.remoteAddress, windowBits: 0, server: undefined },
+      {
+        ws: socket,
+        socket: writable,
+        remoteAddress: init.remoteAddress,
+        windowBits: 0,
+        gate: undefined,
+        server: undefined,
+      },
       handler,
       init,
     )

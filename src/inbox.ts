@@ -1,6 +1,9 @@
 import { HubError } from './errors.ts'
 import type { Message } from './message.ts'
 
+/** A read that is not inflated brings 64 KiB beside the end of one message. */
+const MAX_BYTES = 1_048_576
+
 const STARTED: Message = { type: 'text', data: '' }
 
 /** Where the messages come from and go to. */
@@ -9,20 +12,29 @@ export interface InboxOwner {
   readOn(): void
   /** Stops reading from the socket. */
   stopReading(): void
-  /** A message leaves the inbox, for `onMessage` or for an iteration. */
-  leaving(message: Message): void
+  /** A message of so many bytes leaves the inbox, for `onMessage` or for an iteration. */
+  leaving(bytes: number): void
   /** Calls `onMessage`. */
   take(message: Message): void
 }
 
+/** A message that waits, and its size as it came. */
+interface Waiting {
+  readonly message: Message
+  readonly bytes: number
+}
+
 /**
  * Messages that came and that nobody takes yet: while the connection is paused, and between two steps of an iteration.
- * The socket is not read meanwhile, so no more waits here than what the last read brought, which is at most 64 KiB, before
- * inflation.
+ * The socket is not read meanwhile, so no more waits here than what the last read brought: 64 KiB, and one message that
+ * was compressed (see `InflationGate`).
  */
 export class Inbox {
   readonly #owner: InboxOwner
-  readonly #messages: Message[] = []
+  readonly #waiting: Waiting[] = []
+  #bytes = 0
+  /** The size of the largest message since none waited. */
+  #largestBytes = 0
   #isPaused = false
   /** Reasons of the hub itself not to go on. */
   #holds = 0
@@ -38,11 +50,24 @@ export class Inbox {
 
   /** Whether a message may go straight to `onMessage`. */
   get isOpen(): boolean {
-    return !this.#isHeld && !this.#isIterated && this.#messages.length === 0
+    return !this.#isHeld && !this.#isIterated && this.#waiting.length === 0
   }
 
-  push(message: Message): void {
-    this.#messages.push(message)
+  /** Bytes of the messages that wait, after inflation. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Whether more waits than can have come in one read: of a WebSocket that inflates while it is paused. */
+  get isFull(): boolean {
+    return this.#bytes - this.#largestBytes > MAX_BYTES
+  }
+
+  /** @param bytes the size of the message as it came, after inflation */
+  push(message: Message, bytes: number): void {
+    this.#largestBytes = Math.max(bytes, this.#waiting.length === 0 ? 0 : this.#largestBytes)
+    this.#waiting.push({ message, bytes })
+    this.#bytes += bytes
     this.#owner.stopReading()
     this.#wake?.()
   }
@@ -99,7 +124,8 @@ export class Inbox {
 
   /** The connection is being closed from this side: nothing is delivered any more. */
   clear(): void {
-    this.#messages.length = 0
+    this.#waiting.length = 0
+    this.#bytes = 0
     this.#isEnded = true
     this.#wake?.()
   }
@@ -134,9 +160,11 @@ export class Inbox {
   }
 
   #next(): Message | undefined {
-    const message = this.#messages.shift()
-    if (message !== undefined) this.#owner.leaving(message)
-    return message
+    const waiting = this.#waiting.shift()
+    if (waiting === undefined) return undefined
+    this.#bytes -= waiting.bytes
+    this.#owner.leaving(waiting.bytes)
+    return waiting.message
   }
 
   #drainSoon(): void {
@@ -144,13 +172,13 @@ export class Inbox {
     this.#isDraining = true
     setImmediate(() => {
       this.#isDraining = false
-      while (!this.#isHeld && !this.#isIterated && this.#messages.length > 0) this.#deliverNext()
+      while (!this.#isHeld && !this.#isIterated && this.#waiting.length > 0) this.#deliverNext()
       if (this.isOpen) this.#owner.readOn()
     })
   }
 
   #deliverAll(): void {
-    while (this.#messages.length > 0) this.#deliverNext()
+    while (this.#waiting.length > 0) this.#deliverNext()
   }
 
   #deliverNext(): void {

@@ -9,7 +9,7 @@ export interface HubStats {
   readonly rooms: number
   /** Upgrades that wait for the application's answer now. */
   readonly pendingUpgrades: number
-  /** Bytes that wait for slow clients now, of all connections together. */
+  /** Bytes that wait in memory now, for slow clients or for slow takers of their messages: of all connections together. */
   readonly bufferedBytes: number
   /** Upgrades answered with 101. */
   readonly acceptedUpgrades: number

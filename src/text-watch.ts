@@ -1,9 +1,8 @@
 import { TextDecoder } from 'node:util'
-import { FIN, MASK, Opcode, RSV1 } from './frame.ts'
+import { FIN, Opcode, RSV1 } from './frame.ts'
+import { headerBytes, MASK_BYTES, payloadBytes } from './frame-header.ts'
 
 const OPCODE = 0x0f
-const LENGTH = 0x7f
-const MASK_BYTES = 4
 
 /**
  * Reads along what a client sends, for text in fragments that cannot become UTF-8 any more. `ws` looks at a message once it
@@ -78,20 +77,4 @@ export class TextWatch {
       this.#onInvalid()
     }
   }
-}
-
-/** Bytes of the header at that place, as far as those that are there tell. */
-function headerBytes(chunk: Buffer, at: number): number {
-  const second = chunk[at + 1] ?? 0
-  const length = second & LENGTH
-  const lengthBytes = length === 127 ? 8 : length === 126 ? 2 : 0
-  return 2 + lengthBytes + (second & MASK ? MASK_BYTES : 0)
-}
-
-/** Bytes of the payload behind the header at that place. */
-function payloadBytes(chunk: Buffer, at: number): number {
-  const length = (chunk[at + 1] ?? 0) & LENGTH
-  if (length === 126) return chunk.readUInt16BE(at + 2)
-  if (length === 127) return chunk.readUInt32BE(at + 2) * 2 ** 32 + chunk.readUInt32BE(at + 6)
-  return length
 }

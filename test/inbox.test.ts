@@ -23,7 +23,7 @@ function setUp() {
   }
   const inbox = new Inbox(owner)
   const push = (...texts: string[]) => {
-    for (const data of texts) inbox.push({ type: 'text', data })
+    for (const data of texts) inbox.push({ type: 'text', data }, data.length)
   }
   /** What an iteration gives next; `end` when it is over. */
   const next = async (messages: AsyncGenerator<Message>) => {
@@ -138,7 +138,7 @@ describe('Inbox', () => {
       const { owner, inbox, push, next } = setUp()
       const messages = inbox.iterate()
       push('1')
-      inbox.push({ type: 'binary', data: Buffer.from([2]) })
+      inbox.push({ type: 'binary', data: Buffer.from([2]) }, 1)
       expect(await next(messages)).toBe('1')
       expect((await messages.next()).value).toEqual({ type: 'binary', data: Buffer.from([2]) })
       expect(owner.taken).toEqual([])

@@ -25,7 +25,7 @@ const LEVELS = [
   ['option-rules', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
   ['client-address', 'frame', 'handshake', 'deflate', 'envelope', 'presence', 'memory-backplane'],
-  ['options', 'admission', 'delivery', 'inbox', 'text-watch', 'held-refusal'],
+  ['options', 'admission', 'delivery', 'inbox', 'frame-header', 'held-refusal'],
   [
     'outbox',
     'websocket-events',
@@ -34,6 +34,8 @@ const LEVELS = [
     'link',
     'pending-upgrade',
     'plain-request',
+    'text-watch',
+    'inflation-gate',
   ],
   ['handler', 'connection'],
   ['responder'],
