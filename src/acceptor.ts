@@ -104,10 +104,10 @@ export class Acceptor {
 
   /** Why `ws` has not called back: it found a flaw that only it looks for, or the socket half closed. */
   #takeRefusal(): HubError {
-    const cause = this.#refusal
-    if (cause === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
+    const refusal = this.#refusal
+    if (refusal === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
     this.#refusal = undefined
-    return new HubError('WSHUB_ERR_BAD_HANDSHAKE', cause.message, { cause })
+    return new HubError('WSHUB_ERR_BAD_HANDSHAKE', refusal.message) // no cause: loggers would add its stack
   }
 }
 

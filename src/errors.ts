@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 interface HubErrorRule {
   /** HTTP status of an answer rendered from the error. */
   readonly status: number
@@ -79,7 +81,8 @@ export type HubErrorCode = keyof typeof HUB_ERRORS
 
 /**
  * The one error class of this package. Match it by `code`, not by `instanceof`: two copies of the package may be loaded.
- * Fastify, Express and Koa render `status`, `headers` and (where `expose` is true) `message` by themselves.
+ * Fastify, Express and Koa render `status`, `headers` and (where `expose` is true) `message` by themselves. A refusal has no
+ * stack, only a line: frameworks log it, and any client can cause it.
  */
 export class HubError extends Error {
   override readonly name = 'HubError'
@@ -105,7 +108,17 @@ export class HubError extends Error {
     this.expose = rule.status !== 500
     this.headers = { ...rule.headers }
     this.closeCode = rule.closeCode
+    if (isRefusal(rule)) {
+      const line = `${this.name} [${code}]: ${message}`
+      this.stack = line
+      Object.defineProperty(this, inspect.custom, { value: () => line }) // Express 5 logs the error, Express 4 its stack
+    }
   }
+}
+
+/** Whether an error refuses a request, before the 101 and by no mistake of the application. */
+function isRefusal({ status, headers }: HubErrorRule): boolean {
+  return status !== 500 && headers?.Connection !== undefined
 }
 
 /** A value as an error message shows it: short, and never throwing. */

@@ -267,6 +267,16 @@ describe('HUB_ERRORS', () => {
 })
 
 describe('HubError', () => {
+  it('has no stack where it refuses a request, which is expected, and one anywhere else', () => {
+    for (const [code, rule] of Object.entries(HUB_ERRORS)) {
+      const error = new HubError(code as HubErrorCode, 'message') // Object.entries forgets the key type
+      const isRefusal = rule.status !== 500 && 'headers' in rule && 'Connection' in rule.headers
+      if (isRefusal) expect(error.stack).toBe(`HubError [${code}]: message`)
+      else expect(error.stack).toMatch(/^\s+at /m)
+      expect(error.expose).toBe(isRefusal || rule.status !== 500)
+    }
+  })
+
   it('keeps its cause', () => {
     const cause = new Error('deeper')
     expect(new HubError('WSHUB_ERR_PROTOCOL', 'x', { cause }).cause).toBe(cause)
