@@ -7,8 +7,9 @@ const docs = fileURLToPath(new URL('../', import.meta.url))
 
 /** The pages in the order in which a newcomer needs them. */
 const GUIDE = {
-  'Use it': ['proxies'],
-  'Several processes': ['scaling'],
+  Start: ['getting-started'],
+  Run: ['deploying', 'proxies', 'scaling'],
+  Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
 }
 
 export const guideSidebar: DefaultTheme.SidebarItem[] = Object.entries(GUIDE).map(([text, pages]) => ({

@@ -13,7 +13,7 @@ import {
 } from '../../src/options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
 
-/** The tables of the README that tell options, the interface of each, and how its keys are given to a hub. */
+/** The tables of options in the documents, the interface of each, and how its keys are given to a hub. */
 const TABLES: readonly {
   readonly name: string
   readonly headings: readonly string[]
@@ -56,11 +56,13 @@ const TABLES: readonly {
   },
 ]
 
+const LANGUAGES = 'ts js html sh json yaml dockerfile ini nginx haproxy caddyfile text'.split(' ')
+
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const readme = read('README.md')
 const codes = Object.keys(HUB_ERRORS) as HubErrorCode[] // Object.keys forgets the key type
 
-describe.each(TABLES)("the README's table of $name", ({ headings, defaults, asOptions }) => {
+describe.each(TABLES)('the table of $name', ({ headings, defaults, asOptions }) => {
   const keys = Object.keys(defaults)
   const rows = tableOf(...headings)
   const keyOf = ([option]: readonly string[]) => unquote(option)
@@ -122,7 +124,7 @@ describe.each(TABLES)('the docstrings of $type', ({ file, type, defaults, asOpti
   })
 })
 
-describe("the README's table of errors", () => {
+describe('the table of errors', () => {
   const rows = tableOf('code', 'status', 'when')
 
   it('has a row for each code, in their order, and no other', () => {
@@ -191,31 +193,32 @@ describe('the table of SECURITY.md', () => {
   })
 })
 
-describe('the code of the README', () => {
-  const blocks = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', text = '']) => ({
-    language,
-    text,
-  }))
+describe('the code of the documents', () => {
+  const blocks = documents().flatMap((path) =>
+    [...read(path).matchAll(/^ *```(\w*)\n(.*?)^ *```$/gms)].map(([, language = '', text = '']) => ({
+      path,
+      language,
+      text,
+    })),
+  )
 
   it('is marked with its language', () => {
-    expect(
-      blocks.filter(({ language }) => !['ts', 'html', 'sh', 'json', 'nginx', 'text'].includes(language)),
-    ).toEqual([])
+    expect(blocks.filter(({ language }) => !LANGUAGES.includes(language))).toEqual([])
   })
 
   it('type-checks in a strict project', () => {
-    // A block that begins with `// chat.ts` can be imported by the others under that name.
+    // A block that begins with `// chat.ts` can be imported under that name by the others of its document.
     const files = new Map(
       blocks
         .filter(({ language }) => language === 'ts')
-        .map(({ text }, index) => {
+        .map(({ path, text }, index) => {
           const [, name = `block-${index + 1}.ts`] = /^\/\/ ([\w-]+\.ts)\n/.exec(text) ?? []
-          return [join(root, 'README.md.blocks', name), text]
+          return [join(root, `${path}.blocks`, name), text]
         }),
     )
     expect(files.size).toBeGreaterThan(3)
     expect(typeErrors(files)).toBe('')
-  }, 60_000)
+  }, 120_000)
 
   it('calls npm scripts that exist', () => {
     const { scripts } = JSON.parse(read('package.json'))
@@ -224,6 +227,19 @@ describe('the code of the README', () => {
     )
     expect(called).toContain('start')
     expect(called.filter((script) => !Object.hasOwn(scripts, script ?? ''))).toEqual([])
+  })
+})
+
+describe('CONTRIBUTING.md', () => {
+  it('lists every npm script but those that npm calls by itself', () => {
+    const { scripts } = JSON.parse(read('package.json'))
+    const listed = [...read('CONTRIBUTING.md').matchAll(/\bnpm (?:run )?([a-z][\w:-]*)/g)].map(
+      ([, name]) => name,
+    )
+    const unlisted = Object.keys(scripts).filter(
+      (name) => !/^(pre|post)/.test(name) && !listed.includes(name),
+    )
+    expect(unlisted).toEqual([])
   })
 })
 
@@ -263,9 +279,10 @@ function documents(): string[] {
   )
 }
 
-/** The cells of the rows of the README's one table that has these words in its heading, in this order. */
+/** The cells of the rows of the one table whose heading has these words, in this order. */
 function tableOf(...headings: readonly string[]): string[][] {
-  const lines = readme.split('\n').map((line) =>
+  const text = documents().map(read).join('\n')
+  const lines = text.split('\n').map((line) =>
     line.startsWith('|')
       ? line
           .split(/(?<!\\)\|/)
@@ -277,7 +294,7 @@ function tableOf(...headings: readonly string[]): string[][] {
     headings.every((heading, index) => cells?.[index]?.toLowerCase().startsWith(heading))
   const start = lines.findIndex(isHeading)
   if (start < 0 || lines.slice(start + 1).some(isHeading)) {
-    throw new Error(`README.md must have one table of ${headings.join(', ')}`)
+    throw new Error(`the documents must have one table of ${headings.join(', ')}`)
   }
   const rows: string[][] = []
   for (const cells of lines.slice(start + 2)) {

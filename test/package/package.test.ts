@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import {
   cpSync,
   existsSync,
@@ -15,7 +16,9 @@ import { join, relative, sep } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import ts from 'typescript'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { PagePrograms, programsOf } from '../docs/page-program.ts'
 import { build } from './build.ts'
 import { compilerOptions, ENTRIES, formatDiagnostics, root, run, typeExports } from './support.ts'
 
@@ -172,6 +175,45 @@ describe('the types of the package', () => {
   )
 })
 
+describe('the quick start', () => {
+  const [imports, body] = splitImports(programsOf('docs/getting-started.md').get('chat.mjs'))
+  const requires = programsOf('docs/getting-started.md').get('chat.cjs') ?? ''
+  let programs: PagePrograms
+
+  afterEach(async () => {
+    await programs.stopAll()
+    programs.remove()
+  })
+
+  it.each([
+    ['ES module', 'chat.mjs', imports + body],
+    ['CommonJS', 'chat.cjs', requires + body],
+    ['TypeScript, ES module', 'chat.mts', imports + body],
+    ['TypeScript, CommonJS', 'chat.cts', imports + body],
+  ])(
+    'is a chat as it stands: %s',
+    async (_name, file, code) => {
+      programs = await PagePrograms.ofPackage(new Map([[file, code]]), project)
+      const tsc = [join(root, 'node_modules/typescript/bin/tsc'), '--module', 'nodenext', '--strict']
+      if (file.endsWith('ts')) {
+        const flags = ['--skipLibCheck', file] // else the declarations of Express would be judged
+        await run(process.execPath, [...tsc, ...flags], { cwd: programs.folder, timeoutMs: TEST_MS })
+      }
+      const url = await programs.run(file.replace(/ts$/, 'js')).line()
+      expect(await (await fetch(url)).text()).toContain("new WebSocket('/ws')")
+      const ada = new WebSocket(`${url.replace('http', 'ws')}/ws`)
+      const bob = new WebSocket(ada.url)
+      await Promise.all([once(ada, 'open'), once(bob, 'open')])
+      const signal = AbortSignal.timeout(10_000)
+      const messages = [ada, bob].map((client) => once(client, 'message', { signal }))
+      ada.send('hello')
+      expect((await Promise.all(messages)).map(([data]) => String(data))).toEqual(['hello', 'hello'])
+      for (const client of [ada, bob]) client.terminate()
+    },
+    TEST_MS,
+  )
+})
+
 describe('nothing is found', () => {
   it(
     'by publint',
@@ -241,6 +283,14 @@ function declarationsOf(condition: string): string[] {
     const { types } = manifest().exports[entry.replace(/^wshub/, '.')]?.[condition] ?? {}
     return join(installed, types ?? `nothing for types to ${condition}`)
   })
+}
+
+/** The lines of a program that import something, and all others. */
+function splitImports(program = ''): [string, string] {
+  const lines = program.split('\n')
+  const isImport = (line: string) => line.startsWith('import ')
+  const join = (kept: readonly string[]) => `${kept.join('\n')}\n`
+  return [join(lines.filter(isImport)), join(lines.filter((line) => !isImport(line)))]
 }
 
 interface Manifest {

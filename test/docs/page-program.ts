@@ -1,0 +1,139 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { freePort } from '../support/free-port.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const WAIT_MS = 30_000
+/** Of the sources, which are TypeScript. */
+const TSX = ['--import', pathToFileURL(join(root, 'node_modules/tsx/dist/loader.mjs')).href]
+
+/** Returns the blocks of code of a document that begin with a comment naming a file, by that name. */
+export function programsOf(document: string): Map<string, string> {
+  const text = readFileSync(join(root, document), 'utf8')
+  return new Map(
+    [...text.matchAll(/^( *)```[jt]s\n *\/\/ ([\w-]+\.[cm]?[jt]s)\n(.*?)^ *```$/gms)].map(
+      ([, indent = '', name = '', code = '']) => [name, code.replaceAll(new RegExp(`^${indent}`, 'gm'), '')],
+    ),
+  )
+}
+
+/** The programs of one document in a folder of their own, on a port of their own instead of the one that they name. */
+export class PagePrograms {
+  readonly folder: string
+  readonly #flags: readonly string[]
+  readonly #running: PageProgram[] = []
+
+  private constructor(folder: string, flags: readonly string[]) {
+    this.folder = folder
+    this.#flags = flags
+  }
+
+  /** Writes them for a run with the sources of this checkout in the place of the package. */
+  static async ofSources(document: string): Promise<PagePrograms> {
+    const folder = await write(programsOf(document), join(root, '.cache'))
+    return new PagePrograms(folder, TSX)
+  }
+
+  /** Writes them for a run with the package that is installed in `project`. */
+  static async ofPackage(programs: ReadonlyMap<string, string>, project: string): Promise<PagePrograms> {
+    const folder = await write(programs, project)
+    return new PagePrograms(folder, [])
+  }
+
+  /** Starts a program. */
+  run(name: string, args: readonly string[] = []): PageProgram {
+    const child = spawn(process.execPath, [...this.#flags, join(this.folder, name), ...args], {
+      cwd: root, // where tsx finds the names of the sources
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const program = new PageProgram(name, child)
+    this.#running.push(program)
+    return program
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all(this.#running.map((program) => program.stop('SIGKILL')))
+    this.#running.length = 0
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+async function write(programs: ReadonlyMap<string, string>, parent: string): Promise<string> {
+  mkdirSync(parent, { recursive: true })
+  const folder = mkdtempSync(join(parent, 'page-'))
+  const port = String(await freePort())
+  for (const [name, code] of programs) writeFileSync(join(folder, name), code.replaceAll('8080', port))
+  return folder
+}
+
+/** A program that is running. */
+export class PageProgram {
+  readonly #name: string
+  readonly #child: ChildProcess
+  readonly #exited: Promise<unknown[]>
+  readonly #waiting = new Set<() => void>()
+  #output = ''
+  #taken = 0
+
+  constructor(name: string, child: ChildProcess) {
+    this.#name = name
+    this.#child = child
+    this.#exited = once(child, 'exit')
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#output += text
+        for (const look of this.#waiting) look()
+      })
+    }
+    child.once('exit', () => {
+      for (const look of this.#waiting) look()
+    })
+  }
+
+  /** Returns the next line of output; rejects with all of it when none comes. */
+  async line(): Promise<string> {
+    const end = await this.#until(() => this.#output.indexOf('\n', this.#taken), 'a line')
+    const line = this.#output.slice(this.#taken, end)
+    this.#taken = end + 1
+    return line
+  }
+
+  /** Sends a signal, and returns the code that the program exits with, `null` when it is killed by the signal. */
+  async stop(signal: NodeJS.Signals): Promise<number | null> {
+    this.#child.kill(signal)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(this.#error(`has not ended after ${signal}`)), WAIT_MS)
+    })
+    await Promise.race([this.#exited, late]).finally(() => clearTimeout(timer))
+    return this.#child.exitCode
+  }
+
+  #until(find: () => number, what: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => done(() => reject(this.#error(`has not printed ${what}`))), WAIT_MS)
+      const done = (settle: () => void) => {
+        clearTimeout(timer)
+        this.#waiting.delete(look)
+        settle()
+      }
+      const look = () => {
+        const found = find()
+        if (found >= 0) done(() => resolve(found))
+        else if (this.#child.exitCode !== null) done(() => reject(this.#error('has ended')))
+      }
+      this.#waiting.add(look)
+      look()
+    })
+  }
+
+  #error(what: string): Error {
+    return new Error(`${this.#name} ${what}; its output: ${this.#output || '(none)'}`)
+  }
+}
