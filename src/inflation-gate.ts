@@ -71,6 +71,11 @@ export class InflationGate extends Duplex {
     this.#socket.write(bytes, encoding, done)
   }
 
+  // `ws` writes a frame in two parts, between which the connection's own writes to the socket must not come.
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    this.#socket.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done)
+  }
+
   override _final(done: () => void): void {
     this.#socket.end(done)
   }

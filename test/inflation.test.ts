@@ -186,6 +186,36 @@ describe('Compressed messages', () => {
     expect(served.log.all).toEqual(['open', 'message 1', 'message 2', 'message 3', 'close 1006'])
   })
 
+  it('may be negotiated, and pings are still answered in whole frames behind a congested socket', async () => {
+    const served = await serve({
+      enableCompression: { thresholdBytes: 1_000_000 },
+      maxBufferedBytes: 50_000_000,
+    })
+    const { client, connection } = await served.connectRaw([OFFER])
+    client.socket.pause()
+    const sent: string[] = []
+    const send = () => {
+      sent.push(`${sent.length} `.padEnd(50_000, '.'))
+      connection.sendText(sent.at(-1) ?? '')
+    }
+    while (connection.bufferedBytes < 1_000_000) {
+      send()
+      await turn()
+    }
+    for (let i = 0; i < 20; i++) {
+      client.send({ opcode: Opcode.ping, payload: Buffer.from(`ping ${i}`) })
+      send()
+      await served.log.first('the ping', (entry) => entry === `ping ping ${i}`)
+    }
+    send()
+    client.socket.resume()
+    await client.frames.until('all', (all) => all.length === sent.length + 20)
+    const of = (opcode: number) =>
+      client.frames.all.filter((frame) => frame.opcode === opcode).map(({ payload }) => String(payload))
+    expect(of(Opcode.text)).toEqual(sent)
+    expect(of(Opcode.pong)).toEqual(Array.from({ length: 20 }, (_, i) => `ping ${i}`))
+  })
+
   it('that are broken end the connection, whatever waits behind them', async () => {
     const served = await serve({ enableCompression: true })
     const { client } = await served.connectRaw([OFFER])
