@@ -20,6 +20,7 @@ import { BoundedMap, type Metadata, type MetadataKey, type MetadataMap, type Met
 import type { ResolvedHubOptions } from './options.ts'
 import { Outbox, type OutboxSocket } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
+import type { RunningHandlers } from './running-handlers.ts'
 import type { Tally } from './stats.ts'
 import { listen, type WebSocketLike } from './websocket-events.ts'
 
@@ -37,8 +38,8 @@ export interface ConnectionHost<Meta extends object> {
   /** Forgets a connection that is closed; returns the rooms it was in. */
   release(connection: Connection<Meta>): ReadonlySet<string>
   report(error: Error, connection: Connection<Meta>, handler: EventHandler<Meta>): void
-  /** `hub.close()` waits for it. */
-  settling(callback: Promise<void>): void
+  /** `hub.close()` waits for them. */
+  readonly running: RunningHandlers
 }
 
 /** The transport of a connection. @internal */
@@ -94,6 +95,12 @@ export class Connection<out Meta extends object = Metadata> {
   readonly #isRateEnforced: boolean
   #expiresAt: number | undefined
   #isLapsing = false
+  /** Callbacks that have not settled, and the bodies of iterations. */
+  #running = 0
+  /** The goodbye that waits for them. */
+  #leaving: { readonly code: number; readonly reason: string } | undefined
+  /** No longer waits for the callback that has a deadline: `onOpen` or `onExpire`. */
+  #giveUpCallback: (() => void) | undefined
   #dropped: DropCount | undefined
   #state: ConnectionState = 'connecting'
   #metadata: MetadataMap<Meta> | undefined
@@ -273,6 +280,28 @@ export class Connection<out Meta extends object = Metadata> {
     return true
   }
 
+  /**
+   * Closes the connection once its callbacks have settled, behind what they send, or after `withinMs`; 0 = no limit. What comes
+   * meanwhile is not delivered.
+   * @internal
+   */
+  leave(code: number, reason: string, withinMs: number): void {
+    if (!this.#isOpen || this.#leaving !== undefined) return
+    this.#leaving = { code, reason }
+    if (this.#running === 0) {
+      this.leaveNow()
+      return
+    }
+    this.#host.keepalive.setDeadline(this, withinMs)
+    this.#inbox?.clear()
+    this.#ws.resume() // the client may answer a ping, or close
+  }
+
+  /** Closes a connection that is leaving, whatever still runs. @internal */
+  leaveNow(): void {
+    if (this.#leaving !== undefined) this.close(this.#leaving.code, this.#leaving.reason)
+  }
+
   /** Destroys the socket without a closing handshake: `onClose` gets 1006. */
   terminate(): void {
     if (this.#state !== 'closed') this.#ws.terminate()
@@ -317,14 +346,12 @@ export class Connection<out Meta extends object = Metadata> {
     const { keepalive, options } = this.#host
     keepalive.watch(this)
     if (isHeard('wshub:open')) tell('wshub:open', { connection: this.#asHeard })
-    const pending = runHandler(() => this.#handler.onOpen?.(this), this)
-    if (pending === undefined) {
-      this.#opened()
-    } else {
-      if (this.#isOpen && this.#opening !== undefined) keepalive.setDeadline(this, options.openTimeoutMs) // else it has another already
-      void pending.then(() => this.#opened())
-      this.#host.settling(opened.then(() => {}))
-    }
+    this.#giveUpCallback = this.#run(
+      () => this.#handler.onOpen?.(this),
+      () => this.#opened(),
+    )
+    if (this.#giveUpCallback === undefined) this.#opened()
+    else if (this.#isOpen && this.#opening !== undefined) keepalive.setDeadline(this, options.openTimeoutMs) // else it has another already
     return opened
   }
 
@@ -366,38 +393,40 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.isClosing) {
       this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
       this.terminate()
+    } else if (this.#leaving !== undefined) {
+      this.leaveNow()
     } else if (this.#isLapsing) {
-      this.#lapsed()
+      this.#giveUpCallback?.()
     } else {
       const error = new HubError(
         'WSHUB_ERR_OPEN_TIMEOUT',
         `onOpen has not settled within ${openTimeoutMs} ms`,
       )
       this.failed(error)
-      this.#opened()
+      this.#giveUpCallback?.()
     }
   }
 
   /** For the keepalive. @internal */
   lapse(): void {
     // While onOpen is pending it waits for that, which has its own deadline; see #opened. A second one has nothing to add.
-    if (!this.#isOpen || this.#opening !== undefined || this.#isLapsing) return
+    if (!this.#isServed || this.#opening !== undefined || this.#isLapsing) return
     this.#isLapsing = true
     this.#ownInbox().hold()
-    const pending = runHandler(() => this.#handler.onExpire?.(this), this)
-    if (pending === undefined) {
-      this.#lapsed()
-    } else {
-      if (this.#isOpen) this.#host.keepalive.setDeadline(this, this.#host.options.openTimeoutMs)
-      void pending.then(() => this.#lapsed())
-    }
+    this.#giveUpCallback = this.#run(
+      () => this.#handler.onExpire?.(this),
+      () => this.#lapsed(),
+    )
+    if (this.#giveUpCallback === undefined) this.#lapsed()
+    else if (this.#isServed) this.#host.keepalive.setDeadline(this, this.#host.options.openTimeoutMs)
   }
 
   /** `onExpire` has settled, or its time is over. */
   #lapsed(): void {
     if (!this.#isLapsing) return
     this.#isLapsing = false
-    if (this.#state !== 'open') return
+    this.#giveUpCallback = undefined
+    if (this.#state !== 'open' || this.#leaving !== undefined) return
     if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
     this.#ownInbox().release()
     if (this.#isExpired) this.close(CREDENTIAL_EXPIRED, 'credential expired')
@@ -439,7 +468,7 @@ export class Connection<out Meta extends object = Metadata> {
       this.#dropped.bytes += bytes
       const dropped = { reason, messages, bytes }
       if (isHeard('wshub:drop')) tell('wshub:drop', { connection: this.#asHeard, dropped })
-      runHandler(() => this.#handler.onDrop?.(this, dropped), this)
+      this.#run(() => this.#handler.onDrop?.(this, dropped))
     }
   }
 
@@ -456,6 +485,16 @@ export class Connection<out Meta extends object = Metadata> {
   /** Neither side has said goodbye. */
   get #isOpen(): boolean {
     return this.#state === 'open' && this.#ws.readyState === OPEN
+  }
+
+  /** Whether what comes is delivered; also what came before the client's close frame. */
+  get #isHearing(): boolean {
+    return this.#state === 'open' && this.#leaving === undefined
+  }
+
+  /** Open, and not waiting for its callbacks in order to close. */
+  get #isServed(): boolean {
+    return this.#isOpen && this.#leaving === undefined
   }
 
   #send(data: Payload, options: SendOptions | undefined): boolean {
@@ -491,7 +530,7 @@ export class Connection<out Meta extends object = Metadata> {
   /** A message has come. @internal */
   received(data: Buffer, isBinary: boolean): void {
     this.#eventsRead++
-    if (this.#state !== 'open') return
+    if (!this.#isHearing) return
     const { tally } = this.#host
     tally.receivedMessages++
     tally.receivedBytes += data.length
@@ -545,21 +584,21 @@ export class Connection<out Meta extends object = Metadata> {
   take(message: Message): void {
     const { onMessage } = this.#handler
     if (onMessage !== undefined && this.#state === 'open')
-      runHandler(() => onMessage.call(this.#handler, this, message), this)
+      this.#run(() => onMessage.call(this.#handler, this, message))
   }
 
   /** A ping has come. @internal */
   pinged(payload: Buffer): void {
     this.#eventsRead++
     this.#count(payload.length)
-    if (this.#state === 'open') runHandler(() => this.#handler.onPing?.(this, payload), this)
+    if (this.#isHearing) this.#run(() => this.#handler.onPing?.(this, payload))
   }
 
   /** A pong has come. @internal */
   ponged(payload: Buffer): void {
     this.#eventsRead++
     this.lastPongTime = Date.now()
-    if (this.#state === 'open') runHandler(() => this.#handler.onPong?.(this, payload), this)
+    if (this.#isHearing) this.#run(() => this.#handler.onPong?.(this, payload))
   }
 
   /** A close frame is about to be written. @internal */
@@ -602,7 +641,8 @@ export class Connection<out Meta extends object = Metadata> {
     }
     // The keepalive no longer sees a connection that is gone, so the time of its `onOpen` ends by a timer.
     const { openTimeoutMs } = this.#host.options
-    const timer = openTimeoutMs > 0 ? setTimeout(() => this.#opened(), openTimeoutMs).unref() : undefined
+    const timer =
+      openTimeoutMs > 0 ? setTimeout(() => this.#giveUpCallback?.(), openTimeoutMs).unref() : undefined
     this.#pendingClose = { code, reason: why, timer }
   }
 
@@ -617,7 +657,8 @@ export class Connection<out Meta extends object = Metadata> {
     const opening = this.#opening
     if (opening === undefined) return // settled after its time was over
     this.#opening = undefined
-    if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
+    this.#giveUpCallback = undefined
+    if (this.#isServed) this.#host.keepalive.setDeadline(this, 0)
     opening(this)
     if (this.#isExpired) this.lapse()
     if (this.#pendingClose !== undefined) {
@@ -646,8 +687,40 @@ export class Connection<out Meta extends object = Metadata> {
 
   #runOnClose(code: number, reason: string): void {
     if (isHeard('wshub:close')) tell('wshub:close', { connection: this.#asHeard, code, reason })
-    const pending = runHandler(() => this.#handler.onClose?.(this, code, reason), this)
-    if (pending !== undefined) this.#host.settling(pending)
+    this.#run(() => this.#handler.onClose?.(this, code, reason))
+  }
+
+  /**
+   * Calls a callback of the application.
+   * @param then is called once when the promise that it returned has settled, or is given up
+   * @returns a function that gives the promise up; `undefined` when there is none
+   */
+  #run(call: () => unknown, then?: () => void): (() => void) | undefined {
+    const pending = runHandler(call, this)
+    if (pending === undefined) return undefined
+    this.began()
+    let isOver = false
+    const over = () => {
+      if (isOver) return
+      isOver = true
+      then?.() // before `ended`: `hub.close` waits for what it begins as well
+      this.ended()
+    }
+    void pending.then(over)
+    return over
+  }
+
+  /** User code runs for it; also for the inbox. @internal */
+  began(): void {
+    this.#running++
+    this.#host.running.begin()
+  }
+
+  /** User code has settled; also for the inbox. @internal */
+  ended(): void {
+    this.#running--
+    this.#host.running.end()
+    if (this.#running === 0) this.leaveNow()
   }
 
   #fail(reason: string): void {

@@ -20,6 +20,7 @@ import { checkMetadataSize, type Metadata } from './metadata.ts'
 import { inRange, MAX_INT32 } from './option-rules.ts'
 import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
 import { asRooms, RoomIndex } from './rooms.ts'
+import { RunningHandlers } from './running-handlers.ts'
 import { type HubStats, Tally } from './stats.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge, type UpgradeServer } from './upgrade.ts'
 import type { WebSocketLike } from './websocket-events.ts'
@@ -46,8 +47,9 @@ export interface CloseOptions {
   /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
   everyMs?: number | undefined
   /**
-   * Time, in ms, for clients to answer and for async callbacks to settle; then what is left is terminated. A backplane that does
-   * not close takes 5 000 more at most. Default 5 000.
+   * Time, in ms, for async callbacks to settle and for clients to answer; then what is left is terminated. A client whose callbacks
+   * still run after four fifths of it is closed all the same. A backplane that does not close takes 5 000 more at most.
+   * Default 5 000.
    */
   timeoutMs?: number | undefined
 }
@@ -72,6 +74,9 @@ const CLOSE_DEFAULTS: Goodbye = {
   everyMs: 50,
   timeoutMs: 5_000,
 }
+
+/** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
+const HANDLERS_SHARE = 0.8
 
 /** Errors that any client can cause at will: a warning for each would let it fill the log. */
 const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
@@ -105,8 +110,7 @@ export class Hub<out Meta extends object = Metadata> {
   #idCount = 0
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
-  /** Async `onOpen` and `onClose` that have not settled. At most one for each connection. */
-  readonly #settling = new Set<Promise<void>>()
+  readonly #running = new RunningHandlers()
   #onEmpty: (() => void) | undefined
   readonly #warned = new Set<HubErrorCode>()
 
@@ -137,10 +141,7 @@ export class Hub<out Meta extends object = Metadata> {
       roomsOf: (connection) => this.#rooms.roomsOf(connection),
       release: (connection) => this.#release(connection),
       report: (error, connection, handler) => this.#report(error, connection, handler),
-      settling: (callback) => {
-        this.#settling.add(callback)
-        void callback.then(() => this.#settling.delete(callback))
-      },
+      running: this.#running,
     }
     this.#cluster = this.#makeCluster()
     this.#link = this.#cluster.link
@@ -421,7 +422,8 @@ export class Hub<out Meta extends object = Metadata> {
 
   /**
    * Refuses new connections with 503, closes all others behind what was sent to them, leaves the cluster, and lets go of the
-   * backplane, servers and timers.
+   * backplane, servers and timers. A connection whose callbacks run is closed when they have settled, behind their replies;
+   * nothing more is delivered to it. So a callback that itself awaits this takes until `timeoutMs` is over.
    * Further calls return the same promise.
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
    */
@@ -441,6 +443,7 @@ export class Hub<out Meta extends object = Metadata> {
     const count = this.#connections.size
     const lostBefore = this.#tally.lostConnections
     const stopBatches = this.#sayGoodbye(goodbye)
+    const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
     let left: readonly Connection<Meta>[] = []
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<void>((resolve) => {
@@ -452,6 +455,7 @@ export class Hub<out Meta extends object = Metadata> {
     await Promise.race([this.#emptied(), timeout])
     clearTimeout(timer)
     stopBatches()
+    stopWaiting()
     const terminated = left.length + this.#tally.lostConnections - lostBefore
     for (const connection of left) connection.terminate()
     await this.#cluster.close()
@@ -472,7 +476,7 @@ export class Hub<out Meta extends object = Metadata> {
     const next = (): void => {
       for (const connection of connections.slice(done, done + batch)) {
         if (connection.state === 'connecting') connection.terminate()
-        else connection.close(code, reason)
+        else connection.leave(code, reason, 0)
       }
       done += batch
       if (done < connections.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
@@ -481,14 +485,22 @@ export class Hub<out Meta extends object = Metadata> {
     return () => clearTimeout(timer)
   }
 
-  /** Resolves when there is no connection and no unsettled `onClose`. */
+  /** Says goodbye after so many ms to those whose callbacks still run. */
+  #limitHandlers(ms: number): () => void {
+    const timer = setTimeout(() => {
+      for (const connection of this.#connections.values()) connection.leaveNow()
+    }, ms)
+    return () => clearTimeout(timer)
+  }
+
+  /** Resolves when there is no connection and no callback that has not settled. */
   async #emptied(): Promise<void> {
     if (this.#connections.size > 0) {
       await new Promise<void>((resolve) => {
         this.#onEmpty = resolve
       })
     }
-    while (this.#settling.size > 0) await Promise.all(this.#settling)
+    await this.#running.idle()
   }
 
   #open(
@@ -620,7 +632,9 @@ export class Hub<out Meta extends object = Metadata> {
     if (this.#state !== 'open') return // they are leaving already, in their order
     for (const server of this.#bridge.closingServers()) {
       for (const connection of this.#connections.values()) {
-        if (connection.server === server) connection.close(CloseCode.goingAway)
+        if (connection.server === server) {
+          connection.leave(CloseCode.goingAway, '', this.#options.closeTimeoutMs)
+        }
       }
     }
   }

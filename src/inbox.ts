@@ -16,6 +16,10 @@ export interface InboxOwner {
   leaving(bytes: number): void
   /** Calls `onMessage`. */
   take(message: Message): void
+  /** The body of an iteration runs. */
+  began(): void
+  /** The body of an iteration has asked for more, or has left. */
+  ended(): void
 }
 
 /** A message that waits, and its size as it came. */
@@ -139,9 +143,17 @@ export class Inbox {
       yield STARTED
       for (;;) {
         const message = this.#isHeld && !this.#isEnded ? undefined : this.#next()
-        if (message !== undefined) yield message
-        else if (this.#isEnded) return
-        else await this.#more()
+        if (message === undefined) {
+          if (this.#isEnded) return
+          await this.#more()
+          continue
+        }
+        this.#owner.began()
+        try {
+          yield message
+        } finally {
+          this.#owner.ended()
+        }
       }
     } finally {
       this.#isIterated = false

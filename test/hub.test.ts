@@ -199,7 +199,7 @@ describe('Hub', () => {
       const { client } = await connect()
       expect(await client.closed()).toBe('1011')
       await log.first('onClose', (entry) => entry.startsWith('close'))
-      await inTime('the hub to close', hub.close({ timeoutMs: 6_000 }), () => log.all)
+      await inTime('the hub to close', hub.close({ timeoutMs: 60_000 }), () => log.all)
     })
 
     it('refuses newcomers', async () => {

@@ -16,6 +16,8 @@ function setUp() {
     taken: [] as string[], // an empty array is inferred as never[]
     onTake: () => {},
     leaving: () => {},
+    began: () => {},
+    ended: () => {},
     take: (message: Message) => {
       owner.taken.push(String(message.data))
       owner.onTake()

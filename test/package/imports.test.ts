@@ -14,6 +14,7 @@ const LEVELS = [
     'metadata',
     'rooms',
     'rate-limit',
+    'running-handlers',
     'stats',
     'diagnostics',
     'batch',
