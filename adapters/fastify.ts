@@ -33,6 +33,7 @@ export type HubPluginOptions = HubOptions | { readonly hub: Hub }
 const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
   const hub = 'hub' in options ? options.hub : new Hub(options)
   const detach = hub.attach(fastify.server)
+  const upgraded = new WeakSet<FastifyReply>()
   fastify.decorate('hub', hub)
   fastify.decorateReply('upgradeWebSocket', function (
     this: FastifyReply,
@@ -46,13 +47,35 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
       headers,
     })
     this.hijack()
+    upgraded.add(this)
     return connection
   } as FastifyReply['upgradeWebSocket']) // a hub knows no Meta of a single route
+  // Fastify only logs what a route throws behind the upgrade, so the routes are asked themselves.
+  fastify.addHook('onRoute', (route) => {
+    const { handler } = route
+    route.handler = function (request, reply) {
+      if (request.headers.upgrade === undefined) return handler.call(this, request, reply)
+      const failed = (error: unknown): never => {
+        if (upgraded.has(reply)) reply.raw.destroy(error as Error) // ends the connection with it; a hub takes whatever was thrown
+        throw error
+      }
+      try {
+        const result: unknown = handler.call(this, request, reply)
+        return isPromise(result) ? result.then(undefined, failed) : result
+      } catch (error) {
+        return failed(error)
+      }
+    }
+  })
   // Before the server closes, since it waits for its sockets. A shared hub notices the closing of one server by itself.
   fastify.addHook('preClose', async () => {
     if (!('hub' in options)) await hub.close()
   })
   fastify.addHook('onClose', async () => detach())
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
 /** Mounts a hub in a Fastify scope: `app.hub` and `reply.upgradeWebSocket`. It is closed with the application. */

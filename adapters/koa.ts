@@ -39,14 +39,25 @@ export function wsHub<Meta extends object = Metadata>(
 ): WsHubMiddleware<Meta> {
   const hub = 'hub' in options ? options.hub : new Hub<Meta>(options)
   hub.attach()
-  const middleware: Middleware = (ctx, next) => {
+  const middleware: Middleware = async (ctx, next) => {
+    let isUpgraded = false
+    let body: unknown
     ctx.hub = hub
-    ctx.upgradeWebSocket = ((handler: EventHandler<Meta>, init?: UpgradeInit<Meta>) => {
+    ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
       const connection = hub.upgrade(ctx.req, handler, { remoteAddress: ctx.ip || undefined, ...init })
       ctx.respond = false
+      isUpgraded = true
+      body = ctx.body
       return connection
     }) as typeof ctx.upgradeWebSocket // a hub knows no Meta of a single route
-    return next()
+    try {
+      await next()
+    } catch (error) {
+      if (isUpgraded) ctx.res.destroy(error as Error) // ends the connection with it; a hub takes whatever was thrown
+      throw error
+    }
+    // An answer behind the 101, which Koa does not even try to send: a middleware has caught an error of the route.
+    if (isUpgraded && ctx.body !== body) ctx.res.end()
   }
   return Object.assign(middleware, { hub })
 }

@@ -95,7 +95,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
-function asError(thrown: unknown): Error {
+/** What user code threw, as an error. */
+export function asError(thrown: unknown): Error {
   if (thrown instanceof Error) return thrown
   return new HubError('WSHUB_ERR_HANDLER_THREW', `a callback threw ${show(thrown)}`, { cause: thrown })
 }

@@ -11,7 +11,7 @@ import { Delivery, type DropCount, type DropReason } from './delivery.ts'
 import { isHeard, tell } from './diagnostics.ts'
 import { HubError, type HubErrorCode, show } from './errors.ts'
 import { checkClose } from './frame.ts'
-import { checkHandler, type EventHandler, runHandler } from './handler.ts'
+import { asError, checkHandler, type EventHandler, runHandler } from './handler.ts'
 import { checkHandshake, type HandshakeInit } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
 import type { Link } from './link.ts'
@@ -270,6 +270,9 @@ export class Hub<out Meta extends object = Metadata> {
         server: server.listening ? server : undefined,
       }
       const connection = this.#open(transport, handler, init)
+      pending.onResponseUsed = (error) => {
+        if (connection.state !== 'closed') connection.failed(asError(error ?? answeredTwice()))
+      }
       this.#tally.acceptedUpgrades++
       if (isHeard('wshub:upgrade:accepted')) {
         tell('wshub:upgrade:accepted', { hub: asHeard(this), request: req, connection: asHeard(connection) })
@@ -689,6 +692,13 @@ export class Hub<out Meta extends object = Metadata> {
       process.emitWarning(error)
     }
   }
+}
+
+function answeredTwice(): HubError {
+  return new HubError(
+    'WSHUB_ERR_ALREADY_UPGRADED',
+    'the request was answered again behind its 101, most likely for an error of its route',
+  )
 }
 
 /** Hubs and connections of any Meta share the channels of diagnostics, which know none. */

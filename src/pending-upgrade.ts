@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { HubError } from './errors.ts'
 import { HeldRefusal } from './held-refusal.ts'
+import { sealResponse } from './sealed-response.ts'
 
 /** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
 export type UpgradeServer = HttpServer | HttpsServer
@@ -26,6 +27,8 @@ export class PendingUpgrade {
   readonly wasListening: boolean
   /** Called once, when the upgrade is accepted, answered in full, abandoned, or its client is gone. */
   onSettled = (): void => {}
+  /** Called once when the application answers behind the 101 all the same, or destroys the response, perhaps with an error. */
+  onResponseUsed = (_error: unknown): void => {}
   /** Bytes that earlier responses on the same TCP connection had written. */
   readonly #bytesWrittenBefore: number
   #refusalOfOthers: HeldRefusal | undefined
@@ -101,6 +104,7 @@ export class PendingUpgrade {
   accept(): void {
     this.#detach()
     this.#release()
+    sealResponse(this.response, (error) => this.onResponseUsed(error))
   }
 
   /**

@@ -22,6 +22,7 @@ import { inTime, type Target } from '../support/raw.ts'
 /** A request and its response, whatever the framework calls them. */
 export interface Exchange {
   readonly req: IncomingMessage
+  readonly res: ServerResponse
   setHeader(name: string, value: string | string[]): void
   upgrade(handler: EventHandler, init?: UpgradeInit): Promise<Connection>
   /** The body of the request, read as the framework does. */
@@ -166,6 +167,7 @@ const startFastify: Framework['start'] = async ({
   const app = how === 'https' ? secureFastify() : fastify(how === 'createServer' ? { serverFactory } : {})
   const exchange = (request: FastifyRequest, reply: FastifyReply): Exchange => ({
     req: request.raw,
+    res: reply.raw,
     setHeader: (name, value) => reply.header(name, value),
     upgrade: (handler, init) => reply.upgradeWebSocket(handler, init),
     body: async () => String(request.body),
@@ -214,6 +216,7 @@ const startExpress: Framework['start'] = async ({ hub: hubOptions, routes, befor
   const app = express()
   const exchange = (req: express.Request, res: express.Response): Exchange => ({
     req,
+    res,
     setHeader: (name, value) => res.set(name, value),
     upgrade: (handler, init) => res.upgradeWebSocket(handler, init),
     body: () => readText(req),
@@ -242,6 +245,7 @@ const startKoa: Framework['start'] = async ({ hub: hubOptions, routes, before, o
   app.silent = true
   const exchange = (ctx: Context): Exchange => ({
     req: ctx.req,
+    res: ctx.res,
     setHeader: (name, value) => ctx.set(name, value),
     upgrade: (handler, init) => ctx.upgradeWebSocket(handler, init),
     body: () => readText(ctx.req),
@@ -278,6 +282,7 @@ const startPlain: Framework['start'] = async ({ hub: hubOptions = {}, routes, be
   const listener = async (req: IncomingMessage, res: ServerResponse) => {
     const exchange: Exchange = {
       req,
+      res,
       setHeader: (name, value) => res.setHeader(name, value),
       upgrade: (handler, init) => hub.upgrade(req, handler, init),
       body: () => readText(req),

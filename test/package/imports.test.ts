@@ -26,7 +26,7 @@ const LEVELS = [
   ['option-rules', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
   ['client-address', 'frame', 'handshake', 'deflate', 'envelope', 'presence', 'memory-backplane'],
-  ['options', 'admission', 'delivery', 'inbox', 'frame-header', 'held-refusal'],
+  ['options', 'admission', 'delivery', 'inbox', 'frame-header', 'held-refusal', 'sealed-response'],
   [
     'outbox',
     'websocket-events',

@@ -1,0 +1,33 @@
+import type { ServerResponse } from 'node:http'
+
+/** Methods that answer a request. */
+const ANSWERS = ['writeHead', 'flushHeaders', 'write', 'end'] as const
+
+/**
+ * Marks a response as answered, which the 101 did without it: `headersSent` and `writableEnded` are true. An application that
+ * answers all the same, or destroys the response, most likely handles an error of the route behind the upgrade.
+ * @param onUse called once, with what the response was destroyed with
+ */
+export function sealResponse(response: ServerResponse, onUse: (error: unknown) => void): void {
+  let isUsed = false
+  const use = (error?: unknown): void => {
+    if (isUsed) return
+    isUsed = true
+    onUse(error)
+  }
+  const define = (name: string, value: unknown): void => {
+    Object.defineProperty(response, name, { configurable: true, writable: true, value })
+  }
+  define('headersSent', true)
+  response.finished = true // deprecated to read, and what `writableEnded` shows
+  for (const name of ANSWERS) {
+    define(name, () => {
+      use()
+      return name === 'write' ? true : response // no back-pressure: nothing is kept
+    })
+  }
+  define('destroy', (error?: unknown) => {
+    use(error)
+    return response
+  })
+}

@@ -1,0 +1,272 @@
+import { createServer } from 'node:http'
+import { Readable, Writable } from 'node:stream'
+import { format } from 'node:util'
+import express from 'express'
+import fastify from 'fastify'
+import Koa from 'koa'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Connection, EventHandler } from 'wshub'
+import { wsHub as expressHub } from 'wshub/express'
+import { hubPlugin } from 'wshub/fastify'
+import { wsHub as koaHub } from 'wshub/koa'
+import { destroyClients, Gate, RawClient, until } from '../support/raw.ts'
+import {
+  closeAfterTest,
+  closeApps,
+  type Exchange,
+  echo,
+  echoRoute,
+  frameworks,
+  listen,
+  portOf,
+} from './frameworks.ts'
+
+/** Errors that reached the process. */
+const stray: unknown[] = []
+const strayed = (error: unknown) => void stray.push(error)
+
+beforeEach(() => {
+  stray.length = 0
+  process.on('unhandledRejection', strayed).on('uncaughtExceptionMonitor', strayed)
+})
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  destroyClients()
+  await closeApps()
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('unhandledRejection', strayed).off('uncaughtExceptionMonitor', strayed)
+  expect(stray).toEqual([])
+})
+
+/** A handler that notes how its connection ended. */
+function noted(): { handler: EventHandler; errors: unknown[]; closes: number[] } {
+  const errors: unknown[] = []
+  const closes: number[] = []
+  const handler: EventHandler = {
+    ...echo,
+    onError: (_conn, error) => void errors.push(error),
+    onClose: (_conn, code) => void closes.push(code),
+  }
+  return { handler, errors, closes }
+}
+
+const boom = new Error('boom')
+const ofResponse = { code: 'WSHUB_ERR_ALREADY_UPGRADED', message: expect.stringContaining('101') }
+
+describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, start }) => {
+  const throwing = (handler: EventHandler) => ({
+    '/echo': echoRoute,
+    '/ws': async (exchange: Exchange) => {
+      await exchange.upgrade(handler)
+      throw boom
+    },
+    '/sync': (exchange: Exchange) => {
+      void exchange.upgrade(handler)
+      throw boom
+    },
+  })
+
+  describe.each(['/ws', '/sync'])('a throw, %s', (path) => {
+    it('ends the connection where the framework handles errors', async () => {
+      const { handler, errors, closes } = noted()
+      vi.spyOn(console, 'error').mockImplementation(() => {})
+      const app = await start({ routes: throwing(handler) })
+      const client = await RawClient.open(app, path)
+      if (name !== 'Express') expect(await client.closed()).toBe(1011)
+      await client.ended() // Express destroys the socket of a response whose headers are sent
+      await until('the close', () => closes.length > 0)
+      expect(closes).toEqual([name === 'Express' ? 1006 : 1011])
+      if (name === 'node:http') expect(errors).toEqual([expect.objectContaining(ofResponse)])
+      else expect(errors).toEqual(name === 'Express' ? [] : [boom])
+      await (await RawClient.open(app, '/echo')).echoes()
+      expect(app.hub.size).toBe(1)
+    })
+
+    it('ends it with 1011 where an error handler of the application answers', async () => {
+      const { handler, errors, closes } = noted()
+      const handled: unknown[] = []
+      const app = await start({
+        routes: throwing(handler),
+        onError: (error, exchange) => {
+          handled.push(error)
+          exchange.send(500, 'sorry')
+        },
+      })
+      const client = await RawClient.open(app, path)
+      expect(await client.closed()).toBe(1011)
+      await client.ended()
+      await until('the close', () => closes.length > 0)
+      expect(closes).toEqual([1011])
+      expect(handled).toEqual(name === 'Fastify' ? [] : [boom])
+      const isSeen = name === 'Fastify' || name === 'Koa'
+      expect(errors).toEqual([isSeen ? boom : expect.objectContaining(ofResponse)])
+    })
+  })
+
+  it('an answer ends the connection with 1011, and is reported once', async () => {
+    const { handler, errors, closes } = noted()
+    const app = await start({
+      routes: {
+        '/ws': async ({ upgrade, res }) => {
+          await upgrade(handler)
+          res.write('a')
+          res.write('b')
+          res.end()
+        },
+      },
+    })
+    const client = await RawClient.open(app)
+    expect(await client.closed()).toBe(1011)
+    await until('the close', () => closes.length > 0)
+    expect(errors).toEqual([expect.objectContaining(ofResponse)])
+  })
+
+  it.each<{ what: string; use: (exchange: Exchange) => unknown }>([
+    { what: 'writeHead', use: ({ res }) => res.writeHead(500) },
+    { what: 'flushHeaders', use: ({ res }) => res.flushHeaders() },
+    { what: 'end', use: ({ res }) => res.end('text') },
+    { what: 'a stream', use: ({ res }) => Readable.from(['a', 'b']).pipe(res) },
+    { what: 'destroy', use: ({ res }) => res.destroy() },
+  ])('$what of the response ends the connection with 1011', async ({ use }) => {
+    const { handler, errors } = noted()
+    const app = await start({
+      routes: {
+        '/ws': async (exchange) => {
+          await exchange.upgrade(handler)
+          use(exchange)
+        },
+      },
+    })
+    const client = await RawClient.open(app)
+    expect(await client.closed()).toBe(1011)
+    expect(errors).toEqual([expect.objectContaining(ofResponse)])
+  })
+
+  it('destroying the response with an error reports that error', async () => {
+    const { handler, errors } = noted()
+    const app = await start({
+      routes: {
+        '/ws': async ({ upgrade, res }) => {
+          await upgrade(handler)
+          res.destroy(boom)
+        },
+      },
+    })
+    expect(await (await RawClient.open(app)).closed()).toBe(1011)
+    expect(errors).toEqual([boom])
+  })
+
+  it('the response is of no use any more when the connection is closed', async () => {
+    const { handler, errors, closes } = noted()
+    const used = new Gate()
+    const app = await start({
+      routes: {
+        '/echo': echoRoute,
+        '/ws': async ({ upgrade, res }) => {
+          await upgrade(handler)
+          await until('the close', () => closes.length > 0)
+          res.end()
+          used.open()
+        },
+      },
+    })
+    const client = await RawClient.open(app)
+    client.close(1000)
+    await client.ended()
+    await used.passed('the use of the response')
+    await (await RawClient.open(app, '/echo')).echoes()
+    expect([closes, errors]).toEqual([[1000], []])
+  })
+
+  it('the response says that its headers are sent and that it has ended, from onOpen on', async () => {
+    const seen: boolean[] = []
+    const app = await start({
+      routes: {
+        '/ws': async ({ upgrade, res }) => {
+          const look = () => void seen.push(res.headersSent, res.writableEnded)
+          look()
+          await upgrade({ ...echo, onOpen: look })
+          look()
+        },
+      },
+    })
+    await (await RawClient.open(app)).echoes()
+    expect(seen).toEqual([false, false, true, true, true, true])
+  })
+})
+
+describe('The default error handling sees what a route throws behind the upgrade', () => {
+  it('of Express: its log', async () => {
+    const lines: string[] = []
+    vi.spyOn(console, 'error').mockImplementation((...args) => void lines.push(format(...args)))
+    const app = express().set('env', 'production')
+    const sockets = expressHub()
+    app.use(sockets)
+    app.get('/ws', async (_req, res) => {
+      await res.upgradeWebSocket(echo)
+      throw boom
+    })
+    const server = createServer(app)
+    closeAfterTest(sockets.hub, server)
+    const client = await RawClient.open(await listen(server))
+    await client.ended()
+    expect(lines).toEqual([expect.stringContaining('Error: boom\n')])
+  })
+
+  it('of Koa: its error event, also where a middleware behind wsHub answers in place of it', async () => {
+    const seen: unknown[] = []
+    const { handler, errors } = noted()
+    const app = new Koa()
+    const sockets = koaHub()
+    app.on('error', (error) => void seen.push(error))
+    app.use(sockets)
+    app.use(async (ctx, next) => {
+      try {
+        await next()
+      } catch (error) {
+        if (ctx.path !== '/answered') throw error
+        ctx.status = 500
+        ctx.body = 'sorry'
+      }
+    })
+    app.use(async (ctx) => {
+      await ctx.upgradeWebSocket(handler)
+      throw boom
+    })
+    const server = createServer(app.callback())
+    closeAfterTest(sockets.hub, server)
+    const { port } = await listen(server)
+    expect(await (await RawClient.open({ port })).closed()).toBe(1011)
+    expect([seen, errors]).toEqual([[boom], [boom]])
+    expect(await (await RawClient.open({ port }, '/answered')).closed()).toBe(1011)
+    expect(errors).toEqual([boom, expect.objectContaining(ofResponse)])
+  })
+
+  it('of Fastify: its log, in child scopes too', async () => {
+    const messages: unknown[] = []
+    const stream = new Writable({
+      write(chunk, _encoding, done) {
+        const { err } = JSON.parse(String(chunk))
+        if (err !== undefined) messages.push(err.message)
+        done()
+      },
+    })
+    const app = fastify({ logger: { stream } })
+    await app.register(hubPlugin)
+    const connections: Connection[] = []
+    app.register(async (child) => {
+      child.get('/ws', async (_request, reply) => {
+        connections.push(await reply.upgradeWebSocket({ ...echo, onError: () => {} }))
+        throw boom
+      })
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    closeAfterTest(app.hub, app.server, () => app.close())
+    const client = await RawClient.open({ port: portOf(app.server) })
+    expect(await client.closed()).toBe(1011)
+    await until('the log', () => messages.length > 0)
+    expect(messages).toEqual(['boom'])
+    expect(connections).toHaveLength(1)
+  })
+})
