@@ -12,7 +12,10 @@ export interface ClusterOptions {
    * expected to answer, and named as missing when it does not. Default 15 000.
    */
   heartbeatTimeoutMs?: number | undefined
-  /** Time, in ms, for the other nodes to answer a call that does not say otherwise; 1 or more. Default 2 000. */
+  /**
+   * Time, in ms, for the other nodes to answer a call that does not say otherwise; 1 or more. For half of it this node holds a call
+   * of another that has come before messages which were published before it. Default 2 000.
+   */
   callTimeoutMs?: number | undefined
   /** Most calls that wait for answers at once, and that are being answered at once; 1 or more. Default 1 000. */
   maxPendingCalls?: number | undefined

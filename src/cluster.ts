@@ -95,6 +95,9 @@ export interface ClusterHost<Meta extends object> extends ResponderHost<Meta> {
  *
  * Every call answers with what came back and who did not answer. It costs each node that is asked a message and an answer,
  * where a broadcast costs only the nodes that have a member of the room.
+ *
+ * `join`, `leave`, `disconnect` and `call` never overtake what this node has published before: a node that they reach sooner
+ * holds them until that has come, for half of its `callTimeoutMs` at most. What has not come by then is reported as a gap.
  */
 export class Cluster<out Meta extends object = Metadata> {
   readonly #host: ClusterHost<Meta>
@@ -228,7 +231,7 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Starts the closing handshake of connections, behind all that was sent to them.
+   * Starts the closing handshake of connections, behind all that this node has sent to them.
    * @param code 1000 by default
    * @param reason at most 123 bytes of UTF-8, empty by default
    * @returns how many were not closing already

@@ -39,6 +39,16 @@ export interface DirectBody {
   readonly options: SendOptions | undefined
 }
 
+/** How far a node has published on a channel at the time of a call, which must not overtake that. */
+export interface Barrier {
+  readonly channel: string
+  readonly run: number
+  /** The number of its latest message there. */
+  readonly number: number
+  /** Time, in whole ms, since that was published. */
+  readonly ageMs: number
+}
+
 /** What an envelope carries. */
 export type Body =
   | MessageBody
@@ -61,9 +71,20 @@ export type Body =
       readonly isLast: boolean
       readonly reply: Reply
     }
+  /** The questions behind it wait, on the node that it comes to, for these messages. */
+  | { readonly kind: 'barriers'; readonly barriers: readonly Barrier[] }
 
 // Positions are the numbers on the wire: append only.
-const KINDS: readonly Body['kind'][] = ['message', 'direct', 'alive', 'leave', 'mark', 'question', 'reply']
+const KINDS: readonly Body['kind'][] = [
+  'message',
+  'direct',
+  'alive',
+  'leave',
+  'mark',
+  'question',
+  'reply',
+  'barriers',
+]
 
 const TEXT = 1
 const EXCEPT = 2
@@ -157,6 +178,8 @@ export function readBody({ kind, reader }: SealedEnvelope): Body {
       if (reply === undefined) throw unknown('an unknown reply')
       return { kind, id, part, isLast: last === LAST, reply }
     }
+    case 'barriers':
+      return { kind, barriers: readBarriers(reader) }
   }
 }
 
@@ -197,6 +220,13 @@ function writeBody(writer: WireWriter, body: Body): void {
       writer.byte(body.isLast ? LAST : 0)
       writeReply(writer, body.reply)
       return
+    case 'barriers':
+      writer.varint(body.barriers.length)
+      for (const { channel, run, number, ageMs } of body.barriers) {
+        writer.text(channel)
+        for (const value of [run, number, ageMs]) writer.varint(value)
+      }
+      return
   }
 }
 
@@ -214,9 +244,16 @@ function bodyCapacity(body: Body): number {
       return 16 + questionCapacity(body.question)
     case 'reply':
       return 24 + replyCapacity(body.reply)
+    case 'barriers':
+      return body.barriers.reduce((sum, barrier) => sum + barrierCapacity(barrier), 16)
     default:
       return 16
   }
+}
+
+/** Most bytes that a barrier takes. */
+export function barrierCapacity({ channel }: Pick<Barrier, 'channel'>): number {
+  return 24 + textCapacity(channel)
 }
 
 function keyCapacity(options: SendOptions | undefined): number {
@@ -256,6 +293,17 @@ function readOptions(reader: WireReader, flags: number): SendOptions | undefined
   const key = reader.text()
   if (key === '') throw malformed('a key is empty')
   return { key, volatile }
+}
+
+/** As many as there are: each takes bytes, so what is read is bounded by what came. */
+function readBarriers(reader: WireReader): Barrier[] {
+  const count = reader.varint()
+  const barriers: Barrier[] = []
+  while (barriers.length < count) {
+    const channel = reader.text()
+    barriers.push({ channel, run: reader.varint(), number: reader.varint(), ageMs: reader.varint() })
+  }
+  return barriers
 }
 
 /** Bytes that are no UTF-8 become U+FFFD here: a browser would hang up on text that is none. */

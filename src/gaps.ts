@@ -67,6 +67,13 @@ export class Gaps {
     return missing
   }
 
+  /** Whether that message has come or is reported as missing; `undefined` when nothing of its publisher was followed there. */
+  has(channel: string, { node, run, number }: Stamp): boolean | undefined {
+    const heard = this.#channels.get(channel)?.get(node)
+    if (heard === undefined) return undefined
+    return heard.run > run || (heard.run === run && heard.number >= number)
+  }
+
   /** Forgets a channel: it is no longer listened to. */
   leave(channel: string): void {
     const publishers = this.#channels.get(channel)

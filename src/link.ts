@@ -2,7 +2,9 @@ import type { Backplane, BackplaneState } from './backplane.ts'
 import { Channels, EVERYONE } from './channels.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
 import {
+  type Barrier,
   type Body,
+  barrierCapacity,
   type DirectBody,
   encodeEnvelope,
   isCounted,
@@ -16,6 +18,7 @@ import {
 import { HubError } from './errors.ts'
 import { Faults } from './faults.ts'
 import { type Gap, Gaps } from './gaps.ts'
+import { HeldQuestions } from './held-questions.ts'
 import { type Payload, payloadBytes, type SendOptions } from './message.ts'
 import { Presence } from './presence.ts'
 import type { Question } from './question.ts'
@@ -80,6 +83,11 @@ const FORGET_BEATS = 240
 const SWEEP_BEATS = 12
 /** Publishers of unions that are remembered, a kilobyte each. */
 const MAX_WINDOWS = 10_000
+/** Barriers are published in parts of about so many bytes, with the rest of the envelope. */
+const BARRIERS_BYTES = 65_536
+const BARRIERS_OVERHEAD_BYTES = 256
+/** A question does not wait for messages until nobody waits for its answer. */
+const HOLD_SHARE = 1 / 2
 /** How long a backplane may take to close. */
 const CLOSE_TIMEOUT_MS = 5_000
 
@@ -100,6 +108,7 @@ export class Link {
   readonly #presence: Presence
   readonly #faults: Faults
   readonly #gaps = new Gaps()
+  readonly #held: HeldQuestions
   /** Unions of rooms that have come, by their publisher. */
   readonly #windows = new Map<string, ReplayWindow>()
   readonly stats: LinkStats = { ...NO_STATS }
@@ -148,6 +157,17 @@ export class Link {
       },
       (room) => this.#channels.room(room),
       options.roomGraceMs,
+    )
+    this.#held = new HeldQuestions(
+      {
+        isPassed: (from, barrier) => this.#isPassed(from, barrier),
+        expired: (from, barrier) => this.#expired(from, barrier),
+        ask: (from, id, question) => host.asked(from, id, question),
+        refuse: (from, id) => {
+          this.reply(from, id, [{ type: 'failed', reason: 'the node is busy with other calls' }])
+        },
+      },
+      options.callTimeoutMs * HOLD_SHARE,
     )
     this.#heartbeat = setInterval(() => this.#beat(), options.heartbeatIntervalMs).unref()
     void this.#start()
@@ -233,9 +253,13 @@ export class Link {
     return this.#send(this.#sequences.node(node), { kind: 'direct', connectionId, data: bytes, options })
   }
 
-  /** Asks all nodes, or one; `false` when it surely does not arrive. */
+  /**
+   * Asks all nodes, or one; `false` when it surely does not arrive. What changes something there, or may, happens behind the
+   * messages that were published before.
+   */
   ask(node: string | undefined, id: number, question: Question): boolean {
     const sequence = node === undefined ? this.#sequences.control : this.#sequences.node(node)
+    if (!isRead(question) && !this.#publishBarriers(sequence)) return false
     return this.#publish(sequence, { kind: 'question', id, question })
   }
 
@@ -287,9 +311,36 @@ export class Link {
 
   #send(sequence: Sequence, body: MessageBody | DirectBody): boolean {
     const isPublished = this.#publish(sequence, body)
-    if (isPublished) this.stats.published++
-    else this.stats.unpublished++
+    if (isPublished) {
+      this.#sequences.accepted(sequence)
+      this.stats.published++
+    } else {
+      this.stats.unpublished++
+    }
     return isPublished
+  }
+
+  #publishBarriers(sequence: Sequence): boolean {
+    const now = performance.now()
+    const mostBytes = Math.min(BARRIERS_BYTES, this.#options.maxEnvelopeBytes - BARRIERS_OVERHEAD_BYTES)
+    let part: Barrier[] = []
+    let bytes = 0
+    const parts = [part]
+    for (const barrier of this.#sequences.barriers(sequence, now)) {
+      const size = barrierCapacity(barrier)
+      if (bytes + size > mostBytes) {
+        part = []
+        bytes = 0
+        parts.push(part)
+      }
+      part.push(barrier)
+      bytes += size
+    }
+    for (const barriers of parts) {
+      if (barriers.length > 0 && !this.#publish(sequence, { kind: 'barriers', barriers })) return false
+    }
+    sequence.barriersAt = now
+    return true
   }
 
   /** What is not published has its number too: the others see a gap. */
@@ -322,7 +373,7 @@ export class Link {
 
   #received(channel: string, bytes: Buffer): void {
     try {
-      if (this.state !== 'closed') this.#take(channel, openEnvelope(bytes))
+      if (this.state !== 'closed') this.#take(channel, openEnvelope(bytes), bytes.length)
     } catch (cause) {
       const error = cause instanceof HubError ? cause : malformed('it cannot be handled', cause)
       if (error.code === 'WSHUB_ERR_ENVELOPE_VERSION') this.stats.unknown++
@@ -331,7 +382,7 @@ export class Link {
     }
   }
 
-  #take(channel: string, envelope: SealedEnvelope): void {
+  #take(channel: string, envelope: SealedEnvelope, size: number): void {
     const { stamp } = envelope
     if (stamp.node === this.#node) {
       this.#heardSelf(channel, envelope)
@@ -348,10 +399,14 @@ export class Link {
       }
       if (missing > 0) this.#lost(subscription, stamp, missing)
     }
-    this.#open(subscription, stamp, readBody(envelope))
+    try {
+      this.#open(subscription, stamp, readBody(envelope), size)
+    } finally {
+      this.#held.progressed(stamp.node, channel) // also where it makes no sense: it has come
+    }
   }
 
-  #open(subscription: Subscription, { node }: Stamp, body: Body): void {
+  #open(subscription: Subscription, { node }: Stamp, body: Body, size: number): void {
     switch (body.kind) {
       case 'message':
         this.#deliver(subscription, node, body)
@@ -371,7 +426,10 @@ export class Link {
         this.#presence.left(node)
         return
       case 'question':
-        this.#host.asked(node, body.id, body.question)
+        this.#held.ask(node, body.id, body.question, size)
+        return
+      case 'barriers':
+        this.#held.add(node, body.barriers, size)
         return
       case 'reply':
         this.#host.replied(node, body.id, body.part, body.isLast, body.reply)
@@ -389,6 +447,22 @@ export class Link {
     }
     this.stats.received++
     this.#host.deliver(body.rooms ?? (room === EVERYONE ? undefined : [room]), body)
+  }
+
+  /** Whether a message that was published before a question has come, or is not for this node. */
+  #isPassed(node: string, { channel, run, number, ageMs }: Barrier): boolean {
+    const subscription = this.#subscriptions.find(channel)
+    if (subscription === undefined || !subscription.isLive) return true
+    // Where nothing of that node has come yet, it matters whether the message is older than the subscription.
+    return this.#gaps.has(channel, { node, run, number }) ?? ageMs > performance.now() - subscription.liveAt
+  }
+
+  /** Reports a message that was published before a question, and has not come in time, as missing: it will not be delivered. */
+  #expired(node: string, { channel, run, number }: Barrier): void {
+    const subscription = this.#subscriptions.find(channel)
+    if (subscription === undefined || !subscription.isLive) return
+    const missing = this.#gaps.follow(channel, { node, run, number }, false, this.#beats)
+    if (missing > 0) this.#lost(subscription, { node }, missing)
   }
 
   #window(node: string): ReplayWindow {
@@ -444,6 +518,7 @@ export class Link {
     clearInterval(this.#heartbeat)
     clearTimeout(this.#marking)
     this.#subscriptions.close()
+    this.#held.close()
     this.#faults.flush()
   }
 
@@ -482,4 +557,9 @@ export class Link {
     const error = new HubError('WSHUB_ERR_BACKPLANE', `the backplane: ${what}${detail}`, { cause })
     this.#faults.add(error)
   }
+}
+
+/** Whether nothing on the nodes that answer depends on what was published before. */
+function isRead({ op }: Question): boolean {
+  return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
 }

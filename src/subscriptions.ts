@@ -13,6 +13,8 @@ export interface Subscription {
   readonly settled: Promise<void>
   /** Whether the engine has confirmed. */
   isLive: boolean
+  /** When it has, in ms of `performance.now()`. */
+  liveAt: number
   /** Whether nobody is in the room any more. */
   isIdle: boolean
 }
@@ -144,7 +146,16 @@ export class Subscriptions {
     const settled = new Promise<void>((resolve) => {
       settle = resolve
     })
-    const entry: Entry = { channel, room, settled, settle, isLive: false, isIdle: false, idleUntil: 0 }
+    const entry: Entry = {
+      channel,
+      room,
+      settled,
+      settle,
+      isLive: false,
+      liveAt: 0,
+      isIdle: false,
+      idleUntil: 0,
+    }
     this.#channels.set(channel, entry)
     this.#subscribe(entry)
     return entry
@@ -155,6 +166,7 @@ export class Subscriptions {
     this.#host.subscribe(entry.channel).then(
       () => {
         entry.isLive = isWanted()
+        entry.liveAt = performance.now()
         entry.settle()
       },
       (error: unknown) => {

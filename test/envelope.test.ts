@@ -75,6 +75,10 @@ const body: fc.Arbitrary<Body> = fc.oneof(
   fc.record({ kind: fc.constant('leave') }),
   fc.record({ kind: fc.constant('mark'), nonce: natural }),
   fc.record({ kind: fc.constant('question'), id: natural, question }),
+  fc.record({
+    kind: fc.constant('barriers'),
+    barriers: fc.array(fc.record({ channel: text, run: natural, number: natural, ageMs: natural })),
+  }),
   fc.record({ kind: fc.constant('reply'), id: natural, part: natural, isLast: fc.boolean(), reply }),
 )
 const node = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)

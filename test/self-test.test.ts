@@ -2,7 +2,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { SelfTest } from '../src/self-test.ts'
 import type { Sequence } from '../src/sequences.ts'
 
-const channel = (name: string): Sequence => ({ channel: name, run: 1, number: 0, usedAt: 0 })
+const channel = (name: string): Sequence => ({
+  channel: name,
+  run: 1,
+  number: 0,
+  usedAt: 0,
+  accepted: { number: 0, at: 0 },
+  barriersAt: 0,
+})
 
 function make() {
   const sent: string[] = []

@@ -17,6 +17,16 @@ const STREAM_MS = 5
 
 type Rooms = string | readonly string[]
 
+/** A message, and the call that must not overtake it. */
+export interface Order {
+  readonly to: Selector
+  readonly data: string
+  readonly call:
+    | { readonly op: 'join' | 'leave'; readonly who: Selector; readonly room: string }
+    | { readonly op: 'disconnect'; readonly who: Selector }
+    | { readonly op: 'tell'; readonly id: string; readonly text: string }
+}
+
 /** What a hub has seen. */
 export interface Seen {
   readonly state: BackplaneState
@@ -67,6 +77,10 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       cluster.handle('fail', () => {
         throw new Error('as it was told')
       })
+      cluster.handle('tell', (payload) => {
+        const [id = '', text = ''] = String(payload).split(' ')
+        hub.getConnection(id)?.sendText(text)
+      })
       cluster.handle('wait', () => new Promise<void>((resolve) => waiting.add(resolve)))
       await cluster.ready()
       if (!isServing) return { node: cluster.node, port: 0 }
@@ -100,6 +114,23 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       hub.cluster.disconnect(selector, code, reason),
     call: (name: string, payload?: Payload, options?: CallOptions) =>
       hub.cluster.call(name, payload, options),
+
+    /** Publishes, and calls in the same turn. */
+    async order({ to, data, call }: Order) {
+      if ('all' in to) hub.broadcast(data)
+      else if ('room' in to) hub.broadcastToRoom(to.room, data)
+      else for (const id of [to.id].flat()) hub.sendTo(id, data)
+      switch (call.op) {
+        case 'join':
+          return hub.cluster.join(call.who, call.room)
+        case 'leave':
+          return hub.cluster.leave(call.who, call.room)
+        case 'disconnect':
+          return hub.cluster.disconnect(call.who, 4_000)
+        case 'tell':
+          return hub.cluster.call('tell', `${call.id} ${call.text}`)
+      }
+    },
 
     /** Ends the calls of `wait` that have come. */
     release() {

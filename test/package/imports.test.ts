@@ -26,7 +26,16 @@ const LEVELS = [
   ['option-rules', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
   ['client-address', 'frame', 'handshake', 'deflate', 'envelope', 'presence', 'memory-backplane'],
-  ['options', 'admission', 'delivery', 'inbox', 'frame-header', 'held-refusal', 'sealed-response'],
+  [
+    'held-questions',
+    'options',
+    'admission',
+    'delivery',
+    'inbox',
+    'frame-header',
+    'held-refusal',
+    'sealed-response',
+  ],
   [
     'outbox',
     'websocket-events',
@@ -76,6 +85,7 @@ const TYPE_ONLY = [
   'calls -> reply',
   'gaps -> envelope',
   'selector -> question',
+  'sequences -> envelope',
   'self-test -> sequences',
 ]
 

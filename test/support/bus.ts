@@ -62,6 +62,8 @@ export class BusBackplane implements Backplane {
   received = 0
   /** Loses what it returns `true` for, on its way to the hub. */
   drop: (channel: string, bytes: Buffer) => boolean = () => false
+  /** Keeps back what it returns `true` for, on its way to the hub, until `release`: channels take different ways. */
+  delay: (channel: string) => boolean = () => false
   /** Accepts no message, though connected. */
   isFull = false
   /** Refuses these subscriptions. */
@@ -74,6 +76,7 @@ export class BusBackplane implements Backplane {
   #isCut = false
   #isStalled = false
   readonly #incoming: { channel: string; bytes: Buffer }[] = []
+  readonly #delayed: { channel: string; bytes: Buffer }[] = []
   #waiting: (() => void)[] = []
 
   constructor(bus: Bus) {
@@ -142,6 +145,12 @@ export class BusBackplane implements Backplane {
     this.#deliver()
   }
 
+  /** Hands over what was kept back, and keeps back nothing more. */
+  release(): void {
+    this.delay = () => false
+    for (const { channel, bytes } of this.#delayed.splice(0)) this.take(channel, bytes)
+  }
+
   /** A complaint of the client library. */
   complain(error: Error): void {
     this.#listener?.onError(error)
@@ -150,6 +159,10 @@ export class BusBackplane implements Backplane {
   /** For the bus: something was published. */
   take(channel: string, bytes: Uint8Array): void {
     if (this.#state !== 'connected' || !this.channels.has(channel)) return
+    if (this.delay(channel)) {
+      this.#delayed.push({ channel, bytes: Buffer.from(bytes) })
+      return
+    }
     this.#incoming.push({ channel, bytes: Buffer.from(bytes) })
     if (this.#incoming.length === 1) setImmediate(() => this.#deliver())
   }
