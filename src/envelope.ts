@@ -27,7 +27,9 @@ export interface MessageBody {
    */
   readonly rooms: readonly string[] | undefined
   readonly union: number
-  readonly exceptId: string | undefined
+  /** Connections that do not receive it, and rooms whose members do not. */
+  readonly exceptIds: readonly string[]
+  readonly exceptRooms: readonly string[]
   readonly options: SendOptions | undefined
 }
 
@@ -91,7 +93,9 @@ const EXCEPT = 2
 const KEY = 4
 const VOLATILE = 8
 const UNION = 16
-const ALL_FLAGS = 31
+/** More than one id is left out, or a room: a list of each. */
+const EXCEPT_LISTS = 32
+const ALL_FLAGS = 63
 const HELLO = 1
 const LAST = 1
 
@@ -102,12 +106,19 @@ export function isCounted(kind: Body['kind'] | undefined): boolean {
 
 /** The form of a node's id; see the prefix of a connection's. */
 const NODE_ID = /^[A-Za-z0-9_-]{1,64}$/
+/** The form of a connection's id: its node, and its number there. */
+const CONNECTION_ID = /^[A-Za-z0-9_-]{1,64}\.[0-9a-z]{1,16}$/
 
 /** The id of the node in a connection's; `undefined` when no connection has such an id. */
 export function nodeOf(connectionId: string): string | undefined {
   const end = connectionId.lastIndexOf('.')
   const node = end < 0 ? '' : connectionId.slice(0, end)
   return NODE_ID.test(node) ? node : undefined
+}
+
+/** Whether a connection may have that id. */
+export function isConnectionId(id: string): boolean {
+  return CONNECTION_ID.test(id)
 }
 
 /** An envelope whose stamp has been read, and whose body not yet. */
@@ -186,13 +197,18 @@ export function readBody({ kind, reader }: SealedEnvelope): Body {
 function writeBody(writer: WireWriter, body: Body): void {
   switch (body.kind) {
     case 'message': {
-      const { rooms, exceptId } = body
-      writer.byte(flagsOf(body) | (exceptId === undefined ? 0 : EXCEPT) | (rooms === undefined ? 0 : UNION))
+      const { rooms, exceptIds, exceptRooms } = body
+      const except = exceptFlag(body)
+      writer.byte(flagsOf(body) | except | (rooms === undefined ? 0 : UNION))
       if (rooms !== undefined) {
         writer.varint(body.union)
         writer.texts(rooms)
       }
-      if (exceptId !== undefined) writer.text(exceptId)
+      if (except === EXCEPT) writer.text(exceptIds[0] ?? '')
+      if (except === EXCEPT_LISTS) {
+        writer.texts(exceptIds)
+        writer.texts(exceptRooms)
+      }
       if (body.options?.key !== undefined) writer.text(body.options.key)
       writer.rest(body.data)
       return
@@ -235,7 +251,7 @@ function bodyCapacity(body: Body): number {
     case 'message': {
       let capacity = 16 + Buffer.byteLength(body.data)
       if (body.rooms !== undefined) capacity += textsCapacity(body.rooms)
-      if (body.exceptId !== undefined) capacity += textCapacity(body.exceptId)
+      capacity += textsCapacity(body.exceptIds) + textsCapacity(body.exceptRooms)
       return capacity + keyCapacity(body.options)
     }
     case 'direct':
@@ -275,10 +291,21 @@ function readMessage(reader: WireReader): MessageBody {
     kind: 'message',
     union: isUnion ? reader.varint() : 0,
     rooms: isUnion ? reader.rooms() : undefined,
-    exceptId: (flags & EXCEPT) === 0 ? undefined : reader.text(),
+    ...readExcept(reader, flags),
     options: readOptions(reader, flags),
     data: readData(reader, flags),
   }
+}
+
+/** One id that is left out, and nothing else, is written without a list, as versions before the lists read it. */
+function exceptFlag({ exceptIds, exceptRooms }: MessageBody): number {
+  if (exceptRooms.length > 0 || exceptIds.length > 1) return EXCEPT_LISTS
+  return exceptIds.length === 1 ? EXCEPT : 0
+}
+
+function readExcept(reader: WireReader, flags: number): Pick<MessageBody, 'exceptIds' | 'exceptRooms'> {
+  if ((flags & EXCEPT_LISTS) !== 0) return { exceptIds: reader.texts(), exceptRooms: reader.rooms() }
+  return { exceptIds: (flags & EXCEPT) === 0 ? [] : [reader.text()], exceptRooms: [] }
 }
 
 function readFlags(reader: WireReader): number {

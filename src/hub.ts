@@ -2,6 +2,14 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { Acceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
+import {
+  type Audience,
+  type BroadcastOptions,
+  type ConnectionRef,
+  idOf,
+  readAudience,
+  without,
+} from './audience.ts'
 import { EVERYONE } from './channels.ts'
 import { CloseCode } from './close-code.ts'
 import { Cluster } from './cluster.ts'
@@ -379,15 +387,20 @@ export class Hub<out Meta extends object = Metadata> {
    * and compressed at most once, however many receive it.
    * @param data a string for a text message, bytes for a binary one
    * @returns how many connections of this process accepted it
-   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself. WSHUB_ERR_INVALID_OPTION
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself. WSHUB_ERR_INVALID_OPTION, and
+   *   WSHUB_ERR_INVALID_ROOM for the option `exceptRooms`
    */
-  broadcast(data: Payload, options?: SendOptions): number {
-    return this.#broadcast(undefined, data, undefined, options)
+  broadcast(data: Payload, options?: BroadcastOptions): number {
+    return this.#broadcast(readAudience(undefined, options), data, options)
   }
 
-  /** Like {@link Hub.broadcast}, without the connection of that id, wherever it is. */
-  broadcastExcept(data: Payload, exceptId: string, options?: SendOptions): number {
-    return this.#broadcast(undefined, data, exceptId, options)
+  /**
+   * Like {@link Hub.broadcast}, without one connection, wherever it is.
+   * @param except a connection or its id, also of one that is closed; several go into the option `except`
+   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be the id of a connection
+   */
+  broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
+    return this.#broadcast(without(readAudience(undefined, options), except), data, options)
   }
 
   /**
@@ -396,31 +409,38 @@ export class Hub<out Meta extends object = Metadata> {
    * @returns how many connections of this process accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
-  broadcastToRoom(room: string | readonly string[], data: Payload, options?: SendOptions): number {
-    return this.#broadcast(asRooms(room), data, undefined, options)
+  broadcastToRoom(room: string | readonly string[], data: Payload, options?: BroadcastOptions): number {
+    return this.#broadcast(readAudience(asRooms(room), options), data, options)
   }
 
-  /** Like {@link Hub.broadcastToRoom}, without the connection of that id, wherever it is. */
+  /**
+   * Like {@link Hub.broadcastToRoom}, without one connection, wherever it is. The message stands before the connection: swapped, both may
+   * be strings, and only a message that has not the form of an id is refused.
+   * @param except as for {@link Hub.broadcastExcept}
+   * @throws {HubError} as for {@link Hub.broadcastToRoom} and {@link Hub.broadcastExcept}
+   */
   broadcastToRoomExcept(
     room: string | readonly string[],
     data: Payload,
-    exceptId: string,
-    options?: SendOptions,
+    except: ConnectionRef,
+    options?: BroadcastOptions,
   ): number {
-    return this.#broadcast(asRooms(room), data, exceptId, options)
+    return this.#broadcast(without(readAudience(asRooms(room), options), except), data, options)
   }
 
   /**
    * Sends to one connection, wherever in the cluster it is.
+   * @param to a connection, a member of the cluster, or the id of one
    * @returns `false` when it surely does not arrive; `true` for a connection of another node says that it was published
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
-  sendTo(connectionId: string, data: Payload, options?: SendOptions): boolean {
+  sendTo(to: ConnectionRef, data: Payload, options?: SendOptions): boolean {
     checkPayload(data)
     checkSendOptions(options)
-    const connection = this.#connections.get(connectionId)
-    if (connection !== undefined) return this.#deliver([connection], data, undefined, options) > 0
-    return this.#link?.direct(connectionId, data, options) ?? false
+    const id = typeof to === 'string' ? to : idOf('to', to)
+    const connection = this.#connections.get(id)
+    if (connection !== undefined) return this.#deliver([connection], data, options) > 0
+    return this.#link?.direct(id, data, options) ?? false
   }
 
   /**
@@ -564,15 +584,24 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /** Locally first: the other nodes are a round trip away, and may not be there. */
-  #broadcast(
-    rooms: readonly string[] | undefined,
-    data: Payload,
-    exceptId: string | undefined,
-    options: SendOptions | undefined,
-  ): number {
-    const accepted = this.#deliver(this.#targets(rooms), data, exceptId, options)
-    this.#link?.broadcast(rooms, data, exceptId, options)
+  #broadcast(audience: Audience, data: Payload, options: SendOptions | undefined): number {
+    checkPayload(data)
+    const accepted = this.#deliver(this.#targets(audience.rooms), data, options, this.#leftOut(audience))
+    if (!audience.isLocal) this.#link?.broadcast(audience, data, options)
     return accepted
+  }
+
+  /** Says of a connection whether it is left out; `undefined` when none here is. */
+  #leftOut({
+    exceptIds,
+    exceptRooms,
+  }: Pick<Audience, 'exceptIds' | 'exceptRooms'>): ((connection: Connection) => boolean) | undefined {
+    const ids = new Set(exceptIds.filter((id) => this.#connections.has(id)))
+    const rooms = exceptRooms
+      .map((room): ReadonlySet<Connection> => this.#rooms.members(room))
+      .filter(({ size }) => size > 0)
+    if (ids.size === 0 && rooms.length === 0) return undefined
+    return (connection) => ids.has(connection.id) || rooms.some((members) => members.has(connection))
   }
 
   #targets(rooms: readonly string[] | undefined): Iterable<Connection<Meta>> {
@@ -582,16 +611,13 @@ export class Hub<out Meta extends object = Metadata> {
   #deliver(
     targets: Iterable<Connection<Meta>>,
     data: Payload,
-    exceptId: string | undefined,
     options: SendOptions | undefined,
+    isLeftOut?: (connection: Connection) => boolean,
   ): number {
-    checkPayload(data)
-    checkSendOptions(options)
-    const except = exceptId === undefined ? undefined : this.#connections.get(exceptId)
     let message: OutgoingMessage | undefined
     let accepted = 0
     for (const connection of targets) {
-      if (connection === except) continue
+      if (isLeftOut?.(connection) === true) continue
       message ??= new OutgoingMessage(data, this.#options.enableCompression)
       if (connection.deliver(message, options)) accepted++
     }
@@ -612,12 +638,12 @@ export class Hub<out Meta extends object = Metadata> {
         joinRoom: (connection, rooms) => this.joinRoom(connection, rooms),
         leaveRoom: (connection, rooms) => this.leaveRoom(connection, rooms),
         disconnect: (connections, code, reason) => this.#disconnect(connections, code, reason),
-        deliver: (rooms, { data, exceptId, options }) => {
-          this.#deliver(this.#targets(rooms), data, exceptId, options)
+        deliver: (rooms, message) => {
+          this.#deliver(this.#targets(rooms), message.data, message.options, this.#leftOut(message))
         },
         deliverDirect: ({ connectionId, data, options }) => {
           const connection = this.#connections.get(connectionId)
-          if (connection !== undefined) this.#deliver([connection], data, undefined, options)
+          if (connection !== undefined) this.#deliver([connection], data, options)
         },
         gap: (gap) => {
           if (isHeard('wshub:gap')) tell('wshub:gap', { hub: asHeard(this), gap })

@@ -1,3 +1,4 @@
+export type { BroadcastOptions, ConnectionRef } from './audience.ts'
 export type { Backplane, BackplaneListener, BackplaneState } from './backplane.ts'
 export type { ProxyHeader, TrustFunction, TrustProxy } from './client-address.ts'
 export { CloseCode } from './close-code.ts'

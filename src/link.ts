@@ -1,3 +1,4 @@
+import type { Audience } from './audience.ts'
 import type { Backplane, BackplaneState } from './backplane.ts'
 import { Channels, EVERYONE } from './channels.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -225,9 +226,8 @@ export class Link {
 
   /** Publishes to the members of rooms, or to all connections, on the other nodes. */
   broadcast(
-    rooms: readonly string[] | undefined,
+    { rooms, exceptIds, exceptRooms }: Audience,
     data: Payload,
-    exceptId: string | undefined,
     options: SendOptions | undefined,
   ): void {
     const names = rooms !== undefined && rooms.length > 1 ? [...new Set(rooms)] : rooms
@@ -238,7 +238,8 @@ export class Link {
       data: typeof data === 'string' ? data : payloadBytes(data),
       rooms: isUnion ? names : undefined,
       union: isUnion && !isWide ? ++this.#unions : 0,
-      exceptId: exceptId?.startsWith(this.#prefix) === true ? undefined : exceptId,
+      exceptIds: exceptIds.filter((id) => !id.startsWith(this.#prefix)),
+      exceptRooms,
       options,
     }
     if (names === undefined || isWide) this.#send(this.#sequences.room(EVERYONE), body)

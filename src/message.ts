@@ -1,4 +1,5 @@
 import { HubError, show } from './errors.ts'
+import { checkKeys } from './option-rules.ts'
 
 /** A message as it came from a client: text that is valid UTF-8, or bytes. */
 export type Message =
@@ -47,12 +48,19 @@ export interface SendOptions {
   volatile?: boolean | undefined
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION when a key is not a string, or is empty, or `volatile` is not a boolean */
-export function checkSendOptions(options: SendOptions | undefined): void {
+/** The options of a message to one connection. */
+const SEND_OPTIONS: Required<SendOptions> = { key: undefined, volatile: undefined }
+
+/**
+ * @param known an object that has the options of the call as keys
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for an unknown option, or a value of another type
+ */
+export function checkSendOptions(options: SendOptions | undefined, known: object = SEND_OPTIONS): void {
   if (options === undefined) return
   if (typeof options !== 'object' || options === null) {
     throw new HubError('WSHUB_ERR_INVALID_OPTION', `send options are an object, not ${show(options)}`)
   }
+  checkKeys(options, known, 'an option of this call')
   const { key, volatile } = options
   if (key !== undefined && (typeof key !== 'string' || key === '')) {
     throw new HubError('WSHUB_ERR_INVALID_OPTION', `key is a string that is not empty, not ${show(key)}`)

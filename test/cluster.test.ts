@@ -50,7 +50,7 @@ function stranger(bus: Bus, node = 'stranger') {
       bus.inject(channel, bytes)
     },
     message(channel: string, data: string, change?: (bytes: Buffer) => void) {
-      const plain = { rooms: undefined, union: 0, exceptId: undefined, options: undefined }
+      const plain = { rooms: undefined, union: 0, exceptIds: [], exceptRooms: [], options: undefined }
       this.publish(channel, { kind: 'message', data, ...plain }, change)
     },
   }
@@ -202,8 +202,8 @@ describe('broadcasts over a backplane', () => {
     const messages = bus.published.slice(before).filter(({ channel }) => channel === 'wshub.r.tea')
     expect(messages).toHaveLength(2)
     expect(published(bus, 'wshub.r.tea')).toMatchObject([
-      { data: '1', exceptId: undefined },
-      { data: '2', exceptId: b.connection.id },
+      { data: '1', exceptIds: [] },
+      { data: '2', exceptIds: [b.connection.id] },
     ])
     // A dozen bytes are the publisher's id.
     expect(messages[0]?.bytes.length).toBeLessThan(22)
@@ -256,7 +256,7 @@ describe('broadcasts over a backplane', () => {
           if (todo.does === 'send') {
             const { hub } = nodes[todo.from] ?? nodes[0]
             const text = `${run}:${index}`
-            const exceptId = todo.except === null ? 'nobody' : (members[todo.except]?.connection.id ?? '')
+            const exceptId = todo.except === null ? 'nobody.0' : (members[todo.except]?.connection.id ?? '')
             if (todo.rooms === null) hub.broadcastExcept(text, exceptId)
             else hub.broadcastToRoomExcept(todo.rooms, text, exceptId)
             members.forEach((member, i) => {

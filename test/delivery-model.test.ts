@@ -435,7 +435,7 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
       const { rooms, except, key, volatile } = step
       const data = payload(step)
       const options = { key, volatile }
-      const exceptId = except === undefined ? 'nobody' : at(connections, except).id
+      const exceptId = except === undefined ? 'nobody.0' : at(connections, except).id
       const did =
         rooms === undefined
           ? except === undefined

@@ -7,7 +7,14 @@ import type { Reply } from '../src/reply.ts'
 import { thrownBy } from './support/hub-server.ts'
 
 const stamp: Stamp = { node: 'node-1_A', run: 3, number: 4_000 }
-const sent = { kind: 'message', rooms: undefined, union: 0, exceptId: undefined, options: undefined } as const
+const sent = {
+  kind: 'message',
+  rooms: undefined,
+  union: 0,
+  exceptIds: [],
+  exceptRooms: [],
+  options: undefined,
+} as const
 
 function decode(bytes: Buffer): { stamp: Stamp; body: Body } {
   const envelope = openEnvelope(bytes)
@@ -59,7 +66,8 @@ const body: fc.Arbitrary<Body> = fc.oneof(
     data: payload,
     rooms: fc.constant(undefined),
     union: fc.constant(0),
-    exceptId: fc.option(text, { nil: undefined }),
+    exceptIds: fc.array(text),
+    exceptRooms: names,
     options,
   }),
   fc.record({
@@ -67,7 +75,8 @@ const body: fc.Arbitrary<Body> = fc.oneof(
     data: payload,
     rooms: names,
     union: natural,
-    exceptId: fc.option(text, { nil: undefined }),
+    exceptIds: fc.array(text),
+    exceptRooms: names,
     options,
   }),
   fc.record({ kind: fc.constant('direct'), connectionId: text, data: payload, options }),
@@ -109,6 +118,13 @@ describe('an envelope', () => {
     const bytes = encodeEnvelope({ ...stamp, node: 'AbCdEfGhIjKl' }, { ...sent, data })
     expect(bytes.subarray(-4)).toEqual(data)
     expect(bytes.length).toBeLessThan(4 + 20)
+  })
+
+  it('writes one id that is left out as versions before the lists read it', () => {
+    const bytes = encodeEnvelope(stamp, { ...sent, data: '', exceptIds: ['n.0'] })
+    const flags = bytes.length - 'n.0'.length - 2
+    expect(bytes[flags]).toBe(1 | 2) // text, and one id
+    expect(bytes.subarray(-3).toString()).toBe('n.0')
   })
 
   it('reads a payload without copying it', () => {
@@ -192,7 +208,7 @@ describe('bytes that are no envelope', () => {
     ['nothing at all', Buffer.alloc(0), 'WSHUB_ERR_ENVELOPE'],
     ['another version', changed(alive, 0, 2), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown kind', changed(alive, 1, 200), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown flag', changed(message, flagsAt, 32), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown flag', changed(message, flagsAt, 64), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown question', changed(asked, asked.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown reply', changed(replied, replied.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown selection', changed(selected, selected.length - 3, 9), 'WSHUB_ERR_ENVELOPE'],

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import {
   type Backplane,
   type BackplaneState,
+  type BroadcastOptions,
   type CallOptions,
   type ClusterStats,
   type EventHandler,
@@ -98,6 +99,9 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
 
     broadcast: (data: Payload) => hub.broadcast(data),
     broadcastExcept: (data: Payload, id: string) => hub.broadcastExcept(data, id),
+    broadcastWith: (data: Payload, options: BroadcastOptions) => hub.broadcast(data, options),
+    broadcastToRoomWith: (room: Rooms, data: Payload, options: BroadcastOptions) =>
+      hub.broadcastToRoom(room, data, options),
     broadcastToRoom: (room: Rooms, data: Payload) => hub.broadcastToRoom(room, data),
     broadcastToRoomExcept: (room: Rooms, data: Payload, id: string) =>
       hub.broadcastToRoomExcept(room, data, id),

@@ -51,6 +51,31 @@ export function messageCases(cluster: ClusterFixture): void {
     ])
   })
 
+  it('leaves out several connections and the members of rooms, wherever they are', async () => {
+    const members = await cluster.three()
+    const [a, b, c] = members
+    await cluster.enter(a, 'except')
+    await cluster.enter(b, 'except', 'out')
+    await cluster.enter(c, 'except', 'gone')
+    await a.hub.call('broadcastWith', 'only c', { except: [a.id, b.id] })
+    await a.hub.call('broadcastWith', 'only a', { exceptRooms: ['out', 'gone'] })
+    await b.hub.call('broadcastWith', 'here', { local: true })
+    await b.hub.call('broadcastToRoomWith', 'except', 'not out', { exceptRooms: 'out' })
+    await a.hub.call('broadcastToRoomWith', ['except', 'gone'], 'not a, not out', {
+      except: a.id,
+      exceptRooms: 'out',
+    })
+    for (const hub of [a.hub, b.hub]) {
+      await hub.call('broadcastToRoom', 'except', hub === a.hub ? 'end of a' : 'end of b')
+    }
+    const ends = ['end of a', 'end of b']
+    await cluster.received(members, [
+      ['only a', 'not out', ...ends],
+      ['here', ...ends],
+      ['only c', 'not out', 'not a, not out', ...ends],
+    ])
+  })
+
   it('is text or bytes, of any kind, into rooms of any name', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
@@ -171,7 +196,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.enter(b, 'versions')
     const channel = new Channels('wshub').room('versions')
     const message = (number: number, data: string, change: (bytes: Buffer) => void = () => {}) => {
-      const plain = { rooms: undefined, union: 0, exceptId: undefined, options: undefined }
+      const plain = { rooms: undefined, union: 0, exceptIds: [], exceptRooms: [], options: undefined }
       const bytes = encodeEnvelope({ node: 'stranger', run: 1, number }, { kind: 'message', data, ...plain })
       change(bytes)
       return { channel, bytes }

@@ -281,8 +281,16 @@ typedHub.upgrade(req, everything, { metadata: { email: 'a@example.com' } })
 typedHub.upgrade(req, everything, { meta: { userId: 'u1' } })
 // @ts-expect-error a room is a string
 hub.joinRoom(connection, 1)
-// @ts-expect-error the id to leave out is not a connection
 hub.broadcastExcept('text', connection)
+hub.broadcastExcept('text', typed, { except: [typed, 'node.0'], exceptRooms: ['room'] as const, local: true })
+hub.broadcastToRoom('room', 'text', { except: undefined, exceptRooms: undefined, local: undefined })
+hub.sendTo(typed, 'text')
+// @ts-expect-error several connections go into the option
+hub.broadcastExcept('text', [connection])
+// @ts-expect-error a message to one connection leaves nobody out
+hub.sendTo('id', 'text', { except: connection })
+// @ts-expect-error likewise
+connection.sendText('text', { local: true })
 // @ts-expect-error a connection is made by a hub from a WebSocket
 hub.register({}, {})
 
