@@ -3,6 +3,7 @@ import { defineConfig } from 'tsup'
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    protocol: 'src/protocol.ts',
     fastify: 'adapters/fastify.ts',
     express: 'adapters/express.ts',
     koa: 'adapters/koa.ts',
@@ -19,5 +20,4 @@ export default defineConfig({
   external: ['wshub'],
   clean: true,
   splitting: false,
-  sourcemap: true,
 })

@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^wshub$/, replacement: path('./src/index.ts') },
+      { find: /^wshub\/protocol$/, replacement: path('./src/protocol.ts') },
       {
         find: /^wshub\/(fastify|express|koa|redis|nats|node-cluster)$/,
         replacement: path('./adapters/$1.ts'),

@@ -5,6 +5,7 @@ import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
 import * as nats from 'wshub/nats'
 import * as nodeCluster from 'wshub/node-cluster'
+import * as protocol from 'wshub/protocol'
 import * as redis from 'wshub/redis'
 import * as testing from 'wshub/testing'
 import * as backplaneTesting from 'wshub/testing/backplane'
@@ -25,6 +26,14 @@ describe('the values exported', () => {
         "MemoryBackplane",
         "MemoryBus",
         "Opcode",
+      ]
+    `)
+  })
+
+  it('by wshub/protocol', () => {
+    expect(Object.keys(protocol)).toMatchInlineSnapshot(`
+      [
+        "CloseCode",
       ]
     `)
   })
@@ -104,8 +113,18 @@ describe('the values exported', () => {
 
 describe('the types exported', () => {
   const files = Object.values(ENTRIES).map((file) => root + file)
-  const [ofCore, ofFastify, ofExpress, ofKoa, ofRedis, ofNats, ofNodeCluster, ofTesting, ofBackplaneTesting] =
-    typeExports(files, compilerOptions())
+  const [
+    ofCore,
+    ofProtocol,
+    ofFastify,
+    ofExpress,
+    ofKoa,
+    ofRedis,
+    ofNats,
+    ofNodeCluster,
+    ofTesting,
+    ofBackplaneTesting,
+  ] = typeExports(files, compilerOptions())
 
   it('by wshub', () => {
     expect(ofCore).toMatchInlineSnapshot(`
@@ -168,6 +187,14 @@ describe('the types exported', () => {
         "UpgradeInit",
         "UpgradeServer",
         "WebSocketLike",
+      ]
+    `)
+  })
+
+  it('by wshub/protocol', () => {
+    expect(ofProtocol).toMatchInlineSnapshot(`
+      [
+        "CloseCode",
       ]
     `)
   })

@@ -53,7 +53,7 @@ const LEVELS = [
   ['responder'],
   ['cluster', 'upgrade', 'acceptor'],
   ['hub'],
-  ['index'],
+  ['index', 'protocol'],
 ]
 
 /** Imports between two files of one level. */

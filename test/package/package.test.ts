@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative, sep } from 'node:path'
+import { build as bundle } from 'esbuild'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import ts from 'typescript'
@@ -79,10 +80,10 @@ afterAll(() => {
 })
 
 describe('the package', () => {
-  it('holds the builds of each entry, their maps and the documents, and nothing else', () => {
+  it('holds the builds of each entry and the documents, and nothing else', () => {
     const builds = Object.keys(ENTRIES)
       .map((entry) => entry.replace(/^wshub\/?/, '') || 'index')
-      .flatMap((name) => ['js', 'js.map', 'cjs', 'cjs.map'].map((end) => `dist/${name}.${end}`))
+      .flatMap((name) => ['js', 'cjs'].map((end) => `dist/${name}.${end}`))
     const others = installedFiles().filter((name) => !name.startsWith('dist/types/'))
     expect(others).toEqual([...builds, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'].sort())
   })
@@ -173,6 +174,25 @@ describe('the types of the package', () => {
     },
     TEST_MS,
   )
+})
+
+describe('a bundle for a page', () => {
+  it('has the close codes, and nothing else of the package or of Node', async () => {
+    const { outputFiles, metafile } = await bundle({
+      stdin: {
+        contents: "import { CloseCode } from 'wshub/protocol'; alert(CloseCode)",
+        resolveDir: project,
+      },
+      bundle: true,
+      platform: 'browser',
+      format: 'esm',
+      write: false,
+      metafile: true,
+      absWorkingDir: project,
+    })
+    expect(Object.keys(metafile.inputs)).toEqual(['node_modules/wshub/dist/protocol.js', '<stdin>'])
+    expect(outputFiles[0]?.text).toContain('policyViolation: 1008')
+  })
 })
 
 describe('the quick start', () => {

@@ -70,6 +70,7 @@ export function typeExports(files: readonly string[], options: ts.CompilerOption
 /** Each entry of the package, by the name it is imported by, and the source it is built from. */
 export const ENTRIES = {
   wshub: 'src/index.ts',
+  'wshub/protocol': 'src/protocol.ts',
   'wshub/fastify': 'adapters/fastify.ts',
   'wshub/express': 'adapters/express.ts',
   'wshub/koa': 'adapters/koa.ts',

@@ -8,6 +8,7 @@ const fastifyAdapter = require('wshub/fastify')
 const koaAdapter = require('wshub/koa')
 const natsAdapter = require('wshub/nats')
 const nodeClusterAdapter = require('wshub/node-cluster')
+const protocol = require('wshub/protocol')
 const redisAdapter = require('wshub/redis')
 const testing = require('wshub/testing')
 const backplaneTesting = require('wshub/testing/backplane')
@@ -23,6 +24,7 @@ async function main() {
   })
   const names = {
     wshub: namesOf(core),
+    'wshub/protocol': namesOf(protocol),
     'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
     'wshub/express': namesOf(expressAdapter, 'wsHub'),
     'wshub/koa': namesOf(koaAdapter, 'wsHub'),

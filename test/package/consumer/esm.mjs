@@ -8,6 +8,7 @@ import * as fastifyAdapter from 'wshub/fastify'
 import * as koaAdapter from 'wshub/koa'
 import * as natsAdapter from 'wshub/nats'
 import * as nodeClusterAdapter from 'wshub/node-cluster'
+import * as protocol from 'wshub/protocol'
 import * as redisAdapter from 'wshub/redis'
 import * as testing from 'wshub/testing'
 import * as backplaneTesting from 'wshub/testing/backplane'
@@ -23,6 +24,7 @@ const answers = await roundTrips({
 
 const names = {
   wshub: namesOf(core),
+  'wshub/protocol': namesOf(protocol),
   'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
   'wshub/express': namesOf(expressAdapter, 'wsHub'),
   'wshub/koa': namesOf(koaAdapter, 'wsHub'),
