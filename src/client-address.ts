@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP, isIPv6 } from 'node:net'
 import proxyaddr from 'proxy-addr'
 import { HubError, show } from './errors.ts'
+import { asError } from './thrown.ts'
 
 /**
  * Which proxies may say who the client is: `true` (all: the first address in the header, which anyone can write), how many stand in front,
@@ -66,8 +67,19 @@ function groupsOf(address: string): number[] {
   return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail]
 }
 
+/** A function of the application that throws only what a framework's error handling can read. */
+function readable(isTrusted: TrustFunction): TrustFunction {
+  return (address, hop) => {
+    try {
+      return isTrusted(address, hop)
+    } catch (thrown) {
+      throw asError(thrown, 'the option trustProxy')
+    }
+  }
+}
+
 function trustFunction(trustProxy: Exclude<TrustProxy, false>): TrustFunction {
-  if (typeof trustProxy === 'function') return trustProxy
+  if (typeof trustProxy === 'function') return readable(trustProxy)
   if (trustProxy === true) return () => true
   if (typeof trustProxy === 'number') return (_address, hop) => hop < trustProxy
   try {

@@ -401,7 +401,11 @@ export class Cluster<out Meta extends object = Metadata> {
   #gap(gap: Gap): void {
     this.#host.gap(gap)
     const { onGap } = this.#options
-    if (onGap !== undefined) runHandler(() => onGap(gap), { failed: (error) => this.#host.report(error) })
+    if (onGap !== undefined) {
+      runHandler('the option onGap', () => onGap(gap), {
+        failed: (error, where) => this.#host.report(error, where),
+      })
+    }
   }
 
   #timeout({ timeoutMs = this.#options.callTimeoutMs }: CallOptions): number {

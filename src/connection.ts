@@ -1,10 +1,11 @@
-import { CloseCode } from './close-code.ts'
+import { CloseCode, isSendableCloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
 import type { Delivery, DropCount, DropReason } from './delivery.ts'
 import { isHeard, tell } from './diagnostics.ts'
+import type { ErrorSource } from './error-reporter.ts'
 import { HubError, show } from './errors.ts'
 import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
-import { type EventHandler, runHandler } from './handler.ts'
+import { type CallbackName, type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
 import { Inbox } from './inbox.ts'
 import { type Keepalive, Liveness } from './keepalive.ts'
@@ -22,6 +23,7 @@ import { Outbox, type OutboxSocket } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { RunningHandlers } from './running-handlers.ts'
 import type { Tally } from './stats.ts'
+import { propertyOf, textOf } from './thrown.ts'
 import { listen, type WebSocketLike } from './websocket-events.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
@@ -37,7 +39,7 @@ export interface ConnectionHost<Meta extends object> {
   roomsOf(connection: Connection<Meta>): ReadonlySet<string>
   /** Forgets a connection that is closed; returns the rooms it was in. */
   release(connection: Connection<Meta>): ReadonlySet<string>
-  report(error: Error, connection: Connection<Meta>, handler: EventHandler<Meta>): void
+  report(error: Error, source: ErrorSource<Meta>): void
   /** `hub.close()` waits for them. */
   readonly running: RunningHandlers
 }
@@ -47,6 +49,8 @@ export interface ConnectionTransport {
   readonly ws: WebSocketLike
   readonly socket: OutboxSocket & { readonly bytesRead?: number }
   readonly remoteAddress: string | undefined
+  /** The path of the upgrade request, for reports; `undefined` for a WebSocket that was opened elsewhere. */
+  readonly path: string | undefined
   /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
   readonly windowBits: number
   /** Holds what has been read and may have to be inflated. */
@@ -80,6 +84,8 @@ export class Connection<out Meta extends object = Metadata> {
   readonly liveness = new Liveness()
   /** @internal */
   readonly server: object | undefined
+  /** For reports. @internal */
+  readonly path: string | undefined
 
   readonly #host: ConnectionHost<Meta>
   readonly #handler: EventHandler<Meta>
@@ -125,6 +131,7 @@ export class Connection<out Meta extends object = Metadata> {
     this.id = id
     this.remoteAddress = transport.remoteAddress
     this.server = transport.server
+    this.path = transport.path
     this.#host = host
     this.#handler = handler
     this.#ws = transport.ws
@@ -347,6 +354,7 @@ export class Connection<out Meta extends object = Metadata> {
     keepalive.watch(this)
     if (isHeard('wshub:open')) tell('wshub:open', { connection: this.#asHeard })
     this.#giveUpCallback = this.#run(
+      'onOpen',
       () => this.#handler.onOpen?.(this),
       () => this.#opened(),
     )
@@ -402,7 +410,7 @@ export class Connection<out Meta extends object = Metadata> {
         'WSHUB_ERR_OPEN_TIMEOUT',
         `onOpen has not settled within ${openTimeoutMs} ms`,
       )
-      this.failed(error)
+      this.failed(error, 'onOpen')
       this.#giveUpCallback?.()
     }
   }
@@ -414,6 +422,7 @@ export class Connection<out Meta extends object = Metadata> {
     this.#isLapsing = true
     this.#ownInbox().hold()
     this.#giveUpCallback = this.#run(
+      'onExpire',
       () => this.#handler.onExpire?.(this),
       () => this.#lapsed(),
     )
@@ -468,7 +477,7 @@ export class Connection<out Meta extends object = Metadata> {
       this.#dropped.bytes += bytes
       const dropped = { reason, messages, bytes }
       if (isHeard('wshub:drop')) tell('wshub:drop', { connection: this.#asHeard, dropped })
-      this.#run(() => this.#handler.onDrop?.(this, dropped))
+      this.#run('onDrop', () => this.#handler.onDrop?.(this, dropped))
     }
   }
 
@@ -582,23 +591,21 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** Calls `onMessage`. For the inbox. @internal */
   take(message: Message): void {
-    const { onMessage } = this.#handler
-    if (onMessage !== undefined && this.#state === 'open')
-      this.#run(() => onMessage.call(this.#handler, this, message))
+    if (this.#state === 'open') this.#run('onMessage', () => this.#handler.onMessage?.(this, message))
   }
 
   /** A ping has come. @internal */
   pinged(payload: Buffer): void {
     this.#eventsRead++
     this.#count(payload.length)
-    if (this.#isHearing) this.#run(() => this.#handler.onPing?.(this, payload))
+    if (this.#isHearing) this.#run('onPing', () => this.#handler.onPing?.(this, payload))
   }
 
   /** A pong has come. @internal */
   ponged(payload: Buffer): void {
     this.#eventsRead++
     this.lastPongTime = Date.now()
-    if (this.#isHearing) this.#run(() => this.#handler.onPong?.(this, payload))
+    if (this.#isHearing) this.#run('onPong', () => this.#handler.onPong?.(this, payload))
   }
 
   /** A close frame is about to be written. @internal */
@@ -647,10 +654,11 @@ export class Connection<out Meta extends object = Metadata> {
   }
 
   /** A callback threw. @internal */
-  failed(error: Error): void {
-    this.#report(error)
-    this.#fail(`a callback failed: ${error.message}`)
-    this.close((error instanceof HubError ? error.closeCode : undefined) ?? CloseCode.internalError)
+  failed(error: Error, where: string): void {
+    this.#report(error, where)
+    this.#fail(`${where} failed: ${textOf(error, 'message')}`)
+    const code = error instanceof HubError ? propertyOf(error, 'closeCode') : undefined // an application may have changed it
+    this.close(typeof code === 'number' && isSendableCloseCode(code) ? code : CloseCode.internalError)
   }
 
   #opened(): void {
@@ -687,7 +695,7 @@ export class Connection<out Meta extends object = Metadata> {
 
   #runOnClose(code: number, reason: string): void {
     if (isHeard('wshub:close')) tell('wshub:close', { connection: this.#asHeard, code, reason })
-    this.#run(() => this.#handler.onClose?.(this, code, reason))
+    this.#run('onClose', () => this.#handler.onClose?.(this, code, reason))
   }
 
   /**
@@ -695,8 +703,8 @@ export class Connection<out Meta extends object = Metadata> {
    * @param then is called once when the promise that it returned has settled, or is given up
    * @returns a function that gives the promise up; `undefined` when there is none
    */
-  #run(call: () => unknown, then?: () => void): (() => void) | undefined {
-    const pending = runHandler(call, this)
+  #run(where: CallbackName, call: () => unknown, then?: () => void): (() => void) | undefined {
+    const pending = runHandler(where, call, this)
     if (pending === undefined) return undefined
     this.began()
     let isOver = false
@@ -727,8 +735,8 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#failure === '') this.#failure = reason
   }
 
-  #report(error: Error): void {
-    this.#host.report(error, this, this.#handler)
+  #report(error: Error, where?: string): void {
+    this.#host.report(error, { where, connection: this, handler: this.#handler })
   }
 }
 

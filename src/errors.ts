@@ -1,4 +1,4 @@
-import { inspect } from 'node:util'
+import { inspect, types } from 'node:util'
 
 interface HubErrorRule {
   /** HTTP status of an answer rendered from the error. */
@@ -125,7 +125,8 @@ function isRefusal({ status, headers }: HubErrorRule): boolean {
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (typeof value === 'function') return 'a function'
+  if (types.isProxy(value)) return 'a Proxy' // even `Array.isArray` throws for one that was revoked
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (typeof value === 'object' && value !== null) return 'an object'
-  return String(value)
+  return String(value).slice(0, 60)
 }

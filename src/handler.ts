@@ -3,6 +3,7 @@ import type { Dropped } from './delivery.ts'
 import { HubError, show } from './errors.ts'
 import type { Message } from './message.ts'
 import type { Metadata } from './metadata.ts'
+import { asError } from './thrown.ts'
 
 /**
  * What an application does with a connection. Every callback is optional and may be async. One that throws or rejects is
@@ -73,30 +74,38 @@ export function checkHandler(handler: unknown): asserts handler is EventHandler 
 
 /** On whose behalf user code is called. */
 export interface HandlerOwner {
-  failed(error: Error): void
+  /** @param where names the code that threw, as it was given to {@link runHandler} */
+  failed(error: Error, where: string): void
 }
 
 /**
- * The one place that calls user code. Whatever it throws, or its promise rejects with, goes to `owner.failed`.
+ * Calls user code, in this one place. Whatever it throws, or its promise rejects with, goes to `owner.failed` as an Error that can be read.
+ * @param where names the code in reports: `onMessage`
  * @returns a promise when the callback returned one; it never rejects
  */
-export function runHandler(call: () => unknown, owner: HandlerOwner): Promise<void> | undefined {
+export function runHandler(
+  where: string,
+  call: () => unknown,
+  owner: HandlerOwner,
+): Promise<void> | undefined {
   try {
     const result = call()
-    if (!isThenable(result)) return undefined
-    return Promise.resolve(result).then(undefined, (error: unknown) => owner.failed(asError(error)))
-  } catch (error) {
-    owner.failed(asError(error))
+    return isThenable(result) ? settled(where, result, owner) : undefined
+  } catch (thrown) {
+    owner.failed(asError(thrown, where), where)
     return undefined
+  }
+}
+
+/** `await` trusts neither the `then` of a promise nor its constructor, which user code may have replaced. */
+async function settled(where: string, result: PromiseLike<unknown>, owner: HandlerOwner): Promise<void> {
+  try {
+    await result
+  } catch (thrown) {
+    owner.failed(asError(thrown, where), where)
   }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-}
-
-/** What user code threw, as an error. */
-export function asError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown
-  return new HubError('WSHUB_ERR_HANDLER_THREW', `a callback threw ${show(thrown)}`, { cause: thrown })
 }

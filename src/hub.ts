@@ -17,9 +17,10 @@ import { Connection, type ConnectionHost, type ConnectionTransport, expiry } fro
 import { OutgoingMessage } from './deflate.ts'
 import { Delivery, type DropCount, type DropReason } from './delivery.ts'
 import { isHeard, tell } from './diagnostics.ts'
-import { HubError, type HubErrorCode, show } from './errors.ts'
+import { ErrorReporter } from './error-reporter.ts'
+import { HubError, show } from './errors.ts'
 import { checkClose } from './frame.ts'
-import { asError, checkHandler, type EventHandler, runHandler } from './handler.ts'
+import { checkHandler, type EventHandler } from './handler.ts'
 import { checkHandshake, type HandshakeInit } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
 import type { Link } from './link.ts'
@@ -30,6 +31,7 @@ import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './o
 import { asRooms, RoomIndex } from './rooms.ts'
 import { RunningHandlers } from './running-handlers.ts'
 import { type HubStats, Tally } from './stats.ts'
+import { asError } from './thrown.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge, type UpgradeServer } from './upgrade.ts'
 import type { WebSocketLike } from './websocket-events.ts'
 import { WebSocketWritable } from './websocket-writable.ts'
@@ -86,16 +88,6 @@ const CLOSE_DEFAULTS: Goodbye = {
 /** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
 const HANDLERS_SHARE = 0.8
 
-/** Errors that any client can cause at will: a warning for each would let it fill the log. */
-const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
-  'WSHUB_ERR_PROTOCOL',
-  'WSHUB_ERR_INVALID_DATA',
-  'WSHUB_ERR_MESSAGE_TOO_BIG',
-  'WSHUB_ERR_SLOW_CONSUMER',
-  'WSHUB_ERR_TOO_MANY_FRAGMENTS',
-  'WSHUB_ERR_RATE_LIMIT',
-])
-
 /**
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of them.
  * A hub belongs to one process. `Meta` types `connection.metadata`.
@@ -120,11 +112,12 @@ export class Hub<out Meta extends object = Metadata> {
   #closing: Promise<CloseResult> | undefined
   readonly #running = new RunningHandlers()
   #onEmpty: (() => void) | undefined
-  readonly #warned = new Set<HubErrorCode>()
+  readonly #reporter: ErrorReporter<Meta>
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
+    this.#reporter = new ErrorReporter(asHeard(this), this.#options.onError)
     const connections = this.#connections
     const peers = {
       get size() {
@@ -148,7 +141,7 @@ export class Hub<out Meta extends object = Metadata> {
       tally: this.#tally,
       roomsOf: (connection) => this.#rooms.roomsOf(connection),
       release: (connection) => this.#release(connection),
-      report: (error, connection, handler) => this.#report(error, connection, handler),
+      report: (error, source) => this.#reporter.report(error, source),
       running: this.#running,
     }
     this.#cluster = this.#makeCluster()
@@ -275,11 +268,13 @@ export class Hub<out Meta extends object = Metadata> {
         windowBits,
         gate,
         remoteAddress,
+        path: pending.path,
         server: server.listening ? server : undefined,
       }
       const connection = this.#open(transport, handler, init)
       pending.onResponseUsed = (error) => {
-        if (connection.state !== 'closed') connection.failed(asError(error ?? answeredTwice()))
+        if (connection.state !== 'closed')
+          connection.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
       }
       this.#tally.acceptedUpgrades++
       if (isHeard('wshub:upgrade:accepted')) {
@@ -311,6 +306,7 @@ export class Hub<out Meta extends object = Metadata> {
         ws: socket,
         socket: writable,
         remoteAddress: init.remoteAddress,
+        path: undefined,
         windowBits: 0,
         gate: undefined,
         server: undefined,
@@ -651,7 +647,7 @@ export class Hub<out Meta extends object = Metadata> {
         stateChanged: (state) => {
           if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: asHeard(this), state })
         },
-        report: (error) => this.#report(error),
+        report: (error, where) => this.#reporter.report(error, { where }),
       },
       this.#options,
     )
@@ -689,34 +685,6 @@ export class Hub<out Meta extends object = Metadata> {
   #checkOwn(connection: Connection<Meta>): void {
     if (connection?.hub === this) return
     throw new HubError('WSHUB_ERR_FOREIGN_CONNECTION', 'this is not a connection of this hub')
-  }
-
-  /** To the handler, else to the hub's `onError`, else a process warning. */
-  #report(error: Error, connection?: Connection<Meta>, handler?: EventHandler<Meta>): void {
-    const { onError } = this.#options
-    if (isHeard('wshub:error')) {
-      tell('wshub:error', {
-        hub: asHeard(this),
-        connection: connection === undefined ? undefined : asHeard(connection),
-        error,
-      })
-    }
-    if (connection !== undefined && handler?.onError !== undefined) {
-      runHandler(() => handler.onError?.(connection, error), {
-        failed: (thrown) => this.#report(thrown, connection),
-      })
-    } else if (onError !== undefined) {
-      // The option is written without the application's Meta: a hub may be shared by routes that know different ones.
-      runHandler(() => onError(error, connection as unknown as Connection | undefined), {
-        failed: (thrown) => process.emitWarning(thrown),
-      })
-    } else {
-      if (error instanceof HubError && CLIENT_FAULTS.has(error.code)) {
-        if (this.#warned.has(error.code)) return
-        this.#warned.add(error.code)
-      }
-      process.emitWarning(error)
-    }
   }
 }
 

@@ -19,6 +19,7 @@ import {
 import { HubError } from './errors.ts'
 import { Faults } from './faults.ts'
 import { type Gap, Gaps } from './gaps.ts'
+import { runHandler } from './handler.ts'
 import { HeldQuestions } from './held-questions.ts'
 import { type Payload, payloadBytes, type SendOptions } from './message.ts'
 import { Presence } from './presence.ts'
@@ -27,6 +28,7 @@ import { ReplayWindow } from './replay-window.ts'
 import type { Reply } from './reply.ts'
 import { type Sequence, Sequences } from './sequences.ts'
 import { type Subscription, Subscriptions } from './subscriptions.ts'
+import { textOf } from './thrown.ts'
 import { malformed } from './wire.ts'
 
 /** What a link has done since it was made. */
@@ -149,7 +151,11 @@ export class Link {
     this.#subscriptions = new Subscriptions(
       {
         subscribe: async (channel) => backplane.subscribe(channel),
-        unsubscribe: (channel) => backplane.unsubscribe(channel),
+        unsubscribe: (channel) => {
+          runHandler('backplane.unsubscribe', () => backplane.unsubscribe(channel), {
+            failed: (error) => this.#backplaneFailed('it does not end a subscription', error),
+          })
+        },
         failed: (error) => this.#backplaneFailed('it refused a subscription', error),
         left: (channel) => {
           this.#gaps.leave(channel)
@@ -358,16 +364,18 @@ export class Link {
       this.#faults.add(new HubError('WSHUB_ERR_ENVELOPE_TOO_BIG', message))
       return false
     }
-    try {
-      const isAccepted = this.#backplane.publish(sequence.channel, bytes)
-      if (!isAccepted && this.state === 'connected') {
-        this.#backplaneFailed('it does not take a message: too much is waiting, or it is just going away')
-      }
-      return isAccepted
-    } catch (error) {
-      this.#backplaneFailed('it does not take a message', error)
-      return false
+    let isAccepted: boolean | undefined
+    const publish = () => {
+      isAccepted = this.#backplane.publish(sequence.channel, bytes)
+      return isAccepted // an application's own may have been made async
     }
+    runHandler('backplane.publish', publish, {
+      failed: (error) => this.#backplaneFailed('it does not take a message', error),
+    })
+    if (isAccepted === false && this.state === 'connected') {
+      this.#backplaneFailed('it does not take a message: too much is waiting, or it is just going away')
+    }
+    return isAccepted === true
   }
 
   // What comes in.
@@ -487,8 +495,14 @@ export class Link {
 
   #moved(): void {
     // Before its own channels are subscribed, a node could not hear what it probes.
-    if (this.#isListening || this.#backplane.state !== 'connected')
-      this.#presence.moved(this.#backplane.state)
+    let state: BackplaneState
+    try {
+      state = this.#backplane.state
+    } catch (error) {
+      this.#backplaneFailed('it does not say its state', error)
+      return
+    }
+    if (this.#isListening || state !== 'connected') this.#presence.moved(state)
   }
 
   /** The channels of this node, and those of rooms, which may live on other servers of the engine. */
@@ -554,7 +568,8 @@ export class Link {
   }
 
   #backplaneFailed(what: string, cause?: unknown): void {
-    const detail = cause instanceof Error ? ` (${cause.message})` : ''
+    const message = textOf(cause, 'message') // a backplane may be the application's own
+    const detail = message === undefined ? '' : ` (${message})`
     const error = new HubError('WSHUB_ERR_BACKPLANE', `the backplane: ${what}${detail}`, { cause })
     this.#faults.add(error)
   }

@@ -7,6 +7,9 @@ import type { HubError } from './errors.ts'
 import { HeldRefusal } from './held-refusal.ts'
 import { sealResponse } from './sealed-response.ts'
 
+/** Most characters of a path that are kept. */
+const MAX_PATH = 200
+
 /** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
 export type UpgradeServer = HttpServer | HttpsServer
 
@@ -18,6 +21,8 @@ export type UpgradeSocket = Duplex &
 export class PendingUpgrade {
   readonly req: IncomingMessage
   readonly socket: UpgradeSocket
+  /** The path that the client asked for, without its query, which may hold a secret. Frameworks change `req.url`. */
+  readonly path: string
   /** Bytes that the client sent behind its request. */
   readonly head: Buffer
   /** The response that the request listeners get; nothing of it reaches the client before {@link claim}. */
@@ -38,6 +43,7 @@ export class PendingUpgrade {
   constructor(req: IncomingMessage, head: Buffer, server: UpgradeServer) {
     this.req = req
     this.socket = req.socket
+    this.path = pathOf(req)
     this.head = head
     this.server = server
     this.wasListening = server.listening
@@ -211,6 +217,12 @@ export class PendingUpgrade {
     this.#isSettled = true
     this.onSettled()
   }
+}
+
+/** A copy, since a part of a string keeps all of it in memory, and connections keep their paths. */
+function pathOf({ url = '' }: IncomingMessage): string {
+  const end = url.search(/[?#]/)
+  return Buffer.from(url.slice(0, Math.min(end < 0 ? url.length : end, MAX_PATH))).toString()
 }
 
 function endSocket(socket: UpgradeSocket): void {

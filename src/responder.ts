@@ -7,6 +7,7 @@ import type { MetadataKey } from './metadata.ts'
 import { MAX_INT32 } from './option-rules.ts'
 import type { Question, Selection } from './question.ts'
 import { type MemberReply, memberCapacity, type Reply } from './reply.ts'
+import { asError, textOf } from './thrown.ts'
 
 /** Answers a call. Text comes as a string, bytes as a Buffer; likewise back. */
 export type CallHandler = (
@@ -27,13 +28,17 @@ export interface ResponderHost<Meta extends object> {
   leaveRoom(connection: Connection<Meta>, rooms: readonly string[]): boolean
   /** Returns how many were open. */
   disconnect(connections: readonly Connection<Meta>[], code: number, reason: string): number
-  report(error: Error): void
+  /** @param where the option or handler of the application that threw */
+  report(error: Error, where?: string): void
 }
 
 /** Long replies are sent in parts of about so many bytes. */
 const PART_BYTES = 65_536
 /** What a part takes beside its members. */
 const PART_OVERHEAD_BYTES = 256
+
+/** Most characters of why a call failed that travel. */
+const MAX_REASON = 1_000
 
 /** Answers what nodes ask, for the connections of this one. */
 export class Responder<Meta extends object> {
@@ -83,9 +88,9 @@ export class Responder<Meta extends object> {
     try {
       return await this.#do(question, node)
     } catch (cause) {
-      const error = cause instanceof Error ? cause : new Error(show(cause))
+      const error = asError(cause, 'the answer to a node')
       this.#host.report(error)
-      return [{ type: 'failed', reason: error.message }]
+      return [failed(error)]
     } finally {
       if (takesTime) this.#answering--
     }
@@ -165,11 +170,11 @@ export class Responder<Meta extends object> {
         if (typeof value === 'string') resolve({ type: 'text', value })
         else resolve({ type: 'binary', value: Buffer.from(payloadBytes(value)) })
       }
-      runHandler(call, {
-        failed: (error) => {
+      runHandler(`the handler of the call ${show(name)}`, call, {
+        failed: (error, where) => {
           clearTimeout(timer)
-          this.#host.report(error)
-          fail(error.message)
+          this.#host.report(error, where)
+          resolve(failed(error))
         },
       })
     })
@@ -203,13 +208,19 @@ export class Responder<Meta extends object> {
     const entries = publicMetadata.map((key) => [key, connection.getMetadata(key as MetadataKey<Meta>)])
     let json = ''
     runHandler(
+      'public metadata',
       () => {
-        json = JSON.stringify(Object.fromEntries(entries)) // calls a toJSON of the application
+        // Calls a toJSON of the application; one of the metadata itself may return nothing.
+        json = JSON.stringify(Object.fromEntries(entries)) ?? ''
       },
-      { failed: (error) => this.#host.report(error) },
+      { failed: (error, where) => this.#host.report(error, where) },
     )
     return json
   }
+}
+
+function failed(error: Error): Reply {
+  return { type: 'failed', reason: (textOf(error, 'message') ?? '').slice(0, MAX_REASON) }
 }
 
 function counted(count: number): readonly Reply[] {

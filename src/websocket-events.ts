@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws'
 import { HubError, show } from './errors.ts'
+import { asError, textOf } from './thrown.ts'
 
 /**
  * What a connection uses of a `ws` WebSocket: only public members, so that any copy or version of `ws` fits. It is spelled
@@ -75,7 +76,7 @@ function onPong(this: Heard, payload: Buffer): void {
   this.listener?.ponged(payload)
 }
 
-function onError(this: Heard, error: Error): void {
+function onError(this: Heard, error: unknown): void {
   this.listener?.broken(clientError(error))
 }
 
@@ -84,8 +85,9 @@ function onClose(this: Heard, code: number, reason: Buffer): void {
 }
 
 /** A fault of the client, as `ws` found it, by the close code that `ws` has answered it with. */
-function clientError(cause: Error): HubError {
-  const code = 'code' in cause ? String(cause.code) : ''
+function clientError(thrown: unknown): HubError {
+  const cause = asError(thrown, 'the WebSocket') // one that was opened elsewhere may emit anything
+  const code = textOf(cause, 'code') ?? ''
   if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' || code === 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH') {
     return new HubError('WSHUB_ERR_MESSAGE_TOO_BIG', 'the client sent a message over maxMessageSize', {
       cause,
@@ -103,7 +105,11 @@ function clientError(cause: Error): HubError {
       { cause },
     )
   }
-  return new HubError('WSHUB_ERR_PROTOCOL', `the client broke the protocol: ${show(cause.message)}`, {
-    cause,
-  })
+  return new HubError(
+    'WSHUB_ERR_PROTOCOL',
+    `the client broke the protocol: ${show(textOf(cause, 'message'))}`,
+    {
+      cause,
+    },
+  )
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Connection, type EventHandler, Frame, type HubErrorCode, Opcode } from 'wshub'
 import type { CallbackName } from '../src/handler.ts'
-import { eventually, type RawClient, serve, turn } from './support/hub-server.ts'
+import { eventually, handshake, hearWarnings, RawClient, serve, turn } from './support/hub-server.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
@@ -14,6 +14,10 @@ const masked =
         Buffer.from(bytes.slice(2)),
       ]),
     )
+
+/** A stack and that of its cause, whose lines begin with functions of this file. */
+const STACK_WITH_CAUSE =
+  /^TypeError: nobody listens\n +at .*connection\.test\.ts:[\s\S]*\nCaused by: Error: and why\n +at .*connection\.test\.ts:/
 
 describe('Connection', () => {
   describe('#sendText and #sendBinary', () => {
@@ -390,46 +394,53 @@ describe('Connection', () => {
     })
 
     it('leaves one warning for a fault that clients can repeat at will', async () => {
-      const warnings: Error[] = []
-      const hear = (warning: Error) => warnings.push(warning)
-      process.on('warning', hear)
-      onTestFinished(() => {
-        process.off('warning', hear)
-      })
+      const warnings = hearWarnings()
       const { connect } = await serve({ maxMessageSize: 10 }, {}, { withoutOnError: true })
       for (let i = 0; i < 3; i++) {
         const { client } = await connect()
         client.socket.send('more than ten bytes')
         expect(await client.closed()).toBe('1009')
       }
-      expect(warnings).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_MESSAGE_TOO_BIG' })])
+      expect(warnings.all).toEqual([
+        expect.objectContaining({ code: 'WSHUB_ERR_MESSAGE_TOO_BIG', detail: undefined }),
+      ])
     })
 
-    it('that fails without any onError becomes a process warning', async () => {
-      const warnings: Error[] = []
-      const hear = (warning: Error) => warnings.push(warning)
-      process.on('warning', hear)
-      onTestFinished(() => {
-        process.off('warning', hear)
-      })
-      const { connect } = await serve(
+    it('that fails without any onError becomes a process warning with its stack, its connection and its path', async () => {
+      const warnings = hearWarnings()
+      const { port, connections } = await serve(
         {},
         {
           onMessage() {
-            throw new Error('nobody listens')
+            throw new TypeError('nobody listens', { cause: new Error('and why') })
           },
         },
         { withoutOnError: true },
       )
-      const { client } = await connect()
-      client.socket.send('x')
-      expect(await client.closed()).toBe('1011')
-      await eventually(
-        'the warning',
-        () => warnings.length > 0,
-        () => warnings,
+      const client = new RawClient(port)
+      client.socket.write(handshake([], 'GET /chat/tea?token=secret HTTP/1.1'))
+      client.send({ opcode: Opcode.text })
+      expect((await client.closeFrame()).code).toBe(1011)
+      const warning = await warnings.first('the warning', () => true)
+      const [connection] = connections
+      expect(warning.message).toBe(
+        `onMessage of connection ${connection?.id} (/chat/tea) failed: nobody listens`,
       )
-      expect(warnings.map((warning) => warning.message)).toEqual(['nobody listens'])
+      expect(warning.cause).toMatchObject({ message: 'nobody listens' })
+      expect(warning).toMatchObject({ name: 'HubWarning', detail: expect.stringMatching(STACK_WITH_CAUSE) })
+    })
+
+    it('that throws no Error leaves a warning that shows what it threw', async () => {
+      const warnings = hearWarnings()
+      const { connect } = await serve({}, { onPing: () => Promise.reject('odd') }, { withoutOnError: true })
+      const { client, connection } = await connect()
+      client.socket.ping()
+      expect(await client.closed()).toBe('1011')
+      const warning = await warnings.first('the warning', () => true)
+      expect(warning).toMatchObject({
+        message: `onPing of connection ${connection.id} (/) failed: onPing threw "odd"`,
+        code: 'WSHUB_ERR_HANDLER_THREW',
+      })
     })
 
     it('fails together with options.onError, and a warning is left', async () => {
@@ -454,7 +465,7 @@ describe('Connection', () => {
       client.socket.send('x')
       expect(await client.closed()).toBe('1011')
       expect(warn.mock.calls.map(([warning]) => warning)).toEqual([
-        expect.objectContaining({ message: 'third' }),
+        expect.objectContaining({ cause: expect.objectContaining({ message: 'third' }) }),
       ])
     })
 

@@ -28,22 +28,26 @@ describe('checkHandler', () => {
 describe('runHandler', () => {
   it('returns nothing for a callback that is done', () => {
     const who = owner()
-    expect(runHandler(() => 7, who)).toBeUndefined()
+    expect(runHandler('onMessage', () => 7, who)).toBeUndefined()
     expect(who.errors).toEqual([])
   })
 
   it('reports what is thrown, at once', () => {
     const who = owner()
     const error = new Error('x')
-    runHandler(() => {
-      throw error
-    }, who)
+    runHandler(
+      'onMessage',
+      () => {
+        throw error
+      },
+      who,
+    )
     expect(who.errors).toEqual([error])
   })
 
   it('reports a rejection, and its promise does not reject', async () => {
     const who = owner()
-    await runHandler(() => Promise.reject('x'), who)
+    await runHandler('onMessage', () => Promise.reject('x'), who)
     expect(who.errors).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW', cause: 'x' })])
   })
 
@@ -53,7 +57,7 @@ describe('runHandler', () => {
       // biome-ignore lint/suspicious/noThenProperty: a thenable is what this is about
       then: (_done: () => void, failed: (error: Error) => void) => failed(new Error('t')),
     }
-    await runHandler(() => thenable, who)
+    await runHandler('onMessage', () => thenable, who)
     expect(who.errors).toEqual([expect.objectContaining({ message: 't' })])
   })
 
@@ -64,7 +68,7 @@ describe('runHandler', () => {
         throw new Error('hostile')
       },
     })
-    runHandler(() => hostile, who)
+    runHandler('onMessage', () => hostile, who)
     expect(who.errors).toEqual([expect.objectContaining({ message: 'hostile' })])
   })
 })

@@ -24,9 +24,9 @@ const LEVELS = [
     'oldest',
     'option-rules',
   ],
-  ['wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
+  ['thrown', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
-  ['client-address', 'frame', 'handshake', 'deflate', 'envelope', 'presence', 'memory-backplane'],
+  ['handler', 'client-address', 'frame', 'handshake', 'deflate', 'envelope', 'presence', 'memory-backplane'],
   [
     'held-questions',
     'options',
@@ -49,7 +49,7 @@ const LEVELS = [
     'text-watch',
     'inflation-gate',
   ],
-  ['handler', 'connection'],
+  ['error-reporter', 'connection'],
   ['responder'],
   ['cluster', 'upgrade', 'acceptor'],
   ['hub'],
@@ -64,7 +64,6 @@ const SIDEWAYS = [
   'metadata -> errors',
   'rooms -> errors',
   'deflate -> frame',
-  'connection -> handler',
 ]
 
 /** Type-only imports that do not point down: they are gone at run time. */
@@ -87,7 +86,11 @@ const TYPE_ONLY = [
   'websocket-writable -> websocket-events',
   'websocket-writable -> outbox',
   'handler -> connection',
+  'handler -> delivery',
+  'connection -> error-reporter',
   'connection -> hub',
+  'error-reporter -> connection',
+  'error-reporter -> hub',
   'calls -> reply',
   'gaps -> envelope',
   'selector -> question',

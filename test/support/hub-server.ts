@@ -99,6 +99,17 @@ export function thrownBy(call: () => unknown): unknown {
   throw new Error('nothing was thrown')
 }
 
+/** The warnings of this process until the test is over. */
+export function hearWarnings(): Journal<Error> {
+  const warnings = new Journal<Error>()
+  const hear = (warning: Error) => warnings.push(warning)
+  process.on('warning', hear)
+  onTestFinished(() => {
+    process.off('warning', hear)
+  })
+  return warnings
+}
+
 export interface HubServer {
   readonly hub: Hub
   readonly server: Server
@@ -178,7 +189,7 @@ export async function serve(
     } catch (error) {
       refusals.push(error)
       if (error instanceof HubError) res.writeHead(error.status, { ...error.headers })
-      res.end(String(error))
+      res.end(error instanceof HubError ? String(error) : 'the route failed')
     }
   })
   hub.attach(server)

@@ -1,0 +1,42 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
+import { ErrorReporter } from '../src/error-reporter.ts'
+import { HubError } from '../src/errors.ts'
+import { hearWarnings } from './support/hub-server.ts'
+
+describe('ErrorReporter without any onError', () => {
+  it('warns of a failed call with its name and its stack', async () => {
+    const warnings = hearWarnings()
+    const hub = new Hub({ backplane: new MemoryBackplane(new MemoryBus()) })
+    onTestFinished(() => void hub.close())
+    await hub.cluster.ready()
+    hub.cluster.handle('sum', () => {
+      throw new RangeError('too much')
+    })
+    const { results } = await hub.cluster.call('sum')
+    expect(results.map(({ error }) => error)).toEqual(['too much'])
+    expect(await warnings.first('the warning', () => true)).toMatchObject({
+      message: 'the handler of the call "sum" failed: too much',
+      detail: expect.stringMatching(/^RangeError: too much\n +at .*error-reporter\.test\.ts:/),
+    })
+  })
+
+  it('warns of an error that the hub found without a stack, which would be its own', async () => {
+    const warnings = hearWarnings()
+    new ErrorReporter(new Hub(), undefined).report(new HubError('WSHUB_ERR_BACKPLANE', 'it is away'))
+    expect(await warnings.first('the warning', () => true)).toMatchObject({
+      name: 'HubWarning',
+      message: 'it is away',
+      code: 'WSHUB_ERR_BACKPLANE',
+      detail: undefined,
+    })
+  })
+
+  it('shortens what is long', async () => {
+    const warnings = hearWarnings()
+    new ErrorReporter(new Hub(), undefined).report(new Error('x'.repeat(100_000)), { where: 'onMessage' })
+    const warning = await warnings.first('the warning', () => true)
+    expect(warning.message).toMatch(/^onMessage failed: x{1000}…$/)
+    expect(warning).toMatchObject({ detail: expect.stringMatching(/^Error: x{7993}…$/) })
+  })
+})
