@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { TEST_MS } from './test/support/in-time.ts'
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
@@ -20,7 +21,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/setup.ts'],
     maxWorkers: 2, // most tests wait for something; on two cores the default is one
-    testTimeout: 40_000,
-    hookTimeout: 20_000,
+    testTimeout: TEST_MS,
+    hookTimeout: TEST_MS,
   },
 })

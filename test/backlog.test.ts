@@ -226,5 +226,5 @@ describe('Backlog', () => {
       }),
       { numRuns: 60 },
     )
-  }, 60_000)
+  })
 })

@@ -461,7 +461,7 @@ describe('a broadcast', () => {
       messages: texts.length - received,
       bytes: expected.length - received * 120,
     })
-  }, 60_000)
+  })
 
   it('to 2,000 clients lets the event loop go on', async () => {
     const { hub, port } = await bare({ maxConnections: 2_000 }, {})
@@ -497,7 +497,7 @@ describe('a broadcast', () => {
     }
     // One of five rounds, since another process may hold up any of them.
     expect(Math.min(...shares)).toBeLessThan(0.5)
-  }, 60_000)
+  })
 })
 
 describe('a client that does not read', () => {

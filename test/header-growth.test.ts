@@ -7,7 +7,7 @@ import { isWebSocketUpgrade, originRule } from '../src/handshake.ts'
 
 /** Four times as long as all headers that Node accepts. */
 const LENGTH = 65_536
-/** A header is read in under 50 ms; where the time grew with the square of the length it took seconds. */
+/** Of the processor: a header is read in under 50 ms; where the time grew with the square of the length it took seconds. */
 const LIMIT_MS = 1_000
 
 const asRequest = (value: string, names: readonly string[]) =>
@@ -81,9 +81,9 @@ describe('A header made to be slow', () => {
       for (const part of parts) {
         for (const end of ends) {
           const value = start + part.repeat(LENGTH / part.length) + end
-          const startedAt = performance.now()
+          const before = process.cpuUsage()
           read(value)
-          const ms = performance.now() - startedAt
+          const ms = process.cpuUsage(before).user / 1_000
           expect(ms, JSON.stringify({ start, part, end })).toBeLessThan(LIMIT_MS)
         }
       }

@@ -18,6 +18,10 @@ afterEach(async () => {
   await closeApps()
 })
 
+/** For the server alone; a client waits by those that are real. */
+const fakeTimers = () =>
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+
 /** One path upgrades, one refuses, one takes its time; no other exists. */
 const routes: AppOptions['routes'] = {
   '/ws': echoRoute,
@@ -44,10 +48,11 @@ async function checkOurs(app: App): Promise<void> {
   await client.opened()
   await client.echoes()
   await (await RawClient.open(app, '/slow')).echoes()
-  const started = performance.now()
+  // A refusal by our own route is not held back until a timer says that no neighbour answers: no time passes.
+  fakeTimers()
   const refused = await RawClient.refused(app, '/ws', { headers: { Origin: 'https://evil.example' } })
   expect(refused.status).toBe(403)
-  expect(performance.now() - started, 'ms for a refusal by our own route').toBeLessThan(500)
+  vi.useRealTimers()
 }
 
 const engineIO = '/socket.io/?EIO=4&transport=websocket'
@@ -55,7 +60,7 @@ const engineIO = '/socket.io/?EIO=4&transport=websocket'
 /** The status of an answer that is held back in case that a neighbour has one; the server's timers are hurried on. */
 async function statusInTheEnd(app: App, path: string, withinMs = 60_000): Promise<number> {
   const client = await RawClient.connect(app)
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+  fakeTimers()
   client.write(handshake(path))
   await until('a timer of the bridge', () => vi.getTimerCount() > 0)
   await vi.advanceTimersByTimeAsync(withinMs)
@@ -147,7 +152,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
         },
       })
       const client = await RawClient.connect(app)
-      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+      fakeTimers()
       client.write(handshake(engineIO))
       await until('allowRequest', () => asked === 1)
       await (await RawClient.open(app)).echoes()

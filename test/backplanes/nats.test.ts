@@ -4,8 +4,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import { natsBackplane } from 'wshub/nats'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { eventually, turn } from '../support/hub-server.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, startNats, startNatsCluster } from '../support/servers.ts'
-import { flows, later, Node } from './node.ts'
+import { flows, Node } from './node.ts'
 
 describe('natsBackplane', () => {
   let engine: Engine
@@ -29,6 +30,7 @@ describe('natsBackplane', () => {
     create: () => natsBackplane({ servers }),
     cut: () => cable.cut(),
     restore: () => cable.restore(),
+    timeoutMs: WAIT_MS,
   })
   for (const { name, run } of contract) it(name, run)
 
@@ -73,7 +75,7 @@ describe('natsBackplane', () => {
       const node = Node.of(natsBackplane({ connection }))
       await expect(node.begin()).rejects.toThrow(/did not pass a test message/)
       expect(node.backplane.state).toBe('closed')
-    }, 20_000)
+    })
   })
 
   describe('a configuration that can never work', () => {
@@ -177,11 +179,12 @@ describe('natsBackplane', () => {
         return count
       })
       for (const count of accepted) expect(count).toBe(Math.floor(100_000 / (1_000 + 256)))
-      await Promise.all(nodes.map(({ states }) => later(() => states.all.includes('reconnecting'))))
+      for (const { states } of nodes)
+        await states.first('the silence to be noticed', (state) => state === 'reconnecting')
       cable.restore()
       for (const node of nodes) await node.became('connected')
       await flows(nodes, 'silent', 'after')
-    }, 30_000)
+    })
 
     it('comes and goes while channels are subscribed and left, has what was wanted last', async () => {
       const nodes = [await start(), await start()]
@@ -229,7 +232,7 @@ describe('natsBackplane of a NATS cluster', () => {
   beforeAll(async () => {
     engines = await startNatsCluster()
     cables = await Promise.all(engines.map(({ port }) => Cable.to(port)))
-  }, 40_000)
+  })
 
   afterEach(() => {
     for (const cable of cables) cable.restore()
@@ -252,6 +255,7 @@ describe('natsBackplane of a NATS cluster', () => {
     create,
     cut: () => cables.forEach((cable) => void cable.cut()),
     restore: () => cables.forEach((cable) => void cable.restore()),
+    timeoutMs: WAIT_MS,
   })
   for (const { name, run } of contract) it(name, run)
 
@@ -269,5 +273,5 @@ describe('natsBackplane of a NATS cluster', () => {
       await engine.start()
       await flows(nodes, 'cluster', `with ${index}`)
     }
-  }, 60_000)
+  })
 })

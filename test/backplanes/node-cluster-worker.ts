@@ -3,6 +3,7 @@ import type { Backplane } from 'wshub'
 import { nodeClusterBackplane } from 'wshub/node-cluster'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { answer, Caller, isCall, type Methods } from '../support/call.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 
 const primary = new Caller((call) => process.send?.(call))
 
@@ -18,6 +19,7 @@ const contract = backplaneContract({
     await ask('stop')
     await ask('serve')
   },
+  timeoutMs: WAIT_MS,
 })
 
 const messages: string[] = []

@@ -3,11 +3,10 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { nodeClusterBackplane } from 'wshub/node-cluster'
 import { backplaneContract } from 'wshub/testing/backplane'
-import { inTime } from '../support/hub-server.ts'
+import { inTime, WAIT_MS } from '../support/in-time.ts'
 import { Primary, type WorkerProcess } from '../support/primary.ts'
 import { Node } from './node.ts'
 
-const SET_UP_MS = 60_000
 const WORKER = fileURLToPath(new URL('./node-cluster-worker.ts', import.meta.url))
 
 interface Seen {
@@ -43,7 +42,7 @@ class Worker {
 
   async until(what: string, holds: (seen: Seen) => boolean): Promise<Seen> {
     let seen = await this.seen()
-    const end = Date.now() + 5_000
+    const end = Date.now() + WAIT_MS
     while (!holds(seen)) {
       if (Date.now() > end)
         throw new Error(`Waited for ${what}, saw: ${JSON.stringify(seen).slice(0, 2_000)}`)
@@ -64,7 +63,7 @@ describe('nodeClusterBackplane', () => {
   beforeAll(async () => {
     primary = await Primary.start(WORKER)
     await primary.call('serve')
-  }, SET_UP_MS)
+  })
 
   afterAll(() => primary?.stop())
 
@@ -73,7 +72,7 @@ describe('nodeClusterBackplane', () => {
 
     beforeAll(async () => {
       worker = await Worker.of(primary)
-    }, SET_UP_MS)
+    })
 
     // The cases run in the worker; here are their names.
     const names = backplaneContract({ create: nodeClusterBackplane, cut() {}, restore() {} })
@@ -86,113 +85,91 @@ describe('nodeClusterBackplane', () => {
     return workers
   }
 
-  it(
-    'carries messages between workers, and to those alone that are subscribed',
-    async () => {
-      const [one, two, three] = (await startWorkers(3)) as [Worker, Worker, Worker] // as many as asked for
-      for (const worker of [one, two]) await worker.call('subscribe', 'room')
-      await three.call('subscribe', 'hall')
-      for (const [index, worker] of [one, two, three].entries()) {
-        expect(await worker.call('publish', 'room', `from ${index}`)).toBe(true)
-      }
-      await three.call('publish', 'hall', 'marker')
-      const expected = [0, 1, 2].map((index) => `room: from ${index}`)
-      for (const worker of [one, two]) {
-        const { messages } = await worker.until('all', (seen) => seen.messages.length === 3)
-        expect(messages.toSorted()).toEqual(expected)
-      }
-      expect((await three.heard('hall: marker')).messages).toEqual(['hall: marker'])
-    },
-    SET_UP_MS,
-  )
+  it('carries messages between workers, and to those alone that are subscribed', async () => {
+    const [one, two, three] = (await startWorkers(3)) as [Worker, Worker, Worker] // as many as asked for
+    for (const worker of [one, two]) await worker.call('subscribe', 'room')
+    await three.call('subscribe', 'hall')
+    for (const [index, worker] of [one, two, three].entries()) {
+      expect(await worker.call('publish', 'room', `from ${index}`)).toBe(true)
+    }
+    await three.call('publish', 'hall', 'marker')
+    const expected = [0, 1, 2].map((index) => `room: from ${index}`)
+    for (const worker of [one, two]) {
+      const { messages } = await worker.until('all', (seen) => seen.messages.length === 3)
+      expect(messages.toSorted()).toEqual(expected)
+    }
+    expect((await three.heard('hall: marker')).messages).toEqual(['hall: marker'])
+  })
 
-  it(
-    'forgets a worker that is killed; the others go on',
-    async () => {
-      const [one, two, doomed] = (await startWorkers(3)) as [Worker, Worker, Worker] // as many as asked for
-      for (const worker of [one, two, doomed]) await worker.call('subscribe', 'doomed')
-      await doomed.call('publish', 'doomed', 'before')
-      await one.heard('doomed: before')
-      await primary.call('kill', doomed.index)
-      await one.call('publish', 'doomed', 'after')
-      await two.heard('doomed: after')
-      await inTime('the worker to be garbage', forgotten(), () => '')
-      for (const worker of [one, two]) expect((await worker.seen()).states).toEqual(['connected'])
+  it('forgets a worker that is killed; the others go on', async () => {
+    const [one, two, doomed] = (await startWorkers(3)) as [Worker, Worker, Worker] // as many as asked for
+    for (const worker of [one, two, doomed]) await worker.call('subscribe', 'doomed')
+    await doomed.call('publish', 'doomed', 'before')
+    await one.heard('doomed: before')
+    await primary.call('kill', doomed.index)
+    await one.call('publish', 'doomed', 'after')
+    await two.heard('doomed: after')
+    await inTime('the worker to be garbage', forgotten(), () => '')
+    for (const worker of [one, two]) expect((await worker.seen()).states).toEqual(['connected'])
 
-      async function forgotten(): Promise<void> {
-        while ((await primary.call('held')) !== 0) await sleep(20)
-      }
-    },
-    SET_UP_MS,
-  )
+    async function forgotten(): Promise<void> {
+      while ((await primary.call('held')) !== 0) await sleep(20)
+    }
+  })
 
-  it(
-    'goes on when the primary begins to serve after its workers, and serves anew',
-    async () => {
-      const late = await Primary.start(WORKER)
-      onTestFinished(() => late.stop())
-      const worker = await Worker.of(late)
-      const started = worker.call('start')
-      const confirmed = worker.call('subscribe', 'late')
-      expect((await worker.seen()).state).toBe('connecting')
-      await late.call('serve')
-      await Promise.all([started, confirmed])
-      await worker.call('publish', 'late', 'first')
-      await worker.heard('late: first')
-      await late.call('stop')
-      await worker.until('the stop', ({ state }) => state === 'reconnecting')
-      expect(await worker.call('publish', 'late', 'lost')).toBe(false)
-      await late.call('serve')
-      await worker.until('the return', ({ state }) => state === 'connected')
-      await worker.call('publish', 'late', 'second')
-      expect((await worker.heard('late: second')).messages).toEqual(['late: first', 'late: second'])
-    },
-    SET_UP_MS,
-  )
+  it('goes on when the primary begins to serve after its workers, and serves anew', async () => {
+    const late = await Primary.start(WORKER)
+    onTestFinished(() => late.stop())
+    const worker = await Worker.of(late)
+    const started = worker.call('start')
+    const confirmed = worker.call('subscribe', 'late')
+    expect((await worker.seen()).state).toBe('connecting')
+    await late.call('serve')
+    await Promise.all([started, confirmed])
+    await worker.call('publish', 'late', 'first')
+    await worker.heard('late: first')
+    await late.call('stop')
+    await worker.until('the stop', ({ state }) => state === 'reconnecting')
+    expect(await worker.call('publish', 'late', 'lost')).toBe(false)
+    await late.call('serve')
+    await worker.until('the return', ({ state }) => state === 'connected')
+    await worker.call('publish', 'late', 'second')
+    expect((await worker.heard('late: second')).messages).toEqual(['late: first', 'late: second'])
+  })
 
-  it(
-    'holds no more for a worker that does not read than is allowed, and tells it afterwards',
-    async () => {
-      const small = await Primary.start(WORKER)
-      onTestFinished(() => small.stop())
-      await small.call('serve', { maxPendingBytes: 1_000_000 })
-      const [one, two, frozen] = (await startWorkers(3, small)) as [Worker, Worker, Worker] // as many as asked for
-      for (const worker of [two, frozen]) await worker.call('subscribe', 'flood')
-      await small.call('signal', frozen.index, 'SIGSTOP')
-      const length = 50_000
-      for (let round = 1; round <= 10; round++) {
-        expect(await one.call('flood', 'flood', length)).toBeGreaterThan(300) // of 16 MiB
-        await one.call('subscribe', `marker.${round}`)
-      }
-      await one.call('publish', 'flood', 'marker')
-      await two.heard('flood: marker')
-      await small.call('signal', frozen.index, 'SIGCONT')
-      await frozen.until('what waited', ({ messages }) => messages.length > 0)
-      await frozen.call('seen')
-      await one.call('publish', 'flood', 'now')
-      const seen = await frozen.until('the report', ({ errors }) => errors.length > 0)
-      expect(seen.errors[0]).toMatch(/^\d+ messages were dropped/)
-      await one.call('publish', 'flood', 'end')
-      const { messages } = await frozen.heard('flood: end')
-      expect(messages.length * length).toBeLessThan(5_000_000)
-    },
-    SET_UP_MS,
-  )
+  it('holds no more for a worker that does not read than is allowed, and tells it afterwards', async () => {
+    const small = await Primary.start(WORKER)
+    onTestFinished(() => small.stop())
+    await small.call('serve', { maxPendingBytes: 1_000_000 })
+    const [one, two, frozen] = (await startWorkers(3, small)) as [Worker, Worker, Worker] // as many as asked for
+    for (const worker of [two, frozen]) await worker.call('subscribe', 'flood')
+    await small.call('signal', frozen.index, 'SIGSTOP')
+    const length = 50_000
+    for (let round = 1; round <= 10; round++) {
+      expect(await one.call('flood', 'flood', length)).toBeGreaterThan(300) // of 16 MiB
+      await one.call('subscribe', `marker.${round}`)
+    }
+    await one.call('publish', 'flood', 'marker')
+    await two.heard('flood: marker')
+    await small.call('signal', frozen.index, 'SIGCONT')
+    await frozen.until('what waited', ({ messages }) => messages.length > 0)
+    await frozen.call('seen')
+    await one.call('publish', 'flood', 'now')
+    const seen = await frozen.until('the report', ({ errors }) => errors.length > 0)
+    expect(seen.errors[0]).toMatch(/^\d+ messages were dropped/)
+    await one.call('publish', 'flood', 'end')
+    const { messages } = await frozen.heard('flood: end')
+    expect(messages.length * length).toBeLessThan(5_000_000)
+  })
 
-  it(
-    'rejects the start where bytes would not arrive as bytes',
-    async () => {
-      const json = await Primary.start(WORKER, 'json')
-      onTestFinished(() => json.stop())
-      await json.call('serve')
-      const worker = await Worker.of(json)
-      await expect(worker.call('start')).rejects.toThrow(
-        "cluster.setupPrimary({ serialization: 'advanced' })",
-      )
-      expect((await worker.seen()).state).toBe('closed')
-    },
-    SET_UP_MS,
-  )
+  it('rejects the start where bytes would not arrive as bytes', async () => {
+    const json = await Primary.start(WORKER, 'json')
+    onTestFinished(() => json.stop())
+    await json.call('serve')
+    const worker = await Worker.of(json)
+    await expect(worker.call('start')).rejects.toThrow("cluster.setupPrimary({ serialization: 'advanced' })")
+    expect((await worker.seen()).state).toBe('closed')
+  })
 
   it('rejects the start where there is no primary', async () => {
     await expect(Node.of(nodeClusterBackplane()).begin()).rejects.toThrow('workers of node:cluster')

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import type { Backplane, BackplaneState } from 'wshub'
 import { eventually, Journal } from '../support/hub-server.ts'
@@ -46,7 +45,7 @@ export class Node {
     await this.messages.first(`"${text}" on ${channel}`, (message) => message === `${channel}: ${text}`)
   }
 
-  /** Resolves, within the five seconds that a wait may take, when the state is this one. */
+  /** Resolves when the state is this one. */
   async became(state: BackplaneState): Promise<void> {
     await eventually(
       `the state "${state}"`,
@@ -69,14 +68,5 @@ export async function flows(nodes: readonly Node[], channel: string, text: strin
     for (const index of nodes.keys()) await node.heard(channel, `${text} ${index}`)
     const got = node.messages.all.filter((message) => message.startsWith(`${channel}: ${text} `))
     if (got.length !== nodes.length) throw new Error(`Something came twice: ${got.join(', ')}`)
-  }
-}
-
-/** Waits longer than the five seconds of other waits: for a heartbeat that stays away. */
-export async function later(holds: () => boolean): Promise<void> {
-  const end = Date.now() + 15_000
-  while (!holds()) {
-    if (Date.now() > end) throw new Error('The silence was not noticed within 15 s')
-    await sleep(10)
   }
 }

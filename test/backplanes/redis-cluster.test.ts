@@ -4,10 +4,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { eventually } from '../support/hub-server.ts'
+import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, redisAll, startRedis, startRedisCluster } from '../support/servers.ts'
 import { flows, Node } from './node.ts'
-
-const SET_UP_MS = 40_000
 
 /** Enough that each of three masters has some. */
 const channels = Array.from({ length: 60 }, (_, index) => `room.${index}`)
@@ -19,7 +18,7 @@ describe('redisBackplane of a Redis Cluster', () => {
   beforeAll(async () => {
     engines = await startRedisCluster()
     cables = await Promise.all(engines.map(({ port }) => Cable.to(port)))
-  }, SET_UP_MS)
+  })
 
   afterEach(() => {
     for (const cable of cables) cable.restore()
@@ -50,6 +49,7 @@ describe('redisBackplane of a Redis Cluster', () => {
       create,
       cut: () => cables.forEach((cable) => void cable.cut()),
       restore: () => cables.forEach((cable) => void cable.restore()),
+      timeoutMs: WAIT_MS,
     })
     for (const { name, run } of contract) it(name, run)
   })
@@ -141,29 +141,25 @@ describe('redisBackplane of a Redis Cluster with a replica', () => {
 
   beforeAll(async () => {
     engines = await startRedisCluster({ withReplica: true })
-  }, SET_UP_MS)
+  })
 
   afterAll(() => Promise.all((engines ?? []).map((engine) => engine.stop())))
 
-  it(
-    'follows the replica that takes the place of its master',
-    async () => {
-      const rootNodes = engines.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
-      const start = () => Node.start(redisBackplane({ client: createCluster({ rootNodes }) }))
-      const nodes = [await start(), await start()]
-      await Promise.all(
-        nodes.flatMap(({ backplane }) => channels.map((channel) => backplane.subscribe(channel))),
-      )
-      await engines[0]?.kill()
-      for (const node of nodes) await node.became('reconnecting')
-      const replica = engines[3]?.port ?? 0
-      await promoted(replica)
-      for (const node of nodes) await node.became('connected')
-      for (const channel of channels) await flows(nodes, channel, 'after')
-      expect(await spublishes(replica)).toBeGreaterThan(0)
-    },
-    SET_UP_MS,
-  )
+  it('follows the replica that takes the place of its master', async () => {
+    const rootNodes = engines.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
+    const start = () => Node.start(redisBackplane({ client: createCluster({ rootNodes }) }))
+    const nodes = [await start(), await start()]
+    await Promise.all(
+      nodes.flatMap(({ backplane }) => channels.map((channel) => backplane.subscribe(channel))),
+    )
+    await engines[0]?.kill()
+    for (const node of nodes) await node.became('reconnecting')
+    const replica = engines[3]?.port ?? 0
+    await promoted(replica)
+    for (const node of nodes) await node.became('connected')
+    for (const channel of channels) await flows(nodes, channel, 'after')
+    expect(await spublishes(replica)).toBeGreaterThan(0)
+  })
 })
 
 /** A channel whose slot has just moved loses what is published before everyone knows. */
@@ -186,10 +182,7 @@ async function spublishes(port: number): Promise<number> {
   return Number(/cmdstat_spublish:calls=(\d+)/.exec(await redis(port, 'INFO', 'commandstats'))?.[1] ?? 0)
 }
 
-/** The other masters need more than the cluster's node timeout to agree. */
-async function promoted(port: number): Promise<void> {
-  const end = Date.now() + 20_000
-  while (!(await redis(port, 'ROLE')).startsWith('master')) {
-    if (Date.now() > end) throw new Error('The replica was not promoted within 20 s')
-  }
+/** The other masters have to agree, after the cluster's node timeout. */
+function promoted(port: number): Promise<void> {
+  return until('the replica to be promoted', async () => (await redis(port, 'ROLE')).startsWith('master'))
 }

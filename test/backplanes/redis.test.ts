@@ -4,8 +4,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { eventually, thrownBy, turn } from '../support/hub-server.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, startRedis } from '../support/servers.ts'
-import { flows, later, Node } from './node.ts'
+import { flows, Node } from './node.ts'
 
 describe('redisBackplane', () => {
   let engine: Engine
@@ -34,7 +35,12 @@ describe('redisBackplane', () => {
       redisBackplane({ client: createClient5({ url, RESP: 3 }) }),
   }
   describe.each(Object.entries(makers))('%s', (_name, create) => {
-    const contract = backplaneContract({ create, cut: () => cable.cut(), restore: () => cable.restore() })
+    const contract = backplaneContract({
+      create,
+      cut: () => cable.cut(),
+      restore: () => cable.restore(),
+      timeoutMs: WAIT_MS,
+    })
     for (const { name, run } of contract) it(name, run)
   })
 
@@ -221,11 +227,12 @@ describe('redisBackplane', () => {
         return count
       })
       for (const count of accepted) expect(count).toBe(Math.floor(100_000 / (1_000 + 256)))
-      await Promise.all(nodes.map(({ states }) => later(() => states.all.includes('reconnecting'))))
+      for (const { states } of nodes)
+        await states.first('the silence to be noticed', (state) => state === 'reconnecting')
       cable.restore()
       for (const node of nodes) await node.became('connected')
       await flows(nodes, 'silent', 'after')
-    }, 30_000)
+    })
 
     it('drops the subscribers alone, subscribes all again', async () => {
       const nodes = [await start(), await start()]

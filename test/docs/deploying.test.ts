@@ -24,5 +24,5 @@ describe('the server of docs/deploying.md', () => {
     const closed = once(client, 'close')
     expect(await server.stop('SIGTERM')).toBe(0)
     expect((await closed)[0]).toBe(1001)
-  }, 60_000)
+  })
 })

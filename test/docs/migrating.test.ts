@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { WAIT_MS } from '../support/in-time.ts'
 import { PagePrograms } from './page-program.ts'
 
 const TEST_MS = 90_000
@@ -68,6 +69,6 @@ async function connected(url: string): Promise<WebSocket> {
 
 async function nextText(socket: WebSocket | undefined): Promise<string> {
   if (socket === undefined) throw new Error('there is no such client')
-  const [data] = await once(socket, 'message', { signal: AbortSignal.timeout(10_000) })
+  const [data] = await once(socket, 'message', { signal: AbortSignal.timeout(WAIT_MS) })
   return String(data)
 }

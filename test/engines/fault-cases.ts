@@ -18,7 +18,7 @@ const LONG_ROUNDS = 20
 
 /** What becomes of the cluster when the engine fails. */
 export function faultCases(cluster: ClusterFixture, outage: Outage): void {
-  it('goes on locally, reports what is lost, and has everything flow within five seconds of the end', async () => {
+  it('goes on locally, reports what is lost, and has everything flow soon after the end', async () => {
     const members = await cluster.three()
     const [, , far] = cluster.hubs
     const isHit = (...hubs: unknown[]) =>

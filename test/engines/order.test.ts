@@ -7,8 +7,6 @@ import { backplaneOf } from './backplane-spec.ts'
 import { ORDER_TRIES, orderCases } from './order-cases.ts'
 import { HUB_PROCESS, RemoteHub } from './remote-hub.ts'
 
-const SET_UP_MS = 60_000
-
 /** An engine, and how a hub gets at it. */
 interface OrderSetup {
   start(): Promise<() => Promise<RemoteHub>>
@@ -74,9 +72,9 @@ describe.for(Object.entries(SETUPS))(
       hubs = [await launch(), await launch()]
       for (const hub of hubs) await hub.open()
       for (const hub of hubs) await hub.until('both nodes', ({ stats }) => stats.nodes === 2)
-    }, SET_UP_MS)
+    })
 
-    afterAll(() => setup.stop(), SET_UP_MS)
+    afterAll(() => setup.stop())
 
     orderCases(() => hubs)
   },

@@ -27,7 +27,7 @@ export function processCases(cluster: ClusterFixture): void {
       expect(results).toHaveLength(2)
       expect(missing).toEqual([b.hub.node])
       expect(tookMs).toBeGreaterThanOrEqual(1_990)
-      expect(tookMs).toBeLessThan(4_000)
+      expect(tookMs).toBeLessThan(20_000)
     }
     b.hub.signal('SIGCONT')
     await b.hub.until('what it was asked', ({ stats }) => stats.rooms > 0)
@@ -66,7 +66,7 @@ export function processCases(cluster: ClusterFixture): void {
     const { results, missing, tookMs } = await called
     expect(results.map(({ node }) => node).toSorted()).toEqual([a.hub.node, c.hub.node].toSorted())
     expect(missing).toEqual([b.hub.node])
-    expect(tookMs).toBeLessThan(4_000)
+    expect(tookMs).toBeLessThan(20_000)
     expect(await b.closed()).toBe('1006')
     for (const [from, to] of [
       [a, c],

@@ -4,15 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Backplane } from 'wshub'
 import { Caller, type Methods } from '../support/call.ts'
-import { inTime } from '../support/hub-server.ts'
+import { inTime, WAIT_MS } from '../support/in-time.ts'
 import type { Primary } from '../support/primary.ts'
 import { type BackplaneSpec, backplaneOf } from './backplane-spec.ts'
 import { type HubMethods, hubMethods, type Seen } from './hub-methods.ts'
 
 export const HUB_PROCESS = fileURLToPath(new URL('./hub-process.ts', import.meta.url))
-
-/** An engine that hangs is given up after ten seconds at most. */
-const TIMEOUT_MS = 15_000
 
 /** A hub that a test has at its disposal, wherever it runs. */
 export class RemoteHub {
@@ -82,7 +79,7 @@ export class RemoteHub {
 
   /** Asks again and again what no event tells. */
   async until(what: string, holds: (seen: Seen) => boolean): Promise<Seen> {
-    const end = Date.now() + TIMEOUT_MS
+    const end = Date.now() + WAIT_MS
     for (;;) {
       const seen = await this.call('seen')
       if (holds(seen)) return seen

@@ -16,25 +16,22 @@ export interface EngineSetup {
   readonly outages: Readonly<Record<string, Outage>>
 }
 
-const SET_UP_MS = 60_000
-const TEST_MS = 30_000
-
 /** What several hubs do together over an engine, and what becomes of it when the engine, or a hub, fails. */
 export function engineSuite(name: string, setup: EngineSetup): void {
-  describe(name, { timeout: TEST_MS }, () => {
+  describe(name, () => {
     const cluster = new ClusterFixture(setup.launch)
 
     beforeAll(async () => {
       await setup.start()
       await cluster.open()
-    }, SET_UP_MS)
+    })
 
     // No process has died: it would not answer.
     afterEach(async () => {
       await Promise.all(cluster.living.map((hub) => hub.call('seen')))
     })
 
-    afterAll(() => setup.stop(), SET_UP_MS)
+    afterAll(() => setup.stop())
 
     describe('a message', () => messageCases(cluster))
     describe('the cluster', () => callCases(cluster))

@@ -51,7 +51,7 @@ export class Traffic {
     )
   }
 
-  /** Shows that all are connected, and everything flows, within five seconds of now. */
+  /** Shows that all are connected, and everything flows, within `RETURN_MS` of now. */
   async returns(): Promise<void> {
     const from = performance.now()
     await Promise.all(this.members.map(({ hub }) => hub.call('ready')))

@@ -3,9 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { start } from '../../examples/chat/fastify.ts'
 import type { Running } from '../../examples/run.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 import { anyPort } from './support.ts'
-
-const timeout = 8_000
 
 describe('Chat page', () => {
   let browser: Browser
@@ -34,7 +33,7 @@ describe('Chat page', () => {
   async function atTheDoor(room: string, options = {}): Promise<Page> {
     const context = await browser.newContext(options)
     contexts.push(context)
-    context.setDefaultTimeout(timeout)
+    context.setDefaultTimeout(WAIT_MS)
     const page = await context.newPage()
     page.on('pageerror', (error) => problems.push(error.message))
     page.on('console', (message) => {
@@ -64,7 +63,7 @@ describe('Chat page', () => {
       await part.filter({ hasText: text }).waitFor()
     } catch (cause) {
       const seen = await page.locator('body').ariaSnapshot()
-      throw new Error(`No "${text}" in #${id} after ${timeout} ms, the page shows:\n${seen}`, { cause })
+      throw new Error(`No "${text}" in #${id} after ${WAIT_MS} ms, the page shows:\n${seen}`, { cause })
     }
   }
 

@@ -1,13 +1,12 @@
 import { availableParallelism } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
+import { WAIT_MS } from '../support/in-time.ts'
 import { Client, Process } from './support.ts'
-
-const STARTED_MS = 10_000
 
 /** A client at each of so many workers. Which of them takes a connection is not theirs to say. */
 async function clientsAt(workers: number, url: string): Promise<Client[]> {
   const clients = new Map<string | undefined, Client>()
-  const end = Date.now() + STARTED_MS
+  const end = Date.now() + WAIT_MS
   while (clients.size < workers) {
     if (Date.now() > end) throw new Error(`Waited for ${workers} workers, saw: ${[...clients.keys()]}`)
     const client = await Client.open({ url }, '/')

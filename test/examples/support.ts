@@ -5,35 +5,14 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { Address, Running } from '../../examples/run.ts'
+import { inTime } from '../support/in-time.ts'
 
-const timeoutMs = 5_000
-/** For a process, whose sources are compiled first: several share a core. */
-const startMs = 15_000
+export { inTime }
 
 export type Start = (address: Address) => Promise<Running>
 export type Json = Record<string, unknown>
 
 export const anyPort: Address = { port: 0, host: '127.0.0.1' }
-
-/** Rejects with what was seen so far when `promise` is too late. */
-export async function inTime<T>(
-  what: string,
-  promise: Promise<T>,
-  seen: () => unknown,
-  ms = timeoutMs,
-): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`Waited ${ms} ms for ${what}, saw: ${JSON.stringify(seen(), null, 2)}`))
-    }, ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
 
 /** A `ws` client that keeps all it receives, in order. */
 export class Client {
@@ -175,7 +154,7 @@ export class Process {
 
   /** The address it prints. */
   url(): Promise<string> {
-    return inTime('the address', this.#url, () => this.#output, startMs)
+    return inTime('the address', this.#url, () => this.#output)
   }
 
   /** The exit code and the signal with which it ends. */

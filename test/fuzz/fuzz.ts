@@ -5,6 +5,7 @@ import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { WebSocket } from 'ws'
+import { WAIT_MS } from '../support/in-time.ts'
 import { Ending, type Input, input } from './inputs.ts'
 import type { Audit, FromServer } from './server.ts'
 
@@ -31,9 +32,6 @@ export interface FuzzReport {
 
 /** Thrown at the same time, which is what a counterexample consists of. */
 const BATCH = 20
-const WAIT_MS = 10_000
-/** A busy machine takes its time to start a process. */
-const START_MS = 30_000
 /** How long a smaller counterexample is looked for. */
 const SHRINK_MS = 60_000
 /** What the heap may have grown by between the first tenth of the inputs and the end. */
@@ -163,7 +161,6 @@ class Arena {
       new Promise<void>((resolve) => {
         arena.#listening = resolve
       }),
-      START_MS,
     )
     // A little later: if the server has ended, that is the better answer, and it takes its time to be heard.
     arena.#neighbour = new Neighbour(`ws://127.0.0.1:${arena.#port}/`, (what) => {
@@ -263,11 +260,11 @@ class Arena {
     return new Error(problem)
   }
 
-  async #inTime<T>(what: string, promise: Promise<T>, ms = WAIT_MS): Promise<T> {
+  async #inTime<T>(what: string, promise: Promise<T>): Promise<T> {
     const timeout = new AbortController()
-    const late = wait(ms, undefined, { signal: timeout.signal }).then(
+    const late = wait(WAIT_MS, undefined, { signal: timeout.signal }).then(
       () => {
-        throw this.#failure(`waited ${ms} ms for ${what}; stderr: ${this.#stderr}`)
+        throw this.#failure(`waited ${WAIT_MS} ms for ${what}; stderr: ${this.#stderr}`)
       },
       () => this.#broken, // in time
     )

@@ -14,10 +14,10 @@ const INPUTS = [
 ]
 
 /** Makes `dist` that of the sources. `npm test` has built it once for the whole run; a test that is run alone may be the first. */
-export async function build(timeoutMs: number): Promise<void> {
+export async function build(): Promise<void> {
   const newest = Math.max(...INPUTS.flatMap(changes))
   if (Math.min(...changes('dist')) > newest) return
-  await run('npm', ['run', 'build'], { cwd: root, timeoutMs })
+  await run('npm', ['run', 'build'], { cwd: root })
 }
 
 /** When each file at or below a path was written; 0 when there is none. */

@@ -218,7 +218,7 @@ describe('the code of the documents', () => {
     )
     expect(files.size).toBeGreaterThan(3)
     expect(typeErrors(files)).toBe('')
-  }, 120_000)
+  })
 
   it('calls npm scripts that exist', () => {
     const { scripts } = JSON.parse(read('package.json'))

@@ -20,11 +20,9 @@ import ts from 'typescript'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { PagePrograms, programsOf } from '../docs/page-program.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 import { build } from './build.ts'
 import { compilerOptions, ENTRIES, formatDiagnostics, root, run, typeExports } from './support.ts'
-
-const SET_UP_MS = 180_000
-const TEST_MS = 90_000
 
 /** What the consumer has beside the package, taken from this checkout as it is installed here. */
 const PEERS = [
@@ -55,9 +53,9 @@ let tarball: string
 
 /** `prepack` would build again what `npm test` has built. */
 beforeAll(async () => {
-  await build(SET_UP_MS)
+  await build()
   const pack = ['pack', '--ignore-scripts', '--pack-destination', temporary]
-  await run('npm', pack, { cwd: root, timeoutMs: SET_UP_MS })
+  await run('npm', pack, { cwd: root })
   const [packed] = readdirSync(temporary).filter((name) => name.endsWith('.tgz'))
   if (packed === undefined) throw new Error(`npm pack has left no tarball in ${temporary}`)
   tarball = join(temporary, packed)
@@ -66,14 +64,14 @@ beforeAll(async () => {
   cpSync(join(project, 'frameworks.mts'), join(project, 'frameworks.cts'))
   writeFileSync(join(project, 'package.json'), '{ "private": true }\n')
   const flags = ['--no-audit', '--no-fund', '--prefer-offline']
-  await run('npm', ['install', ...flags, tarball], { cwd: project, timeoutMs: SET_UP_MS })
+  await run('npm', ['install', ...flags, tarball], { cwd: project })
   for (const name of PEERS) {
     const link = join(project, 'node_modules', name)
     if (existsSync(link)) continue // it came as a dependency
     mkdirSync(join(link, '..'), { recursive: true })
     symlinkSync(join(root, 'node_modules', name), link, 'junction')
   }
-}, 2 * SET_UP_MS)
+})
 
 afterAll(() => {
   rmSync(temporary, { recursive: true, force: true })
@@ -123,38 +121,30 @@ describe('the package', () => {
     }
   })
 
-  it.each(['esm.mjs', 'commonjs.cjs'])(
-    'runs: %s',
-    async (script) => {
-      const output = await run(process.execPath, [script], { cwd: project, timeoutMs: TEST_MS })
-      const { answers, names } = JSON.parse(output)
-      expect(answers).toEqual({
-        http: 'hello, http',
-        express: 'hello, express',
-        koa: 'hello, koa',
-        fastify: 'hello, fastify',
-      })
-      for (const [entry, file] of Object.entries(ENTRIES)) {
-        expect(names[entry], entry).toEqual(Object.keys(await import(/* @vite-ignore */ root + file)).sort())
-      }
-    },
-    TEST_MS,
-  )
+  it.each(['esm.mjs', 'commonjs.cjs'])('runs: %s', async (script) => {
+    const output = await run(process.execPath, [script], { cwd: project })
+    const { answers, names } = JSON.parse(output)
+    expect(answers).toEqual({
+      http: 'hello, http',
+      express: 'hello, express',
+      koa: 'hello, koa',
+      fastify: 'hello, fastify',
+    })
+    for (const [entry, file] of Object.entries(ENTRIES)) {
+      expect(names[entry], entry).toEqual(Object.keys(await import(/* @vite-ignore */ root + file)).sort())
+    }
+  })
 
-  it(
-    'exports the types of its sources',
-    () => {
-      const sources = typeExports(
-        Object.values(ENTRIES).map((file) => root + file),
-        compilerOptions(),
-      )
-      const declarations = ['import', 'require'].flatMap(declarationsOf)
-      const { module, moduleResolution } = NODENEXT
-      const { options } = ts.convertCompilerOptionsFromJson({ module, moduleResolution, types: [] }, project)
-      expect(typeExports(declarations, options)).toEqual([...sources, ...sources])
-    },
-    TEST_MS,
-  )
+  it('exports the types of its sources', () => {
+    const sources = typeExports(
+      Object.values(ENTRIES).map((file) => root + file),
+      compilerOptions(),
+    )
+    const declarations = ['import', 'require'].flatMap(declarationsOf)
+    const { module, moduleResolution } = NODENEXT
+    const { options } = ts.convertCompilerOptionsFromJson({ module, moduleResolution, types: [] }, project)
+    expect(typeExports(declarations, options)).toEqual([...sources, ...sources])
+  })
 })
 
 describe('the types of the package', () => {
@@ -167,13 +157,9 @@ describe('the types of the package', () => {
     ['nodenext, no framework', 'core.mts', NODENEXT],
     ['bundler, no framework', 'core.mts', BUNDLER],
     ['nodenext, more than strict', 'frameworks.mts', { ...NODENEXT, ...MORE_THAN_STRICT }],
-  ])(
-    'check with %s',
-    (_name, file, options) => {
-      expect(check(file, options)).toBe('')
-    },
-    TEST_MS,
-  )
+  ])('check with %s', (_name, file, options) => {
+    expect(check(file, options)).toBe('')
+  })
 })
 
 describe('a bundle for a page', () => {
@@ -210,59 +196,46 @@ describe('the quick start', () => {
     ['CommonJS', 'chat.cjs', requires + body],
     ['TypeScript, ES module', 'chat.mts', imports + body],
     ['TypeScript, CommonJS', 'chat.cts', imports + body],
-  ])(
-    'is a chat as it stands: %s',
-    async (_name, file, code) => {
-      programs = await PagePrograms.ofPackage(new Map([[file, code]]), project)
-      const tsc = [join(root, 'node_modules/typescript/bin/tsc'), '--module', 'nodenext', '--strict']
-      if (file.endsWith('ts')) {
-        const flags = ['--skipLibCheck', file] // else the declarations of Express would be judged
-        await run(process.execPath, [...tsc, ...flags], { cwd: programs.folder, timeoutMs: TEST_MS })
-      }
-      const url = await programs.run(file.replace(/ts$/, 'js')).line()
-      expect(await (await fetch(url)).text()).toContain("new WebSocket('/ws')")
-      const ada = new WebSocket(`${url.replace('http', 'ws')}/ws`)
-      const bob = new WebSocket(ada.url)
-      await Promise.all([once(ada, 'open'), once(bob, 'open')])
-      const signal = AbortSignal.timeout(10_000)
-      const messages = [ada, bob].map((client) => once(client, 'message', { signal }))
-      ada.send('hello')
-      expect((await Promise.all(messages)).map(([data]) => String(data))).toEqual(['hello', 'hello'])
-      for (const client of [ada, bob]) client.terminate()
-    },
-    TEST_MS,
-  )
+  ])('is a chat as it stands: %s', async (_name, file, code) => {
+    programs = await PagePrograms.ofPackage(new Map([[file, code]]), project)
+    const tsc = [join(root, 'node_modules/typescript/bin/tsc'), '--module', 'nodenext', '--strict']
+    if (file.endsWith('ts')) {
+      const flags = ['--skipLibCheck', file] // else the declarations of Express would be judged
+      await run(process.execPath, [...tsc, ...flags], { cwd: programs.folder })
+    }
+    const url = await programs.run(file.replace(/ts$/, 'js')).line()
+    expect(await (await fetch(url)).text()).toContain("new WebSocket('/ws')")
+    const ada = new WebSocket(`${url.replace('http', 'ws')}/ws`)
+    const bob = new WebSocket(ada.url)
+    await Promise.all([once(ada, 'open'), once(bob, 'open')])
+    const signal = AbortSignal.timeout(WAIT_MS)
+    const messages = [ada, bob].map((client) => once(client, 'message', { signal }))
+    ada.send('hello')
+    expect((await Promise.all(messages)).map(([data]) => String(data))).toEqual(['hello', 'hello'])
+    for (const client of [ada, bob]) client.terminate()
+  })
 })
 
 describe('nothing is found', () => {
-  it(
-    'by publint',
-    async () => {
-      const bytes = new Uint8Array(readFileSync(tarball))
-      const { messages, pkg } = await publint({
-        pack: { tarball: bytes.buffer },
-        level: 'suggestion',
-        strict: true,
-      })
-      expect(messages.map((message) => formatMessage(message, pkg))).toEqual([])
-    },
-    TEST_MS,
-  )
+  it('by publint', async () => {
+    const bytes = new Uint8Array(readFileSync(tarball))
+    const { messages, pkg } = await publint({
+      pack: { tarball: bytes.buffer },
+      level: 'suggestion',
+      strict: true,
+    })
+    expect(messages.map((message) => formatMessage(message, pkg))).toEqual([])
+  })
 
-  it(
-    'by @arethetypeswrong/cli',
-    async () => {
-      const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
-      const flags = ['--no-emoji', '--no-color', '--format', 'table']
-      // It fails with the table of what it found.
-      const output = await run(process.execPath, [attw, tarball, ...flags], {
-        cwd: temporary,
-        timeoutMs: TEST_MS,
-      })
-      expect(output).toContain('No problems found')
-    },
-    TEST_MS,
-  )
+  it('by @arethetypeswrong/cli', async () => {
+    const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+    const flags = ['--no-emoji', '--no-color', '--format', 'table']
+    // It fails with the table of what it found.
+    const output = await run(process.execPath, [attw, tarball, ...flags], {
+      cwd: temporary,
+    })
+    expect(output).toContain('No problems found')
+  })
 })
 
 /**

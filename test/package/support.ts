@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { WAIT_MS } from '../support/in-time.ts'
 
 /** The checkout. */
 export const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -12,19 +13,15 @@ const OUTER_NPM =
 /**
  * Runs a program to its end.
  * @returns its standard output
- * @throws with everything it printed when it fails or is not done within `timeoutMs`
+ * @throws with everything it printed when it fails or is not done in time
  */
-export function run(
-  file: string,
-  args: readonly string[],
-  { cwd, timeoutMs }: { cwd: string; timeoutMs: number },
-): Promise<string> {
+export function run(file: string, args: readonly string[], { cwd }: { cwd: string }): Promise<string> {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OUTER_NPM.test(name)))
-  const options = { cwd, env, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 2 ** 26 } as const
+  const options = { cwd, env, timeout: WAIT_MS, killSignal: 'SIGKILL', maxBuffer: 2 ** 26 } as const
   return new Promise((resolve, reject) => {
     execFile(file, args, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
-      const end = error.killed ? `is not done after ${timeoutMs} ms` : `ended with ${error.code}`
+      const end = error.killed ? `is not done after ${WAIT_MS} ms` : `ended with ${error.code}`
       reject(new Error(`${[file, ...args].join(' ')} ${end}\n${stdout}\n${stderr}`, { cause: error }))
     })
   })

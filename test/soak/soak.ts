@@ -7,6 +7,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
+import { WAIT_MS } from '../support/in-time.ts'
 import type { Account, Command, Report, Snapshot } from './protocol.ts'
 
 export interface SoakOptions {
@@ -28,7 +29,6 @@ const MAX_GROWTH_BYTES = 3 * 1_048_576
 const MAX_CLIENTS = 2_500
 
 const ROOMS = 50
-const END_MS = 90_000
 
 type End = 'bye' | 'cut' | 'reset'
 
@@ -273,13 +273,13 @@ class SoakServer {
 
   /** Waits until the server has noticed that all have gone. */
   async emptied(): Promise<void> {
-    const end = Date.now() + END_MS
+    const end = Date.now() + WAIT_MS
     for (;;) {
       const { stats } = await this.snapshot()
       const isEmpty = stats.connections === 0 && stats.pendingUpgrades === 0
       if (isEmpty && this.accounts.size === stats.closedConnections) return
       if (Date.now() > end)
-        throw new Error(`after ${END_MS} ms the server still has ${JSON.stringify(stats)}`)
+        throw new Error(`after ${WAIT_MS} ms the server still has ${JSON.stringify(stats)}`)
     }
   }
 
@@ -287,7 +287,7 @@ class SoakServer {
     if (this.#child.exitCode !== null) return
     const exit = once(this.#child, 'exit')
     this.#tell('stop')
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), END_MS)
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), WAIT_MS)
     await exit
     clearTimeout(timer)
   }

@@ -14,28 +14,12 @@ import {
   Opcode,
   type UpgradeInit,
 } from 'wshub'
+import { inTime, WAIT_MS } from './in-time.ts'
 
-const TIMEOUT_MS = 15_000
+export { inTime }
 
 /** The key of RFC 6455 §1.3. */
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
-
-/** Rejects with what was seen so far when `promise` is too late. */
-export async function inTime<T>(what: string, promise: Promise<T>, seen: () => unknown): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())?.slice(0, 2_000)}`),
-      )
-    }, TIMEOUT_MS)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
 
 /** Things that happened, in order, and waits for them. */
 export class Journal<T> {
@@ -76,10 +60,9 @@ export class Journal<T> {
 
 /** Polls, a turn of the event loop at a time, what no event tells. */
 export async function eventually(what: string, holds: () => boolean, seen: () => unknown): Promise<void> {
-  const end = Date.now() + TIMEOUT_MS
+  const end = Date.now() + WAIT_MS
   while (!holds()) {
-    if (Date.now() > end)
-      throw new Error(`Waited ${TIMEOUT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
+    if (Date.now() > end) throw new Error(`Waited ${WAIT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
     await turn()
   }
 }
@@ -258,7 +241,7 @@ export class Client {
 
   static async open(url: string, options: ClientOptions = {}, protocols: string[] = []): Promise<Client> {
     const client = new Client(
-      new WebSocket(url, protocols, { perMessageDeflate: false, handshakeTimeout: TIMEOUT_MS, ...options }),
+      new WebSocket(url, protocols, { perMessageDeflate: false, handshakeTimeout: WAIT_MS, ...options }),
     )
     await inTime('the client to open', once(client.socket, 'open'), () => client.received.all)
     return client

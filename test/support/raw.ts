@@ -2,42 +2,9 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Frame, Opcode } from 'wshub'
+import { inTime, until } from './in-time.ts'
 
-const timeoutMs = 15_000
-/** Taken here, so that a test may fake the timers of the server alone. */
-const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
-
-/** Rejects with what was seen so far when `promise` is too late. */
-export async function inTime<T>(
-  what: string,
-  promise: Promise<T>,
-  seen: () => unknown = () => '',
-): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = startTimer(() => {
-      reject(new Error(`Waited ${timeoutMs} ms for ${what}, saw: ${JSON.stringify(seen(), null, 2)}`))
-    }, timeoutMs)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    stopTimer(timer)
-  }
-}
-
-/** Waits until a condition holds that no event tells. */
-export async function until(what: string, holds: () => boolean, seen?: () => unknown): Promise<void> {
-  let waiting = true
-  const held = (async () => {
-    while (waiting && !holds()) await new Promise((resolve) => startTimer(resolve, 5))
-  })()
-  try {
-    await inTime(what, held, seen)
-  } finally {
-    waiting = false
-  }
-}
+export { inTime, until }
 
 /** A promise that a test settles when it wants to. */
 export class Gate {

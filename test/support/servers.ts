@@ -5,12 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import { freePort } from './free-port.ts'
+import { until } from './in-time.ts'
 import { type ToolName, toolPath } from './tools.ts'
-
-const READY_MS = 15_000
 
 /** A server program that can be killed, and started again on the same port with what it had on disk. */
 export class Engine {
@@ -51,7 +49,7 @@ export class Engine {
     child.once('error', (error) => {
       this.#output += `${error}`
     })
-    await eventually(
+    await until(
       `${this.#tool} to be ready`,
       () => this.#isReady(this.port),
       () => this.#output,
@@ -126,7 +124,7 @@ export async function startRedisCluster({
   if (withReplica) {
     const replica = engines[3]?.port ?? 0
     await redis(replica, 'CLUSTER', 'REPLICATE', await redis(first.port, 'CLUSTER', 'MYID'))
-    await eventually(
+    await until(
       'the replica to follow',
       async () => /master_link_status:up/.test(await redis(replica, 'INFO', 'replication')),
       () => '',
@@ -139,7 +137,7 @@ export async function startRedisCluster({
 export async function redisClusterFormed(engines: readonly Engine[]): Promise<void> {
   let info = ''
   for (const { port } of engines) {
-    await eventually(
+    await until(
       `the Redis Cluster to form at ${port}`,
       async () => {
         info = await redis(port, 'CLUSTER', 'INFO')
@@ -204,7 +202,7 @@ export async function startNatsCluster(...more: readonly string[]): Promise<Engi
 
 async function natsClusterFormed(monitorPort: number): Promise<void> {
   let seen = ''
-  await eventually(
+  await until(
     'the NATS cluster to form',
     async () => {
       seen = await (await fetch(`http://127.0.0.1:${monitorPort}/routez`)).text()
@@ -311,14 +309,5 @@ async function firstWords(port: number, question: string): Promise<string> {
     return ''
   } finally {
     socket.on('error', () => {}).destroy()
-  }
-}
-
-/** Asks again and again what no event tells. */
-async function eventually(what: string, holds: () => Promise<boolean>, seen: () => string): Promise<void> {
-  const end = Date.now() + READY_MS
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`Waited ${READY_MS} ms for ${what}, saw: ${seen()}`)
-    await sleep(20)
   }
 }
