@@ -1,3 +1,5 @@
+import type { HeldBuffers } from './held-buffers.ts'
+
 /** Frames that are dropped or written together. */
 export interface Held {
   readonly bytes: Buffer
@@ -6,8 +8,6 @@ export interface Held {
   /** Bytes of the others, which are pings and pongs. */
   readonly controlBytes: number
   readonly key: string | undefined
-  /** Whether it came in the turn in which the socket became congested. */
-  readonly isBurst: boolean
 }
 
 /** Places in the queue whose frames have gone; the queue is packed when they are the most of it. */
@@ -17,10 +17,10 @@ const MIN_GAPS_TO_PACK = 64
 export class Backlog {
   /** The turn in which the socket became congested. */
   readonly turn: number
+  /** The least that has waited, here and in the socket, since that turn was over. */
+  leastBytes = Number.POSITIVE_INFINITY
   /** Bytes that the socket held then, and that were handed to it since. */
   writtenBytes: number
-  /** Bytes that the socket held then, and that the first turn added. */
-  burstBytes: number
   /** Bytes that the client had taken when it was last judged. */
   judgedBytes: number | undefined
   /** Bytes, and messages among them, that wait now. */
@@ -36,10 +36,20 @@ export class Backlog {
   /** Place in the queue of the waiting message of each key. */
   readonly #byKey = new Map<string, number>()
 
-  constructor(turn: number, socketBytes: number) {
+  /** The buffers that wait here, and the one that the socket was given last. */
+  readonly #held: HeldBuffers
+  #inSocket: Buffer
+
+  /**
+   * @param inSocket the write that congested the socket
+   * @param socketBytes how much the socket holds
+   */
+  constructor(turn: number, inSocket: Buffer, socketBytes: number, held: HeldBuffers) {
     this.turn = turn
     this.writtenBytes = socketBytes
-    this.burstBytes = socketBytes
+    this.#held = held
+    this.#inSocket = inSocket
+    held.hold(inSocket)
   }
 
   get isEmpty(): boolean {
@@ -49,6 +59,7 @@ export class Backlog {
   push(held: Held): void {
     if (held.key !== undefined) this.#byKey.set(held.key, this.#queue.length)
     this.#queue.push(held)
+    this.#held.hold(held.bytes)
     this.bytes += held.bytes.length
     this.messages += held.messages
     this.controlBytes += held.controlBytes
@@ -57,7 +68,7 @@ export class Backlog {
   /** Takes out the oldest message; `undefined` when there is none. */
   dropOldest(): Held | undefined {
     for (let held = this.#shift(); held !== undefined; held = this.#shift()) {
-      if (held.messages > 0) return this.#dropped(held)
+      if (held.messages > 0) return this.#gone(held)
       this.#front.push(held)
     }
     return undefined
@@ -72,10 +83,10 @@ export class Backlog {
     this.#queue[place] = undefined
     this.#gaps++
     if (this.#gaps > MIN_GAPS_TO_PACK && this.#gaps * 2 > this.#queue.length) this.#pack()
-    return this.#dropped(held)
+    return this.#gone(held)
   }
 
-  /** Takes frames of at least one and up to `maxBytes`, in one buffer. */
+  /** Takes frames of at least one and up to `maxBytes`, in one buffer, for the socket. */
   take(maxBytes: number): Buffer {
     const parts: Buffer[] = []
     let bytes = 0
@@ -88,7 +99,18 @@ export class Backlog {
     }
     this.writtenBytes += bytes
     const [only] = parts
-    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes)
+    const taken = parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes)
+    this.#held.hold(taken)
+    this.#held.release(this.#inSocket)
+    this.#inSocket = taken
+    return taken
+  }
+
+  /** Lets go of all buffers; the backlog is of no use any more. */
+  dispose(): void {
+    for (const held of [...this.#front, ...this.#queue])
+      if (held !== undefined) this.#held.release(held.bytes)
+    this.#held.release(this.#inSocket)
   }
 
   #peek(): Held | undefined {
@@ -116,12 +138,8 @@ export class Backlog {
     return undefined
   }
 
-  #dropped(held: Held): Held {
-    if (held.isBurst) this.burstBytes -= held.bytes.length
-    return this.#gone(held)
-  }
-
   #gone(held: Held): Held {
+    this.#held.release(held.bytes)
     this.bytes -= held.bytes.length
     this.messages -= held.messages
     this.controlBytes -= held.controlBytes

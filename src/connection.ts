@@ -370,7 +370,8 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** For the keepalive. @internal */
   get bytesRead(): number {
-    return this.#socket.bytesRead ?? this.#eventsRead
+    // A client that takes what waits for it is alive, and answers a ping only when it has got so far.
+    return (this.#socket.bytesRead ?? this.#eventsRead) + this.#outbox.takenBytes
   }
 
   /** For the keepalive. @internal */
@@ -451,13 +452,19 @@ export class Connection<out Meta extends object = Metadata> {
   }
 
   /** For the outbox. @internal */
-  overflow(): void {
-    const { maxBufferedBytes } = this.#host.options
-    const message = `more than ${maxBufferedBytes} bytes wait for a client that does not read`
-    if (this.#state !== 'open') return
+  overflow(of: 'client' | 'hub'): void {
+    const { maxBufferedBytes, maxTotalBufferedBytes, closeTimeoutMs } = this.#host.options
+    if (this.#state !== 'open') {
+      if (of === 'hub') this.terminate()
+      return
+    }
+    const message =
+      of === 'client'
+        ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
+        : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and for this one the most`
     this.#state = 'closing'
     this.#fail(message)
-    this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
+    this.#host.keepalive.setDeadline(this, closeTimeoutMs)
     this.#inbox?.clear()
     this.#outbox.clear('overflow')
     // In a turn of its own: no user code runs inside a broadcast.
@@ -465,6 +472,8 @@ export class Connection<out Meta extends object = Metadata> {
       this.#outbox.tellDrops()
       this.#ws.resume() // the answer could not be read from a paused socket
       this.#ws.close(CloseCode.tryAgainLater, 'too slow')
+      // A close frame behind so much would be late, and the hub needs the room.
+      if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.terminate()
       this.#report(new HubError('WSHUB_ERR_SLOW_CONSUMER', message))
     })
   }

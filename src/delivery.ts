@@ -1,4 +1,5 @@
 import { Batch } from './batch.ts'
+import { HeldBuffers } from './held-buffers.ts'
 import type { SlowConsumerPolicy } from './options.ts'
 
 /**
@@ -11,8 +12,14 @@ const MAX_FLUSH_MS = 2
 /** The clock is asked after so many writes, each of which takes some 10 µs. */
 const WRITES_PER_LOOK = 16
 
-/** How often, in ms, a client is looked at that a burst has taken over its limit. */
-const JUDGE_MS = 2_000
+/** How often, in ms, it is looked whether clients over their limit go on reading. */
+export const JUDGE_MS = 30_000
+
+/**
+ * Of `maxTotalBufferedBytes`, what may be left when clients have been given up for it: more are not due with the next
+ * message, since to find them all are looked at.
+ */
+const RELIEF = 7 / 8
 
 /** Why a message was dropped: by a slow-consumer policy, because it was volatile, or with its connection. */
 export type DropReason = 'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
@@ -31,15 +38,21 @@ export interface Dropped extends Readonly<DropCount> {
 
 /** What {@link Delivery} does with an outbox. */
 export interface Flushable {
+  readonly bufferedBytes: number
   flush(): void
-  /** Looks at a client that is over its limit by a burst; `false` when it need not be looked at again. */
-  judge(): boolean
+  /** Gives the client up when it is over its limit and has hardly read since the last look. */
+  judge(): void
+  /** Gives the client up. */
+  giveUp(): void
 }
 
 /** What the outboxes of one hub share: the limit, the policy, the turn that they all end together, and the count of drops. */
 export class Delivery {
   readonly maxBufferedBytes: number
+  readonly maxTotalBufferedBytes: number
   readonly slowConsumer: SlowConsumerPolicy
+  /** What waits for all clients whose sockets are congested. */
+  readonly held = new HeldBuffers()
   readonly dropped: Readonly<Record<DropReason, DropCount>> = {
     dropNewest: { messages: 0, bytes: 0 },
     dropOldest: { messages: 0, bytes: 0 },
@@ -54,11 +67,16 @@ export class Delivery {
   turn = 0
   #dirty: Flushable[] = []
   #isEndDue = false
-  readonly #watched = new Set<Flushable>()
+  readonly #congested = new Set<Flushable>()
   #judging: NodeJS.Timeout | undefined
 
-  constructor(options: { readonly maxBufferedBytes: number; readonly slowConsumer: SlowConsumerPolicy }) {
+  constructor(options: {
+    readonly maxBufferedBytes: number
+    readonly maxTotalBufferedBytes: number
+    readonly slowConsumer: SlowConsumerPolicy
+  }) {
     this.maxBufferedBytes = options.maxBufferedBytes
+    this.maxTotalBufferedBytes = options.maxTotalBufferedBytes
     this.slowConsumer = options.slowConsumer
   }
 
@@ -68,20 +86,37 @@ export class Delivery {
     this.#endTurnSoon()
   }
 
-  /** Has the outbox judged in a while. */
-  watch(outbox: Flushable): void {
-    this.#watched.add(outbox)
+  /** Frames wait for the socket of that outbox, which is looked at from now on. */
+  congested(outbox: Flushable): void {
+    this.#congested.add(outbox)
     this.#judging ??= setInterval(() => {
-      for (const watched of this.#watched) if (!watched.judge()) this.#watched.delete(watched)
-      if (this.#watched.size === 0) this.stop()
+      for (const congested of this.#congested) congested.judge()
+      if (this.#congested.size === 0) this.stop()
     }, JUDGE_MS).unref()
+  }
+
+  /** None waits any more. */
+  uncongested(outbox: Flushable): void {
+    this.#congested.delete(outbox)
+  }
+
+  /** Gives clients up when all together have more than `maxTotalBufferedBytes` waiting: those with the most first. */
+  relieve(): void {
+    if (this.held.bytes <= this.maxTotalBufferedBytes) return
+    const byMost = [...this.#congested]
+      .map((outbox) => ({ outbox, bytes: outbox.bufferedBytes }))
+      .sort((a, b) => b.bytes - a.bytes)
+    for (const { outbox } of byMost) {
+      if (this.held.bytes <= this.maxTotalBufferedBytes * RELIEF) return
+      outbox.giveUp()
+    }
   }
 
   /** Stops the timer. */
   stop(): void {
     clearInterval(this.#judging)
     this.#judging = undefined
-    this.#watched.clear()
+    this.#congested.clear()
   }
 
   #endTurnSoon(): void {

@@ -17,7 +17,7 @@ export class Liveness {
 /** What a {@link Keepalive} needs to know and do about a connection. */
 export interface KeepalivePeer {
   readonly liveness: Liveness
-  /** Grows with each byte the peer sends, whatever the byte is part of. */
+  /** Changes with each byte the peer sends, whatever the byte is part of, and while it takes what waits for it. */
   readonly bytesRead: number
   /** Whether the hub is not reading from the peer now: then its silence says nothing. */
   readonly isPaused: boolean

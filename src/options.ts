@@ -87,6 +87,11 @@ export interface HubOptions {
   /** Most bytes waiting for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048 576. */
   maxBufferedBytes?: number | undefined
   /**
+   * Most bytes waiting for all slow clients together, 1 or more; a message counts once, however many wait for it. Above it those
+   * with the most waiting are closed with 1013, whatever `slowConsumer` says. Default 134 217 728.
+   */
+  maxTotalBufferedBytes?: number | undefined
+  /**
    * What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`, which keeps the
    * latest message of each `key` for a client that lags and closes when that is not enough. Default `close`.
    */
@@ -124,6 +129,7 @@ export interface ResolvedHubOptions {
   readonly protocols: readonly string[]
   readonly onError: ((error: Error, connection?: Connection) => void) | undefined
   readonly maxBufferedBytes: number
+  readonly maxTotalBufferedBytes: number
   readonly slowConsumer: SlowConsumerPolicy
   readonly openTimeoutMs: number
   readonly closeTimeoutMs: number
@@ -147,6 +153,7 @@ export const HUB_DEFAULTS = Object.freeze({
   protocols: Object.freeze([]) as readonly string[], // likewise
   onError: undefined,
   maxBufferedBytes: 1_048_576,
+  maxTotalBufferedBytes: 134_217_728,
   slowConsumer: 'close',
   openTimeoutMs: 10_000,
   closeTimeoutMs: 10_000,
@@ -227,6 +234,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     protocols,
     onError,
     maxBufferedBytes: integer('maxBufferedBytes', options, 1),
+    maxTotalBufferedBytes: integer('maxTotalBufferedBytes', options, 1),
     slowConsumer,
     openTimeoutMs: integer('openTimeoutMs', options, 0),
     closeTimeoutMs: integer('closeTimeoutMs', options, 1),

@@ -10,12 +10,9 @@ const CHUNK_BYTES = 65_536
 const MAX_CONTROL_BYTES = 65_536
 
 /**
- * What one turn of the event loop queues may exceed `maxBufferedBytes` by this factor under the policies that close: no
- * socket can take anything before the turn is over, so it says nothing about the client.
+ * What a client over its limit must take between two looks at it. The kernel reports it in steps of a third of its send
+ * buffer, which has 4 MB by default: `JUDGE_MS` is longer than a step takes at 100 kB/s.
  */
-export const BURST_FACTOR = 128
-
-/** A client over its limit by a burst must take this much between two looks at it. */
 const MIN_PROGRESS_BYTES = 65_536
 
 /** The part of a stream that an outbox writes to. */
@@ -30,8 +27,8 @@ export interface OutboxSocket {
 export interface OutboxOwner {
   /** Whether data frames may still be written: not after a close frame. */
   readonly writable: boolean
-  /** The client is given up: more than `maxBufferedBytes` wait for it. */
-  overflow(): void
+  /** The client is given up: too much waits for it, or for all clients of the hub together, and for this one the most. */
+  overflow(of: 'client' | 'hub'): void
   /** Something was dropped since the last turn. */
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
 }
@@ -43,8 +40,8 @@ export interface OutboxOwner {
  * - A turn's frames leave in one write at its end.
  * - While the socket is congested, frames wait here; above `maxBufferedBytes` the policy decides on further ones.
  *   Pings and pongs are never dropped.
- * - What the turn that congested the socket queues is spared: only what comes later counts, while the client goes on
- *   taking what it owes.
+ * - What the turn that congested the socket queues is spared. After it, the least that has waited since may grow by
+ *   `maxBufferedBytes`, while the client goes on taking what it owes.
  */
 export class Outbox {
   readonly #socket: OutboxSocket
@@ -83,9 +80,9 @@ export class Outbox {
       if (former !== undefined) this.#drop('conflate', 1, former.bytes.length)
     }
     if (!this.#makeRoom(backlog, frame.length)) return false
-    this.#count(backlog, frame.length)
     if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
-    backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key, isBurst: this.#isBurst(backlog) })
+    backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key })
+    this.#delivery.relieve()
     return true
   }
 
@@ -95,17 +92,12 @@ export class Outbox {
     if (backlog === undefined) {
       this.#append(frame, false)
     } else if (backlog.controlBytes + frame.length > MAX_CONTROL_BYTES) {
-      this.#owner.overflow()
+      this.#owner.overflow('client')
     } else {
-      this.#count(backlog, frame.length)
       this.#write() // what this turn has queued before it
-      backlog.push({
-        bytes: frame,
-        messages: 0,
-        controlBytes: frame.length,
-        key: undefined,
-        isBurst: this.#isBurst(backlog),
-      })
+      if (this.#backlog !== backlog) return // given up for that
+      backlog.push({ bytes: frame, messages: 0, controlBytes: frame.length, key: undefined })
+      this.#delivery.relieve()
     }
   }
 
@@ -136,8 +128,8 @@ export class Outbox {
       if (part !== undefined) this.#drop(reason, part.messages, part.bytes - part.controlBytes)
     }
     this.#batch = undefined
-    this.#backlog = undefined
     this.#ending = undefined
+    this.#uncongested()
   }
 
   /** Reports what was dropped, which calls user code: never inside a broadcast. */
@@ -148,15 +140,27 @@ export class Outbox {
     this.#owner.reportDrops(drops)
   }
 
-  /** Gives up a client that a burst took over its limit and that has hardly read since; see {@link Delivery.watch}. */
-  judge(): boolean {
+  /** Bytes that the client has taken since the socket became congested; 0 while it is not. */
+  get takenBytes(): number {
+    return this.#backlog === undefined ? 0 : this.#backlog.writtenBytes - this.#socket.writableLength
+  }
+
+  /** Gives up a client over its limit that has hardly read since the last look; see {@link Delivery.congested}. */
+  judge(): void {
     const backlog = this.#backlog
-    if (backlog === undefined || this.bufferedBytes <= this.#delivery.maxBufferedBytes) return false
-    const takenBytes = this.#takenBytes(backlog)
-    const isSlow = backlog.judgedBytes !== undefined && takenBytes < backlog.judgedBytes + MIN_PROGRESS_BYTES
-    backlog.judgedBytes = takenBytes
-    if (isSlow) this.#owner.overflow()
-    return !isSlow
+    if (backlog === undefined) return
+    const { takenBytes } = this
+    const before = backlog.judgedBytes
+    const isOver = this.bufferedBytes > this.#delivery.maxBufferedBytes
+    backlog.judgedBytes = isOver ? takenBytes : undefined
+    const isSlow = isOver && before !== undefined && takenBytes < before + MIN_PROGRESS_BYTES
+    if (isSlow) this.#owner.overflow('client')
+  }
+
+  /** Gives up a client so that the hub has more room; see {@link Delivery.relieve}. */
+  giveUp(): void {
+    this.#owner.overflow('hub')
+    this.clear('overflow') // also of a connection that is closing already
   }
 
   #append(frame: Buffer, isMessage: boolean): true {
@@ -183,15 +187,18 @@ export class Outbox {
     }
     if (this.#backlog !== undefined) {
       const { messages, controlBytes } = batch
-      const isBurst = this.#isBurst(this.#backlog)
-      this.#backlog.push({ bytes: batch.join(), messages, controlBytes, key: undefined, isBurst })
+      this.#backlog.push({ bytes: batch.join(), messages, controlBytes, key: undefined })
+      this.#delivery.relieve()
       return
     }
-    this.#socket.write(batch.join())
-    if (this.#isCongested()) {
-      this.#backlog = new Backlog(this.#delivery.turn, this.#socket.writableLength)
-      this.#awaitDrain(this.#backlog)
-    }
+    const bytes = batch.join()
+    this.#socket.write(bytes)
+    if (!this.#isCongested()) return
+    const { turn, held } = this.#delivery
+    this.#backlog = new Backlog(turn, bytes, this.#socket.writableLength, held)
+    this.#awaitDrain(this.#backlog)
+    this.#delivery.congested(this)
+    this.#delivery.relieve()
   }
 
   // Only bytes that the kernel refused count: `writableNeedDrain` alone is also true for a moment after a large write
@@ -217,29 +224,23 @@ export class Outbox {
       isCongested = this.#isCongested()
     }
     if (isCongested) this.#awaitDrain(backlog)
-    else this.#backlog = undefined
+    else this.#uncongested()
     if (!backlog.isEmpty && isCongested) return
     const then = this.#ending
     this.#ending = undefined
     then?.()
   }
 
-  #count(backlog: Backlog, bytes: number): void {
-    if (this.#isBurst(backlog)) backlog.burstBytes += bytes
-  }
-
-  #isBurst(backlog: Backlog): boolean {
-    return backlog.turn === this.#delivery.turn
-  }
-
-  /** Bytes that the client has taken since the socket became congested. */
-  #takenBytes(backlog: Backlog): number {
-    return backlog.writtenBytes - this.#socket.writableLength
+  #uncongested(): void {
+    this.#backlog?.dispose()
+    this.#backlog = undefined
+    this.#delivery.uncongested(this)
   }
 
   /** Whether a message of so many bytes may wait, after dropping others for it where the policy says so. */
   #makeRoom(backlog: Backlog, bytes: number): boolean {
-    const { maxBufferedBytes, slowConsumer } = this.#delivery
+    const { maxBufferedBytes, slowConsumer, turn } = this.#delivery
+    if (backlog.turn !== turn) backlog.leastBytes = Math.min(backlog.leastBytes, this.bufferedBytes)
     while (this.bufferedBytes + bytes > maxBufferedBytes) {
       if (slowConsumer === 'dropNewest') return this.#drop('dropNewest', 1, bytes)
       if (slowConsumer === 'dropOldest') {
@@ -251,21 +252,19 @@ export class Outbox {
       }
       if (this.#isSpared(backlog, bytes)) return true
       this.#drop('overflow', 1, bytes)
-      this.#owner.overflow()
+      this.#owner.overflow('client')
       return false
     }
     return true
   }
 
+  /**
+   * Whether a message may wait over the limit: in the turn that congested the socket, which can take nothing before the turn is
+   * over, and while what waits does not grow.
+   */
   #isSpared(backlog: Backlog, bytes: number): boolean {
-    const { maxBufferedBytes } = this.#delivery
-    const buffered = this.bufferedBytes
-    if (this.#isBurst(backlog)) {
-      this.#delivery.watch(this)
-      return buffered + bytes <= maxBufferedBytes * BURST_FACTOR
-    }
-    const spared = Math.max(0, backlog.burstBytes - this.#takenBytes(backlog))
-    return buffered - spared + bytes <= maxBufferedBytes
+    if (backlog.turn === this.#delivery.turn) return true
+    return this.bufferedBytes + bytes <= this.#delivery.maxBufferedBytes + backlog.leastBytes
   }
 
   #drop(reason: DropReason, messages: number, bytes: number): false {

@@ -1,11 +1,19 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Backlog, type Held } from '../src/backlog.ts'
+import { HeldBuffers } from '../src/held-buffers.ts'
 
 const EVERYTHING = Number.MAX_SAFE_INTEGER
 
+/** What the socket was given when it became congested. */
+const FIRST = Buffer.alloc(20)
+
+function empty(turn = 0, socketBytes = 0, buffers = new HeldBuffers()): Backlog {
+  return new Backlog(turn, FIRST, socketBytes, buffers)
+}
+
 function filled(...texts: string[]): Backlog {
-  const backlog = new Backlog(0, 0)
+  const backlog = empty()
   for (const text of texts) push(backlog, text)
   return backlog
 }
@@ -16,9 +24,9 @@ function push(backlog: Backlog, text: string): void {
   backlog.push(held(text, text.startsWith('P') ? 0 : 1, key))
 }
 
-function held(text: string, messages: number, key?: string, isBurst = false): Held {
+function held(text: string, messages: number, key?: string): Held {
   const bytes = Buffer.from(text)
-  return { bytes, messages, controlBytes: messages === 0 ? bytes.length : 0, key, isBurst }
+  return { bytes, messages, controlBytes: messages === 0 ? bytes.length : 0, key }
 }
 
 const counts = ({ bytes, messages, controlBytes, isEmpty }: Backlog) => ({
@@ -30,8 +38,13 @@ const counts = ({ bytes, messages, controlBytes, isEmpty }: Backlog) => ({
 
 describe('Backlog', () => {
   it('begins with what the socket holds', () => {
-    const backlog = new Backlog(7, 20)
-    expect(backlog).toMatchObject({ turn: 7, writtenBytes: 20, burstBytes: 20, judgedBytes: undefined })
+    const backlog = empty(7, 20)
+    expect(backlog).toMatchObject({
+      turn: 7,
+      writtenBytes: 20,
+      leastBytes: Number.POSITIVE_INFINITY,
+      judgedBytes: undefined,
+    })
     expect(counts(backlog)).toEqual({ bytes: 0, messages: 0, controlBytes: 0, isEmpty: true })
   })
 
@@ -55,13 +68,13 @@ describe('Backlog', () => {
 
     it('hands out a single frame as it is', () => {
       const frame = held('frame', 1)
-      const backlog = new Backlog(0, 0)
+      const backlog = empty()
       backlog.push(frame)
       expect(backlog.take(100)).toBe(frame.bytes)
     })
 
     it('counts what it takes as written', () => {
-      const backlog = new Backlog(0, 20)
+      const backlog = empty(0, 20)
       push(backlog, 'aaaa')
       push(backlog, 'k=1')
       push(backlog, 'bb')
@@ -95,7 +108,7 @@ describe('Backlog', () => {
       expect(backlog.dropOldest()).toBeUndefined()
       expect(backlog.dropOldest()).toBeUndefined()
       expect(backlog.take(EVERYTHING).toString()).toBe('P1P2')
-      expect(new Backlog(0, 0).dropOldest()).toBeUndefined()
+      expect(empty().dropOldest()).toBeUndefined()
     })
 
     it('forgets the key', () => {
@@ -127,17 +140,6 @@ describe('Backlog', () => {
       expect(backlog.take(EVERYTHING)).toHaveLength(0)
     })
 
-    it('makes the burst smaller by what belonged to it', () => {
-      const backlog = new Backlog(0, 20)
-      backlog.push(held('a=1', 1, 'a', true))
-      backlog.push(held('b=12', 1, 'b', false))
-      backlog.burstBytes += 3
-      backlog.dropKey('b')
-      expect(backlog.burstBytes).toBe(23)
-      backlog.dropKey('a')
-      expect(backlog.burstBytes).toBe(20)
-    })
-
     it('finds its message after 20,000 replacements of others', () => {
       const backlog = filled('kept=1', 'x')
       for (let i = 0; i < 20_000; i++) {
@@ -147,6 +149,25 @@ describe('Backlog', () => {
       expect(backlog.messages).toBe(3)
       expect(backlog.dropKey('kept')?.bytes.toString()).toBe('kept=1')
       expect(backlog.take(EVERYTHING).toString()).toBe('xk=19999')
+    })
+  })
+
+  describe('#dispose', () => {
+    it('lets go of each buffer that waits, and of the one that the socket was given last', () => {
+      const buffers = new HeldBuffers()
+      const backlog = empty(0, 0, buffers)
+      expect(buffers.bytes).toBe(20)
+      for (const text of ['P1', 'aaa', 'P2', 'k=1', 'bbbb', 'cc']) push(backlog, text)
+      expect(buffers.bytes).toBe(20 + 16)
+      backlog.dropOldest()
+      backlog.dropKey('k')
+      expect(buffers.bytes).toBe(20 + 10)
+      backlog.take(5) // P1, P2: the socket has them in place of what it had
+      expect(buffers.bytes).toBe(10)
+      backlog.take(4)
+      expect(buffers.bytes).toBe(6)
+      backlog.dispose()
+      expect(buffers.bytes).toBe(0)
     })
   })
 
@@ -167,7 +188,7 @@ describe('Backlog', () => {
     )
     fc.assert(
       fc.property(calls, (sequence) => {
-        const backlog = new Backlog(0, 0)
+        const backlog = empty()
         const model: Held[] = []
         let count = 0
         const push = (size: number, messages: number, key?: string) => {

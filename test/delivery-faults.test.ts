@@ -1,7 +1,8 @@
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Connection, type Dropped, type EventHandler, Frame, Hub, type HubOptions, Opcode } from 'wshub'
+import { JUDGE_MS } from '../src/delivery.ts'
 import {
   type Client,
   eventually,
@@ -424,6 +425,10 @@ describe('a broadcast', () => {
   })
 
   it('of 100,000 messages in one go closes nobody who reads, is held once, and a stalled client is given up', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
     const { hub, log, port } = await serve()
     const texts = Array.from({ length: 100_000 }, (_, i) => `${i}`.padEnd(118, '.'))
     const expected = frames(texts)
@@ -444,6 +449,7 @@ describe('a broadcast', () => {
     })
     // 144 MB would be queued for them one by one.
     expect(most - before).toBeLessThan((healthy.length * expected.length) / 2)
+    vi.advanceTimersByTime(2 * JUDGE_MS) // it has taken nothing
     await log.first('the stalled client to be given up', (entry) => entry === 'error WSHUB_ERR_SLOW_CONSUMER')
     expect(stalledConnection?.state).toBe('closing')
     expect(stalledConnection?.bufferedBytes).toBeLessThan(200_000)

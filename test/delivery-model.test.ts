@@ -13,7 +13,6 @@ import {
 } from 'wshub'
 import { OutgoingMessage } from '../src/deflate.ts'
 import { COMPRESSION_DEFAULTS } from '../src/options.ts'
-import { BURST_FACTOR } from '../src/outbox.ts'
 import { eventually, handshake, turn } from './support/hub-server.ts'
 
 // A hub with connections in memory and a model of it are told the same, and must say and do the same: what a call
@@ -81,8 +80,8 @@ interface Item {
   readonly bytes: Buffer
   readonly isMessage: boolean
   readonly key: string | undefined
-  /** Whether it was accepted in the turn in which the socket became congested. */
-  isBurst: boolean
+  /** Frames that waited in one turn are written together later. */
+  part?: number
 }
 
 const bytesOf = (items: readonly Item[]) => items.reduce((sum, { bytes }) => sum + bytes.length, 0)
@@ -109,6 +108,9 @@ class ConnectionModel {
   readonly drops = new Map<DropReason, DropCount>()
   readonly #hub: HubModel
   #congestedIn = 0
+  #parts = 0
+  /** The least that has waited when something was sent after the turn that congested the socket. */
+  #least = Number.POSITIVE_INFINITY
   #isEnding = false
   #hasClosed = false
 
@@ -123,7 +125,7 @@ class ConnectionModel {
   send(bytes: Buffer, { key, volatile }: { key?: string | undefined; volatile: boolean }): boolean {
     if (!this.isOpen) return false
     const { policy } = this.#hub
-    const item: Item = { bytes, isMessage: true, key, isBurst: this.#isBurst }
+    const item: Item = { bytes, isMessage: true, key }
     this.offered += bytes.length
     this.#hub.isTurnDue = true
     if (this.backlog === undefined) return this.#append(item)
@@ -132,6 +134,7 @@ class ConnectionModel {
       const former = this.backlog.find((other) => other.key === key)
       if (former !== undefined) this.#takeOut('conflate', former)
     }
+    if (!this.#isBurst) this.#least = Math.min(this.#least, bytesOf(this.waiting))
     if (policy === 'dropOldest') {
       const fixed = [...this.socket.flat(), ...this.backlog.filter(({ isMessage }) => !isMessage)]
       if (bytesOf(fixed) + bytes.length > MAX_BUFFERED_BYTES) return this.#drop('dropOldest', item)
@@ -148,13 +151,13 @@ class ConnectionModel {
       return false
     }
     if (policy === 'close' || policy === 'dropNewest') return this.#append(item)
-    this.backlog.push(item)
+    this.#hold([item])
     return true
   }
 
   ping(bytes: Buffer): boolean {
     if (!this.isOpen) return false
-    const item: Item = { bytes, isMessage: false, key: undefined, isBurst: this.#isBurst }
+    const item: Item = { bytes, isMessage: false, key: undefined }
     if (this.backlog === undefined) {
       this.#hub.isTurnDue = true
       return this.#append(item)
@@ -163,7 +166,7 @@ class ConnectionModel {
       this.#giveUp()
     } else {
       this.flush()
-      this.backlog.push(item)
+      this.#hold([item])
     }
     return true
   }
@@ -211,7 +214,7 @@ class ConnectionModel {
     const { backlog } = this
     if (this.hasSaidGoodbye) this.#dropAll('closed')
     this.backlog = undefined
-    if (backlog.length > 0 && !this.hasSaidGoodbye) this.#write(backlog, true)
+    if (!this.hasSaidGoodbye) this.#drain(backlog)
     this.#endIfPossible(Frame.close(4000))
   }
 
@@ -227,19 +230,17 @@ class ConnectionModel {
     if (batch.length === 0) return
     if (this.hasSaidGoodbye) for (const item of batch) this.#dropMessage('closed', item)
     else if (this.backlog === undefined) this.#write(batch)
-    else this.backlog.push(...batch)
+    else this.#hold(batch)
   }
 
   get #isBurst(): boolean {
     return this.backlog !== undefined && this.#congestedIn === this.#hub.turn
   }
 
-  /** Under the policies that close: what the turn that congested the socket has queued is spared. */
+  /** Under the policies that close: what the turn that congested the socket has queued is spared, while it does not grow. */
   #isWithinLimit(bytes: number): boolean {
-    const buffered = bytesOf(this.waiting)
-    if (buffered + bytes <= MAX_BUFFERED_BYTES) return true
-    if (this.#isBurst) return buffered + bytes <= MAX_BUFFERED_BYTES * BURST_FACTOR
-    return bytesOf(this.waiting.filter(({ isBurst }) => !isBurst)) + bytes <= MAX_BUFFERED_BYTES
+    const wanted = bytesOf(this.waiting) + bytes
+    return wanted <= MAX_BUFFERED_BYTES || this.#isBurst || wanted <= MAX_BUFFERED_BYTES + this.#least
   }
 
   #append(item: Item): true {
@@ -258,7 +259,29 @@ class ConnectionModel {
     this.backlog = []
     if (isDrain) return // still the same congestion
     this.#congestedIn = this.#hub.turn
-    for (const item of this.socket.flat()) item.isBurst = true
+    this.#least = Number.POSITIVE_INFINITY
+  }
+
+  #hold(items: readonly Item[]): void {
+    this.#parts++
+    for (const item of items) item.part = this.#parts
+    this.backlog?.push(...items)
+  }
+
+  /** Writes what waits, in whole parts and at most 64 KiB or one of them at once, until the socket is congested again. */
+  #drain(items: readonly Item[]): void {
+    let rest = [...items]
+    while (rest.length > 0 && this.backlog === undefined) {
+      let taken: Item[] = []
+      do {
+        const next = rest.filter(({ part }) => part === rest[0]?.part)
+        if (taken.length > 0 && bytesOf(taken) + bytesOf(next) > CHUNK_BYTES) break
+        taken = taken.concat(next)
+        rest = rest.slice(next.length)
+      } while (rest.length > 0)
+      this.#write(taken, true)
+    }
+    if (this.backlog !== undefined) this.backlog = rest
   }
 
   #giveUp(): void {
@@ -276,7 +299,7 @@ class ConnectionModel {
 
   #writeClose(frame: Frame): void {
     this.#hasClosed = true
-    const item: Item = { bytes: frame.encode(), isMessage: false, key: undefined, isBurst: false }
+    const item: Item = { bytes: frame.encode(), isMessage: false, key: undefined }
     if (this.isStalled) this.socket.push([item])
     else this.wire.push(item)
   }

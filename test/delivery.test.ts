@@ -1,14 +1,25 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Batch } from '../src/batch.ts'
-import { Delivery, type Flushable } from '../src/delivery.ts'
+import { Delivery, type Flushable, JUDGE_MS } from '../src/delivery.ts'
 import { Outbox } from '../src/outbox.ts'
 import { turn } from './support/hub-server.ts'
 
-const make = () => new Delivery({ maxBufferedBytes: 100, slowConsumer: 'close' })
+const make = () =>
+  new Delivery({ maxBufferedBytes: 100, maxTotalBufferedBytes: 1_000, slowConsumer: 'close' })
 
 /** What there is to flush, which tells that it was. */
-const flushable = (flush: () => void, judge = () => false): Flushable => ({ flush, judge })
+const flushable = (flush: () => void, judge = () => {}): Flushable => ({
+  flush,
+  judge,
+  bufferedBytes: 0,
+  giveUp: () => {},
+})
+
+/** A client that is slow, and that is asked about with its name. */
+function slow(judge: () => void = () => {}): Flushable {
+  return flushable(() => {}, judge)
+}
 
 /** Keeps the event loop busy; sixteen of these are more than a flush may take of it at once. */
 function work(): void {
@@ -18,7 +29,11 @@ function work(): void {
 
 describe('Delivery', () => {
   it('takes the limit and the policy', () => {
-    expect(make()).toMatchObject({ maxBufferedBytes: 100, slowConsumer: 'close' })
+    expect(make()).toMatchObject({
+      maxBufferedBytes: 100,
+      maxTotalBufferedBytes: 1_000,
+      slowConsumer: 'close',
+    })
   })
 
   it('counts nothing as dropped to begin with, and each reason on its own', () => {
@@ -161,7 +176,7 @@ describe('Delivery', () => {
     })
   })
 
-  describe('#watch', () => {
+  describe('#congested', () => {
     function fakeTimers() {
       vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
       onTestFinished(() => {
@@ -169,60 +184,37 @@ describe('Delivery', () => {
       })
     }
 
-    it('judges every 2 s, and for as long as it is told to', () => {
+    it('has a client judged every 30 s until it is uncongested', () => {
       fakeTimers()
       const delivery = make()
       const judged: string[] = []
-      let goesOn = true
-      const judge = (name: string) => () => {
-        judged.push(name)
-        return goesOn
-      }
-      const a = flushable(() => {}, judge('a'))
-      delivery.watch(a)
-      delivery.watch(a)
-      vi.advanceTimersByTime(1_999)
+      const a = slow(() => judged.push('a'))
+      const b = slow(() => judged.push('b'))
+      delivery.congested(a)
+      delivery.congested(a)
+      vi.advanceTimersByTime(29_999)
       expect(judged).toEqual([])
       vi.advanceTimersByTime(1)
       expect(judged).toEqual(['a'])
-      delivery.watch(flushable(() => {}, judge('b')))
+      delivery.congested(b)
       expect(vi.getTimerCount()).toBe(1)
-      vi.advanceTimersByTime(2_000)
+      vi.advanceTimersByTime(JUDGE_MS)
       expect(judged).toEqual(['a', 'a', 'b'])
-      goesOn = false
-      vi.advanceTimersByTime(2_000)
-      expect(judged).toEqual(['a', 'a', 'b', 'a', 'b'])
-      expect(vi.getTimerCount()).toBe(0)
-    })
-
-    it('stops to watch one, and goes on with the others', () => {
-      fakeTimers()
-      const delivery = make()
-      const judged: string[] = []
-      delivery.watch(
-        flushable(
-          () => {},
-          () => judged.push('once') > 1,
-        ),
-      )
-      delivery.watch(
-        flushable(
-          () => {},
-          () => judged.push('on') > 0,
-        ),
-      )
-      vi.advanceTimersByTime(4_000)
-      expect(judged).toEqual(['once', 'on', 'on'])
-      delivery.stop()
+      delivery.uncongested(a)
+      vi.advanceTimersByTime(JUDGE_MS)
+      expect(judged).toEqual(['a', 'a', 'b', 'b'])
+      delivery.uncongested(b)
+      vi.advanceTimersByTime(JUDGE_MS)
+      expect({ judged, timers: vi.getTimerCount() }).toEqual({ judged: ['a', 'a', 'b', 'b'], timers: 0 })
     })
 
     it('has no timer before, and one that does not keep the process alive', () => {
       const start = vi.spyOn(globalThis, 'setInterval')
       onTestFinished(() => start.mockRestore())
       const delivery = make()
-      delivery.schedule(flushable(() => {}))
+      delivery.schedule(slow())
       expect(start).not.toHaveBeenCalled()
-      delivery.watch(flushable(() => {}))
+      delivery.congested(slow())
       expect(start.mock.results.map(({ value }) => value.hasRef())).toEqual([false])
       delivery.stop()
     })
@@ -231,18 +223,63 @@ describe('Delivery', () => {
       fakeTimers()
       const delivery = make()
       let count = 0
-      const watched = flushable(
-        () => {},
-        () => {
-          count++
-          return false
-        },
-      )
-      delivery.watch(watched)
-      vi.advanceTimersByTime(10_000)
-      delivery.watch(watched)
-      vi.advanceTimersByTime(10_000)
+      const client = slow(() => {
+        count++
+        delivery.uncongested(client)
+      })
+      for (let i = 0; i < 2; i++) {
+        delivery.congested(client)
+        vi.advanceTimersByTime(3 * JUDGE_MS)
+      }
       expect({ count, timers: vi.getTimerCount() }).toEqual({ count: 2, timers: 0 })
+    })
+  })
+
+  describe('#relieve', () => {
+    /** Clients with so much waiting, a buffer each, in a hub that takes 1,000 bytes. */
+    function waiting(...sizes: readonly number[]) {
+      const delivery = make()
+      const given: number[] = []
+      for (const [place, size] of sizes.entries()) {
+        const buffer = Buffer.alloc(size)
+        delivery.held.hold(buffer)
+        const client = {
+          ...slow(),
+          bufferedBytes: size,
+          giveUp() {
+            given.push(place)
+            delivery.held.release(buffer)
+            delivery.uncongested(client)
+          },
+        }
+        delivery.congested(client)
+      }
+      delivery.relieve()
+      delivery.stop()
+      return { given, left: delivery.held.bytes }
+    }
+
+    it('gives nobody up while all together have no more than maxTotalBufferedBytes', () => {
+      expect(waiting(400, 600)).toEqual({ given: [], left: 1_000 })
+    })
+
+    it('gives up those with the most waiting, until an eighth is free', () => {
+      expect(waiting(100, 300, 250, 351)).toEqual({ given: [3], left: 650 })
+      expect(waiting(500, 510, 400, 300, 5)).toEqual({ given: [1, 0], left: 705 })
+      expect(waiting(120, 100, 100, 100, 100, 100, 100, 100, 100, 100)).toEqual({ given: [0, 1], left: 800 })
+    })
+
+    it('counts what is shared once', () => {
+      const delivery = make()
+      const shared = Buffer.alloc(900)
+      let given = 0
+      for (let i = 0; i < 100; i++) {
+        delivery.held.hold(shared)
+        delivery.congested({ ...slow(), bufferedBytes: 900, giveUp: () => given++ })
+      }
+      delivery.relieve()
+      expect({ given, bytes: delivery.held.bytes }).toEqual({ given: 0, bytes: 900 })
+      delivery.stop()
     })
   })
 
@@ -255,16 +292,14 @@ describe('Delivery', () => {
       const delivery = make()
       delivery.stop()
       let count = 0
-      delivery.watch(
-        flushable(
-          () => {},
-          () => ++count > 0,
-        ),
-      )
+      delivery.congested(slow(() => ++count))
       delivery.stop()
       expect(vi.getTimerCount()).toBe(0)
-      delivery.watch(flushable(() => {}))
-      vi.advanceTimersByTime(2_000)
+      const other = slow()
+      delivery.congested(other)
+      vi.advanceTimersByTime(JUDGE_MS)
+      delivery.uncongested(other)
+      vi.advanceTimersByTime(JUDGE_MS)
       expect({ count, timers: vi.getTimerCount() }).toEqual({ count: 0, timers: 0 })
     })
   })

@@ -8,6 +8,7 @@ const numeric = [
   { key: 'pingIntervalMs', least: 0, standard: 30_000 },
   { key: 'pongTimeoutMs', least: 1, standard: 10_000 },
   { key: 'maxBufferedBytes', least: 1, standard: 1_048_576 },
+  { key: 'maxTotalBufferedBytes', least: 1, standard: 134_217_728 },
   { key: 'openTimeoutMs', least: 0, standard: 10_000 },
   { key: 'closeTimeoutMs', least: 1, standard: 10_000 },
 ] as const

@@ -18,6 +18,7 @@ const LEVELS = [
     'stats',
     'diagnostics',
     'batch',
+    'held-buffers',
     'backlog',
     'backplane',
     'channels',
@@ -68,6 +69,7 @@ const SIDEWAYS = [
 
 /** Type-only imports that do not point down: they are gone at run time. */
 const TYPE_ONLY = [
+  'backlog -> held-buffers',
   'stats -> delivery',
   'stats -> errors',
   'diagnostics -> backplane',

@@ -351,6 +351,7 @@ export const all: Required<HubOptions> = {
     expectTypeOf(conn).toEqualTypeOf<Connection | undefined>()
   },
   maxBufferedBytes: 1,
+  maxTotalBufferedBytes: 1,
   slowConsumer: 'dropOldest',
   openTimeoutMs: 0,
   closeTimeoutMs: 1,
