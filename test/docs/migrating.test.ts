@@ -4,8 +4,6 @@ import { WebSocket } from 'ws'
 import { WAIT_MS } from '../support/in-time.ts'
 import { PagePrograms } from './page-program.ts'
 
-const TEST_MS = 90_000
-
 describe.each(['docs/migrating-from-express-ws.md', 'docs/migrating-from-fastify-websocket.md'])(
   'the servers of %s',
   (page) => {
@@ -32,7 +30,6 @@ describe.each(['docs/migrating-from-express-ws.md', 'docs/migrating-from-fastify
         expect(await nextText(eve)).toBe('anybody here?') // and not `hello`, which was said before
         for (const client of clients) client.terminate()
       },
-      TEST_MS,
     )
   },
 )
@@ -47,18 +44,14 @@ describe('the programs of docs/migrating-from-socket-io.md', () => {
   afterEach(() => programs.stopAll())
   afterAll(() => programs.remove())
 
-  it.each(['before', 'after'])(
-    'print the same conversation: %s',
-    async (version) => {
-      await programs.run(`${version}.mjs`).line()
-      const ada = programs.run(`${version}-client.mjs`, ['ada'])
-      expect(await ada.line()).toBe('ada joined')
-      const bob = programs.run(`${version}-client.mjs`, ['bob'])
-      expect([await ada.line(), await ada.line()]).toEqual(['bob joined', 'ada: hello, bob'])
-      expect([await bob.line(), await bob.line()]).toEqual(['bob joined', 'ada: hello, bob'])
-    },
-    TEST_MS,
-  )
+  it.each(['before', 'after'])('print the same conversation: %s', async (version) => {
+    await programs.run(`${version}.mjs`).line()
+    const ada = programs.run(`${version}-client.mjs`, ['ada'])
+    expect(await ada.line()).toBe('ada joined')
+    const bob = programs.run(`${version}-client.mjs`, ['bob'])
+    expect([await ada.line(), await ada.line()]).toEqual(['bob joined', 'ada: hello, bob'])
+    expect([await bob.line(), await bob.line()]).toEqual(['bob joined', 'ada: hello, bob'])
+  })
 })
 
 async function connected(url: string): Promise<WebSocket> {

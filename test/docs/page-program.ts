@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { freePort } from '../support/free-port.ts'
+import { inTime } from '../support/in-time.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const WAIT_MS = 30_000
 /** Of the sources, which are TypeScript. */
 const TSX = ['--import', pathToFileURL(join(root, 'node_modules/tsx/dist/loader.mjs')).href]
 
@@ -98,7 +98,7 @@ export class PageProgram {
 
   /** Returns the next line of output; rejects with all of it when none comes. */
   async line(): Promise<string> {
-    const end = await this.#until(() => this.#output.indexOf('\n', this.#taken), 'a line')
+    const end = await inTime(`${this.#name} to print a line`, this.#endOfLine(), () => this.#output)
     const line = this.#output.slice(this.#taken, end)
     this.#taken = end + 1
     return line
@@ -107,33 +107,21 @@ export class PageProgram {
   /** Sends a signal, and returns the code that the program exits with, `null` when it is killed by the signal. */
   async stop(signal: NodeJS.Signals): Promise<number | null> {
     this.#child.kill(signal)
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(this.#error(`has not ended after ${signal}`)), WAIT_MS)
-    })
-    await Promise.race([this.#exited, late]).finally(() => clearTimeout(timer))
+    await inTime(`${this.#name} to end after ${signal}`, this.#exited, () => this.#output)
     return this.#child.exitCode
   }
 
-  #until(find: () => number, what: string): Promise<number> {
+  #endOfLine(): Promise<number> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => done(() => reject(this.#error(`has not printed ${what}`))), WAIT_MS)
-      const done = (settle: () => void) => {
-        clearTimeout(timer)
-        this.#waiting.delete(look)
-        settle()
-      }
       const look = () => {
-        const found = find()
-        if (found >= 0) done(() => resolve(found))
-        else if (this.#child.exitCode !== null) done(() => reject(this.#error('has ended')))
+        const end = this.#output.indexOf('\n', this.#taken)
+        if (end < 0 && this.#child.exitCode === null) return
+        this.#waiting.delete(look)
+        if (end >= 0) resolve(end)
+        else reject(new Error(`${this.#name} has ended; its output: ${this.#output || '(none)'}`))
       }
       this.#waiting.add(look)
       look()
     })
-  }
-
-  #error(what: string): Error {
-    return new Error(`${this.#name} ${what}; its output: ${this.#output || '(none)'}`)
   }
 }

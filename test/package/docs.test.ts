@@ -237,7 +237,7 @@ describe('CONTRIBUTING.md', () => {
       ([, name]) => name,
     )
     const unlisted = Object.keys(scripts).filter(
-      (name) => !/^(pre|post)/.test(name) && !listed.includes(name),
+      (name) => !/^(pre|post|version$)/.test(name) && !listed.includes(name),
     )
     expect(unlisted).toEqual([])
   })

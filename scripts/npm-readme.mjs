@@ -1,0 +1,24 @@
+// Before npm packs: the links of README.md become absolute, for npm shows it where there are no files beside it. They lead to the
+// site, else to the tag of this version. `restore`, after npm has packed: the README is as it was.
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+
+const KEPT = '.cache/README.md'
+
+if (existsSync(KEPT)) renameSync(KEPT, 'README.md') // also what a run that broke off has left
+if (process.argv[2] !== 'restore') {
+  const { homepage, repository, version } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const files = repository.url.replace(/^git\+|\.git$/g, '')
+  mkdirSync('.cache', { recursive: true })
+  copyFileSync('README.md', KEPT)
+  const text = readFileSync('README.md', 'utf8')
+  const absolute = (link) => {
+    if (/^([a-z]+:|#)/.test(link)) return link
+    const [, page, anchor = ''] = /^docs\/([\w-]+)\.md(#.*)?$/.exec(link) ?? []
+    if (page !== undefined) return homepage + page + anchor
+    return `${files}/${/\.(png|svg)$/.test(link) ? 'raw' : 'blob'}/v${version}/${link}`
+  }
+  writeFileSync(
+    'README.md',
+    text.replaceAll(/(\]\()([^()\s]+)(?=\))/g, (_, start, link) => start + absolute(link)),
+  )
+}
