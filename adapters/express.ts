@@ -53,9 +53,17 @@ export function wsHub<Meta extends object = Metadata>(
     req.hub = hub
     const upgrade = (handler: EventHandler<Meta>, init?: UpgradeInit<Meta>): Promise<Connection<Meta>> => {
       // Express's request is Node's, and has more than the global type says.
-      const request = req as unknown as IncomingMessage & { readonly ip?: string; readonly next?: Next }
+      const request = req as unknown as IncomingMessage & {
+        readonly ip?: string
+        readonly secure?: boolean
+        readonly next?: Next
+      }
       try {
-        return hub.upgrade(request, handler, { remoteAddress: request.ip, ...init })
+        return hub.upgrade(request, handler, {
+          remoteAddress: request.ip,
+          isSecure: request.secure,
+          ...init,
+        })
       } catch (error) {
         if (isRejectionCaught(res)) throw error
         // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is the `next` of

@@ -43,6 +43,7 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     const headers = { ...this.getHeaders(), ...init.headers } as NonNullable<UpgradeInit['headers']> // Fastify's type admits undefined values, its object has none
     const connection = hub.upgrade(this.request.raw, handler, {
       remoteAddress: this.request.ip,
+      isSecure: this.request.protocol === 'https',
       ...init,
       headers,
     })

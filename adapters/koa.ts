@@ -44,7 +44,11 @@ export function wsHub<Meta extends object = Metadata>(
     let body: unknown
     ctx.hub = hub
     ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
-      const connection = hub.upgrade(ctx.req, handler, { remoteAddress: ctx.ip || undefined, ...init })
+      const connection = hub.upgrade(ctx.req, handler, {
+        remoteAddress: ctx.ip || undefined,
+        isSecure: ctx.secure,
+        ...init,
+      })
       ctx.respond = false
       isUpgraded = true
       body = ctx.body

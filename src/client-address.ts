@@ -16,6 +16,9 @@ export type TrustFunction = (address: string, hop: number) => boolean
 /** The header in which trusted proxies name the client. The other one is never looked at: a client could have written it. */
 export type ProxyHeader = 'x-forwarded-for' | 'forwarded'
 
+/** Whether a trusted proxy says that the client came by TLS. */
+export type SecureRule = (req: IncomingMessage) => boolean
+
 /** The address of the client that sent a request; `undefined` for a socket without one. */
 export type AddressRule = (req: IncomingMessage) => string | undefined
 
@@ -34,6 +37,24 @@ export function addressRule(trustProxy: TrustProxy, header: ProxyHeader): Addres
     const hops = [peer, ...read(String(req.headers[header] ?? '')).reverse()]
     const client = hops.findIndex((address, hop) => hop > 0 && !isTrusted(address, hop))
     return hops.at(client) || undefined // -1, the last, when all are trusted; '' for a socket without an address
+  }
+}
+
+/**
+ * The rule for a choice of trusted proxies: `X-Forwarded-Proto` beside `X-Forwarded-For`, else the `proto` of `Forwarded`. One proxy of several is
+ * enough: TLS often ends at the first.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+export function secureRule(trustProxy: TrustProxy, header: ProxyHeader): SecureRule {
+  if (trustProxy === false) return () => false
+  const isTrusted = trustFunction(trustProxy)
+  return ({ socket, headers }) => {
+    if (!isTrusted(socket.remoteAddress ?? '', 0)) return false
+    const schemes =
+      header === 'forwarded'
+        ? (forwardedElements(String(headers.forwarded ?? '')) ?? []).map(({ proto }) => proto)
+        : listItems(String(headers['x-forwarded-proto'] ?? ''))
+    return schemes.some((scheme) => scheme !== undefined && /^(https|wss)$/i.test(scheme))
   }
 }
 
@@ -109,13 +130,25 @@ const BLANKS = /[ \t]*/y
 const PAIR = /([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))/y
 const END = /[ \t]*([;,]|$)/y
 
+interface ForwardedElement {
+  readonly for: string
+  readonly proto: string | undefined
+}
+
 /**
  * The `for` of each element. A header that cannot be read is one unknown hop: else a client that opens a quote, and does not close it, would
  * swallow what the proxy has added behind.
- * @see RFC 7239 §4
  */
 function forwardedFor(text: string): string[] {
-  const addresses: string[] = []
+  return forwardedElements(text)?.map((element) => element.for) ?? [UNKNOWN]
+}
+
+/**
+ * The elements of `Forwarded`; `undefined` where it cannot be read.
+ * @see RFC 7239 §4
+ */
+function forwardedElements(text: string): ForwardedElement[] | undefined {
+  const elements: ForwardedElement[] = []
   let at = 0
   const next = (pattern: RegExp): RegExpExecArray | null => {
     pattern.lastIndex = at
@@ -123,19 +156,26 @@ function forwardedFor(text: string): string[] {
     at += match?.[0].length ?? 0
     return match
   }
-  let address: string | undefined
+  let pairs: Record<string, string> | undefined
   while (at < text.length) {
     next(BLANKS)
     const [, name, quoted, plain] = next(PAIR) ?? []
     const end = next(END)?.[1]
-    if (end === undefined) return [UNKNOWN]
-    if (name !== undefined) address ??= UNKNOWN
-    if (name?.toLowerCase() === 'for') address = withoutPort(quoted ?? plain ?? '')
-    if (end === ';') continue
-    if (address !== undefined) addresses.push(address)
-    address = undefined
+    if (end === undefined) return undefined
+    if (name !== undefined) {
+      pairs ??= {}
+      pairs[name.toLowerCase()] = quoted ?? plain ?? ''
+    }
+    if (end === ';' && at < text.length) continue
+    if (pairs !== undefined) {
+      elements.push({
+        for: pairs.for === undefined ? UNKNOWN : withoutPort(pairs.for),
+        proto: pairs.proto,
+      })
+    }
+    pairs = undefined
   }
-  return address === undefined ? addresses : [...addresses, address]
+  return elements
 }
 
 function withoutPort(text: string): string {

@@ -30,6 +30,7 @@ export const HUB_ERRORS = {
   WSHUB_ERR_VERSION: { status: 426, headers: { ...refused, 'Sec-WebSocket-Version': '13' } },
   WSHUB_ERR_BAD_HANDSHAKE: { status: 400, headers: refused },
   WSHUB_ERR_ORIGIN: { status: 403, headers: refused },
+  WSHUB_ERR_HOST: { status: 403, headers: refused },
   WSHUB_ERR_HUB_FULL: { status: 503, headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS } },
   WSHUB_ERR_TOO_MANY_HEADERS: { status: 431, headers: refused },
   WSHUB_ERR_TOO_MANY_PENDING: { status: 503, headers: { ...refused, 'Retry-After': RETRY_AFTER_SECONDS } },

@@ -8,11 +8,6 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** Sixteen bytes in base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
 
-/** `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2), the host perhaps a `*.` pattern. */
-const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d+)?)$/
-
-const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443', ws: ':80', wss: ':443' }
-
 /** Begins the subprotocol in which a browser, which cannot set headers, brings a bearer token. */
 const BEARER_PREFIX = 'bearer.'
 
@@ -158,54 +153,4 @@ function isReserved(name: string): boolean {
       name,
     )
   )
-}
-
-/** Decides on the `Origin` of a handshake; both headers may be missing. */
-export type OriginRule = (origin: string | undefined, host: string | undefined) => boolean
-
-/**
- * The rule for a list of allowed origins, and why: a page of another site can open a WebSocket with the visitor's
- * cookies, and CORS does not stop it. So a browser is admitted from the page's own origin or from one in the list; a
- * client that sends no `Origin` is not a browser and is admitted.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION when an entry is not an origin
- * @see RFC 6455 §10.2
- */
-export function originRule(allowed: readonly string[]): OriginRule {
-  if (allowed.includes('*')) return () => true
-  const exact = new Set<string>()
-  const suffixes: { scheme: string; suffix: string }[] = []
-  for (const entry of allowed) {
-    const origin = entry === 'null' ? null : parseOrigin(entry)
-    if (origin === undefined) {
-      throw new HubError(
-        'WSHUB_ERR_INVALID_OPTION',
-        `allowedOrigins takes origins like "https://app.example.com" or "https://*.example.com", "null" or "*", not ${show(entry)}`,
-      )
-    }
-    if (origin === null) exact.add('null')
-    else if (origin.wildcard) suffixes.push({ scheme: origin.scheme, suffix: `.${origin.host}` })
-    else exact.add(`${origin.scheme}://${origin.host}`)
-  }
-  return (header, host) => {
-    if (header === undefined) return true
-    if (header === 'null') return exact.has('null')
-    const origin = parseOrigin(header)
-    if (origin === undefined || origin.wildcard) return false
-    return (
-      origin.host === withoutDefaultPort(origin.scheme, host?.toLowerCase() ?? '') ||
-      exact.has(`${origin.scheme}://${origin.host}`) ||
-      suffixes.some(({ scheme, suffix }) => scheme === origin.scheme && origin.host.endsWith(suffix))
-    )
-  }
-}
-
-function parseOrigin(text: string): { scheme: string; wildcard: boolean; host: string } | undefined {
-  const [, scheme, wildcard, host] = ORIGIN.exec(text.toLowerCase()) ?? []
-  if (scheme === undefined || host === undefined) return undefined
-  return { scheme, wildcard: wildcard !== undefined, host: withoutDefaultPort(scheme, host) }
-}
-
-function withoutDefaultPort(scheme: string, host: string): string {
-  const port = DEFAULT_PORTS[scheme]
-  return port !== undefined && host.endsWith(port) ? host.slice(0, -port.length) : host
 }

@@ -44,6 +44,8 @@ export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeIn
   expiresAt?: Date | number | undefined
   /** The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub goes before it. */
   remoteAddress?: string | undefined
+  /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
+  isSecure?: boolean | undefined
 }
 
 /** How {@link Hub.close} says goodbye. */
@@ -222,7 +224,7 @@ export class Hub<out Meta extends object = Metadata> {
    * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response travel with the 101.
    * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never rejects.
    * @throws {HubError} at once, with an HTTP status, when the upgrade is refused: WSHUB_ERR_HUB_CLOSED,
-   *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_ORIGIN,
+   *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_HOST, WSHUB_ERR_ORIGIN,
    *   WSHUB_ERR_HUB_FULL, WSHUB_ERR_TOO_MANY_UPGRADES, WSHUB_ERR_TOO_MANY_CONNECTIONS, WSHUB_ERR_SOCKET_CLOSED; or misused: WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_HEADER,
    *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_NOT_ATTACHED, WSHUB_ERR_ALREADY_UPGRADED
    */
@@ -249,7 +251,11 @@ export class Hub<out Meta extends object = Metadata> {
     this.#checkOpen()
     checkHandshake(req)
     const { origin, host } = req.headers
-    if (!this.#options.isOriginAllowed(origin, host)) {
+    if (!this.#options.isHostAllowed(host)) {
+      throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
+    }
+    const isSecure = 'encrypted' in req.socket || (this.#options.isSecure?.(req) ?? init.isSecure === true)
+    if (!this.#options.isOriginAllowed(origin, host, isSecure)) {
       throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
     }
     this.#checkNotFull()

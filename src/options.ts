@@ -1,9 +1,16 @@
 import type { Backplane } from './backplane.ts'
-import { type AddressRule, addressRule, type ProxyHeader, type TrustProxy } from './client-address.ts'
+import {
+  type AddressRule,
+  addressRule,
+  type ProxyHeader,
+  type SecureRule,
+  secureRule,
+  type TrustProxy,
+} from './client-address.ts'
 import { type ClusterOptions, type ResolvedClusterOptions, resolveClusterOptions } from './cluster-options.ts'
 import type { Connection } from './connection.ts'
-import { type OriginRule, originRule } from './handshake.ts'
 import { checkKeys, inRange, invalid, MAX_INT32, strings } from './option-rules.ts'
+import { type HostRule, hostRule, type OriginRule, originRule } from './origin.ts'
 
 /** What happens to a message for a client whose `maxBufferedBytes` are full. */
 export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
@@ -80,6 +87,11 @@ export interface HubOptions {
    * `null` (sandboxed and file pages), `*` (all). `[]` = the page's own origin only. Default `[]`.
    */
   allowedOrigins?: readonly string[] | undefined
+  /**
+   * Hosts that are the application's: `app.example.com`, `*.example.com`, `localhost:8080`; without a port, on any. An upgrade with another
+   * `Host` is answered 403, which stops DNS rebinding. `[]` = all. Default `[]`.
+   */
+  allowedHosts?: readonly string[] | undefined
   /** Subprotocols that the application speaks, the preferred first; `[]` = none is ever chosen. Default `[]`. */
   protocols?: readonly string[] | undefined
   /** Hears every error that no handler's `onError` took. Without it, the first of each kind becomes a process warning. */
@@ -126,6 +138,7 @@ export interface ResolvedHubOptions {
   readonly pongTimeoutMs: number
   readonly enableCompression: CompressionSettings | false
   readonly allowedOrigins: readonly string[]
+  readonly allowedHosts: readonly string[]
   readonly protocols: readonly string[]
   readonly onError: ((error: Error, connection?: Connection) => void) | undefined
   readonly maxBufferedBytes: number
@@ -136,10 +149,14 @@ export interface ResolvedHubOptions {
   readonly limits: ResolvedLimits
   /** `trustProxy` and `proxyHeader`, compiled; `undefined` while no proxy is trusted. */
   readonly addressOf: AddressRule | undefined
+  /** Likewise. */
+  readonly isSecure: SecureRule | undefined
   readonly backplane: Backplane | undefined
   readonly cluster: ResolvedClusterOptions
   /** `allowedOrigins`, compiled. */
   readonly isOriginAllowed: OriginRule
+  /** `allowedHosts`, compiled. */
+  readonly isHostAllowed: HostRule
 }
 
 /** The defaults of {@link HubOptions}; the README's table is compared with them by a test. */
@@ -150,6 +167,7 @@ export const HUB_DEFAULTS = Object.freeze({
   pongTimeoutMs: 10_000,
   enableCompression: false,
   allowedOrigins: Object.freeze([]) as readonly string[], // an empty array is inferred as never[]
+  allowedHosts: Object.freeze([]) as readonly string[], // likewise
   protocols: Object.freeze([]) as readonly string[], // likewise
   onError: undefined,
   maxBufferedBytes: 1_048_576,
@@ -201,6 +219,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)
   checkKeys(options, HUB_DEFAULTS, 'an option of a hub')
   const allowedOrigins = strings('allowedOrigins', options.allowedOrigins ?? HUB_DEFAULTS.allowedOrigins)
+  const allowedHosts = strings('allowedHosts', options.allowedHosts ?? HUB_DEFAULTS.allowedHosts)
   const protocols = strings('protocols', options.protocols ?? HUB_DEFAULTS.protocols)
   for (const protocol of protocols) {
     if (!TOKEN.test(protocol)) throw invalid('protocols', 'names subprotocols, which are tokens', protocol)
@@ -231,6 +250,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
     enableCompression: compressionSettings(options.enableCompression ?? HUB_DEFAULTS.enableCompression),
     allowedOrigins,
+    allowedHosts,
     protocols,
     onError,
     maxBufferedBytes: integer('maxBufferedBytes', options, 1),
@@ -240,9 +260,11 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     closeTimeoutMs: integer('closeTimeoutMs', options, 1),
     limits: limitsOf(options.limits ?? HUB_DEFAULTS.limits, maxMessageSize),
     addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
+    isSecure: trustProxy === false ? undefined : secureRule(trustProxy, proxyHeader),
     backplane,
     cluster: resolveClusterOptions(options.cluster),
     isOriginAllowed: originRule(allowedOrigins),
+    isHostAllowed: hostRule(allowedHosts),
   })
 }
 

@@ -1,6 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { addressKey, addressRule, type ProxyHeader, type TrustProxy } from '../src/client-address.ts'
+import {
+  addressKey,
+  addressRule,
+  type ProxyHeader,
+  secureRule,
+  type TrustProxy,
+} from '../src/client-address.ts'
 
 /** What a rule reads of a request, from a TCP peer with these headers. */
 function addressOf(
@@ -109,6 +115,51 @@ describe('addressRule', () => {
     expect(() => addressRule(trustProxy, 'forwarded')).toThrow(
       expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION', cause: expect.anything() }),
     )
+  })
+})
+
+describe('secureRule', () => {
+  const isSecure = (
+    trustProxy: TrustProxy,
+    header: ProxyHeader,
+    headers: Record<string, string>,
+    remoteAddress = '10.0.0.1',
+  ) => secureRule(trustProxy, header)({ socket: { remoteAddress }, headers } as unknown as IncomingMessage) // all that a rule looks at
+
+  it.each<[TrustProxy, string | undefined, boolean]>([
+    [1, 'https', true],
+    [1, 'HTTPS', true],
+    [1, 'wss', true],
+    [1, 'https, http', true],
+    [1, 'http, https', true],
+    [1, 'http', false],
+    [1, '', false],
+    [1, undefined, false],
+    [1, 'httpsx', false],
+    [false, 'https', false],
+    ['10.0.0.0/8', 'https', true],
+    ['192.168.0.0/16', 'https', false],
+  ])('with trustProxy %j says of X-Forwarded-Proto %j: %j', (trustProxy, proto, expected) => {
+    const headers = {
+      ...(proto === undefined ? {} : { 'x-forwarded-proto': proto }),
+      forwarded: 'proto=https',
+    }
+    const others = { 'x-forwarded-proto': proto ?? '', forwarded: '' }
+    expect(isSecure(trustProxy, 'x-forwarded-for', headers)).toBe(expected)
+    expect(isSecure(trustProxy, 'forwarded', others)).toBe(false) // the other header is never looked at
+  })
+
+  it.each([
+    ['for=1.1.1.1;proto=https', true],
+    ['proto="https";for=1.1.1.1', true],
+    ['for=1.1.1.1;proto=https, for=10.0.0.2;proto=http', true],
+    ['for=1.1.1.1;proto=http', false],
+    ['for=1.1.1.1;host="a;proto=https"', false],
+    ['for="1.1.1.1;proto=https', false],
+    ['for=1.1.1.1', false],
+    ['', false],
+  ])('says of Forwarded %j: %j', (forwarded, expected) => {
+    expect(isSecure(1, 'forwarded', { forwarded })).toBe(expected)
   })
 })
 

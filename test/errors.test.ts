@@ -90,6 +90,7 @@ const causes: Record<string, () => Promise<unknown>> = {
   WSHUB_ERR_VERSION: () => refusal(handshake(['Sec-WebSocket-Version: 8'])),
   WSHUB_ERR_BAD_HANDSHAKE: () => refusal(handshake(['Sec-WebSocket-Key: short'])),
   WSHUB_ERR_ORIGIN: () => refusal(handshake(['Origin: https://evil.example'])),
+  WSHUB_ERR_HOST: () => refusal(handshake(['Host: evil.example']), { allowedHosts: ['localhost'] }),
   WSHUB_ERR_HUB_FULL: async () => {
     const { port, connect, refusals } = await serve({ maxConnections: 1 })
     await connect()

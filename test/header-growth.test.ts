@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { Handshake } from 'wshub'
-import { addressKey, addressRule } from '../src/client-address.ts'
+import { addressKey, addressRule, secureRule } from '../src/client-address.ts'
 import { acceptableOffers } from '../src/deflate.ts'
-import { isWebSocketUpgrade, originRule } from '../src/handshake.ts'
+import { isWebSocketUpgrade } from '../src/handshake.ts'
+import { hostRule, originRule } from '../src/origin.ts'
 
 /** Four times as long as all headers that Node accepts. */
 const LENGTH = 65_536
@@ -27,8 +28,13 @@ const readers: { what: string; read: (value: string) => unknown }[] = [
     what: 'X-Forwarded-For',
     read: (value) => addressRule(true, 'x-forwarded-for')(asRequest(value, ['x-forwarded-for'])),
   },
+  {
+    what: 'X-Forwarded-Proto',
+    read: (value) => secureRule(true, 'x-forwarded-for')(asRequest(value, ['x-forwarded-proto'])),
+  },
   { what: 'an address', read: addressKey },
-  { what: 'Origin', read: (value) => originRule(['https://*.example.com'])(value, value) },
+  { what: 'Origin', read: (value) => originRule(['https://*.example.com'])(value, value, false) },
+  { what: 'Host', read: (value) => hostRule(['*.example.com'])(value) },
   {
     what: 'Authorization and Sec-WebSocket-Protocol',
     read: (value) => Handshake.bearerToken(asRequest(value, ['authorization', 'sec-websocket-protocol'])),

@@ -16,6 +16,7 @@ const numeric = [
 const others = {
   enableCompression: false,
   allowedOrigins: [],
+  allowedHosts: [],
   protocols: [],
   onError: undefined,
   slowConsumer: 'close',
@@ -101,6 +102,9 @@ describe('resolveHubOptions', () => {
     [{ enableCompression: { memLevel: 0 } }, 'enableCompression.memLevel is an integer from 1 to 9, not 0'],
     [{ onError: 'log' }, 'onError is a function, not "log"'],
     [{ slowConsumer: 'wait' }, 'slowConsumer is one of close, dropNewest, dropOldest, conflate, not "wait"'],
+    [{ allowedHosts: 'a.com' }, 'allowedHosts is an array of strings, not "a.com"'],
+    [{ allowedHosts: ['https://a.com'] }, /^allowedHosts takes hosts like .*, not "https:\/\/a.com"$/],
+    [{ allowedHosts: ['*'] }, /^allowedHosts takes hosts like .*, not "\*"$/],
     [{ allowedOrigins: '*' }, 'allowedOrigins is an array of strings, not "*"'],
     [{ allowedOrigins: [''] }, 'allowedOrigins is an array of strings, not ""'],
     [{ allowedOrigins: [/x/] }, 'allowedOrigins is an array of strings, not an object'],

@@ -77,3 +77,36 @@ describe.each([
     await RawClient.open(app, '/ws', { headers: { 'X-Forwarded-For': '4.4.4.4' } })
   })
 })
+
+describe.each([
+  { name: 'Fastify', start: startFastify },
+  { name: 'Express', start: startExpress },
+  { name: 'Koa', start: startKoa },
+])('The own origin of a page for $name', ({ start }) => {
+  const statusOf = async (target: Target, origin: string, proto?: string) => {
+    const client = await RawClient.ask(target, '/ws', {
+      headers: { Origin: origin, 'X-Forwarded-Proto': proto },
+    })
+    return (await client.head()).status
+  }
+
+  it('is http or https without a trusted proxy, for TLS may have ended at one that is not configured', async () => {
+    const app = await start(false)
+    expect(await statusOf(app, 'https://localhost')).toBe(101)
+    expect(await statusOf(app, 'http://localhost')).toBe(101)
+    expect(await statusOf(app, 'http://localhost', 'https')).toBe(101)
+    expect(await statusOf(app, 'ftp://localhost')).toBe(403)
+    expect(await statusOf(app, 'chrome-extension://localhost')).toBe(403)
+  })
+
+  it.each([
+    { by: 'the framework', trust: true, options: {} },
+    { by: 'the hub', trust: false, options: { trustProxy: 1 } },
+  ])('is https where a proxy that $by trusts says so', async ({ trust, options }) => {
+    const app = await start(trust, options)
+    expect(await statusOf(app, 'https://localhost', 'https')).toBe(101)
+    expect(await statusOf(app, 'http://localhost', 'https')).toBe(403)
+    expect(await statusOf(app, 'http://localhost', 'http')).toBe(101)
+    expect(await statusOf(app, 'http://localhost')).toBe(101)
+  })
+})

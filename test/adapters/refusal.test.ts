@@ -68,14 +68,27 @@ const cases: readonly Case[] = [
     status: 400,
     code: 'WSHUB_ERR_BAD_HANDSHAKE',
   })),
-  ...['https://evil.example', 'null', 'http://localhost.evil.example', 'http://localhost:81', ''].map(
-    (origin) => ({
-      what: `the origin ${JSON.stringify(origin)}`,
-      headers: { Origin: origin },
-      status: 403,
-      code: 'WSHUB_ERR_ORIGIN',
-    }),
-  ),
+  {
+    what: 'a host that is not allowed',
+    hub: { allowedHosts: ['localhost'] },
+    headers: { Host: '127.0.0.1' },
+    status: 403,
+    code: 'WSHUB_ERR_HOST',
+  },
+  ...[
+    'https://evil.example',
+    'ftp://localhost',
+    'chrome-extension://localhost',
+    'null',
+    'http://localhost.evil.example',
+    'http://localhost:81',
+    '',
+  ].map((origin) => ({
+    what: `the origin ${JSON.stringify(origin)}`,
+    headers: { Origin: origin },
+    status: 403,
+    code: 'WSHUB_ERR_ORIGIN',
+  })),
 ]
 
 const accepted: readonly (RequestInit & { what: string; hub?: HubOptions })[] = [
@@ -204,6 +217,24 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
       },
     })
     expect((await RawClient.refused(app)).status).toBe(503)
+  })
+
+  it('answers 403 to a page that came without TLS where the client comes by TLS', async () => {
+    const app = await start({ routes: { '/ws': echoRoute }, server: 'https' })
+    await (await RawClient.open(app, '/ws', { headers: { Origin: 'https://localhost' } })).echoes()
+    for (const origin of ['http://localhost', 'http://localhost:443', 'ftp://localhost']) {
+      expect((await RawClient.refused(app, '/ws', { headers: { Origin: origin } })).status).toBe(403)
+    }
+  })
+
+  it('answers 403 to a page whose name was pointed at this server, where allowedHosts names the own', async () => {
+    const rebound = { headers: { Host: 'evil.example', Origin: 'http://evil.example' } }
+    const open = await start({ routes: { '/ws': echoRoute } })
+    await RawClient.open(open, '/ws', rebound)
+    const app = await start({ hub: { allowedHosts: ['localhost'] }, routes: { '/ws': echoRoute } })
+    expect((await RawClient.refused(app, '/ws', rebound)).status).toBe(403)
+    expect((await RawClient.refused(app, '/ws', { headers: { Host: 'evil.example' } })).status).toBe(403)
+    await RawClient.open(app, '/ws', { headers: { Host: 'localhost:8080', Origin: 'http://localhost:8080' } })
   })
 
   it('answers 404 for a path without a route', async () => {

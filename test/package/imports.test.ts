@@ -27,7 +27,17 @@ const LEVELS = [
   ],
   ['thrown', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
-  ['handler', 'client-address', 'frame', 'handshake', 'deflate', 'envelope', 'presence', 'memory-backplane'],
+  [
+    'handler',
+    'client-address',
+    'frame',
+    'handshake',
+    'origin',
+    'deflate',
+    'envelope',
+    'presence',
+    'memory-backplane',
+  ],
   [
     'held-questions',
     'options',

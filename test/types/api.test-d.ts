@@ -345,6 +345,7 @@ export const all: Required<HubOptions> = {
   pongTimeoutMs: 1,
   enableCompression: true,
   allowedOrigins: ['https://app.example.com'] as const,
+  allowedHosts: ['app.example.com'] as const,
   protocols: ['chat'] as const,
   onError: (error, conn) => {
     expectTypeOf(error).toEqualTypeOf<Error>()
