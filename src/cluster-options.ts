@@ -21,6 +21,11 @@ export interface ClusterOptions {
   maxPendingCalls?: number | undefined
   /** Most bytes of one message between nodes, 1 024 or more; a longer one reaches this node's connections only. Default 1 048 576. */
   maxEnvelopeBytes?: number | undefined
+  /**
+   * Most bytes of messages that wait until this node reaches the cluster for the first time; 0 = none. A further one reaches this
+   * node's connections only, and is reported. Default 8 388 608.
+   */
+  maxEarlyBytes?: number | undefined
   /** Time, in ms, for which a room's messages are still listened to after its last member has left; 0 = none. Default 5 000. */
   roomGraceMs?: number | undefined
   /** Keys of the metadata that other nodes may see in `members` and `connections`, as JSON carries it; `[]` = none. Default `[]`. */
@@ -37,6 +42,7 @@ export interface ResolvedClusterOptions {
   readonly callTimeoutMs: number
   readonly maxPendingCalls: number
   readonly maxEnvelopeBytes: number
+  readonly maxEarlyBytes: number
   readonly roomGraceMs: number
   readonly publicMetadata: readonly string[]
   readonly onGap: ((gap: Gap) => void) | undefined
@@ -50,6 +56,7 @@ export const CLUSTER_DEFAULTS = Object.freeze({
   callTimeoutMs: 2_000,
   maxPendingCalls: 1_000,
   maxEnvelopeBytes: 1_048_576,
+  maxEarlyBytes: 8_388_608,
   roomGraceMs: 5_000,
   publicMetadata: Object.freeze([]) as readonly string[], // an empty array is inferred as never[]
   onGap: undefined,
@@ -87,6 +94,7 @@ export function resolveClusterOptions(options: ClusterOptions = {}): ResolvedClu
     callTimeoutMs: integer('callTimeoutMs', 1),
     maxPendingCalls: integer('maxPendingCalls', 1),
     maxEnvelopeBytes: integer('maxEnvelopeBytes', 1_024),
+    maxEarlyBytes: integer('maxEarlyBytes', 0),
     roomGraceMs: integer('roomGraceMs', 0),
     publicMetadata: strings(
       'cluster.publicMetadata',

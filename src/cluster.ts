@@ -138,7 +138,7 @@ export class Cluster<out Meta extends object = Metadata> {
 
   /**
    * `connected` only while what this node publishes comes back to it through the backplane, and always without a backplane;
-   * until then, messages reach the connections of this node only. A readiness probe may show it.
+   * until then, messages reach the connections of this node only, and those before the first `connected` wait. A readiness probe may show it.
    */
   get state(): BackplaneState {
     if (this.#isClosed) return 'closed'
@@ -146,7 +146,8 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Resolves when `state` is `connected`: what is published from then on reaches the other nodes.
+   * Resolves when `state` is `connected`: what is published from then on reaches the other nodes. What was published before the
+   * first time has waited, up to `maxEarlyBytes`.
    * @throws {HubError} WSHUB_ERR_HUB_CLOSED when it is closed, or gets closed before; as a rejection
    */
   async ready(): Promise<void> {
@@ -287,10 +288,10 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /** Ends the calls that wait, says goodbye to the other nodes and closes the backplane. @internal */
-  async close(): Promise<void> {
+  async close(timeoutMs: number): Promise<void> {
     this.#isClosed = true
     this.#calls.close()
-    await this.link?.close()
+    await this.link?.close(timeoutMs)
   }
 
   async #count(question: Question, options: CallOptions | undefined): Promise<CountAnswer> {

@@ -72,6 +72,7 @@ export const HUB_ERRORS = {
   // Between hubs.
   WSHUB_ERR_TOO_MANY_CALLS: { status: 503, headers: { 'Retry-After': RETRY_AFTER_SECONDS } },
   WSHUB_ERR_BACKPLANE: { status: 503 },
+  WSHUB_ERR_NOT_PUBLISHED: { status: 503 },
   WSHUB_ERR_ENVELOPE: { status: 500 },
   WSHUB_ERR_ENVELOPE_VERSION: { status: 500 },
   WSHUB_ERR_ENVELOPE_TOO_BIG: { status: 413 },

@@ -483,7 +483,7 @@ export class Hub<out Meta extends object = Metadata> {
     stopWaiting()
     const terminated = left.length + this.#tally.lostConnections - lostBefore
     for (const connection of left) connection.terminate()
-    await this.#cluster.close()
+    await this.#cluster.close(goodbye.timeoutMs)
     this.#keepalive.stop()
     this.#delivery.stop()
     this.#bridge.close()

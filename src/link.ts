@@ -2,6 +2,7 @@ import type { Audience } from './audience.ts'
 import type { Backplane, BackplaneState } from './backplane.ts'
 import { Channels, EVERYONE } from './channels.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
+import { type EarlyMessage, EarlyMessages } from './early-messages.ts'
 import {
   type Barrier,
   type Body,
@@ -112,6 +113,9 @@ export class Link {
   readonly #faults: Faults
   readonly #gaps = new Gaps()
   readonly #held: HeldQuestions
+  readonly #early: EarlyMessages
+  /** Whether the node was never connected. */
+  #isEarly = true
   /** Unions of rooms that have come, by their publisher. */
   readonly #windows = new Map<string, ReplayWindow>()
   readonly stats: LinkStats = { ...NO_STATS }
@@ -131,6 +135,7 @@ export class Link {
     this.#host = host
     this.#channels = new Channels(options.namespace)
     this.#sequences = new Sequences(this.#channels)
+    this.#early = new EarlyMessages(options.maxEarlyBytes)
     this.#faults = new Faults((error) => host.report(error))
     this.#presence = new Presence(
       {
@@ -278,8 +283,12 @@ export class Link {
     })
   }
 
-  /** Says goodbye, and closes the backplane. */
-  async close(): Promise<void> {
+  /**
+   * Says goodbye, and closes the backplane.
+   * @param timeoutMs how long to wait for the cluster where messages wait for it
+   */
+  async close(timeoutMs: number): Promise<void> {
+    if (this.#early.size > 0) await within(timeoutMs, this.ready())
     if (this.state === 'closed') return this.#closeBackplane()
     this.#publish(this.#sequences.control, { kind: 'leave' })
     this.#presence.close()
@@ -302,29 +311,49 @@ export class Link {
   }
 
   async #closeBackplane(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_TIMEOUT_MS)
-    })
-    try {
-      await Promise.race([this.#backplane.close(), timeout])
-    } catch (error) {
-      this.#backplaneFailed('it does not close', error)
+    const close = async () => {
+      try {
+        await this.#backplane.close()
+      } catch (error) {
+        this.#backplaneFailed('it does not close', error)
+      }
     }
-    clearTimeout(timer)
+    await within(CLOSE_TIMEOUT_MS, close())
   }
 
   // What goes out.
 
   #send(sequence: Sequence, body: MessageBody | DirectBody): boolean {
-    const isPublished = this.#publish(sequence, body)
-    if (isPublished) {
-      this.#sequences.accepted(sequence)
-      this.stats.published++
-    } else {
-      this.stats.unpublished++
+    if (this.state === 'closed') {
+      this.#notPublished(1, 'the cluster was left')
+      return false
     }
-    return isPublished
+    const bytes = this.#encode(sequence, body)
+    const { number } = sequence
+    if (bytes === undefined) {
+      this.stats.unpublished++
+      return false
+    }
+    if (!this.#isEarly) return this.#hand({ sequence, number, bytes })
+    if (this.#early.add({ sequence, number, bytes })) return true
+    this.#notPublished(1, 'more than maxEarlyBytes would wait until the cluster is reached')
+    return false
+  }
+
+  #hand({ sequence, number, bytes }: EarlyMessage): boolean {
+    if (this.#carry(sequence, bytes)) {
+      this.#sequences.accepted(sequence, number)
+      this.stats.published++
+      return true
+    }
+    this.stats.unpublished++
+    return false
+  }
+
+  #notPublished(count: number, why: string): void {
+    this.stats.unpublished += count
+    const what = count === 1 ? '1 message was' : `${count} messages were`
+    this.#faults.add(new HubError('WSHUB_ERR_NOT_PUBLISHED', `${what} not published: ${why}`))
   }
 
   #publishBarriers(sequence: Sequence): boolean {
@@ -350,20 +379,27 @@ export class Link {
     return true
   }
 
-  /** What is not published has its number too: the others see a gap. */
   #publish(sequence: Sequence, body: Body): boolean {
     if (this.state === 'closed') return false
+    const bytes = this.#encode(sequence, body)
+    return bytes !== undefined && this.#carry(sequence, bytes)
+  }
+
+  /** What is not published has its number too: the others see a gap. @returns `undefined` when it is too long */
+  #encode(sequence: Sequence, body: Body): Buffer | undefined {
     if (isCounted(body.kind)) {
       sequence.number++
       sequence.usedAt = this.#beats
     }
     const { run, number } = sequence
     const bytes = encodeEnvelope({ node: this.#node, run, number }, body)
-    if (bytes.length > this.#options.maxEnvelopeBytes) {
-      const message = `a message takes ${bytes.length} bytes in the cluster, more than maxEnvelopeBytes`
-      this.#faults.add(new HubError('WSHUB_ERR_ENVELOPE_TOO_BIG', message))
-      return false
-    }
+    if (bytes.length <= this.#options.maxEnvelopeBytes) return bytes
+    const message = `a message takes ${bytes.length} bytes in the cluster, more than maxEnvelopeBytes`
+    this.#faults.add(new HubError('WSHUB_ERR_ENVELOPE_TOO_BIG', message))
+    return undefined
+  }
+
+  #carry(sequence: Sequence, bytes: Buffer): boolean {
     let isAccepted: boolean | undefined
     const publish = () => {
       isAccepted = this.#backplane.publish(sequence.channel, bytes)
@@ -526,6 +562,8 @@ export class Link {
 
   #connected(awayMs: number): void {
     this.#publish(this.#sequences.control, { kind: 'alive', isHello: true, awayMs })
+    for (const message of this.#early.take()) this.#hand(message)
+    this.#isEarly = false
     if (awayMs > 0) this.#markSince(awayMs)
   }
 
@@ -534,6 +572,8 @@ export class Link {
     clearTimeout(this.#marking)
     this.#subscriptions.close()
     this.#held.close()
+    const { length } = this.#early.take()
+    if (length > 0) this.#notPublished(length, 'the cluster was left before it was reached')
     this.#faults.flush()
   }
 
@@ -578,4 +618,14 @@ export class Link {
 /** Whether nothing on the nodes that answer depends on what was published before. */
 function isRead({ op }: Question): boolean {
   return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
+}
+
+/** Resolves with `promise`, whatever comes of it, and after `ms` at the latest. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([promise, timeout]).catch(() => {})
+  clearTimeout(timer)
 }

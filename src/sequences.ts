@@ -54,8 +54,8 @@ export class Sequences {
   }
 
   /** The backplane has taken a message. */
-  accepted(sequence: Sequence): void {
-    sequence.accepted = { number: sequence.number, at: performance.now() }
+  accepted(sequence: Sequence, number: number): void {
+    sequence.accepted = { number, at: performance.now() }
     this.#recent.delete(sequence)
     this.#recent.add(sequence)
     if (this.#recent.size <= MAX_BARRIERS) return

@@ -8,6 +8,7 @@ const numeric = [
   { key: 'callTimeoutMs', least: 1, standard: 2_000 },
   { key: 'maxPendingCalls', least: 1, standard: 1_000 },
   { key: 'maxEnvelopeBytes', least: 1_024, standard: 1_048_576 },
+  { key: 'maxEarlyBytes', least: 0, standard: 8_388_608 },
   { key: 'roomGraceMs', least: 0, standard: 5_000 },
 ] as const
 const others = { namespace: 'wshub', publicMetadata: [], onGap: undefined } as const

@@ -231,6 +231,11 @@ const causes: Record<string, () => Promise<unknown>> = {
     backplane.startError = new Error('no such host')
     return hubFault({ backplane }, () => {})
   },
+  WSHUB_ERR_NOT_PUBLISHED: () =>
+    hubFault({ backplane: new Bus().backplane() }, async (hub) => {
+      await hub.close()
+      hub.broadcast('x')
+    }),
   WSHUB_ERR_ENVELOPE: async () => {
     const bus = new Bus()
     return hubFault({ backplane: bus.backplane() }, () => bus.inject('wshub.c', Buffer.from([1])))

@@ -97,6 +97,13 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       await close()
     },
 
+    /** Does what a script does that waits for nothing but the end. */
+    async publishAtOnce(room: string, data: Payload) {
+      hub = new Hub({ backplane: await createBackplane() })
+      hub.broadcastToRoom(room, data)
+      await hub.close()
+    },
+
     broadcast: (data: Payload) => hub.broadcast(data),
     broadcastExcept: (data: Payload, id: string) => hub.broadcastExcept(data, id),
     broadcastWith: (data: Payload, options: BroadcastOptions) => hub.broadcast(data, options),

@@ -166,6 +166,16 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.acquainted() // it has said goodbye
   })
 
+  it('comes from a process that publishes before it is connected, and closes at once', async () => {
+    const members = await cluster.three()
+    const [, b] = members
+    await cluster.enter(b, 'script')
+    await cluster.spare.call('publishAtOnce', 'script', 'early')
+    await b.hears('early')
+    await cluster.received(members, [[], ['early'], []])
+    await cluster.acquainted() // it has said goodbye
+  })
+
   it('stays in its namespace', async () => {
     const members = await cluster.three()
     const [a] = members

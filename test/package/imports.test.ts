@@ -40,6 +40,7 @@ const LEVELS = [
   ],
   [
     'held-questions',
+    'early-messages',
     'options',
     'audience',
     'admission',

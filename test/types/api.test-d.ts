@@ -367,6 +367,7 @@ export const all: Required<HubOptions> = {
     callTimeoutMs: 1,
     maxPendingCalls: 1,
     maxEnvelopeBytes: 1_024,
+    maxEarlyBytes: 0,
     roomGraceMs: 0,
     publicMetadata: ['name'] as const,
     onGap: (gap) => expectTypeOf(gap).toEqualTypeOf<Gap>(),
