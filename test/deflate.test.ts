@@ -30,6 +30,41 @@ describe('OutgoingMessage', () => {
     expect(message.frame(0)).toBe(message.frame(0))
   })
 
+  const WINDOWS = [15, 14, 13, 12, 11, 10, 9, 8]
+  const framesOf = (data: string) => {
+    const message = new OutgoingMessage(data, COMPRESSION_DEFAULTS)
+    return WINDOWS.map((bits) => message.frame(bits))
+  }
+
+  it.each([
+    { bytes: 700, frames: 2 },
+    { bytes: 3_000, frames: 2 },
+    { bytes: 7_000, frames: 3 },
+    { bytes: 14_000, frames: 3 },
+    { bytes: 64_000, frames: 3 },
+  ])(
+    'is compressed at most $frames times for clients of eight windows, with $bytes bytes',
+    ({ bytes, frames }) => {
+      const data = text.repeat(10).slice(0, bytes)
+      const all = framesOf(data)
+      expect(new Set(all).size).toBe(frames)
+      for (const [place, bits] of WINDOWS.entries()) {
+        expect(inflate(payloadOf(all[place] ?? Buffer.alloc(0)), bits)).toBe(data)
+      }
+    },
+  )
+
+  it('is the same frame for all windows that hold the whole message', () => {
+    expect(new Set(framesOf(text.slice(0, 700)).slice(0, 5)).size).toBe(1) // 15 to 11 bits
+  })
+
+  it('is not compressed worse for a client with a full window because others have smaller ones', () => {
+    const alone = new OutgoingMessage(text, COMPRESSION_DEFAULTS).frame(15)
+    const message = new OutgoingMessage(text, COMPRESSION_DEFAULTS)
+    for (const bits of WINDOWS.toReversed()) message.frame(bits)
+    expect(message.frame(15)).toEqual(alone)
+  })
+
   it.each([8, 9, 10, 11, 12, 13, 14, 15])('inflates within a window of %d bits', (bits) => {
     const bytes = new OutgoingMessage(text, COMPRESSION_DEFAULTS).frame(bits)
     const frame = Frame.decode(bytes)?.frame
