@@ -62,7 +62,8 @@ export class Acceptor {
   }
 
   /**
-   * Accepts an upgrade. `accepted` is called in the same tick as the 101 is written, so that it loses no byte.
+   * Accepts an upgrade. `accepted` is called in the same tick as the 101 is written, so that it loses no byte; when it throws, the
+   * WebSocket is terminated.
    * @throws {HubError} WSHUB_ERR_INVALID_HEADER, WSHUB_ERR_BAD_HANDSHAKE or WSHUB_ERR_SOCKET_CLOSED; nothing is written then
    */
   accept<Result>(
@@ -78,7 +79,13 @@ export class Acceptor {
     const head = gate === undefined ? pending.head : Buffer.alloc(0)
     this.#wss.handleUpgrade(req, gate ?? pending.socket, head, (ws) => {
       if (this.#windowBits === 0) watchText(gate ?? pending.socket, ws)
-      results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
+      try {
+        results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
+      } catch (error) {
+        ws.on('error', () => {}) // else nobody might hear it, and the client could end the process
+        ws.terminate()
+        throw error
+      }
       if (gate === undefined) return
       ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
       gate.start(pending.head)

@@ -3,7 +3,7 @@ import { OutgoingMessage } from './deflate.ts'
 import type { Delivery, DropCount, DropReason } from './delivery.ts'
 import { isHeard, tell } from './diagnostics.ts'
 import type { ErrorSource } from './error-reporter.ts'
-import { HubError, show } from './errors.ts'
+import { HubError } from './errors.ts'
 import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from './frame.ts'
 import { type CallbackName, type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
@@ -24,6 +24,7 @@ import { RateLimit } from './rate-limit.ts'
 import type { RunningHandlers } from './running-handlers.ts'
 import type { Tally } from './stats.ts'
 import { propertyOf, textOf } from './thrown.ts'
+import { expiry, type ResolvedInit } from './upgrade-init.ts'
 import { listen, type WebSocketLike } from './websocket-events.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
@@ -112,7 +113,7 @@ export class Connection<out Meta extends object = Metadata> {
   #metadata: MetadataMap<Meta> | undefined
   /** The rooms at the time of closing. */
   #lastRooms: ReadonlySet<string> | undefined
-  #opening: ((connection: this) => void) | undefined
+  #opening: (() => void) | undefined
   /** A close that waits for `onOpen` to settle. */
   #pendingClose: { code: number; reason: string; timer: NodeJS.Timeout | undefined } | undefined
   /** Why the hub gave the connection up; reported to `onClose` when the client gave no reason. */
@@ -126,7 +127,7 @@ export class Connection<out Meta extends object = Metadata> {
     id: string,
     transport: ConnectionTransport,
     handler: EventHandler<Meta>,
-    metadata: Partial<Meta> = {},
+    metadata: ResolvedInit['metadata'],
   ) {
     this.id = id
     this.remoteAddress = transport.remoteAddress
@@ -142,8 +143,8 @@ export class Connection<out Meta extends object = Metadata> {
     const { limits } = host.options
     if (limits.maxMessagesPerSecond > 0 || limits.maxBytesPerSecond > 0) this.#rate = new RateLimit(limits)
     this.#isRateEnforced = limits.rateLimitPolicy === 'close'
-    for (const [key, value] of Object.entries(metadata)) {
-      // Object.entries forgets the type of the key
+    for (const [key, value] of metadata) {
+      // Object.entries forgot the type of the key
       this.metadata.set(key as MetadataKey<Meta>, value as MetadataOf<Meta>[MetadataKey<Meta>])
     }
     listen(transport.ws, this)
@@ -338,14 +339,14 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#ws.readyState !== OPEN) {
       this.#ws.on('open', () => void this.open())
       return new Promise((resolve) => {
-        this.#opening = resolve
+        this.#opening = () => resolve(this)
       })
     }
     const opened = new Promise<this>((resolve) => {
       const earlier = this.#opening
-      this.#opening = (connection) => {
-        resolve(connection)
-        earlier?.(connection)
+      this.#opening = () => {
+        resolve(this)
+        earlier?.()
       }
     })
     this.#state = 'open'
@@ -676,7 +677,7 @@ export class Connection<out Meta extends object = Metadata> {
     this.#opening = undefined
     this.#giveUpCallback = undefined
     if (this.#isServed) this.#host.keepalive.setDeadline(this, 0)
-    opening(this)
+    opening()
     if (this.#isExpired) this.lapse()
     if (this.#pendingClose !== undefined) {
       clearTimeout(this.#pendingClose.timer)
@@ -747,14 +748,4 @@ export class Connection<out Meta extends object = Metadata> {
   #report(error: Error, where?: string): void {
     this.#host.report(error, { where, connection: this, handler: this.#handler })
   }
-}
-
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is no time */
-export function expiry(at: Date | number): number {
-  const ms: unknown = at instanceof Date ? at.getTime() : at
-  if (typeof ms === 'number' && !Number.isNaN(ms)) return ms
-  throw new HubError(
-    'WSHUB_ERR_INVALID_OPTION',
-    `expiresAt is a valid Date or ms since the epoch, not ${show(at)}`,
-  )
 }

@@ -49,6 +49,7 @@ export const HUB_ERRORS = {
   // Programmer errors: thrown at the call.
   WSHUB_ERR_INVALID_OPTION: { status: 500 },
   WSHUB_ERR_INVALID_HANDLER: { status: 500 },
+  WSHUB_ERR_INVALID_SOCKET: { status: 500 },
   WSHUB_ERR_INVALID_PAYLOAD: { status: 500 },
   WSHUB_ERR_INVALID_ROOM: { status: 500 },
   WSHUB_ERR_INVALID_CLOSE: { status: 500 },

@@ -13,7 +13,7 @@ import {
 import { EVERYONE } from './channels.ts'
 import { CloseCode } from './close-code.ts'
 import { Cluster } from './cluster.ts'
-import { Connection, type ConnectionHost, type ConnectionTransport, expiry } from './connection.ts'
+import { Connection, type ConnectionHost, type ConnectionTransport } from './connection.ts'
 import { OutgoingMessage } from './deflate.ts'
 import { Delivery, type DropCount, type DropReason } from './delivery.ts'
 import { isHeard, tell } from './diagnostics.ts'
@@ -21,11 +21,11 @@ import { ErrorReporter } from './error-reporter.ts'
 import { HubError, show } from './errors.ts'
 import { checkClose } from './frame.ts'
 import { checkHandler, type EventHandler } from './handler.ts'
-import { checkHandshake, type HandshakeInit } from './handshake.ts'
+import { checkHandshake } from './handshake.ts'
 import { Keepalive } from './keepalive.ts'
 import type { Link } from './link.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from './message.ts'
-import { checkMetadataSize, type Metadata } from './metadata.ts'
+import type { Metadata } from './metadata.ts'
 import { inRange, MAX_INT32 } from './option-rules.ts'
 import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
 import { asRooms, RoomIndex } from './rooms.ts'
@@ -33,20 +33,9 @@ import { RunningHandlers } from './running-handlers.ts'
 import { type HubStats, Tally } from './stats.ts'
 import { asError } from './thrown.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge, type UpgradeServer } from './upgrade.ts'
-import type { WebSocketLike } from './websocket-events.ts'
+import { type ResolvedInit, resolveInit, type UpgradeInit } from './upgrade-init.ts'
+import { checkWebSocket, type WebSocketLike } from './websocket-events.ts'
 import { WebSocketWritable } from './websocket-writable.ts'
-
-/** What a route can say about a connection it opens. */
-export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
-  /** First entries of `connection.metadata`, there before `onOpen`. */
-  metadata?: object & Partial<Meta>
-  /** When the client's credential expires: a Date, or ms since the epoch. Default never. See `connection.renew`. */
-  expiresAt?: Date | number | undefined
-  /** The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub goes before it. */
-  remoteAddress?: string | undefined
-  /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
-  isSecure?: boolean | undefined
-}
 
 /** How {@link Hub.close} says goodbye. */
 export interface CloseOptions {
@@ -234,10 +223,11 @@ export class Hub<out Meta extends object = Metadata> {
     init: UpgradeInit<Meta> = {},
   ): Promise<Connection<Meta>> {
     claimUpgrade(req)
-    checkHandler(handler)
     try {
+      checkHandler(handler)
       return this.#upgrade(req, handler, init)
-    } catch (error) {
+    } catch (thrown) {
+      const error = asError(thrown, 'the init or handler of an upgrade')
       if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
       throw error
     }
@@ -250,22 +240,22 @@ export class Hub<out Meta extends object = Metadata> {
   ): Promise<Connection<Meta>> {
     this.#checkOpen()
     checkHandshake(req)
+    const resolved = this.#resolveInit(init) // here, since behind the 101 there is nobody left to tell
     const { origin, host } = req.headers
     if (!this.#options.isHostAllowed(host)) {
       throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
     }
-    const isSecure = 'encrypted' in req.socket || (this.#options.isSecure?.(req) ?? init.isSecure === true)
+    const isSecure = 'encrypted' in req.socket || (this.#options.isSecure?.(req) ?? resolved.isSecure)
     if (!this.#options.isOriginAllowed(origin, host, isSecure)) {
       throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
     }
     this.#checkNotFull()
     const { addressOf } = this.#options
     const remoteAddress =
-      addressOf === undefined ? (init.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
+      addressOf === undefined ? (resolved.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
     this.#admission.check(remoteAddress, req.socket.remoteAddress)
-    this.#checkInit(init)
     const pending = findUpgrade(req)
-    const opened = this.#acceptor.accept(pending, init, ({ ws, windowBits, gate }) => {
+    return this.#acceptor.accept(pending, resolved.handshake, ({ ws, windowBits, gate }) => {
       completeUpgrade(pending)
       const { socket, server } = pending
       const transport = {
@@ -277,7 +267,7 @@ export class Hub<out Meta extends object = Metadata> {
         path: pending.path,
         server: server.listening ? server : undefined,
       }
-      const connection = this.#open(transport, handler, init)
+      const connection = this.#open(transport, handler, resolved)
       pending.onResponseUsed = (error) => {
         if (connection.state !== 'closed')
           connection.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
@@ -286,15 +276,17 @@ export class Hub<out Meta extends object = Metadata> {
       if (isHeard('wshub:upgrade:accepted')) {
         tell('wshub:upgrade:accepted', { hub: asHeard(this), request: req, connection: asHeard(connection) })
       }
-      return connection.open()
+      const opened = connection.open()
+      pending.finishResponse() // calls what middleware waits with
+      return opened
     })
-    pending.finishResponse()
-    return opened
   }
 
   /**
-   * Takes in a `ws` WebSocket that was opened elsewhere, open or still connecting. It is written through its own `send`.
-   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA; the socket is left alone then
+   * Takes in a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still connecting. It is written through its own `send`.
+   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_OPTION,
+   *   WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_INVALID_SOCKET for anything else, or WSHUB_ERR_SOCKET_CLOSED when it is closing or closed;
+   *   the socket is left alone then
    */
   register(
     socket: WebSocketLike,
@@ -304,21 +296,22 @@ export class Hub<out Meta extends object = Metadata> {
     checkHandler(handler)
     this.#checkOpen()
     this.#checkNotFull()
-    this.#checkInit(init)
+    const resolved = this.#resolveInit(init)
+    checkWebSocket(socket)
     socket.binaryType = 'nodebuffer'
     const writable = new WebSocketWritable(socket)
     const connection = this.#open(
       {
         ws: socket,
         socket: writable,
-        remoteAddress: init.remoteAddress,
+        remoteAddress: resolved.remoteAddress,
         path: undefined,
         windowBits: 0,
         gate: undefined,
         server: undefined,
       },
       handler,
-      init,
+      resolved,
     )
     void connection.open()
     return connection
@@ -531,7 +524,7 @@ export class Hub<out Meta extends object = Metadata> {
   #open(
     transport: ConnectionTransport,
     handler: EventHandler<Meta>,
-    { metadata, expiresAt }: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt'>,
+    { metadata, expiresAt }: ResolvedInit,
   ): Connection<Meta> {
     const id = `${this.#node}.${(this.#idCount++).toString(36)}`
     const connection = new Connection(this.#host, id, transport, handler, metadata)
@@ -670,10 +663,8 @@ export class Hub<out Meta extends object = Metadata> {
     }
   }
 
-  /** Before the 101: behind it there is nobody left to tell. */
-  #checkInit({ metadata = {}, expiresAt }: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt'>): void {
-    if (expiresAt !== undefined) expiry(expiresAt)
-    checkMetadataSize(Object.keys(metadata).length, this.#options.limits.maxMetadataEntries)
+  #resolveInit(init: UpgradeInit<Meta>): ResolvedInit {
+    return resolveInit(init, this.#options.limits.maxMetadataEntries)
   }
 
   #checkOpen(): void {

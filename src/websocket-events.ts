@@ -22,6 +22,42 @@ export interface WebSocketLike {
   terminate(): void
 }
 
+/** The members that the hub uses, and their types. */
+const MEMBERS = {
+  readyState: 'number',
+  protocol: 'string',
+  bufferedAmount: 'number',
+  isPaused: 'boolean', // the newest of them: since ws 8.3
+  on: 'function',
+  send: 'function',
+  ping: 'function',
+  pong: 'function',
+  pause: 'function',
+  resume: 'function',
+  close: 'function',
+  terminate: 'function',
+} as const satisfies Partial<Record<keyof WebSocketLike, string>>
+
+/**
+ * Checks what an application registers before anything of it is touched.
+ * @throws {HubError} WSHUB_ERR_INVALID_SOCKET or WSHUB_ERR_SOCKET_CLOSED
+ */
+export function checkWebSocket(socket: unknown): asserts socket is WebSocketLike {
+  if (typeof socket !== 'object' || socket === null) throw invalidSocket(`not ${show(socket)}`)
+  const members = socket as Readonly<Record<string, unknown>> // they are about to be looked at one by one
+  for (const [name, type] of Object.entries(MEMBERS)) {
+    const member = members[name]
+    if (typeof member !== type) throw invalidSocket(`its ${name} is ${show(member)} and no ${type}`)
+  }
+  if (members.readyState === WebSocket.CLOSING || members.readyState === WebSocket.CLOSED) {
+    throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the WebSocket is closing or closed')
+  }
+}
+
+function invalidSocket(flaw: string): HubError {
+  return new HubError('WSHUB_ERR_INVALID_SOCKET', `a socket is a WebSocket of ws 8.3 or later: ${flaw}`)
+}
+
 /** What hears a WebSocket: its connection. */
 export interface WebSocketListener {
   received(data: Buffer, isBinary: boolean): void

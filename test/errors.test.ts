@@ -146,6 +146,7 @@ const causes: Record<string, () => Promise<unknown>> = {
   },
   WSHUB_ERR_INVALID_OPTION: now(() => new Hub({ maxConnections: 0 })),
   WSHUB_ERR_INVALID_HANDLER: now(() => new Hub().register({} as never, { onOpen: 1 } as never)),
+  WSHUB_ERR_INVALID_SOCKET: now(() => new Hub().register({} as never, {})),
   WSHUB_ERR_INVALID_PAYLOAD: now(() => new Hub().broadcast({} as never)),
   WSHUB_ERR_INVALID_ROOM: now(() => new Hub().roomSize('')),
   WSHUB_ERR_INVALID_CLOSE: now(() => new Hub().close({ code: 1005 })),

@@ -1,10 +1,14 @@
 import { hasSubscribers } from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { type Connection, Hub, type HubErrorCode } from 'wshub'
 import { Client, eventually, inTime, Journal, serve, turn } from './support/hub-server.ts'
+
+// express-ws still brings it. Its types are those of today's, which is what a user without types would believe.
+const Ws7 = createRequire(import.meta.url)('ws7') as typeof WebSocket
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
@@ -321,6 +325,38 @@ describe('Hub', () => {
       expect(log.all).toEqual(['error', 'close 1006'])
       expect(hub.size).toBe(0)
       await hub.close()
+    })
+
+    it('refuses a WebSocket of ws 7, which is left as it was', async () => {
+      const { url } = await elsewhere()
+      const socket = new Ws7(url)
+      await inTime('the client to open', once(socket, 'open'), () => socket.readyState)
+      const hub = new Hub()
+      const before = [socket.eventNames(), socket.binaryType]
+      expect(() => hub.register(socket, {})).toThrow(hubError('WSHUB_ERR_INVALID_SOCKET'))
+      expect(() => hub.register(socket, {})).toThrow(/ws 8\.3 or later: its isPaused is undefined/)
+      expect([socket.eventNames(), socket.binaryType]).toEqual(before)
+      expect(hub.size).toBe(0)
+      socket.terminate()
+    })
+
+    it.each([[undefined], [null], ['ws://localhost'], [{}], [new Proxy({}, {})]])('refuses %s', (socket) => {
+      const hub = new Hub()
+      expect(() => hub.register(socket as never, {})).toThrow(hubError('WSHUB_ERR_INVALID_SOCKET'))
+      expect(hub.size).toBe(0)
+    })
+
+    it('refuses a WebSocket that is closing or closed, which would never leave the hub', async () => {
+      const { url } = await elsewhere()
+      const hub = new Hub()
+      const client = await Client.open(url)
+      const before = client.socket.eventNames()
+      client.socket.close()
+      expect(() => hub.register(client.socket, {})).toThrow(hubError('WSHUB_ERR_SOCKET_CLOSED'))
+      await client.closed()
+      expect(() => hub.register(client.socket, {})).toThrow(hubError('WSHUB_ERR_SOCKET_CLOSED'))
+      expect(client.socket.eventNames()).toEqual(before)
+      expect(hub.size).toBe(0)
     })
   })
 })

@@ -60,6 +60,7 @@ const LEVELS = [
     'plain-request',
     'text-watch',
     'inflation-gate',
+    'upgrade-init',
   ],
   ['error-reporter', 'connection'],
   ['responder'],
