@@ -8,8 +8,9 @@ const docs = fileURLToPath(new URL('../', import.meta.url))
 /** The pages in the order in which a newcomer needs them. */
 const GUIDE = {
   Start: ['getting-started'],
-  Run: ['deploying', 'proxies', 'scaling'],
+  Run: ['deploying', 'proxies', 'scaling', 'other-hosts'],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
+  Inside: ['architecture'],
 }
 
 export const guideSidebar: DefaultTheme.SidebarItem[] = Object.entries(GUIDE).map(([text, pages]) => ({
