@@ -1,3 +1,4 @@
+import { type CloseCause, type CloseReason, closeCause, type Ending } from './close-cause.ts'
 import { CloseCode, isSendableCloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
 import type { Delivery, DropCount, DropReason } from './delivery.ts'
@@ -23,7 +24,7 @@ import { Outbox, type OutboxSocket } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { RunningHandlers } from './running-handlers.ts'
 import type { Tally } from './stats.ts'
-import { propertyOf, textOf } from './thrown.ts'
+import { propertyOf } from './thrown.ts'
 import { expiry, type ResolvedInit } from './upgrade-init.ts'
 import { listen, type WebSocketLike } from './websocket-events.ts'
 
@@ -105,7 +106,7 @@ export class Connection<out Meta extends object = Metadata> {
   /** Callbacks that have not settled, and the bodies of iterations. */
   #running = 0
   /** The goodbye that waits for them. */
-  #leaving: { readonly code: number; readonly reason: string } | undefined
+  #leaving: Ending | undefined
   /** No longer waits for the callback that has a deadline: `onOpen` or `onExpire`. */
   #giveUpCallback: (() => void) | undefined
   #dropped: DropCount | undefined
@@ -115,9 +116,13 @@ export class Connection<out Meta extends object = Metadata> {
   #lastRooms: ReadonlySet<string> | undefined
   #opening: (() => void) | undefined
   /** A close that waits for `onOpen` to settle. */
-  #pendingClose: { code: number; reason: string; timer: NodeJS.Timeout | undefined } | undefined
-  /** Why the hub gave the connection up; reported to `onClose` when the client gave no reason. */
-  #failure = ''
+  #pendingClose: { cause: CloseCause; reason: string; timer: NodeJS.Timeout | undefined } | undefined
+  /** How this side began the end; the first one counts. */
+  #ending: Ending | undefined
+  /** Whether the close frame of that was handed to the socket. */
+  #isCloseSent = false
+  /** By the clock of `performance`; -1 before it was open. */
+  #openedAt = -1
   /** Counts events instead of bytes for a WebSocket that was opened elsewhere. */
   #eventsRead = 0
 
@@ -283,9 +288,7 @@ export class Connection<out Meta extends object = Metadata> {
    */
   close(code: number = CloseCode.normal, reason = ''): boolean {
     checkClose(code, reason)
-    if (!this.#isOpen) return false
-    this.#sayGoodbye(code, reason)
-    return true
+    return this.#close({ by: 'application', reason: 'normal', code, text: reason })
   }
 
   /**
@@ -293,9 +296,9 @@ export class Connection<out Meta extends object = Metadata> {
    * meanwhile is not delivered.
    * @internal
    */
-  leave(code: number, reason: string, withinMs: number): void {
+  leave(code: number, text: string, withinMs: number): void {
     if (!this.#isOpen || this.#leaving !== undefined) return
-    this.#leaving = { code, reason }
+    this.#leaving = { by: 'hub', reason: 'shutdown', code, text }
     if (this.#running === 0) {
       this.leaveNow()
       return
@@ -307,12 +310,17 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** Closes a connection that is leaving, whatever still runs. @internal */
   leaveNow(): void {
-    if (this.#leaving !== undefined) this.close(this.#leaving.code, this.#leaving.reason)
+    if (this.#leaving !== undefined) this.#close(this.#leaving)
+  }
+
+  /** Destroys the socket, for a hub that closes and waits no longer. @internal */
+  abandon(): void {
+    this.#terminate({ by: 'hub', reason: 'shutdown', code: CloseCode.abnormal, text: '' })
   }
 
   /** Destroys the socket without a closing handshake: `onClose` gets 1006. */
   terminate(): void {
-    if (this.#state !== 'closed') this.#ws.terminate()
+    this.#terminate({ by: 'application', reason: 'terminated', code: CloseCode.abnormal, text: '' })
   }
 
   /** Whether it is in the room. */
@@ -350,6 +358,7 @@ export class Connection<out Meta extends object = Metadata> {
       }
     })
     this.#state = 'open'
+    this.#openedAt = performance.now()
     this.#ws.pause()
     const { keepalive, options } = this.#host
     keepalive.watch(this)
@@ -393,16 +402,15 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** For the keepalive. @internal */
   giveUp(): void {
-    this.#fail(`no answer to a ping within ${this.#host.options.pongTimeoutMs} ms`)
-    this.terminate()
+    const text = `no answer to a ping within ${this.#host.options.pongTimeoutMs} ms`
+    this.#terminate({ by: 'hub', reason: 'timeout', code: CloseCode.abnormal, text })
   }
 
   /** For the keepalive. @internal */
   expire(): void {
-    const { openTimeoutMs, closeTimeoutMs } = this.#host.options
+    const { openTimeoutMs } = this.#host.options
     if (this.isClosing) {
-      this.#fail(`no answer to a close frame within ${closeTimeoutMs} ms`)
-      this.terminate()
+      this.#ws.terminate()
     } else if (this.#leaving !== undefined) {
       this.leaveNow()
     } else if (this.#isLapsing) {
@@ -412,7 +420,7 @@ export class Connection<out Meta extends object = Metadata> {
         'WSHUB_ERR_OPEN_TIMEOUT',
         `onOpen has not settled within ${openTimeoutMs} ms`,
       )
-      this.failed(error, 'onOpen')
+      this.#failed(error, 'onOpen', 'openTimeout')
       this.#giveUpCallback?.()
     }
   }
@@ -440,7 +448,8 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#state !== 'open' || this.#leaving !== undefined) return
     if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
     this.#ownInbox().release()
-    if (this.#isExpired) this.close(CREDENTIAL_EXPIRED, 'credential expired')
+    if (this.#isExpired)
+      this.#close({ by: 'hub', reason: 'expired', code: CREDENTIAL_EXPIRED, text: 'credential expired' })
   }
 
   get #isExpired(): boolean {
@@ -455,16 +464,19 @@ export class Connection<out Meta extends object = Metadata> {
   /** For the outbox. @internal */
   overflow(of: 'client' | 'hub'): void {
     const { maxBufferedBytes, maxTotalBufferedBytes, closeTimeoutMs } = this.#host.options
-    if (this.#state !== 'open') {
-      if (of === 'hub') this.terminate()
-      return
-    }
     const message =
       of === 'client'
         ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
         : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and for this one the most`
+    const error = new HubError('WSHUB_ERR_SLOW_CONSUMER', message)
+    const code = CloseCode.tryAgainLater
+    const ending: Ending = { by: 'hub', reason: 'slow', code, text: 'too slow', error }
+    if (this.#state !== 'open') {
+      if (of === 'hub') this.#terminate(ending)
+      return
+    }
     this.#state = 'closing'
-    this.#fail(message)
+    this.#ending ??= ending
     this.#host.keepalive.setDeadline(this, closeTimeoutMs)
     this.#inbox?.clear()
     this.#outbox.clear('overflow')
@@ -472,10 +484,10 @@ export class Connection<out Meta extends object = Metadata> {
     process.nextTick(() => {
       this.#outbox.tellDrops()
       this.#ws.resume() // the answer could not be read from a paused socket
-      this.#ws.close(CloseCode.tryAgainLater, 'too slow')
       // A close frame behind so much would be late, and the hub needs the room.
-      if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.terminate()
-      this.#report(new HubError('WSHUB_ERR_SLOW_CONSUMER', message))
+      if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.#ws.terminate()
+      else this.#sendClose(ending)
+      this.#report(error)
     })
   }
 
@@ -589,9 +601,10 @@ export class Connection<out Meta extends object = Metadata> {
   }
 
   #tooFast(message: string): void {
-    this.#report(new HubError('WSHUB_ERR_RATE_LIMIT', message))
-    this.#fail(message)
-    this.close(CloseCode.policyViolation, 'too many messages')
+    const error = new HubError('WSHUB_ERR_RATE_LIMIT', message)
+    this.#report(error)
+    const code = CloseCode.policyViolation
+    this.#close({ by: 'hub', reason: 'rate', code, text: 'too many messages', error })
   }
 
   // A channel of diagnostics is shared by hubs of any Meta.
@@ -625,8 +638,23 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** The client broke the protocol; `ws` has answered it. @internal */
   broken(error: HubError): void {
-    if (this.#failure !== '') return // it is given up already
-    this.#fail(error.message)
+    if (this.#ending?.error !== undefined) return // it is given up already
+    if (this.#ending === undefined) {
+      const code = error.closeCode ?? CloseCode.protocolError
+      this.#ending =
+        this.#state === 'connecting'
+          ? { by: 'network', reason: 'lost', code: CloseCode.abnormal, text: error.message, error }
+          : { by: 'hub', reason: faultOf(error), code, text: '', error }
+      this.#isCloseSent = true
+    }
+    this.#report(error)
+  }
+
+  /** The socket is about to be destroyed; where nothing has begun that, `ws` does: too many pongs wait. @internal */
+  terminating(): void {
+    if (!this.#isOpen || this.#ending !== undefined) return
+    const error = new HubError('WSHUB_ERR_RATE_LIMIT', 'the client sends more pings than can be answered')
+    this.#ending = { by: 'hub', reason: 'rate', code: CloseCode.abnormal, text: error.message, error }
     this.#report(error)
   }
 
@@ -634,8 +662,7 @@ export class Connection<out Meta extends object = Metadata> {
   misspelt(hangUp: () => void): void {
     if (!this.#isOpen) return
     const error = new HubError('WSHUB_ERR_INVALID_DATA', 'the client sent text that is not UTF-8')
-    this.#fail(error.message)
-    this.#sayGoodbye(CloseCode.invalidData, '', hangUp)
+    this.#sayGoodbye({ by: 'hub', reason: 'protocol', code: CloseCode.invalidData, text: '', error }, hangUp)
     this.#report(error)
   }
 
@@ -650,25 +677,31 @@ export class Connection<out Meta extends object = Metadata> {
     this.#outbox.clear('closed')
     this.#outbox.tellDrops()
     this.#lastRooms = this.#host.release(this)
-    if (code === CloseCode.abnormal) this.#host.tally.lostConnections++
-    const why = reason === '' && code === CloseCode.abnormal ? this.#failure : reason
+    const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now() - this.#openedAt)
+    const end = closeCause({ code, reason }, this.#ending, this.#isCloseSent, openMs)
+    this.#host.tally.close(end.cause, code !== CloseCode.abnormal)
     if (isSettled) {
-      this.#runOnClose(code, why)
+      this.#runOnClose(end.cause, end.reason)
       return
     }
     // The keepalive no longer sees a connection that is gone, so the time of its `onOpen` ends by a timer.
     const { openTimeoutMs } = this.#host.options
     const timer =
       openTimeoutMs > 0 ? setTimeout(() => this.#giveUpCallback?.(), openTimeoutMs).unref() : undefined
-    this.#pendingClose = { code, reason: why, timer }
+    this.#pendingClose = { ...end, timer }
   }
 
   /** A callback threw. @internal */
   failed(error: Error, where: string): void {
+    this.#failed(error, where, 'handlerError')
+  }
+
+  #failed(error: Error, where: string, reason: CloseReason): void {
     this.#report(error, where)
-    this.#fail(`${where} failed: ${textOf(error, 'message')}`)
-    const code = error instanceof HubError ? propertyOf(error, 'closeCode') : undefined // an application may have changed it
-    this.close(typeof code === 'number' && isSendableCloseCode(code) ? code : CloseCode.internalError)
+    const closeCode = error instanceof HubError ? propertyOf(error, 'closeCode') : undefined // an application may have changed it
+    const isSendable = typeof closeCode === 'number' && isSendableCloseCode(closeCode)
+    const code = isSendable ? closeCode : CloseCode.internalError
+    this.#close({ by: 'hub', reason, code, text: '', error })
   }
 
   #opened(): void {
@@ -681,7 +714,7 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#isExpired) this.lapse()
     if (this.#pendingClose !== undefined) {
       clearTimeout(this.#pendingClose.timer)
-      this.#runOnClose(this.#pendingClose.code, this.#pendingClose.reason)
+      this.#runOnClose(this.#pendingClose.cause, this.#pendingClose.reason)
     } else {
       // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
       setImmediate(() => {
@@ -691,21 +724,41 @@ export class Connection<out Meta extends object = Metadata> {
     }
   }
 
+  #close(ending: Ending): boolean {
+    if (!this.#isOpen) return false
+    this.#sayGoodbye(ending)
+    return true
+  }
+
+  #terminate(ending: Ending): void {
+    if (this.#state === 'closed') return
+    // Behind a close frame it is only the end of what that has begun.
+    if (this.#ws.readyState <= OPEN) this.#ending ??= ending
+    this.#ws.terminate()
+  }
+
   /** @param then is called behind the close frame */
-  #sayGoodbye(code: number, reason: string, then?: () => void): void {
+  #sayGoodbye(ending: Ending, then?: () => void): void {
+    this.#ending ??= ending
     this.#state = 'closing'
     this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
     this.#inbox?.clear()
     this.#ws.resume() // the answer could not be read from a paused socket
     this.#outbox.end(() => {
-      this.#ws.close(code, reason)
+      this.#sendClose(ending)
       then?.()
     })
   }
 
-  #runOnClose(code: number, reason: string): void {
-    if (isHeard('wshub:close')) tell('wshub:close', { connection: this.#asHeard, code, reason })
-    this.#run('onClose', () => this.#handler.onClose?.(this, code, reason))
+  #sendClose({ code, text }: Ending): void {
+    if (this.#ws.readyState === OPEN) this.#isCloseSent = true
+    this.#ws.close(code, text)
+  }
+
+  #runOnClose(cause: CloseCause, reason: string): void {
+    const { code } = cause
+    if (isHeard('wshub:close')) tell('wshub:close', { connection: this.#asHeard, code, reason, cause })
+    this.#run('onClose', () => this.#handler.onClose?.(this, code, reason, cause))
   }
 
   /**
@@ -741,11 +794,14 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#running === 0) this.leaveNow()
   }
 
-  #fail(reason: string): void {
-    if (this.#failure === '') this.#failure = reason
-  }
-
   #report(error: Error, where?: string): void {
     this.#host.report(error, { where, connection: this, handler: this.#handler })
   }
+}
+
+/** The reason that a client's fault is. */
+function faultOf({ code }: HubError): CloseReason {
+  return code === 'WSHUB_ERR_MESSAGE_TOO_BIG' || code === 'WSHUB_ERR_TOO_MANY_FRAGMENTS'
+    ? 'tooBig'
+    : 'protocol'
 }

@@ -1,6 +1,7 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import type { BackplaneState } from './backplane.ts'
+import type { CloseCause } from './close-cause.ts'
 import type { Connection } from './connection.ts'
 import type { Dropped } from './delivery.ts'
 import type { HubError } from './errors.ts'
@@ -26,7 +27,7 @@ export interface HubDiagnostics {
   /** Messages for a connection were dropped. */
   'wshub:drop': { connection: Connection; dropped: Dropped }
   /** A connection is closed, before `onClose`. */
-  'wshub:close': { connection: Connection; code: number; reason: string }
+  'wshub:close': { connection: Connection; code: number; reason: string; cause: CloseCause }
   /** An error was reported, before any `onError`; `connection` is undefined where it belongs to none. */
   'wshub:error': { hub: Hub; connection: Connection | undefined; error: Error }
   /** Messages of another node did not come, before `onGap`. */

@@ -1,3 +1,4 @@
+import type { CloseCause } from './close-cause.ts'
 import type { Connection } from './connection.ts'
 import type { Dropped } from './delivery.ts'
 import { HubError, show } from './errors.ts'
@@ -15,11 +16,12 @@ export interface EventHandler<Meta extends object = Metadata> {
   /** A whole message has come. The next one does not wait for a promise returned here. */
   onMessage?(connection: Connection<Meta>, message: Message): unknown
   /**
-   * The connection is closed; called exactly once. `code` is what the client sent, 1005 when its close frame had none,
-   * 1006 when there was no close frame; `reason` is the client's, or says why the hub gave up. `connection.rooms` still
-   * has the rooms it was in; the rooms no longer have it.
+   * The connection is closed; called exactly once. `code` is what the client sent, 1005 when its close frame had none; what was
+   * sent to it when it sent none; 1006 when there was no close frame. `reason` is the text in that frame, or says why there was
+   * none. `cause` says who ended the connection, and why. `connection.rooms` still has the rooms it was in; the rooms no
+   * longer have it.
    */
-  onClose?(connection: Connection<Meta>, code: number, reason: string): unknown
+  onClose?(connection: Connection<Meta>, code: number, reason: string, cause: CloseCause): unknown
   /** Something went wrong with this connection: a callback threw, or the client broke the protocol. */
   onError?(connection: Connection<Meta>, error: Error): unknown
   /**

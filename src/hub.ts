@@ -157,7 +157,7 @@ export class Hub<out Meta extends object = Metadata> {
   stats(): HubStats {
     let bufferedBytes = 0
     for (const connection of this.#connections.values()) bufferedBytes += connection.bufferedBytes
-    const { acceptedUpgrades, refusedUpgrades, closedConnections, lostConnections } = this.#tally
+    const { acceptedUpgrades, refusedUpgrades, closedConnections, closeReasons } = this.#tally
     const { receivedMessages, receivedBytes, sentMessages, sentBytes } = this.#tally
     return {
       connections: this.#connections.size,
@@ -167,7 +167,8 @@ export class Hub<out Meta extends object = Metadata> {
       acceptedUpgrades,
       refusedUpgrades: { ...refusedUpgrades },
       closedConnections,
-      lostConnections,
+      lostConnections: closeReasons.lost + closeReasons.timeout,
+      closeReasons: { ...closeReasons },
       receivedMessages,
       receivedBytes,
       sentMessages,
@@ -459,7 +460,7 @@ export class Hub<out Meta extends object = Metadata> {
     this.#state = 'closing'
     this.#bridge.isLeaving = true
     const count = this.#connections.size
-    const lostBefore = this.#tally.lostConnections
+    const unansweredBefore = this.#tally.unansweredConnections
     const stopBatches = this.#sayGoodbye(goodbye)
     const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
     let left: readonly Connection<Meta>[] = []
@@ -474,8 +475,8 @@ export class Hub<out Meta extends object = Metadata> {
     clearTimeout(timer)
     stopBatches()
     stopWaiting()
-    const terminated = left.length + this.#tally.lostConnections - lostBefore
-    for (const connection of left) connection.terminate()
+    const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
+    for (const connection of left) connection.abandon()
     await this.#cluster.close(goodbye.timeoutMs)
     this.#keepalive.stop()
     this.#delivery.stop()
@@ -493,7 +494,7 @@ export class Hub<out Meta extends object = Metadata> {
     let timer: NodeJS.Timeout | undefined
     const next = (): void => {
       for (const connection of connections.slice(done, done + batch)) {
-        if (connection.state === 'connecting') connection.terminate()
+        if (connection.state === 'connecting') connection.abandon()
         else connection.leave(code, reason, 0)
       }
       done += batch
@@ -539,7 +540,6 @@ export class Hub<out Meta extends object = Metadata> {
   #release(connection: Connection<Meta>): ReadonlySet<string> {
     this.#connections.delete(connection.id)
     this.#admission.leave(connection.remoteAddress)
-    this.#tally.closedConnections++
     if (this.#connections.size === 0) {
       this.#link?.vacated(EVERYONE)
       this.#keepalive.stop()

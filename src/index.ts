@@ -1,6 +1,7 @@
 export type { BroadcastOptions, ConnectionRef } from './audience.ts'
 export type { Backplane, BackplaneListener, BackplaneState } from './backplane.ts'
 export type { ProxyHeader, TrustFunction, TrustProxy } from './client-address.ts'
+export type { CloseCause, CloseParty, CloseReason } from './close-cause.ts'
 export { CloseCode } from './close-code.ts'
 export type {
   Answer,

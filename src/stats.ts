@@ -1,3 +1,4 @@
+import { CLOSE_REASONS, type CloseCause, type CloseReason } from './close-cause.ts'
 import type { DropCount, DropReason } from './delivery.ts'
 import type { HubErrorCode } from './errors.ts'
 
@@ -17,8 +18,10 @@ export interface HubStats {
   readonly refusedUpgrades: Readonly<Partial<Record<HubErrorCode, number>>>
   /** Connections that are closed. */
   readonly closedConnections: number
-  /** Of these, those that ended without a closing handshake: 1006. */
+  /** Of these, those that were lost: without a close frame of either side (`lost`), or without an answer to a ping (`timeout`). */
   readonly lostConnections: number
+  /** Connections that are closed, by the reason of their cause. */
+  readonly closeReasons: Readonly<Record<CloseReason, number>>
   /** Messages that came, and their bytes after inflation. */
   readonly receivedMessages: number
   readonly receivedBytes: number
@@ -34,13 +37,25 @@ export class Tally {
   acceptedUpgrades = 0
   readonly refusedUpgrades: Partial<Record<HubErrorCode, number>> = {}
   closedConnections = 0
-  lostConnections = 0
+  readonly closeReasons = noCloses()
+  /** Of `closedConnections`, those whose client sent no close frame. */
+  unansweredConnections = 0
   receivedMessages = 0
   receivedBytes = 0
   sentMessages = 0
   sentBytes = 0
 
+  close({ reason }: CloseCause, isAnswered: boolean): void {
+    this.closedConnections++
+    this.closeReasons[reason]++
+    if (!isAnswered) this.unansweredConnections++
+  }
+
   refuse(code: HubErrorCode): void {
     this.refusedUpgrades[code] = (this.refusedUpgrades[code] ?? 0) + 1
   }
+}
+
+function noCloses(): Record<CloseReason, number> {
+  return Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0])) as Record<CloseReason, number> // each has its entry
 }

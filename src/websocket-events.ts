@@ -65,6 +65,8 @@ export interface WebSocketListener {
   ponged(payload: Buffer): void
   /** A close frame is about to be written, the last chance for what still waits. */
   closing(): void
+  /** The socket is about to be destroyed, by `ws` or by the listener itself. */
+  terminating(): void
   /** The client broke the protocol; `ws` has answered it. */
   broken(error: HubError): void
   /** Text of which the client has sent a part is not UTF-8; nothing has answered it. To be hung up behind the close frame. */
@@ -81,6 +83,12 @@ export class HubWebSocket extends WebSocket {
   override close(code?: number, reason?: string | Buffer): void {
     if (this.readyState === WebSocket.OPEN) this.listener?.closing()
     super.close(code, reason)
+  }
+
+  // `ws` does so by itself when too many pongs wait.
+  override terminate(): void {
+    this.listener?.terminating()
+    super.terminate()
   }
 }
 

@@ -159,9 +159,7 @@ describe('Connection', () => {
       const { client, connection } = await connectRaw()
       connection.close()
       await client.hungUp()
-      expect(await log.first('onClose', (entry) => entry.startsWith('close'))).toBe(
-        'close 1006 no answer to a close frame within 40 ms',
-      )
+      expect(await log.first('onClose', (entry) => entry.startsWith('close'))).toBe('close 1000')
     })
   })
 
@@ -593,7 +591,7 @@ describe('Connection', () => {
       await log.first('onClose', (entry) => entry.startsWith('close'))
       expect(log.all.filter((entry) => !entry.startsWith('open'))).toEqual([
         `error ${error}`,
-        expect.stringMatching(/^close 1006 ./),
+        `close ${closeCode}`,
       ])
       expect(errors[0]).toMatchObject({ closeCode, cause: expect.any(Error) })
       connection.sendText('end')

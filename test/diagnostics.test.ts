@@ -39,7 +39,7 @@ describe('The channels of diagnostics', () => {
   it('tell of upgrades, openings, messages, deliveries and closes, each before its callback', async () => {
     const order: string[] = []
     const told = hear()
-    const { hub, connect, connections, log } = await serve(
+    const { hub, connect, connections, causes, log } = await serve(
       {},
       {
         onOpen: () => order.push(`onOpen after ${told.all.length}`),
@@ -63,7 +63,7 @@ describe('The channels of diagnostics', () => {
       { name: 'wshub:open', message: { connection } },
       { name: 'wshub:message', message: { connection, message: { type: 'text', data: 'hé' }, bytes: 3 } },
       { name: 'wshub:delivery', message: { hub, recipients: 1, bytes: 6 } },
-      { name: 'wshub:close', message: { connection, code: 4000, reason: 'bye' } },
+      { name: 'wshub:close', message: { connection, code: 4000, reason: 'bye', cause: causes[0] } },
     ])
     expect(order).toEqual(['onOpen after 2', 'onMessage after 3', 'onClose after 5'])
   })

@@ -168,7 +168,7 @@ describe('Hub', () => {
       })
       expect(await client.closeFrame()).toEqual({ code: 1012, reason: 'update' })
       await client.hungUp()
-      await log.first('onClose', (entry) => entry === 'close 1006')
+      await log.first('onClose', (entry) => entry === 'close 1012 update')
     })
 
     it('waits for an async onClose', async () => {

@@ -15,6 +15,20 @@ describe('hub.stats', () => {
       refusedUpgrades: {},
       closedConnections: 0,
       lostConnections: 0,
+      closeReasons: {
+        normal: 0,
+        terminated: 0,
+        lost: 0,
+        timeout: 0,
+        openTimeout: 0,
+        slow: 0,
+        rate: 0,
+        tooBig: 0,
+        protocol: 0,
+        expired: 0,
+        shutdown: 0,
+        handlerError: 0,
+      },
       receivedMessages: 0,
       receivedBytes: 0,
       sentMessages: 0,
@@ -60,13 +74,15 @@ describe('hub.stats', () => {
     b.client.socket.resetAndDestroy()
     await until('both to be gone', () => hub.size === 0)
     expect(hub.stats()).toMatchObject({ connections: 0, rooms: 0, closedConnections: 2, lostConnections: 1 })
+    expect(hub.stats().closeReasons).toMatchObject({ normal: 1, lost: 1 })
   })
 
   it('is a copy', async () => {
     const hub = new Hub()
-    const { dropped, refusedUpgrades } = hub.stats()
+    const { dropped, refusedUpgrades, closeReasons } = hub.stats()
     expect(hub.stats().dropped).not.toBe(dropped)
     expect(hub.stats().refusedUpgrades).not.toBe(refusedUpgrades)
+    expect(hub.stats().closeReasons).not.toBe(closeReasons)
   })
 
   it('accounts for what a slow client was not sent', async () => {

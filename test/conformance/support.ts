@@ -98,7 +98,7 @@ export class Peer {
   ): Promise<void> {
     await this.closes(
       [...frames, `close ${closeCode}`],
-      [...callbacks, `error ${error}`, expect.stringMatching(/^close 1006 ./)],
+      [...callbacks, `error ${error}`, `close ${closeCode}`],
     )
     expect(this.served.errors).toEqual([expect.objectContaining({ code: error, closeCode })])
   }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
+import { CLOSE_REASONS, type CloseParty } from '../../src/close-cause.ts'
 import { CLUSTER_DEFAULTS } from '../../src/cluster-options.ts'
 import { HUB_ERRORS, type HubErrorCode } from '../../src/errors.ts'
 import {
@@ -135,6 +136,21 @@ describe('the table of errors', () => {
     const rule: { readonly status: number; readonly closeCode?: number } = HUB_ERRORS[code]
     const [, shown, when] = rows.find(([name]) => unquote(name) === code) ?? []
     expect(unquote(shown)).toBe(String(rule.closeCode ?? rule.status))
+    expect(when).toMatch(/\w/)
+  })
+})
+
+describe('the table of the reasons of a close', () => {
+  const rows = tableOf('reason', 'by', 'when', 'code')
+
+  it('has a row for each reason, in their order, and no other', () => {
+    expect(rows.map(([reason]) => unquote(reason))).toEqual(CLOSE_REASONS)
+  })
+
+  it.each(CLOSE_REASONS)('tells who ends a connection for the reason %s, and when', (name) => {
+    const [, by = '', when] = rows.find(([reason]) => unquote(reason) === name) ?? []
+    const parties: readonly string[] = ['client', 'hub', 'application', 'network'] satisfies CloseParty[]
+    expect(by.split(', ').filter((party) => !parties.includes(party))).toEqual([])
     expect(when).toMatch(/\w/)
   })
 })

@@ -10,6 +10,7 @@ const LEVELS = [
   [
     'errors',
     'close-code',
+    'close-cause',
     'message',
     'metadata',
     'rooms',
@@ -71,6 +72,8 @@ const LEVELS = [
 
 /** Imports between two files of one level. */
 const SIDEWAYS = [
+  'close-cause -> close-code',
+  'stats -> close-cause',
   'message -> errors',
   'message -> option-rules',
   'option-rules -> errors',
@@ -85,6 +88,7 @@ const TYPE_ONLY = [
   'stats -> delivery',
   'stats -> errors',
   'diagnostics -> backplane',
+  'diagnostics -> close-cause',
   'diagnostics -> connection',
   'diagnostics -> delivery',
   'diagnostics -> errors',

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
 import {
+  type CloseCause,
   type Connection,
   type EventHandler,
   Frame,
@@ -104,6 +105,8 @@ export interface HubServer {
   readonly errors: Error[]
   /** What `hub.upgrade` threw. */
   readonly refusals: Journal<unknown>
+  /** What `onClose` got as its last argument. */
+  readonly causes: CloseCause[]
   readonly connections: Connection[]
   /** The promises of `hub.upgrade`. */
   readonly upgrades: Promise<Connection>[]
@@ -131,6 +134,7 @@ export async function serve(
   const log = new Journal<string>()
   const refusals = new Journal<unknown>()
   const errors: Error[] = []
+  const causes: CloseCause[] = []
   const connections: Connection[] = []
   const upgrades: Promise<Connection>[] = []
   const recording: EventHandler = {
@@ -143,9 +147,10 @@ export async function serve(
       log.push(`message ${message.type === 'text' ? message.data : `0x${message.data.toString('hex')}`}`)
       return handler.onMessage?.(connection, message)
     },
-    onClose(connection, code, reason) {
+    onClose(connection, code, reason, cause) {
+      causes.push(cause)
       log.push(`close ${code} ${reason}`.trim())
-      return handler.onClose?.(connection, code, reason)
+      return handler.onClose?.(connection, code, reason, cause)
     },
     onDrop: (connection, dropped) => handler.onDrop?.(connection, dropped),
     onExpire: (connection) => handler.onExpire?.(connection),
@@ -196,6 +201,7 @@ export async function serve(
     url,
     log,
     errors,
+    causes,
     refusals,
     connections,
     upgrades,

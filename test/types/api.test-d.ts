@@ -9,7 +9,10 @@ import {
   type BackplaneState,
   type BinaryPayload,
   type CallResult,
+  type CloseCause,
   CloseCode,
+  type CloseParty,
+  type CloseReason,
   type CloseResult,
   type Cluster,
   type CompressionOptions,
@@ -71,10 +74,11 @@ const everything: EventHandler<Meta> = {
     expectTypeOf(conn).toEqualTypeOf<Connection<Meta>>()
     expectTypeOf(message).toEqualTypeOf<Message>()
   },
-  async onClose(conn, code, reason) {
+  async onClose(conn, code, reason, cause) {
     expectTypeOf(conn).toEqualTypeOf<Connection<Meta>>()
     expectTypeOf(code).toEqualTypeOf<number>()
     expectTypeOf(reason).toEqualTypeOf<string>()
+    expectTypeOf(cause).toEqualTypeOf<CloseCause>()
   },
   onError(_conn, error) {
     expectTypeOf(error).toEqualTypeOf<Error>()
@@ -260,6 +264,18 @@ expectTypeOf(hub.attach()).toEqualTypeOf<() => void>()
 expectTypeOf(hub.close({ code: 1001, reason: 'bye', timeoutMs: 0 })).toEqualTypeOf<Promise<CloseResult>>()
 expectTypeOf(hub.close({ batch: 100, everyMs: 20, code: undefined })).toEqualTypeOf<Promise<CloseResult>>()
 expectTypeOf(hub.stats()).toEqualTypeOf<HubStats>()
+expectTypeOf(hub.stats().closeReasons).toEqualTypeOf<Readonly<Record<CloseReason, number>>>()
+expectTypeOf<HubDiagnostics['wshub:close']['cause']>().toEqualTypeOf<CloseCause>()
+expectTypeOf<CloseCause>().toEqualTypeOf<{
+  readonly by: CloseParty
+  readonly reason: CloseReason
+  readonly code: number
+  readonly error?: Error
+  readonly openMs: number
+}>()
+expectTypeOf<CloseParty>().toEqualTypeOf<'client' | 'hub' | 'application' | 'network'>()
+// @ts-expect-error a reason that does not exist
+export const unreasonable: CloseReason = 'bored'
 expectTypeOf(hub.disconnect('room', 4000, 'bye')).toEqualTypeOf<number>()
 typedHub.disconnect((conn) => conn.getMetadata('userId') === 'u1')
 typed.renew(new Date())
