@@ -14,6 +14,7 @@ import type { Question, Selection } from './question.ts'
 import type { Reply } from './reply.ts'
 import { type CallHandler, checkCallName, Responder, type ResponderHost } from './responder.ts'
 import { asRooms } from './rooms.ts'
+import type { RunningHandlers } from './running-handlers.ts'
 import { readSelector, type Selector } from './selector.ts'
 
 /** What came of a call to the cluster: it never fails because of another node. */
@@ -83,6 +84,9 @@ export interface ClusterStats extends Readonly<LinkStats> {
 /** What a cluster needs of its hub. @internal */
 export interface ClusterHost<Meta extends object> extends ResponderHost<Meta> {
   readonly node: string
+  /** `hub.close()` waits for them. */
+  readonly running: RunningHandlers
+  isOpen(): boolean
   /** Sends to the connections of this process only. */
   deliver(rooms: readonly string[] | undefined, message: MessageBody): void
   deliverDirect(message: DirectBody): void
@@ -387,25 +391,38 @@ export class Cluster<out Meta extends object = Metadata> {
     return { ...this.#calls.open(nodes, timeoutMs, Math.min(holdMs, timeoutMs)), startedAt }
   }
 
-  async #askSelf(id: number, question: Question): Promise<void> {
-    const replies = await this.#responder.answer(question, this.node)
-    replies.forEach((reply, part) => {
-      this.#calls.reply(id, this.node, part, part === replies.length - 1, reply)
+  #askSelf(id: number, question: Question): Promise<void> {
+    return this.#answer(question, this.node, (replies) => {
+      replies.forEach((reply, part) => {
+        this.#calls.reply(id, this.node, part, part === replies.length - 1, reply)
+      })
     })
   }
 
-  async #asked(node: string, id: number, question: Question): Promise<void> {
-    const replies = await this.#responder.answer(question, node)
-    this.link?.reply(node, id, replies)
+  #asked(node: string, id: number, question: Question): Promise<void> {
+    return this.#answer(question, node, (replies) => this.link?.reply(node, id, replies))
+  }
+
+  async #answer(question: Question, node: string, reply: (replies: readonly Reply[]) => void): Promise<void> {
+    const { running } = this.#host
+    // Those that come while the hub closes could put off its end for as long as others ask.
+    const isAwaited = this.#host.isOpen()
+    if (isAwaited) running.begin()
+    try {
+      reply(await this.#responder.answer(question, node))
+    } finally {
+      if (isAwaited) running.end()
+    }
   }
 
   #gap(gap: Gap): void {
     this.#host.gap(gap)
     const { onGap } = this.#options
     if (onGap !== undefined) {
-      runHandler('the option onGap', () => onGap(gap), {
+      const pending = runHandler('the option onGap', () => onGap(gap), {
         failed: (error, where) => this.#host.report(error, where),
       })
+      this.#host.running.watch(pending)
     }
   }
 

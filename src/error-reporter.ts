@@ -3,6 +3,7 @@ import { isHeard, tell } from './diagnostics.ts'
 import { HubError, type HubErrorCode } from './errors.ts'
 import { type EventHandler, runHandler } from './handler.ts'
 import type { Hub } from './hub.ts'
+import type { RunningHandlers } from './running-handlers.ts'
 import { propertyOf, textOf } from './thrown.ts'
 
 /** Where an error comes from. */
@@ -33,12 +34,18 @@ const MAX_CAUSES = 4
 /** Reports each error to `onError` of its handler, else to that of the hub, else as a warning of the process. */
 export class ErrorReporter<Meta extends object> {
   readonly #hub: Hub
+  readonly #running: RunningHandlers
   readonly #onError: ((error: Error, connection?: Connection) => void) | undefined
   /** Faults of clients that a warning was emitted for. */
   readonly #warned = new Set<unknown>()
 
-  constructor(hub: Hub, onError: ((error: Error, connection?: Connection) => void) | undefined) {
+  constructor(
+    hub: Hub,
+    running: RunningHandlers,
+    onError: ((error: Error, connection?: Connection) => void) | undefined,
+  ) {
     this.#hub = hub
+    this.#running = running
     this.#onError = onError
   }
 
@@ -55,9 +62,10 @@ export class ErrorReporter<Meta extends object> {
       this.#warn(error, source)
       return
     }
-    runHandler('the option onError', () => onError(error, heard), {
+    const pending = runHandler('the option onError', () => onError(error, heard), {
       failed: (thrown, where) => this.#warn(thrown, { ...source, where }),
     })
+    this.#running.watch(pending)
   }
 
   /** Returns whether the handler has an `onError`. */
@@ -68,7 +76,10 @@ export class ErrorReporter<Meta extends object> {
       isTold = false
       return undefined
     }
-    runHandler('onError', call, { failed: (thrown, where) => this.report(thrown, { where, connection }) })
+    const pending = runHandler('onError', call, {
+      failed: (thrown, where) => this.report(thrown, { where, connection }),
+    })
+    this.#running.watch(pending)
     return isTold
   }
 

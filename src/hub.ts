@@ -108,7 +108,7 @@ export class Hub<out Meta extends object = Metadata> {
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
-    this.#reporter = new ErrorReporter(asHeard(this), this.#options.onError)
+    this.#reporter = new ErrorReporter(asHeard(this), this.#running, this.#options.onError)
     const connections = this.#connections
     const peers = {
       get size() {
@@ -626,6 +626,8 @@ export class Hub<out Meta extends object = Metadata> {
     return new Cluster<Meta>(
       {
         node: this.#node,
+        running: this.#running,
+        isOpen: () => this.#state === 'open',
         size: () => ({ connections: this.#connections.size, rooms: this.#rooms.size }),
         roomSize: (rooms) => this.roomSize(rooms),
         getConnection: (id) => this.#connections.get(id),

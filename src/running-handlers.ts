@@ -14,6 +14,13 @@ export class RunningHandlers {
     if (this.#count === 0) this.#onIdle?.()
   }
 
+  /** Counts a callback that has returned a promise, which never rejects; `undefined` for one that has not. */
+  watch(pending: Promise<void> | undefined): void {
+    if (pending === undefined) return
+    this.begin()
+    void pending.then(() => this.end())
+  }
+
   /** Resolves when none is running. */
   async idle(): Promise<void> {
     while (this.#count > 0) {

@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
 import { ErrorReporter } from '../src/error-reporter.ts'
 import { HubError } from '../src/errors.ts'
+import { RunningHandlers } from '../src/running-handlers.ts'
 import { hearWarnings } from './support/hub-server.ts'
 
 describe('ErrorReporter without any onError', () => {
@@ -23,7 +24,9 @@ describe('ErrorReporter without any onError', () => {
 
   it('warns of an error that the hub found without a stack, which would be its own', async () => {
     const warnings = hearWarnings()
-    new ErrorReporter(new Hub(), undefined).report(new HubError('WSHUB_ERR_BACKPLANE', 'it is away'))
+    new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(
+      new HubError('WSHUB_ERR_BACKPLANE', 'it is away'),
+    )
     expect(await warnings.first('the warning', () => true)).toMatchObject({
       name: 'HubWarning',
       message: 'it is away',
@@ -34,7 +37,9 @@ describe('ErrorReporter without any onError', () => {
 
   it('shortens what is long', async () => {
     const warnings = hearWarnings()
-    new ErrorReporter(new Hub(), undefined).report(new Error('x'.repeat(100_000)), { where: 'onMessage' })
+    new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(new Error('x'.repeat(100_000)), {
+      where: 'onMessage',
+    })
     const warning = await warnings.first('the warning', () => true)
     expect(warning.message).toMatch(/^onMessage failed: x{1000}…$/)
     expect(warning).toMatchObject({ detail: expect.stringMatching(/^Error: x{7993}…$/) })

@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocketServer } from 'ws'
 import { type CloseResult, type Connection, type EventHandler, Hub } from 'wshub'
+import { Bus } from './support/bus.ts'
+import { acquainted, join } from './support/cluster.ts'
 import { Client, eventually, inTime, Journal, serve, turn } from './support/hub-server.ts'
 
 /** Holds callbacks up until it is opened. */
@@ -188,6 +190,63 @@ describe('hub.close', () => {
     await closing
     expect(log.all).toEqual(['open', 'message first', 'close 1001'])
     expect(client.received.all).toEqual(['still open'])
+  })
+
+  it.each(['the handler', 'the hub'])('waits for onError of %s', async (whose) => {
+    const gate = new Gate()
+    const log: string[] = []
+    const onError = async () => {
+      await gate.passed
+      log.push('stored')
+    }
+    const {
+      hub,
+      connect,
+      log: events,
+    } = await serve(
+      whose === 'the hub' ? { onError } : {},
+      {
+        onMessage: () => {
+          throw new Error('to be stored')
+        },
+        ...(whose === 'the hub' ? {} : { onError }),
+      },
+      { withoutOnError: whose === 'the hub' },
+    )
+    const { client } = await connect()
+    client.socket.send('begin')
+    expect(await client.closed()).toBe('1011')
+    await events.first('onClose', (entry) => entry.startsWith('close'))
+    const closing = hub.close()
+    const seen = watch(closing)
+    await turns()
+    expect(seen.result).toBeUndefined()
+    gate.open()
+    await closing
+    expect(log).toEqual(['stored'])
+  })
+
+  it('waits for a handler of the cluster, whose answer still arrives', async () => {
+    const gate = new Gate()
+    const running = new Journal<string>()
+    const bus = new Bus()
+    const asking = await join(bus, { callTimeoutMs: 10_000 })
+    const asked = await join(bus, { callTimeoutMs: 10_000 })
+    await acquainted([asking, asked])
+    asked.hub.cluster.handle('slow', async () => {
+      running.push('begun')
+      await gate.passed
+      return 'the answer'
+    })
+    const answers = asking.hub.cluster.call('slow', '')
+    await running.first('the call', () => true)
+    const closing = asked.hub.close()
+    const seen = watch(closing)
+    await turns()
+    expect(seen.result).toBeUndefined()
+    gate.open()
+    await closing
+    expect(JSON.stringify(await answers)).toContain('the answer')
   })
 
   it('closes the others at once', async () => {
