@@ -17,10 +17,14 @@ export function readMaxPendingBytes({ maxPendingBytes = MAX_PENDING_BYTES }: Lim
   throw invalidOption(`maxPendingBytes is an integer from 1, not ${String(maxPendingBytes)}`)
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a key that does not exist */
-export function refuseUnknown(options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((key) => !known.includes(key))
-  if (unknown !== undefined) throw invalidOption(`"${unknown}" is not an option of this backplane`)
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a key that does not exist, and for what is no object */
+export function refuseUnknown(options: unknown, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidOption('the options of a backplane are an object')
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) throw HubError.unknownKey(key, known, 'an option of this backplane')
+  }
 }
 
 export function invalidOption(message: string, cause?: unknown): HubError {

@@ -47,7 +47,7 @@ export interface WsHubMiddleware<Meta extends object = Metadata> {
 export function wsHub<Meta extends object = Metadata>(
   options: WsHubOptions<Meta> = {},
 ): WsHubMiddleware<Meta> {
-  const hub = 'hub' in options ? options.hub : new Hub<Meta>(options)
+  const hub = Hub.from(options)
   hub.attach()
   const middleware = (req: Express.Request, res: Express.Response, next: Next): void => {
     req.hub = hub

@@ -31,7 +31,7 @@ declare module 'fastify' {
 export type HubPluginOptions = HubOptions | { readonly hub: Hub }
 
 const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
-  const hub = 'hub' in options ? options.hub : new Hub(options)
+  const hub = Hub.from(options)
   const detach = hub.attach(fastify.server)
   const upgraded = new WeakSet<FastifyReply>()
   fastify.decorate('hub', hub)

@@ -37,7 +37,7 @@ export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { rea
 export function wsHub<Meta extends object = Metadata>(
   options: WsHubOptions<Meta> = {},
 ): WsHubMiddleware<Meta> {
-  const hub = 'hub' in options ? options.hub : new Hub<Meta>(options)
+  const hub = Hub.from(options)
   hub.attach()
   const middleware: Middleware = async (ctx, next) => {
     let isUpgraded = false

@@ -9,7 +9,7 @@ import {
 } from '@nats-io/transport-node'
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
 import { backoffMs, pause } from './backoff.ts'
-import { MESSAGE_OVERHEAD_BYTES, readMaxPendingBytes } from './backplane-options.ts'
+import { MESSAGE_OVERHEAD_BYTES, readMaxPendingBytes, refuseUnknown } from './backplane-options.ts'
 import { Channels } from './channels.ts'
 import { inTime } from './in-time.ts'
 import { NatsServers } from './nats-servers.ts'
@@ -39,6 +39,39 @@ export type NatsBackplaneOptions = Limits &
  */
 export function natsBackplane(options: NatsBackplaneOptions = {}): Backplane {
   return new NatsBackplane(options)
+}
+
+/** What `connect` of NATS takes: an option that it gets in a later version has to be named here as well. */
+const CONNECTION_OPTIONS: Record<keyof NodeConnectionOptions, true> = {
+  authenticator: true,
+  debug: true,
+  ignoreAuthErrorAbort: true,
+  ignoreClusterUpdates: true,
+  inboxPrefix: true,
+  maxPingOut: true,
+  maxReconnectAttempts: true,
+  name: true,
+  noAsyncTraces: true,
+  noEcho: true,
+  noRandomize: true,
+  pass: true,
+  pedantic: true,
+  pingInterval: true,
+  port: true,
+  reconnect: true,
+  reconnectDelayHandler: true,
+  reconnectJitter: true,
+  reconnectJitterTLS: true,
+  reconnectTimeWait: true,
+  reconnectToServer: true,
+  resolve: true,
+  servers: true,
+  timeout: true,
+  tls: true,
+  token: true,
+  user: true,
+  verbose: true,
+  waitOnFirstConnect: true,
 }
 
 const CONNECT_MS = 5_000
@@ -75,7 +108,10 @@ class NatsBackplane implements Backplane {
   #pendingBytes = 0
   #isFlushing = false
 
-  constructor({ maxPendingBytes, ...options }: NatsBackplaneOptions) {
+  constructor(all: NatsBackplaneOptions) {
+    const known = all?.connection === undefined ? Object.keys(CONNECTION_OPTIONS) : []
+    refuseUnknown(all, ['connection', 'maxPendingBytes', ...known])
+    const { maxPendingBytes, ...options } = all
     this.#options = options
     this.#maxPendingBytes = readMaxPendingBytes({ maxPendingBytes })
   }

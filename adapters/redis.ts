@@ -79,6 +79,8 @@ class RedisBackplane implements Backplane, ShardOwner {
 
   constructor(options: RedisBackplaneOptions) {
     refuseUnknown(options, ['url', 'client', 'maxPendingBytes'])
+    if (options.url !== undefined && options.client !== undefined)
+      throw invalidOption('pass either url or client')
     this.#maxPendingBytes = readMaxPendingBytes(options)
     if (options.client === undefined) {
       this.#ownClient = clientOf(options.url)

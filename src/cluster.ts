@@ -9,7 +9,7 @@ import { runHandler } from './handler.ts'
 import { Link, type LinkStats, NO_STATS } from './link.ts'
 import { checkPayload, type Payload, payloadBytes } from './message.ts'
 import type { Metadata, MetadataOf } from './metadata.ts'
-import { MAX_INT32 } from './option-rules.ts'
+import { checkKeys, MAX_INT32 } from './option-rules.ts'
 import type { Question, Selection } from './question.ts'
 import type { Reply } from './reply.ts'
 import { type CallHandler, checkCallName, Responder, type ResponderHost } from './responder.ts'
@@ -70,6 +70,8 @@ export interface CallOptions {
   /** Time, in ms, for the other nodes to answer, 1 or more. Default `callTimeoutMs` of the options. */
   timeoutMs?: number | undefined
 }
+
+const CALL_OPTIONS: Required<CallOptions> = { timeoutMs: undefined }
 
 /** What {@link Cluster.stats} tells. */
 export interface ClusterStats extends Readonly<LinkStats> {
@@ -426,7 +428,9 @@ export class Cluster<out Meta extends object = Metadata> {
     }
   }
 
-  #timeout({ timeoutMs = this.#options.callTimeoutMs }: CallOptions): number {
+  #timeout(options: CallOptions): number {
+    checkKeys(options, CALL_OPTIONS, 'an option of a call')
+    const { timeoutMs = this.#options.callTimeoutMs } = options
     if (Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= MAX_INT32) return timeoutMs
     throw new HubError(
       'WSHUB_ERR_INVALID_OPTION',

@@ -1,4 +1,5 @@
 import { inspect, types } from 'node:util'
+import { nearestName } from './nearest-name.ts'
 
 interface HubErrorRule {
   /** HTTP status of an answer rendered from the error. */
@@ -117,6 +118,21 @@ export class HubError extends Error {
       Object.defineProperty(this, inspect.custom, { value: () => line }) // Express 5 logs the error, Express 4 its stack
     }
   }
+
+  /**
+   * The error for a key that an object of options does not have; it names the known key that was probably meant. For backplanes and
+   * adapters that refuse what they do not know.
+   * @param what completes the sentence that the key is not …: `an option of this backplane`
+   */
+  static unknownKey(key: string, known: readonly string[], what: string): HubError {
+    return new HubError('WSHUB_ERR_INVALID_OPTION', `${show(key)} is not ${what}${didYouMean(key, known)}`)
+  }
+}
+
+/** Ends an error message about a word that is not known. */
+export function didYouMean(word: string, known: readonly string[]): string {
+  const name = nearestName(word, known)
+  return name === undefined ? '' : `; did you mean ${show(name)}?`
 }
 
 /** Whether an error refuses a request, before the 101 and by no mistake of the application. */
@@ -130,6 +146,7 @@ export function show(value: unknown): string {
   if (typeof value === 'function') return 'a function'
   if (types.isProxy(value)) return 'a Proxy' // even `Array.isArray` throws for one that was revoked
   if (Array.isArray(value)) return `an array of ${value.length}`
+  if (types.isMap(value)) return 'a Map'
   if (typeof value === 'object' && value !== null) return 'an object'
   return String(value).slice(0, 60)
 }

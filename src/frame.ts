@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { isSendableCloseCode, MAX_CLOSE_REASON_BYTES } from './close-code.ts'
 import { HubError, show } from './errors.ts'
 import { type BinaryPayload, invalidPayload, type Payload, payloadBytes } from './message.ts'
+import { checkKeys } from './option-rules.ts'
 
 /**
  * Frame opcodes; 0x3–0x7 and 0xB–0xF are reserved.
@@ -41,6 +42,18 @@ export interface FrameInit {
   payload?: Uint8Array
 }
 
+/** The keys of {@link FrameInit}. */
+const FRAME_INIT: Record<keyof FrameInit, undefined> = {
+  fin: undefined,
+  rsv1: undefined,
+  rsv2: undefined,
+  rsv3: undefined,
+  opcode: undefined,
+  masked: undefined,
+  maskKey: undefined,
+  payload: undefined,
+}
+
 /**
  * One frame of the base framing protocol. `payload` is always unmasked here; `encode` masks and `decode` unmasks.
  * @see RFC 6455 §5.2
@@ -62,8 +75,9 @@ export class Frame {
   /** The unmasked payload, empty by default. */
   readonly payload: Buffer
 
-  /** @throws {HubError} WSHUB_ERR_INVALID_FRAME when a control frame is fragmented or over 125 bytes, or a masking key is not 4 bytes */
+  /** @throws {HubError} WSHUB_ERR_INVALID_FRAME when a control frame is fragmented or over 125 bytes, or a masking key is not 4 bytes; WSHUB_ERR_INVALID_OPTION for an unknown field */
   constructor(init: FrameInit) {
+    checkKeys(init, FRAME_INIT, 'a field of a frame')
     this.fin = init.fin ?? true
     this.rsv1 = init.rsv1 ?? false
     this.rsv2 = init.rsv2 ?? false

@@ -1,9 +1,10 @@
 import type { CloseCause } from './close-cause.ts'
 import type { Connection } from './connection.ts'
 import type { Dropped } from './delivery.ts'
-import { HubError, show } from './errors.ts'
+import { didYouMean, HubError, show } from './errors.ts'
 import type { Message } from './message.ts'
 import type { Metadata } from './metadata.ts'
+import { nearestName } from './nearest-name.ts'
 import { asError } from './thrown.ts'
 
 /**
@@ -56,12 +57,13 @@ export type CallbackName = (typeof CALLBACKS)[number]
 
 /** @throws {HubError} WSHUB_ERR_INVALID_HANDLER when it is not an object, or has a callback that is not a function */
 export function checkHandler(handler: unknown): asserts handler is EventHandler {
-  if (typeof handler !== 'object' || handler === null) {
+  if (typeof handler !== 'object' || handler === null || Array.isArray(handler)) {
     throw new HubError(
       'WSHUB_ERR_INVALID_HANDLER',
       `a handler is an object of callbacks, not ${show(handler)}`,
     )
   }
+  checkNames(handler)
   const callbacks = handler as Readonly<Record<string, unknown>> // its keys are about to be looked at one by one
   for (const name of CALLBACKS) {
     const callback = callbacks[name]
@@ -72,6 +74,37 @@ export function checkHandler(handler: unknown): asserts handler is EventHandler 
       )
     }
   }
+}
+
+/**
+ * An object is a handler and nothing else, so it has no other keys. An instance of a class, or a module, may have members of its own:
+ * only what is a callback but for a letter is refused there.
+ */
+function checkNames(handler: object): void {
+  const isPlain = Object.getPrototypeOf(handler) === Object.prototype
+  for (const key of isPlain ? Object.keys(handler) : membersOf(handler)) {
+    if ((CALLBACKS as readonly string[]).includes(key)) continue
+    const meant = nearestName(key, CALLBACKS)
+    if (isPlain || (meant !== undefined && Math.abs(meant.length - key.length) <= 1)) {
+      throw new HubError(
+        'WSHUB_ERR_INVALID_HANDLER',
+        `${show(key)} is no callback of a handler${didYouMean(key, CALLBACKS)}`,
+      )
+    }
+  }
+}
+
+/** The names that begin like those of callbacks, inherited ones too. */
+function membersOf(handler: object): readonly string[] {
+  const names: string[] = []
+  for (
+    let owner = handler;
+    owner !== null && owner !== Object.prototype;
+    owner = Object.getPrototypeOf(owner)
+  ) {
+    names.push(...Object.getOwnPropertyNames(owner))
+  }
+  return names.filter((name) => /^on/i.test(name))
 }
 
 /** On whose behalf user code is called. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http'
 import { HubError, show } from './errors.ts'
+import { checkKeys } from './option-rules.ts'
 
 /** Appended to the key before hashing. @see RFC 6455 §1.3 */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -17,6 +18,12 @@ export interface HandshakeInit {
   protocol?: string
   /** Further headers; those of the handshake itself cannot be replaced. */
   headers?: Readonly<Record<string, number | string | readonly string[]>>
+}
+
+/** The keys of {@link HandshakeInit}. */
+export const HANDSHAKE_INIT: Record<keyof HandshakeInit, undefined> = {
+  protocol: undefined,
+  headers: undefined,
 }
 
 /** The pure parts of the opening handshake. @see RFC 6455 §4.2 */
@@ -50,9 +57,10 @@ export const Handshake = {
 
   /**
    * The 101 response for a client's key, from the status line to the empty line.
-   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters, or WSHUB_ERR_INVALID_OPTION
    */
   createResponse(key: string, init: HandshakeInit = {}): string {
+    checkKeys(init, HANDSHAKE_INIT, 'an option of a response')
     const lines = [
       'HTTP/1.1 101 Switching Protocols',
       'Upgrade: websocket',

@@ -12,6 +12,7 @@ import {
 } from './audience.ts'
 import { EVERYONE } from './channels.ts'
 import { CloseCode } from './close-code.ts'
+import { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from './close-options.ts'
 import { Cluster } from './cluster.ts'
 import { Connection, type ConnectionHost, type ConnectionTransport } from './connection.ts'
 import { OutgoingMessage } from './deflate.ts'
@@ -26,34 +27,22 @@ import { Keepalive } from './keepalive.ts'
 import type { Link } from './link.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from './message.ts'
 import type { Metadata } from './metadata.ts'
-import { inRange, MAX_INT32 } from './option-rules.ts'
+import { invalid } from './option-rules.ts'
 import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
 import { asRooms, RoomIndex } from './rooms.ts'
 import { RunningHandlers } from './running-handlers.ts'
 import { type HubStats, Tally } from './stats.ts'
 import { asError } from './thrown.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge, type UpgradeServer } from './upgrade.ts'
-import { type ResolvedInit, resolveInit, type UpgradeInit } from './upgrade-init.ts'
+import {
+  type RegisterInit,
+  type ResolvedInit,
+  resolveInit,
+  resolveRegisterInit,
+  type UpgradeInit,
+} from './upgrade-init.ts'
 import { checkWebSocket, type WebSocketLike } from './websocket-events.ts'
 import { WebSocketWritable } from './websocket-writable.ts'
-
-/** How {@link Hub.close} says goodbye. */
-export interface CloseOptions {
-  /** Default 1001, going away. */
-  code?: number | undefined
-  /** At most 123 bytes of UTF-8. Default empty. */
-  reason?: string | undefined
-  /** How many connections are closed at a time, 1 or more. Default 500. */
-  batch?: number | undefined
-  /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
-  everyMs?: number | undefined
-  /**
-   * Time, in ms, for async callbacks to settle and for clients to answer; then what is left is terminated. A client whose callbacks
-   * still run after four fifths of it is closed all the same. A backplane that does not close takes 5 000 more at most.
-   * Default 5 000.
-   */
-  timeoutMs?: number | undefined
-}
 
 /** How {@link Hub.close} went. */
 export interface CloseResult {
@@ -65,16 +54,6 @@ export interface CloseResult {
 
 /** Whether a hub takes connections. */
 export type HubState = 'open' | 'closing' | 'closed'
-
-type Goodbye = { readonly [Key in keyof CloseOptions]-?: NonNullable<CloseOptions[Key]> }
-
-const CLOSE_DEFAULTS: Goodbye = {
-  code: CloseCode.goingAway,
-  reason: '',
-  batch: 500,
-  everyMs: 50,
-  timeoutMs: 5_000,
-}
 
 /** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
 const HANDLERS_SHARE = 0.8
@@ -138,6 +117,26 @@ export class Hub<out Meta extends object = Metadata> {
     this.#cluster = this.#makeCluster()
     this.#link = this.#cluster.link
     this.#rooms = new RoomIndex(this.#link)
+  }
+
+  /**
+   * Returns the hub of `{ hub }`, or a new one with these options. An adapter reads its options with it.
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION, also for an option beside a hub, which has its own
+   */
+  static from<Meta extends object = Metadata>(
+    options: HubOptions | { readonly hub: Hub<Meta> } = {},
+  ): Hub<Meta> {
+    if (typeof options !== 'object' || options === null || !('hub' in options)) return new Hub<Meta>(options)
+    const { hub, ...others } = options
+    if (hub === undefined) return new Hub<Meta>(others)
+    // Not `instanceof`: two copies of the package may be loaded.
+    if (typeof hub?.upgrade !== 'function') throw invalid('hub', 'is a Hub', hub)
+    const [other] = Object.keys(others)
+    if (other === undefined) return hub
+    throw new HubError(
+      'WSHUB_ERR_INVALID_OPTION',
+      `${show(other)} does nothing beside { hub }: the options of a hub are those that it was made with`,
+    )
   }
 
   /** `open` until `close` is called, `closed` when it is done. A readiness probe may show it. */
@@ -241,7 +240,8 @@ export class Hub<out Meta extends object = Metadata> {
   ): Promise<Connection<Meta>> {
     this.#checkOpen()
     checkHandshake(req)
-    const resolved = this.#resolveInit(init) // here, since behind the 101 there is nobody left to tell
+    // Here, since behind the 101 there is nobody left to tell.
+    const resolved = resolveInit(init, this.#options.limits.maxMetadataEntries)
     const { origin, host } = req.headers
     if (!this.#options.isHostAllowed(host)) {
       throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
@@ -292,12 +292,12 @@ export class Hub<out Meta extends object = Metadata> {
   register(
     socket: WebSocketLike,
     handler: EventHandler<Meta>,
-    init: Pick<UpgradeInit<Meta>, 'metadata' | 'expiresAt' | 'remoteAddress'> = {},
+    init: RegisterInit<Meta> = {},
   ): Connection<Meta> {
     checkHandler(handler)
     this.#checkOpen()
     this.#checkNotFull()
-    const resolved = this.#resolveInit(init)
+    const resolved = resolveRegisterInit(init, this.#options.limits.maxMetadataEntries)
     checkWebSocket(socket)
     socket.binaryType = 'nodebuffer'
     const writable = new WebSocketWritable(socket)
@@ -447,16 +447,12 @@ export class Hub<out Meta extends object = Metadata> {
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
    */
   close(options: CloseOptions = {}): Promise<CloseResult> {
-    const goodbye = { ...CLOSE_DEFAULTS, ...withoutUndefined(options) }
-    checkClose(goodbye.code, goodbye.reason)
-    inRange('batch', goodbye.batch, 1, MAX_INT32)
-    inRange('everyMs', goodbye.everyMs, 0, MAX_INT32)
-    inRange('timeoutMs', goodbye.timeoutMs, 0, MAX_INT32)
+    const goodbye = readCloseOptions(options)
     this.#closing ??= this.#shutDown(goodbye)
     return this.#closing
   }
 
-  async #shutDown(goodbye: Goodbye): Promise<CloseResult> {
+  async #shutDown(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
     this.#state = 'closing'
     this.#bridge.isLeaving = true
     const count = this.#connections.size
@@ -487,7 +483,7 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /** Closes connections in batches, give or take half the pause, so that those who come back do not come all at once. */
-  #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: Goodbye): () => void {
+  #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
     const connections = shuffled(this.connections())
     const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(connections.length / batch))
     let done = 0
@@ -665,10 +661,6 @@ export class Hub<out Meta extends object = Metadata> {
     }
   }
 
-  #resolveInit(init: UpgradeInit<Meta>): ResolvedInit {
-    return resolveInit(init, this.#options.limits.maxMetadataEntries)
-  }
-
   #checkOpen(): void {
     if (this.#state !== 'open')
       throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
@@ -699,11 +691,6 @@ function asHeard<Meta extends object>(hub: Hub<Meta>): Hub
 function asHeard<Meta extends object>(connection: Connection<Meta>): Connection
 function asHeard(noun: unknown): unknown {
   return noun
-}
-
-/** An explicit `undefined` means the default. */
-function withoutUndefined(options: CloseOptions): Partial<Goodbye> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 /** A copy in random order. */

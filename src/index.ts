@@ -3,6 +3,7 @@ export type { Backplane, BackplaneListener, BackplaneState } from './backplane.t
 export type { ProxyHeader, TrustFunction, TrustProxy } from './client-address.ts'
 export type { CloseCause, CloseParty, CloseReason } from './close-cause.ts'
 export { CloseCode } from './close-code.ts'
+export type { CloseOptions } from './close-options.ts'
 export type {
   Answer,
   CallOptions,
@@ -23,7 +24,7 @@ export { Frame, type FrameInit, Opcode } from './frame.ts'
 export type { Gap } from './gaps.ts'
 export type { EventHandler } from './handler.ts'
 export { Handshake, type HandshakeInit } from './handshake.ts'
-export { type CloseOptions, type CloseResult, Hub, type HubState } from './hub.ts'
+export { type CloseResult, Hub, type HubState } from './hub.ts'
 export { MemoryBackplane, MemoryBus } from './memory-backplane.ts'
 export type { BinaryPayload, Message, Payload, SendOptions } from './message.ts'
 export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './metadata.ts'
@@ -38,5 +39,5 @@ export type { CallHandler } from './responder.ts'
 export type { Selector } from './selector.ts'
 export type { HubStats } from './stats.ts'
 export type { UpgradeServer } from './upgrade.ts'
-export type { UpgradeInit } from './upgrade-init.ts'
+export type { RegisterInit, UpgradeInit } from './upgrade-init.ts'
 export type { WebSocketLike } from './websocket-events.ts'

@@ -57,10 +57,7 @@ const SEND_OPTIONS: Required<SendOptions> = { key: undefined, volatile: undefine
  */
 export function checkSendOptions(options: SendOptions | undefined, known: object = SEND_OPTIONS): void {
   if (options === undefined) return
-  if (typeof options !== 'object' || options === null) {
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `send options are an object, not ${show(options)}`)
-  }
-  checkKeys(options, known, 'an option of this call')
+  checkKeys(options, known, 'an option of a message')
   const { key, volatile } = options
   if (key !== undefined && (typeof key !== 'string' || key === '')) {
     throw new HubError('WSHUB_ERR_INVALID_OPTION', `key is a string that is not empty, not ${show(key)}`)

@@ -3,12 +3,20 @@ import { HubError, show } from './errors.ts'
 /** The largest delay of a timer, and the largest `maxPayload` that `ws` does not read as something else. */
 export const MAX_INT32 = 2_147_483_647
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the first key that is not among the known ones */
-export function checkKeys(options: object, known: object, what: string): void {
+/**
+ * @param known an object that has the known keys
+ * @param what completes the sentence that the key is not …: `an option of a hub`
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the first key that is not among the known ones, and when it is no object
+ */
+export function checkKeys(options: unknown, known: object, what: string): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new HubError(
+      'WSHUB_ERR_INVALID_OPTION',
+      `what stands for ${what} is an object, not ${show(options)}`,
+    )
+  }
   for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(known, key)) {
-      throw new HubError('WSHUB_ERR_INVALID_OPTION', `${show(key)} is not ${what}`)
-    }
+    if (!Object.hasOwn(known, key)) throw HubError.unknownKey(key, Object.keys(known), what)
   }
 }
 

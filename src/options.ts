@@ -248,7 +248,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     maxMessageSize,
     pingIntervalMs: integer('pingIntervalMs', options, 0),
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
-    enableCompression: compressionSettings(options.enableCompression ?? HUB_DEFAULTS.enableCompression),
+    enableCompression: compressionSettings(options.enableCompression),
     allowedOrigins,
     allowedHosts,
     protocols,
@@ -258,7 +258,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     slowConsumer,
     openTimeoutMs: integer('openTimeoutMs', options, 0),
     closeTimeoutMs: integer('closeTimeoutMs', options, 1),
-    limits: limitsOf(options.limits ?? HUB_DEFAULTS.limits, maxMessageSize),
+    limits: limitsOf(options.limits, maxMessageSize),
     addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
     isSecure: trustProxy === false ? undefined : secureRule(trustProxy, proxyHeader),
     backplane,
@@ -268,7 +268,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   })
 }
 
-function limitsOf(options: LimitOptions, maxMessageSize: number): ResolvedLimits {
+function limitsOf(options: LimitOptions = HUB_DEFAULTS.limits, maxMessageSize: number): ResolvedLimits {
   if (typeof options !== 'object' || options === null) throw invalid('limits', 'is an object', options)
   checkKeys(options, LIMIT_DEFAULTS, 'one of the limits')
   const limit = (key: Exclude<keyof LimitOptions, 'rateLimitPolicy'>, least: number) =>
@@ -299,7 +299,9 @@ function isTrustProxy(value: TrustProxy): boolean {
   return ['boolean', 'string', 'function'].includes(typeof value)
 }
 
-function compressionSettings(option: boolean | CompressionOptions): CompressionSettings | false {
+function compressionSettings(
+  option: boolean | CompressionOptions = HUB_DEFAULTS.enableCompression,
+): CompressionSettings | false {
   if (option === false) return false
   const options = option === true ? {} : option
   if (typeof options !== 'object' || options === null) {

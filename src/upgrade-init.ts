@@ -1,7 +1,7 @@
 import { HubError, show } from './errors.ts'
-import type { HandshakeInit } from './handshake.ts'
+import { HANDSHAKE_INIT, type HandshakeInit } from './handshake.ts'
 import { checkMetadataSize, type Metadata } from './metadata.ts'
-import { invalid } from './option-rules.ts'
+import { checkKeys, invalid } from './option-rules.ts'
 
 /** What a route can say about a connection it opens. */
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
@@ -13,6 +13,23 @@ export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeIn
   remoteAddress?: string | undefined
   /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
   isSecure?: boolean | undefined
+}
+
+/** What can be said about a WebSocket that was opened elsewhere. */
+export type RegisterInit<Meta extends object = Metadata> = Pick<
+  UpgradeInit<Meta>,
+  'metadata' | 'expiresAt' | 'remoteAddress'
+>
+
+const REGISTER_INIT: Record<keyof RegisterInit, undefined> = {
+  metadata: undefined,
+  expiresAt: undefined,
+  remoteAddress: undefined,
+}
+const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
+  ...HANDSHAKE_INIT,
+  ...REGISTER_INIT,
+  isSecure: undefined,
 }
 
 /** An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101. */
@@ -27,7 +44,17 @@ export interface ResolvedInit {
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA, and whatever a getter throws */
 export function resolveInit(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
-  if (typeof init !== 'object' || init === null) throw invalid('init', 'is an object', init)
+  checkKeys(init, UPGRADE_INIT, 'an option of an upgrade')
+  return read(init, maxMetadataEntries)
+}
+
+/** @throws {HubError} as for {@link resolveInit} */
+export function resolveRegisterInit(init: RegisterInit, maxMetadataEntries: number): ResolvedInit {
+  checkKeys(init, REGISTER_INIT, 'an option of register')
+  return read(init, maxMetadataEntries)
+}
+
+function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
   const { protocol, headers, metadata = {}, expiresAt, remoteAddress, isSecure } = init
   if (protocol !== undefined && typeof protocol !== 'string')
     throw invalid('protocol', 'is a string', protocol)

@@ -115,7 +115,10 @@ describe('resolveHubOptions', () => {
     [{ protocols: [7] }, 'protocols is an array of strings, not 7'],
     [{ protocols: ['a b'] }, 'protocols names subprotocols, which are tokens, not "a b"'],
     [{ limits: 7 }, 'limits is an object, not 7'],
-    [{ limits: { maxMessages: 1 } }, '"maxMessages" is not one of the limits'],
+    [
+      { limits: { maxMessages: 1 } },
+      '"maxMessages" is not one of the limits; did you mean "maxMessagesPerSecond"?',
+    ],
     [{ limits: { rateLimitPolicy: 'drop' } }, 'limits.rateLimitPolicy is pause or close, not "drop"'],
     [{ trustProxy: -1 }, 'trustProxy is true, false, a number of hops, addresses or a function, not -1'],
     [{ trustProxy: Number.NaN }, /^trustProxy is .*, not NaN$/],
@@ -129,9 +132,9 @@ describe('resolveHubOptions', () => {
     [{ cluster: null }, 'cluster is an object, not null'],
     [{ cluster: 'app' }, 'cluster is an object, not "app"'],
     [{ cluster: { nodes: 3 } }, '"nodes" is not a setting of cluster'],
-    [{ maxMesageSize: 1 }, '"maxMesageSize" is not an option of a hub'],
+    [{ maxMesageSize: 1 }, '"maxMesageSize" is not an option of a hub; did you mean "maxMessageSize"?'],
     [{ toString: 1 }, '"toString" is not an option of a hub'],
-    [JSON.parse('{"__proto__":1}'), '"__proto__" is not an option of a hub'],
+    [JSON.parse('{"__proto__":1}'), '"__proto__" is not an option of a hub; did you mean "protocols"?'],
   ])('refuses %o', (options: unknown, message) => {
     expect(() => new Hub(options as HubOptions)).toThrow(refused(message))
   })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backplane, BackplaneState } from 'wshub'
+import { checkKeys } from './known-keys.ts'
 
 /** An engine that is up, and how to reach it. */
 export interface BackplaneSetup {
@@ -15,6 +16,13 @@ export interface BackplaneSetup {
   timeoutMs?: number
 }
 
+const SETUP: Record<keyof BackplaneSetup, undefined> = {
+  create: undefined,
+  cut: undefined,
+  restore: undefined,
+  timeoutMs: undefined,
+}
+
 /** One thing that a backplane has to do. */
 export interface BackplaneContractCase {
   readonly name: string
@@ -25,8 +33,11 @@ export interface BackplaneContractCase {
 /**
  * What a hub relies on, case by case, for any test runner:
  * `for (const { name, run } of backplaneContract(setup)) it(name, run)`.
+ * @throws {TypeError} for an unknown part of the setup, and without `create`
  */
 export function backplaneContract(setup: BackplaneSetup): BackplaneContractCase[] {
+  checkKeys(setup, SETUP, 'the parts of a setup')
+  if (typeof setup.create !== 'function') throw new TypeError('create is a function that makes a backplane')
   const { cut, restore } = setup
   const cases: Record<string, Case> = { ...CASES }
   if (cut !== undefined && restore !== undefined) {

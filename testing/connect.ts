@@ -5,6 +5,7 @@ import type { createConnection } from 'node:net'
 import { WebSocket } from 'ws'
 import type { UpgradeServer } from 'wshub'
 import { TestClient } from './client.ts'
+import { checkKeys } from './known-keys.ts'
 import { MemorySocket } from './memory-socket.ts'
 import { UpgradeRefusedError } from './upgrade-refused-error.ts'
 import { Wait } from './wait.ts'
@@ -33,6 +34,14 @@ export interface ConnectOptions {
   readonly timeoutMs?: number | undefined
 }
 
+const CONNECT_OPTIONS: Required<ConnectOptions> = {
+  headers: undefined,
+  protocols: undefined,
+  perMessageDeflate: undefined,
+  remoteAddress: undefined,
+  timeoutMs: undefined,
+}
+
 const DEFAULT_TIMEOUT_MS = 1_000
 
 /** Most of the body of a refusal that is read, in characters. */
@@ -47,12 +56,14 @@ const SOCKET_CHANNEL = 'net.server.socket'
  * @param url a path; or a URL, for another `Host` than `localhost`, or `wss:` for an application that wants https
  * @throws {UpgradeRefusedError} when the answer is not 101
  * @throws {Error} when no answer comes within `timeoutMs`
+ * @throws {TypeError} for an unknown option
  */
 export async function connect(
   application: Application,
   url: string | URL,
   options: ConnectOptions = {},
 ): Promise<TestClient> {
+  checkKeys(options, CONNECT_OPTIONS, 'the options of connect')
   const { headers = {}, protocols = [], perMessageDeflate = false } = options
   const { remoteAddress = '127.0.0.1', timeoutMs = DEFAULT_TIMEOUT_MS } = options
   const address = new URL(url, 'ws://localhost')

@@ -182,6 +182,7 @@ describe('the types exported', () => {
         "Payload",
         "ProxyHeader",
         "RateLimitPolicy",
+        "RegisterInit",
         "Selector",
         "SendOptions",
         "SlowConsumerPolicy",

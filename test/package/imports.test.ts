@@ -25,6 +25,7 @@ const LEVELS = [
     'channels',
     'oldest',
     'option-rules',
+    'nearest-name',
   ],
   ['thrown', 'wire', 'replay-window', 'faults', 'peers', 'calls', 'self-test', 'gaps'],
   ['cluster-options', 'sequences', 'subscriptions', 'question', 'reply', 'selector'],
@@ -43,6 +44,7 @@ const LEVELS = [
     'held-questions',
     'early-messages',
     'options',
+    'close-options',
     'audience',
     'admission',
     'delivery',
@@ -77,6 +79,7 @@ const SIDEWAYS = [
   'message -> errors',
   'message -> option-rules',
   'option-rules -> errors',
+  'errors -> nearest-name',
   'metadata -> errors',
   'rooms -> errors',
   'deflate -> frame',
@@ -171,6 +174,7 @@ const TESTING = ['ws']
 
 /** The order of the files of the test client, as in `LEVELS`. */
 const TESTING_LEVELS = [
+  ['known-keys'],
   ['backplane-contract', 'memory-socket', 'upgrade-refused-error', 'wait'],
   ['client'],
   ['connect'],
