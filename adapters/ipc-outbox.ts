@@ -43,13 +43,16 @@ export class IpcOutbox {
   readonly #maxPendingBytes: number
   #entries: Entry[] = []
   #pendingBytes = 0
+  readonly #onRoom: () => void
   #isScheduled = false
   #onEmpty = () => {}
 
-  constructor(send: SendPacket, peer: string, maxPendingBytes: number) {
+  /** @param onRoom something has gone, so what did not fit may fit now */
+  constructor(send: SendPacket, peer: string, maxPendingBytes: number, onRoom: () => void) {
     this.#send = send
     this.#peer = peer
     this.#maxPendingBytes = maxPendingBytes
+    this.#onRoom = onRoom
   }
 
   /** Takes a message unless there is no room. */
@@ -59,7 +62,14 @@ export class IpcOutbox {
     return true
   }
 
-  /** Takes what must not be lost, and is bounded by the number of subscriptions. */
+  /** Takes something of a subscription unless there is no room; the half of it is left to messages. A single one always fits. */
+  pushSubscription(entry: Entry): boolean {
+    if (this.#pendingBytes > 0 && this.#pendingBytes + sizeOf(entry) > this.#maxPendingBytes / 2) return false
+    this.push(entry)
+    return true
+  }
+
+  /** Takes what there are few of, and must not be lost. */
   push(entry: Entry): void {
     this.#pendingBytes += sizeOf(entry)
     this.#entries.push(entry)
@@ -92,6 +102,7 @@ export class IpcOutbox {
     const size = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
     this.#send({ wshub: 'backplane', peer: this.#peer, entries }, () => {
       this.#pendingBytes -= size // gone, or the other process is: it has its own event
+      this.#onRoom()
       if (this.#pendingBytes === 0) this.#onEmpty()
     })
   }

@@ -9,7 +9,10 @@ import { type Entry, IpcOutbox, isPacket, type SendPacket } from './ipc-outbox.t
 
 /** Limits of a backplane over the channel between the processes: in a worker, and in the primary for each worker. */
 export interface NodeClusterOptions {
-  /** Most bytes published that the other process has not taken yet, 1 or more; a further message is not accepted. Default 16 777 216. */
+  /**
+   * Most bytes, of messages and of subscriptions, that the other process has not taken yet, 1 or more. A further message is not accepted;
+   * subscriptions wait. Default 16 777 216.
+   */
   maxPendingBytes?: number | undefined
 }
 
@@ -43,6 +46,8 @@ interface Peer {
   readonly worker: Worker
   readonly outbox: IpcOutbox
   readonly channels: Set<string>
+  /** Subscriptions that it was not told of yet: the ids. */
+  readonly unconfirmed: Map<string, number>
   /** Messages that it was too slow for, and was not told of yet. */
   dropped: number
 }
@@ -111,8 +116,10 @@ class Router {
 
   #greet(worker: Worker, key: string, name: string, isAdvanced: boolean): void {
     this.#remove(key)
-    const outbox = new IpcOutbox((...args) => worker.send(...args), name, this.#maxPendingBytes)
-    if (isAdvanced) this.#peers.set(key, { worker, outbox, channels: new Set(), dropped: 0 })
+    const send: SendPacket = (...args) => worker.send(...args)
+    const outbox = new IpcOutbox(send, name, this.#maxPendingBytes, () => this.#confirm(peer))
+    const peer: Peer = { worker, outbox, channels: new Set(), unconfirmed: new Map(), dropped: 0 }
+    if (isAdvanced) this.#peers.set(key, peer)
     else outbox.push(['refused', NOT_ADVANCED])
   }
 
@@ -135,10 +142,19 @@ class Router {
     }
     peers.add(peer)
     peer.channels.add(channel)
-    peer.outbox.push(['subscribed', channel, id])
+    peer.unconfirmed.set(channel, id)
+    this.#confirm(peer)
+  }
+
+  #confirm({ unconfirmed, outbox }: Peer): void {
+    for (const [channel, id] of unconfirmed) {
+      if (!outbox.pushSubscription(['subscribed', channel, id])) return
+      unconfirmed.delete(channel)
+    }
   }
 
   #unsubscribe(peer: Peer, channel: string): void {
+    peer.unconfirmed.delete(channel)
     const peers = this.#channels.get(channel)
     peers?.delete(peer)
     if (peers?.size === 0) this.#channels.delete(channel)
@@ -165,8 +181,14 @@ class NodeClusterBackplane implements Backplane {
   readonly #onMessage = (message: unknown) => this.#receive(message)
   /** The primary has gone, and does not come back. */
   readonly #onDisconnect = () => void this.close()
-  /** The subscriptions that the primary has not confirmed. */
+  /** What the primary was told to send. */
+  readonly #told = new Set<string>()
+  /** Channels of which it was told something else than holds now. */
+  readonly #dirty = new Set<string>()
+  /** Of the subscriptions that it was told of, those that it has not confirmed. */
   readonly #asked = new Map<string, number>()
+  /** Whether it was told `hello`, and not yet everything. */
+  #isGreeting = false
   #nextId = 0
 
   #state: BackplaneState = 'connecting'
@@ -176,7 +198,7 @@ class NodeClusterBackplane implements Backplane {
   constructor(options: NodeClusterOptions) {
     refuseUnknown(options, ['maxPendingBytes'])
     const send: SendPacket = (packet, callback) => process.send?.(packet, undefined, {}, callback)
-    this.#outbox = new IpcOutbox(send, this.#name, readMaxPendingBytes(options))
+    this.#outbox = new IpcOutbox(send, this.#name, readMaxPendingBytes(options), () => this.#tell())
   }
 
   get state(): BackplaneState {
@@ -204,15 +226,16 @@ class NodeClusterBackplane implements Backplane {
   subscribe(channel: string): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(closedError())
     const confirmed = this.#channels.add(channel)
-    if (this.#listener !== undefined) this.#ask(channel)
+    this.#touch(channel)
+    // It was not told yet that nobody wanted the channel for a moment, and has confirmed it already.
+    if (this.#told.has(channel) && !this.#asked.has(channel)) this.#channels.confirm(channel)
     return confirmed
   }
 
   unsubscribe(channel: string): void {
     if (!this.#channels.has(channel)) return
     this.#channels.delete(channel)
-    this.#asked.delete(channel)
-    if (this.#listener !== undefined) this.#outbox.push(['unsubscribe', channel])
+    this.#touch(channel)
   }
 
   async close(): Promise<void> {
@@ -222,6 +245,8 @@ class NodeClusterBackplane implements Backplane {
     process.off('message', this.#onMessage)
     process.off('disconnect', this.#onDisconnect)
     this.#channels.clear(closedError())
+    this.#dirty.clear()
+    this.#isGreeting = false
     this.#started.reject(closedError())
     if (!wasConnected) return this.#outbox.clear()
     this.#outbox.push(['bye'])
@@ -232,14 +257,46 @@ class NodeClusterBackplane implements Backplane {
   /** Nobody hears it while the primary does not serve; it says so when it does. */
   #sayHello(): void {
     this.#outbox.push(['hello', Buffer.from([0xff])])
-    for (const channel of this.#channels.names()) this.#ask(channel)
+    this.#isGreeting = true
+    this.#told.clear()
+    this.#asked.clear()
+    this.#dirty.clear()
+    for (const channel of this.#channels.names()) this.#dirty.add(channel)
+    this.#tell()
+  }
+
+  /** A channel is wanted, or not any more. */
+  #touch(channel: string): void {
+    if (this.#listener === undefined) return
+    if (this.#channels.has(channel) === this.#told.has(channel)) this.#dirty.delete(channel)
+    else this.#dirty.add(channel)
+    this.#tell()
+  }
+
+  /** Tells the primary of subscriptions, as far as there is room; of one that came and went meanwhile it is told nothing. */
+  #tell(): void {
+    for (const channel of this.#dirty) {
+      if (!(this.#channels.has(channel) ? this.#ask(channel) : this.#leave(channel))) return
+      this.#dirty.delete(channel)
+    }
+    if (!this.#isGreeting) return
+    this.#isGreeting = false
     this.#outbox.push(['ready'])
   }
 
-  #ask(channel: string): void {
+  #ask(channel: string): boolean {
     const id = this.#nextId++
+    if (!this.#outbox.pushSubscription(['subscribe', channel, id])) return false
+    this.#told.add(channel)
     this.#asked.set(channel, id)
-    this.#outbox.push(['subscribe', channel, id])
+    return true
+  }
+
+  #leave(channel: string): boolean {
+    if (!this.#outbox.pushSubscription(['unsubscribe', channel])) return false
+    this.#told.delete(channel)
+    this.#asked.delete(channel)
+    return true
   }
 
   #receive(message: unknown): void {

@@ -111,6 +111,7 @@ export class RedisShard {
 
   /** Has the server's subscription of a channel compared with what is wanted, at the end of this turn. */
   touch(channel: string): void {
+    if (this.#subscriber === undefined) return // with a new connection, everything is compared
     this.#dirty.add(channel)
     if (this.#isScheduled) return
     this.#isScheduled = true

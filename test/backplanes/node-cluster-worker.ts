@@ -53,6 +53,30 @@ const methods: Methods = {
     return accepted
   },
 
+  /** Subscribes to channels and leaves them again while the primary is stopped; returns by how many bytes the memory grows. */
+  async churn(count: number) {
+    const used = () => {
+      globalThis.gc?.()
+      const { heapUsed, external } = process.memoryUsage()
+      return heapUsed + external
+    }
+    const before = used()
+    process.kill(process.ppid, 'SIGSTOP')
+    for (let index = 0; index < count; index++) {
+      void backplane.subscribe(`churn.${index}`)
+      backplane.unsubscribe(`churn.${index}`)
+      if (index % 100 === 99) await new Promise((resolve) => setImmediate(resolve))
+    }
+    const growth = used() - before
+    process.kill(process.ppid, 'SIGCONT')
+    return growth
+  },
+
+  /** Resolves when many subscriptions, made at once, are confirmed. */
+  async subscribeMany(prefix: string, count: number) {
+    await Promise.all(Array.from({ length: count }, (_, index) => backplane.subscribe(`${prefix}.${index}`)))
+  },
+
   seen: () => ({ messages, states, errors, state: backplane.state }),
   close: () => backplane.close(),
 }

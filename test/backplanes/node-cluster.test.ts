@@ -162,6 +162,36 @@ describe('nodeClusterBackplane', () => {
     expect(messages.length * length).toBeLessThan(5_000_000)
   })
 
+  it('holds no more for a primary that does not read than is allowed, subscriptions included', async () => {
+    const worker = await Worker.of(primary)
+    await worker.call('start', { maxPendingBytes: 100_000 })
+    expect(await worker.call('churn', 200_000)).toBeLessThan(4_000_000)
+    await worker.call('subscribe', 'after')
+    await worker.call('publish', 'after', 'it goes on')
+    await worker.heard('after: it goes on')
+  })
+
+  it('confirms many more subscriptions than fit at once, also when it is served anew', async () => {
+    const small = await Primary.start(WORKER)
+    onTestFinished(() => small.stop())
+    await small.call('serve', { maxPendingBytes: 10_000 })
+    const worker = await Worker.of(small)
+    await worker.call('start', { maxPendingBytes: 10_000 })
+    await worker.call('subscribeMany', 'many', 5_000)
+    await small.call('stop')
+    await worker.until('the stop', ({ state }) => state === 'reconnecting')
+    await small.call('serve', { maxPendingBytes: 10_000 })
+    await worker.until('the return', ({ state }) => state === 'connected')
+    for (const index of [0, 2_500, 4_999]) {
+      await worker.call('publish', `many.${index}`, 'x')
+      await worker.heard(`many.${index}: x`)
+    }
+    await worker.call('unsubscribe', 'many.0')
+    await worker.call('subscribe', 'many.0')
+    await worker.call('publish', 'many.0', 'again')
+    await worker.heard('many.0: again')
+  })
+
   it('rejects the start where bytes would not arrive as bytes', async () => {
     const json = await Primary.start(WORKER, 'json')
     onTestFinished(() => json.stop())

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { createClient, type RedisClientType } from 'redis'
 import { createClient as createClient5 } from 'redis5'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -241,6 +243,34 @@ describe('redisBackplane', () => {
       for (const node of nodes) await node.states.first('the drop', (state) => state === 'reconnecting')
       for (const node of nodes) await node.became('connected')
       await flows(nodes, 'dropped', 'after')
+    })
+
+    it('is away, keeps nothing of channels that are subscribed and left', async () => {
+      setFlagsFromString('--expose-gc')
+      const gc: unknown = runInNewContext('gc')
+      if (typeof gc !== 'function') throw new Error('there is no gc')
+      const node = await start()
+      cable.cut()
+      await node.became('reconnecting')
+      gc()
+      const before = process.memoryUsage().heapUsed
+      for (let index = 0; index < 200_000; index++) {
+        const channel = `a channel that comes and goes while nobody is there: ${index}`
+        void node.backplane.subscribe(channel)
+        node.backplane.unsubscribe(channel)
+        if (index % 1_000 === 999) await turn()
+      }
+      gc()
+      expect(process.memoryUsage().heapUsed - before).toBeLessThan(5_000_000)
+      void node.backplane.subscribe('kept')
+      cable.restore()
+      await node.became('connected')
+      await eventually(
+        'publish() to accept',
+        () => node.publish('kept', 'x'),
+        () => node.states.all,
+      )
+      await node.heard('kept', 'x')
     })
 
     it('comes and goes while channels are subscribed and left, has what was wanted last', async () => {
