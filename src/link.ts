@@ -80,8 +80,11 @@ const MAX_UNION_CHANNELS = 32
 const MAX_PROBED_ROOMS = 16
 /** Nodes that come back together are told once how far the counts are. */
 const MARK_DELAY_MS = 200
-/** Most counts that are told then. */
+/** Most counts that are told then, and how many of them at a time: all nodes do so when one comes back. */
 const MAX_MARKS = 10_000
+const MARKS_A_BATCH = 100
+/** Between two batches. */
+const MARKS_EVERY_MS = 10
 /** What has not been used for so many beats is forgotten; looked for once in so many. */
 const FORGET_BEATS = 240
 const SWEEP_BEATS = 12
@@ -125,7 +128,10 @@ export class Link {
   #beats = 0
   readonly #heartbeat: NodeJS.Timeout
   #marking: NodeJS.Timeout | undefined
-  #markFrom = 0
+  /** The beat from which on counts are to be told; `undefined` when those that were wanted are in `#marks`. */
+  #markFrom: number | undefined
+  /** Counts that are still to be told. */
+  #marks: Sequence[] = []
 
   constructor(backplane: Backplane, node: string, options: ResolvedClusterOptions, host: LinkHost) {
     this.#backplane = backplane
@@ -598,13 +604,22 @@ export class Link {
   /** Soon tells how far the counts are of what was used in the latest so many ms: those who missed the end see a gap. */
   #markSince(awayMs: number): void {
     const from = this.#beats - Math.ceil(awayMs / this.#options.heartbeatIntervalMs) - 1
-    this.#markFrom = this.#marking === undefined ? from : Math.min(this.#markFrom, from)
-    this.#marking ??= setTimeout(() => {
-      this.#marking = undefined
-      for (const sequence of this.#sequences.usedSince(this.#markFrom).slice(-MAX_MARKS)) {
-        this.#publish(sequence, { kind: 'mark', nonce: 0 })
-      }
-    }, MARK_DELAY_MS).unref()
+    this.#markFrom = Math.min(this.#markFrom ?? from, from)
+    this.#marking ??= setTimeout(() => this.#mark(), MARK_DELAY_MS).unref()
+  }
+
+  /** Tells some counts, and the others later. */
+  #mark(): void {
+    this.#marking = undefined
+    if (this.#marks.length === 0 && this.#markFrom !== undefined) {
+      this.#marks = this.#sequences.usedSince(this.#markFrom).slice(-MAX_MARKS)
+      this.#markFrom = undefined
+    }
+    for (const sequence of this.#marks.splice(0, MARKS_A_BATCH)) {
+      this.#publish(sequence, { kind: 'mark', nonce: 0 })
+    }
+    if (this.#marks.length === 0 && this.#markFrom === undefined) return
+    this.#marking = setTimeout(() => this.#mark(), MARKS_EVERY_MS).unref()
   }
 
   #backplaneFailed(what: string, cause?: unknown): void {
