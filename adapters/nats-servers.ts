@@ -60,12 +60,12 @@ export class NatsServers {
 
   /** Gets to know the servers, and they ours. Resolves when they know what was subscribed before. */
   async join(): Promise<void> {
-    const end = Date.now() + REJOIN_MS
+    const end = performance.now() + REJOIN_MS
     let missing = new Set<string>()
     do {
       this.#connection?.publish(HERE, this.#own)
       missing = await this.#ask(JOIN_MS, true)
-    } while (missing.size > 0 && Date.now() < end && this.#connection !== undefined)
+    } while (missing.size > 0 && performance.now() < end && this.#connection !== undefined)
     for (const server of missing) this.#known.delete(server)
   }
 

@@ -134,9 +134,9 @@ class Station {
 
   /** Resolves when the condition holds, which is asked again and again. */
   async until(what: string, holds: () => boolean): Promise<void> {
-    const end = Date.now() + this.#timeoutMs
+    const end = performance.now() + this.#timeoutMs
     while (!holds()) {
-      if (Date.now() > end) this.#tooLate(what)
+      if (performance.now() > end) this.#tooLate(what)
       await sleep(1)
     }
   }

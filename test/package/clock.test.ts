@@ -1,0 +1,20 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { root } from './support.ts'
+
+/** What tells or compares a time of day. A duration is measured with `performance.now()`: the clock of a machine may be set. */
+const TIME_OF_DAY = ['connection.ts', 'keepalive.ts']
+
+it('The clock of the machine is read for times of day, and never for durations', () => {
+  const readers = ['src', 'adapters', 'testing'].flatMap((folder) => {
+    const entries = readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    return entries
+      .filter(({ name }) => name.endsWith('.ts'))
+      .filter(({ name, parentPath }) =>
+        /\bDate\.now\(|\bnew Date\(\)/.test(readFileSync(join(parentPath, name), 'utf8')),
+      )
+      .map(({ name }) => name)
+  })
+  expect(readers.sort()).toEqual(TIME_OF_DAY)
+})
