@@ -30,11 +30,12 @@ export function apiSidebar(): DefaultTheme.SidebarItem[] {
   )
 }
 
+/** A constant and the type of its values share a name; the page of the constant is listed. */
 function exportsOf(folder: string): DefaultTheme.SidebarItem[] {
-  return ['functions', 'classes', 'variables', 'interfaces', 'type-aliases']
+  const pages = ['type-aliases', 'interfaces', 'variables', 'classes', 'functions']
     .flatMap((kind) => pagesOf(`${folder}/${kind}`))
-    .sort()
-    .map((path) => ({ text: basename(path, '.md'), link: `/${path.replace(/\.md$/, '')}` }))
+    .map((path) => [basename(path, '.md'), path.replace(/\.md$/, '')] as const)
+  return [...new Map(pages)].sort().map(([text, path]) => ({ text, link: `/${path}` }))
 }
 
 function pagesOf(folder: string): string[] {
