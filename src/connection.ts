@@ -66,6 +66,9 @@ const OPEN = 1
 /** The close code of a connection whose credential has expired: 4000 and the HTTP status. */
 const CREDENTIAL_EXPIRED = 4401
 
+/** Where an application sets no `openTimeoutMs`, an expired credential is still good for this long, in ms. */
+const EXPIRE_TIMEOUT_MS = 10_000
+
 // One for all: 15,000 idle clients are pinged 500 times a second, and each frame of its own would be garbage.
 const KEEPALIVE_PING = Frame.ping().encode()
 
@@ -415,6 +418,10 @@ export class Connection<out Meta extends object = Metadata> {
       this.leaveNow()
     } else if (this.#isLapsing) {
       this.#giveUpCallback?.()
+    } else if (openTimeoutMs === 0) {
+      if (!this.#isExpired) return // it was renewed while onOpen was pending
+      this.close(CREDENTIAL_EXPIRED, 'credential expired')
+      this.#giveUpCallback?.()
     } else {
       const error = new HubError(
         'WSHUB_ERR_OPEN_TIMEOUT',
@@ -427,8 +434,13 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** For the keepalive. @internal */
   lapse(): void {
-    // While onOpen is pending it waits for that, which has its own deadline; see #opened. A second one has nothing to add.
-    if (!this.#isServed || this.#opening !== undefined || this.#isLapsing) return
+    if (!this.#isServed || this.#isLapsing) return // a second one has nothing to add
+    const { keepalive, options } = this.#host
+    if (this.#opening !== undefined) {
+      // It waits for onOpen, see #opened, which has its own deadline, or else gets this one.
+      if (options.openTimeoutMs === 0) keepalive.setDeadline(this, EXPIRE_TIMEOUT_MS)
+      return
+    }
     this.#isLapsing = true
     this.#ownInbox().hold()
     this.#giveUpCallback = this.#run(
@@ -437,7 +449,7 @@ export class Connection<out Meta extends object = Metadata> {
       () => this.#lapsed(),
     )
     if (this.#giveUpCallback === undefined) this.#lapsed()
-    else if (this.#isServed) this.#host.keepalive.setDeadline(this, this.#host.options.openTimeoutMs)
+    else if (this.#isServed) keepalive.setDeadline(this, options.openTimeoutMs || EXPIRE_TIMEOUT_MS)
   }
 
   /** `onExpire` has settled, or its time is over. */

@@ -111,12 +111,14 @@ class HubWarning extends Error {
     super(message, { cause })
     this.stack = `HubWarning: ${message}`
     this.code = code
-    this.detail = where === undefined ? undefined : stacks(cause)
+    // What was made an error of here has a stack that shows the hub only.
+    const thrown = code === 'WSHUB_ERR_HANDLER_THREW' ? propertyOf(cause, 'cause') : cause
+    this.detail = where === undefined ? undefined : stacks(thrown)
   }
 }
 
-/** The stack of what user code threw, and those of its causes. */
-function stacks(error: Error): string {
+/** The stack of what user code threw, and those of its causes; `undefined` when it has none. */
+function stacks(error: unknown): string | undefined {
   const lines: string[] = []
   const seen = new Set<unknown>()
   for (
@@ -129,7 +131,7 @@ function stacks(error: Error): string {
     lines.push(seen.size === 0 ? stack : `Caused by: ${stack}`)
     seen.add(next)
   }
-  return shorten(lines.join('\n'), MAX_STACK)
+  return lines.length === 0 ? undefined : shorten(lines.join('\n'), MAX_STACK)
 }
 
 function shorten(text: string, max: number): string {

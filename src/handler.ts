@@ -31,8 +31,8 @@ export interface EventHandler<Meta extends object = Metadata> {
    */
   onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
   /**
-   * `connection.expiresAt` has passed. What does not `renew` it, in here or before a promise returned here settles (at most `openTimeoutMs`), is
-   * closed with 4401. Messages wait meanwhile.
+   * `connection.expiresAt` has passed. What does not `renew` it, in here or before a promise returned here settles (at most `openTimeoutMs`; 10 s where
+   * that is 0), is closed with 4401. Messages wait meanwhile.
    */
   onExpire?(connection: Connection<Meta>): unknown
   /** A ping has come; it has been answered. */

@@ -35,9 +35,23 @@ describe('ErrorReporter without any onError', () => {
     })
   })
 
+  it('warns of an Error that cannot be read with the stack that it has', async () => {
+    const warnings = hearWarnings()
+    const hub = new Hub()
+    onTestFinished(() => void hub.close())
+    hub.cluster.handle('sum', () => {
+      throw Object.defineProperty(new Error('x'), 'message', { value: 5 })
+    })
+    await hub.cluster.call('sum')
+    expect(await warnings.first('the warning', () => true)).toMatchObject({
+      code: 'WSHUB_ERR_HANDLER_THREW',
+      detail: expect.stringMatching(/^Error: .\n +at .*error-reporter\.test\.ts:/),
+    })
+  })
+
   it('shortens what is long', async () => {
     const warnings = hearWarnings()
-    new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(new Error('x'.repeat(100_000)), {
+    new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(new Error('x'.repeat(10_000)), {
       where: 'onMessage',
     })
     const warning = await warnings.first('the warning', () => true)

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest'
-import { Opcode } from 'wshub'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { type EventHandler, Opcode } from 'wshub'
 import { handshake, RawClient, serve, thrownBy } from './support/hub-server.ts'
 import { Gate } from './support/raw.ts'
 
@@ -7,6 +7,15 @@ import { Gate } from './support/raw.ts'
 const quick = { closeTimeoutMs: 80 }
 const inAWhile = () => new Date(Date.now() + 60)
 const far = () => Date.now() + 3_600_000
+
+/** The clock of the hub, which passes when it is told to; sockets and waits go by the real one. */
+function useClock(): { pass(ms: number): void } {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance', 'Date'] })
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+  return { pass: (ms) => void vi.advanceTimersByTime(ms) }
+}
 
 describe('A connection whose credential expires', () => {
   it('is closed with 4401', async () => {
@@ -121,6 +130,35 @@ describe('A connection whose credential expires', () => {
     )
     const { client } = await connect()
     expect(await client.closed()).toBe('4401 credential expired')
+  })
+
+  it.each([
+    ['onExpire', { onExpire: () => new Promise(() => {}) }],
+    ['onOpen', { onOpen: () => new Promise(() => {}) }],
+  ] as [string, EventHandler][])(
+    'is closed within 10 s when %s never settles and openTimeoutMs is 0',
+    async (_name, handler) => {
+      const clock = useClock()
+      const { connect } = await serve({ openTimeoutMs: 0 }, handler, { expiresAt: Date.now() + 5_000 })
+      const { client, connection } = await connect()
+      clock.pass(14_000)
+      connection.sendText('still open')
+      await client.received.first('a message', (data) => data === 'still open')
+      clock.pass(3_000)
+      expect(await client.closed()).toBe('4401 credential expired')
+    },
+  )
+
+  it('stays when it is renewed while onOpen never settles and openTimeoutMs is 0', async () => {
+    const clock = useClock()
+    const handler = { onOpen: () => new Promise(() => {}) }
+    const { connect } = await serve({ openTimeoutMs: 0 }, handler, { expiresAt: Date.now() + 5_000 })
+    const { client, connection } = await connect()
+    clock.pass(8_000)
+    connection.renew(Date.now() + 3_600_000)
+    clock.pass(20_000)
+    connection.sendText('still open')
+    await client.received.first('a message', (data) => data === 'still open')
   })
 
   it('is closed with 1011 when onExpire throws', async () => {
