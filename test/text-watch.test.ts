@@ -17,6 +17,13 @@ function wrongAt(text: Uint8Array): number | undefined {
   return undefined
 }
 
+/** Where a character begins, at that place or before it, in a text that is right up to there. */
+function startOfCharacter(text: Uint8Array, place: number): number {
+  let at = place
+  while (at > 0 && ((text[at] ?? 0) & 0xc0) === 0x80) at--
+  return at
+}
+
 /** Cuts bytes into pieces of those sizes, over and over. */
 function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
   const pieces: Buffer[] = []
@@ -85,6 +92,49 @@ describe('A text in fragments', () => {
         expect(found(chunks)).toEqual(expected)
       }),
       { numRuns: 500 },
+    )
+  })
+
+  it('is found invalid in large fragments as well, whatever byte of it is wrong', () => {
+    const text = Buffer.from('grün €uro 😀 and plain '.repeat(4_000))
+    const place = fc.nat(text.length - 1)
+    const large = fc.array(
+      fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 300, max: 70_000 })),
+      {
+        minLength: 1,
+        maxLength: 6,
+      },
+    )
+    const wrong = fc.option(fc.record({ at: place, byte: fc.integer({ min: 0x80, max: 0xff }) }), {
+      nil: undefined,
+    })
+    fc.assert(
+      fc.property(wrong, large, large, (change, fragmentSizes, chunkSizes) => {
+        const bytes = Buffer.from(text)
+        if (change !== undefined) bytes[change.at] = change.byte
+        const frames = fragments(Opcode.text, [...cut(bytes, fragmentSizes), '', ''])
+        const chunks = cut(Buffer.concat([...frames, ping('x')]), chunkSizes)
+        // The chunk by whose end so much of the text has come that it is wrong.
+        const from = change === undefined ? bytes.length : Math.max(0, change.at - 4)
+        const until = wrongAt(bytes.subarray(startOfCharacter(bytes, from)))
+        const end = until === undefined ? undefined : startOfCharacter(bytes, from) + until
+        let left = end
+        let read = 0
+        for (const [i, part] of cut(bytes, fragmentSizes).entries()) {
+          const frame = frames[i] ?? Buffer.alloc(0)
+          if (left === undefined || left <= 0) break
+          read += left <= part.length ? frame.length - part.length + left : frame.length
+          left -= part.length
+        }
+        let at = 0
+        const expected = chunks.map((chunk) => {
+          const begin = at
+          at += chunk.length
+          return end !== undefined && begin < read && read <= at ? 1 : 0
+        })
+        expect(found(chunks)).toEqual(expected)
+      }),
+      { numRuns: 150 },
     )
   })
 

@@ -20,6 +20,7 @@ const LEVELS = [
     'diagnostics',
     'batch',
     'held-buffers',
+    'utf8-stream',
     'backlog',
     'backplane',
     'channels',
