@@ -394,7 +394,7 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** For the keepalive. @internal */
   get isClosing(): boolean {
-    return this.#state === 'closing' || this.#ws.readyState > OPEN
+    return this.state === 'closing'
   }
 
   /** For the keepalive. @internal */

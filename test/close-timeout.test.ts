@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -19,6 +20,8 @@ async function accepting(options: HubOptions): Promise<House> {
   const { hub, port, log } = await serve(options)
   return { hub, port, log }
 }
+
+const compressing = (options: HubOptions) => accepting({ ...options, enableCompression: true })
 
 /** A hub that takes in what a server of `ws` has opened, with the close timeout of `ws` itself: 30 s. */
 async function registering(options: HubOptions): Promise<House> {
@@ -48,7 +51,7 @@ async function stubborn({ port, log }: House): Promise<Socket> {
   onTestFinished(() => {
     socket.destroy()
   })
-  socket.write(handshake())
+  socket.write(handshake(['Sec-WebSocket-Extensions: permessage-deflate']))
   await inTime('the 101', once(socket, 'data'), () => log.all)
   await log.first('onOpen', (entry) => entry === 'open')
   return socket
@@ -68,7 +71,7 @@ const ends: { what: string; end: (socket: Socket, house: House) => Promise<void>
     what: 'a client that ended its side, and reads nothing',
     async end(socket, { hub }) {
       socket.pause()
-      const block = Buffer.alloc(1_000_000)
+      const block = randomBytes(1_000_000) // which compression does not shrink
       for (let i = 0; i < 20; i++) hub.broadcast(block)
       await eventually(
         'a backlog',
@@ -82,6 +85,7 @@ const ends: { what: string; end: (socket: Socket, house: House) => Promise<void>
 
 describe.each([
   { how: 'accepted', open: accepting },
+  { how: 'accepted with compression', open: compressing },
   { how: 'registered', open: registering },
 ])('closeTimeoutMs of a connection that was $how', ({ open }) => {
   describe.each([{ pingIntervalMs: 0 }, { pingIntervalMs: 3_600_000 }])('with %o', ({ pingIntervalMs }) => {
@@ -122,14 +126,14 @@ describe('closeTimeoutMs', () => {
     expect(hub.size).toBe(0)
   })
 
-  it('holds for a socket that was closing when it was registered', async () => {
+  it('holds for a registered socket that somebody else closes', async () => {
     const house = await registering({ closeTimeoutMs, pingIntervalMs: 0 })
     const late = new Journal<string>()
     const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     onTestFinished(() => void wss.close())
     wss.on('connection', (socket) => {
-      socket.close()
       house.hub.register(socket, { onClose: () => late.push('close') })
+      socket.close()
     })
     if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => late.all)
     const { port } = wss.address() as AddressInfo // of a TCP server that listens
