@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
+  type CloseOptions,
   type Connection,
   type EventHandler,
   Hub,
@@ -27,11 +29,19 @@ declare module 'fastify' {
   }
 }
 
-/** Options of a new hub, or `{ hub }` to use one that exists. */
-export type HubPluginOptions = HubOptions | { readonly hub: Hub }
+/** How much of Fastify's `pluginTimeout` the goodbye may take before the server stops listening. */
+const HOOK_SHARE = 0.8
+
+/** Options of a new hub, which is closed with the application as `close` says; or `{ hub }` to use one that exists. */
+export type HubPluginOptions =
+  | (HubOptions & { readonly hub?: undefined; readonly close?: CloseOptions | undefined })
+  | { readonly hub: Hub; readonly close?: undefined }
 
 const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
-  const hub = Hub.from(options)
+  const { close, ...hubOptions } = options
+  const isShared = options.hub !== undefined
+  await new Hub().close(close) // throws now what it would throw when the application is closed
+  const hub = Hub.from(isShared && close !== undefined ? options : hubOptions) // a shared one takes no option beside it
   const detach = hub.attach(fastify.server)
   const upgraded = new WeakSet<FastifyReply>()
   fastify.decorate('hub', hub)
@@ -68,11 +78,23 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
       }
     }
   })
-  // Before the server closes, since it waits for its sockets. A shared hub notices the closing of one server by itself.
-  fastify.addHook('preClose', async () => {
-    if (!('hub' in options)) await hub.close()
+  fastify.addHook('onClose', async () => {
+    detach()
+    if (!isShared) await hub.close()
   })
-  fastify.addHook('onClose', async () => detach())
+  // A shared hub notices the closing of one server by itself.
+  if (isShared) return
+  // Before the server closes, since that waits for its sockets; and in a scope of its own, whose preClose hooks run behind those
+  // of this scope, so that the application can speak first.
+  fastify.register(async (scope) => {
+    scope.addHook('preClose', async () => {
+      const goodbye = hub.close(close)
+      const { pluginTimeout = 0 } = fastify.initialConfig
+      if (pluginTimeout === 0) await goodbye
+      // Fastify fails when a hook takes as long. The rest is waited for in onClose, which has no limit.
+      else await Promise.race([goodbye, sleep(pluginTimeout * HOOK_SHARE, undefined, { ref: false })])
+    })
+  })
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {
