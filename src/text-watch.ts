@@ -1,6 +1,6 @@
 import { FIN, Opcode, RSV1 } from './frame.ts'
 import { headerBytes, MASK_BYTES, payloadBytes } from './frame-header.ts'
-import { Utf8Stream } from './utf8-stream.ts'
+import { TextCheck } from './text-check.ts'
 
 const OPCODE = 0x0f
 
@@ -27,7 +27,7 @@ export class TextWatch {
   /** Bytes of the payload under way that have yet to come. */
   #left = 0
   /** The text in fragments that is under way. */
-  #text: Utf8Stream | undefined
+  #text: TextCheck | undefined
   /** Whether the payload under way is a part of it. */
   #isOfText = false
   // The mask of that part, from the byte on that comes next.
@@ -75,7 +75,7 @@ export class TextWatch {
     if (opcode === Opcode.text || opcode === Opcode.binary) {
       this.#check()
       const isTextInFragments = (first & (OPCODE | FIN | RSV1)) === Opcode.text // RSV1: compressed
-      this.#text = isTextInFragments ? new Utf8Stream() : undefined
+      this.#text = isTextInFragments ? new TextCheck() : undefined
     }
     this.#isOfText = this.#text !== undefined && opcode <= Opcode.binary
     if (!this.#isOfText) return

@@ -20,7 +20,7 @@ const LEVELS = [
     'diagnostics',
     'batch',
     'held-buffers',
-    'utf8-stream',
+    'text-check',
     'backlog',
     'backplane',
     'channels',

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Utf8Stream } from '../src/utf8-stream.ts'
+import { TextCheck } from '../src/text-check.ts'
 
 /** Whether the bytes may be the beginning of UTF-8. */
 function mayBecome(bytes: Uint8Array): boolean {
@@ -12,7 +12,7 @@ function mayBecome(bytes: Uint8Array): boolean {
   }
 }
 
-describe('Utf8Stream', () => {
+describe('TextCheck', () => {
   it('takes what may become UTF-8, of each first byte and whatever stands at a border behind it', () => {
     const seconds = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff]
     for (let first = 0; first < 256; first++) {
@@ -21,7 +21,7 @@ describe('Utf8Stream', () => {
           const bytes = Uint8Array.of(first, second, third, 0x80)
           for (const length of [2, 3, 4]) {
             const part = bytes.subarray(0, length)
-            const did = new Utf8Stream().take(part, length)
+            const did = new TextCheck().take(part, length)
             if (did !== mayBecome(part)) expect({ part, did }).toEqual({ part, did: !did })
           }
         }
@@ -41,7 +41,7 @@ describe('Utf8Stream', () => {
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 12 }), sizes, (pieces, partSizes) => {
         const bytes = Buffer.concat(pieces)
-        const stream = new Utf8Stream()
+        const stream = new TextCheck()
         let end = 0
         let isWhole = true
         for (let i = 0; end < bytes.length && isWhole; i++) {
