@@ -14,6 +14,7 @@ interface Call {
   readonly missing: Set<string>
   readonly parts: Map<string, Reply[]>
   readonly replies: Map<string, readonly Reply[]>
+  readonly hold: (ms: number) => void
   readonly finish: () => void
 }
 
@@ -37,7 +38,7 @@ export class Calls {
 
   /**
    * Begins to wait for the answers of some nodes.
-   * @param holdMs how long to wait at least, for nodes that are not known yet
+   * @param holdMs how long to wait at least, for nodes that are not known yet; `Infinity` until {@link release}
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CALLS
    */
   open(
@@ -52,6 +53,7 @@ export class Calls {
     const outcome = new Promise<Outcome>((resolve) => {
       const timers = [setTimeout(() => this.#end(call), timeoutMs).unref()]
       const call: Call = {
+        hold: (ms) => timers.push(setTimeout(() => this.#done(call, HOLD), ms).unref()),
         waiting: new Set(nodes),
         missing: new Set(),
         parts: new Map(),
@@ -64,7 +66,7 @@ export class Calls {
       }
       if (holdMs > 0) {
         call.waiting.add(HOLD)
-        timers.push(setTimeout(() => this.#done(call, HOLD), holdMs).unref())
+        if (holdMs !== Number.POSITIVE_INFINITY) call.hold(holdMs)
       }
       this.#calls.set(id, call)
       if (call.waiting.size === 0) call.finish()
@@ -90,6 +92,16 @@ export class Calls {
     call.missing.delete(node)
     call.replies.set(node, parts)
     this.#done(call, node)
+  }
+
+  /** Whether a call still waits. */
+  has(id: number): boolean {
+    return this.#calls.has(id)
+  }
+
+  /** Holds a call no longer than `ms` from now. */
+  release(id: number, ms: number): void {
+    this.#calls.get(id)?.hold(ms)
   }
 
   /** The node cannot be reached. */

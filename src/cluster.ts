@@ -110,6 +110,8 @@ export class Cluster<out Meta extends object = Metadata> {
   readonly #options: ResolvedClusterOptions
   readonly #calls: Calls
   readonly #responder: Responder<Meta>
+  /** Calls that were made before the cluster was reached, by their ids: how they are made. */
+  readonly #early = new Map<number, () => void>()
   #isClosed = false
   /** What publishes and receives; `undefined` without a backplane. @internal */
   readonly link: Link | undefined
@@ -129,6 +131,7 @@ export class Cluster<out Meta extends object = Metadata> {
         deliverDirect: (message) => host.deliverDirect(message),
         asked: (node, id, question) => void this.#asked(node, id, question),
         replied: (node, id, part, isLast, reply) => this.#calls.reply(id, node, part, isLast, reply),
+        started: () => this.#callEarly(),
         gone: (node) => this.#calls.gone(node),
         gap: (gap) => this.#gap(gap),
         stateChanged: (state) => host.stateChanged(state),
@@ -347,9 +350,10 @@ export class Cluster<out Meta extends object = Metadata> {
     const { link } = this
     const peers = link?.peers ?? []
     const begun = this.#begin([this.node, ...peers], options)
-    if (link !== undefined && !link.ask(undefined, begun.id, question)) {
+    this.#whenStarted(begun, () => {
+      if (link?.ask(undefined, begun.id, question) === true) return
       for (const peer of peers) this.#calls.miss(begun.id, peer)
-    }
+    })
     void this.#askSelf(begun.id, question)
     return finish(begun, read)
   }
@@ -366,31 +370,56 @@ export class Cluster<out Meta extends object = Metadata> {
       options,
       0,
     )
-    for (const [node, question] of questions) {
-      if (node === this.node) void this.#askSelf(begun.id, question)
-      else if (link?.ask(node, begun.id, question) !== true) this.#calls.miss(begun.id, node)
-    }
-    // A node that is not known is asked too, for what it is worth, but not waited for.
-    const giveUp = () => {
-      for (const [node] of questions) {
-        if (node !== this.node && link?.knows(node) === false) this.#calls.miss(begun.id, node)
+    for (const [node, question] of questions) if (node === this.node) void this.#askSelf(begun.id, question)
+    this.#whenStarted(begun, () => {
+      for (const [node, question] of questions) {
+        if (node !== this.node && link?.ask(node, begun.id, question) !== true)
+          this.#calls.miss(begun.id, node)
       }
-    }
-    const settlingMs = link?.settlingMs ?? 0
-    if (settlingMs === 0) giveUp()
-    else setTimeout(giveUp, settlingMs).unref()
+      // A node that is not known is asked too, for what it is worth, but not waited for.
+      const giveUp = () => {
+        for (const [node] of questions) {
+          if (node !== this.node && link?.knows(node) === false) this.#calls.miss(begun.id, node)
+        }
+      }
+      const settlingMs = link?.settlingMs ?? 0
+      if (settlingMs === 0) giveUp()
+      else setTimeout(giveUp, settlingMs).unref()
+    })
     return finish(begun, read)
   }
 
   #begin(
     nodes: readonly string[],
     options: CallOptions = {},
-    holdMs = this.link?.settlingMs ?? 0,
+    holdMs = this.link?.isStarting ? Number.POSITIVE_INFINITY : (this.link?.settlingMs ?? 0),
   ): { id: number; outcome: Promise<Outcome>; startedAt: number } {
     this.#checkOpen()
     const timeoutMs = this.#timeout(options)
     const startedAt = performance.now()
     return { ...this.#calls.open(nodes, timeoutMs, Math.min(holdMs, timeoutMs)), startedAt }
+  }
+
+  /** Makes a call at once, or when the cluster is reached for the first time: before, no other node is known. */
+  #whenStarted(
+    { id, outcome }: { readonly id: number; readonly outcome: Promise<Outcome> },
+    call: () => void,
+  ): void {
+    if (this.link?.isStarting !== true) {
+      call()
+      return
+    }
+    this.#early.set(id, call)
+    void outcome.then(() => this.#early.delete(id))
+  }
+
+  #callEarly(): void {
+    for (const [id, call] of this.#early) {
+      if (!this.#calls.has(id)) continue // it has ended in this turn
+      call()
+      this.#calls.release(id, this.link?.settlingMs ?? 0)
+    }
+    this.#early.clear()
   }
 
   #askSelf(id: number, question: Question): Promise<void> {

@@ -67,6 +67,8 @@ export interface LinkHost {
   deliverDirect(message: DirectBody): void
   asked(node: string, id: number, question: Question): void
   replied(node: string, id: number, part: number, isLast: boolean, reply: Reply): void
+  /** The cluster is reached for the first time, or never will be. */
+  started(): void
   /** A node has left, or its time is over. */
   gone(node: string): void
   gap(gap: Gap): void
@@ -204,6 +206,11 @@ export class Link {
   /** Other nodes that are known to live. */
   get peers(): string[] {
     return this.#presence.peers
+  }
+
+  /** Whether the cluster was never reached, and may be yet. */
+  get isStarting(): boolean {
+    return this.state === 'connecting'
   }
 
   /** Whether the node is known to live. */
@@ -569,7 +576,10 @@ export class Link {
   #connected(awayMs: number): void {
     this.#publish(this.#sequences.control, { kind: 'alive', isHello: true, awayMs })
     for (const message of this.#early.take()) this.#hand(message)
-    this.#isEarly = false
+    if (this.#isEarly) {
+      this.#isEarly = false
+      this.#host.started()
+    }
     if (awayMs > 0) this.#markSince(awayMs)
   }
 
@@ -578,6 +588,7 @@ export class Link {
     clearTimeout(this.#marking)
     this.#subscriptions.close()
     this.#held.close()
+    if (this.#isEarly) this.#host.started()
     const { length } = this.#early.take()
     if (length > 0) this.#notPublished(length, 'the cluster was left before it was reached')
     this.#faults.flush()

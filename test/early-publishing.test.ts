@@ -125,3 +125,70 @@ describe('what is published before a hub is connected', () => {
     expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 1 })
   })
 })
+
+describe('a call before a hub is connected', () => {
+  it('waits for the cluster, and stays behind what was published before it', async () => {
+    const bus = new Bus()
+    const nodes = await three(bus)
+    const [a, b] = nodes
+    await enter(a, 'tea')
+    bus.stop()
+    await untilState(a, 'reconnecting')
+    await untilState(b, 'reconnecting')
+    const { hub } = publisher(bus)
+    hub.sendTo(b.connection.id, 'bye')
+    const patience = { timeoutMs: 10_000 }
+    const counted = hub.cluster.nodes(patience)
+    const disconnected = hub.cluster.disconnect({ id: b.connection.id }, 4_001, '', patience)
+    expect(hub.cluster.stats().pendingCalls).toBe(2)
+    bus.start()
+    for (const node of nodes) await untilState(node, 'connected')
+    expect((await counted).results.map(({ node }) => node)).toContain(hub.cluster.node)
+    expect(await disconnected).toMatchObject({ count: 1, missing: [] })
+    expect(await b.client.closed()).toBe('4001')
+    expect(b.client.received.all).toEqual(['bye'])
+    expect((await hub.cluster.nodes()).results).toHaveLength(4)
+    expect(hub.cluster.stats().pendingCalls).toBe(0)
+  })
+
+  it('lists all nodes where the engine is there', async () => {
+    const bus = new Bus()
+    await three(bus)
+    const { hub } = publisher(bus)
+    const { results, missing } = await hub.cluster.nodes({ timeoutMs: 10_000 })
+    expect([results.length, missing]).toEqual([4, []])
+  })
+
+  it('ends in its time, and is not made later', async () => {
+    const bus = new Bus()
+    const a = await join(bus)
+    bus.stop()
+    await untilState(a, 'reconnecting')
+    const { hub } = publisher(bus)
+    const before = performance.now()
+    expect(await hub.cluster.disconnect({ all: true }, 4_001, '', { timeoutMs: 50 })).toMatchObject({
+      results: [{ node: hub.cluster.node, count: 0 }],
+    })
+    expect(performance.now() - before).toBeGreaterThanOrEqual(49)
+    const byId = await hub.cluster.disconnect({ id: a.connection.id }, 4_001, '', { timeoutMs: 50 })
+    expect(byId).toMatchObject({ count: 0, missing: [a.hub.cluster.node] })
+    bus.start()
+    await hub.cluster.ready()
+    await untilState(a, 'connected')
+    hub.sendTo(a.connection.id, 'end')
+    await a.client.received.first('the end', (text) => text === 'end')
+    expect(a.connection.state).toBe('open')
+  })
+
+  it('ends when the backplane cannot start, and when the hub is closed', async () => {
+    const { hub } = publisher(new Bus(), {}, new Error('wrong password'))
+    const patience = { timeoutMs: 60_000 }
+    expect(await hub.cluster.nodes(patience)).toMatchObject({ results: [{ node: hub.cluster.node }] })
+    const bus = new Bus()
+    bus.stop()
+    const { hub: other } = publisher(bus)
+    const counted = other.cluster.roomSize('tea', patience)
+    await other.close()
+    expect(await counted).toMatchObject({ count: 0 })
+  })
+})
