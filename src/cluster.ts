@@ -1,3 +1,4 @@
+import { type InspectOptions, inspect } from 'node:util'
 import type { Backplane, BackplaneState } from './backplane.ts'
 import { Calls, type Outcome } from './calls.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -162,6 +163,11 @@ export class Cluster<out Meta extends object = Metadata> {
   async ready(): Promise<void> {
     this.#checkOpen()
     await this.link?.ready()
+  }
+
+  /** @internal */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Cluster ${inspect({ node: this.node, state: this.state, ...this.stats() }, options)}`
   }
 
   /** Counters since the hub was made. */

@@ -1,3 +1,4 @@
+import { type InspectOptions, inspect } from 'node:util'
 import { type CloseCause, type CloseReason, closeCause, type Ending } from './close-cause.ts'
 import { CloseCode, isSendableCloseCode } from './close-code.ts'
 import { OutgoingMessage } from './deflate.ts'
@@ -30,6 +31,23 @@ import { listen, type WebSocketLike } from './websocket-events.ts'
 
 /** Where a connection is in its life; it only moves to the right. */
 export type ConnectionState = 'connecting' | 'open' | 'closing' | 'closed'
+
+/** What `toJSON` and `util.inspect` show of a connection. */
+export interface ConnectionSummary {
+  readonly id: string
+  readonly state: ConnectionState
+  readonly remoteAddress: string | undefined
+  readonly protocol: string
+  /** The first ten. */
+  readonly rooms: readonly string[]
+  /** How many rooms it is in beside them. */
+  readonly moreRooms: number
+  readonly bufferedBytes: number
+  readonly expiresAt: Date | undefined
+}
+
+/** How many rooms of a connection are shown: it may be in a thousand. */
+const SHOWN_ROOMS = 10
 
 /** What all connections of a hub share. @internal */
 export interface ConnectionHost<Meta extends object> {
@@ -324,6 +342,26 @@ export class Connection<out Meta extends object = Metadata> {
   /** Destroys the socket without a closing handshake: `onClose` gets 1006. */
   terminate(): void {
     this.#terminate({ by: 'application', reason: 'terminated', code: CloseCode.abnormal, text: '' })
+  }
+
+  /** What a log may show of it: no metadata, which may be secret, and at most ten of its rooms. */
+  toJSON(): ConnectionSummary {
+    const { rooms, expiresAt } = this
+    return {
+      id: this.id,
+      state: this.state,
+      remoteAddress: this.remoteAddress,
+      protocol: this.protocol,
+      rooms: [...rooms].slice(0, SHOWN_ROOMS),
+      moreRooms: Math.max(0, rooms.size - SHOWN_ROOMS),
+      bufferedBytes: this.bufferedBytes,
+      expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt),
+    }
+  }
+
+  /** @internal */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Connection ${inspect(this.toJSON(), options)}`
   }
 
   /** Whether it is in the room. */

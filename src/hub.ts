@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { type InspectOptions, inspect } from 'node:util'
 import { Acceptor } from './acceptor.ts'
 import { Admission } from './admission.ts'
 import {
@@ -10,6 +11,7 @@ import {
   readAudience,
   without,
 } from './audience.ts'
+import type { BackplaneState } from './backplane.ts'
 import { EVERYONE } from './channels.ts'
 import { CloseCode } from './close-code.ts'
 import { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from './close-options.ts'
@@ -28,7 +30,13 @@ import type { Link } from './link.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from './message.ts'
 import type { Metadata } from './metadata.ts'
 import { invalid } from './option-rules.ts'
-import { type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './options.ts'
+import {
+  type HubOptions,
+  type ResolvedHubOptions,
+  resolveHubOptions,
+  type UpgradeRules,
+  upgradeRules,
+} from './options.ts'
 import { asRooms, RoomIndex } from './rooms.ts'
 import { RunningHandlers } from './running-handlers.ts'
 import { type HubStats, Tally } from './stats.ts'
@@ -52,6 +60,17 @@ export interface CloseResult {
   terminated: number
 }
 
+/** What `toJSON` and `util.inspect` show of a hub. */
+export interface HubSummary {
+  /** Its id in the cluster, with which the ids of its connections begin. */
+  readonly node: string
+  readonly state: HubState
+  readonly connections: number
+  /** Rooms that have a member in this process. */
+  readonly rooms: number
+  readonly cluster: BackplaneState
+}
+
 /** Whether a hub takes connections. */
 export type HubState = 'open' | 'closing' | 'closed'
 
@@ -64,6 +83,7 @@ const HANDLERS_SHARE = 0.8
  */
 export class Hub<out Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
+  readonly #rules: UpgradeRules
   readonly #connections = new Map<string, Connection<Meta>>()
   readonly #rooms: RoomIndex<Connection<Meta>>
   readonly #bridge: UpgradeBridge
@@ -87,6 +107,7 @@ export class Hub<out Meta extends object = Metadata> {
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
+    this.#rules = upgradeRules(this.#options)
     this.#reporter = new ErrorReporter(asHeard(this), this.#running, this.#options.onError)
     const connections = this.#connections
     const peers = {
@@ -97,7 +118,7 @@ export class Hub<out Meta extends object = Metadata> {
     }
     this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
-    this.#admission = new Admission(this.#options.limits, this.#options.addressOf)
+    this.#admission = new Admission(this.#options.limits, this.#rules.addressOf)
     this.#bridge = new UpgradeBridge(this.#options.limits, {
       enterPending: (req) => this.#admission.enterPending(req),
       refused: (req, error) => this.#refused(req, error),
@@ -142,6 +163,27 @@ export class Hub<out Meta extends object = Metadata> {
   /** `open` until `close` is called, `closed` when it is done. A readiness probe may show it. */
   get state(): HubState {
     return this.#state
+  }
+
+  /** The options that it was made with, every default in place; frozen. */
+  get options(): ResolvedHubOptions {
+    return this.#options
+  }
+
+  /** What a log may show of it: no options, and of the connections their number. */
+  toJSON(): HubSummary {
+    return {
+      node: this.#node,
+      state: this.#state,
+      connections: this.#connections.size,
+      rooms: this.#rooms.size,
+      cluster: this.#cluster.state,
+    }
+  }
+
+  /** @internal */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Hub ${inspect(this.toJSON(), options)}`
   }
 
   /** How many connections there are. */
@@ -243,15 +285,15 @@ export class Hub<out Meta extends object = Metadata> {
     // Here, since behind the 101 there is nobody left to tell.
     const resolved = resolveInit(init, this.#options.limits.maxMetadataEntries)
     const { origin, host } = req.headers
-    if (!this.#options.isHostAllowed(host)) {
+    if (!this.#rules.isHostAllowed(host)) {
       throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
     }
-    const isSecure = 'encrypted' in req.socket || (this.#options.isSecure?.(req) ?? resolved.isSecure)
-    if (!this.#options.isOriginAllowed(origin, host, isSecure)) {
+    const isSecure = 'encrypted' in req.socket || (this.#rules.isSecure?.(req) ?? resolved.isSecure)
+    if (!this.#rules.isOriginAllowed(origin, host, isSecure)) {
       throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
     }
     this.#checkNotFull()
-    const { addressOf } = this.#options
+    const { addressOf } = this.#rules
     const remoteAddress =
       addressOf === undefined ? (resolved.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
     this.#admission.check(remoteAddress, req.socket.remoteAddress)
@@ -675,7 +717,15 @@ export class Hub<out Meta extends object = Metadata> {
 
   #checkOwn(connection: Connection<Meta>): void {
     if (connection?.hub === this) return
-    throw new HubError('WSHUB_ERR_FOREIGN_CONNECTION', 'this is not a connection of this hub')
+    const given: unknown = connection
+    throw new HubError(
+      'WSHUB_ERR_FOREIGN_CONNECTION',
+      typeof given === 'string'
+        ? `you passed the string ${show(given)} in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
+        : given instanceof Connection
+          ? 'the connection belongs to another hub'
+          : `a connection of this hub is expected, not ${show(given)}`,
+    )
   }
 }
 

@@ -15,8 +15,8 @@ export type {
   NodeCount,
   NodeInfo,
 } from './cluster.ts'
-export type { ClusterOptions } from './cluster-options.ts'
-export type { Connection, ConnectionState } from './connection.ts'
+export type { ClusterOptions, ResolvedClusterOptions } from './cluster-options.ts'
+export type { Connection, ConnectionState, ConnectionSummary } from './connection.ts'
 export type { DropCount, Dropped, DropReason } from './delivery.ts'
 export type { HubDiagnostics } from './diagnostics.ts'
 export { HubError, type HubErrorCode } from './errors.ts'
@@ -24,7 +24,7 @@ export { Frame, type FrameInit, Opcode } from './frame.ts'
 export type { Gap } from './gaps.ts'
 export type { EventHandler } from './handler.ts'
 export { Handshake, type HandshakeInit } from './handshake.ts'
-export { type CloseResult, Hub, type HubState } from './hub.ts'
+export { type CloseResult, Hub, type HubState, type HubSummary } from './hub.ts'
 export { MemoryBackplane, MemoryBus } from './memory-backplane.ts'
 export type { BinaryPayload, Message, Payload, SendOptions } from './message.ts'
 export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './metadata.ts'
@@ -33,6 +33,8 @@ export type {
   HubOptions,
   LimitOptions,
   RateLimitPolicy,
+  ResolvedHubOptions,
+  ResolvedLimits,
   SlowConsumerPolicy,
 } from './options.ts'
 export type { CallHandler } from './responder.ts'

@@ -130,7 +130,7 @@ export interface HubOptions {
   cluster?: ClusterOptions | undefined
 }
 
-/** {@link HubOptions} with every default in place. */
+/** {@link HubOptions} with every default in place, frozen; see `hub.options`. */
 export interface ResolvedHubOptions {
   readonly maxConnections: number
   readonly maxMessageSize: number
@@ -147,15 +147,21 @@ export interface ResolvedHubOptions {
   readonly openTimeoutMs: number
   readonly closeTimeoutMs: number
   readonly limits: ResolvedLimits
-  /** `trustProxy` and `proxyHeader`, compiled; `undefined` while no proxy is trusted. */
+  readonly trustProxy: TrustProxy
+  readonly proxyHeader: ProxyHeader
+  readonly backplane: Backplane | undefined
+  readonly cluster: ResolvedClusterOptions
+}
+
+/** Options that are compiled into functions. */
+export interface UpgradeRules {
+  /** `trustProxy` and `proxyHeader`; `undefined` while no proxy is trusted. */
   readonly addressOf: AddressRule | undefined
   /** Likewise. */
   readonly isSecure: SecureRule | undefined
-  readonly backplane: Backplane | undefined
-  readonly cluster: ResolvedClusterOptions
-  /** `allowedOrigins`, compiled. */
+  /** `allowedOrigins`. */
   readonly isOriginAllowed: OriginRule
-  /** `allowedHosts`, compiled. */
+  /** `allowedHosts`. */
   readonly isHostAllowed: HostRule
 }
 
@@ -259,13 +265,22 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     openTimeoutMs: integer('openTimeoutMs', options, 0),
     closeTimeoutMs: integer('closeTimeoutMs', options, 1),
     limits: limitsOf(options.limits, maxMessageSize),
-    addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
-    isSecure: trustProxy === false ? undefined : secureRule(trustProxy, proxyHeader),
+    trustProxy: Array.isArray(trustProxy) ? Object.freeze([...trustProxy]) : trustProxy,
+    proxyHeader,
     backplane,
     cluster: resolveClusterOptions(options.cluster),
+  })
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for an address, an origin or a host that is none */
+export function upgradeRules(options: ResolvedHubOptions): UpgradeRules {
+  const { trustProxy, proxyHeader, allowedOrigins, allowedHosts } = options
+  return {
+    addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
+    isSecure: trustProxy === false ? undefined : secureRule(trustProxy, proxyHeader),
     isOriginAllowed: originRule(allowedOrigins),
     isHostAllowed: hostRule(allowedHosts),
-  })
+  }
 }
 
 function limitsOf(options: LimitOptions = HUB_DEFAULTS.limits, maxMessageSize: number): ResolvedLimits {

@@ -18,6 +18,7 @@ import {
   type CompressionOptions,
   type Connection,
   type ConnectionState,
+  type ConnectionSummary,
   type CountAnswer,
   type DropCount,
   type Dropped,
@@ -33,11 +34,13 @@ import {
   type HubOptions,
   type HubState,
   type HubStats,
+  type HubSummary,
   type Message,
   type Metadata,
   type NodeInfo,
   Opcode,
   type Payload,
+  type ResolvedHubOptions,
   type SendOptions,
   type SlowConsumerPolicy,
 } from 'wshub'
@@ -309,6 +312,14 @@ hub.sendTo('id', 'text', { except: connection })
 connection.sendText('text', { local: true })
 // @ts-expect-error a connection is made by a hub from a WebSocket
 hub.register({}, {})
+
+expectTypeOf(hub.options).toEqualTypeOf<ResolvedHubOptions>()
+expectTypeOf(hub.options.limits.maxPendingUpgrades).toEqualTypeOf<number>()
+new Hub(hub.options)
+// @ts-expect-error options do not change
+hub.options.maxConnections = 1
+expectTypeOf(hub.toJSON()).toEqualTypeOf<HubSummary>()
+expectTypeOf(connection.toJSON()).toEqualTypeOf<ConnectionSummary>()
 
 // The cluster
 
