@@ -1,0 +1,77 @@
+import fastify from 'fastify'
+import { afterEach, describe, expect, it } from 'vitest'
+import { hubPlugin } from 'wshub/fastify'
+import { destroyClients, RawClient, until } from '../support/raw.ts'
+import { closeAfterTest, closeApps, echo, portOf } from './frameworks.ts'
+
+afterEach(async () => {
+  destroyClients()
+  await closeApps()
+})
+
+const NAMES = [
+  'onRequest',
+  'preParsing',
+  'preValidation',
+  'preHandler',
+  'preSerialization',
+  'onSend',
+  'onResponse',
+  'onError',
+] as const
+
+/** An application whose hooks note that they have run, each with the status then. */
+async function start() {
+  const ran: string[] = []
+  const app = fastify()
+  await app.register(hubPlugin)
+  for (const name of NAMES) {
+    // One call for hooks of eight types, of which none has to answer.
+    app.addHook(name as 'onRequest', async (_request, reply) => {
+      ran.push(name === 'onResponse' ? `${name} ${reply.statusCode}` : name)
+      reply.header(`x-${name.toLowerCase()}`, 'yes')
+    })
+  }
+  app.get('/ws', (_request, reply) => reply.upgradeWebSocket(echo))
+  app.get('/throws', async (_request, reply) => {
+    await reply.upgradeWebSocket({ onError: () => {} })
+    throw new Error('behind the upgrade')
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  closeAfterTest(app.hub, app.server, () => app.close())
+  return { ran, target: { port: portOf(app.server) } }
+}
+
+const before = ['onRequest', 'preParsing', 'preValidation', 'preHandler']
+const isOver = (entry: string) => entry.startsWith('onResponse')
+
+describe('The hooks of Fastify', () => {
+  it('run before an upgrade, and at its 101 as at the end of a response; their headers travel along', async () => {
+    const { ran, target } = await start()
+    const client = await RawClient.ask(target)
+    const answer = await client.opened()
+    await client.echoes()
+    await until('onResponse', () => ran.some(isOver))
+    client.close()
+    await client.ended()
+    expect(ran).toEqual([...before, 'onResponse 101'])
+    expect(answer.header('x-prehandler')).toBe('yes')
+    expect(answer.header('x-onsend')).toBeUndefined()
+  })
+
+  it('all run for a refusal, save preSerialization', async () => {
+    const { ran, target } = await start()
+    const answer = await RawClient.refused(target, '/ws', { headers: { Origin: 'https://evil.example' } })
+    await until('onResponse', () => ran.some(isOver))
+    expect(ran).toEqual([...before, 'onError', 'onSend', 'onResponse 403'])
+    expect(answer.header('x-onsend')).toBe('yes')
+  })
+
+  it('do not see what a route throws behind the upgrade', async () => {
+    const { ran, target } = await start()
+    const client = await RawClient.open(target, '/throws')
+    expect(await client.closed()).toBe(1011)
+    await until('onResponse', () => ran.some(isOver))
+    expect(ran).toEqual([...before, 'onResponse 101'])
+  })
+})
