@@ -91,4 +91,28 @@ describe('Calls', () => {
     expect(await outcome).toEqual({ replies: new Map(), missing: ['a'] })
     expect(calls.size).toBe(0)
   })
+
+  it('is held until it is released, and for the time that is said then', async () => {
+    const calls = new Calls(10)
+    const { id, outcome } = calls.open(['a'], 10_000, Number.POSITIVE_INFINITY)
+    calls.reply(id, 'a', 0, true, count(1))
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(calls.has(id)).toBe(true)
+    calls.release(id, 1_000)
+    await vi.advanceTimersByTimeAsync(999)
+    expect(calls.has(id)).toBe(true)
+    calls.reply(id, 'b', 0, true, count(2))
+    await vi.advanceTimersByTimeAsync(1)
+    expect(calls.has(id)).toBe(false)
+    expect(await outcome).toMatchObject({ replies: { size: 2 }, missing: [] })
+    calls.release(id, 1_000)
+  })
+
+  it('ends in its time when it is not released', async () => {
+    const calls = new Calls(10)
+    const { id, outcome } = calls.open(['a'], 1_000, Number.POSITIVE_INFINITY)
+    calls.reply(id, 'a', 0, true, count(1))
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(await outcome).toMatchObject({ replies: { size: 1 }, missing: [] })
+  })
 })

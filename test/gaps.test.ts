@@ -67,6 +67,16 @@ describe('Gaps', () => {
     expect(gaps.follow('d', at(20), true, 0)).toBe(0)
   })
 
+  it('knows what has come or is missing, by run and number, and of whom nothing was followed', () => {
+    const gaps = new Gaps()
+    expect(gaps.has('c', at(1))).toBe(undefined)
+    gaps.follow('c', at(5, 2), true, 0)
+    expect(gaps.has('c', at(1, 1, 'b'))).toBe(undefined)
+    expect(gaps.has('d', at(1))).toBe(undefined)
+    const known = [at(4, 2), at(5, 2), at(6, 2), at(9, 1), at(1, 3)].map((stamp) => gaps.has('c', stamp))
+    expect(known).toEqual([true, true, false, true, false])
+  })
+
   it('follows no more than it may', () => {
     const gaps = new Gaps(3)
     for (const channel of ['1', '2', '3', '4', '5']) gaps.follow(channel, at(1), true, 0)
@@ -74,6 +84,21 @@ describe('Gaps', () => {
     for (const node of ['b', 'd', 'e', 'f', 'g']) gaps.follow('5', at(1, 1, node), true, 0)
     expect(gaps.size).toBe(3)
     expect(gaps.follow('5', at(3, 1, 'g'), true, 0)).toBe(1)
+  })
+
+  it('forgets a sixty-fourth of what it may follow at once', () => {
+    const gaps = new Gaps(128)
+    for (let i = 0; i < 128; i++) gaps.follow(String(i), at(1), true, 0)
+    expect(gaps.size).toBe(128)
+    gaps.follow('128', at(1), true, 0)
+    expect(gaps.size).toBe(128 + 1 - 2)
+    const forgotten = ['0', '1', '2', '128'].map((channel) => gaps.has(channel, at(1)) === undefined)
+    expect(forgotten).toEqual([true, true, false, false])
+    const one = new Gaps(128)
+    for (let i = 0; i < 129; i++) one.follow('c', at(1, 1, `n${i}`), true, 0)
+    expect(one.size).toBe(128 + 1 - 2)
+    expect(one.has('c', at(1, 1, 'n1'))).toBe(undefined)
+    expect(one.has('c', at(1, 1, 'n2'))).toBe(true)
   })
 
   it('accounts for every message, whatever is lost or comes twice', () => {

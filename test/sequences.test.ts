@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Channels, EVERYONE } from '../src/channels.ts'
 import { Sequences } from '../src/sequences.ts'
 
@@ -46,5 +46,63 @@ describe('Sequences', () => {
     all.room('rum').usedAt = 5
     all.node('a').usedAt = 6
     expect(all.usedSince(5).map(({ channel }) => channel)).toEqual(['app.r.rum', 'app.n.a'])
+  })
+
+  describe('the barriers of a call', () => {
+    afterEach(() => {
+      vi.useRealTimers()
+    })
+
+    /** Publishes on each, with a number one higher. */
+    function publish(all: Sequences, ...used: ReturnType<Sequences['room']>[]): void {
+      for (const sequence of used) all.accepted(sequence, ++sequence.number)
+    }
+    const show = (all: Sequences, way: ReturnType<Sequences['room']>) =>
+      all
+        .barriers(way, performance.now())
+        .map(({ channel, number, ageMs }) => `${channel} ${number} ${ageMs}`)
+
+    it('are what the backplane took, with its latest number and its age, in the order of its use', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      const [tea, rum] = [all.room('tea'), all.room('rum')]
+      expect(all.barriers(all.control, performance.now())).toEqual([])
+      publish(all, tea, rum)
+      vi.advanceTimersByTime(10)
+      publish(all, tea)
+      tea.number++ // not accepted
+      vi.advanceTimersByTime(5)
+      expect(show(all, all.control)).toEqual(['app.r.rum 1 15', 'app.r.tea 2 5'])
+      expect(all.barriers(all.control, performance.now())[0]?.run).toBe(rum.run)
+    })
+
+    it('are not what goes the same way as the call, nor what those before it stay behind', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      const [tea, node] = [all.room('tea'), all.node('a')]
+      publish(all, tea, node)
+      expect(show(all, node)).toEqual(['app.r.tea 1 0'])
+      vi.advanceTimersByTime(1)
+      node.barriersAt = performance.now()
+      expect(show(all, node)).toEqual([])
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 1', 'app.n.a 1 1'])
+      publish(all, tea)
+      expect(show(all, node)).toEqual(['app.r.tea 2 0'])
+    })
+
+    it('are of the latest 5 s, and of 10,000 channels at most', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      publish(all, all.room('tea'))
+      vi.advanceTimersByTime(5_000)
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 5000'])
+      vi.advanceTimersByTime(1)
+      expect(show(all, all.control)).toEqual([])
+      for (let i = 0; i < 20_000; i++) publish(all, all.room(String(i)))
+      const barriers = all.barriers(all.control, performance.now())
+      expect(barriers.length).toBeGreaterThan(9_800)
+      expect(barriers.length).toBeLessThanOrEqual(10_000)
+      expect(barriers.at(-1)?.channel).toBe('app.r.19999')
+    })
   })
 })
