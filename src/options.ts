@@ -94,7 +94,10 @@ export interface HubOptions {
   allowedHosts?: readonly string[] | undefined
   /** Subprotocols that the application speaks, the preferred first; `[]` = none is ever chosen. Default `[]`. */
   protocols?: readonly string[] | undefined
-  /** Hears every error that no handler's `onError` took. Without it, the first of each kind becomes a process warning. */
+  /**
+   * Receives every error that no handler's `onError` took. Without it, each becomes a process warning, and only the first of each kind of fault that
+   * clients can repeat at will.
+   */
   onError?: ((error: Error, connection?: Connection) => void) | undefined
   /** Most bytes waiting for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048 576. */
   maxBufferedBytes?: number | undefined

@@ -7,9 +7,6 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { type Connection, Hub, type HubErrorCode } from 'wshub'
 import { Client, eventually, inTime, Journal, serve, turn } from './support/hub-server.ts'
 
-// express-ws still brings it. Its types are those of today's, which is what a user without types would believe.
-const Ws7 = createRequire(import.meta.url)('ws7') as typeof WebSocket
-
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
 async function three() {
@@ -329,6 +326,8 @@ describe('Hub', () => {
 
     it('refuses a WebSocket of ws 7, which is left as it was', async () => {
       const { url } = await elsewhere()
+      // express-ws still brings it. Its types are taken for today's, as a user without types would.
+      const Ws7 = createRequire(import.meta.url)('ws7') as typeof WebSocket
       const socket = new Ws7(url)
       await inTime('the client to open', once(socket, 'open'), () => socket.readyState)
       const hub = new Hub()
