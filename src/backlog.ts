@@ -10,6 +10,8 @@ export interface Held {
   readonly key: string | undefined
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /** Places in the queue whose frames have gone; the queue is packed when they are the most of it. */
 const MIN_GAPS_TO_PACK = 64
 
@@ -106,11 +108,16 @@ export class Backlog {
     return taken
   }
 
-  /** Lets go of all buffers; the backlog is of no use any more. */
+  /** Lets go of all frames, for whoever still holds the backlog itself: a listener of a socket that never drains. */
   dispose(): void {
-    for (const held of [...this.#front, ...this.#queue])
-      if (held !== undefined) this.#held.release(held.bytes)
+    for (const held of [...this.#front, ...this.#queue]) if (held !== undefined) this.#gone(held)
+    this.#front = []
+    this.#queue = []
+    this.#head = 0
+    this.#gaps = 0
+    this.#byKey.clear()
     this.#held.release(this.#inSocket)
+    this.#inSocket = NOTHING
   }
 
   #peek(): Held | undefined {

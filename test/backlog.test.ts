@@ -168,6 +168,9 @@ describe('Backlog', () => {
       expect(buffers.bytes).toBe(6)
       backlog.dispose()
       expect(buffers.bytes).toBe(0)
+      expect(counts(backlog)).toEqual({ bytes: 0, messages: 0, controlBytes: 0, isEmpty: true })
+      expect(backlog.dropOldest()).toBeUndefined()
+      expect(backlog.take(EVERYTHING)).toHaveLength(0)
     })
   })
 

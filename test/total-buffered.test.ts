@@ -1,9 +1,20 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { type Connection, Opcode } from 'wshub'
 import { eventually, type RawClient, serve, turn } from './support/hub-server.ts'
 
 const MIB = 1_048_576
 const text = (data: string) => ({ opcode: Opcode.text, payload: Buffer.from(data) })
+
+/** Bytes of buffers that somebody holds. */
+function liveBytes(): number {
+  setFlagsFromString('--expose-gc')
+  const gc: unknown = runInNewContext('gc')
+  if (typeof gc !== 'function') throw new Error('there is no gc')
+  gc()
+  return process.memoryUsage().arrayBuffers
+}
 
 const sum = (connections: readonly Connection[]) =>
   connections.reduce((total, { bufferedBytes }) => total + bufferedBytes, 0)
@@ -27,8 +38,11 @@ describe('maxTotalBufferedBytes', () => {
     small.socket.pause()
     for (let i = 0; i < 20; i++) small.send(text('few'))
     for (const { socket } of greedy) socket.pause()
+    const before = liveBytes()
     for (const client of greedy) for (let i = 0; i < 700; i++) client.send(text('many'))
     await served.log.until('their end', (all) => all.filter((entry) => entry.includes('SLOW')).length >= 3)
+    // Those that were given up hold nothing either, though they have yet to answer the close frame.
+    expect(liveBytes() - before).toBeLessThan(16 * MIB + 6 * 2 * 65_536)
     // Beside that, each socket has a write of some 64 KiB, and each connection what the turn has queued.
     expect(most).toBeLessThan(16 * MIB + 6 * 2 * 65_536)
     expect(served.errors.map(({ message }) => message)).toContain(
