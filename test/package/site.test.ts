@@ -31,6 +31,12 @@ describe('the site', () => {
     expect(html('api/wshub/express/functions/wsHub')).toContain('upgradeWebSocket')
   })
 
+  it('does not build while a link leads nowhere', () => {
+    // VitePress fails on its own, unless it is told to ignore such links.
+    const config = readFileSync(join(root, 'docs/.vitepress/config.mts'), 'utf8')
+    expect(config).not.toMatch(/ignoreDeadLinks/)
+  })
+
   it('can be searched without a server', () => {
     const [index] = readdirSync(join(folder, 'assets/chunks')).filter((name) =>
       name.startsWith('@localSearchIndex'),
