@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import { createRequire } from 'node:module'
 import { Readable, Writable } from 'node:stream'
 import { format } from 'node:util'
 import express from 'express'
@@ -20,6 +21,9 @@ import {
   listen,
   portOf,
 } from './frameworks.ts'
+
+// Express 4 is typed as Express 5, which declares the same for what is used here.
+const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 /** Errors that reached the process. */
 const stray: unknown[] = []
@@ -197,20 +201,31 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
 })
 
 describe('The default error handling sees what a route throws behind the upgrade', () => {
-  it('of Express: its log', async () => {
+  const throws: express.RequestHandler = (_req, res) => {
+    void res.upgradeWebSocket(echo)
+    throw boom
+  }
+  const rejects: express.RequestHandler = async (_req, res) => {
+    await res.upgradeWebSocket(echo)
+    throw boom
+  }
+
+  it.each([
+    { name: 'Express 4', make: express4, route: throws },
+    { name: 'Express 5', make: express, route: throws },
+    { name: 'Express 5, async', make: express, route: rejects },
+  ])('of $name: its log', async ({ make, route }) => {
     const lines: string[] = []
     vi.spyOn(console, 'error').mockImplementation((...args) => void lines.push(format(...args)))
-    const app = express().set('env', 'production')
+    const app = make().set('env', 'production')
     const sockets = expressHub()
     app.use(sockets)
-    app.get('/ws', async (_req, res) => {
-      await res.upgradeWebSocket(echo)
-      throw boom
-    })
+    app.get('/ws', route)
     const server = createServer(app)
     closeAfterTest(sockets.hub, server)
     const client = await RawClient.open(await listen(server))
     await client.ended()
+    await until('the log', () => lines.length > 0)
     expect(lines).toEqual([expect.stringContaining('Error: boom\n')])
   })
 
