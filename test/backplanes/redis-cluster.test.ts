@@ -43,20 +43,12 @@ describe('redisBackplane of a Redis Cluster', () => {
 
   // Duplicates, of options as the backplane duplicates them again: for others than the last, node-redis makes a class of 500
   // methods, which takes 50 ms.
-  let pattern: ReturnType<typeof createCluster> | undefined
-  let pattern5: ReturnType<typeof createCluster5> | undefined
-  const client = () => {
-    pattern ??= createCluster(options())
-    return pattern.duplicate()
-  }
-  const client5 = () => {
-    pattern5 ??= createCluster5(options())
-    return pattern5.duplicate()
-  }
+  const pattern = once(() => createCluster(options()))
+  const pattern5 = once(() => createCluster5(options()))
 
   const makers = {
-    'of node-redis 6': () => redisBackplane({ client: client() }),
-    'of node-redis 5': () => redisBackplane({ client: client5() }),
+    'of node-redis 6': () => redisBackplane({ client: pattern().duplicate() }),
+    'of node-redis 5': () => redisBackplane({ client: pattern5().duplicate() }),
   }
   describe.each(Object.entries(makers))('%s', (_name, create) => {
     const contract = backplaneContract({
@@ -68,7 +60,7 @@ describe('redisBackplane of a Redis Cluster', () => {
     for (const { name, run } of contract) it(name, run)
   })
 
-  const start = () => Node.start(redisBackplane({ client: client() }))
+  const start = () => Node.start(redisBackplane({ client: pattern().duplicate() }))
 
   async function startThree(): Promise<Node[]> {
     const nodes = [await start(), await start(), await start()]
@@ -199,4 +191,13 @@ async function spublishes(port: number): Promise<number> {
 /** The other masters have to agree, after the cluster's node timeout. */
 function promoted(port: number): Promise<void> {
   return until('the replica to be promoted', async () => (await redis(port, 'ROLE')).startsWith('master'))
+}
+
+/** Returns what `make` made at the first call. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
 }
