@@ -26,10 +26,8 @@ const ZLIB_LOOKAHEAD_BYTES = 262
 export class OutgoingMessage {
   readonly #plain: Buffer
   readonly #settings: CompressionSettings | false
-  /** By the bits of the window that was used; `#plain` again where deflating did not make it smaller. */
-  #deflated: (Buffer | undefined)[] | undefined
-  /** Bits of the least window that holds the whole message; 0 = it travels as it is. */
-  readonly #neededBits: number
+  /** By window bits; `#plain` again where deflating did not make it smaller. */
+  #frames: (Buffer | undefined)[] | undefined
 
   /**
    * @param settings `false` = never compress
@@ -38,17 +36,24 @@ export class OutgoingMessage {
   constructor(data: Payload, settings: CompressionSettings | false) {
     this.#plain = encodeMessage(data)
     this.#settings = settings
-    this.#neededBits = settings === false ? 0 : neededBits(payloadOf(this.#plain).length, settings)
   }
 
   /** The frame for a connection: compressed within `windowBits` (8–15), or plain for 0, which means not negotiated. */
   frame(windowBits: number): Buffer {
     const settings = this.#settings
-    if (windowBits === 0 || settings === false || this.#neededBits === 0) return this.#plain
-    const bits = sharedBits(windowBits, this.#neededBits)
-    this.#deflated ??= []
-    this.#deflated[bits] ??= this.#deflate(bits, settings)
-    return this.#deflated[bits]
+    if (windowBits === 0 || settings === false) return this.#plain
+    return this.#frames?.[windowBits] ?? this.#share(windowBits, settings)
+  }
+
+  #share(windowBits: number, settings: CompressionSettings): Buffer {
+    const needed = neededBits(payloadOf(this.#plain).length, settings)
+    if (needed === 0) return this.#plain
+    const bits = sharedBits(windowBits, needed)
+    this.#frames ??= []
+    const frame = this.#frames[bits] ?? this.#deflate(bits, settings)
+    this.#frames[bits] = frame
+    this.#frames[windowBits] = frame
+    return frame
   }
 
   #deflate(bits: number, { level, memLevel }: CompressionSettings): Buffer {
@@ -66,6 +71,7 @@ export class OutgoingMessage {
   }
 }
 
+/** Bits of the least window that holds a whole message; 0 = it travels as it is. */
 function neededBits(bytes: number, { thresholdBytes, maxBytes }: CompressionSettings): number {
   if (bytes < thresholdBytes || bytes > maxBytes) return 0
   const bits = Math.ceil(Math.log2(bytes + ZLIB_LOOKAHEAD_BYTES))
