@@ -1,9 +1,6 @@
-export type { BroadcastOptions, ConnectionRef } from './audience.ts'
-export type { Backplane, BackplaneListener, BackplaneState } from './backplane.ts'
-export type { ProxyHeader, TrustFunction, TrustProxy } from './client-address.ts'
-export type { CloseCause, CloseParty, CloseReason } from './close-cause.ts'
-export { CloseCode } from './close-code.ts'
-export type { CloseOptions } from './close-options.ts'
+export type { Backplane, BackplaneListener, BackplaneState } from './backplane/backplane.ts'
+export { MemoryBackplane, MemoryBus } from './backplane/memory-backplane.ts'
+export { HubError, type HubErrorCode } from './base/errors.ts'
 export type {
   Answer,
   CallOptions,
@@ -14,20 +11,21 @@ export type {
   Member,
   NodeCount,
   NodeInfo,
-} from './cluster.ts'
-export type { ClusterOptions, ResolvedClusterOptions } from './cluster-options.ts'
-export type { Connection, ConnectionState, ConnectionSummary } from './connection.ts'
-export type { DropCount, Dropped, DropReason } from './delivery.ts'
-export type { HubDiagnostics } from './diagnostics.ts'
-export { HubError, type HubErrorCode } from './errors.ts'
-export { Frame, type FrameInit, Opcode } from './frame.ts'
-export type { Gap } from './gaps.ts'
-export type { EventHandler } from './handler.ts'
-export { Handshake, type HandshakeInit } from './handshake.ts'
-export { type CloseResult, Hub, type HubState, type HubSummary } from './hub.ts'
-export { MemoryBackplane, MemoryBus } from './memory-backplane.ts'
-export type { BinaryPayload, Message, Payload, SendOptions } from './message.ts'
-export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './metadata.ts'
+} from './cluster/cluster.ts'
+export type { ClusterOptions, ResolvedClusterOptions } from './cluster/cluster-options.ts'
+export type { Gap } from './cluster/gaps.ts'
+export type { CallHandler } from './cluster/responder.ts'
+export type { Selector } from './cluster/selector.ts'
+export type { CloseCause, CloseParty, CloseReason } from './connection/close-cause.ts'
+export type { Connection, ConnectionState, ConnectionSummary } from './connection/connection.ts'
+export type { EventHandler } from './connection/event-handler.ts'
+export type { WebSocketLike } from './connection/hub-websocket.ts'
+export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './connection/metadata.ts'
+export type { DropCount, Dropped, DropReason } from './delivery/flush-loop.ts'
+export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
+export type { CloseOptions } from './hub/close-options.ts'
+export type { HubDiagnostics } from './hub/diagnostics.ts'
+export { type CloseResult, Hub, type HubState, type HubSummary } from './hub/hub.ts'
 export type {
   CompressionOptions,
   HubOptions,
@@ -36,10 +34,12 @@ export type {
   ResolvedHubOptions,
   ResolvedLimits,
   SlowConsumerPolicy,
-} from './options.ts'
-export type { CallHandler } from './responder.ts'
-export type { Selector } from './selector.ts'
-export type { HubStats } from './stats.ts'
-export type { UpgradeServer } from './upgrade.ts'
-export type { RegisterInit, UpgradeInit } from './upgrade-init.ts'
-export type { WebSocketLike } from './websocket-events.ts'
+} from './hub/hub-options.ts'
+export type { HubStats } from './hub/stats.ts'
+export { CloseCode } from './protocol/close-code.ts'
+export { Frame, type FrameInit, Opcode } from './protocol/frame.ts'
+export { Handshake, type HandshakeInit } from './protocol/handshake.ts'
+export type { BinaryPayload, Message, Payload, SendOptions } from './protocol/message.ts'
+export type { ProxyHeader, TrustFunction, TrustProxy } from './upgrade/client-address.ts'
+export type { UpgradeServer } from './upgrade/upgrade-bridge.ts'
+export type { RegisterInit, UpgradeInit } from './upgrade/upgrade-init.ts'

@@ -2,4 +2,4 @@
  * The parts of `wshub` that a page can import too: a bundler finds nothing of Node behind this entry.
  * @module
  */
-export { CloseCode } from './close-code.ts'
+export { CloseCode } from './protocol/close-code.ts'

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { Channels } from '../../src/channels.ts'
-import { encodeEnvelope } from '../../src/envelope.ts'
+import { Channels } from '../../src/cluster/wire/channel-names.ts'
+import { encodeEnvelope } from '../../src/cluster/wire/envelope.ts'
 import type { ClusterFixture } from './cluster-fixture.ts'
 import { Member } from './member.ts'
 

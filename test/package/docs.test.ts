@@ -2,16 +2,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
-import { CLOSE_REASONS, type CloseParty } from '../../src/close-cause.ts'
-import { CLUSTER_DEFAULTS } from '../../src/cluster-options.ts'
-import { HUB_ERRORS, type HubErrorCode } from '../../src/errors.ts'
+import { HUB_ERRORS, type HubErrorCode } from '../../src/base/errors.ts'
+import { CLUSTER_DEFAULTS } from '../../src/cluster/cluster-options.ts'
+import { CLOSE_REASONS, type CloseParty } from '../../src/connection/close-cause.ts'
 import {
   COMPRESSION_DEFAULTS,
   HUB_DEFAULTS,
   type HubOptions,
   LIMIT_DEFAULTS,
   resolveHubOptions,
-} from '../../src/options.ts'
+} from '../../src/hub/hub-options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
 
 /** The tables of options in the documents, the interface of each, and how its keys are given to a hub. */
@@ -26,7 +26,7 @@ const TABLES: readonly {
   {
     name: 'options',
     headings: ['option', 'unit', 'default'],
-    file: 'src/options.ts',
+    file: 'src/hub/hub-options.ts',
     type: 'HubOptions',
     defaults: HUB_DEFAULTS,
     asOptions: (options) => options,
@@ -34,7 +34,7 @@ const TABLES: readonly {
   {
     name: 'limits',
     headings: ['limit', 'unit', 'default'],
-    file: 'src/options.ts',
+    file: 'src/hub/hub-options.ts',
     type: 'LimitOptions',
     defaults: LIMIT_DEFAULTS,
     asOptions: (limits) => ({ limits }),
@@ -42,7 +42,7 @@ const TABLES: readonly {
   {
     name: 'settings of compression',
     headings: ['setting', 'unit', 'default'],
-    file: 'src/options.ts',
+    file: 'src/hub/hub-options.ts',
     type: 'CompressionOptions',
     defaults: COMPRESSION_DEFAULTS,
     asOptions: (enableCompression) => ({ enableCompression }),
@@ -50,7 +50,7 @@ const TABLES: readonly {
   {
     name: 'settings of a cluster',
     headings: ['`cluster`', 'unit', 'default'],
-    file: 'src/cluster-options.ts',
+    file: 'src/cluster/cluster-options.ts',
     type: 'ClusterOptions',
     defaults: CLUSTER_DEFAULTS,
     asOptions: (cluster) => ({ cluster }),
@@ -158,7 +158,9 @@ describe('the table of the reasons of a close', () => {
 describe('the error codes', () => {
   const mentions = (path: string) => new Set(read(path).match(/WSHUB_ERR_[A-Z_]*[A-Z]/g))
   const sources = ['src', 'adapters', 'testing'].flatMap((folder) =>
-    readdirSync(join(root, folder)).map((name) => `${folder}/${name}`),
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => `${folder}/${name}`),
   )
 
   it('that a source, a docstring or a document names exist', () => {
@@ -172,7 +174,7 @@ describe('the error codes', () => {
 
   it('are all used', () => {
     const used = new Set(
-      sources.filter((path) => path !== 'src/errors.ts').flatMap((path) => [...mentions(path)]),
+      sources.filter((path) => path !== 'src/base/errors.ts').flatMap((path) => [...mentions(path)]),
     )
     expect(codes.filter((code) => !used.has(code))).toEqual([])
   })

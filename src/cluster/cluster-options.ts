@@ -1,0 +1,105 @@
+import { checkKeys, inRange, invalid, MAX_INT32, strings } from '../base/option-rules.ts'
+import type { Gap } from './gaps.ts'
+
+/** How a hub works together with others over its backplane. Every key is optional; an explicit `undefined` means the default. */
+export interface ClusterOptions {
+  /** Keeps applications that share an engine apart: hubs of the same namespace make one cluster. Not empty. Default wshub. */
+  namespace?: string | undefined
+  /** Time, in ms, between two signs of life of a node; 1 or more. Default 5 000. */
+  heartbeatIntervalMs?: number | undefined
+  /**
+   * Silence, in ms, after which a node is taken for gone; 1 or more, and not below `heartbeatIntervalMs`. Until then it is
+   * expected to answer, and named as missing when it does not. Default 15 000.
+   */
+  heartbeatTimeoutMs?: number | undefined
+  /**
+   * Time, in ms, for the other nodes to answer a call that does not say otherwise; 1 or more. For half of it this node holds a call
+   * of another that has come before messages which were published before it. Default 2 000.
+   */
+  callTimeoutMs?: number | undefined
+  /** Most calls that wait for answers at once, and that are being answered at once; 1 or more. Default 1 000. */
+  maxPendingCalls?: number | undefined
+  /** Most bytes of one message between nodes, 1 024 or more; a longer one reaches this node's connections only. Default 1 048 576. */
+  maxEnvelopeBytes?: number | undefined
+  /**
+   * Most bytes of messages that wait until this node reaches the cluster for the first time; 0 = none. A further one reaches this
+   * node's connections only, and is reported. Default 8 388 608.
+   */
+  maxEarlyBytes?: number | undefined
+  /** Time, in ms, for which a room's messages are still listened to after its last member has left; 0 = none. Default 5 000. */
+  roomGraceMs?: number | undefined
+  /** Keys of the metadata that other nodes may see in `members` and `connections`, as JSON carries it; `[]` = none. Default `[]`. */
+  publicMetadata?: readonly string[] | undefined
+  /** Hears of messages of other nodes that did not come. */
+  onGap?: ((gap: Gap) => void) | undefined
+}
+
+/** {@link ClusterOptions} with every default in place. */
+export interface ResolvedClusterOptions {
+  readonly namespace: string
+  readonly heartbeatIntervalMs: number
+  readonly heartbeatTimeoutMs: number
+  readonly callTimeoutMs: number
+  readonly maxPendingCalls: number
+  readonly maxEnvelopeBytes: number
+  readonly maxEarlyBytes: number
+  readonly roomGraceMs: number
+  readonly publicMetadata: readonly string[]
+  readonly onGap: ((gap: Gap) => void) | undefined
+}
+
+/** The defaults of {@link ClusterOptions}; the README's table is compared with them by a test. */
+export const CLUSTER_DEFAULTS = Object.freeze({
+  namespace: 'wshub',
+  heartbeatIntervalMs: 5_000,
+  heartbeatTimeoutMs: 15_000,
+  callTimeoutMs: 2_000,
+  maxPendingCalls: 1_000,
+  maxEnvelopeBytes: 1_048_576,
+  maxEarlyBytes: 8_388_608,
+  roomGraceMs: 5_000,
+  publicMetadata: Object.freeze([]) as readonly string[], // an empty array is inferred as never[]
+  onGap: undefined,
+})
+
+type NumericKey = {
+  [K in keyof typeof CLUSTER_DEFAULTS]: (typeof CLUSTER_DEFAULTS)[K] extends number ? K : never
+}[keyof typeof CLUSTER_DEFAULTS]
+
+/**
+ * Reads the `cluster` of a hub's options into its final, frozen form.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that does not exist
+ */
+export function resolveClusterOptions(options: ClusterOptions = {}): ResolvedClusterOptions {
+  if (typeof options !== 'object' || options === null) throw invalid('cluster', 'is an object', options)
+  checkKeys(options, CLUSTER_DEFAULTS, 'a setting of cluster')
+  const integer = (key: NumericKey, least: number) =>
+    inRange(`cluster.${key}`, options[key] ?? CLUSTER_DEFAULTS[key], least, MAX_INT32)
+  const { namespace = CLUSTER_DEFAULTS.namespace, onGap } = options
+  if (typeof namespace !== 'string' || namespace === '') {
+    throw invalid('cluster.namespace', 'is a string that is not empty', namespace)
+  }
+  if (onGap !== undefined && typeof onGap !== 'function') {
+    throw invalid('cluster.onGap', 'is a function', onGap)
+  }
+  const heartbeatIntervalMs = integer('heartbeatIntervalMs', 1)
+  const heartbeatTimeoutMs = integer('heartbeatTimeoutMs', 1)
+  if (heartbeatTimeoutMs < heartbeatIntervalMs) {
+    throw invalid('cluster.heartbeatTimeoutMs', 'is not below heartbeatIntervalMs', heartbeatTimeoutMs)
+  }
+  return Object.freeze({
+    namespace,
+    heartbeatIntervalMs,
+    heartbeatTimeoutMs,
+    callTimeoutMs: integer('callTimeoutMs', 1),
+    maxPendingCalls: integer('maxPendingCalls', 1),
+    maxEnvelopeBytes: integer('maxEnvelopeBytes', 1_024),
+    maxEarlyBytes: integer('maxEarlyBytes', 0),
+    roomGraceMs: integer('roomGraceMs', 0),
+    publicMetadata: strings(
+      'cluster.publicMetadata',
+      options.publicMetadata ?? CLUSTER_DEFAULTS.publicMetadata,
+    ),
+    onGap,
+  })
+}

@@ -1,0 +1,136 @@
+import type { Barrier } from './wire/envelope.ts'
+import type { Question } from './wire/request.ts'
+
+/** Most bytes of questions and barriers that wait at once; a question beyond them is refused. */
+const MAX_HELD_BYTES = 16_777_216
+/** What a question or some barriers count beside their bytes. */
+const STEP_OVERHEAD_BYTES = 256
+
+/** What held questions need of their link. */
+export interface HeldQuestionsHost {
+  /** Whether what is behind a barrier may happen. */
+  isPassed(node: string, barrier: Barrier): boolean
+  /** The messages of a barrier did not come in time. */
+  expired(node: string, barrier: Barrier): void
+  ask(node: string, id: number, question: Question): void
+  /** There is no room for the question. */
+  refuse(node: string, id: number): void
+}
+
+type Step = { readonly bytes: number } & (
+  | { readonly barriers: Map<string, Barrier>; readonly endsAt: number }
+  | { readonly id: number; readonly question: Question }
+)
+
+/** What one node has sent, in its order; the first step is one of barriers. */
+interface Queue {
+  readonly steps: Step[]
+  timer: NodeJS.Timeout | undefined
+}
+
+/**
+ * Questions of other nodes that came sooner than messages which were published before them: channels may take different ways
+ * through an engine. Those of one node are asked in their order. None waits for longer than `holdMs`.
+ */
+export class HeldQuestions {
+  readonly #host: HeldQuestionsHost
+  readonly #holdMs: number
+  readonly #maxBytes: number
+  readonly #queues = new Map<string, Queue>()
+  #bytes = 0
+
+  constructor(host: HeldQuestionsHost, holdMs: number, maxBytes = MAX_HELD_BYTES) {
+    this.#host = host
+    this.#holdMs = holdMs
+    this.#maxBytes = maxBytes
+  }
+
+  /** Bytes that wait. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** What comes from that node from now on stays behind these messages. */
+  add(node: string, barriers: readonly Barrier[], bytes: number): void {
+    const open = barriers.filter((barrier) => !this.#host.isPassed(node, barrier))
+    // Where there is no room for them, there is none for the question behind them either.
+    if (open.length === 0 || !this.#fits(bytes)) return
+    const byChannel = new Map(open.map((barrier) => [barrier.channel, barrier]))
+    this.#push(node, { bytes, barriers: byChannel, endsAt: performance.now() + this.#holdMs })
+  }
+
+  /** A question has come: it is asked at once, or when all before it was. */
+  ask(node: string, id: number, question: Question, bytes: number): void {
+    if (!this.#queues.has(node)) this.#host.ask(node, id, question)
+    else if (!this.#fits(bytes)) this.#host.refuse(node, id)
+    else this.#push(node, { bytes, id, question })
+  }
+
+  /** Something of that node has come on a channel. */
+  progressed(node: string, channel: string): void {
+    const queue = this.#queues.get(node)
+    const [head] = queue?.steps ?? []
+    if (queue === undefined || head === undefined || !('barriers' in head)) return
+    const barrier = head.barriers.get(channel)
+    if (barrier === undefined || !this.#host.isPassed(node, barrier)) return
+    head.barriers.delete(channel)
+    if (head.barriers.size === 0) this.#advance(node, queue)
+  }
+
+  /** Forgets all. */
+  close(): void {
+    for (const { timer } of this.#queues.values()) clearTimeout(timer)
+    this.#queues.clear()
+    this.#bytes = 0
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#bytes + bytes + STEP_OVERHEAD_BYTES <= this.#maxBytes
+  }
+
+  #push(node: string, step: Step): void {
+    this.#bytes += step.bytes + STEP_OVERHEAD_BYTES
+    const queue = this.#queues.get(node)
+    if (queue !== undefined) {
+      queue.steps.push(step)
+      return
+    }
+    const first: Queue = { steps: [step], timer: undefined }
+    this.#queues.set(node, first)
+    this.#advance(node, first)
+  }
+
+  /** Does what can be done, up to barriers that are not passed. */
+  #advance(node: string, queue: Queue): void {
+    clearTimeout(queue.timer)
+    for (;;) {
+      const [step] = queue.steps
+      if (step === undefined) {
+        this.#queues.delete(node)
+        return
+      }
+      if ('barriers' in step) {
+        const { barriers, endsAt } = step
+        for (const [channel, barrier] of barriers) {
+          if (this.#host.isPassed(node, barrier)) barriers.delete(channel)
+        }
+        if (barriers.size > 0) {
+          const ms = Math.max(0, Math.ceil(endsAt - performance.now()))
+          queue.timer = setTimeout(() => this.#expire(node, queue, barriers), ms).unref()
+          return
+        }
+      }
+      queue.steps.shift()
+      this.#bytes -= step.bytes + STEP_OVERHEAD_BYTES
+      if (!('question' in step)) continue
+      this.#host.ask(node, step.id, step.question)
+      if (this.#queues.get(node) !== queue) return // the application has closed the hub
+    }
+  }
+
+  #expire(node: string, queue: Queue, barriers: Map<string, Barrier>): void {
+    for (const barrier of barriers.values()) this.#host.expired(node, barrier)
+    barriers.clear()
+    this.#advance(node, queue)
+  }
+}

@@ -1,0 +1,344 @@
+import { HubError } from '../../base/errors.ts'
+import type { SendOptions } from '../../protocol/message.ts'
+import { malformed, textCapacity, textsCapacity, WireReader, WireWriter } from './codec.ts'
+import { type Question, questionCapacity, readQuestion, writeQuestion } from './request.ts'
+import { type Reply, readReply, replyCapacity, writeReply } from './response.ts'
+
+/** What this version writes and understands. */
+export const ENVELOPE_VERSION = 1
+
+/** What every envelope begins with, behind its version and kind. */
+export interface Stamp {
+  /** The node that published it. */
+  readonly node: string
+  /** Which of the publisher's counts of this channel `number` belongs to: a later count has a higher one. */
+  readonly run: number
+  /** How many the publisher has counted on this channel in this run, this one included if it is counted. */
+  readonly number: number
+}
+
+/** A message for the members of a room, or for all connections. */
+export interface MessageBody {
+  readonly kind: 'message'
+  readonly data: string | Uint8Array
+  /**
+   * The rooms, when the message goes to the union of several: then it is published on the channel of each, and `union` is
+   * its number among the unions of its publisher.
+   */
+  readonly rooms: readonly string[] | undefined
+  readonly union: number
+  /** Connections that do not receive it, and rooms whose members do not. */
+  readonly exceptIds: readonly string[]
+  readonly exceptRooms: readonly string[]
+  readonly options: SendOptions | undefined
+}
+
+/** A message for one connection. */
+export interface DirectBody {
+  readonly kind: 'direct'
+  readonly connectionId: string
+  readonly data: string | Uint8Array
+  readonly options: SendOptions | undefined
+}
+
+/** How far a node has published on a channel at the time of a call, which must not overtake that. */
+export interface Barrier {
+  readonly channel: string
+  readonly run: number
+  /** The number of its latest message there. */
+  readonly number: number
+  /** Time, in whole ms, since that was published. */
+  readonly ageMs: number
+}
+
+/** What an envelope carries. */
+export type Body =
+  | MessageBody
+  | DirectBody
+  /** The node lives. `isHello`: it has just come or come back, after `awayMs`, and wants to know who is there. */
+  | { readonly kind: 'alive'; readonly isHello: boolean; readonly awayMs: number }
+  /** The node is closing. */
+  | { readonly kind: 'leave' }
+  /**
+   * How far the count of the channel is: shows a loss that no later message would show. A node that hears its own, by
+   * `nonce`, knows that what it publishes comes back.
+   */
+  | { readonly kind: 'mark'; readonly nonce: number }
+  | { readonly kind: 'question'; readonly id: number; readonly question: Question }
+  | {
+      readonly kind: 'reply'
+      readonly id: number
+      /** A long reply comes in parts, from 0. */
+      readonly part: number
+      readonly isLast: boolean
+      readonly reply: Reply
+    }
+  /** The questions behind it wait, on the node that it comes to, for these messages. */
+  | { readonly kind: 'barriers'; readonly barriers: readonly Barrier[] }
+
+// Positions are the numbers on the wire: append only.
+const KINDS: readonly Body['kind'][] = [
+  'message',
+  'direct',
+  'alive',
+  'leave',
+  'mark',
+  'question',
+  'reply',
+  'barriers',
+]
+
+const TEXT = 1
+const EXCEPT = 2
+const KEY = 4
+const VOLATILE = 8
+const UNION = 16
+/** More than one id is left out, or a room: a list of each. */
+const EXCEPT_LISTS = 32
+const ALL_FLAGS = 63
+const HELLO = 1
+const LAST = 1
+
+/** Whether an envelope of this kind has a number of its own. Every kind that is added later has. */
+export function isCounted(kind: Body['kind'] | undefined): boolean {
+  return kind !== 'mark' && kind !== 'alive'
+}
+
+/** The form of a node's id; see the prefix of a connection's. */
+const NODE_ID = /^[A-Za-z0-9_-]{1,64}$/
+/** The form of a connection's id: its node, and its number there. */
+const CONNECTION_ID = /^[A-Za-z0-9_-]{1,64}\.[0-9a-z]{1,16}$/
+
+/** The id of the node in a connection's; `undefined` when no connection has such an id. */
+export function nodeOf(connectionId: string): string | undefined {
+  const end = connectionId.lastIndexOf('.')
+  const node = end < 0 ? '' : connectionId.slice(0, end)
+  return NODE_ID.test(node) ? node : undefined
+}
+
+/** Whether a connection may have that id. */
+export function isConnectionId(id: string): boolean {
+  return CONNECTION_ID.test(id)
+}
+
+/** An envelope whose stamp has been read, and whose body not yet. */
+export interface SealedEnvelope {
+  readonly stamp: Stamp
+  /** `undefined` for a kind that this version does not know. */
+  readonly kind: Body['kind'] | undefined
+  readonly reader: WireReader
+}
+
+/** Encodes one envelope. */
+export function encodeEnvelope({ node, run, number }: Stamp, body: Body): Buffer {
+  const writer = new WireWriter(20 + textCapacity(node) + bodyCapacity(body))
+  writer.byte(ENVELOPE_VERSION)
+  writer.byte(KINDS.indexOf(body.kind))
+  writer.text(node)
+  writer.varint(run)
+  writer.varint(number)
+  writeBody(writer, body)
+  return writer.finish()
+}
+
+/**
+ * Reads an envelope up to its body.
+ * @throws {HubError} WSHUB_ERR_ENVELOPE when it is malformed, WSHUB_ERR_ENVELOPE_VERSION when another version wrote it
+ */
+export function openEnvelope(bytes: Buffer): SealedEnvelope {
+  const reader = new WireReader(bytes)
+  const version = reader.byte()
+  if (version !== ENVELOPE_VERSION) throw unknown(`version ${version}`)
+  const kind = KINDS[reader.byte()]
+  const node = reader.text()
+  if (!NODE_ID.test(node)) throw malformed('no node has such an id')
+  return { stamp: { node, run: reader.varint(), number: reader.varint() }, kind, reader }
+}
+
+/**
+ * Reads the body of an envelope.
+ * @throws {HubError} WSHUB_ERR_ENVELOPE when it is malformed, WSHUB_ERR_ENVELOPE_VERSION when its kind, or something in it,
+ *   is of a newer version
+ */
+export function readBody({ kind, reader }: SealedEnvelope): Body {
+  switch (kind) {
+    case undefined:
+      throw unknown('an unknown kind')
+    case 'message':
+      return readMessage(reader)
+    case 'direct': {
+      const flags = readFlags(reader)
+      const connectionId = reader.text()
+      return { kind, connectionId, options: readOptions(reader, flags), data: readData(reader, flags) }
+    }
+    case 'alive':
+      return { kind, isHello: reader.byte() === HELLO, awayMs: reader.varint() }
+    case 'leave':
+      return { kind }
+    case 'mark':
+      return { kind, nonce: reader.varint() }
+    case 'question': {
+      const id = reader.varint()
+      const question = readQuestion(reader)
+      if (question === undefined) throw unknown('an unknown question')
+      return { kind, id, question }
+    }
+    case 'reply': {
+      const [id, part, last] = [reader.varint(), reader.varint(), reader.byte()]
+      const reply = readReply(reader)
+      if (reply === undefined) throw unknown('an unknown reply')
+      return { kind, id, part, isLast: last === LAST, reply }
+    }
+    case 'barriers':
+      return { kind, barriers: readBarriers(reader) }
+  }
+}
+
+function writeBody(writer: WireWriter, body: Body): void {
+  switch (body.kind) {
+    case 'message': {
+      const { rooms, exceptIds, exceptRooms } = body
+      const except = exceptFlag(body)
+      writer.byte(flagsOf(body) | except | (rooms === undefined ? 0 : UNION))
+      if (rooms !== undefined) {
+        writer.varint(body.union)
+        writer.texts(rooms)
+      }
+      if (except === EXCEPT) writer.text(exceptIds[0] ?? '')
+      if (except === EXCEPT_LISTS) {
+        writer.texts(exceptIds)
+        writer.texts(exceptRooms)
+      }
+      if (body.options?.key !== undefined) writer.text(body.options.key)
+      writer.rest(body.data)
+      return
+    }
+    case 'direct':
+      writer.byte(flagsOf(body))
+      writer.text(body.connectionId)
+      if (body.options?.key !== undefined) writer.text(body.options.key)
+      writer.rest(body.data)
+      return
+    case 'alive':
+      writer.byte(body.isHello ? HELLO : 0)
+      writer.varint(body.awayMs)
+      return
+    case 'mark':
+      writer.varint(body.nonce)
+      return
+    case 'question':
+      writer.varint(body.id)
+      writeQuestion(writer, body.question)
+      return
+    case 'reply':
+      writer.varint(body.id)
+      writer.varint(body.part)
+      writer.byte(body.isLast ? LAST : 0)
+      writeReply(writer, body.reply)
+      return
+    case 'barriers':
+      writer.varint(body.barriers.length)
+      for (const { channel, run, number, ageMs } of body.barriers) {
+        writer.text(channel)
+        for (const value of [run, number, ageMs]) writer.varint(value)
+      }
+      return
+  }
+}
+
+function bodyCapacity(body: Body): number {
+  switch (body.kind) {
+    case 'message': {
+      let capacity = 16 + Buffer.byteLength(body.data)
+      if (body.rooms !== undefined) capacity += textsCapacity(body.rooms)
+      capacity += textsCapacity(body.exceptIds) + textsCapacity(body.exceptRooms)
+      return capacity + keyCapacity(body.options)
+    }
+    case 'direct':
+      return 16 + Buffer.byteLength(body.data) + textCapacity(body.connectionId) + keyCapacity(body.options)
+    case 'question':
+      return 16 + questionCapacity(body.question)
+    case 'reply':
+      return 24 + replyCapacity(body.reply)
+    case 'barriers':
+      return body.barriers.reduce((sum, barrier) => sum + barrierCapacity(barrier), 16)
+    default:
+      return 16
+  }
+}
+
+/** Most bytes that a barrier takes. */
+export function barrierCapacity({ channel }: Pick<Barrier, 'channel'>): number {
+  return 24 + textCapacity(channel)
+}
+
+function keyCapacity(options: SendOptions | undefined): number {
+  return options?.key === undefined ? 0 : textCapacity(options.key)
+}
+
+function flagsOf({ data, options }: MessageBody | DirectBody): number {
+  return (
+    (typeof data === 'string' ? TEXT : 0) |
+    (options?.key === undefined ? 0 : KEY) |
+    (options?.volatile === true ? VOLATILE : 0)
+  )
+}
+
+function readMessage(reader: WireReader): MessageBody {
+  const flags = readFlags(reader)
+  const isUnion = (flags & UNION) !== 0
+  return {
+    kind: 'message',
+    union: isUnion ? reader.varint() : 0,
+    rooms: isUnion ? reader.rooms() : undefined,
+    ...readExcept(reader, flags),
+    options: readOptions(reader, flags),
+    data: readData(reader, flags),
+  }
+}
+
+/** One id that is left out, and nothing else, is written without a list, as versions before the lists read it. */
+function exceptFlag({ exceptIds, exceptRooms }: MessageBody): number {
+  if (exceptRooms.length > 0 || exceptIds.length > 1) return EXCEPT_LISTS
+  return exceptIds.length === 1 ? EXCEPT : 0
+}
+
+function readExcept(reader: WireReader, flags: number): Pick<MessageBody, 'exceptIds' | 'exceptRooms'> {
+  if ((flags & EXCEPT_LISTS) !== 0) return { exceptIds: reader.texts(), exceptRooms: reader.rooms() }
+  return { exceptIds: (flags & EXCEPT) === 0 ? [] : [reader.text()], exceptRooms: [] }
+}
+
+function readFlags(reader: WireReader): number {
+  const flags = reader.byte()
+  if (flags > ALL_FLAGS) throw unknown('an unknown flag')
+  return flags
+}
+
+function readOptions(reader: WireReader, flags: number): SendOptions | undefined {
+  const volatile = (flags & VOLATILE) !== 0
+  if ((flags & KEY) === 0) return volatile ? { volatile } : undefined
+  const key = reader.text()
+  if (key === '') throw malformed('a key is empty')
+  return { key, volatile }
+}
+
+/** As many as there are: each takes bytes, so what is read is bounded by what came. */
+function readBarriers(reader: WireReader): Barrier[] {
+  const count = reader.varint()
+  const barriers: Barrier[] = []
+  while (barriers.length < count) {
+    const channel = reader.text()
+    barriers.push({ channel, run: reader.varint(), number: reader.varint(), ageMs: reader.varint() })
+  }
+  return barriers
+}
+
+/** Bytes that are no UTF-8 become U+FFFD here: a browser would hang up on text that is none. */
+function readData(reader: WireReader, flags: number): string | Buffer {
+  const bytes = reader.rest()
+  return (flags & TEXT) === 0 ? bytes : bytes.toString()
+}
+
+function unknown(what: string): HubError {
+  return new HubError('WSHUB_ERR_ENVELOPE_VERSION', `a message of the cluster has ${what}`)
+}

@@ -1,0 +1,115 @@
+import { malformed, textCapacity, textsCapacity, type WireReader, type WireWriter } from './codec.ts'
+
+/** Which connections a question is about. */
+export interface Selection {
+  readonly by: 'all' | 'room' | 'id'
+  /** Ids or rooms; none for `all`. */
+  readonly names: readonly string[]
+}
+
+/** What one node asks others. */
+export type Question =
+  | { readonly op: 'size' | 'members'; readonly rooms: readonly string[] }
+  | { readonly op: 'connections' | 'node' }
+  | { readonly op: 'join' | 'leave'; readonly selection: Selection; readonly rooms: readonly string[] }
+  | {
+      readonly op: 'disconnect'
+      readonly selection: Selection
+      readonly code: number
+      readonly reason: string
+    }
+  | {
+      readonly op: 'call'
+      readonly name: string
+      /** How long the answer is waited for. */
+      readonly timeoutMs: number
+      readonly payload: string | Uint8Array
+    }
+
+// Positions are the numbers on the wire: append only.
+const OPS: readonly Question['op'][] = [
+  'size',
+  'members',
+  'connections',
+  'node',
+  'join',
+  'leave',
+  'disconnect',
+  'call',
+]
+const SELECTIONS: readonly Selection['by'][] = ['all', 'room', 'id']
+const BINARY = 0
+const TEXT = 1
+
+/** Most bytes that {@link writeQuestion} writes. */
+export function questionCapacity(question: Question): number {
+  let capacity = 32
+  if ('rooms' in question) capacity += textsCapacity(question.rooms)
+  if ('selection' in question) capacity += textsCapacity(question.selection.names)
+  if (question.op === 'disconnect') capacity += textCapacity(question.reason)
+  if (question.op === 'call') capacity += textCapacity(question.name) + Buffer.byteLength(question.payload)
+  return capacity
+}
+
+export function writeQuestion(writer: WireWriter, question: Question): void {
+  writer.byte(OPS.indexOf(question.op))
+  switch (question.op) {
+    case 'size':
+    case 'members':
+      writer.texts(question.rooms)
+      return
+    case 'join':
+    case 'leave':
+      writeSelection(writer, question.selection)
+      writer.texts(question.rooms)
+      return
+    case 'disconnect':
+      writeSelection(writer, question.selection)
+      writer.varint(question.code)
+      writer.text(question.reason)
+      return
+    case 'call':
+      writer.text(question.name)
+      writer.varint(question.timeoutMs)
+      writer.byte(typeof question.payload === 'string' ? TEXT : BINARY)
+      writer.rest(question.payload)
+      return
+  }
+}
+
+/** @returns `undefined` for a question that a newer version asks; @throws {HubError} WSHUB_ERR_ENVELOPE */
+export function readQuestion(reader: WireReader): Question | undefined {
+  const op = OPS[reader.byte()]
+  switch (op) {
+    case undefined:
+      return undefined
+    case 'size':
+    case 'members':
+      return { op, rooms: reader.rooms() }
+    case 'connections':
+    case 'node':
+      return { op }
+    case 'join':
+    case 'leave':
+      return { op, selection: readSelection(reader), rooms: reader.rooms() }
+    case 'disconnect':
+      return { op, selection: readSelection(reader), code: reader.varint(), reason: reader.text() }
+    case 'call': {
+      const name = reader.text()
+      const timeoutMs = reader.varint()
+      const isText = reader.byte() === TEXT
+      return { op, name, timeoutMs, payload: isText ? reader.rest().toString() : reader.rest() }
+    }
+  }
+}
+
+function writeSelection(writer: WireWriter, { by, names }: Selection): void {
+  writer.byte(SELECTIONS.indexOf(by))
+  writer.texts(names)
+}
+
+function readSelection(reader: WireReader): Selection {
+  const by = SELECTIONS[reader.byte()]
+  if (by === undefined) throw malformed('it selects connections in an unknown way')
+  return { by, names: reader.texts() }
+}

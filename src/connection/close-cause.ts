@@ -1,0 +1,90 @@
+import { CloseCode } from '../protocol/close-code.ts'
+
+/**
+ * Who began the end of a connection: the client by a close frame, the hub by a rule of its own, the application by a call, or the
+ * network, where the TCP connection ended without a close frame.
+ */
+export type CloseParty = 'client' | 'hub' | 'application' | 'network'
+
+/** Every reason for which a connection ends. The README has the same table for readers; a test compares the two. */
+export const CLOSE_REASONS = [
+  'normal',
+  'terminated',
+  'lost',
+  'timeout',
+  'openTimeout',
+  'slow',
+  'rate',
+  'tooBig',
+  'protocol',
+  'expired',
+  'shutdown',
+  'handlerError',
+] as const
+
+/** Why a connection ended. */
+export type CloseReason = (typeof CLOSE_REASONS)[number]
+
+/** How a connection ended. */
+export interface CloseCause {
+  readonly by: CloseParty
+  readonly reason: CloseReason
+  /**
+   * The code on the wire: that of the client's close frame, 1005 when it had none; of the one sent to it when the client sent none; 1006 when
+   * there was neither.
+   * @see RFC 6455 §7.1.5
+   */
+  readonly code: number
+  /** The error for which the hub closed the connection; `onError` got the same one. */
+  readonly error?: Error
+  /** How long it was open, in ms; 0 for a socket that never opened. */
+  readonly openMs: number
+}
+
+/** The beginning of an end on this side. @internal */
+export interface Ending {
+  readonly by: CloseParty
+  readonly reason: CloseReason
+  /** The code of the close frame; 1006 where none is sent. */
+  readonly code: number
+  /** The reason in the close frame; where none is sent, what `onClose` gets in its place. */
+  readonly text: string
+  readonly error?: Error | undefined
+}
+
+const UNSENT = 'the close frame could not be sent'
+
+/**
+ * Finds out how a connection ended.
+ * @param received code and reason of the client's close frame; 1006 without one
+ * @param ending how this side began the end; `undefined` when it did not
+ * @param isSent whether the close frame of that was handed to the socket
+ * @returns the cause, and the reason for `onClose`
+ * @internal
+ */
+export function closeCause(
+  received: { readonly code: number; readonly reason: string },
+  ending: Ending | undefined,
+  isSent: boolean,
+  openMs: number,
+): { readonly cause: CloseCause; readonly reason: string } {
+  const hasAnswer = received.code !== CloseCode.abnormal
+  const isUnsent = ending !== undefined && ending.code !== CloseCode.abnormal && !isSent
+  // Whoever asked for an end that was still waiting when the client closed has not ended the connection.
+  if (ending === undefined || (isUnsent && hasAnswer)) {
+    const { code, reason } = received
+    const cause: CloseCause = hasAnswer
+      ? { by: 'client', reason: 'normal', code, openMs }
+      : { by: 'network', reason: 'lost', code, openMs }
+    return { cause, reason }
+  }
+  const sent = isUnsent
+    ? { code: CloseCode.abnormal, reason: UNSENT }
+    : { code: ending.code, reason: ending.text }
+  const { code, reason } = hasAnswer ? received : sent
+  const { by, error } = ending
+  return {
+    cause: { by, reason: ending.reason, code, ...(error === undefined ? {} : { error }), openMs },
+    reason,
+  }
+}

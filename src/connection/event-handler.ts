@@ -1,0 +1,146 @@
+import { didYouMean, HubError, show } from '../base/errors.ts'
+import { nearestName } from '../base/nearest-name.ts'
+import { asError } from '../base/thrown.ts'
+import type { Dropped } from '../delivery/flush-loop.ts'
+import type { Message } from '../protocol/message.ts'
+import type { CloseCause } from './close-cause.ts'
+import type { Connection } from './connection.ts'
+import type { Metadata } from './metadata.ts'
+
+/**
+ * What an application does with a connection. Every callback is optional and may be async. One that throws or rejects is
+ * reported to `onError` and ends its connection with 1011; it never takes the process down.
+ */
+export interface EventHandler<Meta extends object = Metadata> {
+  /** The connection is open. Messages wait, in order, until this has settled, at most `openTimeoutMs`. */
+  onOpen?(connection: Connection<Meta>): unknown
+  /** A whole message has come. The next one does not wait for a promise returned here. */
+  onMessage?(connection: Connection<Meta>, message: Message): unknown
+  /**
+   * The connection is closed; called exactly once. `code` is what the client sent, 1005 when its close frame had none; what was
+   * sent to it when it sent none; 1006 when there was no close frame. `reason` is the text in that frame, or says why there was
+   * none. `cause` says who ended the connection, and why. `connection.rooms` still has the rooms it was in; the rooms no
+   * longer have it.
+   */
+  onClose?(connection: Connection<Meta>, code: number, reason: string, cause: CloseCause): unknown
+  /** Something went wrong with this connection: a callback threw, or the client broke the protocol. */
+  onError?(connection: Connection<Meta>, error: Error): unknown
+  /**
+   * Messages for this connection were dropped: by the slow-consumer policy, as `volatile`, or because it is closed. Called at the
+   * end of a turn of the event loop, once for each reason.
+   */
+  onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
+  /**
+   * `connection.expiresAt` has passed. What does not `renew` it, in here or before a promise returned here settles (at most `openTimeoutMs`; 10 s where
+   * that is 0), is closed with 4401. Messages wait meanwhile.
+   */
+  onExpire?(connection: Connection<Meta>): unknown
+  /** A ping has come; it has been answered. */
+  onPing?(connection: Connection<Meta>, payload: Buffer): unknown
+  /** A pong has come. */
+  onPong?(connection: Connection<Meta>, payload: Buffer): unknown
+}
+
+const CALLBACKS = [
+  'onOpen',
+  'onMessage',
+  'onClose',
+  'onError',
+  'onDrop',
+  'onExpire',
+  'onPing',
+  'onPong',
+] as const
+
+/** Names of the callbacks. */
+export type CallbackName = (typeof CALLBACKS)[number]
+
+/** @throws {HubError} WSHUB_ERR_INVALID_HANDLER when it is not an object, or has a callback that is not a function */
+export function checkHandler(handler: unknown): asserts handler is EventHandler {
+  if (typeof handler !== 'object' || handler === null || Array.isArray(handler)) {
+    throw new HubError(
+      'WSHUB_ERR_INVALID_HANDLER',
+      `a handler is an object of callbacks, not ${show(handler)}`,
+    )
+  }
+  checkNames(handler)
+  const callbacks = handler as Readonly<Record<string, unknown>> // its keys are about to be looked at one by one
+  for (const name of CALLBACKS) {
+    const callback = callbacks[name]
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw new HubError(
+        'WSHUB_ERR_INVALID_HANDLER',
+        `the handler's ${name} is a function, not ${show(callback)}`,
+      )
+    }
+  }
+}
+
+/**
+ * An object is a handler and nothing else, so it has no other keys. An instance of a class, or a module, may have members of its own:
+ * only what is a callback but for a letter is refused there.
+ */
+function checkNames(handler: object): void {
+  const isPlain = Object.getPrototypeOf(handler) === Object.prototype
+  for (const key of isPlain ? Object.keys(handler) : membersOf(handler)) {
+    if ((CALLBACKS as readonly string[]).includes(key)) continue
+    const meant = nearestName(key, CALLBACKS)
+    if (isPlain || (meant !== undefined && Math.abs(meant.length - key.length) <= 1)) {
+      throw new HubError(
+        'WSHUB_ERR_INVALID_HANDLER',
+        `${show(key)} is no callback of a handler${didYouMean(key, CALLBACKS)}`,
+      )
+    }
+  }
+}
+
+/** The names that begin like those of callbacks, inherited ones too. */
+function membersOf(handler: object): readonly string[] {
+  const names: string[] = []
+  for (
+    let owner = handler;
+    owner !== null && owner !== Object.prototype;
+    owner = Object.getPrototypeOf(owner)
+  ) {
+    names.push(...Object.getOwnPropertyNames(owner))
+  }
+  return names.filter((name) => /^on/i.test(name))
+}
+
+/** On whose behalf user code is called. */
+export interface HandlerOwner {
+  /** @param where names the code that threw, as it was given to {@link runHandler} */
+  failed(error: Error, where: string): void
+}
+
+/**
+ * Calls user code, in this one place. Whatever it throws, or its promise rejects with, goes to `owner.failed` as an Error that can be read.
+ * @param where names the code in reports: `onMessage`
+ * @returns a promise when the callback returned one; it never rejects
+ */
+export function runHandler(
+  where: string,
+  call: () => unknown,
+  owner: HandlerOwner,
+): Promise<void> | undefined {
+  try {
+    const result = call()
+    return isThenable(result) ? settled(where, result, owner) : undefined
+  } catch (thrown) {
+    owner.failed(asError(thrown, where), where)
+    return undefined
+  }
+}
+
+/** `await` trusts neither the `then` of a promise nor its constructor, which user code may have replaced. */
+async function settled(where: string, result: PromiseLike<unknown>, owner: HandlerOwner): Promise<void> {
+  try {
+    await result
+  } catch (thrown) {
+    owner.failed(asError(thrown, where), where)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}

@@ -1,0 +1,76 @@
+import { HubError, show } from '../base/errors.ts'
+import { invalid } from '../base/option-rules.ts'
+import type { Member } from '../cluster/cluster.ts'
+import { isConnectionId } from '../cluster/wire/envelope.ts'
+import type { Connection } from '../connection/connection.ts'
+import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
+import { asRooms } from './room-index.ts'
+
+/** A connection of this process, a member of the cluster, or the id of one. */
+export type ConnectionRef = string | Connection | Member
+
+/** How one message is sent to many. An explicit `undefined` means the default. */
+export interface BroadcastOptions extends SendOptions {
+  /** Connections that do not receive it, wherever in the cluster they are: one or an array. Default none. */
+  except?: ConnectionRef | readonly ConnectionRef[] | undefined
+  /** Rooms whose members do not receive it, wherever in the cluster they are: one or an array. Default none. */
+  exceptRooms?: string | readonly string[] | undefined
+  /** Whether only connections of this process receive it. Default false. */
+  local?: boolean | undefined
+}
+
+/** The connections that receive a broadcast. */
+export interface Audience {
+  /** The union of these rooms; `undefined` = all connections. */
+  readonly rooms: readonly string[] | undefined
+  readonly exceptIds: readonly string[]
+  readonly exceptRooms: readonly string[]
+  /** Whether only connections of this process belong to it. */
+  readonly isLocal: boolean
+}
+
+const BROADCAST_OPTIONS: Required<BroadcastOptions> = {
+  key: undefined,
+  volatile: undefined,
+  except: undefined,
+  exceptRooms: undefined,
+  local: undefined,
+}
+
+const NONE: readonly never[] = Object.freeze([])
+
+/**
+ * Reads the options of a broadcast.
+ * @param rooms the union of these rooms; `undefined` = all connections
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_INVALID_ROOM
+ */
+export function readAudience(rooms: readonly string[] | undefined, options: BroadcastOptions = {}): Audience {
+  checkSendOptions(options, BROADCAST_OPTIONS)
+  const { except, exceptRooms, local = false } = options
+  if (typeof local !== 'boolean') throw invalid('local', 'is true or false', local)
+  return {
+    rooms,
+    exceptIds: except === undefined ? NONE : [except].flat().map((one) => idOf('except', one)),
+    exceptRooms: exceptRooms === undefined ? NONE : asRooms(exceptRooms),
+    isLocal: local,
+  }
+}
+
+/** The same audience without one connection more. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+export function without(audience: Audience, except: ConnectionRef): Audience {
+  return { ...audience, exceptIds: [idOf('except', except), ...audience.exceptIds] }
+}
+
+/**
+ * The id of a connection that is passed as it is or by its id.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it cannot be one: what names nobody would leave nobody out, in silence
+ */
+export function idOf(key: string, ref: unknown): string {
+  const id: unknown = typeof ref === 'object' && ref !== null && 'id' in ref ? ref.id : ref
+  if (typeof id === 'string' && isConnectionId(id)) return id
+  const hint = Array.isArray(ref) ? '; the option except takes several' : ''
+  throw new HubError(
+    'WSHUB_ERR_INVALID_OPTION',
+    `${key} is a connection or the id of one, not ${show(ref)}${hint}`,
+  )
+}

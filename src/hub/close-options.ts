@@ -1,0 +1,51 @@
+import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
+import { CloseCode } from '../protocol/close-code.ts'
+import { checkClose } from '../protocol/frame.ts'
+
+/** How {@link Hub.close} says goodbye. */
+export interface CloseOptions {
+  /** Default 1001, going away. */
+  code?: number | undefined
+  /** At most 123 bytes of UTF-8. Default empty. */
+  reason?: string | undefined
+  /** How many connections are closed at a time, 1 or more. Default 500. */
+  batch?: number | undefined
+  /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
+  everyMs?: number | undefined
+  /**
+   * Time, in ms, for async callbacks to settle and for clients to answer; then what is left is terminated. A client whose callbacks
+   * still run after four fifths of it is closed all the same. A backplane that does not close takes 5 000 more at most.
+   * Default 5 000.
+   */
+  timeoutMs?: number | undefined
+}
+
+/** {@link CloseOptions} with every default in place. */
+export type ResolvedCloseOptions = { readonly [Key in keyof CloseOptions]-?: NonNullable<CloseOptions[Key]> }
+
+/** The defaults of {@link CloseOptions}. */
+const CLOSE_DEFAULTS: ResolvedCloseOptions = {
+  code: CloseCode.goingAway,
+  reason: '',
+  batch: 500,
+  everyMs: 50,
+  timeoutMs: 5_000,
+}
+
+/**
+ * Reads the options of `hub.close`. An explicit `undefined` means the default.
+ * @throws {HubError} WSHUB_ERR_INVALID_CLOSE or WSHUB_ERR_INVALID_OPTION
+ */
+export function readCloseOptions(options: CloseOptions): ResolvedCloseOptions {
+  checkKeys(options, CLOSE_DEFAULTS, 'an option of close')
+  const code = options.code ?? CLOSE_DEFAULTS.code
+  const reason = options.reason ?? CLOSE_DEFAULTS.reason
+  checkClose(code, reason)
+  return {
+    code,
+    reason,
+    batch: inRange('batch', options.batch ?? CLOSE_DEFAULTS.batch, 1, MAX_INT32),
+    everyMs: inRange('everyMs', options.everyMs ?? CLOSE_DEFAULTS.everyMs, 0, MAX_INT32),
+    timeoutMs: inRange('timeoutMs', options.timeoutMs ?? CLOSE_DEFAULTS.timeoutMs, 0, MAX_INT32),
+  }
+}

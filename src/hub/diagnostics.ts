@@ -1,0 +1,60 @@
+import { type Channel, channel } from 'node:diagnostics_channel'
+import type { IncomingMessage } from 'node:http'
+import type { BackplaneState } from '../backplane/backplane.ts'
+import type { HubError } from '../base/errors.ts'
+import type { Gap } from '../cluster/gaps.ts'
+import type { CloseCause } from '../connection/close-cause.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { Dropped } from '../delivery/flush-loop.ts'
+import type { Message } from '../protocol/message.ts'
+import type { Hub } from './hub.ts'
+
+/**
+ * What each `node:diagnostics_channel` carries. Messages are made only while somebody listens. A subscriber runs at once, inside the hub: it must be
+ * quick, must not throw, and must not call back into the hub.
+ */
+export interface HubDiagnostics {
+  /** An upgrade was answered with 101; `onOpen` follows. */
+  'wshub:upgrade:accepted': { hub: Hub; request: IncomingMessage; connection: Connection }
+  /** An upgrade was refused by the hub; the error has code and HTTP status. */
+  'wshub:upgrade:refused': { hub: Hub; request: IncomingMessage; error: HubError }
+  /** A connection is open, `onOpen` is about to be called. */
+  'wshub:open': { connection: Connection }
+  /** A message has come, before `onMessage`. */
+  'wshub:message': { connection: Connection; message: Message; bytes: number }
+  /** A message was accepted for so many connections; `bytes` is that of one uncompressed frame. */
+  'wshub:delivery': { hub: Hub; recipients: number; bytes: number }
+  /** Messages for a connection were dropped. */
+  'wshub:drop': { connection: Connection; dropped: Dropped }
+  /** A connection is closed, before `onClose`. */
+  'wshub:close': { connection: Connection; code: number; reason: string; cause: CloseCause }
+  /** An error was reported, before any `onError`; `connection` is undefined where it belongs to none. */
+  'wshub:error': { hub: Hub; connection: Connection | undefined; error: Error }
+  /** Messages of another node did not come, before `onGap`. */
+  'wshub:gap': { hub: Hub; gap: Gap }
+  /** `hub.cluster.state` of a hub with a backplane is another one now. */
+  'wshub:cluster:state': { hub: Hub; state: BackplaneState }
+}
+
+const CHANNELS: Readonly<Record<keyof HubDiagnostics, Channel>> = {
+  'wshub:upgrade:accepted': channel('wshub:upgrade:accepted'),
+  'wshub:upgrade:refused': channel('wshub:upgrade:refused'),
+  'wshub:open': channel('wshub:open'),
+  'wshub:message': channel('wshub:message'),
+  'wshub:delivery': channel('wshub:delivery'),
+  'wshub:drop': channel('wshub:drop'),
+  'wshub:close': channel('wshub:close'),
+  'wshub:error': channel('wshub:error'),
+  'wshub:gap': channel('wshub:gap'),
+  'wshub:cluster:state': channel('wshub:cluster:state'),
+}
+
+/** Whether somebody listens: only then is a message made. */
+export function isHeard(name: keyof HubDiagnostics): boolean {
+  return CHANNELS[name].hasSubscribers
+}
+
+/** Tells all who listen. */
+export function tell<Name extends keyof HubDiagnostics>(name: Name, message: HubDiagnostics[Name]): void {
+  CHANNELS[name].publish(message)
+}

@@ -1,0 +1,139 @@
+import { HubError, type HubErrorCode } from '../base/errors.ts'
+import type { RunningHandlers } from '../base/running-handlers.ts'
+import { propertyOf, textOf } from '../base/thrown.ts'
+import type { Connection } from '../connection/connection.ts'
+import { type EventHandler, runHandler } from '../connection/event-handler.ts'
+import { isHeard, tell } from './diagnostics.ts'
+import type { Hub } from './hub.ts'
+
+/** Where an error comes from. */
+export interface ErrorSource<Meta extends object> {
+  /** The callback, option or handler of the application that threw; `undefined` for an error that the hub found. */
+  readonly where?: string | undefined
+  readonly connection?: Connection<Meta>
+  /** Its `onError` is the first to be called. */
+  readonly handler?: EventHandler<Meta>
+}
+
+/** Errors that any client can cause at will: a warning for each would let it fill the log. */
+const CLIENT_FAULTS: ReadonlySet<unknown> = new Set<HubErrorCode>([
+  'WSHUB_ERR_PROTOCOL',
+  'WSHUB_ERR_INVALID_DATA',
+  'WSHUB_ERR_MESSAGE_TOO_BIG',
+  'WSHUB_ERR_SLOW_CONSUMER',
+  'WSHUB_ERR_TOO_MANY_FRAGMENTS',
+  'WSHUB_ERR_RATE_LIMIT',
+])
+
+/** A warning shows at most so many characters of a message, and of a stack. */
+const MAX_MESSAGE = 1_000
+const MAX_STACK = 8_000
+/** How many causes of an error a warning shows. */
+const MAX_CAUSES = 4
+
+/** Reports each error to `onError` of its handler, else to that of the hub, else as a warning of the process. */
+export class ErrorReporter<Meta extends object> {
+  readonly #hub: Hub
+  readonly #running: RunningHandlers
+  readonly #onError: ((error: Error, connection?: Connection) => void) | undefined
+  /** Faults of clients that a warning was emitted for. */
+  readonly #warned = new Set<unknown>()
+
+  constructor(
+    hub: Hub,
+    running: RunningHandlers,
+    onError: ((error: Error, connection?: Connection) => void) | undefined,
+  ) {
+    this.#hub = hub
+    this.#running = running
+    this.#onError = onError
+  }
+
+  report(error: Error, source: ErrorSource<Meta> = {}): void {
+    const { connection, handler } = source
+    // Diagnostics and the hub's `onError` are written without the application's Meta.
+    const heard = connection as unknown as Connection | undefined
+    if (isHeard('wshub:error')) tell('wshub:error', { hub: this.#hub, connection: heard, error })
+    if (connection !== undefined && handler !== undefined && this.#tellHandler(error, connection, handler)) {
+      return
+    }
+    const onError = this.#onError
+    if (onError === undefined) {
+      this.#warn(error, source)
+      return
+    }
+    const pending = runHandler('the option onError', () => onError(error, heard), {
+      failed: (thrown, where) => this.#warn(thrown, { ...source, where }),
+    })
+    this.#running.watch(pending)
+  }
+
+  /** Returns whether the handler has an `onError`. */
+  #tellHandler(error: Error, connection: Connection<Meta>, handler: EventHandler<Meta>): boolean {
+    let isTold = true
+    const call = () => {
+      if (handler.onError !== undefined) return handler.onError(connection, error)
+      isTold = false
+      return undefined
+    }
+    const pending = runHandler('onError', call, {
+      failed: (thrown, where) => this.report(thrown, { where, connection }),
+    })
+    this.#running.watch(pending)
+    return isTold
+  }
+
+  #warn(error: Error, { where, connection }: ErrorSource<Meta>): void {
+    const code = textOf(error, 'code')
+    if (error instanceof HubError && CLIENT_FAULTS.has(code)) {
+      if (this.#warned.has(code)) return
+      this.#warned.add(code)
+    }
+    const path = connection?.path === undefined ? '' : ` (${connection.path})`
+    const ofConnection = connection === undefined ? '' : `connection ${connection.id}${path}`
+    const message = shorten(textOf(error, 'message') ?? '', MAX_MESSAGE)
+    const subject =
+      where === undefined ? ofConnection : `${[where, ofConnection].filter(Boolean).join(' of ')} failed`
+    process.emitWarning(
+      new HubWarning(subject === '' ? message : `${subject}: ${message}`, error, code, where),
+    )
+  }
+}
+
+/** A warning of its own, since Node reads properties of it that an application's error may have made unreadable. */
+class HubWarning extends Error {
+  override readonly name = 'HubWarning'
+  readonly code: string | undefined
+  /** Node prints this below the message: the stack, which it prints of the warning itself only with `--trace-warnings`. */
+  readonly detail: string | undefined
+
+  constructor(message: string, cause: Error, code: string | undefined, where: string | undefined) {
+    super(message, { cause })
+    this.stack = `HubWarning: ${message}`
+    this.code = code
+    // What was made an error of here has a stack that shows the hub only.
+    const thrown = code === 'WSHUB_ERR_HANDLER_THREW' ? propertyOf(cause, 'cause') : cause
+    this.detail = where === undefined ? undefined : stacks(thrown)
+  }
+}
+
+/** The stack of what user code threw, and those of its causes; `undefined` when it has none. */
+function stacks(error: unknown): string | undefined {
+  const lines: string[] = []
+  const seen = new Set<unknown>()
+  for (
+    let next: unknown = error;
+    !seen.has(next) && seen.size <= MAX_CAUSES;
+    next = propertyOf(next, 'cause')
+  ) {
+    const stack = textOf(next, 'stack')
+    if (stack === undefined) break
+    lines.push(seen.size === 0 ? stack : `Caused by: ${stack}`)
+    seen.add(next)
+  }
+  return lines.length === 0 ? undefined : shorten(lines.join('\n'), MAX_STACK)
+}
+
+function shorten(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text
+}

@@ -1,0 +1,361 @@
+import type { Backplane } from '../backplane/backplane.ts'
+import { checkKeys, inRange, invalid, MAX_INT32, strings } from '../base/option-rules.ts'
+import {
+  type ClusterOptions,
+  type ResolvedClusterOptions,
+  resolveClusterOptions,
+} from '../cluster/cluster-options.ts'
+import type { Connection } from '../connection/connection.ts'
+import {
+  type AddressRule,
+  addressRule,
+  type ProxyHeader,
+  type SecureRule,
+  secureRule,
+  type TrustProxy,
+} from '../upgrade/client-address.ts'
+import { type HostRule, hostRule, type OriginRule, originRule } from '../upgrade/origin.ts'
+
+/** What happens to a message for a client whose `maxBufferedBytes` are full. */
+export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
+
+/** What is compressed, and how hard. Every key is optional; an explicit `undefined` means the default. */
+export interface CompressionOptions {
+  /** Messages of fewer bytes travel as they are, 0 or more; 0 = all are compressed. Default 512. */
+  thresholdBytes?: number | undefined
+  /** Messages of more bytes travel as they are, 1 or more: compressing takes the event loop some 20 ms a MiB. Default 1 048 576. */
+  maxBytes?: number | undefined
+  /** zlib's level, 1 to 9: from the fastest to the smallest. Default 6. */
+  level?: number | undefined
+  /** zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its window. Default 8. */
+  memLevel?: number | undefined
+}
+
+/** {@link CompressionOptions} with every default in place. */
+export type CompressionSettings = { readonly [Key in keyof CompressionOptions]-?: number }
+
+/** What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008. */
+export type RateLimitPolicy = 'pause' | 'close'
+
+/** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
+export interface LimitOptions {
+  /**
+   * Most connections and pending upgrades from one address (IPv6: one /64), 0 or more; a further upgrade is answered 429. 0 = no limit, because behind a proxy without
+   * `trustProxy`, or behind one company's gateway, all clients have one address. Default 0.
+   */
+  maxConnectionsPerAddress?: number | undefined
+  /** Most upgrades in a second from one address, 0 or more; a further one is answered 429. 0 = no limit, for the same reason. Default 0. */
+  maxUpgradesPerSecondPerAddress?: number | undefined
+  /** Most upgrades that wait for the application's answer at once, 1 or more; a further one is answered 503. Default 1 024. */
+  maxPendingUpgrades?: number | undefined
+  /**
+   * Time, in ms, to accept an upgrade or to send an ordinary answer in full; then it is answered 408, or its socket is destroyed where an answer
+   * has begun. 0 = no limit. Default 30 000.
+   */
+  upgradeTimeoutMs?: number | undefined
+  /** Most messages and pings a second from one client, 0 or more; 0 = no limit, because what is normal is the application's to say. Default 0. */
+  maxMessagesPerSecond?: number | undefined
+  /** Most bytes of messages a second from one client, after inflation, 0 or more; 0 = no limit, for the same reason. Default 0. */
+  maxBytesPerSecond?: number | undefined
+  /** What happens above these two rates: `pause`, it is read more slowly, or `close` (1008). Default `pause`. */
+  rateLimitPolicy?: RateLimitPolicy | undefined
+  /** Most rooms a connection is in, 1 or more; joining another one throws. Default 1 000. */
+  maxRoomsPerConnection?: number | undefined
+  /** Most bytes of UTF-8 in a room's name, 1 or more; joining it throws. Default 1 024. */
+  maxRoomNameBytes?: number | undefined
+  /** Most entries of a connection's metadata, 1 or more; setting another one throws. Default 256. */
+  maxMetadataEntries?: number | undefined
+  /** Most fragments of an incoming message, 0 or more; above it 1008. 0 = 16 384, or what `maxMessageSize` takes in fragments of 64 bytes. Default 0. */
+  maxFragments?: number | undefined
+  /** Most chunks of an incoming frame that wait for the others, 0 or more; above it 1008. 0 = 262 144, or `maxMessageSize` in chunks of 16 bytes. Default 0. */
+  maxBufferedChunks?: number | undefined
+}
+
+/** {@link LimitOptions} with every default in place. */
+export type ResolvedLimits = { readonly [Key in keyof LimitOptions]-?: NonNullable<LimitOptions[Key]> }
+
+/** How to make a {@link Hub}. Every key is optional; an explicit `undefined` means the default. */
+export interface HubOptions {
+  /** Most connections at once, 1 or more; a further upgrade is answered 503. Default 10 000. */
+  maxConnections?: number | undefined
+  /** Most bytes of an incoming message, after inflation, 1 to 2 147 483 647; a longer one ends its connection with 1009. Default 65 536. */
+  maxMessageSize?: number | undefined
+  /** Silence, in ms, after which a client is pinged; 0 = never. Default 30 000. */
+  pingIntervalMs?: number | undefined
+  /** Time, in ms, a client has to send anything after a ping before it is given up with 1006; 1 or more. Default 10 000. */
+  pongTimeoutMs?: number | undefined
+  /** Negotiates permessage-deflate with clients that offer it: `true`, or settings. A message is compressed once. Default false. */
+  enableCompression?: boolean | CompressionOptions | undefined
+  /**
+   * Origins of pages that may connect beside the page's own origin: `https://app.example.com`, `https://*.example.com`,
+   * `null` (sandboxed and file pages), `*` (all). `[]` = the page's own origin only. Default `[]`.
+   */
+  allowedOrigins?: readonly string[] | undefined
+  /**
+   * Hosts that are the application's: `app.example.com`, `*.example.com`, `localhost:8080`; without a port, on any. An upgrade with another
+   * `Host` is answered 403, which stops DNS rebinding. `[]` = all. Default `[]`.
+   */
+  allowedHosts?: readonly string[] | undefined
+  /** Subprotocols that the application speaks, the preferred first; `[]` = none is ever chosen. Default `[]`. */
+  protocols?: readonly string[] | undefined
+  /**
+   * Receives every error that no handler's `onError` took. Without it, each becomes a process warning, and only the first of each kind of fault that
+   * clients can repeat at will.
+   */
+  onError?: ((error: Error, connection?: Connection) => void) | undefined
+  /** Most bytes waiting for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048 576. */
+  maxBufferedBytes?: number | undefined
+  /**
+   * Most bytes waiting for all slow clients together, 1 or more; a message counts once, however many wait for it. Above it those
+   * with the most waiting are closed with 1013, whatever `slowConsumer` says. Default 134 217 728.
+   */
+  maxTotalBufferedBytes?: number | undefined
+  /**
+   * What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`, which keeps the
+   * latest message of each `key` for a client that lags and closes when that is not enough. Default `close`.
+   */
+  slowConsumer?: SlowConsumerPolicy | undefined
+  /** Time, in ms, an async `onOpen` may take, while the client's messages wait; 0 = no limit. Default 10 000. */
+  openTimeoutMs?: number | undefined
+  /**
+   * Time, in ms, from the beginning of a connection's end, whoever began it, until its socket is destroyed; 1 or more. Default
+   * 10 000.
+   */
+  closeTimeoutMs?: number | undefined
+  /** Limits of one client; see {@link LimitOptions}. Default {}. */
+  limits?: LimitOptions | undefined
+  /**
+   * Which proxies may say who the client is: `true` (all), how many stand in front, addresses and networks, or a function. `false` = none. An adapter takes
+   * its framework's own setting instead while this is `false`. Default false.
+   */
+  trustProxy?: TrustProxy | undefined
+  /** The header in which they say it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
+  proxyHeader?: ProxyHeader | undefined
+  /** Carries messages to the hubs of other processes, and theirs to this one. It belongs to this hub, which also closes it. */
+  backplane?: Backplane | undefined
+  /** How this hub works together with those of other processes. */
+  cluster?: ClusterOptions | undefined
+}
+
+/** {@link HubOptions} with every default in place, frozen; see `hub.options`. */
+export interface ResolvedHubOptions {
+  readonly maxConnections: number
+  readonly maxMessageSize: number
+  readonly pingIntervalMs: number
+  readonly pongTimeoutMs: number
+  readonly enableCompression: CompressionSettings | false
+  readonly allowedOrigins: readonly string[]
+  readonly allowedHosts: readonly string[]
+  readonly protocols: readonly string[]
+  readonly onError: ((error: Error, connection?: Connection) => void) | undefined
+  readonly maxBufferedBytes: number
+  readonly maxTotalBufferedBytes: number
+  readonly slowConsumer: SlowConsumerPolicy
+  readonly openTimeoutMs: number
+  readonly closeTimeoutMs: number
+  readonly limits: ResolvedLimits
+  readonly trustProxy: TrustProxy
+  readonly proxyHeader: ProxyHeader
+  readonly backplane: Backplane | undefined
+  readonly cluster: ResolvedClusterOptions
+}
+
+/** Options that are compiled into functions. */
+export interface UpgradeRules {
+  /** `trustProxy` and `proxyHeader`; `undefined` while no proxy is trusted. */
+  readonly addressOf: AddressRule | undefined
+  /** Likewise. */
+  readonly isSecure: SecureRule | undefined
+  /** `allowedOrigins`. */
+  readonly isOriginAllowed: OriginRule
+  /** `allowedHosts`. */
+  readonly isHostAllowed: HostRule
+}
+
+/** The defaults of {@link HubOptions}; the README's table is compared with them by a test. */
+export const HUB_DEFAULTS = Object.freeze({
+  maxConnections: 10_000,
+  maxMessageSize: 65_536,
+  pingIntervalMs: 30_000,
+  pongTimeoutMs: 10_000,
+  enableCompression: false,
+  allowedOrigins: Object.freeze([]) as readonly string[], // an empty array is inferred as never[]
+  allowedHosts: Object.freeze([]) as readonly string[], // likewise
+  protocols: Object.freeze([]) as readonly string[], // likewise
+  onError: undefined,
+  maxBufferedBytes: 1_048_576,
+  maxTotalBufferedBytes: 134_217_728,
+  slowConsumer: 'close',
+  openTimeoutMs: 10_000,
+  closeTimeoutMs: 10_000,
+  limits: Object.freeze({}),
+  trustProxy: false,
+  proxyHeader: 'x-forwarded-for',
+  backplane: undefined,
+  cluster: undefined,
+})
+
+/** The defaults of {@link LimitOptions}. */
+export const LIMIT_DEFAULTS = Object.freeze({
+  maxConnectionsPerAddress: 0,
+  maxUpgradesPerSecondPerAddress: 0,
+  maxPendingUpgrades: 1_024,
+  upgradeTimeoutMs: 30_000,
+  maxMessagesPerSecond: 0,
+  maxBytesPerSecond: 0,
+  rateLimitPolicy: 'pause',
+  maxRoomsPerConnection: 1_000,
+  maxRoomNameBytes: 1_024,
+  maxMetadataEntries: 256,
+  maxFragments: 0,
+  maxBufferedChunks: 0,
+})
+
+/** The defaults of {@link CompressionOptions}. */
+export const COMPRESSION_DEFAULTS = Object.freeze({
+  thresholdBytes: 512,
+  maxBytes: 1_048_576,
+  level: 6,
+  memLevel: 8,
+})
+
+const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
+
+/** An RFC 7230 token, which is what a subprotocol's name is. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+/**
+ * Reads options into their final, frozen form.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that does not exist
+ */
+export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions {
+  if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)
+  checkKeys(options, HUB_DEFAULTS, 'an option of a hub')
+  const allowedOrigins = strings('allowedOrigins', options.allowedOrigins ?? HUB_DEFAULTS.allowedOrigins)
+  const allowedHosts = strings('allowedHosts', options.allowedHosts ?? HUB_DEFAULTS.allowedHosts)
+  const protocols = strings('protocols', options.protocols ?? HUB_DEFAULTS.protocols)
+  for (const protocol of protocols) {
+    if (!TOKEN.test(protocol)) throw invalid('protocols', 'names subprotocols, which are tokens', protocol)
+  }
+  const { onError } = options
+  if (onError !== undefined && typeof onError !== 'function') {
+    throw invalid('onError', 'is a function', onError)
+  }
+  const slowConsumer = options.slowConsumer ?? HUB_DEFAULTS.slowConsumer
+  if (!POLICIES.includes(slowConsumer)) {
+    throw invalid('slowConsumer', `is one of ${POLICIES.join(', ')}`, slowConsumer)
+  }
+  const trustProxy = options.trustProxy ?? HUB_DEFAULTS.trustProxy
+  const proxyHeader = options.proxyHeader ?? HUB_DEFAULTS.proxyHeader
+  if (!isTrustProxy(trustProxy)) {
+    throw invalid('trustProxy', 'is true, false, a number of hops, addresses or a function', trustProxy)
+  }
+  if (proxyHeader !== 'x-forwarded-for' && proxyHeader !== 'forwarded') {
+    throw invalid('proxyHeader', 'is x-forwarded-for or forwarded', proxyHeader)
+  }
+  const maxMessageSize = integer('maxMessageSize', options, 1)
+  const { backplane } = options
+  if (backplane !== undefined) checkBackplane(backplane)
+  return Object.freeze({
+    maxConnections: integer('maxConnections', options, 1),
+    maxMessageSize,
+    pingIntervalMs: integer('pingIntervalMs', options, 0),
+    pongTimeoutMs: integer('pongTimeoutMs', options, 1),
+    enableCompression: compressionSettings(options.enableCompression),
+    allowedOrigins,
+    allowedHosts,
+    protocols,
+    onError,
+    maxBufferedBytes: integer('maxBufferedBytes', options, 1),
+    maxTotalBufferedBytes: integer('maxTotalBufferedBytes', options, 1),
+    slowConsumer,
+    openTimeoutMs: integer('openTimeoutMs', options, 0),
+    closeTimeoutMs: integer('closeTimeoutMs', options, 1),
+    limits: limitsOf(options.limits, maxMessageSize),
+    trustProxy: Array.isArray(trustProxy) ? Object.freeze([...trustProxy]) : trustProxy,
+    proxyHeader,
+    backplane,
+    cluster: resolveClusterOptions(options.cluster),
+  })
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for an address, an origin or a host that is none */
+export function upgradeRules(options: ResolvedHubOptions): UpgradeRules {
+  const { trustProxy, proxyHeader, allowedOrigins, allowedHosts } = options
+  return {
+    addressOf: trustProxy === false ? undefined : addressRule(trustProxy, proxyHeader),
+    isSecure: trustProxy === false ? undefined : secureRule(trustProxy, proxyHeader),
+    isOriginAllowed: originRule(allowedOrigins),
+    isHostAllowed: hostRule(allowedHosts),
+  }
+}
+
+function limitsOf(options: LimitOptions = HUB_DEFAULTS.limits, maxMessageSize: number): ResolvedLimits {
+  if (typeof options !== 'object' || options === null) throw invalid('limits', 'is an object', options)
+  checkKeys(options, LIMIT_DEFAULTS, 'one of the limits')
+  const limit = (key: Exclude<keyof LimitOptions, 'rateLimitPolicy'>, least: number) =>
+    inRange(`limits.${key}`, options[key] ?? LIMIT_DEFAULTS[key], least, MAX_INT32)
+  const rateLimitPolicy = options.rateLimitPolicy ?? LIMIT_DEFAULTS.rateLimitPolicy
+  if (rateLimitPolicy !== 'pause' && rateLimitPolicy !== 'close') {
+    throw invalid('limits.rateLimitPolicy', 'is pause or close', rateLimitPolicy)
+  }
+  return Object.freeze({
+    maxConnectionsPerAddress: limit('maxConnectionsPerAddress', 0),
+    maxUpgradesPerSecondPerAddress: limit('maxUpgradesPerSecondPerAddress', 0),
+    maxPendingUpgrades: limit('maxPendingUpgrades', 1),
+    upgradeTimeoutMs: limit('upgradeTimeoutMs', 0),
+    maxMessagesPerSecond: limit('maxMessagesPerSecond', 0),
+    maxBytesPerSecond: limit('maxBytesPerSecond', 0),
+    rateLimitPolicy,
+    maxRoomsPerConnection: limit('maxRoomsPerConnection', 1),
+    maxRoomNameBytes: limit('maxRoomNameBytes', 1),
+    maxMetadataEntries: limit('maxMetadataEntries', 1),
+    maxFragments: limit('maxFragments', 0) || Math.max(16_384, Math.ceil(maxMessageSize / 64)),
+    maxBufferedChunks: limit('maxBufferedChunks', 0) || Math.max(262_144, Math.ceil(maxMessageSize / 16)),
+  })
+}
+
+function isTrustProxy(value: TrustProxy): boolean {
+  if (typeof value === 'number') return Number.isInteger(value) && value >= 0
+  if (Array.isArray(value)) return value.every((item) => typeof item === 'string')
+  return ['boolean', 'string', 'function'].includes(typeof value)
+}
+
+function compressionSettings(
+  option: boolean | CompressionOptions = HUB_DEFAULTS.enableCompression,
+): CompressionSettings | false {
+  if (option === false) return false
+  const options = option === true ? {} : option
+  if (typeof options !== 'object' || options === null) {
+    throw invalid('enableCompression', 'is true, false or an object', options)
+  }
+  checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
+  const setting = (key: keyof CompressionOptions, least: number, most: number) =>
+    inRange(`enableCompression.${key}`, options[key] ?? COMPRESSION_DEFAULTS[key], least, most)
+  return Object.freeze({
+    thresholdBytes: setting('thresholdBytes', 0, MAX_INT32),
+    maxBytes: setting('maxBytes', 1, MAX_INT32),
+    level: setting('level', 1, 9),
+    memLevel: setting('memLevel', 1, 9),
+  })
+}
+
+type NumericKey = {
+  [K in keyof typeof HUB_DEFAULTS]: (typeof HUB_DEFAULTS)[K] extends number ? K : never
+}[keyof typeof HUB_DEFAULTS]
+
+function integer(key: NumericKey, options: HubOptions, least: number): number {
+  return inRange(key, options[key] ?? HUB_DEFAULTS[key], least, MAX_INT32)
+}
+
+const BACKPLANE_METHODS = ['start', 'publish', 'subscribe', 'unsubscribe', 'close'] as const
+
+function checkBackplane(backplane: Backplane): void {
+  const isComplete =
+    typeof backplane === 'object' &&
+    backplane !== null &&
+    BACKPLANE_METHODS.every((name) => typeof backplane[name] === 'function')
+  if (!isComplete) {
+    throw invalid('backplane', `is an object with ${BACKPLANE_METHODS.join(', ')}`, backplane)
+  }
+}

@@ -1,0 +1,758 @@
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { type InspectOptions, inspect } from 'node:util'
+import type { BackplaneState } from '../backplane/backplane.ts'
+import { HubError, show } from '../base/errors.ts'
+import { invalid } from '../base/option-rules.ts'
+import { RunningHandlers } from '../base/running-handlers.ts'
+import { asError } from '../base/thrown.ts'
+import { Cluster } from '../cluster/cluster.ts'
+import type { Link } from '../cluster/link.ts'
+import { EVERYONE } from '../cluster/wire/channel-names.ts'
+import { Connection, type ConnectionHost, type ConnectionTransport } from '../connection/connection.ts'
+import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
+import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
+import { Keepalive } from '../connection/keepalive.ts'
+import type { Metadata } from '../connection/metadata.ts'
+import { WebSocketWritable } from '../connection/websocket-writable.ts'
+import { Delivery, type DropCount, type DropReason } from '../delivery/flush-loop.ts'
+import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import { CloseCode } from '../protocol/close-code.ts'
+import { checkClose } from '../protocol/frame.ts'
+import { checkHandshake } from '../protocol/handshake.ts'
+import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
+import { Acceptor } from '../upgrade/acceptor.ts'
+import { Admission } from '../upgrade/address-limits.ts'
+import {
+  claimUpgrade,
+  completeUpgrade,
+  findUpgrade,
+  UpgradeBridge,
+  type UpgradeServer,
+} from '../upgrade/upgrade-bridge.ts'
+import {
+  type RegisterInit,
+  type ResolvedInit,
+  resolveInit,
+  resolveRegisterInit,
+  type UpgradeInit,
+} from '../upgrade/upgrade-init.ts'
+import {
+  type Audience,
+  type BroadcastOptions,
+  type ConnectionRef,
+  idOf,
+  readAudience,
+  without,
+} from './audience.ts'
+import { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from './close-options.ts'
+import { isHeard, tell } from './diagnostics.ts'
+import { ErrorReporter } from './error-reporter.ts'
+import {
+  type HubOptions,
+  type ResolvedHubOptions,
+  resolveHubOptions,
+  type UpgradeRules,
+  upgradeRules,
+} from './hub-options.ts'
+import { asRooms, RoomIndex } from './room-index.ts'
+import { type HubStats, Tally } from './stats.ts'
+
+/** How {@link Hub.close} went. */
+export interface CloseResult {
+  /** Connections that ended by a closing handshake. */
+  closed: number
+  /** Connections that did not: they were terminated when the time was over, or lost before. */
+  terminated: number
+}
+
+/** What `toJSON` and `util.inspect` show of a hub. */
+export interface HubSummary {
+  /** Its id in the cluster, with which the ids of its connections begin. */
+  readonly node: string
+  readonly state: HubState
+  readonly connections: number
+  /** Rooms that have a member in this process. */
+  readonly rooms: number
+  readonly cluster: BackplaneState
+}
+
+/** Whether a hub takes connections. */
+export type HubState = 'open' | 'closing' | 'closed'
+
+/** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
+const HANDLERS_SHARE = 0.8
+
+/**
+ * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of them.
+ * A hub belongs to one process. `Meta` types `connection.metadata`.
+ */
+export class Hub<out Meta extends object = Metadata> {
+  readonly #options: ResolvedHubOptions
+  readonly #rules: UpgradeRules
+  readonly #connections = new Map<string, Connection<Meta>>()
+  readonly #rooms: RoomIndex<Connection<Meta>>
+  readonly #bridge: UpgradeBridge
+  readonly #admission: Admission
+  readonly #tally = new Tally()
+  readonly #delivery: Delivery
+  readonly #keepalive: Keepalive
+  readonly #host: ConnectionHost<Meta>
+  readonly #acceptor: Acceptor
+  readonly #node = randomBytes(9).toString('base64url')
+  readonly #cluster: Cluster<Meta>
+  /** `undefined` without a backplane. */
+  readonly #link: Link | undefined
+  #idCount = 0
+  #state: HubState = 'open'
+  #closing: Promise<CloseResult> | undefined
+  readonly #running = new RunningHandlers()
+  #onEmpty: (() => void) | undefined
+  readonly #reporter: ErrorReporter<Meta>
+
+  /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
+  constructor(options?: HubOptions) {
+    this.#options = resolveHubOptions(options)
+    this.#rules = upgradeRules(this.#options)
+    this.#reporter = new ErrorReporter(asHeard(this), this.#running, this.#options.onError)
+    const connections = this.#connections
+    const peers = {
+      get size() {
+        return connections.size
+      },
+      [Symbol.iterator]: () => connections.values(),
+    }
+    this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
+    this.#acceptor = new Acceptor(this.#options)
+    this.#admission = new Admission(this.#options.limits, this.#rules.addressOf)
+    this.#bridge = new UpgradeBridge(this.#options.limits, {
+      enterPending: (req) => this.#admission.enterPending(req),
+      refused: (req, error) => this.#refused(req, error),
+    })
+    this.#delivery = new Delivery(this.#options)
+    this.#host = {
+      hub: this,
+      options: this.#options,
+      delivery: this.#delivery,
+      keepalive: this.#keepalive,
+      tally: this.#tally,
+      roomsOf: (connection) => this.#rooms.roomsOf(connection),
+      release: (connection) => this.#release(connection),
+      report: (error, source) => this.#reporter.report(error, source),
+      running: this.#running,
+    }
+    this.#cluster = this.#makeCluster()
+    this.#link = this.#cluster.link
+    this.#rooms = new RoomIndex(this.#link)
+  }
+
+  /**
+   * Returns the hub of `{ hub }`, or a new one with these options. An adapter reads its options with it.
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION, also for an option beside a hub, which has its own
+   */
+  static from<Meta extends object = Metadata>(
+    options: HubOptions | { readonly hub: Hub<Meta> } = {},
+  ): Hub<Meta> {
+    if (typeof options !== 'object' || options === null || !('hub' in options)) return new Hub<Meta>(options)
+    const { hub, ...others } = options
+    if (hub === undefined) return new Hub<Meta>(others)
+    // Not `instanceof`: two copies of the package may be loaded.
+    if (typeof hub?.upgrade !== 'function') throw invalid('hub', 'is a Hub', hub)
+    const [other] = Object.keys(others)
+    if (other === undefined) return hub
+    throw new HubError(
+      'WSHUB_ERR_INVALID_OPTION',
+      `${show(other)} does nothing beside { hub }: the options of a hub are those that it was made with`,
+    )
+  }
+
+  /** `open` until `close` is called, `closed` when it is done. A readiness probe may show it. */
+  get state(): HubState {
+    return this.#state
+  }
+
+  /** The options that it was made with, every default in place; frozen. */
+  get options(): ResolvedHubOptions {
+    return this.#options
+  }
+
+  /** What a log may show of it: no options, and of the connections their number. */
+  toJSON(): HubSummary {
+    return {
+      node: this.#node,
+      state: this.#state,
+      connections: this.#connections.size,
+      rooms: this.#rooms.size,
+      cluster: this.#cluster.state,
+    }
+  }
+
+  /** @internal */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Hub ${inspect(this.toJSON(), options)}`
+  }
+
+  /** How many connections there are. */
+  get size(): number {
+    return this.#connections.size
+  }
+
+  /**
+   * What happened so far in this process, and how things stand. Adding up `bufferedBytes` looks at each connection.
+   * What came and went between processes is in `hub.cluster.stats()`.
+   */
+  stats(): HubStats {
+    let bufferedBytes = 0
+    for (const connection of this.#connections.values()) bufferedBytes += connection.bufferedBytes
+    const { acceptedUpgrades, refusedUpgrades, closedConnections, closeReasons } = this.#tally
+    const { receivedMessages, receivedBytes, sentMessages, sentBytes } = this.#tally
+    return {
+      connections: this.#connections.size,
+      rooms: this.#rooms.size,
+      pendingUpgrades: this.#bridge.pendingCount,
+      bufferedBytes,
+      acceptedUpgrades,
+      refusedUpgrades: { ...refusedUpgrades },
+      closedConnections,
+      lostConnections: closeReasons.lost + closeReasons.timeout,
+      closeReasons: { ...closeReasons },
+      receivedMessages,
+      receivedBytes,
+      sentMessages,
+      sentBytes,
+      dropped: structuredClone(this.#delivery.dropped),
+    }
+  }
+
+  /** How much was dropped instead of sent since the hub was made, by reason; live. */
+  get dropped(): Readonly<Record<DropReason, Readonly<DropCount>>> {
+    return this.#delivery.dropped
+  }
+
+  /** What this hub does together with those of other processes; without a backplane, it is alone there. */
+  get cluster(): Cluster<Meta> {
+    return this.#cluster
+  }
+
+  /** The connection of that id; `undefined` when there is none in this process. */
+  getConnection(id: string): Connection<Meta> | undefined {
+    return this.#connections.get(id)
+  }
+
+  /** All connections, as of now. */
+  connections(): Connection<Meta>[] {
+    return [...this.#connections.values()]
+  }
+
+  /**
+   * Leads a server's upgrades through its ordinary request listeners, where a route can call {@link Hub.upgrade}.
+   * Other `upgrade` listeners of that server keep what no route of the hub takes. A server that stops listening takes its
+   * connections along: they are closed with 1001 within a second.
+   * @param server a server of `node:http` or `node:https`; without one, every such server of this process that takes a
+   *   TCP connection from now on, as long as the hub is open
+   * @returns a function that detaches again; connections stay
+   */
+  attach(server?: UpgradeServer): () => void {
+    if (this.#state !== 'open') return () => {}
+    return server === undefined ? this.#bridge.discover() : this.#bridge.attach(server)
+  }
+
+  /**
+   * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response travel with the 101.
+   * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never rejects.
+   * @throws {HubError} at once, with an HTTP status, when the upgrade is refused: WSHUB_ERR_HUB_CLOSED,
+   *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_HOST, WSHUB_ERR_ORIGIN,
+   *   WSHUB_ERR_HUB_FULL, WSHUB_ERR_TOO_MANY_UPGRADES, WSHUB_ERR_TOO_MANY_CONNECTIONS, WSHUB_ERR_SOCKET_CLOSED; or misused: WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_HEADER,
+   *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_NOT_ATTACHED, WSHUB_ERR_ALREADY_UPGRADED
+   */
+  upgrade(
+    req: IncomingMessage,
+    handler: EventHandler<Meta>,
+    init: UpgradeInit<Meta> = {},
+  ): Promise<Connection<Meta>> {
+    claimUpgrade(req)
+    try {
+      checkHandler(handler)
+      return this.#upgrade(req, handler, init)
+    } catch (thrown) {
+      const error = asError(thrown, 'the init or handler of an upgrade')
+      if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
+      throw error
+    }
+  }
+
+  #upgrade(
+    req: IncomingMessage,
+    handler: EventHandler<Meta>,
+    init: UpgradeInit<Meta>,
+  ): Promise<Connection<Meta>> {
+    this.#checkOpen()
+    checkHandshake(req)
+    // Here, since behind the 101 there is nobody left to tell.
+    const resolved = resolveInit(init, this.#options.limits.maxMetadataEntries)
+    const { origin, host } = req.headers
+    if (!this.#rules.isHostAllowed(host)) {
+      throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
+    }
+    const isSecure = 'encrypted' in req.socket || (this.#rules.isSecure?.(req) ?? resolved.isSecure)
+    if (!this.#rules.isOriginAllowed(origin, host, isSecure)) {
+      throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
+    }
+    this.#checkNotFull()
+    const { addressOf } = this.#rules
+    const remoteAddress =
+      addressOf === undefined ? (resolved.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
+    this.#admission.check(remoteAddress, req.socket.remoteAddress)
+    const pending = findUpgrade(req)
+    return this.#acceptor.accept(pending, resolved.handshake, ({ ws, windowBits, gate }) => {
+      completeUpgrade(pending)
+      const { socket, server } = pending
+      const transport = {
+        ws,
+        socket,
+        windowBits,
+        gate,
+        remoteAddress,
+        path: pending.path,
+        server: server.listening ? server : undefined,
+      }
+      const connection = this.#open(transport, handler, resolved)
+      pending.onResponseUsed = (error) => {
+        if (connection.state !== 'closed')
+          connection.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
+      }
+      this.#tally.acceptedUpgrades++
+      if (isHeard('wshub:upgrade:accepted')) {
+        tell('wshub:upgrade:accepted', { hub: asHeard(this), request: req, connection: asHeard(connection) })
+      }
+      const opened = connection.open()
+      pending.finishResponse() // calls what middleware waits with
+      return opened
+    })
+  }
+
+  /**
+   * Takes in a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still connecting. It is written through its own `send`.
+   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_OPTION,
+   *   WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_INVALID_SOCKET for anything else, or WSHUB_ERR_SOCKET_CLOSED when it is closing or closed;
+   *   the socket is left alone then
+   */
+  register(
+    socket: WebSocketLike,
+    handler: EventHandler<Meta>,
+    init: RegisterInit<Meta> = {},
+  ): Connection<Meta> {
+    checkHandler(handler)
+    this.#checkOpen()
+    this.#checkNotFull()
+    const resolved = resolveRegisterInit(init, this.#options.limits.maxMetadataEntries)
+    checkWebSocket(socket)
+    socket.binaryType = 'nodebuffer'
+    const writable = new WebSocketWritable(socket)
+    const connection = this.#open(
+      {
+        ws: socket,
+        socket: writable,
+        remoteAddress: resolved.remoteAddress,
+        path: undefined,
+        windowBits: 0,
+        gate: undefined,
+        server: undefined,
+      },
+      handler,
+      resolved,
+    )
+    void connection.open()
+    return connection
+  }
+
+  /**
+   * Puts a connection into a room, or into each of several. What other nodes send there comes as soon as the backplane's
+   * engine has confirmed, which `await hub.cluster.join({ id: connection.id }, room)` waits for.
+   * @returns `false` when it is not open any more; nothing is joined then
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, also for a name over `limits.maxRoomNameBytes`; WSHUB_ERR_TOO_MANY_ROOMS above
+   *   `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub. Nothing is joined then
+   */
+  joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
+    this.#checkOwn(connection)
+    const rooms = asRooms(room)
+    if (connection.state === 'closing' || connection.state === 'closed') return false
+    this.#checkJoin(connection, rooms)
+    for (const name of rooms) this.#rooms.add(connection, name)
+    return true
+  }
+
+  /**
+   * Takes a connection out of a room, or out of each of several.
+   * @returns whether it was in one of them
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub
+   */
+  leaveRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
+    this.#checkOwn(connection)
+    let left = false
+    for (const name of asRooms(room)) left = this.#rooms.remove(connection, name) || left
+    return left
+  }
+
+  /**
+   * Closes connections of this process behind what was sent to them: those in a room, or in the union of several, or those that
+   * a predicate picks. `hub.cluster.disconnect` closes those of all processes.
+   * @param code 1000 by default
+   * @returns how many were open
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE
+   */
+  disconnect(
+    who: string | readonly string[] | ((connection: Connection<Meta>) => boolean),
+    code: number = CloseCode.normal,
+    reason = '',
+  ): number {
+    checkClose(code, reason)
+    const chosen = typeof who === 'function' ? this.connections().filter(who) : this.members(who)
+    return this.#disconnect(chosen, code, reason)
+  }
+
+  /** How many connections are in the room, or in the union of several; 0 for a room that does not exist. */
+  roomSize(room: string | readonly string[]): number {
+    return this.#rooms.union(asRooms(room)).size
+  }
+
+  /** The names of all rooms that have a member. */
+  rooms(): string[] {
+    return this.#rooms.names()
+  }
+
+  /** The connections in the room, or in the union of several, each once, as of now. */
+  members(room: string | readonly string[]): Connection<Meta>[] {
+    return [...this.#rooms.union(asRooms(room))]
+  }
+
+  /**
+   * Sends to all connections, those of the other nodes of the cluster included. The message is framed once,
+   * and compressed at most once, however many receive it.
+   * @param data a string for a text message, bytes for a binary one
+   * @returns how many connections of this process accepted it
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself. WSHUB_ERR_INVALID_OPTION, and
+   *   WSHUB_ERR_INVALID_ROOM for the option `exceptRooms`
+   */
+  broadcast(data: Payload, options?: BroadcastOptions): number {
+    return this.#broadcast(readAudience(undefined, options), data, options)
+  }
+
+  /**
+   * Like {@link Hub.broadcast}, without one connection, wherever it is.
+   * @param except a connection or its id, also of one that is closed; several go into the option `except`
+   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be the id of a connection
+   */
+  broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
+    return this.#broadcast(without(readAudience(undefined, options), except), data, options)
+  }
+
+  /**
+   * Sends to the members of a room, or of the union of several, each once, those of the other nodes included. An empty room
+   * costs nothing here.
+   * @returns how many connections of this process accepted it
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
+   */
+  broadcastToRoom(room: string | readonly string[], data: Payload, options?: BroadcastOptions): number {
+    return this.#broadcast(readAudience(asRooms(room), options), data, options)
+  }
+
+  /**
+   * Like {@link Hub.broadcastToRoom}, without one connection, wherever it is. The message stands before the connection: swapped, both may
+   * be strings, and only a message that has not the form of an id is refused.
+   * @param except as for {@link Hub.broadcastExcept}
+   * @throws {HubError} as for {@link Hub.broadcastToRoom} and {@link Hub.broadcastExcept}
+   */
+  broadcastToRoomExcept(
+    room: string | readonly string[],
+    data: Payload,
+    except: ConnectionRef,
+    options?: BroadcastOptions,
+  ): number {
+    return this.#broadcast(without(readAudience(asRooms(room), options), except), data, options)
+  }
+
+  /**
+   * Sends to one connection, wherever in the cluster it is.
+   * @param to a connection, a member of the cluster, or the id of one
+   * @returns `false` when it surely does not arrive; `true` for a connection of another node says that it was published
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
+   */
+  sendTo(to: ConnectionRef, data: Payload, options?: SendOptions): boolean {
+    checkPayload(data)
+    checkSendOptions(options)
+    const id = typeof to === 'string' ? to : idOf('to', to)
+    const connection = this.#connections.get(id)
+    if (connection !== undefined) return this.#deliver([connection], data, options) > 0
+    return this.#link?.direct(id, data, options) ?? false
+  }
+
+  /**
+   * Refuses new connections with 503, closes all others behind what was sent to them, leaves the cluster, and lets go of the
+   * backplane, servers and timers. A connection whose callbacks run is closed when they have settled, behind their replies;
+   * nothing more is delivered to it. So a callback that itself awaits this takes until `timeoutMs` is over.
+   * Further calls return the same promise.
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
+   */
+  close(options: CloseOptions = {}): Promise<CloseResult> {
+    const goodbye = readCloseOptions(options)
+    this.#closing ??= this.#shutDown(goodbye)
+    return this.#closing
+  }
+
+  async #shutDown(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
+    this.#state = 'closing'
+    this.#bridge.isLeaving = true
+    const count = this.#connections.size
+    const unansweredBefore = this.#tally.unansweredConnections
+    const stopBatches = this.#sayGoodbye(goodbye)
+    const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
+    let left: readonly Connection<Meta>[] = []
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        left = this.connections()
+        resolve()
+      }, goodbye.timeoutMs)
+    })
+    await Promise.race([this.#emptied(), timeout])
+    clearTimeout(timer)
+    stopBatches()
+    stopWaiting()
+    const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
+    for (const connection of left) connection.abandon()
+    await this.#cluster.close(goodbye.timeoutMs)
+    this.#keepalive.stop()
+    this.#delivery.stop()
+    this.#bridge.close()
+    this.#acceptor.close()
+    this.#state = 'closed'
+    return { closed: count - terminated, terminated }
+  }
+
+  /** Closes connections in batches, give or take half the pause, so that those who come back do not come all at once. */
+  #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
+    const connections = shuffled(this.connections())
+    const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(connections.length / batch))
+    let done = 0
+    let timer: NodeJS.Timeout | undefined
+    const next = (): void => {
+      for (const connection of connections.slice(done, done + batch)) {
+        if (connection.state === 'connecting') connection.abandon()
+        else connection.leave(code, reason, 0)
+      }
+      done += batch
+      if (done < connections.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
+    }
+    next()
+    return () => clearTimeout(timer)
+  }
+
+  /** Says goodbye after so many ms to those whose callbacks still run. */
+  #limitHandlers(ms: number): () => void {
+    const timer = setTimeout(() => {
+      for (const connection of this.#connections.values()) connection.leaveNow()
+    }, ms)
+    return () => clearTimeout(timer)
+  }
+
+  /** Resolves when there is no connection and no callback that has not settled. */
+  async #emptied(): Promise<void> {
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onEmpty = resolve
+      })
+    }
+    await this.#running.idle()
+  }
+
+  #open(
+    transport: ConnectionTransport,
+    handler: EventHandler<Meta>,
+    { metadata, expiresAt }: ResolvedInit,
+  ): Connection<Meta> {
+    const id = `${this.#node}.${(this.#idCount++).toString(36)}`
+    const connection = new Connection(this.#host, id, transport, handler, metadata)
+    if (expiresAt !== undefined) connection.renew(expiresAt)
+    this.#connections.set(id, connection)
+    this.#admission.enter(connection.remoteAddress)
+    if (this.#connections.size === 1) this.#link?.occupied(EVERYONE)
+    this.#keepalive.start()
+    return connection
+  }
+
+  #release(connection: Connection<Meta>): ReadonlySet<string> {
+    this.#connections.delete(connection.id)
+    this.#admission.leave(connection.remoteAddress)
+    if (this.#connections.size === 0) {
+      this.#link?.vacated(EVERYONE)
+      this.#keepalive.stop()
+      // After the `onClose` that the caller is about to run.
+      process.nextTick(() => this.#onEmpty?.())
+    }
+    return this.#rooms.removeMember(connection)
+  }
+
+  #disconnect(connections: readonly Connection<Meta>[], code: number, reason: string): number {
+    return connections.filter((connection) => connection.close(code, reason)).length
+  }
+
+  #checkJoin(connection: Connection<Meta>, rooms: readonly string[]): void {
+    const { maxRoomsPerConnection, maxRoomNameBytes } = this.#options.limits
+    const present = this.#rooms.roomsOf(connection)
+    let count = present.size
+    for (const name of new Set(rooms)) {
+      if (present.has(name)) continue
+      count++
+      if (Buffer.byteLength(name) > maxRoomNameBytes) {
+        throw new HubError('WSHUB_ERR_INVALID_ROOM', `a room's name has at most ${maxRoomNameBytes} bytes`)
+      }
+    }
+    if (count > maxRoomsPerConnection) {
+      throw new HubError(
+        'WSHUB_ERR_TOO_MANY_ROOMS',
+        `a connection is in at most ${maxRoomsPerConnection} rooms`,
+      )
+    }
+  }
+
+  #refused(request: IncomingMessage, error: HubError): void {
+    this.#tally.refuse(error.code)
+    if (isHeard('wshub:upgrade:refused'))
+      tell('wshub:upgrade:refused', { hub: asHeard(this), request, error })
+  }
+
+  /** Locally first: the other nodes are a round trip away, and may not be there. */
+  #broadcast(audience: Audience, data: Payload, options: SendOptions | undefined): number {
+    checkPayload(data)
+    const accepted = this.#deliver(this.#targets(audience.rooms), data, options, this.#leftOut(audience))
+    if (!audience.isLocal) this.#link?.broadcast(audience, data, options)
+    return accepted
+  }
+
+  /** Says of a connection whether it is left out; `undefined` when none here is. */
+  #leftOut({
+    exceptIds,
+    exceptRooms,
+  }: Pick<Audience, 'exceptIds' | 'exceptRooms'>): ((connection: Connection) => boolean) | undefined {
+    const ids = new Set(exceptIds.filter((id) => this.#connections.has(id)))
+    const rooms = exceptRooms
+      .map((room): ReadonlySet<Connection> => this.#rooms.members(room))
+      .filter(({ size }) => size > 0)
+    if (ids.size === 0 && rooms.length === 0) return undefined
+    return (connection) => ids.has(connection.id) || rooms.some((members) => members.has(connection))
+  }
+
+  #targets(rooms: readonly string[] | undefined): Iterable<Connection<Meta>> {
+    return rooms === undefined ? this.#connections.values() : this.#rooms.union(rooms)
+  }
+
+  #deliver(
+    targets: Iterable<Connection<Meta>>,
+    data: Payload,
+    options: SendOptions | undefined,
+    isLeftOut?: (connection: Connection) => boolean,
+  ): number {
+    let message: OutgoingMessage | undefined
+    let accepted = 0
+    for (const connection of targets) {
+      if (isLeftOut?.(connection) === true) continue
+      message ??= new OutgoingMessage(data, this.#options.enableCompression)
+      if (connection.deliver(message, options)) accepted++
+    }
+    if (message !== undefined && isHeard('wshub:delivery')) {
+      tell('wshub:delivery', { hub: asHeard(this), recipients: accepted, bytes: message.frame(0).length })
+    }
+    return accepted
+  }
+
+  #makeCluster(): Cluster<Meta> {
+    return new Cluster<Meta>(
+      {
+        node: this.#node,
+        running: this.#running,
+        isOpen: () => this.#state === 'open',
+        size: () => ({ connections: this.#connections.size, rooms: this.#rooms.size }),
+        roomSize: (rooms) => this.roomSize(rooms),
+        getConnection: (id) => this.#connections.get(id),
+        connections: (rooms) => [...this.#targets(rooms)],
+        joinRoom: (connection, rooms) => this.joinRoom(connection, rooms),
+        leaveRoom: (connection, rooms) => this.leaveRoom(connection, rooms),
+        disconnect: (connections, code, reason) => this.#disconnect(connections, code, reason),
+        deliver: (rooms, message) => {
+          this.#deliver(this.#targets(rooms), message.data, message.options, this.#leftOut(message))
+        },
+        deliverDirect: ({ connectionId, data, options }) => {
+          const connection = this.#connections.get(connectionId)
+          if (connection !== undefined) this.#deliver([connection], data, options)
+        },
+        gap: (gap) => {
+          if (isHeard('wshub:gap')) tell('wshub:gap', { hub: asHeard(this), gap })
+        },
+        stateChanged: (state) => {
+          if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: asHeard(this), state })
+        },
+        report: (error, where) => this.#reporter.report(error, { where }),
+      },
+      this.#options,
+    )
+  }
+
+  #leaveClosingServers(): void {
+    if (this.#state !== 'open') return // they are leaving already, in their order
+    for (const server of this.#bridge.closingServers()) {
+      for (const connection of this.#connections.values()) {
+        if (connection.server === server) {
+          connection.leave(CloseCode.goingAway, '', this.#options.closeTimeoutMs)
+        }
+      }
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open')
+      throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
+  }
+
+  #checkNotFull(): void {
+    const { maxConnections } = this.#options
+    if (this.#connections.size >= maxConnections) {
+      throw new HubError('WSHUB_ERR_HUB_FULL', `the hub is full: ${maxConnections} connections`)
+    }
+  }
+
+  #checkOwn(connection: Connection<Meta>): void {
+    if (connection?.hub === this) return
+    const given: unknown = connection
+    throw new HubError(
+      'WSHUB_ERR_FOREIGN_CONNECTION',
+      typeof given === 'string'
+        ? `you passed the string ${show(given)} in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
+        : given instanceof Connection
+          ? 'the connection belongs to another hub'
+          : `a connection of this hub is expected, not ${show(given)}`,
+    )
+  }
+}
+
+function answeredTwice(): HubError {
+  return new HubError(
+    'WSHUB_ERR_ALREADY_UPGRADED',
+    'the request was answered again behind its 101, most likely for an error of its route',
+  )
+}
+
+/** Hubs and connections of any Meta share the channels of diagnostics, which know none. */
+function asHeard<Meta extends object>(hub: Hub<Meta>): Hub
+function asHeard<Meta extends object>(connection: Connection<Meta>): Connection
+function asHeard(noun: unknown): unknown {
+  return noun
+}
+
+/** A copy in random order. */
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, place: Math.random() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ item }) => item)
+}

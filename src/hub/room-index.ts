@@ -1,0 +1,111 @@
+import { HubError, show } from '../base/errors.ts'
+
+/** What hears which rooms come to exist and which end. */
+export interface RoomListener {
+  /** The room has its first member. */
+  occupied(room: string): void
+  /** The room has lost its last member. */
+  vacated(room: string): void
+}
+
+const NO_MEMBERS: ReadonlySet<never> = new Set<never>()
+const NO_ROOMS: ReadonlySet<string> = new Set<string>()
+
+/**
+ * Which members are in which rooms, indexed both ways. Pure data: it knows nothing of connections.
+ * A room exists while it has a member; a member is known while it is in a room.
+ */
+export class RoomIndex<T extends object> {
+  readonly #members = new Map<string, Set<T>>()
+  readonly #rooms = new Map<T, Set<string>>()
+  readonly #listener: RoomListener | undefined
+
+  constructor(listener?: RoomListener) {
+    this.#listener = listener
+  }
+
+  /** Puts a member into a room; `false` when it was there already. */
+  add(member: T, room: string): boolean {
+    const members = this.#members.get(room)
+    if (members === undefined) {
+      this.#members.set(room, new Set([member]))
+      this.#listener?.occupied(room)
+    } else if (members.has(member)) return false
+    else members.add(member)
+    const rooms = this.#rooms.get(member)
+    if (rooms === undefined) this.#rooms.set(member, new Set([room]))
+    else rooms.add(room)
+    return true
+  }
+
+  /** Takes a member out of a room; `false` when it was not there. */
+  remove(member: T, room: string): boolean {
+    const rooms = this.#rooms.get(member)
+    if (rooms === undefined || !rooms.delete(room)) return false
+    if (rooms.size === 0) this.#rooms.delete(member)
+    this.#dropFrom(room, member)
+    return true
+  }
+
+  /** Takes a member out of all its rooms and returns the rooms it was in. */
+  removeMember(member: T): ReadonlySet<string> {
+    const rooms = this.#rooms.get(member)
+    if (rooms === undefined) return NO_ROOMS
+    this.#rooms.delete(member)
+    for (const room of rooms) this.#dropFrom(room, member)
+    return rooms
+  }
+
+  /** Whether the member is in the room. */
+  has(member: T, room: string): boolean {
+    return this.#rooms.get(member)?.has(room) ?? false
+  }
+
+  /** The members of a room, live; empty for a room that does not exist. */
+  members(room: string): ReadonlySet<T> {
+    return this.#members.get(room) ?? NO_MEMBERS
+  }
+
+  /** The members of any of the rooms, each once. One room costs no copy. */
+  union(rooms: readonly string[]): ReadonlySet<T> {
+    const [first, ...others] = rooms
+    if (first === undefined) return NO_MEMBERS
+    if (others.length === 0) return this.members(first)
+    const union = new Set(this.members(first))
+    for (const room of others) for (const member of this.members(room)) union.add(member)
+    return union
+  }
+
+  /** The rooms of a member, live; empty for a member of none. */
+  roomsOf(member: T): ReadonlySet<string> {
+    return this.#rooms.get(member) ?? NO_ROOMS
+  }
+
+  /** The names of all rooms that have a member. */
+  names(): string[] {
+    return [...this.#members.keys()]
+  }
+
+  /** How many rooms have a member. */
+  get size(): number {
+    return this.#members.size
+  }
+
+  #dropFrom(room: string, member: T): void {
+    const members = this.#members.get(room)
+    if (members?.delete(member) && members.size === 0) {
+      this.#members.delete(room)
+      this.#listener?.vacated(room)
+    }
+  }
+}
+
+/** One room or several, as an array. @throws {HubError} WSHUB_ERR_INVALID_ROOM */
+export function asRooms(room: string | readonly string[]): readonly string[] {
+  const rooms = typeof room === 'string' ? [room] : room
+  if (Array.isArray(rooms) && rooms.every((name) => typeof name === 'string' && name !== '')) return rooms
+  throw new HubError(
+    'WSHUB_ERR_INVALID_ROOM',
+    `a room is a string that is not empty, or an array of such, not ${show(room)}`,
+  )
+}

@@ -1,0 +1,317 @@
+import { randomBytes } from 'node:crypto'
+import { HubError, show } from '../base/errors.ts'
+import { checkKeys } from '../base/option-rules.ts'
+import { isSendableCloseCode, MAX_CLOSE_REASON_BYTES } from './close-code.ts'
+import { type BinaryPayload, invalidPayload, type Payload, payloadBytes } from './message.ts'
+
+/**
+ * Frame opcodes; 0x3–0x7 and 0xB–0xF are reserved.
+ * @see RFC 6455 §5.2
+ */
+export const Opcode = {
+  continuation: 0x0,
+  text: 0x1,
+  binary: 0x2,
+  close: 0x8,
+  ping: 0x9,
+  pong: 0xa,
+} as const
+
+/** An opcode that RFC 6455 defines. */
+export type Opcode = (typeof Opcode)[keyof typeof Opcode]
+
+/** The most bytes a control frame (close, ping, pong) may carry. */
+export const MAX_CONTROL_PAYLOAD_BYTES = 125
+
+/** Bits of the first byte of a frame, and of the second. */
+export const FIN = 0x80
+export const RSV1 = 0x40
+const RSV2 = 0x20
+const RSV3 = 0x10
+export const MASK = 0x80
+
+/** What a {@link Frame} is made of; only `opcode` is required. */
+export interface FrameInit {
+  fin?: boolean
+  rsv1?: boolean
+  rsv2?: boolean
+  rsv3?: boolean
+  opcode: Opcode
+  masked?: boolean
+  maskKey?: Uint8Array | null
+  payload?: Uint8Array
+}
+
+/** The keys of {@link FrameInit}. */
+const FRAME_INIT: Record<keyof FrameInit, undefined> = {
+  fin: undefined,
+  rsv1: undefined,
+  rsv2: undefined,
+  rsv3: undefined,
+  opcode: undefined,
+  masked: undefined,
+  maskKey: undefined,
+  payload: undefined,
+}
+
+/**
+ * One frame of the base framing protocol. `payload` is always unmasked here; `encode` masks and `decode` unmasks.
+ * @see RFC 6455 §5.2
+ */
+export class Frame {
+  /** Whether this is the last fragment of its message; `true` by default. */
+  readonly fin: boolean
+  /** Reserved bit 1: a compressed message (RFC 7692); `false` by default. */
+  readonly rsv1: boolean
+  /** Reserved bit 2; `false` by default. */
+  readonly rsv2: boolean
+  /** Reserved bit 3; `false` by default. */
+  readonly rsv3: boolean
+  readonly opcode: Opcode
+  /** Whether the payload travels masked, as every client's must and no server's may; `false` by default. */
+  readonly masked: boolean
+  /** The four bytes of the masking key, `null` when the frame is not masked. */
+  readonly maskKey: Buffer | null
+  /** The unmasked payload, empty by default. */
+  readonly payload: Buffer
+
+  /** @throws {HubError} WSHUB_ERR_INVALID_FRAME when a control frame is fragmented or over 125 bytes, or a masking key is not 4 bytes; WSHUB_ERR_INVALID_OPTION for an unknown field */
+  constructor(init: FrameInit) {
+    checkKeys(init, FRAME_INIT, 'a field of a frame')
+    this.fin = init.fin ?? true
+    this.rsv1 = init.rsv1 ?? false
+    this.rsv2 = init.rsv2 ?? false
+    this.rsv3 = init.rsv3 ?? false
+    this.opcode = init.opcode
+    this.masked = init.masked ?? init.maskKey != null
+    this.maskKey = this.masked ? asBuffer(init.maskKey ?? randomBytes(4)) : null
+    this.payload = asBuffer(init.payload ?? EMPTY)
+    if (this.maskKey !== null && this.maskKey.length !== 4) throw invalidFrame('a masking key has 4 bytes')
+    checkControl(this.opcode, this.fin, this.payload.length)
+  }
+
+  /** A text frame. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string */
+  static text(data: string): Frame {
+    if (typeof data !== 'string') throw invalidPayload(data)
+    return new Frame({ opcode: Opcode.text, payload: Buffer.from(data) })
+  }
+
+  /** A binary frame. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not bytes */
+  static binary(data: BinaryPayload): Frame {
+    return new Frame({ opcode: Opcode.binary, payload: payloadBytes(data) })
+  }
+
+  /** A ping frame. @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG when `data` takes over 125 bytes */
+  static ping(data: Payload = ''): Frame {
+    return new Frame({ opcode: Opcode.ping, payload: controlPayload(data) })
+  }
+
+  /** A pong frame. @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG when `data` takes over 125 bytes */
+  static pong(data: Payload = ''): Frame {
+    return new Frame({ opcode: Opcode.pong, payload: controlPayload(data) })
+  }
+
+  /**
+   * A close frame; without a code its payload is empty.
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason takes over 123 bytes of UTF-8
+   */
+  static close(code?: number, reason = ''): Frame {
+    checkClose(code, reason)
+    if (code === undefined) return new Frame({ opcode: Opcode.close })
+    const payload = Buffer.allocUnsafe(2 + Buffer.byteLength(reason))
+    payload.writeUInt16BE(code, 0)
+    payload.write(reason, 2)
+    return new Frame({ opcode: Opcode.close, payload })
+  }
+
+  /** The frame as it travels: header and payload in one new buffer, masked when `masked`. */
+  encode(): Buffer {
+    const length = this.payload.length
+    const start = headerBytes(length) + (this.maskKey === null ? 0 : 4)
+    const bytes = Buffer.allocUnsafe(start + length)
+    writeHeader(bytes, this.#firstByte(), length)
+    bytes.set(this.payload, start)
+    if (this.maskKey !== null) {
+      bytes[1] = (bytes[1] ?? 0) | MASK
+      bytes.set(this.maskKey, start - 4)
+      applyMask(bytes.subarray(start), this.maskKey)
+    }
+    return bytes
+  }
+
+  /**
+   * The first frame in `buffer` and the bytes it took; `null` while it is incomplete. The payload is a copy when the
+   * frame is masked and a view of `buffer` when it is not. Whether reserved bits mean something and whether the frame
+   * must be masked is for the caller to judge: both depend on the connection.
+   * @throws {HubError} WSHUB_ERR_INVALID_FRAME when it breaks RFC 6455 §5: a reserved opcode, a length that is not in
+   *   its shortest form or over 2^53 - 1, a control frame that is fragmented or over 125 bytes
+   */
+  static decode(buffer: Uint8Array): { frame: Frame; bytes: number } | null {
+    const bytes = asBuffer(buffer)
+    const first = bytes[0]
+    const second = bytes[1]
+    if (first === undefined || second === undefined) return null
+    const opcode = first & 0x0f
+    if (!isOpcode(opcode)) throw invalidFrame(`opcode 0x${opcode.toString(16)} is reserved`)
+    const fin = (first & FIN) !== 0
+    const masked = (second & MASK) !== 0
+    let length = second & 0x7f
+    checkControl(opcode, fin, length)
+    let start = 2
+    if (length === 126) {
+      if (bytes.length < 4) return null
+      length = bytes.readUInt16BE(2)
+      start = 4
+      if (length < 126) throw invalidFrame('the payload length is not in its shortest form')
+    } else if (length === 127) {
+      if (bytes.length < 10) return null
+      const high = bytes.readUInt32BE(2)
+      if (high > 0x1fffff) throw invalidFrame('the payload is longer than 2^53 - 1 bytes')
+      length = high * 0x100000000 + bytes.readUInt32BE(6)
+      start = 10
+      if (length < 65_536) throw invalidFrame('the payload length is not in its shortest form')
+    }
+    const maskAt = start
+    if (masked) start += 4
+    if (bytes.length < start + length) return null
+    const maskKey = masked ? Buffer.from(bytes.subarray(maskAt, start)) : null
+    const view = bytes.subarray(start, start + length)
+    const payload = maskKey === null ? view : Buffer.from(view)
+    if (maskKey !== null) applyMask(payload, maskKey)
+    const frame = new Frame({
+      fin,
+      rsv1: (first & RSV1) !== 0,
+      rsv2: (first & RSV2) !== 0,
+      rsv3: (first & RSV3) !== 0,
+      opcode,
+      masked,
+      maskKey,
+      payload,
+    })
+    return { frame, bytes: start + length }
+  }
+
+  #firstByte(): number {
+    return (
+      (this.fin ? FIN : 0) |
+      (this.rsv1 ? RSV1 : 0) |
+      (this.rsv2 ? RSV2 : 0) |
+      (this.rsv3 ? RSV3 : 0) |
+      this.opcode
+    )
+  }
+}
+
+/**
+ * A whole message as one unmasked frame, header and payload in one buffer: what the delivery path sends.
+ * Beside `Frame#encode` it saves the intermediate payload buffer of a text message.
+ */
+export function encodeMessage(data: Payload): Buffer {
+  if (typeof data === 'string') {
+    const length = Buffer.byteLength(data)
+    const start = headerBytes(length)
+    const bytes = Buffer.allocUnsafe(start + length)
+    writeHeader(bytes, FIN | Opcode.text, length)
+    bytes.write(data, start)
+    return bytes
+  }
+  return encodeFrame(FIN | Opcode.binary, payloadBytes(data))
+}
+
+/** A compressed message (RSV1) of the same type as `frame`, a frame made by {@link encodeMessage}. */
+export function encodeDeflated(frame: Buffer, deflated: Uint8Array): Buffer {
+  return encodeFrame((frame[0] ?? 0) | RSV1, deflated)
+}
+
+/** The payload within a frame made by {@link encodeMessage}, as a view. */
+export function payloadOf(frame: Buffer): Buffer {
+  const length = frame[1] ?? 0
+  return frame.subarray(length < 126 ? 2 : length === 126 ? 4 : 10)
+}
+
+/** Whether a frame made by {@link encodeMessage} is a text message. */
+export function isTextFrame(frame: Buffer): boolean {
+  return ((frame[0] ?? 0) & 0x0f) === Opcode.text
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the pair cannot stand in a close frame */
+export function checkClose(code: number | undefined, reason: string): void {
+  if (code === undefined) {
+    if (reason !== '') throw new HubError('WSHUB_ERR_INVALID_CLOSE', 'a close reason needs a close code')
+  } else if (!isSendableCloseCode(code)) {
+    throw new HubError(
+      'WSHUB_ERR_INVALID_CLOSE',
+      `a close code is 1000–1003, 1007–1014 or 3000–4999, not ${show(code)}`,
+    )
+  }
+  if (typeof reason !== 'string' || Buffer.byteLength(reason) > MAX_CLOSE_REASON_BYTES) {
+    throw new HubError(
+      'WSHUB_ERR_INVALID_CLOSE',
+      `a close reason is a string of at most ${MAX_CLOSE_REASON_BYTES} bytes of UTF-8, not ${show(reason)}`,
+    )
+  }
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_CONTROL_TOO_LONG when a ping or pong cannot carry it */
+export function controlPayload(data: Payload): Buffer {
+  const bytes = typeof data === 'string' ? Buffer.from(data) : asBuffer(payloadBytes(data))
+  if (bytes.length > MAX_CONTROL_PAYLOAD_BYTES) {
+    throw new HubError(
+      'WSHUB_ERR_CONTROL_TOO_LONG',
+      `a ping or pong carries at most ${MAX_CONTROL_PAYLOAD_BYTES} bytes, not ${bytes.length}`,
+    )
+  }
+  return bytes
+}
+
+const EMPTY = Buffer.alloc(0)
+
+function encodeFrame(firstByte: number, payload: Uint8Array): Buffer {
+  const start = headerBytes(payload.length)
+  const bytes = Buffer.allocUnsafe(start + payload.length)
+  writeHeader(bytes, firstByte, payload.length)
+  bytes.set(payload, start)
+  return bytes
+}
+
+function headerBytes(length: number): 2 | 4 | 10 {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10
+}
+
+function writeHeader(bytes: Buffer, firstByte: number, length: number): void {
+  bytes[0] = firstByte
+  if (length < 126) {
+    bytes[1] = length
+  } else if (length < 65_536) {
+    bytes[1] = 126
+    bytes.writeUInt16BE(length, 2)
+  } else {
+    bytes[1] = 127
+    bytes.writeUInt32BE(Math.floor(length / 0x100000000), 2)
+    bytes.writeUInt32BE(length >>> 0, 6)
+  }
+}
+
+function applyMask(bytes: Buffer, key: Buffer): void {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] ?? 0) ^ (key[i & 3] ?? 0)
+}
+
+function isOpcode(value: number): value is Opcode {
+  return value <= 0x2 || (value >= 0x8 && value <= 0xa)
+}
+
+function checkControl(opcode: Opcode, fin: boolean, length: number): void {
+  if (opcode < Opcode.close) return
+  if (!fin) throw invalidFrame('a control frame is never fragmented')
+  if (length > MAX_CONTROL_PAYLOAD_BYTES) {
+    throw invalidFrame(`a control frame carries at most ${MAX_CONTROL_PAYLOAD_BYTES} bytes`)
+  }
+}
+
+function invalidFrame(message: string): HubError {
+  return new HubError('WSHUB_ERR_INVALID_FRAME', message)
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

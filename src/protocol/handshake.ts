@@ -1,0 +1,164 @@
+import { createHash } from 'node:crypto'
+import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http'
+import { HubError, show } from '../base/errors.ts'
+import { checkKeys } from '../base/option-rules.ts'
+
+/** Appended to the key before hashing. @see RFC 6455 §1.3 */
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+/** Sixteen bytes in base64. */
+const KEY = /^[+/0-9A-Za-z]{22}==$/
+
+/** Begins the subprotocol in which a browser, which cannot set headers, brings a bearer token. */
+const BEARER_PREFIX = 'bearer.'
+
+/** What `Handshake.createResponse` and `hub.upgrade` can add to the 101. */
+export interface HandshakeInit {
+  /** The subprotocol the server chose, one of those that the client offered. */
+  protocol?: string
+  /** Further headers; those of the handshake itself cannot be replaced. */
+  headers?: Readonly<Record<string, number | string | readonly string[]>>
+}
+
+/** The keys of {@link HandshakeInit}. */
+export const HANDSHAKE_INIT: Record<keyof HandshakeInit, undefined> = {
+  protocol: undefined,
+  headers: undefined,
+}
+
+/** The pure parts of the opening handshake. @see RFC 6455 §4.2 */
+export const Handshake = {
+  /** Whether a request is a well-formed opening handshake of version 13. Origins and limits are not looked at. */
+  validateRequest(req: IncomingMessage): boolean {
+    return findFlaw(req) === undefined
+  },
+
+  /** The value of `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`: 28 characters. */
+  generateAcceptKey(key: string): string {
+    return createHash('sha1')
+      .update(key + GUID)
+      .digest('base64')
+  },
+
+  /**
+   * The bearer token of a request: from `Authorization: Bearer …`, else from an offered subprotocol `bearer.…`, which is how a page
+   * brings one: `new WebSocket(url, ['chat', 'bearer.' + token])`. It is never echoed; browsers demand that another one of the offered
+   * protocols is chosen. `undefined` when there is none.
+   * @see RFC 6750 §2.1
+   */
+  bearerToken(req: IncomingMessage): string | undefined {
+    const [, fromHeader] = /^Bearer +([\w.~+/-]+=*)$/i.exec(req.headers.authorization ?? '') ?? []
+    if (fromHeader !== undefined) return fromHeader
+    const offered = req.headers['sec-websocket-protocol']?.split(',').map((item) => item.trim())
+    return offered
+      ?.find((protocol) => isBearer(protocol) && protocol !== BEARER_PREFIX)
+      ?.slice(BEARER_PREFIX.length)
+  },
+
+  /**
+   * The 101 response for a client's key, from the status line to the empty line.
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters, or WSHUB_ERR_INVALID_OPTION
+   */
+  createResponse(key: string, init: HandshakeInit = {}): string {
+    checkKeys(init, HANDSHAKE_INIT, 'an option of a response')
+    const lines = [
+      'HTTP/1.1 101 Switching Protocols',
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      `Sec-WebSocket-Accept: ${Handshake.generateAcceptKey(key)}`,
+    ]
+    if (init.protocol && !isBearer(init.protocol))
+      lines.push(...headerLines([['Sec-WebSocket-Protocol', init.protocol]]))
+    lines.push(...extraHeaderLines(init.headers))
+    return `${lines.join('\r\n')}\r\n\r\n`
+  },
+}
+
+/** Whether a subprotocol is a token in disguise, which is never echoed. */
+export function isBearer(protocol: string): boolean {
+  return protocol.startsWith(BEARER_PREFIX)
+}
+
+/** @throws {HubError} the reason why a request is not an opening handshake, with the HTTP status to answer */
+export function checkHandshake(req: IncomingMessage): void {
+  const flaw = findFlaw(req)
+  if (flaw !== undefined) throw new HubError(...flaw)
+}
+
+function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> | undefined {
+  const { headers } = req
+  if (!isWebSocketUpgrade(req)) {
+    return ['WSHUB_ERR_NOT_UPGRADE', 'this is a WebSocket endpoint: the request must upgrade to websocket']
+  }
+  if (req.method !== 'GET') return ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
+  if (hasBody(req)) {
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body']
+  }
+  if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) {
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake takes HTTP/1.1']
+  }
+  if (headers['sec-websocket-version'] !== '13') {
+    return ['WSHUB_ERR_VERSION', 'Sec-WebSocket-Version must be 13']
+  }
+  if (!KEY.test(headers['sec-websocket-key'] ?? '')) {
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'Sec-WebSocket-Key must be 16 bytes in base64']
+  }
+  return undefined
+}
+
+/** Whether a request asks to leave HTTP for websocket: both header lists name it, in any case and spacing. */
+export function isWebSocketUpgrade(req: IncomingMessage): boolean {
+  return listIncludes(req.headers.upgrade, 'websocket') && listIncludes(req.headers.connection, 'upgrade')
+}
+
+/** Whether a request announces a body. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return Number(headers['content-length'] ?? 0) !== 0 || headers['transfer-encoding'] !== undefined
+}
+
+/** Whether a comma-separated header names a token, compared without case. */
+export function listIncludes(header: string | undefined, token: string): boolean {
+  return header?.split(',').some((item) => item.trim().toLowerCase() === token) ?? false
+}
+
+/**
+ * Headers beside those of the handshake itself, as lines for the 101; a later source wins, whatever the case. What belongs to a response with a body or to the
+ * handshake is left out: a route's `Content-Type` must not travel with a 101.
+ * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
+ */
+export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
+  const headers = new Map<string, [name: string, value: Headers[string]]>()
+  for (const source of sources) {
+    for (const [name, value] of Object.entries(source ?? {})) headers.set(name.toLowerCase(), [name, value])
+  }
+  for (const name of headers.keys()) if (isReserved(name)) headers.delete(name)
+  return headerLines(headers.values())
+}
+
+type Headers = Readonly<Record<string, number | string | readonly string[] | undefined>>
+
+function headerLines(headers: Iterable<readonly [name: string, value: Headers[string]]>): string[] {
+  const lines: string[] = []
+  for (const [name, value] of headers) {
+    if (value === undefined) continue
+    for (const item of Array.isArray(value) ? value : [value]) {
+      try {
+        validateHeaderName(name)
+        validateHeaderValue(name, String(item))
+      } catch (cause) {
+        throw new HubError('WSHUB_ERR_INVALID_HEADER', `the header ${show(name)} cannot be sent`, { cause })
+      }
+      lines.push(`${name}: ${item}`)
+    }
+  }
+  return lines
+}
+
+function isReserved(name: string): boolean {
+  return (
+    name.startsWith('sec-websocket-') ||
+    /^(connection|upgrade|keep-alive|transfer-encoding|content-(length|type|encoding)|trailer|etag)$/.test(
+      name,
+    )
+  )
+}

@@ -1,0 +1,138 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type Server, WebSocketServer } from 'ws'
+import { HubError } from '../base/errors.ts'
+import { MAX_INT32 } from '../base/option-rules.ts'
+import { HubWebSocket } from '../connection/hub-websocket.ts'
+import { InflationGate } from '../connection/inflation-gate.ts'
+import { acceptableOffers, DEFLATE_PARAMETERS, negotiatedWindowBits } from '../delivery/outgoing-message.ts'
+import type { ResolvedHubOptions } from '../hub/hub-options.ts'
+import { TextWatch } from '../protocol/fragmented-text.ts'
+import { extraHeaderLines, type HandshakeInit, isBearer } from '../protocol/handshake.ts'
+import type { PendingUpgrade } from './pending-upgrade.ts'
+
+/** A WebSocket whose 101 has just been written. */
+export interface AcceptedUpgrade {
+  readonly ws: HubWebSocket
+  /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
+  readonly windowBits: number
+  /** Where messages may be compressed. */
+  readonly gate: InflationGate | undefined
+}
+
+/** Writes the 101: negotiates subprotocol and compression, and adds the headers of the route. */
+export class Acceptor {
+  readonly #wss: Server<typeof HubWebSocket>
+  readonly #protocols: readonly string[]
+  readonly #isCompressing: boolean
+  // The handshake that is being written. handleUpgrade is synchronous, so there is never more than one.
+  #extraLines: readonly string[] = []
+  #protocol: string | undefined
+  #windowBits = 0
+  #refusal: Error | undefined
+
+  constructor(
+    options: Pick<
+      ResolvedHubOptions,
+      'maxMessageSize' | 'enableCompression' | 'protocols' | 'closeTimeoutMs' | 'limits'
+    >,
+  ) {
+    this.#protocols = options.protocols
+    this.#isCompressing = options.enableCompression !== false
+    // A deadline behind that of the keepalive, which does not count a stall of this process against the client.
+    const closeTimeout = Math.min(2 * options.closeTimeoutMs, MAX_INT32)
+    this.#wss = new WebSocketServer({
+      ...{ closeTimeout }, // the types of `ws` do not have it yet
+      noServer: true,
+      clientTracking: false,
+      WebSocket: HubWebSocket,
+      maxPayload: options.maxMessageSize,
+      maxFragments: options.limits.maxFragments,
+      maxBufferedChunks: options.limits.maxBufferedChunks,
+      perMessageDeflate: options.enableCompression ? DEFLATE_PARAMETERS : false,
+      handleProtocols: (offered) => this.#selectProtocol(offered),
+    })
+    this.#wss.on('headers', (lines) => {
+      this.#windowBits = negotiatedWindowBits(lines)
+      lines.push(...this.#extraLines)
+    })
+    this.#wss.on('wsClientError', (error) => {
+      this.#refusal = error
+    })
+  }
+
+  /**
+   * Accepts an upgrade. `accepted` is called in the same tick as the 101 is written, so that it loses no byte; when it throws, the
+   * WebSocket is terminated.
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER, WSHUB_ERR_BAD_HANDSHAKE or WSHUB_ERR_SOCKET_CLOSED; nothing is written then
+   */
+  accept<Result>(
+    pending: PendingUpgrade,
+    init: HandshakeInit,
+    accepted: (upgrade: AcceptedUpgrade) => Result,
+  ): Result {
+    this.#extraLines = extraHeaderLines(pending.response.getHeaders(), init.headers)
+    this.#protocol = init.protocol
+    const results: Result[] = []
+    const req = asPlainUpgrade(pending.req)
+    const gate = this.#mayInflate(req, pending.socket) ? new InflationGate(pending.socket) : undefined
+    const head = gate === undefined ? pending.head : Buffer.alloc(0)
+    this.#wss.handleUpgrade(req, gate ?? pending.socket, head, (ws) => {
+      if (this.#windowBits === 0) watchText(gate ?? pending.socket, ws)
+      try {
+        results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
+      } catch (error) {
+        ws.on('error', () => {}) // else nobody might hear it, and the client could end the process
+        ws.terminate()
+        throw error
+      }
+      if (gate === undefined) return
+      ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
+      gate.start(pending.head)
+    })
+    for (const result of results) return result
+    throw this.#takeRefusal()
+  }
+
+  close(): void {
+    this.#wss.close()
+  }
+
+  /** Whether the client offers compression. A half-closed socket is for `ws` to find. */
+  #mayInflate({ headers }: IncomingMessage, socket: Duplex): boolean {
+    const isOffered = headers['sec-websocket-extensions']?.includes('permessage-deflate') ?? false
+    return this.#isCompressing && isOffered && socket.readable && socket.writable
+  }
+
+  #selectProtocol(offered: ReadonlySet<string>): string | false {
+    const known = this.#protocol === undefined ? this.#protocols : [this.#protocol]
+    return known.find((protocol) => offered.has(protocol) && !isBearer(protocol)) ?? false
+  }
+
+  /** Why `ws` has not called back: it found a flaw that only it looks for, or the socket half closed. */
+  #takeRefusal(): HubError {
+    const refusal = this.#refusal
+    if (refusal === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
+    this.#refusal = undefined
+    return new HubError('WSHUB_ERR_BAD_HANDSHAKE', refusal.message) // no cause: loggers would add its stack
+  }
+}
+
+/** Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their answers come first. */
+function watchText(socket: Duplex, ws: HubWebSocket): void {
+  const hangUp = () => socket.end()
+  const watch = new TextWatch(() => process.nextTick(() => ws.listener?.misspelt(hangUp))) // behind the rest of the packet
+  socket.prependListener('data', (bytes: Buffer) => watch.read(bytes)) // before `ws`, which unmasks in place
+}
+
+/**
+ * The request in the form that `ws` takes. It wants a bare `Upgrade: websocket`, where RFC 6455 §4.2.1 allows a list that
+ * contains it; and it refuses the request over an offer of compression that RFC 7692 §7.1 only lets it decline.
+ */
+function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
+  const { upgrade, 'sec-websocket-extensions': offers } = req.headers
+  if (!upgrade?.includes(',') && offers === undefined) return req
+  const headers = { ...req.headers, upgrade: 'websocket' }
+  if (offers !== undefined) headers['sec-websocket-extensions'] = acceptableOffers(offers)
+  return Object.create(req, { headers: { value: headers } })
+}

@@ -1,0 +1,141 @@
+import type { IncomingMessage } from 'node:http'
+import { HubError } from '../base/errors.ts'
+import { type AddressRule, addressKey } from './client-address.ts'
+
+/** An address may use up a second's worth of upgrades at once. */
+const BURST_MS = 1_000
+/** Sums of fractions of a second are not exact. */
+const TOLERANCE_MS = 0.001
+/** How many addresses of proxies are remembered. */
+const MAX_PROXIES = 1_000
+
+/** Per-address limits, 0 for none, and how many upgrades may be pending in all. */
+export interface AddressLimits {
+  readonly maxConnectionsPerAddress: number
+  readonly maxUpgradesPerSecondPerAddress: number
+  readonly maxPendingUpgrades: number
+}
+
+/** Limits connections, pending upgrades and the rate of upgrades per client address. Keeps only addresses that count now. */
+export class Admission {
+  readonly #maxConnections: number
+  readonly #maxUpgradesPerSecond: number
+  /** Most pending upgrades of an address that may stand for many clients, or that has no other limit. */
+  readonly #maxPendingShare: number
+  readonly #addressOf: AddressRule | undefined
+  readonly #connections = new Counts()
+  readonly #pending = new Counts()
+  /** Peers by which the framework was told of clients with other addresses. */
+  readonly #proxies = new Set<string>()
+  /** A token bucket for each address: when it is full again, which is at most a second ahead. Full ones are swept out. */
+  readonly #bucketFullAt = new Map<string, number>()
+  #sweptAt = 0
+
+  /** @param addressOf the hub's own rule of which address a client has; `undefined` when the route says it */
+  constructor(limits: AddressLimits, addressOf?: AddressRule) {
+    this.#maxConnections = limits.maxConnectionsPerAddress
+    this.#maxUpgradesPerSecond = limits.maxUpgradesPerSecondPerAddress
+    this.#maxPendingShare = Math.max(1, Math.floor(limits.maxPendingUpgrades / 2))
+    this.#addressOf = addressOf
+  }
+
+  /**
+   * Counts an upgrade against its address, as a connection, before a route has seen it. Where only the framework knows which
+   * address a client behind a proxy has, the proxy may have half of all pending upgrades.
+   * @returns a function that ends the counting
+   * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
+   */
+  enterPending(req: IncomingMessage): () => void {
+    const address = this.#addressBeforeRoute(req)
+    if (address === undefined || (this.#maxConnections === 0 && this.#maxUpgradesPerSecond === 0)) {
+      return () => {}
+    }
+    const key = addressKey(address)
+    const pending = this.#pending.of(key)
+    const isTooMuch =
+      this.#maxConnections === 0 || this.#mayBeProxy(req, key)
+        ? pending >= this.#maxPendingShare
+        : pending + this.#connections.of(key) >= this.#maxConnections
+    if (isTooMuch) throw tooManyConnections()
+    this.#pending.add(key)
+    return () => this.#pending.remove(key)
+  }
+
+  /**
+   * Checks an upgrade that has come to its route, and counts it as one of its second.
+   * @param peer the address of the TCP peer, which is a proxy where the client has another one
+   * @throws {HubError} WSHUB_ERR_TOO_MANY_UPGRADES or WSHUB_ERR_TOO_MANY_CONNECTIONS
+   */
+  check(address: string | undefined, peer = address): void {
+    if (address === undefined) return
+    const key = addressKey(address)
+    if (peer !== undefined && peer !== address && this.#proxies.size < MAX_PROXIES)
+      this.#proxies.add(addressKey(peer))
+    if (this.#maxUpgradesPerSecond > 0 && !this.#takeUpgrade(key)) {
+      throw new HubError('WSHUB_ERR_TOO_MANY_UPGRADES', 'too many connections were opened in a second')
+    }
+    if (this.#maxConnections > 0 && this.#connections.of(key) >= this.#maxConnections) {
+      throw tooManyConnections()
+    }
+  }
+
+  /** A connection from that address was opened. */
+  enter(address: string | undefined): void {
+    if (address !== undefined && this.#maxConnections > 0) this.#connections.add(addressKey(address))
+  }
+
+  /** A connection from that address was closed. */
+  leave(address: string | undefined): void {
+    if (address !== undefined && this.#maxConnections > 0) this.#connections.remove(addressKey(address))
+  }
+
+  #addressBeforeRoute(req: IncomingMessage): string | undefined {
+    try {
+      return this.#addressOf === undefined ? req.socket.remoteAddress : this.#addressOf(req)
+    } catch {
+      return req.socket.remoteAddress // the application's own function threw: `check` throws that where a route can see it
+    }
+  }
+
+  #mayBeProxy({ headers }: IncomingMessage, key: string): boolean {
+    if (this.#addressOf !== undefined) return false
+    return (
+      this.#proxies.has(key) || headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
+    )
+  }
+
+  #takeUpgrade(key: string): boolean {
+    const now = performance.now()
+    if (now - this.#sweptAt >= BURST_MS) {
+      this.#sweptAt = now
+      for (const [other, fullAt] of this.#bucketFullAt) if (fullAt <= now) this.#bucketFullAt.delete(other)
+    }
+    const fullAt = Math.max(this.#bucketFullAt.get(key) ?? 0, now) + 1_000 / this.#maxUpgradesPerSecond
+    if (fullAt - now > BURST_MS + TOLERANCE_MS) return false
+    this.#bucketFullAt.set(key, fullAt)
+    return true
+  }
+}
+
+/** How many there are of each key; a key without any takes no memory. */
+class Counts {
+  readonly #counts = new Map<string, number>()
+
+  of(key: string): number {
+    return this.#counts.get(key) ?? 0
+  }
+
+  add(key: string): void {
+    this.#counts.set(key, this.of(key) + 1)
+  }
+
+  remove(key: string): void {
+    const left = this.of(key) - 1
+    if (left > 0) this.#counts.set(key, left)
+    else this.#counts.delete(key)
+  }
+}
+
+function tooManyConnections(): HubError {
+  return new HubError('WSHUB_ERR_TOO_MANY_CONNECTIONS', 'too many connections from this address')
+}

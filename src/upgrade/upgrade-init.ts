@@ -1,0 +1,96 @@
+import { HubError, show } from '../base/errors.ts'
+import { checkKeys, invalid } from '../base/option-rules.ts'
+import { checkMetadataSize, type Metadata } from '../connection/metadata.ts'
+import { HANDSHAKE_INIT, type HandshakeInit } from '../protocol/handshake.ts'
+
+/** What a route can say about a connection it opens. */
+export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
+  /** First entries of `connection.metadata`, there before `onOpen`. */
+  metadata?: object & Partial<Meta>
+  /** When the client's credential expires: a Date, or ms since the epoch. Default never. See `connection.renew`. */
+  expiresAt?: Date | number | undefined
+  /** The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub goes before it. */
+  remoteAddress?: string | undefined
+  /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
+  isSecure?: boolean | undefined
+}
+
+/** What can be said about a WebSocket that was opened elsewhere. */
+export type RegisterInit<Meta extends object = Metadata> = Pick<
+  UpgradeInit<Meta>,
+  'metadata' | 'expiresAt' | 'remoteAddress'
+>
+
+const REGISTER_INIT: Record<keyof RegisterInit, undefined> = {
+  metadata: undefined,
+  expiresAt: undefined,
+  remoteAddress: undefined,
+}
+const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
+  ...HANDSHAKE_INIT,
+  ...REGISTER_INIT,
+  isSecure: undefined,
+}
+
+/** An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101. */
+export interface ResolvedInit {
+  readonly handshake: HandshakeInit
+  readonly metadata: readonly (readonly [key: string, value: unknown])[]
+  /** In ms since the epoch. */
+  readonly expiresAt: number | undefined
+  readonly remoteAddress: string | undefined
+  readonly isSecure: boolean
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA, and whatever a getter throws */
+export function resolveInit(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
+  checkKeys(init, UPGRADE_INIT, 'an option of an upgrade')
+  return read(init, maxMetadataEntries)
+}
+
+/** @throws {HubError} as for {@link resolveInit} */
+export function resolveRegisterInit(init: RegisterInit, maxMetadataEntries: number): ResolvedInit {
+  checkKeys(init, REGISTER_INIT, 'an option of register')
+  return read(init, maxMetadataEntries)
+}
+
+function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
+  const { protocol, headers, metadata = {}, expiresAt, remoteAddress, isSecure } = init
+  if (protocol !== undefined && typeof protocol !== 'string')
+    throw invalid('protocol', 'is a string', protocol)
+  if (headers !== undefined && (typeof headers !== 'object' || headers === null)) {
+    throw invalid('headers', 'is an object of headers', headers)
+  }
+  // Of these the entries are not properties: they would be lost.
+  if (
+    typeof metadata !== 'object' ||
+    metadata === null ||
+    metadata instanceof Map ||
+    Array.isArray(metadata)
+  ) {
+    throw invalid('metadata', 'is an object of entries', metadata)
+  }
+  const address: unknown = remoteAddress ?? undefined
+  if (address !== undefined && typeof address !== 'string') {
+    throw invalid('remoteAddress', 'is a string', address)
+  }
+  const entries = Object.entries(metadata)
+  checkMetadataSize(entries.length, maxMetadataEntries)
+  return {
+    handshake: { ...(protocol !== undefined && { protocol }), ...(headers !== undefined && { headers }) },
+    metadata: entries,
+    expiresAt: expiresAt === undefined ? undefined : expiry(expiresAt),
+    remoteAddress: address,
+    isSecure: isSecure === true,
+  }
+}
+
+/** Returns ms since the epoch. @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is no time */
+export function expiry(at: Date | number): number {
+  const ms: unknown = at instanceof Date ? at.getTime() : at
+  if (typeof ms === 'number' && !Number.isNaN(ms)) return ms
+  throw new HubError(
+    'WSHUB_ERR_INVALID_OPTION',
+    `expiresAt is a valid Date or ms since the epoch, not ${show(at)}`,
+  )
+}

@@ -1,0 +1,386 @@
+import { once } from 'node:events'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { WebSocketServer } from 'ws'
+import { type CloseResult, type Connection, type EventHandler, Hub } from 'wshub'
+import { Bus } from '../support/bus.ts'
+import { acquainted, join } from '../support/cluster.ts'
+import { Client, eventually, inTime, Journal, serve, turn } from '../support/hub-server.ts'
+
+/** Holds callbacks up until it is opened. */
+class Gate {
+  #open = (): void => {}
+  readonly passed = new Promise<void>((resolve) => {
+    this.#open = resolve
+  })
+  open(): void {
+    this.#open()
+  }
+}
+
+/** Whether `hub.close` has resolved, and with what. */
+function watch(closing: Promise<CloseResult>): { result: CloseResult | undefined } {
+  const seen: { result: CloseResult | undefined } = { result: undefined }
+  void closing.then((result) => {
+    seen.result = result
+  })
+  return seen
+}
+
+async function turns(count = 5): Promise<void> {
+  for (let i = 0; i < count; i++) await turn()
+}
+
+interface Case {
+  what: string
+  handler: (gate: Gate, running: Journal<string>) => EventHandler
+  begin?: (client: Client) => void
+}
+
+const reply = (connection: Connection) => connection.sendText('reply')
+
+const cases: Case[] = [
+  {
+    what: 'onMessage',
+    handler: (gate, running) => ({
+      async onMessage(connection) {
+        running.push('begun')
+        await gate.passed
+        reply(connection)
+      },
+    }),
+  },
+  {
+    what: 'one of two onMessage',
+    handler: (gate, running) => ({
+      async onMessage(connection, { data }) {
+        running.push('begun')
+        if (data === 'begin') await gate.passed
+        reply(connection)
+      },
+    }),
+    begin: (client) => {
+      client.socket.send('begin')
+      client.socket.send('and another')
+    },
+  },
+  {
+    what: 'onOpen',
+    handler: (gate, running) => ({
+      async onOpen(connection) {
+        running.push('begun')
+        await gate.passed
+        reply(connection)
+      },
+    }),
+    begin: () => {},
+  },
+  {
+    what: 'onPing',
+    handler: (gate, running) => ({
+      async onPing(connection) {
+        running.push('begun')
+        await gate.passed
+        reply(connection)
+      },
+    }),
+    begin: (client) => client.socket.ping(),
+  },
+  {
+    what: 'the body of an iteration that nobody awaits',
+    handler: (gate, running) => ({
+      onOpen(connection) {
+        void (async () => {
+          for await (const _message of connection) {
+            running.push('begun')
+            await gate.passed
+            reply(connection)
+          }
+        })()
+      },
+    }),
+  },
+  {
+    what: 'onOpen, with an iteration',
+    handler: (gate, running) => ({
+      async onOpen(connection) {
+        for await (const _message of connection) {
+          running.push('begun')
+          await gate.passed
+        }
+        reply(connection)
+      },
+    }),
+  },
+  {
+    what: 'onMessage, with an iteration that waits for more',
+    handler: (gate, running) => ({
+      async onMessage(connection) {
+        running.push('begun')
+        for await (const _message of connection) break
+        await gate.passed
+        reply(connection)
+      },
+    }),
+  },
+]
+
+describe('hub.close', () => {
+  it.each(cases)(
+    'waits for $what that is running, and its reply leaves before the close frame',
+    async ({ handler, begin = (client) => client.socket.send('begin') }) => {
+      const gate = new Gate()
+      const running = new Journal<string>()
+      const { hub, connect, log } = await serve({}, handler(gate, running))
+      const { client } = await connect()
+      begin(client)
+      await running.first('the callback', () => true)
+      const closing = hub.close({ code: 1012, reason: 'deploy' })
+      const seen = watch(closing)
+      await turns()
+      expect([seen.result, hub.size]).toEqual([undefined, 1])
+      gate.open()
+      expect(await closing).toEqual({ closed: 1, terminated: 0 })
+      expect(await client.closed()).toBe('1012 deploy')
+      expect(client.received.all.at(-1)).toBe('reply')
+      expect(log.all.at(-1)).toBe('close 1012 deploy')
+    },
+  )
+
+  it('waits for onMessage of a client that has left', async () => {
+    const gate = new Gate()
+    const log: string[] = []
+    const {
+      hub,
+      connect,
+      log: events,
+    } = await serve(
+      {},
+      {
+        async onMessage() {
+          await gate.passed
+          log.push('stored')
+        },
+      },
+    )
+    const { client } = await connect()
+    client.socket.send('store this')
+    await events.first('the message', (entry) => entry === 'message store this')
+    await client.close()
+    const closing = hub.close()
+    const seen = watch(closing)
+    await turns()
+    expect(seen.result).toBeUndefined()
+    gate.open()
+    await closing
+    expect(log).toEqual(['stored'])
+  })
+
+  it('delivers nothing that comes while it waits', async () => {
+    const gate = new Gate()
+    const { hub, connect, log } = await serve({}, { onMessage: () => gate.passed })
+    const { client, connection } = await connect()
+    client.socket.send('first')
+    await log.first('the message', (entry) => entry === 'message first')
+    const closing = hub.close()
+    client.socket.send('second')
+    client.socket.ping()
+    await inTime('the pong behind it', once(client.socket, 'pong'), () => client.received.all)
+    expect(connection.sendText('still open')).toBe(true)
+    gate.open()
+    await closing
+    expect(log.all).toEqual(['open', 'message first', 'close 1001'])
+    expect(client.received.all).toEqual(['still open'])
+  })
+
+  it.each(['the handler', 'the hub'])('waits for onError of %s', async (whose) => {
+    const gate = new Gate()
+    const log: string[] = []
+    const onError = async () => {
+      await gate.passed
+      log.push('stored')
+    }
+    const {
+      hub,
+      connect,
+      log: events,
+    } = await serve(
+      whose === 'the hub' ? { onError } : {},
+      {
+        onMessage: () => {
+          throw new Error('to be stored')
+        },
+        ...(whose === 'the hub' ? {} : { onError }),
+      },
+      { withoutOnError: whose === 'the hub' },
+    )
+    const { client } = await connect()
+    client.socket.send('begin')
+    expect(await client.closed()).toBe('1011')
+    await events.first('onClose', (entry) => entry.startsWith('close'))
+    const closing = hub.close()
+    const seen = watch(closing)
+    await turns()
+    expect(seen.result).toBeUndefined()
+    gate.open()
+    await closing
+    expect(log).toEqual(['stored'])
+  })
+
+  it('waits for a handler of the cluster, whose answer still arrives', async () => {
+    const gate = new Gate()
+    const running = new Journal<string>()
+    const bus = new Bus()
+    const asking = await join(bus, { callTimeoutMs: 10_000 })
+    const asked = await join(bus, { callTimeoutMs: 10_000 })
+    await acquainted([asking, asked])
+    asked.hub.cluster.handle('slow', async () => {
+      running.push('begun')
+      await gate.passed
+      return 'the answer'
+    })
+    const answers = asking.hub.cluster.call('slow', '')
+    await running.first('the call', () => true)
+    const closing = asked.hub.close()
+    const seen = watch(closing)
+    await turns()
+    expect(seen.result).toBeUndefined()
+    gate.open()
+    await closing
+    expect(JSON.stringify(await answers)).toContain('the answer')
+  })
+
+  it('closes the others at once', async () => {
+    const gate = new Gate()
+    const { hub, connect, log } = await serve({}, { onMessage: () => gate.passed })
+    const { client } = await connect()
+    const { client: idle } = await connect()
+    client.socket.send('begin')
+    await log.first('the message', (entry) => entry === 'message begin')
+    const closing = hub.close()
+    expect(await idle.closed()).toBe('1001')
+    await eventually(
+      'the other to be closed',
+      () => hub.size === 1,
+      () => hub.size,
+    )
+    await turns()
+    expect(hub.size).toBe(1)
+    gate.open()
+    expect(await closing).toEqual({ closed: 2, terminated: 0 })
+  })
+
+  it('says goodbye to a client whose handler never settles, and resolves after timeoutMs', async () => {
+    const { hub, connect, log } = await serve({}, { onMessage: () => new Promise(() => {}) })
+    const { client } = await connect()
+    client.socket.send('begin')
+    await log.first('the message', (entry) => entry === 'message begin')
+    await hub.close({ timeoutMs: 500 })
+    expect(await client.closed()).toBe('1001')
+  })
+
+  it('does not wait for an onExpire that was given up', async () => {
+    const { hub, connect } = await serve(
+      { openTimeoutMs: 40 },
+      { onExpire: () => new Promise(() => {}) },
+      { expiresAt: Date.now() + 200 },
+    )
+    const { client } = await connect()
+    expect(await client.closed()).toBe('4401 credential expired')
+    await inTime('the hub to close', hub.close({ timeoutMs: 60_000 }), () => hub.stats())
+  })
+
+  it('closes with 1011 when the handler fails meanwhile', async () => {
+    const gate = new Gate()
+    const { hub, connect, log } = await serve(
+      {},
+      {
+        async onMessage() {
+          await gate.passed
+          throw new Error('failed meanwhile')
+        },
+      },
+    )
+    const { client } = await connect()
+    client.socket.send('begin')
+    await log.first('the message', (entry) => entry === 'message begin')
+    const closing = hub.close()
+    gate.open()
+    expect(await closing).toEqual({ closed: 1, terminated: 0 })
+    expect(await client.closed()).toBe('1011')
+  })
+
+  it('waits for a handler of a registered socket', async () => {
+    const gate = new Gate()
+    const hub = new Hub()
+    const log = new Journal<string>()
+    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    onTestFinished(() => void wss.close())
+    wss.on('connection', (socket) => {
+      hub.register(socket, {
+        async onMessage(connection) {
+          log.push('begun')
+          await gate.passed
+          reply(connection)
+        },
+      })
+    })
+    await eventually(
+      'the server to listen',
+      () => wss.address() !== null,
+      () => wss.address(),
+    )
+    const address = wss.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    const client = await Client.open(`ws://127.0.0.1:${address.port}`)
+    client.socket.send('begin')
+    await log.first('the callback', () => true)
+    const closing = hub.close()
+    gate.open()
+    expect(await closing).toEqual({ closed: 1, terminated: 0 })
+    expect(await client.closed()).toBe('1001')
+    expect(client.received.all).toEqual(['reply'])
+  })
+})
+
+describe('A server that stops listening', () => {
+  it('waits for onMessage that is running, and its reply leaves before the close frame', async () => {
+    const gate = new Gate()
+    const { server, connect, log, hub } = await serve(
+      { closeTimeoutMs: 800 },
+      {
+        async onMessage(connection) {
+          await gate.passed
+          reply(connection)
+        },
+      },
+    )
+    const { client } = await connect()
+    const { client: idle } = await connect()
+    client.socket.send('begin')
+    await log.first('the message', (entry) => entry === 'message begin')
+    server.close()
+    expect(await idle.closed()).toBe('1001')
+    await eventually(
+      'the other to be closed',
+      () => hub.size === 1,
+      () => hub.size,
+    )
+    await turns()
+    expect(hub.size).toBe(1)
+    gate.open()
+    expect(await client.closed()).toBe('1001')
+    expect(client.received.all).toEqual(['reply'])
+  })
+
+  it('says goodbye after closeTimeoutMs to a client whose handler never settles', async () => {
+    const { server, connect, log } = await serve(
+      { closeTimeoutMs: 80 },
+      { onMessage: () => new Promise(() => {}) },
+    )
+    const { client } = await connect()
+    client.socket.send('begin')
+    await log.first('the message', (entry) => entry === 'message begin')
+    server.close()
+    expect(await client.closed()).toBe('1001')
+  })
+})

@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest'
+import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
+import { Bus } from '../support/bus.ts'
+import { type ClusterNode, enter, three } from '../support/cluster.ts'
+import { eventually, turn } from '../support/hub-server.ts'
+
+/** A question that waited for nothing would make the test too slow. */
+const PATIENT = { callTimeoutMs: 60_000 }
+const isTea = (channel: string) => channel.endsWith('.r.tea')
+
+/** The barriers that a node has published: the channels of each envelope. */
+function barriersOf(bus: Bus, { backplane }: ClusterNode): string[][] {
+  return bus.published
+    .filter(({ by, bytes }) => by === backplane && openEnvelope(bytes).kind === 'barriers')
+    .map(({ bytes }) => {
+      const body = readBody(openEnvelope(bytes))
+      return body.kind === 'barriers' ? body.barriers.map(({ channel }) => channel).sort() : []
+    })
+}
+
+describe('a call to the cluster', () => {
+  it('stays behind a message that takes a slower way', async () => {
+    const [a, b] = await three(new Bus(), PATIENT)
+    await enter(b, 'tea')
+    b.backplane.delay = isTea
+    a.hub.broadcastToRoom('tea', 'bye')
+    const disconnected = a.hub.cluster.disconnect({ room: 'tea' }, 4_001)
+    // What is asked by another node goes on, and so does what is sent to the connection.
+    a.hub.broadcast('meanwhile')
+    await b.client.received.first('a message', (text) => text === 'meanwhile')
+    expect(b.connection.state).toBe('open')
+    b.backplane.release()
+    expect(await disconnected).toMatchObject({ count: 1, missing: [] })
+    expect(await b.client.closed()).toBe('4001')
+    expect(b.client.received.all).toEqual(['meanwhile', 'bye'])
+  })
+
+  it('keeps behind the calls of its node before it, also one that reads', async () => {
+    const [a, b] = await three(new Bus(), PATIENT)
+    await enter(b, 'tea')
+    b.backplane.delay = isTea
+    a.hub.broadcastToRoom('tea', 'x')
+    const left = a.hub.cluster.leave({ room: 'tea' }, 'tea')
+    const counted = a.hub.cluster.roomSize('tea')
+    const joined = a.hub.cluster.join({ id: b.connection.id }, 'rum')
+    await turn()
+    b.backplane.release()
+    expect(await left).toMatchObject({ count: 1, missing: [] })
+    expect(await counted).toMatchObject({ count: 0, missing: [] })
+    expect(await joined).toMatchObject({ count: 1, missing: [] })
+    await b.client.received.first('a message', () => true)
+    expect(b.client.received.all).toEqual(['x'])
+  })
+
+  it('is not held up by the messages of another node', async () => {
+    const [a, b, c] = await three(new Bus(), PATIENT)
+    await enter(b, 'tea')
+    b.backplane.delay = isTea
+    a.hub.broadcastToRoom('tea', 'x')
+    expect(await c.hub.cluster.leave({ room: 'tea' }, 'tea')).toMatchObject({ count: 1, missing: [] })
+    b.backplane.release()
+  })
+
+  it('waits for half of callTimeoutMs at most, and what has not come by then is reported as lost', async () => {
+    const [a, b] = await three(new Bus())
+    await enter(b, 'tea')
+    a.hub.broadcastToRoom('tea', '1')
+    await b.client.received.first('a message', (text) => text === '1')
+    b.backplane.drop = isTea
+    a.hub.broadcastToRoom('tea', '2')
+    const { count, missing, tookMs } = await a.hub.cluster.leave({ room: 'tea' }, 'tea')
+    expect({ count, missing }).toEqual({ count: 1, missing: [] })
+    expect(tookMs).toBeGreaterThanOrEqual(200)
+    expect(b.gaps.all).toEqual([{ node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 }])
+    // Once: the next call waits for nothing.
+    const again = await a.hub.cluster.join({ id: b.connection.id }, 'tea')
+    expect(again).toMatchObject({ count: 1, missing: [] })
+    expect(b.gaps.all).toHaveLength(1)
+  })
+
+  it('does not wait for what was published before a room was listened to, or was not accepted', async () => {
+    const [a, b] = await three(new Bus(), { ...PATIENT, maxEnvelopeBytes: 1_024 })
+    a.hub.broadcastToRoom('tea', 'too early')
+    const publishedAt = performance.now()
+    // The age of a message is all that another node knows: it has to be longer than a question is under way.
+    const ageMs = () => performance.now() - publishedAt
+    await eventually('time to pass', () => ageMs() > 200, ageMs)
+    await enter(b, 'tea')
+    expect(await a.hub.cluster.join({ id: b.connection.id }, 'rum')).toMatchObject({ count: 1, missing: [] })
+    a.hub.broadcastToRoom('rum', 'in time')
+    a.hub.broadcastToRoom('rum', 'x'.repeat(2_000))
+    expect(await a.hub.cluster.leave({ room: 'tea' }, 'rum')).toMatchObject({ count: 1, missing: [] })
+    await b.client.received.first('a message', (text) => text === 'in time')
+    expect(b.client.received.all).toEqual(['in time'])
+  })
+
+  it('does not wait for a room that is not listened to any more', async () => {
+    const [a, b] = await three(new Bus(), { callTimeoutMs: 60_000, roomGraceMs: 0 })
+    await enter(b, 'tea')
+    b.backplane.delay = isTea
+    a.hub.broadcastToRoom('tea', 'x')
+    b.hub.leaveRoom(b.connection, 'tea')
+    await eventually(
+      'the room to be left',
+      () => ![...b.backplane.channels].some(isTea),
+      () => [...b.backplane.channels],
+    )
+    expect(await a.hub.cluster.call('none')).toMatchObject({ missing: [] })
+  })
+
+  it('says once on a channel how far the others are, in envelopes that are not too long; a call that reads does not', async () => {
+    const bus = new Bus()
+    const [a, b] = await three(bus, { ...PATIENT, maxEnvelopeBytes: 1_024 })
+    await enter(b, 'tea')
+    a.hub.broadcastToRoom('tea', 'x')
+    a.hub.broadcastToRoom('rum', 'x')
+    a.hub.broadcast('x')
+    a.hub.sendTo(b.connection.id, 'x')
+    await a.hub.cluster.roomSize('tea')
+    expect(barriersOf(bus, a)).toEqual([])
+    await a.hub.cluster.leave({ all: true }, 'rum')
+    await a.hub.cluster.leave({ all: true }, 'rum')
+    const channels = ['wshub.a', `wshub.n.${b.hub.cluster.node}`, 'wshub.r.rum', 'wshub.r.tea'].sort()
+    expect(barriersOf(bus, a)).toEqual([channels])
+    // The channel of a node is another way; on it nothing overtakes what is sent to its connections.
+    for (let i = 0; i < 2; i++) await a.hub.cluster.leave({ id: b.connection.id }, 'rum')
+    const others = channels.filter((channel) => !channel.includes('.n.'))
+    expect(barriersOf(bus, a)).toEqual([channels, others])
+    for (let i = 0; i < 100; i++) a.hub.broadcastToRoom(`room ${i}`, 'x')
+    await a.hub.cluster.leave({ all: true }, 'rum')
+    const later = barriersOf(bus, a).slice(2)
+    expect(later.length).toBeGreaterThan(1)
+    expect(later.flat()).toHaveLength(100)
+  })
+
+  it('is forgotten when the hub is closed', async () => {
+    const [a, b] = await three(new Bus(), PATIENT)
+    await enter(b, 'tea')
+    b.backplane.delay = isTea
+    a.hub.broadcastToRoom('tea', 'x')
+    const left = a.hub.cluster.leave({ room: 'tea' }, 'tea')
+    await turn()
+    await b.hub.close({ timeoutMs: 1_000 })
+    expect(await left).toMatchObject({ missing: [b.hub.cluster.node] })
+  })
+})

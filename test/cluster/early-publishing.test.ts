@@ -1,0 +1,194 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { Hub, type HubErrorCode, type HubOptions } from 'wshub'
+import { Bus } from '../support/bus.ts'
+import { acquainted, enter, FAST, join, three, untilState } from '../support/cluster.ts'
+import { Journal } from '../support/hub-server.ts'
+
+const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
+
+/** A hub of which nobody waits that it is ready. */
+function publisher(bus: Bus, { cluster, ...options }: HubOptions = {}, startError?: Error) {
+  const backplane = bus.backplane()
+  backplane.startError = startError
+  const faults = new Journal<Error>()
+  const hub = new Hub({
+    backplane,
+    cluster: { ...FAST, ...cluster },
+    onError: (error) => faults.push(error),
+    ...options,
+  })
+  onTestFinished(() => void hub.close())
+  return { hub, backplane, faults }
+}
+
+describe('what is published before a hub is connected', () => {
+  it('arrives, in order, when the hub is closed at once', async () => {
+    const bus = new Bus()
+    const nodes = await three(bus)
+    const [a, b] = nodes
+    await enter(a, 'tea')
+    const { hub, faults } = publisher(bus)
+    const bytes = Buffer.from('bytes')
+    hub.broadcastToRoom('tea', '1')
+    hub.broadcastToRoom('tea', bytes)
+    bytes.fill(0)
+    hub.broadcast('2')
+    expect(hub.sendTo(b.connection.id, '3')).toBe(true)
+    hub.broadcastToRoom('tea', '4')
+    await hub.close()
+    await a.client.received.first('the last', (text) => text === '4')
+    expect(a.client.received.all.filter((text) => text !== '2')).toEqual(['1', '0x6279746573', '4'])
+    await b.client.received.first('the last', (text) => text === '3')
+    expect(b.client.received.all.sort()).toEqual(['2', '3'])
+    expect(hub.cluster.stats()).toMatchObject({ published: 5, unpublished: 0 })
+    expect(faults.all).toEqual([])
+    expect(a.gaps.all).toEqual([])
+  })
+
+  it('waits for an engine that is away, and is not overtaken by what is published when it is there', async () => {
+    const bus = new Bus()
+    const a = await join(bus)
+    await enter(a, 'tea')
+    bus.stop()
+    await untilState(a, 'reconnecting')
+    const { hub, faults } = publisher(bus)
+    for (let i = 0; i < 50; i++) hub.broadcastToRoom('tea', String(i))
+    expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 0 })
+    bus.start()
+    await untilState(a, 'connected')
+    await hub.cluster.ready()
+    hub.broadcastToRoom('tea', 'end')
+    await a.client.received.first('the end', (text) => text === 'end')
+    const all = [...Array.from({ length: 50 }, (_, i) => String(i)), 'end']
+    const { received } = a.client
+    // The other node may be back a moment later than the publisher, and then has missed the first of them.
+    expect(received.all).toEqual(all.slice(-received.all.length))
+    expect(faults.all).toEqual([])
+  })
+
+  it('is an error with a code when the hub is closed and was never connected', async () => {
+    const bus = new Bus()
+    bus.stop()
+    const { hub, faults } = publisher(bus)
+    for (let i = 0; i < 3; i++) hub.broadcast('x')
+    const started = performance.now()
+    await hub.close({ timeoutMs: 100 })
+    expect(performance.now() - started).toBeGreaterThanOrEqual(99)
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    expect(faults.all[0]?.message).toBe(
+      '3 messages were not published: the cluster was left before it was reached',
+    )
+    expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 3 })
+  })
+
+  it('is an error with a code when the backplane cannot start, and so is what comes later', async () => {
+    const { hub, faults } = publisher(new Bus(), {}, new Error('wrong password'))
+    hub.broadcast('x')
+    await faults.first('the report', (error) => error.message.includes('1 message was not published'))
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_BACKPLANE'), hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    await hub.close()
+    expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 1 })
+    hub.broadcast('y')
+    expect(faults.all.slice(2)).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 2 })
+  })
+
+  it('is bounded: what does not fit is an error with a code, and the rest arrives', async () => {
+    const bus = new Bus()
+    const a = await join(bus)
+    const { hub, faults } = publisher(bus, { cluster: { maxEarlyBytes: 2_000 } })
+    for (let i = 0; i < 10; i++) hub.broadcast(`${i} ${'x'.repeat(500)}`)
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    await hub.cluster.ready()
+    await acquainted([a, { ...a, hub, backplane: a.backplane }])
+    hub.broadcast('end')
+    await a.client.received.first('the end', (text) => text === 'end')
+    expect(a.client.received.all.map((text) => text.split(' ')[0])).toEqual(['0', '1', 'end'])
+    expect(hub.cluster.stats()).toMatchObject({ published: 3, unpublished: 8 })
+  })
+
+  it('does not wait where nothing may', async () => {
+    const { hub, faults } = publisher(new Bus(), { cluster: { maxEarlyBytes: 0 } })
+    hub.broadcast('x')
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    await hub.close()
+  })
+
+  it('is an error where the backplane does not take it when it is there', async () => {
+    const bus = new Bus()
+    const { hub, backplane, faults } = publisher(bus)
+    hub.broadcast('x')
+    const publish = backplane.publish.bind(backplane)
+    backplane.publish = (channel, bytes) => channel !== 'wshub.a' && publish(channel, bytes)
+    await hub.cluster.ready()
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_BACKPLANE')])
+    expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 1 })
+  })
+})
+
+describe('a call before a hub is connected', () => {
+  it('waits for the cluster, and stays behind what was published before it', async () => {
+    const bus = new Bus()
+    const nodes = await three(bus)
+    const [a, b] = nodes
+    await enter(a, 'tea')
+    bus.stop()
+    await untilState(a, 'reconnecting')
+    await untilState(b, 'reconnecting')
+    const { hub } = publisher(bus)
+    hub.sendTo(b.connection.id, 'bye')
+    const patience = { timeoutMs: 10_000 }
+    const counted = hub.cluster.nodes(patience)
+    const disconnected = hub.cluster.disconnect({ id: b.connection.id }, 4_001, '', patience)
+    expect(hub.cluster.stats().pendingCalls).toBe(2)
+    bus.start()
+    for (const node of nodes) await untilState(node, 'connected')
+    expect((await counted).results.map(({ node }) => node)).toContain(hub.cluster.node)
+    expect(await disconnected).toMatchObject({ count: 1, missing: [] })
+    expect(await b.client.closed()).toBe('4001')
+    expect(b.client.received.all).toEqual(['bye'])
+    expect((await hub.cluster.nodes()).results).toHaveLength(4)
+    expect(hub.cluster.stats().pendingCalls).toBe(0)
+  })
+
+  it('lists all nodes where the engine is there', async () => {
+    const bus = new Bus()
+    await three(bus)
+    const { hub } = publisher(bus)
+    const { results, missing } = await hub.cluster.nodes({ timeoutMs: 10_000 })
+    expect([results.length, missing]).toEqual([4, []])
+  })
+
+  it('ends in its time, and is not made later', async () => {
+    const bus = new Bus()
+    const a = await join(bus)
+    bus.stop()
+    await untilState(a, 'reconnecting')
+    const { hub } = publisher(bus)
+    const before = performance.now()
+    expect(await hub.cluster.disconnect({ all: true }, 4_001, '', { timeoutMs: 50 })).toMatchObject({
+      results: [{ node: hub.cluster.node, count: 0 }],
+    })
+    expect(performance.now() - before).toBeGreaterThanOrEqual(49)
+    const byId = await hub.cluster.disconnect({ id: a.connection.id }, 4_001, '', { timeoutMs: 50 })
+    expect(byId).toMatchObject({ count: 0, missing: [a.hub.cluster.node] })
+    bus.start()
+    await hub.cluster.ready()
+    await untilState(a, 'connected')
+    hub.sendTo(a.connection.id, 'end')
+    await a.client.received.first('the end', (text) => text === 'end')
+    expect(a.connection.state).toBe('open')
+  })
+
+  it('ends when the backplane cannot start, and when the hub is closed', async () => {
+    const { hub } = publisher(new Bus(), {}, new Error('wrong password'))
+    const patience = { timeoutMs: 60_000 }
+    expect(await hub.cluster.nodes(patience)).toMatchObject({ results: [{ node: hub.cluster.node }] })
+    const bus = new Bus()
+    bus.stop()
+    const { hub: other } = publisher(bus)
+    const counted = other.cluster.roomSize('tea', patience)
+    await other.close()
+    expect(await counted).toMatchObject({ count: 0 })
+  })
+})

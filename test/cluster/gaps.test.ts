@@ -1,0 +1,127 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Gaps } from '../../src/cluster/gaps.ts'
+
+const at = (number: number, run = 1, node = 'a') => ({ node, run, number })
+
+describe('Gaps', () => {
+  it('begins with the first message, and counts what is missing after it', () => {
+    const gaps = new Gaps()
+    const missing = [5, 6, 9, 10].map((number) => gaps.follow('c', at(number), true, 0))
+    expect(missing).toEqual([0, 0, 2, 0])
+  })
+
+  it('tells what came before, once it was counted or reported', () => {
+    const gaps = new Gaps()
+    const verdicts = [5, 5, 9, 7, 9, 10].map((number) => gaps.follow('c', at(number), true, 0))
+    expect(verdicts).toEqual([0, -1, 3, -1, -1, 0])
+  })
+
+  it('follows each publisher on each channel', () => {
+    const gaps = new Gaps()
+    gaps.follow('c', at(1), true, 0)
+    expect(gaps.follow('c', at(8, 1, 'b'), true, 0)).toBe(0)
+    expect(gaps.follow('d', at(8), true, 0)).toBe(0)
+    expect(gaps.follow('c', at(3), true, 0)).toBe(1)
+    expect(gaps.size).toBe(3)
+  })
+
+  it('takes a later run for a count that begins anew, and an earlier one for a straggler', () => {
+    const gaps = new Gaps()
+    gaps.follow('c', at(100), true, 0)
+    expect(gaps.follow('c', at(1, 2), true, 0)).toBe(0)
+    expect(gaps.follow('c', at(101), true, 0)).toBe(-1)
+    expect(gaps.follow('c', at(4, 5), true, 0)).toBe(3)
+  })
+
+  it('is told by a mark how far the count is, and counts the mark itself never', () => {
+    const gaps = new Gaps()
+    gaps.follow('c', at(5), true, 0)
+    expect(gaps.follow('c', at(5), false, 0)).toBe(0)
+    expect(gaps.follow('c', at(8), false, 0)).toBe(3)
+    expect(gaps.follow('c', at(7), false, 0)).toBe(0)
+    expect(gaps.follow('c', at(9), true, 0)).toBe(0)
+    expect(gaps.follow('c', at(2, 2), false, 0)).toBe(2)
+    expect(gaps.follow('d', at(3), false, 0)).toBe(0)
+    expect(gaps.follow('d', at(5), true, 0)).toBe(1)
+  })
+
+  it('does not follow who has published nothing', () => {
+    const gaps = new Gaps()
+    expect(gaps.follow('c', at(0), false, 0)).toBe(0)
+    expect(gaps.size).toBe(0)
+  })
+
+  it('forgets a channel that is left, and publishers that are gone', () => {
+    const gaps = new Gaps()
+    gaps.follow('c', at(1), true, 1)
+    gaps.follow('c', at(1, 1, 'b'), true, 2)
+    gaps.follow('d', at(1), true, 3)
+    gaps.forget((node, heardAt) => node === 'a' && heardAt < 3)
+    expect(gaps.size).toBe(2)
+    expect(gaps.follow('c', at(9), true, 0)).toBe(0)
+    expect(gaps.follow('d', at(9), true, 0)).toBe(7)
+    gaps.leave('d')
+    gaps.leave('none')
+    expect(gaps.size).toBe(2)
+    expect(gaps.follow('d', at(20), true, 0)).toBe(0)
+  })
+
+  it('knows what has come or is missing, by run and number, and of whom nothing was followed', () => {
+    const gaps = new Gaps()
+    expect(gaps.has('c', at(1))).toBe(undefined)
+    gaps.follow('c', at(5, 2), true, 0)
+    expect(gaps.has('c', at(1, 1, 'b'))).toBe(undefined)
+    expect(gaps.has('d', at(1))).toBe(undefined)
+    const known = [at(4, 2), at(5, 2), at(6, 2), at(9, 1), at(1, 3)].map((stamp) => gaps.has('c', stamp))
+    expect(known).toEqual([true, true, false, true, false])
+  })
+
+  it('follows no more than it may', () => {
+    const gaps = new Gaps(3)
+    for (const channel of ['1', '2', '3', '4', '5']) gaps.follow(channel, at(1), true, 0)
+    expect(gaps.size).toBe(3)
+    for (const node of ['b', 'd', 'e', 'f', 'g']) gaps.follow('5', at(1, 1, node), true, 0)
+    expect(gaps.size).toBe(3)
+    expect(gaps.follow('5', at(3, 1, 'g'), true, 0)).toBe(1)
+  })
+
+  it('forgets a sixty-fourth of what it may follow at once', () => {
+    const gaps = new Gaps(128)
+    for (let i = 0; i < 128; i++) gaps.follow(String(i), at(1), true, 0)
+    expect(gaps.size).toBe(128)
+    gaps.follow('128', at(1), true, 0)
+    expect(gaps.size).toBe(128 + 1 - 2)
+    const forgotten = ['0', '1', '2', '128'].map((channel) => gaps.has(channel, at(1)) === undefined)
+    expect(forgotten).toEqual([true, true, false, false])
+    const one = new Gaps(128)
+    for (let i = 0; i < 129; i++) one.follow('c', at(1, 1, `n${i}`), true, 0)
+    expect(one.size).toBe(128 + 1 - 2)
+    expect(one.has('c', at(1, 1, 'n1'))).toBe(undefined)
+    expect(one.has('c', at(1, 1, 'n2'))).toBe(true)
+  })
+
+  it('accounts for every message, whatever is lost or comes twice', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom('comes', 'lost', 'twice')), (fates) => {
+        const gaps = new Gaps()
+        let delivered = 0
+        let lost = 0
+        const take = (number: number) => {
+          const missing = gaps.follow('c', at(number), true, 0)
+          if (missing < 0) return
+          lost += missing
+          delivered++
+        }
+        take(1)
+        fates.forEach((fate, index) => {
+          if (fate !== 'lost') take(index + 2)
+          if (fate === 'twice') take(index + 2)
+        })
+        take(fates.length + 2)
+        expect(lost).toBe(fates.filter((fate) => fate === 'lost').length)
+        expect(delivered + lost).toBe(fates.length + 2)
+      }),
+    )
+  })
+})

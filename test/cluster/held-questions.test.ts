@@ -1,0 +1,110 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { HeldQuestions } from '../../src/cluster/held-questions.ts'
+import type { Barrier } from '../../src/cluster/wire/envelope.ts'
+
+const QUESTION = { op: 'node' } as const
+const HOLD_MS = 1_000
+
+const on = (channel: string): Barrier => ({ channel, run: 1, number: 1, ageMs: 0 })
+
+function make({ maxBytes, onAsk = () => {} }: { maxBytes?: number; onAsk?: () => void } = {}) {
+  const passed = new Set<string>()
+  const log: string[] = []
+  const held = new HeldQuestions(
+    {
+      isPassed: (node, { channel }) => passed.has(`${node} ${channel}`),
+      expired: (node, { channel }) => log.push(`expired ${node} ${channel}`),
+      ask: (node, id) => {
+        log.push(`${node} ${id}`)
+        onAsk()
+      },
+      refuse: (node, id) => log.push(`refused ${node} ${id}`),
+    },
+    HOLD_MS,
+    maxBytes,
+  )
+  const pass = (node: string, channel: string) => {
+    passed.add(`${node} ${channel}`)
+    held.progressed(node, channel)
+  }
+  return { held, log, pass }
+}
+
+describe('HeldQuestions', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('asks at once what nothing is before', () => {
+    const { held, log, pass } = make()
+    held.ask('a', 1, QUESTION, 10)
+    pass('a', 'x')
+    held.add('a', [on('x')], 10)
+    held.ask('a', 2, QUESTION, 10)
+    expect(log).toEqual(['a 1', 'a 2'])
+    expect(held.bytes).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('asks in order, each once all before it has come', () => {
+    const { held, log, pass } = make()
+    held.add('a', [on('x'), on('y')], 10)
+    held.ask('a', 1, QUESTION, 10)
+    held.add('a', [on('z')], 10)
+    held.ask('a', 2, QUESTION, 10)
+    held.ask('b', 3, QUESTION, 10)
+    expect(log).toEqual(['b 3'])
+    for (const channel of ['z', 'w', 'x']) pass('a', channel)
+    pass('b', 'y')
+    expect(log).toEqual(['b 3'])
+    pass('a', 'y')
+    expect(log).toEqual(['b 3', 'a 1', 'a 2'])
+    expect(held.bytes).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('gives up barriers when their time is over, each in its own', async () => {
+    const { held, log, pass } = make()
+    held.add('a', [on('x'), on('w')], 10)
+    held.ask('a', 1, QUESTION, 10)
+    await vi.advanceTimersByTimeAsync(HOLD_MS / 2)
+    pass('a', 'w')
+    held.add('a', [on('y')], 10)
+    held.ask('a', 2, QUESTION, 10)
+    await vi.advanceTimersByTimeAsync(HOLD_MS / 2 - 1)
+    expect(log).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(log).toEqual(['expired a x', 'a 1'])
+    await vi.advanceTimersByTimeAsync(HOLD_MS / 2)
+    expect(log).toEqual(['expired a x', 'a 1', 'expired a y', 'a 2'])
+    expect(held.bytes).toBe(0)
+  })
+
+  it('holds no more bytes than it may, and refuses the questions beyond', () => {
+    const { held, log, pass } = make({ maxBytes: 1_000 })
+    held.add('a', [on('x')], 100)
+    held.ask('a', 1, QUESTION, 100)
+    held.ask('a', 2, QUESTION, 100)
+    held.add('b', [on('y')], 100)
+    held.ask('b', 3, QUESTION, 100)
+    expect(log).toEqual(['refused a 2', 'b 3'])
+    expect(held.bytes).toBeLessThanOrEqual(1_000)
+    pass('a', 'x')
+    expect(log).toEqual(['refused a 2', 'b 3', 'a 1'])
+    expect(held.bytes).toBe(0)
+  })
+
+  it('forgets everything when it is closed, also in the middle', () => {
+    const { held, log, pass } = make({ onAsk: () => held.close() })
+    held.add('b', [on('y')], 10)
+    held.add('a', [on('x')], 10)
+    for (const id of [1, 2]) held.ask('a', id, QUESTION, 10)
+    pass('a', 'x')
+    expect(log).toEqual(['a 1'])
+    expect(held.bytes).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})

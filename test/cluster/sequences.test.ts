@@ -1,0 +1,108 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Sequences } from '../../src/cluster/sequences.ts'
+import { Channels, EVERYONE } from '../../src/cluster/wire/channel-names.ts'
+
+const sequences = (most?: number) => new Sequences(new Channels('app'), most)
+
+describe('Sequences', () => {
+  it('counts for each channel, in a run of its own', () => {
+    const all = sequences()
+    const [tea, rum, node] = [all.room('tea'), all.room('rum'), all.node('tea')]
+    expect(all.room('tea')).toBe(tea)
+    expect(all.node('tea')).toBe(node)
+    expect([all.control, tea, rum, node].map(({ channel }) => channel)).toEqual([
+      'app.c',
+      'app.r.tea',
+      'app.r.rum',
+      'app.n.tea',
+    ])
+    expect(new Set([all.control, tea, rum, node].map(({ run }) => run)).size).toBe(4)
+    expect(tea.number).toBe(0)
+  })
+
+  it('begins a later run for a count that it has forgotten', () => {
+    const all = sequences()
+    const { run } = all.room('tea')
+    all.room('rum').usedAt = 7
+    all.forget(7)
+    expect(all.room('rum').usedAt).toBe(7)
+    expect(all.room('tea').run).toBeGreaterThan(run)
+  })
+
+  it('forgets the oldest when there are too many, but never that of everyone', () => {
+    const all = sequences(3)
+    const everyone = all.room(EVERYONE)
+    const [one, two] = [all.room('1'), all.room('2')]
+    all.room('3')
+    expect(all.room(EVERYONE)).toBe(everyone)
+    expect(all.room('2')).toBe(two)
+    expect(all.room('1')).not.toBe(one)
+  })
+
+  it('tells what was used since a beat, control excepted', () => {
+    const all = sequences()
+    all.control.usedAt = 9
+    all.room('tea').usedAt = 4
+    all.room('rum').usedAt = 5
+    all.node('a').usedAt = 6
+    expect(all.usedSince(5).map(({ channel }) => channel)).toEqual(['app.r.rum', 'app.n.a'])
+  })
+
+  describe('the barriers of a call', () => {
+    afterEach(() => {
+      vi.useRealTimers()
+    })
+
+    /** Publishes on each, with a number one higher. */
+    function publish(all: Sequences, ...used: ReturnType<Sequences['room']>[]): void {
+      for (const sequence of used) all.accepted(sequence, ++sequence.number)
+    }
+    const show = (all: Sequences, way: ReturnType<Sequences['room']>) =>
+      all
+        .barriers(way, performance.now())
+        .map(({ channel, number, ageMs }) => `${channel} ${number} ${ageMs}`)
+
+    it('are what the backplane took, with its latest number and its age, in the order of its use', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      const [tea, rum] = [all.room('tea'), all.room('rum')]
+      expect(all.barriers(all.control, performance.now())).toEqual([])
+      publish(all, tea, rum)
+      vi.advanceTimersByTime(10)
+      publish(all, tea)
+      tea.number++ // not accepted
+      vi.advanceTimersByTime(5)
+      expect(show(all, all.control)).toEqual(['app.r.rum 1 15', 'app.r.tea 2 5'])
+      expect(all.barriers(all.control, performance.now())[0]?.run).toBe(rum.run)
+    })
+
+    it('are not what goes the same way as the call, nor what those before it stay behind', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      const [tea, node] = [all.room('tea'), all.node('a')]
+      publish(all, tea, node)
+      expect(show(all, node)).toEqual(['app.r.tea 1 0'])
+      vi.advanceTimersByTime(1)
+      node.barriersAt = performance.now()
+      expect(show(all, node)).toEqual([])
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 1', 'app.n.a 1 1'])
+      publish(all, tea)
+      expect(show(all, node)).toEqual(['app.r.tea 2 0'])
+    })
+
+    it('are of the latest 5 s, and of 10,000 channels at most', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      publish(all, all.room('tea'))
+      vi.advanceTimersByTime(5_000)
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 5000'])
+      vi.advanceTimersByTime(1)
+      expect(show(all, all.control)).toEqual([])
+      for (let i = 0; i < 20_000; i++) publish(all, all.room(String(i)))
+      const barriers = all.barriers(all.control, performance.now())
+      expect(barriers.length).toBeGreaterThan(9_800)
+      expect(barriers.length).toBeLessThanOrEqual(10_000)
+      expect(barriers.at(-1)?.channel).toBe('app.r.19999')
+    })
+  })
+})

@@ -1,0 +1,236 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { HubError } from 'wshub'
+import {
+  type Body,
+  encodeEnvelope,
+  openEnvelope,
+  readBody,
+  type Stamp,
+} from '../../../src/cluster/wire/envelope.ts'
+import type { Question, Selection } from '../../../src/cluster/wire/request.ts'
+import type { Reply } from '../../../src/cluster/wire/response.ts'
+import { thrownBy } from '../../support/hub-server.ts'
+
+const stamp: Stamp = { node: 'node-1_A', run: 3, number: 4_000 }
+const sent = {
+  kind: 'message',
+  rooms: undefined,
+  union: 0,
+  exceptIds: [],
+  exceptRooms: [],
+  options: undefined,
+} as const
+
+function decode(bytes: Buffer): { stamp: Stamp; body: Body } {
+  const envelope = openEnvelope(bytes)
+  return { stamp: envelope.stamp, body: readBody(envelope) }
+}
+
+/** Any string of UTF-16 code units, lone surrogates too. */
+const text = fc.oneof(
+  fc.string(),
+  fc.string({ unit: 'binary' }),
+  fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+)
+const name = text.filter((value) => value !== '')
+const names = fc.array(name)
+const natural = fc.maxSafeNat()
+/** UTF-8 cannot carry a lone surrogate, nor can a WebSocket. */
+const payload = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+)
+const options = fc.oneof(
+  fc.constant(undefined),
+  fc.constant({ volatile: true }),
+  fc.record({ key: name, volatile: fc.boolean() }),
+)
+const selection: fc.Arbitrary<Selection> = fc.record({
+  by: fc.constantFrom('all', 'room', 'id'),
+  names: fc.array(text),
+})
+const question: fc.Arbitrary<Question> = fc.oneof(
+  fc.record({ op: fc.constantFrom('size', 'members'), rooms: names }),
+  fc.record({ op: fc.constantFrom('connections', 'node') }),
+  fc.record({ op: fc.constantFrom('join', 'leave'), selection, rooms: names }),
+  fc.record({ op: fc.constant('disconnect'), selection, code: fc.nat(), reason: text }),
+  fc.record({ op: fc.constant('call'), name: text, timeoutMs: fc.nat(), payload }),
+)
+const reply: fc.Arbitrary<Reply> = fc.oneof(
+  fc.record({ type: fc.constant('count'), count: natural }),
+  fc.record({ type: fc.constant('members'), members: fc.array(fc.record({ id: text, metadata: text })) }),
+  fc.record({ type: fc.constant('node'), connections: natural, rooms: natural, uptimeMs: natural }),
+  fc.record({ type: fc.constant('text'), value: fc.string({ unit: 'binary' }) }),
+  fc.record({ type: fc.constant('binary'), value: fc.uint8Array().map((bytes) => Buffer.from(bytes)) }),
+  fc.record({ type: fc.constant('nothing') }),
+  fc.record({ type: fc.constant('failed'), reason: text }),
+)
+const body: fc.Arbitrary<Body> = fc.oneof(
+  fc.record({
+    kind: fc.constant('message'),
+    data: payload,
+    rooms: fc.constant(undefined),
+    union: fc.constant(0),
+    exceptIds: fc.array(text),
+    exceptRooms: names,
+    options,
+  }),
+  fc.record({
+    kind: fc.constant('message'),
+    data: payload,
+    rooms: names,
+    union: natural,
+    exceptIds: fc.array(text),
+    exceptRooms: names,
+    options,
+  }),
+  fc.record({ kind: fc.constant('direct'), connectionId: text, data: payload, options }),
+  fc.record({ kind: fc.constant('alive'), isHello: fc.boolean(), awayMs: natural }),
+  fc.record({ kind: fc.constant('leave') }),
+  fc.record({ kind: fc.constant('mark'), nonce: natural }),
+  fc.record({ kind: fc.constant('question'), id: natural, question }),
+  fc.record({
+    kind: fc.constant('barriers'),
+    barriers: fc.array(fc.record({ channel: text, run: natural, number: natural, ageMs: natural })),
+  }),
+  fc.record({ kind: fc.constant('reply'), id: natural, part: natural, isLast: fc.boolean(), reply }),
+)
+const node = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
+
+/** What reading these bytes throws; `undefined` when they are an envelope. */
+function fault(bytes: Buffer): unknown {
+  try {
+    decode(bytes)
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+
+describe('an envelope', () => {
+  it('carries anything there and back', () => {
+    fc.assert(
+      fc.property(node, natural, natural, body, (from, run, number, sent) => {
+        const bytes = encodeEnvelope({ node: from, run, number }, sent)
+        expect(decode(bytes)).toEqual({ stamp: { node: from, run, number }, body: sent })
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('carries a payload as it is, with less than 20 bytes beside it', () => {
+    const data = Buffer.from([0, 255, 128, 10])
+    const bytes = encodeEnvelope({ ...stamp, node: 'AbCdEfGhIjKl' }, { ...sent, data })
+    expect(bytes.subarray(-4)).toEqual(data)
+    expect(bytes.length).toBeLessThan(4 + 20)
+  })
+
+  it('writes one id that is left out as versions before the lists read it', () => {
+    const bytes = encodeEnvelope(stamp, { ...sent, data: '', exceptIds: ['n.0'] })
+    const flags = bytes.length - 'n.0'.length - 2
+    expect(bytes[flags]).toBe(1 | 2) // text, and one id
+    expect(bytes.subarray(-3).toString()).toBe('n.0')
+  })
+
+  it('reads a payload without copying it', () => {
+    const bytes = encodeEnvelope(stamp, { ...sent, data: Buffer.alloc(100_000, 1) })
+    const { body: read } = decode(bytes)
+    if (read.kind !== 'message' || typeof read.data === 'string') throw new Error('another body')
+    expect(read.data.buffer).toBe(bytes.buffer)
+  })
+
+  it('makes text of text that is no UTF-8: a browser would hang up on it', () => {
+    const bytes = encodeEnvelope(stamp, { ...sent, data: 'ab' })
+    bytes[bytes.length - 1] = 0xff
+    expect(decode(bytes).body).toMatchObject({ data: 'a\ufffd' })
+  })
+
+  it('takes what follows a body it knows for that of a newer version', () => {
+    const bytes = encodeEnvelope(stamp, { kind: 'alive', isHello: true, awayMs: 7 })
+    const longer = Buffer.concat([bytes, Buffer.from([1, 2, 3])])
+    expect(decode(longer)).toEqual(decode(bytes))
+  })
+})
+
+describe('bytes that are no envelope', () => {
+  it('throw nothing but a HubError, whatever they are', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        const error = fault(Buffer.from(bytes))
+        expect(error === undefined || error instanceof HubError).toBe(true)
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  it('throw nothing but a HubError, when they were one before a byte of it changed or its end was lost', () => {
+    fc.assert(
+      fc.property(body, natural, fc.nat(255), fc.boolean(), (sent, place, value, isCut) => {
+        const bytes = encodeEnvelope(stamp, sent)
+        const at = place % bytes.length
+        bytes[at] = value
+        const error = fault(isCut ? bytes.subarray(0, at) : bytes)
+        expect(error === undefined || error instanceof HubError).toBe(true)
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  it('behind a good beginning throw nothing but a HubError', () => {
+    const start = encodeEnvelope(stamp, { kind: 'leave' })
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 9 }), fc.uint8Array({ maxLength: 60 }), (kind, tail) => {
+        const bytes = Buffer.concat([start, tail])
+        bytes[1] = kind
+        const error = fault(bytes)
+        expect(error === undefined || error instanceof HubError).toBe(true)
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  const alive = encodeEnvelope(stamp, { kind: 'alive', isHello: false, awayMs: 0 })
+  const message = encodeEnvelope(stamp, { ...sent, data: '' })
+  const flagsAt = message.length - 1
+  const changed = (bytes: Buffer, at: number, value: number) => {
+    const copy = Buffer.from(bytes)
+    copy[at] = value
+    return copy
+  }
+  const union = encodeEnvelope(stamp, { ...sent, data: '', rooms: ['a'], union: 1 })
+  const keyed = encodeEnvelope(stamp, { ...sent, data: '', options: { key: '' } })
+  const asked = encodeEnvelope(stamp, { kind: 'question', id: 1, question: { op: 'node' } })
+  const selected = encodeEnvelope(stamp, {
+    kind: 'question',
+    id: 1,
+    question: { op: 'leave', selection: { by: 'all', names: [] }, rooms: [] },
+  })
+  const nothing: Body = { kind: 'reply', id: 1, part: 0, isLast: true, reply: { type: 'nothing' } }
+  const replied = encodeEnvelope(stamp, nothing)
+  const varint = Buffer.from([255, 255, 255, 255, 255, 255, 255, 255, 1])
+
+  it.each([
+    ['nothing at all', Buffer.alloc(0), 'WSHUB_ERR_ENVELOPE'],
+    ['another version', changed(alive, 0, 2), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown kind', changed(alive, 1, 200), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown flag', changed(message, flagsAt, 64), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown question', changed(asked, asked.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown reply', changed(replied, replied.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown selection', changed(selected, selected.length - 3, 9), 'WSHUB_ERR_ENVELOPE'],
+    ['a node without an id', encodeEnvelope({ ...stamp, node: '' }, nothing), 'WSHUB_ERR_ENVELOPE'],
+    ['a node with a dot', encodeEnvelope({ ...stamp, node: 'a.b' }, nothing), 'WSHUB_ERR_ENVELOPE'],
+    ['a room without a name', changed(union, union.length - 2, 0), 'WSHUB_ERR_ENVELOPE'],
+    ['an empty key', keyed, 'WSHUB_ERR_ENVELOPE'],
+    ['a string beyond its end', changed(alive, 2, 254), 'WSHUB_ERR_ENVELOPE'],
+    ['a number beyond 2^53', Buffer.concat([alive.subarray(0, -1), varint]), 'WSHUB_ERR_ENVELOPE'],
+  ])('such as %s have their code', (_what, bytes, code) => {
+    expect(thrownBy(() => decode(bytes))).toMatchObject({ code })
+  })
+
+  it('claim more rooms than there are, and cost no more than they are', () => {
+    const start = encodeEnvelope(stamp, { kind: 'question', id: 1, question: { op: 'size', rooms: [] } })
+    const bytes = Buffer.concat([start.subarray(0, -1), Buffer.from([255, 255, 255, 255, 15])])
+    expect(thrownBy(() => decode(bytes))).toMatchObject({ code: 'WSHUB_ERR_ENVELOPE' })
+  })
+})

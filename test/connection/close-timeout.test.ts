@@ -1,0 +1,146 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { WebSocketServer } from 'ws'
+import { Frame, Hub, type HubOptions, Opcode } from 'wshub'
+import { eventually, handshake, inTime, Journal, serve } from '../support/hub-server.ts'
+
+const closeTimeoutMs = 80
+
+/** A hub, and where a client finds it. */
+interface House {
+  readonly hub: Hub
+  readonly port: number
+  /** The names of the callbacks that ran. */
+  readonly log: Journal<string>
+}
+
+async function accepting(options: HubOptions): Promise<House> {
+  const { hub, port, log } = await serve(options)
+  return { hub, port, log }
+}
+
+const compressing = (options: HubOptions) => accepting({ ...options, enableCompression: true })
+
+/** A hub that takes in what a server of `ws` has opened, with the close timeout of `ws` itself: 30 s. */
+async function registering(options: HubOptions): Promise<House> {
+  const hub = new Hub(options)
+  const log = new Journal<string>()
+  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  wss.on('connection', (socket) => {
+    hub.register(socket, {
+      onOpen: () => log.push('open'),
+      onError: () => log.push('error'),
+      onClose: () => log.push('close'),
+    })
+  })
+  onTestFinished(async () => {
+    await hub.close({ timeoutMs: 50 })
+    wss.close()
+  })
+  if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => log.all)
+  const { port } = wss.address() as AddressInfo // of a TCP server that listens
+  return { hub, port, log }
+}
+
+/** A client that never closes its side of the TCP connection by itself. */
+async function stubborn({ port, log }: House): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.on('error', () => {}) // a reset is an end as well
+  onTestFinished(() => {
+    socket.destroy()
+  })
+  socket.write(handshake(['Sec-WebSocket-Extensions: permessage-deflate']))
+  await inTime('the 101', once(socket, 'data'), () => log.all)
+  await log.first('onOpen', (entry) => entry === 'open')
+  return socket
+}
+
+const closeFrame = new Frame({ opcode: Opcode.close, masked: true, payload: Buffer.from([3, 232]) }).encode()
+const brokenFrame = Buffer.from([0xf1, 0x80, 0, 0, 0, 0]) // reserved bits
+
+const ends: { what: string; end: (socket: Socket, house: House) => Promise<void> | void }[] = [
+  { what: 'a client that began to close', end: (socket) => void socket.write(closeFrame) },
+  { what: 'a client that broke the protocol', end: (socket) => void socket.write(brokenFrame) },
+  {
+    what: 'a client that does not answer a close frame',
+    end: (_socket, { hub }) => void hub.disconnect(() => true),
+  },
+  {
+    what: 'a client that ended its side, and reads nothing',
+    async end(socket, { hub }) {
+      socket.pause()
+      const block = randomBytes(1_000_000) // which compression does not shrink
+      for (let i = 0; i < 20; i++) hub.broadcast(block)
+      await eventually(
+        'a backlog',
+        () => hub.stats().bufferedBytes > 0,
+        () => hub.stats(),
+      )
+      socket.end()
+    },
+  },
+]
+
+describe.each([
+  { how: 'accepted', open: accepting },
+  { how: 'accepted with compression', open: compressing },
+  { how: 'registered', open: registering },
+])('closeTimeoutMs of a connection that was $how', ({ open }) => {
+  describe.each([{ pingIntervalMs: 0 }, { pingIntervalMs: 3_600_000 }])('with %o', ({ pingIntervalMs }) => {
+    it.each(ends)('ends a connection after $what', async ({ end }) => {
+      const house = await open({ closeTimeoutMs, pingIntervalMs, maxBufferedBytes: 100_000_000 })
+      const socket = await stubborn(house)
+      await end(socket, house)
+      await house.log.first('onClose', (entry) => entry.startsWith('close'))
+      expect(house.hub.size).toBe(0)
+    })
+  })
+})
+
+describe('closeTimeoutMs', () => {
+  it('still holds when onOpen settles while the client closes', async () => {
+    let settle = (): void => {}
+    const { hub, port, log } = await serve(
+      { closeTimeoutMs, pingIntervalMs: 0 },
+      {
+        onOpen: (connection) => {
+          // The socket is paused until onOpen has settled: an iteration that has begun lets the close frame in.
+          void connection[Symbol.asyncIterator]().next()
+          return new Promise<void>((resolve) => {
+            settle = resolve
+          })
+        },
+      },
+    )
+    const socket = await stubborn({ hub, port, log })
+    socket.write(closeFrame)
+    await eventually(
+      'the close frame',
+      () => hub.connections().every(({ state }) => state === 'closing'),
+      () => hub.connections().map(({ state }) => state),
+    )
+    settle()
+    await log.first('onClose', (entry) => entry === 'close 1000')
+    expect(hub.size).toBe(0)
+  })
+
+  it('holds for a registered socket that somebody else closes', async () => {
+    const house = await registering({ closeTimeoutMs, pingIntervalMs: 0 })
+    const late = new Journal<string>()
+    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    onTestFinished(() => void wss.close())
+    wss.on('connection', (socket) => {
+      house.hub.register(socket, { onClose: () => late.push('close') })
+      socket.close()
+    })
+    if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => late.all)
+    const { port } = wss.address() as AddressInfo // of a TCP server that listens
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    onTestFinished(() => void socket.destroy())
+    socket.resume().write(handshake())
+    await late.first('onClose', () => true)
+    expect(house.hub.size).toBe(0)
+  })
+})

@@ -1,0 +1,128 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, it } from 'vitest'
+import { type Connection, Opcode } from 'wshub'
+import { eventually, type RawClient, serve, turn } from '../support/hub-server.ts'
+
+const MIB = 1_048_576
+const text = (data: string) => ({ opcode: Opcode.text, payload: Buffer.from(data) })
+
+/** Bytes of buffers that somebody holds. */
+function liveBytes(): number {
+  setFlagsFromString('--expose-gc')
+  const gc: unknown = runInNewContext('gc')
+  if (typeof gc !== 'function') throw new Error('there is no gc')
+  gc()
+  return process.memoryUsage().arrayBuffers
+}
+
+const sum = (connections: readonly Connection[]) =>
+  connections.reduce((total, { bufferedBytes }) => total + bufferedBytes, 0)
+
+describe('maxTotalBufferedBytes', () => {
+  it('bounds what handlers answer to a packet of many messages, and closes those with the most waiting', async () => {
+    const served = await serve(
+      { maxTotalBufferedBytes: 16 * MIB },
+      {
+        onMessage(connection, { data }) {
+          connection.sendBinary(Buffer.alloc(20_000)) // each has its own
+          most = Math.max(most, sum(served.connections))
+          if (data === 'last') connection.sendText('done')
+        },
+      },
+    )
+    let most = 0
+    const { client: small } = await served.connectRaw()
+    const greedy: RawClient[] = []
+    for (let i = 0; i < 5; i++) greedy.push((await served.connectRaw()).client)
+    small.socket.pause()
+    for (let i = 0; i < 20; i++) small.send(text('few'))
+    for (const { socket } of greedy) socket.pause()
+    const before = liveBytes()
+    for (const client of greedy) for (let i = 0; i < 700; i++) client.send(text('many'))
+    await served.log.until('their end', (all) => all.filter((entry) => entry.includes('SLOW')).length >= 3)
+    // Those that were given up hold nothing either, though they have yet to answer the close frame.
+    expect(liveBytes() - before).toBeLessThan(16 * MIB + 6 * 2 * 65_536)
+    // Beside that, each socket has a write of some 64 KiB, and each connection what the turn has queued.
+    expect(most).toBeLessThan(16 * MIB + 6 * 2 * 65_536)
+    expect(served.errors.map(({ message }) => message)).toContain(
+      'more than 16777216 bytes wait for all clients together, and for this one the most',
+    )
+    for (const { socket } of greedy) socket.resume()
+    small.socket.resume()
+    small.send(text('last'))
+    await small.frames.first('the answer', ({ payload }) => payload.toString() === 'done')
+    expect(small.frames.all.filter(({ opcode }) => opcode === Opcode.binary)).toHaveLength(21)
+    expect((await greedy[0]?.closeFrame())?.code).toBe(1013)
+  })
+
+  it('counts a broadcast once, however many clients it waits for', async () => {
+    const served = await serve({ maxBufferedBytes: 8 * MIB, maxTotalBufferedBytes: 12 * MIB })
+    const clients: RawClient[] = []
+    for (let i = 0; i < 10; i++) clients.push((await served.connectRaw()).client)
+    for (const { socket } of clients) socket.pause()
+    for (let i = 0; i < 100; i++) {
+      served.hub.broadcast(`${i} `.padEnd(100_000, '.'))
+      if (i % 10 === 0) await turn()
+    }
+    expect(served.hub.stats().bufferedBytes).toBeGreaterThan(24 * MIB)
+    for (const { socket } of clients) socket.resume()
+    for (const client of clients) await client.frames.until('all', (all) => all.length === 100)
+    expect(served.errors).toEqual([])
+  })
+
+  it('closes a client whatever its policy is, and one that is closing already', async () => {
+    for (const slowConsumer of ['dropNewest', 'dropOldest', 'conflate'] as const) {
+      const served = await serve({ slowConsumer, maxBufferedBytes: 2 * MIB, maxTotalBufferedBytes: 3 * MIB })
+      const clients: RawClient[] = []
+      for (let i = 0; i < 4; i++) clients.push((await served.connectRaw()).client)
+      for (const { socket } of clients) socket.pause()
+      const [closing] = served.connections
+      await eventually(
+        'one to be given up',
+        () => {
+          for (const connection of served.connections) {
+            if (connection.bufferedBytes < 1_500_000) connection.sendBinary(Buffer.alloc(50_000))
+          }
+          if (closing !== undefined && closing.bufferedBytes > 1_000_000) closing.close(4000)
+          return served.log.all.some((entry) => entry.includes('SLOW'))
+        },
+        () => served.connections.map(({ bufferedBytes }) => bufferedBytes),
+      )
+      expect(sum(served.connections)).toBeLessThan(3 * MIB + 4 * 2 * 65_536)
+    }
+  })
+
+  it('ends a connection at once where the close frame would stand behind a large message', async () => {
+    const served = await serve({ maxTotalBufferedBytes: 20 * MIB })
+    const { client, connection } = await served.connectRaw()
+    client.socket.pause()
+    expect(connection.sendBinary(Buffer.alloc(30 * MIB))).toBe(true)
+    await served.log.first('onClose', (entry) => entry.startsWith('close 1006'))
+    expect(connection.bufferedBytes).toBe(0)
+  })
+})
+
+describe('the keepalive', () => {
+  it('sees a client take what waits for it, which sends nothing meanwhile', async () => {
+    const served = await serve({ maxBufferedBytes: 50 * MIB })
+    const { client, connection } = await served.connectRaw()
+    client.socket.pause()
+    const seen = new Set<number>()
+    for (let i = 0; i < 20; i++) connection.sendBinary(Buffer.alloc(MIB))
+    for (let i = 0; i < 20; i++) await turn()
+    const before = connection.bytesRead
+    for (let i = 0; i < 20; i++) await turn()
+    expect(connection.bytesRead).toBe(before)
+    client.socket.resume()
+    await eventually(
+      'everything to be taken',
+      () => {
+        if (connection.bufferedBytes > 0) seen.add(connection.bytesRead)
+        return client.frames.all.length === 20
+      },
+      () => connection.bufferedBytes,
+    )
+    expect(seen.size).toBeGreaterThan(2)
+  })
+})

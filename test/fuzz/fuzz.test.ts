@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest'
+import { handshake, request } from '../support/raw.ts'
+import { endure, fuzz } from './fuzz.ts'
+import { Ending, type Input } from './inputs.ts'
+
+const SEED = 20_260_101
+const INPUTS = 2_000
+
+describe('hostile bytes', () => {
+  // `npm run fuzz` does the same with 100,000 inputs and a seed of its own each time.
+  it(`(${INPUTS} inputs) take nothing down, leave nothing behind, and a client beside them misses nothing`, async () => {
+    const report = await fuzz({ inputs: INPUTS, seed: SEED })
+    expect(report.inputs).toBe(INPUTS)
+    expect(report.exchanged).toBeGreaterThan(INPUTS / 20)
+    expect(report.ticks).toBeGreaterThan(0)
+    // That they get where they hurt: past the handshake, into every fault, and to refusals of all kinds.
+    const { opened, errors, refusals } = report.audit
+    expect(opened).toBeGreaterThan(INPUTS / 4)
+    expect(Object.keys(errors)).toEqual(
+      expect.arrayContaining(['WSHUB_ERR_PROTOCOL', 'WSHUB_ERR_INVALID_DATA', 'WSHUB_ERR_MESSAGE_TOO_BIG']),
+    )
+    expect(Object.keys(refusals)).toEqual(
+      expect.arrayContaining([
+        'WSHUB_ERR_NOT_UPGRADE',
+        'WSHUB_ERR_METHOD',
+        'WSHUB_ERR_VERSION',
+        'WSHUB_ERR_BAD_HANDSHAKE',
+        'WSHUB_ERR_ORIGIN',
+      ]),
+    )
+  })
+})
+
+describe('what the fuzzing has found', () => {
+  const afterRequest = (path: string, second: Buffer, ending: Ending): Input => ({
+    opening: '',
+    eager: true,
+    bytes: Buffer.concat([request(path), second]),
+    cuts: [],
+    ending,
+  })
+
+  it.each([
+    { what: 'a handshake', second: handshake('/') },
+    { what: 'an upgrade to something else', second: handshake('/', { headers: { Upgrade: 'h2c' } }) },
+  ])('$what pipelined behind a request whose socket breaks leaves the process up', async ({ second }) => {
+    const broken = afterRequest('/broken', second, Ending.fin)
+    // The same by a reset while the response is written, which takes some luck.
+    const reset = Array.from({ length: 200 }, () => afterRequest('/http', second, Ending.reset))
+    const audit = await endure([broken, ...reset])
+    expect(audit.connections).toBe(1) // the client beside them
+  })
+})

@@ -1,0 +1,170 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { type CloseResult, Hub, type HubStats } from 'wshub'
+import { portOf } from '../adapters/frameworks.ts'
+import { Client, eventually, inTime, listen, serve, stop, thrownBy } from '../support/hub-server.ts'
+import { destroyClients, RawClient, until } from '../support/raw.ts'
+
+afterEach(destroyClients)
+
+describe('hub.close', () => {
+  it('closes all connections in batches, and says how many closed in order', async () => {
+    const { hub, connect } = await serve()
+    const clients: Client[] = []
+    for (let i = 0; i < 10; i++) clients.push((await connect()).client)
+    const closing = hub.close({ code: 1012, reason: 'deploy', batch: 4, everyMs: 60, timeoutMs: 5_000 })
+    const left = () => hub.connections().filter(({ state }) => state === 'open').length
+    expect(left()).toBe(6)
+    await eventually('the second batch', () => left() === 2, left)
+    await eventually('the third batch', () => left() === 0, left)
+    for (const client of clients) expect(await client.closed()).toBe('1012 deploy')
+    expect(await closing).toEqual({ closed: 10, terminated: 0 })
+    expect(hub.state).toBe('closed')
+  })
+
+  it('goes faster than everyMs where that would take more than half of timeoutMs', async () => {
+    const { hub, connect } = await serve()
+    for (let i = 0; i < 4; i++) await connect()
+    const start = performance.now()
+    expect(await hub.close({ batch: 1, everyMs: 60_000, timeoutMs: 2_000 })).toEqual({
+      closed: 4,
+      terminated: 0,
+    })
+    expect(performance.now() - start).toBeLessThan(60_000)
+  })
+
+  it('counts who did not close in order: lost meanwhile, or terminated at the end', async () => {
+    const { hub, connect, connectRaw, log } = await serve()
+    await connect()
+    const { client: lost } = await connectRaw()
+    const { client: mute } = await connectRaw()
+    const closing = hub.close({ timeoutMs: 500 })
+    await lost.closeFrame()
+    lost.socket.resetAndDestroy()
+    await log.until('the loss', (all) => all.filter((entry) => entry === 'close 1001').length === 2)
+    expect(await closing).toEqual({ closed: 1, terminated: 2 })
+    await mute.hungUp()
+  })
+
+  it('flushes what was accepted before', async () => {
+    const { hub, connect } = await serve({ maxBufferedBytes: 100_000_000 })
+    const { client } = await connect()
+    const data = 'x'.repeat(100_000)
+    for (let i = 0; i < 100; i++) hub.broadcast(data)
+    await hub.close()
+    expect(await client.closed()).toBe('1001')
+    expect(client.received.all).toHaveLength(100)
+  })
+
+  it.each([
+    { batch: 0 },
+    { batch: Number.NaN },
+    { batch: 1.5 },
+    { everyMs: -1 },
+    { everyMs: Number.NaN },
+    { everyMs: Number.POSITIVE_INFINITY },
+    { timeoutMs: -1 },
+    { timeoutMs: 2_147_483_648 },
+  ])('refuses %o, and goes on', (options) => {
+    const hub = new Hub()
+    expect(thrownBy(() => hub.close(options))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
+    expect(hub.state).toBe('open')
+  })
+
+  it.each([
+    { batch: undefined, everyMs: undefined, timeoutMs: undefined, code: undefined },
+    { everyMs: 0 },
+    { timeoutMs: 0 },
+  ])('takes %o', async (options) => {
+    expect(await new Hub().close(options)).toEqual({ closed: 0, terminated: 0 })
+  })
+
+  it('answers 503 with Retry-After to upgrades that come meanwhile, without asking a route', async () => {
+    const { hub, connectRaw, port, refusals } = await serve()
+    const { client } = await connectRaw()
+    const closing = hub.close()
+    const answer = await RawClient.refused({ port })
+    expect([answer.status, answer.header('retry-after')]).toEqual([503, expect.stringMatching(/^\d+$/)])
+    expect(refusals.all).toEqual([])
+    expect(hub.state).toBe('closing')
+    client.socket.resetAndDestroy()
+    expect(await closing).toEqual({ closed: 0, terminated: 1 })
+  })
+
+  it('answers 503 to upgrades that slow hooks have not decided, so that a server can be closed', async () => {
+    const requests: IncomingMessage[] = []
+    const hub = new Hub()
+    const server = createServer((req) => requests.push(req))
+    hub.attach(server)
+    await listen(server)
+    const client = await RawClient.ask({ port: portOf(server) })
+    await until('the request', () => requests.length === 1)
+    expect(await hub.close()).toEqual({ closed: 0, terminated: 0 })
+    const answer = await client.lastAnswer()
+    expect([answer.status, answer.header('retry-after')]).toEqual([503, expect.stringMatching(/^\d+$/)])
+    for (const req of requests) {
+      expect(thrownBy(() => hub.upgrade(req, {}))).toMatchObject({ code: 'WSHUB_ERR_HUB_CLOSED' })
+    }
+    await stop(server)
+  })
+})
+
+const fixture = fileURLToPath(new URL('support/leaving-server.ts', import.meta.url))
+
+function firstMessage<T>(child: ChildProcess): Promise<T> {
+  return once(child, 'message').then(([message]) => message as T) // the fixture tells what it sends
+}
+
+interface Report {
+  accepted: Record<string, number>
+  result: CloseResult
+  state: string
+  stats: HubStats
+}
+
+describe.each(['Fastify', 'Express', 'Koa'])('SIGTERM under load, with %s,', (framework) => {
+  it('loses no message that was accepted, and no client gets 1006', async () => {
+    const child = fork(fixture, [framework], { execArgv: ['--import', 'tsx'] })
+    onTestFinished(() => {
+      child.kill('SIGKILL')
+    })
+    const { port } = await firstMessage<{ port: number }>(child)
+    const url = `ws://127.0.0.1:${port}/ws`
+    const clients = await Promise.all(Array.from({ length: 60 }, () => Client.open(url)))
+    await Promise.all(clients.map((client) => client.received.until('the load', (all) => all.length > 20)))
+    // One that does not answer keeps the server from being done.
+    const holdout = await RawClient.open({ port }, '/ws')
+    const ready = () => fetch(`http://127.0.0.1:${port}/ready`).then(({ status }) => status)
+    if (framework !== 'Fastify') expect(await ready()).toBe(200)
+
+    const report = firstMessage<Report>(child)
+    const exit = once(child, 'exit')
+    child.kill('SIGTERM')
+    const closes = await Promise.all(clients.map((client) => client.closed()))
+    expect(new Set(closes)).toEqual(new Set(['1001']))
+    const refusal = await RawClient.refused({ port }, '/ws')
+    expect([refusal.status, refusal.header('retry-after')]).toEqual([503, expect.stringMatching(/^\d+$/)])
+    if (framework !== 'Fastify') expect(await ready()).toBe(503)
+    for (;;) {
+      const frame = await holdout.frame()
+      if (frame.opcode === 8) break
+    }
+    holdout.close(1001)
+
+    const { accepted, result, state, stats } = await inTime('the report', report, () => closes)
+    expect(result).toEqual({ closed: 61, terminated: 0 })
+    expect(state).toBe('closed')
+    expect(stats).toMatchObject({ connections: 0, lostConnections: 0, bufferedBytes: 0 })
+    expect(Object.values(stats.dropped).every(({ messages }) => messages === 0)).toBe(true)
+    for (const { received } of clients) {
+      const [id = '', ...messages] = received.all
+      expect(messages.map((message) => Number(message.split(' ')[0]))).toEqual(
+        Array.from({ length: accepted[id] ?? -1 }, (_, i) => i + 1),
+      )
+    }
+    expect(await inTime('the process to end', exit, () => child.exitCode)).toEqual([0, null])
+  })
+})

@@ -1,0 +1,492 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { Frame, Hub, HubError, type HubOptions, type Message, Opcode } from 'wshub'
+import { closeApps, echo, frameworks, portOf } from '../adapters/frameworks.ts'
+import { inTime, listen, serve, stop, thrownBy } from '../support/hub-server.ts'
+import { type Answer, destroyClients, Gate, RawClient, type Target, until } from '../support/raw.ts'
+
+afterEach(async () => {
+  destroyClients()
+  await closeApps()
+})
+
+/** A hub on a server whose routes a test decides on by itself. */
+async function holding(options: HubOptions, answer: (req: IncomingMessage, res: ServerResponse) => void) {
+  const hub = new Hub(options)
+  const server = createServer(answer)
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => sockets.add(socket))
+  hub.attach(server)
+  await listen(server)
+  onTestFinished(async () => {
+    await hub.close({ timeoutMs: 50 })
+    for (const socket of sockets) socket.destroy() // a server does not know those of upgrades
+    await stop(server)
+  })
+  return { hub, server, port: portOf(server) }
+}
+
+function expectRefusal(answer: Answer, status: number): void {
+  expect(answer.status).toBe(status)
+  expect(answer.header('connection')).toBe('close')
+  if (status !== 408) expect(answer.header('retry-after')).toMatch(/^\d+$/)
+  expect(answer.body).not.toBe('')
+}
+
+const from = (address: string) => ({ headers: { 'X-Forwarded-For': address } })
+
+describe('maxConnections', () => {
+  it('answers 503 to a further upgrade', async () => {
+    const { port } = await serve({ maxConnections: 2 })
+    await RawClient.open({ port })
+    await RawClient.open({ port })
+    expectRefusal(await RawClient.refused({ port }), 503)
+  })
+})
+
+describe('limits.maxConnectionsPerAddress', () => {
+  const limits = { maxConnectionsPerAddress: 2 }
+
+  it('answers 429 to a further upgrade from an address, until one has gone', async () => {
+    const { hub, port } = await serve({ limits })
+    const first = await RawClient.open({ port })
+    await RawClient.open({ port })
+    expectRefusal(await RawClient.refused({ port }), 429)
+    expect(hub.stats().refusedUpgrades).toEqual({ WSHUB_ERR_TOO_MANY_CONNECTIONS: 1 })
+    first.reset()
+    await until('the first to be gone', () => hub.size === 1)
+    await RawClient.open({ port })
+  })
+
+  it('is not moved by X-Forwarded-For unless a proxy is trusted', async () => {
+    const { port } = await serve({ limits })
+    await RawClient.open({ port }, '/', from('1.1.1.1'))
+    await RawClient.open({ port }, '/', from('2.2.2.2'))
+    expectRefusal(await RawClient.refused({ port }, '/', from('3.3.3.3')), 429)
+  })
+
+  it('counts what a trusted proxy says, and what a client says before it does not count', async () => {
+    const { hub, port } = await serve({ limits, trustProxy: 1 })
+    await RawClient.open({ port }, '/', from('6.6.6.6, 1.1.1.1'))
+    await RawClient.open({ port }, '/', from('7.7.7.7, 1.1.1.1'))
+    expectRefusal(await RawClient.refused({ port }, '/', from('8.8.8.8, 1.1.1.1')), 429)
+    await RawClient.open({ port }, '/', from('2.2.2.2'))
+    expect(hub.connections().map((connection) => connection.remoteAddress)).toEqual([
+      '1.1.1.1',
+      '1.1.1.1',
+      '2.2.2.2',
+    ])
+  })
+
+  it('counts IPv6 clients by /64', async () => {
+    const { port } = await serve({ limits, trustProxy: 'loopback' })
+    await RawClient.open({ port }, '/', from('2001:db8:0:1::1'))
+    await RawClient.open({ port }, '/', from('[2001:db8:0:1:ffff::2]:4711'))
+    expectRefusal(await RawClient.refused({ port }, '/', from('2001:db8:0:1::3')), 429)
+    await RawClient.open({ port }, '/', from('2001:db8:0:2::1'))
+  })
+
+  it('counts the clients of a socket on ::1', async () => {
+    const hub = new Hub({ limits })
+    const server = createServer((req, res) => {
+      const error = upgradeError(() => hub.upgrade(req, echo))
+      if (error !== undefined) res.writeHead(error.status, error.headers).end(error.message)
+    })
+    hub.attach(server)
+    await new Promise<void>((resolve) => server.listen(0, '::1', resolve))
+    onTestFinished(async () => {
+      await hub.close({ timeoutMs: 50 })
+      await stop(server)
+    })
+    const target: Target = { port: portOf(server), host: '::1' }
+    await RawClient.open(target)
+    await RawClient.open(target)
+    expectRefusal(await RawClient.refused(target), 429)
+  })
+})
+
+function upgradeError(call: () => unknown): HubError | undefined {
+  try {
+    call()
+    return undefined
+  } catch (error) {
+    if (error instanceof HubError) return error
+    throw error
+  }
+}
+
+describe('limits.maxUpgradesPerSecondPerAddress', () => {
+  it('answers 429 to those above it', async () => {
+    const { port } = await serve({ limits: { maxUpgradesPerSecondPerAddress: 3 } })
+    const clients = await Promise.all(Array.from({ length: 5 }, () => RawClient.connect({ port })))
+    for (const client of clients) void client.write(handshakeBytes)
+    const answers = await Promise.all(clients.map((client) => client.head()))
+    expect(answers.map(({ status }) => status).sort()).toEqual([101, 101, 101, 429, 429])
+  })
+})
+
+const handshakeBytes = [
+  'GET /ws HTTP/1.1',
+  'Host: localhost',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '\r\n',
+].join('\r\n')
+
+describe('limits.maxPendingUpgrades', () => {
+  it('admits exactly so many of a thousand at once, and answers 503 to the others', async () => {
+    const requests: IncomingMessage[] = []
+    const { hub, port } = await holding({ limits: { maxPendingUpgrades: 100 } }, (req) => requests.push(req))
+    const answers = new Map<Socket, string>()
+    let ended = 0
+    let switched = 0
+    const reached = { refusals: new Gate(), upgrades: new Gate() }
+    for (let i = 0; i < 1_000; i++) {
+      const client = connect(port, '127.0.0.1', () => client.write(handshakeBytes))
+      onTestFinished(() => {
+        client.destroy()
+      })
+      answers.set(client, '')
+      client.setEncoding('latin1').on('data', (text: string) => {
+        answers.set(client, answers.get(client) + text)
+        if (text.startsWith('HTTP/1.1 101') && ++switched === 100) reached.upgrades.open()
+      })
+      client.on('end', () => {
+        if (++ended === 900) reached.refusals.open()
+      })
+    }
+    await reached.refusals.opened
+    expect(requests).toHaveLength(100)
+    expect(hub.stats()).toMatchObject({
+      pendingUpgrades: 100,
+      refusedUpgrades: { WSHUB_ERR_TOO_MANY_PENDING: 900 },
+    })
+    const whole = [...answers.values()].filter((text) =>
+      /^HTTP\/1.1 503 .*\r\nRetry-After: \d+\r\n.*more than 100 upgrades are pending$/s.test(text),
+    )
+    expect(whole).toHaveLength(900)
+    for (const req of requests) void hub.upgrade(req, echo)
+    await reached.upgrades.opened
+    expect(hub.stats()).toMatchObject({ pendingUpgrades: 0, connections: 100, acceptedUpgrades: 100 })
+  })
+
+  it('no longer counts a client that has gone, nor one that was answered', async () => {
+    const responses: ServerResponse[] = []
+    const { hub, port } = await holding({ limits: { maxPendingUpgrades: 1 } }, (_req, res) =>
+      responses.push(res),
+    )
+    const gone = await RawClient.ask({ port })
+    await until('the request', () => responses.length === 1)
+    expectRefusal(await RawClient.refused({ port }), 503)
+    gone.reset()
+    await until('it to be forgotten', () => hub.stats().pendingUpgrades === 0)
+    responses[0]?.end('nobody hears this')
+    const answered = await RawClient.ask({ port })
+    await until('the request', () => responses.length === 2)
+    responses[1]?.writeHead(403, { 'Content-Length': 2 }).end('no')
+    expect((await answered.lastAnswer()).body).toBe('no')
+    expect(hub.stats().pendingUpgrades).toBe(0)
+  })
+
+  it('leaves the upgrades of others on the same server to them', async () => {
+    const { hub, server, port } = await holding({ limits: { maxPendingUpgrades: 1 } }, () => {})
+    server.on('upgrade', (req, socket) => {
+      if (req.url !== '/theirs') return
+      const answer = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'
+      setTimeout(() => socket.end(answer), 50)
+    })
+    await RawClient.ask({ port })
+    await until('a pending upgrade', () => hub.stats().pendingUpgrades === 1)
+    const theirs = await RawClient.ask({ port }, '/theirs')
+    expectRefusal(await RawClient.refused({ port }, '/ours'), 503)
+    expect((await theirs.opened()).status).toBe(101)
+  })
+
+  it('never answers before an earlier request of the same connection', async () => {
+    const { hub, port } = await holding({ limits: { maxPendingUpgrades: 1 } }, () => {})
+    await RawClient.ask({ port })
+    await until('a pending upgrade', () => hub.stats().pendingUpgrades === 1)
+    const client = await RawClient.connect({ port })
+    await client.write('GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n', handshakeBytes)
+    await client.ended()
+    await expect(client.head()).rejects.toThrow(/saw: \[(end|close|read ECONNRESET)\]/)
+  })
+})
+
+describe('limits.upgradeTimeoutMs', () => {
+  const hub = { limits: { upgradeTimeoutMs: 60 } }
+
+  it.each(frameworks)(
+    'answers 408 for $name, and what the application does later goes nowhere',
+    async ({ start }) => {
+      const gate = new Gate()
+      const late: unknown[] = []
+      const app = await start({
+        hub,
+        routes: {
+          '/answer': async (exchange) => {
+            await gate.passed()
+            exchange.setHeader('X-Late', '1')
+            return exchange.send(200, 'late')
+          },
+          '/ws': async (exchange) => {
+            await gate.passed()
+            late.push(thrownBy(() => exchange.upgrade(echo)))
+            return exchange.send(500, 'late')
+          },
+          '/echo': (exchange) => exchange.upgrade(echo),
+        },
+      })
+      expectRefusal(await RawClient.refused(app, '/answer'), 408)
+      expectRefusal(await RawClient.refused(app, '/ws'), 408)
+      gate.open()
+      await until('the late upgrade', () => late.length === 1)
+      expect(late).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_SOCKET_CLOSED' })])
+      await (await RawClient.open(app, '/echo')).echoes()
+      expect(app.hub.stats()).toMatchObject({ pendingUpgrades: 0, connections: 1 })
+    },
+  )
+
+  it('cuts off an answer that has begun', async () => {
+    let isClosed = false
+    const { hub: ofServer, port } = await holding(hub, (_req, res) => {
+      res.on('close', () => {
+        isClosed = true
+      })
+      res.writeHead(200).write('first ')
+    })
+    const client = await RawClient.ask({ port })
+    expect((await client.lastAnswer()).body).toContain('first ')
+    await until('the response to be closed', () => isClosed)
+    expect(ofServer.stats()).toMatchObject({
+      pendingUpgrades: 0,
+      refusedUpgrades: { WSHUB_ERR_UPGRADE_TIMEOUT: 1 },
+    })
+  })
+
+  it('tells the application that the response is closed', async () => {
+    let closed = false
+    const { port } = await holding(hub, (_req, res) => {
+      res.on('close', () => {
+        closed = true
+      })
+    })
+    expectRefusal(await RawClient.refused({ port }), 408)
+    expect(closed).toBe(true)
+  })
+
+  it('is off with 0', async () => {
+    const requests: IncomingMessage[] = []
+    const { hub: ofServer, port } = await holding({ limits: { upgradeTimeoutMs: 0 } }, (req) =>
+      requests.push(req),
+    )
+    const client = await RawClient.ask({ port })
+    await until('the request', () => requests.length === 1)
+    for (const req of requests) void ofServer.upgrade(req, echo)
+    await client.opened()
+  })
+})
+
+describe('limits.maxMessagesPerSecond', () => {
+  const texts = Array.from({ length: 60 }, (_, i) => String(i))
+  const packet = Buffer.concat(
+    texts.map((data) =>
+      new Frame({ opcode: Opcode.text, masked: true, payload: Buffer.from(data) }).encode(),
+    ),
+  )
+  const limits = { maxMessagesPerSecond: 40 }
+
+  /** That `times` has no second with more than its limit: one second's worth, and what comes during it. */
+  function expectRate(times: readonly number[]): void {
+    // 60 messages take half a second at least: 40 at once, 20 at 40 a second.
+    expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(450)
+    const atOnce = times.filter((time) => time - (times[0] ?? 0) < 100)
+    expect(atOnce.length).toBeLessThanOrEqual(46)
+  }
+
+  it('delivers what comes faster later, in order, and loses nothing', async () => {
+    const times: number[] = []
+    const { connectRaw, log } = await serve(
+      { limits },
+      { onMessage: () => void times.push(performance.now()) },
+    )
+    const { client } = await connectRaw([], packet)
+    await log.first('the last message', (entry) => entry === 'message 59')
+    expect(log.all.filter((entry) => entry.startsWith('message'))).toEqual(texts.map((t) => `message ${t}`))
+    expectRate(times)
+    client.send({ opcode: Opcode.text, payload: Buffer.from('marker') })
+    await log.first('the marker', (entry) => entry === 'message marker')
+  })
+
+  it('does so for an iteration too', async () => {
+    const times: number[] = []
+    const seen: Message['data'][] = []
+    const { connectRaw } = await serve(
+      { limits },
+      {
+        async onOpen(connection) {
+          for await (const { data } of connection) {
+            seen.push(data)
+            times.push(performance.now())
+          }
+        },
+      },
+    )
+    await connectRaw([], packet)
+    await until('all messages', () => seen.length === 60)
+    expect(seen).toEqual(texts)
+    expectRate(times)
+  })
+
+  it('gives what still waits to a paused connection only when it is resumed', async () => {
+    const { connectRaw, log, connections } = await serve(
+      { limits },
+      {
+        onMessage: (connection, { data }) => {
+          if (data === '50') connection.pause()
+        },
+      },
+    )
+    await connectRaw([], packet)
+    await log.first('the pause', (entry) => entry === 'message 50')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(log.all.at(-1)).toBe('message 50')
+    connections[0]?.resume()
+    await log.first('the last message', (entry) => entry === 'message 59')
+  })
+
+  it('counts pings', async () => {
+    const { connectRaw, log } = await serve({ limits: { ...limits, rateLimitPolicy: 'close' } })
+    const ping = new Frame({ opcode: Opcode.ping, masked: true }).encode()
+    const { client } = await connectRaw([], Buffer.concat(Array(60).fill(ping)))
+    expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'too many messages' })
+    const pings = log.all.filter((entry) => entry.startsWith('ping')).length
+    expect(pings).toBeGreaterThanOrEqual(40)
+    expect(pings).toBeLessThan(60)
+  })
+
+  it('closes with 1008 where that is the policy, once', async () => {
+    const { connectRaw, log } = await serve({ limits: { ...limits, rateLimitPolicy: 'close' } })
+    const { client } = await connectRaw([], packet)
+    expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'too many messages' })
+    const messages = log.all.filter((entry) => entry.startsWith('message')).length
+    expect(messages).toBeGreaterThanOrEqual(40)
+    expect(messages).toBeLessThan(60)
+    expect(log.all.filter((entry) => entry === 'error WSHUB_ERR_RATE_LIMIT')).toHaveLength(1)
+  })
+})
+
+describe('limits.maxBytesPerSecond', () => {
+  it('counts bytes, of text as UTF-8', async () => {
+    const times: number[] = []
+    const { connect, log } = await serve(
+      { limits: { maxBytesPerSecond: 2_000 } },
+      { onMessage: () => void times.push(performance.now()) },
+    )
+    const { client } = await connect()
+    client.socket.send('é'.repeat(1_500)) // 3,000 bytes: half a second too many
+    client.socket.send('next')
+    await log.first('the next', (entry) => entry === 'message next')
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(450)
+  })
+
+  it('closes with 1008 where that is the policy', async () => {
+    const { connect } = await serve({ limits: { maxBytesPerSecond: 2_000, rateLimitPolicy: 'close' } })
+    const { client } = await connect()
+    client.socket.send(Buffer.alloc(2_001))
+    expect(await client.closed()).toBe('1008 too many messages')
+  })
+})
+
+describe('limits of rooms', () => {
+  it('admit maxRoomsPerConnection, and join nothing when that would be more', async () => {
+    const { connect, hub } = await serve({ limits: { maxRoomsPerConnection: 2 } })
+    const { connection } = await connect()
+    hub.joinRoom(connection, ['a', 'b', 'a'])
+    hub.joinRoom(connection, ['a', 'b'])
+    expect(thrownBy(() => hub.joinRoom(connection, ['a', 'c']))).toMatchObject({
+      code: 'WSHUB_ERR_TOO_MANY_ROOMS',
+    })
+    expect(hub.rooms()).toEqual(['a', 'b'])
+    hub.leaveRoom(connection, 'a')
+    expect(hub.joinRoom(connection, 'c')).toBe(true)
+  })
+
+  it('admit names of maxRoomNameBytes', async () => {
+    const { connect, hub } = await serve({ limits: { maxRoomNameBytes: 4 } })
+    const { connection } = await connect()
+    expect(hub.joinRoom(connection, 'éé')).toBe(true)
+    expect(thrownBy(() => hub.joinRoom(connection, ['a', 'ééa']))).toMatchObject({
+      code: 'WSHUB_ERR_INVALID_ROOM',
+    })
+    expect(hub.rooms()).toEqual(['éé'])
+  })
+})
+
+describe('limits.maxFragments', () => {
+  function fragments(bytes: number, size: number): Buffer {
+    const payload = Buffer.alloc(size, 'x')
+    const count = bytes / size
+    return Buffer.concat(
+      Array.from({ length: count }, (_, i) =>
+        new Frame({
+          opcode: i === 0 ? Opcode.text : Opcode.continuation,
+          fin: i === count - 1,
+          masked: true,
+          payload,
+        }).encode(),
+      ),
+    )
+  }
+
+  it('by default fits maxMessageSize: 4 MiB in fragments of 64 bytes pass', async () => {
+    let bytes = 0
+    const { connectRaw, log } = await serve(
+      { maxMessageSize: 4 * 1_048_576 },
+      {
+        onMessage(connection, { data }) {
+          bytes = data.length
+          connection.sendText('whole')
+        },
+      },
+    )
+    const { client } = await connectRaw()
+    client.socket.write(fragments(4 * 1_048_576, 64))
+    await client.frames.first('the answer', ({ payload }) => payload.toString() === 'whole')
+    expect(bytes).toBe(4 * 1_048_576)
+    expect(log.all).not.toContainEqual(expect.stringMatching(/^error/))
+  })
+
+  it('ends the connection with 1008 above it', async () => {
+    const { connectRaw, log } = await serve({ limits: { maxFragments: 8 } })
+    const { client } = await connectRaw()
+    client.socket.write(fragments(8, 1))
+    await log.first('a message of eight', (entry) => entry === 'message xxxxxxxx')
+    client.socket.write(fragments(9, 1))
+    expect((await client.closeFrame()).code).toBe(1008)
+    await log.first('the error', (entry) => entry === 'error WSHUB_ERR_TOO_MANY_FRAGMENTS')
+  })
+})
+
+describe('limits.maxBufferedChunks', () => {
+  it('ends with 1008 a connection whose frame comes in too many pieces', async () => {
+    const { connectRaw, log, connections } = await serve({ limits: { maxBufferedChunks: 4 } })
+    const { client } = await connectRaw()
+    client.socket.setNoDelay(true)
+    const bytes = new Frame({ opcode: Opcode.text, masked: true, payload: Buffer.alloc(100, 'x') }).encode()
+    for (let i = 0; i < bytes.length && connections[0]?.state === 'open'; i++) {
+      const read = connections[0].bytesRead
+      client.socket.write(bytes.subarray(i, i + 1))
+      await until('the byte to be read', () => connections[0]?.bytesRead !== read)
+    }
+    await inTime(
+      'the error',
+      log.first('the error', (e) => e === 'error WSHUB_ERR_TOO_MANY_FRAGMENTS'),
+      () => log.all,
+    )
+    expect((await client.closeFrame()).code).toBe(1008)
+  })
+})

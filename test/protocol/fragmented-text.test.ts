@@ -1,0 +1,168 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Opcode } from 'wshub'
+import { TextWatch } from '../../src/protocol/fragmented-text.ts'
+import { binary, fragments, ping, wire } from '../conformance/wire.ts'
+
+/** How many bytes of a text it takes to see that it is not UTF-8; `undefined` when it may still become that. */
+function wrongAt(text: Uint8Array): number | undefined {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  for (const [i, byte] of text.entries()) {
+    try {
+      decoder.decode(Uint8Array.of(byte), { stream: true })
+    } catch {
+      return i + 1
+    }
+  }
+  return undefined
+}
+
+/** Where a character begins, at that place or before it, in a text that is right up to there. */
+function startOfCharacter(text: Uint8Array, place: number): number {
+  let at = place
+  while (at > 0 && ((text[at] ?? 0) & 0xc0) === 0x80) at--
+  return at
+}
+
+/** Cuts bytes into pieces of those sizes, over and over. */
+function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
+  const pieces: Buffer[] = []
+  for (let at = 0, i = 0; at < bytes.length; i++) {
+    const size = sizes[i % sizes.length] ?? 1
+    pieces.push(bytes.subarray(at, at + size))
+    at += size
+  }
+  return pieces
+}
+
+/** How many times invalid text is found in each of those chunks. */
+function found(chunks: readonly Buffer[]): number[] {
+  let count = 0
+  const watch = new TextWatch(() => count++)
+  return chunks.map((chunk) => {
+    count = 0
+    watch.read(chunk)
+    return count
+  })
+}
+
+const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 })
+const bytes = fc
+  .array(
+    fc.oneof(
+      {
+        weight: 30,
+        arbitrary: fc.string({ unit: 'binary', maxLength: 20 }).map((text) => Buffer.from(text)),
+      },
+      { weight: 1, arbitrary: fc.uint8Array({ maxLength: 4 }).map((some) => Buffer.from(some)) },
+    ),
+    { maxLength: 10 },
+  )
+  .map((parts) => Buffer.concat(parts))
+
+describe('A text in fragments', () => {
+  it('is found invalid with the very byte that makes it so, wherever frames and packets are cut', () => {
+    fc.assert(
+      fc.property(bytes, sizes, sizes, fc.boolean(), (text, fragmentSizes, chunkSizes, isMixed) => {
+        // At least two frames: a message in one is looked at by `ws`.
+        const frames = fragments(Opcode.text, [...cut(text, fragmentSizes), '', ''])
+        const between = isMixed ? [ping('x')] : []
+        const before = binary(Buffer.alloc(130, 0xff))
+        let left = wrongAt(text)
+        let end: number | undefined
+        let at = before.length
+        for (const [i, frame] of frames.entries()) {
+          const size = cut(text, fragmentSizes)[i]?.length ?? 0
+          if (left !== undefined && end === undefined) {
+            if (left <= size) end = at + frame.length - size + left
+            else left -= size
+          }
+          at += frame.length + (between[0]?.length ?? 0)
+        }
+        const chunks = cut(
+          Buffer.concat([before, ...frames.flatMap((frame) => [frame, ...between]), before]),
+          chunkSizes,
+        )
+        let read = 0
+        const expected = chunks.map((chunk) => {
+          const from = read
+          read += chunk.length
+          return end !== undefined && from < end && end <= read ? 1 : 0
+        })
+        expect(found(chunks)).toEqual(expected)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('is found invalid in large fragments as well, whatever byte of it is wrong', () => {
+    const text = Buffer.from('grün €uro 😀 and plain '.repeat(4_000))
+    const place = fc.nat(text.length - 1)
+    const large = fc.array(
+      fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 300, max: 70_000 })),
+      {
+        minLength: 1,
+        maxLength: 6,
+      },
+    )
+    const wrong = fc.option(fc.record({ at: place, byte: fc.integer({ min: 0x80, max: 0xff }) }), {
+      nil: undefined,
+    })
+    fc.assert(
+      fc.property(wrong, large, large, (change, fragmentSizes, chunkSizes) => {
+        const bytes = Buffer.from(text)
+        if (change !== undefined) bytes[change.at] = change.byte
+        const frames = fragments(Opcode.text, [...cut(bytes, fragmentSizes), '', ''])
+        const chunks = cut(Buffer.concat([...frames, ping('x')]), chunkSizes)
+        // The chunk by whose end so much of the text has come that it is wrong.
+        const from = change === undefined ? bytes.length : Math.max(0, change.at - 4)
+        const until = wrongAt(bytes.subarray(startOfCharacter(bytes, from)))
+        const end = until === undefined ? undefined : startOfCharacter(bytes, from) + until
+        let left = end
+        let read = 0
+        for (const [i, part] of cut(bytes, fragmentSizes).entries()) {
+          const frame = frames[i] ?? Buffer.alloc(0)
+          if (left === undefined || left <= 0) break
+          read += left <= part.length ? frame.length - part.length + left : frame.length
+          left -= part.length
+        }
+        let at = 0
+        const expected = chunks.map((chunk) => {
+          const begin = at
+          at += chunk.length
+          return end !== undefined && begin < read && read <= at ? 1 : 0
+        })
+        expect(found(chunks)).toEqual(expected)
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  it('is not watched when it is compressed', () => {
+    expect(found([wire({ opcode: Opcode.text, fin: false, rsv: 4, payload: Buffer.from([0xff]) })])).toEqual([
+      0,
+    ])
+  })
+
+  it('is found within a frame of each form of length', () => {
+    for (const form of [7, 16, 64] as const) {
+      expect(found([wire({ opcode: Opcode.text, fin: false, form, payload: Buffer.from([0xff]) })])).toEqual([
+        1,
+      ])
+    }
+  })
+})
+
+describe('Anything else', () => {
+  it('is passed by: binary messages, whole texts, control frames', () => {
+    const wrong = Buffer.from([0xff, 0xfe])
+    const all = [
+      ...fragments(Opcode.binary, [wrong, wrong, wrong]),
+      wire({ opcode: Opcode.text, payload: wrong }),
+      wire({ opcode: Opcode.ping, payload: wrong }),
+      ...fragments(Opcode.text, ['a', 'b']),
+      ...fragments(Opcode.binary, [wrong, wrong]),
+    ]
+    expect(found(all)).toEqual(all.map(() => 0))
+  })
+})

@@ -1,0 +1,58 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { TextCheck } from '../../src/protocol/text-check.ts'
+
+/** Whether the bytes may be the beginning of UTF-8. */
+function mayBecome(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true })
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe('TextCheck', () => {
+  it('takes what may become UTF-8, of each first byte and whatever stands at a border behind it', () => {
+    const seconds = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff]
+    for (let first = 0; first < 256; first++) {
+      for (const second of seconds) {
+        for (const third of [0x7f, 0x80, 0xbf, 0xc0]) {
+          const bytes = Uint8Array.of(first, second, third, 0x80)
+          for (const length of [2, 3, 4]) {
+            const part = bytes.subarray(0, length)
+            const did = new TextCheck().take(part, length)
+            if (did !== mayBecome(part)) expect({ part, did }).toEqual({ part, did: !did })
+          }
+        }
+      }
+    }
+  })
+
+  it('says the same of parts of any size as of the whole', () => {
+    const piece = fc.oneof(
+      {
+        weight: 20,
+        arbitrary: fc.string({ unit: 'binary', maxLength: 80 }).map((text) => Buffer.from(text)),
+      },
+      { weight: 1, arbitrary: fc.uint8Array({ maxLength: 3 }).map((bytes) => Buffer.from(bytes)) },
+    )
+    const sizes = fc.array(fc.integer({ min: 1, max: 120 }), { minLength: 1, maxLength: 4 })
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 12 }), sizes, (pieces, partSizes) => {
+        const bytes = Buffer.concat(pieces)
+        const stream = new TextCheck()
+        let end = 0
+        let isWhole = true
+        for (let i = 0; end < bytes.length && isWhole; i++) {
+          const part = bytes.subarray(end, end + (partSizes[i % partSizes.length] ?? 1))
+          end += part.length
+          // Beyond the end of the part stands something else.
+          isWhole = stream.take(Buffer.concat([part, Buffer.from([0xff])]), part.length)
+          expect({ end, isWhole }).toEqual({ end, isWhole: mayBecome(bytes.subarray(0, end)) })
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+})

@@ -1,0 +1,79 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Admission } from '../../src/upgrade/address-limits.ts'
+
+const none = { maxConnectionsPerAddress: 0, maxUpgradesPerSecondPerAddress: 0, maxPendingUpgrades: 10 }
+const refused = (code: string) => expect.objectContaining({ code, status: 429 })
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+describe('Admission', () => {
+  it('admits everything without limits', () => {
+    const admission = new Admission(none)
+    for (let i = 0; i < 100; i++) {
+      admission.check('1.1.1.1')
+      admission.enter('1.1.1.1')
+    }
+  })
+
+  it('admits so many connections of an address at once', () => {
+    const admission = new Admission({ ...none, maxConnectionsPerAddress: 2 })
+    admission.enter('1.1.1.1')
+    admission.check('1.1.1.1')
+    admission.enter('::ffff:1.1.1.1')
+    expect(() => admission.check('1.1.1.1')).toThrow(refused('WSHUB_ERR_TOO_MANY_CONNECTIONS'))
+    admission.check('2.2.2.2')
+    admission.leave('1.1.1.1')
+    admission.check('1.1.1.1')
+  })
+
+  it('counts IPv6 addresses by their first 64 bits', () => {
+    const admission = new Admission({ ...none, maxConnectionsPerAddress: 1 })
+    admission.enter('2001:db8:0:1::1')
+    expect(() => admission.check('2001:db8:0:1:ffff::2')).toThrow(refused('WSHUB_ERR_TOO_MANY_CONNECTIONS'))
+    admission.check('2001:db8:0:2::1')
+  })
+
+  it('admits so many upgrades of an address at once, and so many a second behind them', () => {
+    const admission = new Admission({ ...none, maxUpgradesPerSecondPerAddress: 3 })
+    const isAdmitted = (address: string) => {
+      try {
+        admission.check(address)
+        return true
+      } catch (error) {
+        expect(error).toEqual(refused('WSHUB_ERR_TOO_MANY_UPGRADES'))
+        return false
+      }
+    }
+    const admitted = (upgrades: number) =>
+      Array.from({ length: upgrades }, () => isAdmitted('1.1.1.1')).filter(Boolean).length
+    for (const ms of [0, 10_000, 999]) vi.advanceTimersByTime(ms) // begins anywhere
+    expect(admitted(5)).toBe(3)
+    expect(isAdmitted('2.2.2.2')).toBe(true)
+    let behind = 0
+    for (let ms = 0; ms < 10_000; ms += 100) {
+      vi.advanceTimersByTime(100)
+      behind += admitted(2)
+    }
+    expect(behind).toBe(30)
+    vi.advanceTimersByTime(1_000)
+    expect(admitted(5)).toBe(3)
+  })
+
+  it('does not count who has no address', () => {
+    const admission = new Admission({
+      maxConnectionsPerAddress: 1,
+      maxUpgradesPerSecondPerAddress: 1,
+      maxPendingUpgrades: 10,
+    })
+    for (let i = 0; i < 3; i++) {
+      admission.check(undefined)
+      admission.enter(undefined)
+    }
+    admission.leave(undefined)
+  })
+})
