@@ -1,8 +1,46 @@
-import type { createClient, createCluster } from 'redis'
 import { inTime } from './in-time.ts'
 
-export type RedisClient = ReturnType<typeof createClient>
-export type RedisCluster = ReturnType<typeof createCluster>
+/** Hears the channels of a subscription, with bytes because of the last argument. */
+type Subscribe = (
+  channels: string[],
+  listener: (message: Buffer, channel: Buffer) => void,
+  bufferMode: true,
+) => Promise<void>
+
+/**
+ * What we use of a client of node-redis 5 or 6, spelled out: its own types name each command, several times, and comparing two of
+ * them takes the compiler 15 seconds.
+ */
+export interface RedisClient {
+  readonly options?: { readonly socket?: object | undefined } | undefined
+  duplicate(overrides: object): RedisClient
+  on(event: 'error' | 'end', listener: (error: Error) => void): unknown
+  on(event: 'sharded-channel-moved', listener: (channel: string) => void): unknown
+  connect(): Promise<unknown>
+  sendCommand(args: (string | Buffer)[]): Promise<unknown>
+  readonly subscribe: Subscribe
+  readonly sSubscribe: Subscribe
+  readonly unsubscribe: Subscribe
+  readonly sUnsubscribe: Subscribe
+  destroy(): void
+}
+
+/** A server of a cluster. */
+interface RedisNode {
+  readonly address: string
+  readonly client?: RedisClient | undefined
+}
+
+/** What we use of a cluster of node-redis 5 or 6. */
+export interface RedisCluster {
+  readonly masters: RedisNode[]
+  readonly slots: ArrayLike<{ readonly master: RedisNode } | undefined>
+  duplicate(overrides: object): RedisCluster
+  on(event: 'error', listener: (error: Error) => void): unknown
+  connect(): Promise<unknown>
+  nodeClient(node: RedisNode): Promise<unknown>
+  destroy(): void
+}
 
 /** One server, as the place to connect to. */
 export interface RedisServer {
