@@ -69,7 +69,7 @@ const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: read
     values: ['./backoff.ts', './backplane-options.ts', './in-time.ts', './redis-topology.ts'],
     types: ['./channels.ts'],
   },
-  'redis-topology': { values: ['./in-time.ts'], types: ['redis'] },
+  'redis-topology': { values: ['./in-time.ts'], types: [] },
   nats: {
     values: [
       './backoff.ts',
