@@ -29,9 +29,9 @@ interface Waiting {
 }
 
 /**
- * Messages that came and that nobody takes yet: while the connection is paused, and between two steps of an iteration.
- * The socket is not read meanwhile, so no more waits here than what the last read brought: 64 KiB, and one message that
- * was compressed (see `InflationGate`).
+ * Messages that came and that nobody takes yet: while the connection is paused, and between two steps of an
+ * iteration. The socket is not read meanwhile, so no more waits here than what the last read brought: 64 KiB,
+ * and one message that was compressed (see `InflationGate`).
  */
 export class Inbox {
   readonly #owner: InboxOwner

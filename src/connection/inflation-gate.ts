@@ -7,9 +7,9 @@ const OPCODE = 0x0f
 const NOTHING = Buffer.alloc(0)
 
 /**
- * The stream between a socket and `ws` where messages may be compressed. `ws` inflates whatever it has been given, also while it
- * is paused, and so makes 50 MB of one read of 64 KiB. Here it is given one compressed message at a time: the next one when
- * that has been emitted and nobody has paused.
+ * The stream between a socket and `ws` where messages may be compressed. `ws` inflates whatever it has been
+ * given, also while it is paused, and so makes 50 MB of one read of 64 KiB. Here it is given one compressed
+ * message at a time: the next one when that has been emitted and nobody has paused.
  */
 export class InflationGate extends Duplex {
   readonly #socket: Duplex

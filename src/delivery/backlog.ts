@@ -108,7 +108,10 @@ export class Backlog {
     return taken
   }
 
-  /** Lets go of all frames, for whoever still holds the backlog itself: a listener of a socket that never drains. */
+  /**
+   * Lets go of all frames, for whoever still holds the backlog itself: a listener of a socket that never
+   * drains.
+   */
   dispose(): void {
     for (const held of [...this.#front, ...this.#queue]) if (held !== undefined) this.#gone(held)
     this.#front = []

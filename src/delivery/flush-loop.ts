@@ -3,9 +3,9 @@ import { Batch } from './batch.ts'
 import { HeldBuffers } from './held-buffers.ts'
 
 /**
- * Time, in ms, that a flush takes of the event loop at once. Then the loop goes on, and the rest follows in its next turn:
- * a broadcast to very many connections does not hold up what else the process does. `npm run bench -- fanout` measures
- * the delay. What is sent meanwhile joins the batches that still wait.
+ * Time, in ms, that a flush takes of the event loop at once. Then the loop goes on, and the rest follows in
+ * its next turn: a broadcast to very many connections does not hold up what else the process does. `npm run
+ * bench -- fanout` measures the delay. What is sent meanwhile joins the batches that still wait.
  */
 const MAX_FLUSH_MS = 2
 
@@ -16,8 +16,8 @@ const WRITES_PER_LOOK = 16
 export const JUDGE_MS = 30_000
 
 /**
- * Of `maxTotalBufferedBytes`, what may be left when clients have been given up for it: more are not due with the next
- * message, since to find them all are looked at.
+ * Of `maxTotalBufferedBytes`, what may be left when clients have been given up for it: more are not due with
+ * the next message, since to find them all are looked at.
  */
 const RELIEF = 7 / 8
 
@@ -46,7 +46,10 @@ export interface Flushable {
   giveUp(): void
 }
 
-/** What the outboxes of one hub share: the limit, the policy, the turn that they all end together, and the count of drops. */
+/**
+ * What the outboxes of one hub share: the limit, the policy, the turn that they all end together, and the
+ * count of drops.
+ */
 export class Delivery {
   readonly maxBufferedBytes: number
   readonly maxTotalBufferedBytes: number
@@ -100,7 +103,10 @@ export class Delivery {
     this.#congested.delete(outbox)
   }
 
-  /** Gives clients up when all together have more than `maxTotalBufferedBytes` waiting: those with the most first. */
+  /**
+   * Gives clients up when all together have more than `maxTotalBufferedBytes` waiting: those with the most
+   * first.
+   */
   relieve(): void {
     if (this.held.bytes <= this.maxTotalBufferedBytes) return
     const byMost = [...this.#congested]

@@ -3,15 +3,18 @@ import { Backlog } from './backlog.ts'
 import type { Batch } from './batch.ts'
 import type { Delivery, DropCount, DropReason } from './flush-loop.ts'
 
-/** A turn that queues this much for a connection is written before the turn ends; a drained backlog goes in such chunks. */
+/**
+ * A turn that queues this much for a connection is written before the turn ends; a drained backlog goes in
+ * such chunks.
+ */
 const CHUNK_BYTES = 65_536
 
 /** Pings and pongs are never dropped; a client for which so many bytes of them wait is given up. */
 const MAX_CONTROL_BYTES = 65_536
 
 /**
- * What a client over its limit must take between two looks at it. The kernel reports it in steps of a third of its send
- * buffer, which has 4 MB by default: `JUDGE_MS` is longer than a step takes at 100 kB/s.
+ * What a client over its limit must take between two looks at it. The kernel reports it in steps of a third
+ * of its send buffer, which has 4 MB by default: `JUDGE_MS` is longer than a step takes at 100 kB/s.
  */
 const MIN_PROGRESS_BYTES = 65_536
 
@@ -27,21 +30,24 @@ export interface OutboxSocket {
 export interface OutboxOwner {
   /** Whether data frames may still be written: not after a close frame. */
   readonly writable: boolean
-  /** The client is given up: too much waits for it, or for all clients of the hub together, and for this one the most. */
+  /**
+   * The client is given up: too much waits for it, or for all clients of the hub together, and for this one
+   * the most.
+   */
   overflow(of: 'client' | 'hub'): void
   /** Something was dropped since the last turn. */
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
 }
 
 /**
- * What one connection still has to write, in the order of the calls. Nothing else writes to the socket, save the
- * close and pong frames of `ws` itself.
+ * What one connection still has to write, in the order of the calls. Nothing else writes to the socket, save
+ * the close and pong frames of `ws` itself.
  *
  * - A turn's frames leave in one write at its end.
- * - While the socket is congested, frames wait here; above `maxBufferedBytes` the policy decides on further ones.
- *   Pings and pongs are never dropped.
- * - What the turn that congested the socket queues is spared. After it, the least that has waited since may grow by
- *   `maxBufferedBytes`, while the client goes on taking what it owes.
+ * - While the socket is congested, frames wait here; above `maxBufferedBytes` the policy decides on further
+ *   ones. Pings and pongs are never dropped.
+ * - What the turn that congested the socket queues is spared. After it, the least that has waited since may
+ *   grow by `maxBufferedBytes`, while the client goes on taking what it owes.
  */
 export class Outbox {
   readonly #socket: OutboxSocket
@@ -62,7 +68,10 @@ export class Outbox {
     this.#owner = owner
   }
 
-  /** Bytes that were accepted and that the operating system has not taken yet; a write counts until it is complete. */
+  /**
+   * Bytes that were accepted and that the operating system has not taken yet; a write counts until it is
+   * complete.
+   */
   get bufferedBytes(): number {
     return (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0) + this.#socket.writableLength
   }
@@ -115,7 +124,9 @@ export class Outbox {
     this.#socket.write(this.#backlog.take(Number.POSITIVE_INFINITY))
   }
 
-  /** Calls `then` when all that was accepted has been handed to the socket, at once where that is possible. */
+  /**
+   * Calls `then` when all that was accepted has been handed to the socket, at once where that is possible.
+   */
   end(then: () => void): void {
     this.#write()
     if (this.#backlog === undefined || this.#backlog.isEmpty) then()
@@ -145,7 +156,10 @@ export class Outbox {
     return this.#backlog === undefined ? 0 : this.#backlog.writtenBytes - this.#socket.writableLength
   }
 
-  /** Gives up a client over its limit that has hardly read since the last look; see {@link Delivery.congested}. */
+  /**
+   * Gives up a client over its limit that has hardly read since the last look; see {@link
+   * Delivery.congested}.
+   */
   judge(): void {
     const backlog = this.#backlog
     if (backlog === undefined) return
@@ -201,8 +215,8 @@ export class Outbox {
     this.#delivery.relieve()
   }
 
-  // Only bytes that the kernel refused count: `writableNeedDrain` alone is also true for a moment after a large write
-  // that it took whole. It is asked for too because without it no 'drain' would come.
+  // Only bytes that the kernel refused count: `writableNeedDrain` alone is also true for a moment after a
+  // large write that it took whole. It is asked for too because without it no 'drain' would come.
   #isCongested(): boolean {
     return this.#socket.writableLength > 0 && this.#socket.writableNeedDrain
   }
@@ -259,8 +273,8 @@ export class Outbox {
   }
 
   /**
-   * Whether a message may wait over the limit: in the turn that congested the socket, which can take nothing before the turn is
-   * over, and while what waits does not grow.
+   * Whether a message may wait over the limit: in the turn that congested the socket, which can take nothing
+   * before the turn is over, and while what waits does not grow.
    */
   #isSpared(backlog: Backlog, bytes: number): boolean {
     if (backlog.turn === this.#delivery.turn) return true

@@ -7,9 +7,9 @@ import type { Payload } from '../protocol/message.ts'
 const TAIL_BYTES = 4
 
 /**
- * Windows, in bits, for clients whose own does not hold the whole message. All between two share the smaller one: each window
- * of its own would have a broadcast compressed eight times. zlib has no raw window of 8 bits; its window of 9 never refers
- * back further than 512 - 262 bytes, which fits 8.
+ * Windows, in bits, for clients whose own does not hold the whole message. All between two share the smaller
+ * one: each window of its own would have a broadcast compressed eight times. zlib has no raw window of 8
+ * bits; its window of 9 never refers back further than 512 - 262 bytes, which fits 8.
  */
 const SMALL_WINDOW_BITS = 9
 const MEDIUM_WINDOW_BITS = 12
@@ -19,8 +19,9 @@ const FULL_WINDOW_BITS = 15
 const ZLIB_LOOKAHEAD_BYTES = 262
 
 /**
- * A message on its way out: framed once, and deflated at most three times for windows of all sizes, however many receive it.
- * That one compressed frame serves every connection is why the hub negotiates `server_no_context_takeover`.
+ * A message on its way out: framed once, and deflated at most three times for windows of all sizes, however
+ * many receive it. That one compressed frame serves every connection is why the hub negotiates
+ * `server_no_context_takeover`.
  * @see RFC 7692 §7.2.1
  */
 export class OutgoingMessage {
@@ -38,7 +39,10 @@ export class OutgoingMessage {
     this.#settings = settings
   }
 
-  /** The frame for a connection: compressed within `windowBits` (8–15), or plain for 0, which means not negotiated. */
+  /**
+   * The frame for a connection: compressed within `windowBits` (8–15), or plain for 0, which means not
+   * negotiated.
+   */
   frame(windowBits: number): Buffer {
     const settings = this.#settings
     if (windowBits === 0 || settings === false) return this.#plain
@@ -57,9 +61,10 @@ export class OutgoingMessage {
   }
 
   #deflate(bits: number, { level, memLevel }: CompressionSettings): Buffer {
-    // The state of zlib is built for each message, but no larger than the message has use for: 21 µs for 1,000 bytes.
-    // With the default size it is 25 µs; one DeflateRaw that is kept and reset takes 136 µs of CPU time, because its
-    // public API goes through the thread pool twice. `npm run bench -- echo-compressed` notices.
+    // The state of zlib is built for each message, but no larger than the message has use for: 21 µs for
+    // 1,000 bytes. With the default size it is 25 µs; one DeflateRaw that is kept and reset takes 136 µs of
+    // CPU time, because its public API goes through the thread pool twice. `npm run bench -- echo-compressed`
+    // notices.
     const deflated = deflateRawSync(payloadOf(this.#plain), {
       level,
       memLevel: Math.min(memLevel, bits - 6),
@@ -84,7 +89,9 @@ function sharedBits(windowBits: number, needed: number): number {
   return windowBits >= MEDIUM_WINDOW_BITS ? MEDIUM_WINDOW_BITS : SMALL_WINDOW_BITS
 }
 
-/** What `ws` negotiates when compression is on: no context kept on either side, so that frames can be shared. */
+/**
+ * What `ws` negotiates when compression is on: no context kept on either side, so that frames can be shared.
+ */
 export const DEFLATE_PARAMETERS = Object.freeze({
   serverNoContextTakeover: true,
   clientNoContextTakeover: true,
@@ -106,8 +113,9 @@ const PARAMETER =
   /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"([!#$%&'*+.^_`|~0-9A-Za-z-]+)"|([!#$%&'*+.^_`|~0-9A-Za-z-]+)))?$/
 
 /**
- * An offer of extensions without those of permessage-deflate that a server must decline: with a parameter that is unknown,
- * twice there or out of its range. The rest stays as it is, also what is no offer at all: that breaks the handshake.
+ * An offer of extensions without those of permessage-deflate that a server must decline: with a parameter
+ * that is unknown, twice there or out of its range. The rest stays as it is, also what is no offer at all:
+ * that breaks the handshake.
  * @returns `undefined` when nothing is left
  * @see RFC 7692 §7.1
  */

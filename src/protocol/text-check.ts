@@ -8,7 +8,9 @@ const CONTINUATION_MASK = 0xc0
 
 /** Text that comes in parts, cut anywhere, as far as it may still become UTF-8. @see RFC 3629 §4 */
 export class TextCheck {
-  /** Continuation bytes that the character under way has yet to get, and between which values the next one is. */
+  /**
+   * Continuation bytes that the character under way has yet to get, and between which values the next one is.
+   */
   #missing = 0
   #least = CONTINUATION
   #most = 0xbf
