@@ -1,3 +1,6 @@
+import { MAX_INT32 } from '../base/option-rules.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
+
 /** The rates that a client may keep up; 0 = no limit. A second's worth may come at once. */
 export interface Rates {
   readonly maxMessagesPerSecond: number
@@ -10,32 +13,23 @@ export interface Holdable {
   release(): void
 }
 
-/** The largest delay of a timer. */
-const MAX_DELAY_MS = 2_147_483_647
-
-/** How far one client is ahead of its rates: a token bucket for messages, and one for bytes. */
+/** How far one client is ahead of its rates. */
 export class RateLimit {
-  readonly #rates: Rates
-  // Times in ms at which the buckets are full again; a second ahead of now they are empty.
-  #messagesFullAt = 0
-  #bytesFullAt = 0
+  readonly #messages: TokenBucket | undefined
+  readonly #bytes: TokenBucket | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(rates: Rates) {
-    this.#rates = rates
+  constructor({ maxMessagesPerSecond, maxBytesPerSecond }: Rates) {
+    if (maxMessagesPerSecond > 0) this.#messages = new TokenBucket(maxMessagesPerSecond)
+    if (maxBytesPerSecond > 0) this.#bytes = new TokenBucket(maxBytesPerSecond)
   }
 
   /** Takes a message of so many bytes out of the buckets, which may go below empty; `false` when they do. */
   take(bytes: number): boolean {
     const now = performance.now()
-    const { maxMessagesPerSecond, maxBytesPerSecond } = this.#rates
-    if (maxMessagesPerSecond > 0) {
-      this.#messagesFullAt = Math.max(this.#messagesFullAt, now) + 1_000 / maxMessagesPerSecond
-    }
-    if (maxBytesPerSecond > 0) {
-      this.#bytesFullAt = Math.max(this.#bytesFullAt, now) + (bytes * 1_000) / maxBytesPerSecond
-    }
-    return this.#debtMs === 0
+    this.#messages?.take(1, now)
+    this.#bytes?.take(bytes, now)
+    return this.#debtMs(now) === 0
   }
 
   /** Holds it until the client is within its rates again. */
@@ -45,11 +39,11 @@ export class RateLimit {
     const wait = (): void => {
       this.#timer = setTimeout(
         () => {
-          if (this.#debtMs > 0) return wait()
+          if (this.#debtMs() > 0) return wait()
           this.#timer = undefined
           inbox.release()
         },
-        Math.min(this.#debtMs, MAX_DELAY_MS),
+        Math.min(this.#debtMs(), MAX_INT32),
       ).unref()
     }
     wait()
@@ -60,8 +54,8 @@ export class RateLimit {
     clearTimeout(this.#timer)
   }
 
-  /** Time, in ms, until neither bucket is below empty. */
-  get #debtMs(): number {
-    return Math.max(0, Math.max(this.#messagesFullAt, this.#bytesFullAt) - performance.now() - 1_000)
+  /** Returns the time, in ms, until neither bucket is below empty. */
+  #debtMs(now = performance.now()): number {
+    return Math.max(this.#messages?.debtMs(now) ?? 0, this.#bytes?.debtMs(now) ?? 0)
   }
 }

@@ -1,11 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { HubError } from '../base/errors.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import { type AddressRule, addressKey } from './client-address.ts'
 
-/** An address may use up a second's worth of upgrades at once. */
-const BURST_MS = 1_000
-/** Sums of fractions of a second are not exact. */
-const TOLERANCE_MS = 0.001
+/** Full buckets are deleted at intervals of this time. */
+const SWEEP_INTERVAL_MS = 1_000
 /** How many addresses of proxies are remembered. */
 const MAX_PROXIES = 1_000
 
@@ -27,8 +26,8 @@ export class Admission {
   readonly #pending = new Counts()
   /** Peers by which the framework was told of clients with other addresses. */
   readonly #proxies = new Set<string>()
-  /** A token bucket for each address: when it is full again, which is at most a second ahead. Full ones are swept out. */
-  readonly #bucketFullAt = new Map<string, number>()
+  /** Upgrades that an address may still make. Each bucket is full after a second, and full ones are deleted. */
+  readonly #upgrades = new Map<string, TokenBucket>()
   #sweptAt = 0
 
   /** @param addressOf the hub's own rule of which address a client has; `undefined` when the route says it */
@@ -106,14 +105,16 @@ export class Admission {
 
   #takeUpgrade(key: string): boolean {
     const now = performance.now()
-    if (now - this.#sweptAt >= BURST_MS) {
+    if (now - this.#sweptAt >= SWEEP_INTERVAL_MS) {
       this.#sweptAt = now
-      for (const [other, fullAt] of this.#bucketFullAt) if (fullAt <= now) this.#bucketFullAt.delete(other)
+      for (const [other, bucket] of this.#upgrades) if (bucket.isFull(now)) this.#upgrades.delete(other)
     }
-    const fullAt = Math.max(this.#bucketFullAt.get(key) ?? 0, now) + 1_000 / this.#maxUpgradesPerSecond
-    if (fullAt - now > BURST_MS + TOLERANCE_MS) return false
-    this.#bucketFullAt.set(key, fullAt)
-    return true
+    let bucket = this.#upgrades.get(key)
+    if (bucket === undefined) {
+      bucket = new TokenBucket(this.#maxUpgradesPerSecond)
+      this.#upgrades.set(key, bucket)
+    }
+    return bucket.tryTake(now)
   }
 }
 

@@ -20,6 +20,17 @@ describe('RateLimit', () => {
     expect([rate.take(0), rate.take(0)]).toEqual([true, false])
   })
 
+  it('allows exactly a second of messages at once, whatever the rate', () => {
+    vi.advanceTimersByTime(123.456)
+    const refused: number[] = []
+    for (let rate = 1; rate <= 1_000; rate++) {
+      const limit = new RateLimit({ maxMessagesPerSecond: rate, maxBytesPerSecond: 0 })
+      for (let message = 0; message < rate; message++) if (!limit.take(0)) refused.push(rate)
+      if (limit.take(0)) refused.push(-rate)
+    }
+    expect(refused).toEqual([])
+  })
+
   it('does not save up more than a second', () => {
     const rate = new RateLimit({ maxMessagesPerSecond: 2, maxBytesPerSecond: 0 })
     vi.advanceTimersByTime(3_600_000)
