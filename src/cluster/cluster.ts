@@ -1,11 +1,11 @@
 import { type InspectOptions, inspect } from 'node:util'
 import type { Backplane, BackplaneState } from '../backplane/backplane.ts'
-import { HubError, show } from '../base/errors.ts'
-import { checkKeys, MAX_INT32 } from '../base/option-rules.ts'
+import { HubError } from '../base/errors.ts'
+import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
+import { asRooms } from '../base/room-names.ts'
+import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
-import { runHandler } from '../connection/event-handler.ts'
 import type { Metadata, MetadataOf } from '../connection/metadata.ts'
-import { asRooms } from '../hub/room-index.ts'
 import { checkClose } from '../protocol/frame.ts'
 import { checkPayload, type Payload, payloadBytes } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -466,11 +466,7 @@ export class Cluster<out Meta extends object = Metadata> {
   #timeout(options: CallOptions): number {
     checkKeys(options, CALL_OPTIONS, 'an option of a call')
     const { timeoutMs = this.#options.callTimeoutMs } = options
-    if (Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= MAX_INT32) return timeoutMs
-    throw new HubError(
-      'WSHUB_ERR_INVALID_OPTION',
-      `timeoutMs is an integer from 1 to ${MAX_INT32}, not ${show(timeoutMs)}`,
-    )
+    return inRange('timeoutMs', timeoutMs, 1, MAX_INT32)
   }
 
   #checkOpen(): void {

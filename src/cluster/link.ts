@@ -1,7 +1,8 @@
 import type { Backplane, BackplaneState } from '../backplane/backplane.ts'
 import { HubError } from '../base/errors.ts'
+import { runHandler } from '../base/run-handler.ts'
 import { textOf } from '../base/thrown.ts'
-import { runHandler } from '../connection/event-handler.ts'
+import { settlesWithin } from '../base/time-limit.ts'
 import type { Audience } from '../hub/audience.ts'
 import { type Payload, payloadBytes, type SendOptions } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -301,7 +302,7 @@ export class Link {
    * @param timeoutMs how long to wait for the cluster where messages wait for it
    */
   async close(timeoutMs: number): Promise<void> {
-    if (this.#early.size > 0) await within(timeoutMs, this.ready())
+    if (this.#early.size > 0) await settlesWithin(timeoutMs, this.ready())
     if (this.state === 'closed') return this.#closeBackplane()
     this.#publish(this.#sequences.control, { kind: 'leave' })
     this.#presence.close()
@@ -331,7 +332,7 @@ export class Link {
         this.#backplaneFailed('it does not close', error)
       }
     }
-    await within(CLOSE_TIMEOUT_MS, close())
+    await settlesWithin(CLOSE_TIMEOUT_MS, close())
   }
 
   // What goes out.
@@ -644,14 +645,4 @@ export class Link {
 /** Whether nothing on the nodes that answer depends on what was published before. */
 function isRead({ op }: Question): boolean {
   return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
-}
-
-/** Resolves with `promise`, whatever comes of it, and after `ms` at the latest. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([promise, timeout]).catch(() => {})
-  clearTimeout(timer)
 }

@@ -1,4 +1,5 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
+import { type Deferred, deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
 import { Peers } from './known-nodes.ts'
 import { SelfTest } from './loopback-test.ts'
@@ -36,7 +37,7 @@ export class Presence {
   readonly #selfTest: SelfTest
   #state: BackplaneState = 'connecting'
   /** What `ready` waits for. */
-  #waiting: { promise: Promise<void>; resolve: () => void; reject: (error: HubError) => void } | undefined
+  #waiting: Deferred<void> | undefined
   #settledAt = 0
   /** When it was last noticed that the engine is away, in ms; 0 = never. */
   #lostAt = 0
@@ -166,14 +167,6 @@ export class Presence {
     this.#waiting?.resolve()
     this.#waiting = undefined
   }
-}
-
-function deferred(): { promise: Promise<void>; resolve: () => void; reject: (error: HubError) => void } {
-  let settle = { resolve: () => {}, reject: (_error: HubError) => {} }
-  const promise = new Promise<void>((resolve, reject) => {
-    settle = { resolve, reject }
-  })
-  return { promise, ...settle }
 }
 
 function closed(): HubError {

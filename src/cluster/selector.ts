@@ -1,5 +1,5 @@
 import { HubError, show } from '../base/errors.ts'
-import { asRooms } from '../hub/room-index.ts'
+import { asRooms } from '../base/room-names.ts'
 import type { Selection } from './wire/request.ts'
 
 /** Which connections of the cluster are meant: some by their ids, the members of rooms, or all. */

@@ -1,6 +1,5 @@
 import { didYouMean, HubError, show } from '../base/errors.ts'
 import { nearestName } from '../base/nearest-name.ts'
-import { asError } from '../base/thrown.ts'
 import type { Dropped } from '../delivery/flush-loop.ts'
 import type { Message } from '../protocol/message.ts'
 import type { CloseCause } from './close-cause.ts'
@@ -105,42 +104,4 @@ function membersOf(handler: object): readonly string[] {
     names.push(...Object.getOwnPropertyNames(owner))
   }
   return names.filter((name) => /^on/i.test(name))
-}
-
-/** On whose behalf user code is called. */
-export interface HandlerOwner {
-  /** @param where names the code that threw, as it was given to {@link runHandler} */
-  failed(error: Error, where: string): void
-}
-
-/**
- * Calls user code, in this one place. Whatever it throws, or its promise rejects with, goes to `owner.failed` as an Error that can be read.
- * @param where names the code in reports: `onMessage`
- * @returns a promise when the callback returned one; it never rejects
- */
-export function runHandler(
-  where: string,
-  call: () => unknown,
-  owner: HandlerOwner,
-): Promise<void> | undefined {
-  try {
-    const result = call()
-    return isThenable(result) ? settled(where, result, owner) : undefined
-  } catch (thrown) {
-    owner.failed(asError(thrown, where), where)
-    return undefined
-  }
-}
-
-/** `await` trusts neither the `then` of a promise nor its constructor, which user code may have replaced. */
-async function settled(where: string, result: PromiseLike<unknown>, owner: HandlerOwner): Promise<void> {
-  try {
-    await result
-  } catch (thrown) {
-    owner.failed(asError(thrown, where), where)
-  }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

@@ -1,10 +1,10 @@
 import { HubError, show } from '../base/errors.ts'
 import { invalid } from '../base/option-rules.ts'
+import { asRooms } from '../base/room-names.ts'
 import type { Member } from '../cluster/cluster.ts'
 import { isConnectionId } from '../cluster/wire/envelope.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
-import { asRooms } from './room-index.ts'
 
 /** A connection of this process, a member of the cluster, or the id of one. */
 export type ConnectionRef = string | Connection | Member

@@ -1,8 +1,9 @@
 import { HubError, type HubErrorCode } from '../base/errors.ts'
+import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
 import { propertyOf, textOf } from '../base/thrown.ts'
 import type { Connection } from '../connection/connection.ts'
-import { type EventHandler, runHandler } from '../connection/event-handler.ts'
+import type { EventHandler } from '../connection/event-handler.ts'
 import { isHeard, tell } from './diagnostics.ts'
 import type { Hub } from './hub.ts'
 

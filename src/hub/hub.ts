@@ -4,8 +4,10 @@ import { type InspectOptions, inspect } from 'node:util'
 import type { BackplaneState } from '../backplane/backplane.ts'
 import { HubError, show } from '../base/errors.ts'
 import { invalid } from '../base/option-rules.ts'
+import { asRooms } from '../base/room-names.ts'
 import { RunningHandlers } from '../base/running-handlers.ts'
 import { asError } from '../base/thrown.ts'
+import { settlesWithin } from '../base/time-limit.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
 import { EVERYONE } from '../cluster/wire/channel-names.ts'
@@ -55,7 +57,7 @@ import {
   type UpgradeRules,
   upgradeRules,
 } from './hub-options.ts'
-import { asRooms, RoomIndex } from './room-index.ts'
+import { RoomIndex } from './room-index.ts'
 import { type HubStats, Tally } from './stats.ts'
 
 /** How {@link Hub.close} went. */
@@ -507,16 +509,8 @@ export class Hub<out Meta extends object = Metadata> {
     const unansweredBefore = this.#tally.unansweredConnections
     const stopBatches = this.#sayGoodbye(goodbye)
     const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
-    let left: readonly Connection<Meta>[] = []
-    let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        left = this.connections()
-        resolve()
-      }, goodbye.timeoutMs)
-    })
-    await Promise.race([this.#emptied(), timeout])
-    clearTimeout(timer)
+    const isEmpty = await settlesWithin(goodbye.timeoutMs, this.#emptied())
+    const left = isEmpty ? [] : this.connections()
     stopBatches()
     stopWaiting()
     const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore

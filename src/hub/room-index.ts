@@ -1,5 +1,3 @@
-import { HubError, show } from '../base/errors.ts'
-
 /** What hears which rooms come to exist and which end. */
 export interface RoomListener {
   /** The room has its first member. */
@@ -98,14 +96,4 @@ export class RoomIndex<T extends object> {
       this.#listener?.vacated(room)
     }
   }
-}
-
-/** One room or several, as an array. @throws {HubError} WSHUB_ERR_INVALID_ROOM */
-export function asRooms(room: string | readonly string[]): readonly string[] {
-  const rooms = typeof room === 'string' ? [room] : room
-  if (Array.isArray(rooms) && rooms.every((name) => typeof name === 'string' && name !== '')) return rooms
-  throw new HubError(
-    'WSHUB_ERR_INVALID_ROOM',
-    `a room is a string that is not empty, or an array of such, not ${show(room)}`,
-  )
 }
