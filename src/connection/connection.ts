@@ -12,7 +12,9 @@ import type { Hub } from '../hub/hub.ts'
 import type { ResolvedHubOptions } from '../hub/hub-options.ts'
 import type { Tally } from '../hub/stats.ts'
 import { CloseCode, isSendableCloseCode } from '../protocol/close-code.ts'
-import { checkClose, controlPayload, encodeMessage, Frame, Opcode } from '../protocol/frame.ts'
+import { checkClose, controlPayload } from '../protocol/control-frame.ts'
+import { Frame } from '../protocol/frame.ts'
+import { Opcode } from '../protocol/frame-header.ts'
 import {
   type BinaryPayload,
   checkSendOptions,
@@ -21,6 +23,7 @@ import {
   type Payload,
   type SendOptions,
 } from '../protocol/message.ts'
+import { encodeMessage } from '../protocol/message-frame.ts'
 import { expiry, type ResolvedInit } from '../upgrade/upgrade-init.ts'
 import { type CloseCause, type CloseReason, closeCause, type Ending } from './close-cause.ts'
 import type { CallbackName, EventHandler } from './event-handler.ts'

@@ -1,9 +1,7 @@
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { FIN, Opcode, RSV1 } from '../protocol/frame.ts'
-import { headerBytes, payloadBytes } from '../protocol/frame-header.ts'
+import { FIN, headerLength, OPCODE, Opcode, payloadLength, RSV1 } from '../protocol/frame-header.ts'
 
-const OPCODE = 0x0f
 const NOTHING = Buffer.alloc(0)
 
 /**
@@ -139,7 +137,7 @@ export class InflationGate extends Duplex {
     let at = 0
     for (let isCut = false; at < bytes.length && !isCut; ) {
       if (this.#left === 0) {
-        const end = at + headerBytes(bytes, at)
+        const end = at + headerLength(bytes, at)
         if (end > bytes.length) break
         this.#begin(bytes, at)
         at = end
@@ -159,7 +157,7 @@ export class InflationGate extends Duplex {
   #begin(bytes: Buffer, at: number): void {
     const first = bytes[at] ?? 0
     const opcode = first & OPCODE
-    this.#left = payloadBytes(bytes, at)
+    this.#left = payloadLength(bytes, at)
     this.#isLast = opcode <= Opcode.binary && (first & FIN) !== 0
     if (opcode === Opcode.text || opcode === Opcode.binary) this.#isCompressed = (first & RSV1) !== 0
   }

@@ -1,5 +1,7 @@
 import type { OutboxSocket } from '../delivery/outbox.ts'
-import { Frame, isTextFrame, Opcode, payloadOf } from '../protocol/frame.ts'
+import { Frame } from '../protocol/frame.ts'
+import { Opcode } from '../protocol/frame-header.ts'
+import { isTextFrame, payloadOf } from '../protocol/message-frame.ts'
 import type { WebSocketLike } from './hub-websocket.ts'
 
 /** More than this waiting in the WebSocket counts as congestion. */

@@ -1,7 +1,8 @@
 import { constants, deflateRawSync } from 'node:zlib'
 import type { CompressionSettings } from '../hub/hub-options.ts'
-import { encodeDeflated, encodeMessage, payloadOf } from '../protocol/frame.ts'
 import type { Payload } from '../protocol/message.ts'
+import { encodeDeflated, encodeMessage, payloadOf } from '../protocol/message-frame.ts'
+import { FULL_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 
 /** The four bytes that end a flushed block; RFC 7692 §7.2.1 leaves them out. */
 const TAIL_BYTES = 4
@@ -13,7 +14,6 @@ const TAIL_BYTES = 4
  */
 const SMALL_WINDOW_BITS = 9
 const MEDIUM_WINDOW_BITS = 12
-const FULL_WINDOW_BITS = 15
 
 /** zlib never refers back to the last so many bytes of its window. */
 const ZLIB_LOOKAHEAD_BYTES = 262
@@ -87,67 +87,4 @@ function neededBits(bytes: number, { thresholdBytes, maxBytes }: CompressionSett
 function sharedBits(windowBits: number, needed: number): number {
   if (windowBits >= needed) return needed
   return windowBits >= MEDIUM_WINDOW_BITS ? MEDIUM_WINDOW_BITS : SMALL_WINDOW_BITS
-}
-
-/**
- * What `ws` negotiates when compression is on: no context kept on either side, so that frames can be shared.
- */
-export const DEFLATE_PARAMETERS = Object.freeze({
-  serverNoContextTakeover: true,
-  clientNoContextTakeover: true,
-})
-
-/**
- * The window, in bits, that outgoing messages may use by the `Sec-WebSocket-Extensions` line of a 101: 0 when
- * permessage-deflate was not agreed on, 15 when no smaller window was.
- * @see RFC 7692 §7.1.2.1
- */
-export function negotiatedWindowBits(responseLines: readonly string[]): number {
-  const line = responseLines.find((header) => /^sec-websocket-extensions:.*permessage-deflate/i.test(header))
-  if (line === undefined) return 0
-  return Number(/server_max_window_bits=(\d+)/.exec(line)?.[1] ?? 15)
-}
-
-/** An extension parameter: a token, and perhaps a value, which may be quoted. @see RFC 6455 §9.1 */
-const PARAMETER =
-  /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"([!#$%&'*+.^_`|~0-9A-Za-z-]+)"|([!#$%&'*+.^_`|~0-9A-Za-z-]+)))?$/
-
-/**
- * An offer of extensions without those of permessage-deflate that a server must decline: with a parameter
- * that is unknown, twice there or out of its range. The rest stays as it is, also what is no offer at all:
- * that breaks the handshake.
- * @returns `undefined` when nothing is left
- * @see RFC 7692 §7.1
- */
-export function acceptableOffers(header: string): string | undefined {
-  const offers = header.split(',').filter((offer) => !isDeclined(offer))
-  return offers.length === 0 ? undefined : offers.join(',').trim()
-}
-
-function isDeclined(offer: string): boolean {
-  const [name, ...parameters] = offer.split(';').map((part) => part.trim())
-  if (name !== 'permessage-deflate') return false
-  const parsed = parameters.map((parameter) => PARAMETER.exec(parameter))
-  if (parsed.includes(null)) return false // not of the grammar, which is for `ws` to say
-  const names = parsed.map((match) => match?.[1])
-  if (new Set(names).size < names.length) return true
-  return parsed.some((match) => !isAcceptable(match?.[1], match?.[2] ?? match?.[3]))
-}
-
-function isAcceptable(name: string | undefined, value: string | undefined): boolean {
-  switch (name) {
-    case 'server_no_context_takeover':
-    case 'client_no_context_takeover':
-      return value === undefined
-    case 'server_max_window_bits':
-      return isWindow(value)
-    case 'client_max_window_bits':
-      return value === undefined || isWindow(value)
-    default:
-      return false
-  }
-}
-
-function isWindow(value: string | undefined): boolean {
-  return /^([89]|1[0-5])$/.test(value ?? '')
 }

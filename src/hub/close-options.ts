@@ -1,6 +1,6 @@
 import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
 import { CloseCode } from '../protocol/close-code.ts'
-import { checkClose } from '../protocol/frame.ts'
+import { checkClose } from '../protocol/control-frame.ts'
 
 /** How {@link Hub.close} says goodbye. */
 export interface CloseOptions {

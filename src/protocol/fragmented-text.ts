@@ -1,8 +1,5 @@
-import { FIN, Opcode, RSV1 } from './frame.ts'
-import { headerBytes, MASK_BYTES, payloadBytes } from './frame-header.ts'
+import { FIN, headerLength, MASK_BYTES, OPCODE, Opcode, payloadLength, RSV1 } from './frame-header.ts'
 import { TextCheck } from './text-check.ts'
-
-const OPCODE = 0x0f
 
 // The text of a chunk is unmasked here and then looked at as a whole: `ws` unmasks in place, and later. One
 // block serves all, since it is empty again when `read` returns.
@@ -57,7 +54,7 @@ export class TextWatch {
         if (this.#isOfText) this.#unmask(chunk, at, end)
         at = end
       } else {
-        const end = at + headerBytes(chunk, at)
+        const end = at + headerLength(chunk, at)
         if (end > chunk.length) {
           this.#header = Buffer.from(chunk.subarray(at)) // a copy: the chunk it is a part of would live on with it
           break
@@ -72,7 +69,7 @@ export class TextWatch {
   /** A frame begins. One that breaks the protocol is for `ws` to find. */
   #begin(chunk: Buffer, at: number, end: number): void {
     const first = chunk[at] ?? 0
-    this.#left = payloadBytes(chunk, at)
+    this.#left = payloadLength(chunk, at)
     const opcode = first & OPCODE
     if (opcode === Opcode.text || opcode === Opcode.binary) {
       this.#check()

@@ -1,22 +1,68 @@
-import { MASK } from './frame.ts'
+/**
+ * Frame opcodes; 0x3–0x7 and 0xB–0xF are reserved.
+ * @see RFC 6455 §5.2
+ */
+export const Opcode = {
+  continuation: 0x0,
+  text: 0x1,
+  binary: 0x2,
+  close: 0x8,
+  ping: 0x9,
+  pong: 0xa,
+} as const
 
-const LENGTH = 0x7f
+/** An opcode that RFC 6455 defines. */
+export type Opcode = (typeof Opcode)[keyof typeof Opcode]
 
-/** Bytes of the mask at the end of a masked frame's header. */
+// The first byte of a header.
+export const FIN = 0x80
+export const RSV1 = 0x40
+export const RSV2 = 0x20
+export const RSV3 = 0x10
+export const OPCODE = 0x0f
+
+// The second byte.
+export const MASK = 0x80
+export const LENGTH = 0x7f
+/** Values of `LENGTH` that say where the length is instead: in the next two bytes, or the next eight. */
+const LENGTH_16 = 126
+const LENGTH_64 = 127
+
+/** Bytes of the masking key, which ends the header of a masked frame. */
 export const MASK_BYTES = 4
 
-/** Bytes of the header at that place, as far as those that are there tell. @see RFC 6455 §5.2 */
-export function headerBytes(chunk: Buffer, at: number): number {
-  const second = chunk[at + 1] ?? 0
+/** Returns how many bytes the header at `at` has, as far as its bytes that have arrived tell. @see RFC 6455 §5.2 */
+export function headerLength(bytes: Buffer, at: number): number {
+  const second = bytes[at + 1] ?? 0
   const length = second & LENGTH
-  const lengthBytes = length === 127 ? 8 : length === 126 ? 2 : 0
+  const lengthBytes = length === LENGTH_64 ? 8 : length === LENGTH_16 ? 2 : 0
   return 2 + lengthBytes + (second & MASK ? MASK_BYTES : 0)
 }
 
-/** Bytes of the payload behind the header at that place. */
-export function payloadBytes(chunk: Buffer, at: number): number {
-  const length = (chunk[at + 1] ?? 0) & LENGTH
-  if (length === 126) return chunk.readUInt16BE(at + 2)
-  if (length === 127) return chunk.readUInt32BE(at + 2) * 2 ** 32 + chunk.readUInt32BE(at + 6)
+/** Returns how many bytes of payload follow the header at `at`. Lengths from 2^53 on are rounded. */
+export function payloadLength(bytes: Buffer, at: number): number {
+  const length = (bytes[at + 1] ?? 0) & LENGTH
+  if (length === LENGTH_16) return bytes.readUInt16BE(at + 2)
+  if (length === LENGTH_64) return bytes.readUInt32BE(at + 2) * 2 ** 32 + bytes.readUInt32BE(at + 6)
   return length
+}
+
+/** Returns how many bytes the shortest unmasked header for a payload has. */
+export function shortestHeaderLength(length: number): 2 | 4 | 10 {
+  return length < LENGTH_16 ? 2 : length < 65_536 ? 4 : 10
+}
+
+/** Writes the shortest unmasked header to the beginning of `bytes`. */
+export function writeHeader(bytes: Buffer, firstByte: number, length: number): void {
+  bytes[0] = firstByte
+  if (length < LENGTH_16) {
+    bytes[1] = length
+  } else if (length < 65_536) {
+    bytes[1] = LENGTH_16
+    bytes.writeUInt16BE(length, 2)
+  } else {
+    bytes[1] = LENGTH_64
+    bytes.writeUInt32BE(Math.floor(length / 2 ** 32), 2)
+    bytes.writeUInt32BE(length >>> 0, 6)
+  }
 }

@@ -1,34 +1,23 @@
 import { randomBytes } from 'node:crypto'
-import { HubError, show } from '../base/errors.ts'
+import { HubError } from '../base/errors.ts'
 import { checkKeys } from '../base/option-rules.ts'
-import { isSendableCloseCode, MAX_CLOSE_REASON_BYTES } from './close-code.ts'
-import { type BinaryPayload, invalidPayload, type Payload, payloadBytes } from './message.ts'
-
-/**
- * Frame opcodes; 0x3–0x7 and 0xB–0xF are reserved.
- * @see RFC 6455 §5.2
- */
-export const Opcode = {
-  continuation: 0x0,
-  text: 0x1,
-  binary: 0x2,
-  close: 0x8,
-  ping: 0x9,
-  pong: 0xa,
-} as const
-
-/** An opcode that RFC 6455 defines. */
-export type Opcode = (typeof Opcode)[keyof typeof Opcode]
-
-/** The most bytes a control frame (close, ping, pong) may carry. */
-export const MAX_CONTROL_PAYLOAD_BYTES = 125
-
-/** Bits of the first byte of a frame, and of the second. */
-export const FIN = 0x80
-export const RSV1 = 0x40
-const RSV2 = 0x20
-const RSV3 = 0x10
-export const MASK = 0x80
+import { checkClose, controlPayload, MAX_CONTROL_PAYLOAD_BYTES } from './control-frame.ts'
+import {
+  FIN,
+  headerLength,
+  LENGTH,
+  MASK,
+  MASK_BYTES,
+  OPCODE,
+  Opcode,
+  payloadLength,
+  RSV1,
+  RSV2,
+  RSV3,
+  shortestHeaderLength,
+  writeHeader,
+} from './frame-header.ts'
+import { asBuffer, type BinaryPayload, invalidPayload, type Payload, payloadBytes } from './message.ts'
 
 /** What a {@link Frame} is made of; only `opcode` is required. */
 export interface FrameInit {
@@ -84,9 +73,10 @@ export class Frame {
     this.rsv3 = init.rsv3 ?? false
     this.opcode = init.opcode
     this.masked = init.masked ?? init.maskKey != null
-    this.maskKey = this.masked ? asBuffer(init.maskKey ?? randomBytes(4)) : null
+    this.maskKey = this.masked ? asBuffer(init.maskKey ?? randomBytes(MASK_BYTES)) : null
     this.payload = asBuffer(init.payload ?? EMPTY)
-    if (this.maskKey !== null && this.maskKey.length !== 4) throw invalidFrame('a masking key has 4 bytes')
+    if (this.maskKey !== null && this.maskKey.length !== MASK_BYTES)
+      throw invalidFrame('a masking key has 4 bytes')
     checkControl(this.opcode, this.fin, this.payload.length)
   }
 
@@ -127,13 +117,13 @@ export class Frame {
   /** The frame as it travels: header and payload in one new buffer, masked when `masked`. */
   encode(): Buffer {
     const length = this.payload.length
-    const start = headerBytes(length) + (this.maskKey === null ? 0 : 4)
+    const start = shortestHeaderLength(length) + (this.maskKey === null ? 0 : MASK_BYTES)
     const bytes = Buffer.allocUnsafe(start + length)
     writeHeader(bytes, this.#firstByte(), length)
     bytes.set(this.payload, start)
     if (this.maskKey !== null) {
       bytes[1] = (bytes[1] ?? 0) | MASK
-      bytes.set(this.maskKey, start - 4)
+      bytes.set(this.maskKey, start - MASK_BYTES)
       applyMask(bytes.subarray(start), this.maskKey)
     }
     return bytes
@@ -151,28 +141,19 @@ export class Frame {
     const first = bytes[0]
     const second = bytes[1]
     if (first === undefined || second === undefined) return null
-    const opcode = first & 0x0f
+    const opcode = first & OPCODE
     if (!isOpcode(opcode)) throw invalidFrame(`opcode 0x${opcode.toString(16)} is reserved`)
     const fin = (first & FIN) !== 0
     const masked = (second & MASK) !== 0
-    let length = second & 0x7f
-    checkControl(opcode, fin, length)
-    let start = 2
-    if (length === 126) {
-      if (bytes.length < 4) return null
-      length = bytes.readUInt16BE(2)
-      start = 4
-      if (length < 126) throw invalidFrame('the payload length is not in its shortest form')
-    } else if (length === 127) {
-      if (bytes.length < 10) return null
-      const high = bytes.readUInt32BE(2)
-      if (high > 0x1fffff) throw invalidFrame('the payload is longer than 2^53 - 1 bytes')
-      length = high * 0x100000000 + bytes.readUInt32BE(6)
-      start = 10
-      if (length < 65_536) throw invalidFrame('the payload length is not in its shortest form')
+    checkControl(opcode, fin, second & LENGTH)
+    const start = headerLength(bytes, 0)
+    const maskAt = masked ? start - MASK_BYTES : start
+    if (bytes.length < maskAt) return null
+    const length = payloadLength(bytes, 0)
+    if (length > Number.MAX_SAFE_INTEGER) throw invalidFrame('the payload is longer than 2^53 - 1 bytes')
+    if (maskAt !== shortestHeaderLength(length)) {
+      throw invalidFrame('the payload length is not in its shortest form')
     }
-    const maskAt = start
-    if (masked) start += 4
     if (bytes.length < start + length) return null
     const maskKey = masked ? Buffer.from(bytes.subarray(maskAt, start)) : null
     const view = bytes.subarray(start, start + length)
@@ -202,95 +183,7 @@ export class Frame {
   }
 }
 
-/**
- * A whole message as one unmasked frame, header and payload in one buffer: what the delivery path sends.
- * Beside `Frame#encode` it saves the intermediate payload buffer of a text message.
- */
-export function encodeMessage(data: Payload): Buffer {
-  if (typeof data === 'string') {
-    const length = Buffer.byteLength(data)
-    const start = headerBytes(length)
-    const bytes = Buffer.allocUnsafe(start + length)
-    writeHeader(bytes, FIN | Opcode.text, length)
-    bytes.write(data, start)
-    return bytes
-  }
-  return encodeFrame(FIN | Opcode.binary, payloadBytes(data))
-}
-
-/** A compressed message (RSV1) of the same type as `frame`, a frame made by {@link encodeMessage}. */
-export function encodeDeflated(frame: Buffer, deflated: Uint8Array): Buffer {
-  return encodeFrame((frame[0] ?? 0) | RSV1, deflated)
-}
-
-/** The payload within a frame made by {@link encodeMessage}, as a view. */
-export function payloadOf(frame: Buffer): Buffer {
-  const length = frame[1] ?? 0
-  return frame.subarray(length < 126 ? 2 : length === 126 ? 4 : 10)
-}
-
-/** Whether a frame made by {@link encodeMessage} is a text message. */
-export function isTextFrame(frame: Buffer): boolean {
-  return ((frame[0] ?? 0) & 0x0f) === Opcode.text
-}
-
-/** @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the pair cannot stand in a close frame */
-export function checkClose(code: number | undefined, reason: string): void {
-  if (code === undefined) {
-    if (reason !== '') throw new HubError('WSHUB_ERR_INVALID_CLOSE', 'a close reason needs a close code')
-  } else if (!isSendableCloseCode(code)) {
-    throw new HubError(
-      'WSHUB_ERR_INVALID_CLOSE',
-      `a close code is 1000–1003, 1007–1014 or 3000–4999, not ${show(code)}`,
-    )
-  }
-  if (typeof reason !== 'string' || Buffer.byteLength(reason) > MAX_CLOSE_REASON_BYTES) {
-    throw new HubError(
-      'WSHUB_ERR_INVALID_CLOSE',
-      `a close reason is a string of at most ${MAX_CLOSE_REASON_BYTES} bytes of UTF-8, not ${show(reason)}`,
-    )
-  }
-}
-
-/** @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_CONTROL_TOO_LONG when a ping or pong cannot carry it */
-export function controlPayload(data: Payload): Buffer {
-  const bytes = typeof data === 'string' ? Buffer.from(data) : asBuffer(payloadBytes(data))
-  if (bytes.length > MAX_CONTROL_PAYLOAD_BYTES) {
-    throw new HubError(
-      'WSHUB_ERR_CONTROL_TOO_LONG',
-      `a ping or pong carries at most ${MAX_CONTROL_PAYLOAD_BYTES} bytes, not ${bytes.length}`,
-    )
-  }
-  return bytes
-}
-
 const EMPTY = Buffer.alloc(0)
-
-function encodeFrame(firstByte: number, payload: Uint8Array): Buffer {
-  const start = headerBytes(payload.length)
-  const bytes = Buffer.allocUnsafe(start + payload.length)
-  writeHeader(bytes, firstByte, payload.length)
-  bytes.set(payload, start)
-  return bytes
-}
-
-function headerBytes(length: number): 2 | 4 | 10 {
-  return length < 126 ? 2 : length < 65_536 ? 4 : 10
-}
-
-function writeHeader(bytes: Buffer, firstByte: number, length: number): void {
-  bytes[0] = firstByte
-  if (length < 126) {
-    bytes[1] = length
-  } else if (length < 65_536) {
-    bytes[1] = 126
-    bytes.writeUInt16BE(length, 2)
-  } else {
-    bytes[1] = 127
-    bytes.writeUInt32BE(Math.floor(length / 0x100000000), 2)
-    bytes.writeUInt32BE(length >>> 0, 6)
-  }
-}
 
 function applyMask(bytes: Buffer, key: Buffer): void {
   for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] ?? 0) ^ (key[i & 3] ?? 0)
@@ -310,8 +203,4 @@ function checkControl(opcode: Opcode, fin: boolean, length: number): void {
 
 function invalidFrame(message: string): HubError {
   return new HubError('WSHUB_ERR_INVALID_FRAME', message)
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -22,6 +22,11 @@ export function payloadBytes(data: BinaryPayload): Uint8Array {
   throw invalidPayload(data)
 }
 
+/** Returns bytes as a Buffer over the same memory. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
 /** The error for a payload that is neither text nor bytes. */
 export function invalidPayload(data: unknown): HubError {
   return new HubError(

@@ -5,10 +5,15 @@ import { HubError } from '../base/errors.ts'
 import { MAX_INT32 } from '../base/option-rules.ts'
 import { HubWebSocket } from '../connection/hub-websocket.ts'
 import { InflationGate } from '../connection/inflation-gate.ts'
-import { acceptableOffers, DEFLATE_PARAMETERS, negotiatedWindowBits } from '../delivery/outgoing-message.ts'
 import type { ResolvedHubOptions } from '../hub/hub-options.ts'
 import { TextWatch } from '../protocol/fragmented-text.ts'
 import { extraHeaderLines, type HandshakeInit, isBearer } from '../protocol/handshake.ts'
+import {
+  acceptableOffers,
+  DEFLATE_PARAMETERS,
+  mayOfferDeflate,
+  negotiatedWindowBits,
+} from '../protocol/permessage-deflate.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 
 /** A WebSocket whose 101 has just been written. */
@@ -100,7 +105,7 @@ export class Acceptor {
 
   /** Whether the client offers compression. A half-closed socket is for `ws` to find. */
   #mayInflate({ headers }: IncomingMessage, socket: Duplex): boolean {
-    const isOffered = headers['sec-websocket-extensions']?.includes('permessage-deflate') ?? false
+    const isOffered = mayOfferDeflate(headers['sec-websocket-extensions'])
     return this.#isCompressing && isOffered && socket.readable && socket.writable
   }
 

@@ -4,8 +4,8 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Delivery, type DropCount, type DropReason, JUDGE_MS } from '../../src/delivery/flush-loop.ts'
 import { Outbox } from '../../src/delivery/outbox.ts'
 import type { SlowConsumerPolicy } from '../../src/hub/hub-options.ts'
-import { encodeMessage } from '../../src/protocol/frame.ts'
 import type { SendOptions } from '../../src/protocol/message.ts'
+import { encodeMessage } from '../../src/protocol/message-frame.ts'
 import { turn } from '../support/hub-server.ts'
 
 /** A stream that finishes a write at once while it is open, and else when it is opened. */

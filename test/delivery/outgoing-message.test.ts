@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { type CompressionOptions, Frame, Opcode } from 'wshub'
-import { negotiatedWindowBits, OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
+import { OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
 import { COMPRESSION_DEFAULTS, type CompressionSettings } from '../../src/hub/hub-options.ts'
-import { encodeMessage, payloadOf } from '../../src/protocol/frame.ts'
+import { encodeMessage, payloadOf } from '../../src/protocol/message-frame.ts'
 import { KEY, type RawClient, serve } from '../support/hub-server.ts'
 
 /** What a client makes of the payload of a compressed message. @see RFC 7692 §7.2.2 */
@@ -116,19 +116,6 @@ describe('OutgoingMessage', () => {
       return bytes.length
     })
     expect(shorter).toBeLessThan(longer)
-  })
-})
-
-describe('negotiatedWindowBits', () => {
-  it.each([
-    { line: undefined, bits: 0 },
-    { line: 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover', bits: 15 },
-    { line: 'sec-websocket-extensions: permessage-deflate; server_max_window_bits=9', bits: 9 },
-    { line: 'X-Other: permessage-deflate', bits: 0 },
-  ])('reads $bits from $line', ({ line, bits }) => {
-    expect(
-      negotiatedWindowBits(['HTTP/1.1 101 Switching Protocols', ...(line === undefined ? [] : [line])]),
-    ).toBe(bits)
   })
 })
 

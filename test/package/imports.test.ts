@@ -34,7 +34,6 @@ const UNSETTLED: readonly string[] = [
   'connection/connection.ts -> upgrade/upgrade-init.ts',
   'delivery/flush-loop.ts -> hub/hub-options.ts',
   'delivery/outgoing-message.ts -> hub/hub-options.ts',
-  'upgrade/acceptor.ts -> delivery/outgoing-message.ts',
   'upgrade/acceptor.ts -> hub/hub-options.ts',
 ]
 

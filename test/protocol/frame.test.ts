@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Frame, type HubErrorCode, Opcode } from 'wshub'
-import { encodeMessage, isTextFrame, payloadOf } from '../../src/protocol/frame.ts'
+import { encodeMessage } from '../../src/protocol/message-frame.ts'
 
 const dataOpcodes = [Opcode.continuation, Opcode.text, Opcode.binary]
 const controlOpcodes = [Opcode.close, Opcode.ping, Opcode.pong]
@@ -218,22 +218,5 @@ describe('Frame', () => {
     ])('refuses $what', ({ code, reason }) => {
       expect(() => Frame.close(code, reason)).toThrow(hubError('WSHUB_ERR_INVALID_CLOSE'))
     })
-  })
-})
-
-describe('encodeMessage', () => {
-  it('frames like Frame, and is read back', () => {
-    fc.assert(
-      fc.property(
-        fc.oneof(fc.string({ unit: 'grapheme', maxLength: 200 }), fc.uint8Array({ maxLength: 200 })),
-        (data) => {
-          const bytes = encodeMessage(data)
-          const frame = typeof data === 'string' ? Frame.text(data) : Frame.binary(data)
-          expect(bytes.equals(frame.encode())).toBe(true)
-          expect(payloadOf(bytes).equals(frame.payload)).toBe(true)
-          expect(isTextFrame(bytes)).toBe(typeof data === 'string')
-        },
-      ),
-    )
   })
 })

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { Handshake } from 'wshub'
-import { acceptableOffers } from '../../src/delivery/outgoing-message.ts'
 import { isWebSocketUpgrade } from '../../src/protocol/handshake.ts'
+import { acceptableOffers } from '../../src/protocol/permessage-deflate.ts'
 import { addressKey, addressRule, secureRule } from '../../src/upgrade/client-address.ts'
 import { hostRule, originRule } from '../../src/upgrade/origin.ts'
 
