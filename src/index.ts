@@ -1,17 +1,18 @@
 export type { Backplane, BackplaneListener, BackplaneState } from './backplane/backplane.ts'
 export { MemoryBackplane, MemoryBus } from './backplane/memory-backplane.ts'
 export { HubError, type HubErrorCode } from './base/errors.ts'
+export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './base/metadata.ts'
 export type {
   Answer,
   CallOptions,
   CallResult,
-  Cluster,
   ClusterStats,
   CountAnswer,
   Member,
   NodeCount,
   NodeInfo,
-} from './cluster/cluster.ts'
+} from './cluster/answer.ts'
+export type { Cluster } from './cluster/cluster.ts'
 export type { ClusterOptions, ResolvedClusterOptions } from './cluster/cluster-options.ts'
 export type { Gap } from './cluster/gaps.ts'
 export type { CallHandler } from './cluster/responder.ts'
@@ -20,7 +21,6 @@ export type { CloseCause, CloseParty, CloseReason } from './connection/close-cau
 export type { Connection, ConnectionState, ConnectionSummary } from './connection/connection.ts'
 export type { EventHandler } from './connection/event-handler.ts'
 export type { WebSocketLike } from './connection/hub-websocket.ts'
-export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './connection/metadata.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/flush-loop.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
 export type { CloseOptions } from './hub/close-options.ts'

@@ -22,7 +22,7 @@ interface Call {
 const HOLD = ''
 
 /** The questions of a node that wait for answers. Each ends, with whatever came, when its time is over. */
-export class Calls {
+export class PendingCalls {
   readonly #maxCalls: number
   readonly #calls = new Map<number, Call>()
   #count = 0

@@ -2,11 +2,11 @@ import { HubError, show } from '../base/errors.ts'
 import { MAX_INT32 } from '../base/option-rules.ts'
 import { runHandler } from '../base/run-handler.ts'
 import { asError, textOf } from '../base/thrown.ts'
-import type { Connection } from '../connection/connection.ts'
-import type { MetadataKey } from '../connection/metadata.ts'
 import { checkPayload, type Payload, payloadBytes } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
-import type { Question, Selection } from './wire/request.ts'
+import type { Link } from './link.ts'
+import type { LocalConnection, LocalHub } from './local-hub.ts'
+import type { Question } from './wire/request.ts'
 import { type MemberReply, memberCapacity, type Reply } from './wire/response.ts'
 
 /** Answers a call. Text comes as a string, bytes as a Buffer; likewise back. */
@@ -15,22 +15,6 @@ export type CallHandler = (
   node: string,
   // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is one
 ) => Payload | undefined | void | Promise<Payload | undefined | void>
-
-/** What a responder needs of its hub. */
-export interface ResponderHost<Meta extends object> {
-  /** How many connections and how many rooms there are. */
-  size(): { readonly connections: number; readonly rooms: number }
-  roomSize(rooms: readonly string[]): number
-  getConnection(id: string): Connection<Meta> | undefined
-  /** The members of the rooms, each once, or all connections; a copy. */
-  connections(rooms: readonly string[] | undefined): Connection<Meta>[]
-  joinRoom(connection: Connection<Meta>, rooms: readonly string[]): boolean
-  leaveRoom(connection: Connection<Meta>, rooms: readonly string[]): boolean
-  /** Returns how many were open. */
-  disconnect(connections: readonly Connection<Meta>[], code: number, reason: string): number
-  /** @param where the option or handler of the application that threw */
-  report(error: Error, where?: string): void
-}
 
 /** Long replies are sent in parts of about so many bytes. */
 const PART_BYTES = 65_536
@@ -41,23 +25,18 @@ const PART_OVERHEAD_BYTES = 256
 const MAX_REASON = 1_000
 
 /** Answers what nodes ask, for the connections of this one. */
-export class Responder<Meta extends object> {
-  readonly #host: ResponderHost<Meta>
+export class Responder {
+  readonly #local: LocalHub
   readonly #options: ResolvedClusterOptions
-  /** Resolves when messages to these rooms come. */
-  readonly #listening: (rooms: readonly string[]) => Promise<void> | undefined
+  readonly #link: Pick<Link, 'listening'>
   readonly #handlers = new Map<string, CallHandler>()
   readonly #startedAt = performance.now()
   #answering = 0
 
-  constructor(
-    host: ResponderHost<Meta>,
-    options: ResolvedClusterOptions,
-    listening: (rooms: readonly string[]) => Promise<void> | undefined,
-  ) {
-    this.#host = host
+  constructor(local: LocalHub, options: ResolvedClusterOptions, link: Pick<Link, 'listening'>) {
+    this.#local = local
     this.#options = options
-    this.#listening = listening
+    this.#link = link
   }
 
   /** @see Cluster.handle */
@@ -89,7 +68,7 @@ export class Responder<Meta extends object> {
       return await this.#do(question, node)
     } catch (cause) {
       const error = asError(cause, 'the answer to a node')
-      this.#host.report(error)
+      this.#local.report(error)
       return [failed(error)]
     } finally {
       if (takesTime) this.#answering--
@@ -97,62 +76,31 @@ export class Responder<Meta extends object> {
   }
 
   async #do(question: Question, node: string): Promise<readonly Reply[]> {
-    const host = this.#host
+    const local = this.#local
     switch (question.op) {
       case 'size':
-        return [{ type: 'count', count: host.roomSize(question.rooms) }]
+        return counted(local.roomSize(question.rooms))
       case 'members':
-        return this.#listed(host.connections(question.rooms))
+        return this.#listed(local.select({ by: 'room', names: question.rooms }))
       case 'connections':
-        return this.#listed(host.connections(undefined))
+        return this.#listed(local.select({ by: 'all', names: [] }))
       case 'node': {
         const uptimeMs = Math.round(performance.now() - this.#startedAt)
-        return [{ type: 'node', ...host.size(), uptimeMs }]
+        return [{ type: 'node', ...local.size(), uptimeMs }]
       }
       case 'join': {
         const { selection, rooms } = question
-        const joined = this.#join(this.#selected(selection), rooms)
-        await this.#listening(rooms)
+        const joined = local.join(selection, rooms)
+        await this.#link.listening(rooms)
         return counted(joined)
       }
-      case 'leave': {
-        const { selection, rooms } = question
-        return counted(this.#selected(selection).filter((each) => host.leaveRoom(each, rooms)).length)
-      }
-      case 'disconnect': {
-        const { selection, code, reason } = question
-        return counted(host.disconnect(this.#selected(selection), code, reason))
-      }
+      case 'leave':
+        return counted(local.leave(question.selection, question.rooms))
+      case 'disconnect':
+        return counted(local.disconnect(question.selection, question.code, question.reason))
       case 'call':
         return [await this.#called(question.name, question.payload, question.timeoutMs, node)]
     }
-  }
-
-  #selected({ by, names }: Selection): Connection<Meta>[] {
-    if (by === 'all') return this.#host.connections(undefined)
-    if (by === 'room') return this.#host.connections(names)
-    return [...new Set(names)].flatMap((id) => this.#host.getConnection(id) ?? [])
-  }
-
-  /** Those that a limit of this node keeps out are not counted, and reported in one: there may be thousands. */
-  #join(connections: readonly Connection<Meta>[], rooms: readonly string[]): number {
-    let joined = 0
-    let kept = 0
-    let last: HubError | undefined
-    for (const connection of connections) {
-      try {
-        if (this.#host.joinRoom(connection, rooms)) joined++
-      } catch (error) {
-        if (!(error instanceof HubError)) throw error
-        last = error
-        kept++
-      }
-    }
-    if (last !== undefined) {
-      const message = `${kept} of ${connections.length} connections did not join: ${last.message}`
-      this.#host.report(new HubError(last.code, message, { cause: last }))
-    }
-    return joined
   }
 
   #called(name: string, payload: string | Uint8Array, timeoutMs: number, node: string): Promise<Reply> {
@@ -173,7 +121,7 @@ export class Responder<Meta extends object> {
       runHandler(`the handler of the call ${show(name)}`, call, {
         failed: (error, where) => {
           clearTimeout(timer)
-          this.#host.report(error, where)
+          this.#local.report(error, where)
           resolve(failed(error))
         },
       })
@@ -181,7 +129,7 @@ export class Responder<Meta extends object> {
   }
 
   /** In parts that fit into envelopes. */
-  #listed(connections: readonly Connection<Meta>[]): readonly Reply[] {
+  #listed(connections: readonly LocalConnection[]): readonly Reply[] {
     const mostBytes = this.#options.maxEnvelopeBytes - PART_OVERHEAD_BYTES
     const partBytes = Math.min(PART_BYTES, mostBytes)
     const parts: MemberReply[][] = []
@@ -201,11 +149,10 @@ export class Responder<Meta extends object> {
     return [...parts, part].map((members) => ({ type: 'members', members }))
   }
 
-  #metadata(connection: Connection<Meta>): string {
+  #metadata(connection: LocalConnection): string {
     const { publicMetadata } = this.#options
     if (publicMetadata.length === 0) return ''
-    // The option is written without the application's Meta; a key that Meta does not have is not in the map.
-    const entries = publicMetadata.map((key) => [key, connection.getMetadata(key as MetadataKey<Meta>)])
+    const entries = publicMetadata.map((key) => [key, connection.getMetadata(key)])
     let json = ''
     runHandler(
       'public metadata',
@@ -213,7 +160,7 @@ export class Responder<Meta extends object> {
         // Calls a toJSON of the application; one of the metadata itself may return nothing.
         json = JSON.stringify(Object.fromEntries(entries)) ?? ''
       },
-      { failed: (error, where) => this.#host.report(error, where) },
+      { failed: (error, where) => this.#local.report(error, where) },
     )
     return json
   }

@@ -1,7 +1,8 @@
 import { HubError, show } from '../base/errors.ts'
 import { invalid } from '../base/option-rules.ts'
 import { asRooms } from '../base/room-names.ts'
-import type { Member } from '../cluster/cluster.ts'
+import type { Member } from '../cluster/answer.ts'
+import type { Recipients } from '../cluster/local-hub.ts'
 import { isConnectionId } from '../cluster/wire/envelope.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
@@ -19,12 +20,8 @@ export interface BroadcastOptions extends SendOptions {
   local?: boolean | undefined
 }
 
-/** The connections that receive a broadcast. */
-export interface Audience {
-  /** The union of these rooms; `undefined` = all connections. */
-  readonly rooms: readonly string[] | undefined
-  readonly exceptIds: readonly string[]
-  readonly exceptRooms: readonly string[]
+/** The connections that receive a broadcast, and whether they include those of other nodes. */
+export interface Audience extends Recipients {
   /** Whether only connections of this process belong to it. */
   readonly isLocal: boolean
 }

@@ -3,11 +3,13 @@ import type { IncomingMessage } from 'node:http'
 import { type InspectOptions, inspect } from 'node:util'
 import type { BackplaneState } from '../backplane/backplane.ts'
 import { HubError, show } from '../base/errors.ts'
+import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
 import { asRooms } from '../base/room-names.ts'
 import { RunningHandlers } from '../base/running-handlers.ts'
 import { asError } from '../base/thrown.ts'
 import { settlesWithin } from '../base/time-limit.ts'
+import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
 import { EVERYONE } from '../cluster/wire/channel-names.ts'
@@ -15,10 +17,8 @@ import { Connection, type ConnectionHost, type ConnectionTransport } from '../co
 import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { Keepalive } from '../connection/keepalive.ts'
-import type { Metadata } from '../connection/metadata.ts'
 import { WebSocketWritable } from '../connection/websocket-writable.ts'
 import { Delivery, type DropCount, type DropReason } from '../delivery/flush-loop.ts'
-import { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 import { checkHandshake } from '../protocol/handshake.ts'
@@ -57,6 +57,7 @@ import {
   type UpgradeRules,
   upgradeRules,
 } from './hub-options.ts'
+import { disconnect, LocalNode } from './local-node.ts'
 import { RoomIndex } from './room-index.ts'
 import { type HubStats, Tally } from './stats.ts'
 
@@ -93,7 +94,7 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
   readonly #rules: UpgradeRules
   readonly #connections = new Map<string, Connection<Meta>>()
-  readonly #rooms: RoomIndex<Connection<Meta>>
+  readonly #rooms = new RoomIndex<Connection<Meta>>()
   readonly #bridge: UpgradeBridge
   readonly #admission: Admission
   readonly #tally = new Tally()
@@ -102,9 +103,10 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #host: ConnectionHost<Meta>
   readonly #acceptor: Acceptor
   readonly #node = randomBytes(9).toString('base64url')
+  readonly #local: LocalNode<Meta>
+  readonly #calls: Calls
+  readonly #link: Link
   readonly #cluster: Cluster<Meta>
-  /** `undefined` without a backplane. */
-  readonly #link: Link | undefined
   #idCount = 0
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
@@ -143,9 +145,17 @@ export class Hub<out Meta extends object = Metadata> {
       report: (error, source) => this.#reporter.report(error, source),
       running: this.#running,
     }
-    this.#cluster = this.#makeCluster()
-    this.#link = this.#cluster.link
-    this.#rooms = new RoomIndex(this.#link)
+    this.#local = new LocalNode<Meta>(this.#node, this, {
+      options: this.#options,
+      connections,
+      rooms: this.#rooms,
+      running: this.#running,
+      reporter: this.#reporter,
+    })
+    this.#calls = new Calls(this.#local, this.#options)
+    this.#link = this.#calls.link
+    this.#rooms.watch(this.#link)
+    this.#cluster = new Cluster<Meta>(this.#calls)
   }
 
   /**
@@ -410,7 +420,7 @@ export class Hub<out Meta extends object = Metadata> {
   ): number {
     checkClose(code, reason)
     const chosen = typeof who === 'function' ? this.connections().filter(who) : this.members(who)
-    return this.#disconnect(chosen, code, reason)
+    return disconnect(chosen, code, reason)
   }
 
   /** How many connections are in the room, or in the union of several; 0 for a room that does not exist. */
@@ -484,9 +494,7 @@ export class Hub<out Meta extends object = Metadata> {
     checkPayload(data)
     checkSendOptions(options)
     const id = typeof to === 'string' ? to : idOf('to', to)
-    const connection = this.#connections.get(id)
-    if (connection !== undefined) return this.#deliver([connection], data, options) > 0
-    return this.#link?.direct(id, data, options) ?? false
+    return this.#local.sendTo(id, data, options) ?? this.#link.direct(id, data, options)
   }
 
   /**
@@ -515,7 +523,7 @@ export class Hub<out Meta extends object = Metadata> {
     stopWaiting()
     const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
     for (const connection of left) connection.abandon()
-    await this.#cluster.close(goodbye.timeoutMs)
+    await this.#calls.close(goodbye.timeoutMs)
     this.#keepalive.stop()
     this.#delivery.stop()
     this.#bridge.close()
@@ -570,7 +578,7 @@ export class Hub<out Meta extends object = Metadata> {
     if (expiresAt !== undefined) connection.renew(expiresAt)
     this.#connections.set(id, connection)
     this.#admission.enter(connection.remoteAddress)
-    if (this.#connections.size === 1) this.#link?.occupied(EVERYONE)
+    if (this.#connections.size === 1) this.#link.occupied(EVERYONE)
     this.#keepalive.start()
     return connection
   }
@@ -579,16 +587,12 @@ export class Hub<out Meta extends object = Metadata> {
     this.#connections.delete(connection.id)
     this.#admission.leave(connection.remoteAddress)
     if (this.#connections.size === 0) {
-      this.#link?.vacated(EVERYONE)
+      this.#link.vacated(EVERYONE)
       this.#keepalive.stop()
       // After the `onClose` that the caller is about to run.
       process.nextTick(() => this.#onEmpty?.())
     }
     return this.#rooms.removeMember(connection)
-  }
-
-  #disconnect(connections: readonly Connection<Meta>[], code: number, reason: string): number {
-    return connections.filter((connection) => connection.close(code, reason)).length
   }
 
   #checkJoin(connection: Connection<Meta>, rooms: readonly string[]): void {
@@ -619,77 +623,9 @@ export class Hub<out Meta extends object = Metadata> {
   /** Locally first: the other nodes are a round trip away, and may not be there. */
   #broadcast(audience: Audience, data: Payload, options: SendOptions | undefined): number {
     checkPayload(data)
-    const accepted = this.#deliver(this.#targets(audience.rooms), data, options, this.#leftOut(audience))
-    if (!audience.isLocal) this.#link?.broadcast(audience, data, options)
+    const accepted = this.#local.broadcast(audience, data, options)
+    if (!audience.isLocal) this.#link.broadcast(audience, data, options)
     return accepted
-  }
-
-  /** Says of a connection whether it is left out; `undefined` when none here is. */
-  #leftOut({
-    exceptIds,
-    exceptRooms,
-  }: Pick<Audience, 'exceptIds' | 'exceptRooms'>): ((connection: Connection) => boolean) | undefined {
-    const ids = new Set(exceptIds.filter((id) => this.#connections.has(id)))
-    const rooms = exceptRooms
-      .map((room): ReadonlySet<Connection> => this.#rooms.members(room))
-      .filter(({ size }) => size > 0)
-    if (ids.size === 0 && rooms.length === 0) return undefined
-    return (connection) => ids.has(connection.id) || rooms.some((members) => members.has(connection))
-  }
-
-  #targets(rooms: readonly string[] | undefined): Iterable<Connection<Meta>> {
-    return rooms === undefined ? this.#connections.values() : this.#rooms.union(rooms)
-  }
-
-  #deliver(
-    targets: Iterable<Connection<Meta>>,
-    data: Payload,
-    options: SendOptions | undefined,
-    isLeftOut?: (connection: Connection) => boolean,
-  ): number {
-    let message: OutgoingMessage | undefined
-    let accepted = 0
-    for (const connection of targets) {
-      if (isLeftOut?.(connection) === true) continue
-      message ??= new OutgoingMessage(data, this.#options.enableCompression)
-      if (connection.deliver(message, options)) accepted++
-    }
-    if (message !== undefined && isHeard('wshub:delivery')) {
-      tell('wshub:delivery', { hub: asHeard(this), recipients: accepted, bytes: message.frame(0).length })
-    }
-    return accepted
-  }
-
-  #makeCluster(): Cluster<Meta> {
-    return new Cluster<Meta>(
-      {
-        node: this.#node,
-        running: this.#running,
-        isOpen: () => this.#state === 'open',
-        size: () => ({ connections: this.#connections.size, rooms: this.#rooms.size }),
-        roomSize: (rooms) => this.roomSize(rooms),
-        getConnection: (id) => this.#connections.get(id),
-        connections: (rooms) => [...this.#targets(rooms)],
-        joinRoom: (connection, rooms) => this.joinRoom(connection, rooms),
-        leaveRoom: (connection, rooms) => this.leaveRoom(connection, rooms),
-        disconnect: (connections, code, reason) => this.#disconnect(connections, code, reason),
-        deliver: (rooms, message) => {
-          this.#deliver(this.#targets(rooms), message.data, message.options, this.#leftOut(message))
-        },
-        deliverDirect: ({ connectionId, data, options }) => {
-          const connection = this.#connections.get(connectionId)
-          if (connection !== undefined) this.#deliver([connection], data, options)
-        },
-        gap: (gap) => {
-          if (isHeard('wshub:gap')) tell('wshub:gap', { hub: asHeard(this), gap })
-        },
-        stateChanged: (state) => {
-          if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: asHeard(this), state })
-        },
-        report: (error, where) => this.#reporter.report(error, { where }),
-      },
-      this.#options,
-    )
   }
 
   #leaveClosingServers(): void {

@@ -16,9 +16,10 @@ const NO_ROOMS: ReadonlySet<string> = new Set<string>()
 export class RoomIndex<T extends object> {
   readonly #members = new Map<string, Set<T>>()
   readonly #rooms = new Map<T, Set<string>>()
-  readonly #listener: RoomListener | undefined
+  #listener: RoomListener | undefined
 
-  constructor(listener?: RoomListener) {
+  /** Tells a listener from now on which rooms come to exist and which end. */
+  watch(listener: RoomListener): void {
     this.#listener = listener
   }
 

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Calls } from '../../src/cluster/pending-calls.ts'
+import { PendingCalls } from '../../src/cluster/pending-calls.ts'
 import type { Reply } from '../../src/cluster/wire/response.ts'
 
 const count = (value: number): Reply => ({ type: 'count', count: value })
 
-describe('Calls', () => {
+describe('PendingCalls', () => {
   beforeEach(() => {
     vi.useFakeTimers()
   })
@@ -14,7 +14,7 @@ describe('Calls', () => {
   })
 
   it('ends when all have answered', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
     calls.reply(id, 'b', 0, true, count(2))
     expect(calls.size).toBe(1)
@@ -30,11 +30,11 @@ describe('Calls', () => {
   })
 
   it('ends at once when nobody is asked', async () => {
-    expect(await new Calls(1).open([], 1_000, 0).outcome).toEqual({ replies: new Map(), missing: [] })
+    expect(await new PendingCalls(1).open([], 1_000, 0).outcome).toEqual({ replies: new Map(), missing: [] })
   })
 
   it('ends when its time is over, and names those who have not answered', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)
     calls.reply(id, 'b', 0, true, count(2))
     vi.advanceTimersByTime(1_000)
@@ -43,7 +43,7 @@ describe('Calls', () => {
   })
 
   it('takes the answer of a node that it does not know, while it waits', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, 50)
     calls.reply(id, 'a', 0, true, count(1))
     calls.reply(id, 'new', 0, true, count(5))
@@ -52,7 +52,7 @@ describe('Calls', () => {
   })
 
   it('puts the parts of an answer together, and counts half an answer as none', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)
     calls.reply(id, 'a', 0, false, count(1))
     calls.reply(id, 'b', 1, true, count(9))
@@ -63,7 +63,7 @@ describe('Calls', () => {
   })
 
   it('does not wait for a node that is gone or cannot be reached', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const first = calls.open(['a', 'b'], 1_000, 0)
     const second = calls.open(['a'], 1_000, 0)
     calls.miss(first.id, 'b')
@@ -73,7 +73,7 @@ describe('Calls', () => {
   })
 
   it('does not take an answer twice', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
     calls.reply(id, 'a', 0, true, count(1))
     calls.reply(id, 'a', 0, true, count(7))
@@ -82,7 +82,7 @@ describe('Calls', () => {
   })
 
   it('lets no more wait than it may', async () => {
-    const calls = new Calls(1)
+    const calls = new PendingCalls(1)
     const { outcome } = calls.open(['a'], 1_000, 0)
     expect(() => calls.open(['a'], 1_000, 0)).toThrow(
       expect.objectContaining({ code: 'WSHUB_ERR_TOO_MANY_CALLS' }),
@@ -93,7 +93,7 @@ describe('Calls', () => {
   })
 
   it('is held until it is released, and for the time that is said then', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 10_000, Number.POSITIVE_INFINITY)
     calls.reply(id, 'a', 0, true, count(1))
     await vi.advanceTimersByTimeAsync(5_000)
@@ -109,7 +109,7 @@ describe('Calls', () => {
   })
 
   it('ends in its time when it is not released', async () => {
-    const calls = new Calls(10)
+    const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, Number.POSITIVE_INFINITY)
     calls.reply(id, 'a', 0, true, count(1))
     await vi.advanceTimersByTimeAsync(1_000)

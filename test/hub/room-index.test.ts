@@ -19,7 +19,8 @@ describe('RoomIndex', () => {
 
   it('tells which rooms come to exist and which end', () => {
     const log: string[] = []
-    const index = new RoomIndex<object>({
+    const index = new RoomIndex<object>()
+    index.watch({
       occupied: (room) => log.push(`+${room}`),
       vacated: (room) => log.push(`-${room}`),
     })

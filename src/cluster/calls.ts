@@ -1,0 +1,205 @@
+import type { Backplane, BackplaneState } from '../backplane/backplane.ts'
+import { HubError } from '../base/errors.ts'
+import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
+import type { Answer, CallOptions } from './answer.ts'
+import { BackplaneLink } from './backplane-link.ts'
+import type { ResolvedClusterOptions } from './cluster-options.ts'
+import type { Link, LinkListener } from './link.ts'
+import type { LocalHub } from './local-hub.ts'
+import { type Outcome, PendingCalls } from './pending-calls.ts'
+import { type CallHandler, Responder } from './responder.ts'
+import { SoloLink } from './solo-link.ts'
+import type { Question } from './wire/request.ts'
+import type { Reply } from './wire/response.ts'
+
+/** Makes results of a node's replies; returns `undefined` when they make no sense. */
+export type ReadReplies<Result> = (node: string, replies: readonly Reply[]) => readonly Result[] | undefined
+
+const CALL_OPTIONS: Required<CallOptions> = { timeoutMs: undefined }
+
+interface OpenCall {
+  readonly id: number
+  readonly outcome: Promise<Outcome>
+  readonly startedAt: number
+}
+
+/** Calls the nodes of a cluster, this one included, collects their answers, and answers their calls. */
+export class Calls implements LinkListener {
+  readonly #local: LocalHub
+  readonly #options: ResolvedClusterOptions
+  readonly #pending: PendingCalls
+  readonly #responder: Responder
+  /** Calls made before the cluster was reached for the first time: how to make them, by their ids. */
+  readonly #early = new Map<number, () => void>()
+  #isClosed = false
+  readonly link: Link
+
+  constructor(
+    local: LocalHub,
+    options: { readonly cluster: ResolvedClusterOptions; readonly backplane: Backplane | undefined },
+  ) {
+    const { cluster, backplane } = options
+    this.#local = local
+    this.#options = cluster
+    this.#pending = new PendingCalls(cluster.maxPendingCalls)
+    this.link = backplane === undefined ? new SoloLink() : new BackplaneLink(backplane, local, cluster, this)
+    this.#responder = new Responder(local, cluster, this.link)
+  }
+
+  /** The id of this node. */
+  get node(): string {
+    return this.#local.node
+  }
+
+  get state(): BackplaneState {
+    return this.#isClosed ? 'closed' : this.link.state
+  }
+
+  /** How many calls wait for answers. */
+  get size(): number {
+    return this.#pending.size
+  }
+
+  /** Resolves when connected. @throws {HubError} WSHUB_ERR_HUB_CLOSED, as a rejection */
+  async ready(): Promise<void> {
+    this.#checkOpen()
+    await this.link.ready()
+  }
+
+  /** @see Cluster.handle */
+  handle(name: string, handler: CallHandler): () => void {
+    return this.#responder.handle(name, handler)
+  }
+
+  /** Returns the time for the other nodes to answer a call. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+  timeoutOf(options: CallOptions = {}): number {
+    checkKeys(options, CALL_OPTIONS, 'an option of a call')
+    return inRange('timeoutMs', options.timeoutMs ?? this.#options.callTimeoutMs, 1, MAX_INT32)
+  }
+
+  /** Asks all nodes the same. */
+  async askAll<Result>(
+    question: Question,
+    options: CallOptions | undefined,
+    read: ReadReplies<Result>,
+  ): Promise<Answer<Result>> {
+    const { link } = this
+    const { peers } = link
+    const holdMs = link.isStarting ? Number.POSITIVE_INFINITY : link.settlingMs
+    const call = this.#open([this.node, ...peers], options, holdMs)
+    this.#whenStarted(call, () => {
+      if (link.ask(undefined, call.id, question)) return
+      for (const peer of peers) this.#pending.miss(call.id, peer)
+    })
+    void this.#askSelf(call.id, question)
+    return answer(call, read)
+  }
+
+  /** Asks some nodes, each something else. */
+  async askSome<Result>(
+    questions: readonly (readonly [node: string, question: Question])[],
+    options: CallOptions | undefined,
+    read: ReadReplies<Result>,
+  ): Promise<Answer<Result>> {
+    const { link } = this
+    const asked = questions.map(([node]) => node)
+    const call = this.#open(asked, options, 0)
+    const others = questions.filter(([node]) => node !== this.node)
+    for (const [node, question] of questions) if (node === this.node) void this.#askSelf(call.id, question)
+    this.#whenStarted(call, () => {
+      for (const [node, question] of others) {
+        if (!link.ask(node, call.id, question)) this.#pending.miss(call.id, node)
+      }
+      // A node that is not known was asked too, since it may be alive, but the call does not wait for it.
+      const missUnknown = () => {
+        for (const [node] of others) if (!link.knows(node)) this.#pending.miss(call.id, node)
+      }
+      const { settlingMs } = link
+      if (settlingMs === 0) missUnknown()
+      else setTimeout(missUnknown, settlingMs).unref()
+    })
+    return answer(call, read)
+  }
+
+  /** Ends the calls that wait, and leaves the cluster. */
+  async close(timeoutMs: number): Promise<void> {
+    this.#isClosed = true
+    this.#pending.close()
+    await this.link.close(timeoutMs)
+  }
+
+  asked(node: string, id: number, question: Question): void {
+    void this.#answer(question, node, (replies) => this.link.reply(node, id, replies))
+  }
+
+  replied(node: string, id: number, part: number, isLast: boolean, reply: Reply): void {
+    this.#pending.reply(id, node, part, isLast, reply)
+  }
+
+  started(): void {
+    for (const [id, call] of this.#early) {
+      if (!this.#pending.has(id)) continue // it has ended in this turn
+      call()
+      this.#pending.release(id, this.link.settlingMs)
+    }
+    this.#early.clear()
+  }
+
+  nodeGone(node: string): void {
+    this.#pending.gone(node)
+  }
+
+  #open(nodes: readonly string[], options: CallOptions | undefined, holdMs: number): OpenCall {
+    this.#checkOpen()
+    const timeoutMs = this.timeoutOf(options)
+    const startedAt = performance.now()
+    return { ...this.#pending.open(nodes, timeoutMs, Math.min(holdMs, timeoutMs)), startedAt }
+  }
+
+  /** Makes a call at once, or when the cluster is reached for the first time: before that, no other node is known. */
+  #whenStarted({ id, outcome }: OpenCall, call: () => void): void {
+    if (!this.link.isStarting) {
+      call()
+      return
+    }
+    this.#early.set(id, call)
+    void outcome.then(() => this.#early.delete(id))
+  }
+
+  #askSelf(id: number, question: Question): Promise<void> {
+    return this.#answer(question, this.node, (replies) => {
+      replies.forEach((reply, part) => {
+        this.#pending.reply(id, this.node, part, part === replies.length - 1, reply)
+      })
+    })
+  }
+
+  async #answer(question: Question, node: string, reply: (replies: readonly Reply[]) => void): Promise<void> {
+    const { running, isOpen } = this.#local
+    // Requests that arrive while the hub closes could delay its end for as long as others keep asking.
+    if (isOpen) running.begin()
+    try {
+      reply(await this.#responder.answer(question, node))
+    } finally {
+      if (isOpen) running.end()
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub is closed')
+  }
+}
+
+async function answer<Result>(
+  { outcome, startedAt }: OpenCall,
+  read: ReadReplies<Result>,
+): Promise<Answer<Result>> {
+  const { replies, missing } = await outcome
+  const results: Result[] = []
+  for (const [node, parts] of replies) {
+    const ofNode = read(node, parts)
+    if (ofNode === undefined) missing.push(node)
+    else for (const result of ofNode) results.push(result)
+  }
+  return { results, missing, tookMs: Math.round(performance.now() - startedAt) }
+}

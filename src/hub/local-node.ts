@@ -1,0 +1,167 @@
+import type { BackplaneState } from '../backplane/backplane.ts'
+import { HubError } from '../base/errors.ts'
+import { runHandler } from '../base/run-handler.ts'
+import type { RunningHandlers } from '../base/running-handlers.ts'
+import type { Gap } from '../cluster/gaps.ts'
+import type { LocalHub, Recipients } from '../cluster/local-hub.ts'
+import type { Selection } from '../cluster/wire/request.ts'
+import type { Connection } from '../connection/connection.ts'
+import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import type { Payload, SendOptions } from '../protocol/message.ts'
+import { isHeard, tell } from './diagnostics.ts'
+import type { ErrorReporter } from './error-reporter.ts'
+import type { Hub } from './hub.ts'
+import type { ResolvedHubOptions } from './hub-options.ts'
+import type { RoomIndex } from './room-index.ts'
+
+/** The parts of a hub that a {@link LocalNode} works with. */
+export interface LocalNodeParts<Meta extends object> {
+  readonly options: ResolvedHubOptions
+  readonly connections: ReadonlyMap<string, Connection<Meta>>
+  readonly rooms: RoomIndex<Connection<Meta>>
+  readonly running: RunningHandlers
+  readonly reporter: ErrorReporter<Meta>
+}
+
+/** A hub without the other nodes: sends to the connections of this process, and does what its cluster asks it to do with them. */
+export class LocalNode<Meta extends object> implements LocalHub {
+  readonly node: string
+  readonly running: RunningHandlers
+  readonly #hub: Hub<Meta>
+  readonly #options: ResolvedHubOptions
+  readonly #connections: ReadonlyMap<string, Connection<Meta>>
+  readonly #rooms: RoomIndex<Connection<Meta>>
+  readonly #reporter: ErrorReporter<Meta>
+
+  constructor(node: string, hub: Hub<Meta>, parts: LocalNodeParts<Meta>) {
+    this.node = node
+    this.running = parts.running
+    this.#hub = hub
+    this.#options = parts.options
+    this.#connections = parts.connections
+    this.#rooms = parts.rooms
+    this.#reporter = parts.reporter
+  }
+
+  get isOpen(): boolean {
+    return this.#hub.state === 'open'
+  }
+
+  size(): { readonly connections: number; readonly rooms: number } {
+    return { connections: this.#connections.size, rooms: this.#rooms.size }
+  }
+
+  roomSize(rooms: readonly string[]): number {
+    return this.#rooms.union(rooms).size
+  }
+
+  select({ by, names }: Selection): Connection<Meta>[] {
+    if (by === 'all') return [...this.#connections.values()]
+    if (by === 'room') return [...this.#rooms.union(names)]
+    return [...new Set(names)].flatMap((id) => this.#connections.get(id) ?? [])
+  }
+
+  /** Reports the connections that a limit keeps out in one error: there may be thousands. */
+  join(selection: Selection, rooms: readonly string[]): number {
+    const connections = this.select(selection)
+    let joined = 0
+    let refused = 0
+    let last: HubError | undefined
+    for (const connection of connections) {
+      try {
+        if (this.#hub.joinRoom(connection, rooms)) joined++
+      } catch (error) {
+        if (!(error instanceof HubError)) throw error
+        last = error
+        refused++
+      }
+    }
+    if (last !== undefined) {
+      const message = `${refused} of ${connections.length} connections did not join: ${last.message}`
+      this.report(new HubError(last.code, message, { cause: last }))
+    }
+    return joined
+  }
+
+  leave(selection: Selection, rooms: readonly string[]): number {
+    return this.select(selection).filter((connection) => this.#hub.leaveRoom(connection, rooms)).length
+  }
+
+  disconnect(selection: Selection, code: number, reason: string): number {
+    return disconnect(this.select(selection), code, reason)
+  }
+
+  broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number {
+    const { rooms } = recipients
+    const targets = rooms === undefined ? this.#connections.values() : this.#rooms.union(rooms)
+    return this.#send(targets, data, options, this.#exclusion(recipients))
+  }
+
+  sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined {
+    const connection = this.#connections.get(id)
+    return connection === undefined ? undefined : this.#send([connection], data, options) > 0
+  }
+
+  gapFound(gap: Gap): void {
+    if (isHeard('wshub:gap')) tell('wshub:gap', { hub: withoutMeta(this.#hub), gap })
+    const { onGap } = this.#options.cluster
+    if (onGap === undefined) return
+    const pending = runHandler('the option onGap', () => onGap(gap), {
+      failed: (error, where) => this.report(error, where),
+    })
+    this.running.watch(pending)
+  }
+
+  stateChanged(state: BackplaneState): void {
+    if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: withoutMeta(this.#hub), state })
+  }
+
+  report(error: Error, where?: string): void {
+    this.#reporter.report(error, { where })
+  }
+
+  #send(
+    targets: Iterable<Connection<Meta>>,
+    data: Payload,
+    options: SendOptions | undefined,
+    isExcluded?: (connection: Connection) => boolean,
+  ): number {
+    let message: OutgoingMessage | undefined
+    let accepted = 0
+    for (const connection of targets) {
+      if (isExcluded?.(connection) === true) continue
+      message ??= new OutgoingMessage(data, this.#options.enableCompression)
+      if (connection.deliver(message, options)) accepted++
+    }
+    if (message !== undefined && isHeard('wshub:delivery')) {
+      const bytes = message.frame(0).length
+      tell('wshub:delivery', { hub: withoutMeta(this.#hub), recipients: accepted, bytes })
+    }
+    return accepted
+  }
+
+  /** Returns a test for connections that do not receive a message; `undefined` when all connections here receive it. */
+  #exclusion({ exceptIds, exceptRooms }: Recipients): ((connection: Connection) => boolean) | undefined {
+    const ids = new Set(exceptIds.filter((id) => this.#connections.has(id)))
+    const rooms = exceptRooms
+      .map((room): ReadonlySet<Connection> => this.#rooms.members(room))
+      .filter(({ size }) => size > 0)
+    if (ids.size === 0 && rooms.length === 0) return undefined
+    return (connection) => ids.has(connection.id) || rooms.some((members) => members.has(connection))
+  }
+}
+
+/** Starts the closing handshake of connections. @returns how many were open */
+export function disconnect<Meta extends object>(
+  connections: readonly Connection<Meta>[],
+  code: number,
+  reason: string,
+): number {
+  return connections.filter((connection) => connection.close(code, reason)).length
+}
+
+/** Diagnostics are typed without the application's Meta. */
+function withoutMeta<Meta extends object>(hub: Hub<Meta>): Hub
+function withoutMeta(hub: unknown): unknown {
+  return hub
+}
