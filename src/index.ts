@@ -21,19 +21,18 @@ export type { CloseCause, CloseParty, CloseReason } from './connection/close-cau
 export type { Connection, ConnectionState, ConnectionSummary } from './connection/connection.ts'
 export type { EventHandler } from './connection/event-handler.ts'
 export type { WebSocketLike } from './connection/hub-websocket.ts'
+export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/flush-loop.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
 export type { CloseOptions } from './hub/close-options.ts'
 export type { HubDiagnostics } from './hub/diagnostics.ts'
 export { type CloseResult, Hub, type HubState, type HubSummary } from './hub/hub.ts'
 export type {
-  CompressionOptions,
   HubOptions,
   LimitOptions,
   RateLimitPolicy,
   ResolvedHubOptions,
   ResolvedLimits,
-  SlowConsumerPolicy,
 } from './hub/hub-options.ts'
 export type { HubStats } from './hub/stats.ts'
 export { CloseCode } from './protocol/close-code.ts'

@@ -1,5 +1,5 @@
-import type { SlowConsumerPolicy } from '../hub/hub-options.ts'
 import { Batch } from './batch.ts'
+import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
 import { HeldBuffers } from './held-buffers.ts'
 
 /**
@@ -73,11 +73,7 @@ export class Delivery {
   readonly #congested = new Set<Flushable>()
   #judging: NodeJS.Timeout | undefined
 
-  constructor(options: {
-    readonly maxBufferedBytes: number
-    readonly maxTotalBufferedBytes: number
-    readonly slowConsumer: SlowConsumerPolicy
-  }) {
+  constructor(options: DeliveryOptions) {
     this.maxBufferedBytes = options.maxBufferedBytes
     this.maxTotalBufferedBytes = options.maxTotalBufferedBytes
     this.slowConsumer = options.slowConsumer

@@ -1,8 +1,8 @@
 import { constants, deflateRawSync } from 'node:zlib'
-import type { CompressionSettings } from '../hub/hub-options.ts'
 import type { Payload } from '../protocol/message.ts'
 import { encodeDeflated, encodeMessage, payloadOf } from '../protocol/message-frame.ts'
 import { FULL_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
+import type { CompressionSettings } from './delivery-options.ts'
 
 /** The four bytes that end a flushed block; RFC 7692 §7.2.1 leaves them out. */
 const TAIL_BYTES = 4

@@ -7,6 +7,13 @@ import {
 } from '../cluster/cluster-options.ts'
 import type { Connection } from '../connection/connection.ts'
 import {
+  type CompressionOptions,
+  type CompressionSettings,
+  readCompression,
+  readSlowConsumer,
+  type SlowConsumerPolicy,
+} from '../delivery/delivery-options.ts'
+import {
   type AddressRule,
   addressRule,
   type ProxyHeader,
@@ -15,24 +22,6 @@ import {
   type TrustProxy,
 } from '../upgrade/client-address.ts'
 import { type HostRule, hostRule, type OriginRule, originRule } from '../upgrade/origin.ts'
-
-/** What happens to a message for a client whose `maxBufferedBytes` are full. */
-export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
-
-/** What is compressed, and how hard. Every key is optional; an explicit `undefined` means the default. */
-export interface CompressionOptions {
-  /** Messages of fewer bytes travel as they are, 0 or more; 0 = all are compressed. Default 512. */
-  thresholdBytes?: number | undefined
-  /** Messages of more bytes travel as they are, 1 or more: compressing takes the event loop some 20 ms a MiB. Default 1 048 576. */
-  maxBytes?: number | undefined
-  /** zlib's level, 1 to 9: from the fastest to the smallest. Default 6. */
-  level?: number | undefined
-  /** zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its window. Default 8. */
-  memLevel?: number | undefined
-}
-
-/** {@link CompressionOptions} with every default in place. */
-export type CompressionSettings = { readonly [Key in keyof CompressionOptions]-?: number }
 
 /** What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008. */
 export type RateLimitPolicy = 'pause' | 'close'
@@ -211,16 +200,6 @@ export const LIMIT_DEFAULTS = Object.freeze({
   maxBufferedChunks: 0,
 })
 
-/** The defaults of {@link CompressionOptions}. */
-export const COMPRESSION_DEFAULTS = Object.freeze({
-  thresholdBytes: 512,
-  maxBytes: 1_048_576,
-  level: 6,
-  memLevel: 8,
-})
-
-const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
-
 /** An RFC 7230 token, which is what a subprotocol's name is. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
@@ -237,14 +216,11 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   for (const protocol of protocols) {
     if (!TOKEN.test(protocol)) throw invalid('protocols', 'names subprotocols, which are tokens', protocol)
   }
-  const { onError } = options
+  const { onError, enableCompression = HUB_DEFAULTS.enableCompression } = options
   if (onError !== undefined && typeof onError !== 'function') {
     throw invalid('onError', 'is a function', onError)
   }
-  const slowConsumer = options.slowConsumer ?? HUB_DEFAULTS.slowConsumer
-  if (!POLICIES.includes(slowConsumer)) {
-    throw invalid('slowConsumer', `is one of ${POLICIES.join(', ')}`, slowConsumer)
-  }
+  const slowConsumer = readSlowConsumer(options.slowConsumer ?? HUB_DEFAULTS.slowConsumer)
   const trustProxy = options.trustProxy ?? HUB_DEFAULTS.trustProxy
   const proxyHeader = options.proxyHeader ?? HUB_DEFAULTS.proxyHeader
   if (!isTrustProxy(trustProxy)) {
@@ -261,7 +237,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     maxMessageSize,
     pingIntervalMs: integer('pingIntervalMs', options, 0),
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
-    enableCompression: compressionSettings(options.enableCompression),
+    enableCompression: readCompression(enableCompression),
     allowedOrigins,
     allowedHosts,
     protocols,
@@ -319,25 +295,6 @@ function isTrustProxy(value: TrustProxy): boolean {
   if (typeof value === 'number') return Number.isInteger(value) && value >= 0
   if (Array.isArray(value)) return value.every((item) => typeof item === 'string')
   return ['boolean', 'string', 'function'].includes(typeof value)
-}
-
-function compressionSettings(
-  option: boolean | CompressionOptions = HUB_DEFAULTS.enableCompression,
-): CompressionSettings | false {
-  if (option === false) return false
-  const options = option === true ? {} : option
-  if (typeof options !== 'object' || options === null) {
-    throw invalid('enableCompression', 'is true, false or an object', options)
-  }
-  checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
-  const setting = (key: keyof CompressionOptions, least: number, most: number) =>
-    inRange(`enableCompression.${key}`, options[key] ?? COMPRESSION_DEFAULTS[key], least, most)
-  return Object.freeze({
-    thresholdBytes: setting('thresholdBytes', 0, MAX_INT32),
-    maxBytes: setting('maxBytes', 1, MAX_INT32),
-    level: setting('level', 1, 9),
-    memLevel: setting('memLevel', 1, 9),
-  })
 }
 
 type NumericKey = {

@@ -11,8 +11,8 @@ import {
   Opcode,
   type SlowConsumerPolicy,
 } from 'wshub'
+import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
 import { OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
-import { COMPRESSION_DEFAULTS } from '../../src/hub/hub-options.ts'
 import { eventually, handshake, turn } from '../support/hub-server.ts'
 
 // A hub with connections in memory and a model of it are told the same, and must say and do the same: what a call

@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { HUB_ERRORS, type HubErrorCode } from '../../src/base/errors.ts'
 import { CLUSTER_DEFAULTS } from '../../src/cluster/cluster-options.ts'
 import { CLOSE_REASONS, type CloseParty } from '../../src/connection/close-cause.ts'
+import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
 import {
-  COMPRESSION_DEFAULTS,
   HUB_DEFAULTS,
   type HubOptions,
   LIMIT_DEFAULTS,
@@ -42,7 +42,7 @@ const TABLES: readonly {
   {
     name: 'settings of compression',
     headings: ['setting', 'unit', 'default'],
-    file: 'src/hub/hub-options.ts',
+    file: 'src/delivery/delivery-options.ts',
     type: 'CompressionOptions',
     defaults: COMPRESSION_DEFAULTS,
     asOptions: (enableCompression) => ({ enableCompression }),

@@ -28,8 +28,6 @@ const UNSETTLED: readonly string[] = [
   'connection/connection.ts -> hub/hub-options.ts',
   'connection/connection.ts -> hub/stats.ts',
   'connection/connection.ts -> upgrade/upgrade-init.ts',
-  'delivery/flush-loop.ts -> hub/hub-options.ts',
-  'delivery/outgoing-message.ts -> hub/hub-options.ts',
   'upgrade/acceptor.ts -> hub/hub-options.ts',
 ]
 

@@ -1,0 +1,60 @@
+import { checkKeys, inRange, invalid, MAX_INT32 } from '../base/option-rules.ts'
+
+/** What happens to a message for a client whose `maxBufferedBytes` are full. */
+export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
+
+/** What is compressed, and how hard. Every key is optional; an explicit `undefined` means the default. */
+export interface CompressionOptions {
+  /** Messages of fewer bytes are not compressed, 0 or more; 0 = all are. Default 512. */
+  thresholdBytes?: number | undefined
+  /** Messages of more bytes are not compressed, 1 or more: it takes the event loop some 20 ms a MiB. Default 1 048 576. */
+  maxBytes?: number | undefined
+  /** zlib's level, 1 to 9: from the fastest to the smallest. Default 6. */
+  level?: number | undefined
+  /** zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its window. Default 8. */
+  memLevel?: number | undefined
+}
+
+/** {@link CompressionOptions} with every default in place. */
+export type CompressionSettings = { readonly [Key in keyof CompressionOptions]-?: number }
+
+/** The options of a hub that its outboxes obey. */
+export interface DeliveryOptions {
+  readonly maxBufferedBytes: number
+  readonly maxTotalBufferedBytes: number
+  readonly slowConsumer: SlowConsumerPolicy
+}
+
+/** The defaults of {@link CompressionOptions}. */
+export const COMPRESSION_DEFAULTS = Object.freeze({
+  thresholdBytes: 512,
+  maxBytes: 1_048_576,
+  level: 6,
+  memLevel: 8,
+})
+
+const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
+
+/** Returns the policy. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+export function readSlowConsumer(policy: SlowConsumerPolicy): SlowConsumerPolicy {
+  if (!POLICIES.includes(policy)) throw invalid('slowConsumer', `is one of ${POLICIES.join(', ')}`, policy)
+  return policy
+}
+
+/** Returns the settings, frozen; `false` = never compress. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+export function readCompression(option: boolean | CompressionOptions): CompressionSettings | false {
+  if (option === false) return false
+  const options = option === true ? {} : option
+  if (typeof options !== 'object' || options === null) {
+    throw invalid('enableCompression', 'is true, false or an object', options)
+  }
+  checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
+  const setting = (key: keyof CompressionOptions, least: number, most: number) =>
+    inRange(`enableCompression.${key}`, options[key] ?? COMPRESSION_DEFAULTS[key], least, most)
+  return Object.freeze({
+    thresholdBytes: setting('thresholdBytes', 0, MAX_INT32),
+    maxBytes: setting('maxBytes', 1, MAX_INT32),
+    level: setting('level', 1, 9),
+    memLevel: setting('memLevel', 1, 9),
+  })
+}
