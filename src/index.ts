@@ -22,7 +22,7 @@ export type { Connection, ConnectionState, ConnectionSummary } from './connectio
 export type { EventHandler } from './connection/event-handler.ts'
 export type { WebSocketLike } from './connection/hub-websocket.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
-export type { DropCount, Dropped, DropReason } from './delivery/flush-loop.ts'
+export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
 export type { CloseOptions } from './hub/close-options.ts'
 export type { HubDiagnostics } from './hub/diagnostics.ts'

@@ -3,7 +3,8 @@ import { HubError } from '../base/errors.ts'
 import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
 import { propertyOf } from '../base/thrown.ts'
-import type { Delivery, DropCount, DropReason } from '../delivery/flush-loop.ts'
+import type { Delivery } from '../delivery/delivery.ts'
+import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
 import { Outbox, type OutboxSocket } from '../delivery/outbox.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import { isHeard, tell } from '../hub/diagnostics.ts'
@@ -224,7 +225,7 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** How much was dropped instead of sent, up to the last turn of the event loop; why, tells `onDrop`. */
   get dropped(): Readonly<DropCount> {
-    return this.#dropped ?? { messages: 0, bytes: 0 }
+    return this.#dropped ?? noDrops()
   }
 
   /**
@@ -547,11 +548,10 @@ export class Connection<out Meta extends object = Metadata> {
 
   /** For the outbox. @internal */
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void {
-    this.#dropped ??= { messages: 0, bytes: 0 }
-    for (const [reason, { messages, bytes }] of drops) {
-      this.#dropped.messages += messages
-      this.#dropped.bytes += bytes
-      const dropped = { reason, messages, bytes }
+    this.#dropped ??= noDrops()
+    for (const [reason, count] of drops) {
+      addDrops(this.#dropped, count)
+      const dropped = { reason, ...count }
       if (isHeard('wshub:drop')) tell('wshub:drop', { connection: this.#asHeard, dropped })
       this.#run('onDrop', () => this.#handler.onDrop?.(this, dropped))
     }

@@ -1,6 +1,6 @@
 import { didYouMean, HubError, show } from '../base/errors.ts'
 import { nearestName } from '../base/nearest-name.ts'
-import type { Dropped } from '../delivery/flush-loop.ts'
+import type { Dropped } from '../delivery/drop-count.ts'
 import type { Message } from '../protocol/message.ts'
 import type { CloseCause } from './close-cause.ts'
 import type { Connection } from './connection.ts'

@@ -1,6 +1,8 @@
+import { Counts } from '../base/counts.ts'
+
 /** Buffers that wait in memory, each counted once, however many connections wait with it. */
 export class HeldBuffers {
-  readonly #holders = new Map<Buffer, number>()
+  readonly #holders = new Counts<Buffer>()
   #bytes = 0
 
   /** Bytes of all buffers that are held. */
@@ -9,20 +11,12 @@ export class HeldBuffers {
   }
 
   hold(buffer: Buffer): void {
-    const holders = this.#holders.get(buffer) ?? 0
-    this.#holders.set(buffer, holders + 1)
-    if (holders === 0) this.#bytes += buffer.length
+    if (this.#holders.add(buffer) === 1) this.#bytes += buffer.length
   }
 
   /** Undoes one {@link hold}. */
   release(buffer: Buffer): void {
-    const holders = this.#holders.get(buffer)
-    if (holders === undefined) return
-    if (holders > 1) {
-      this.#holders.set(buffer, holders - 1)
-      return
-    }
-    this.#holders.delete(buffer)
-    this.#bytes -= buffer.length
+    if (this.#holders.of(buffer) === 0) return
+    if (this.#holders.remove(buffer) === 0) this.#bytes -= buffer.length
   }
 }

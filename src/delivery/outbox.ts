@@ -1,7 +1,8 @@
 import type { SendOptions } from '../protocol/message.ts'
 import { Backlog } from './backlog.ts'
 import type { Batch } from './batch.ts'
-import type { Delivery, DropCount, DropReason } from './flush-loop.ts'
+import type { Delivery } from './delivery.ts'
+import { addDrops, type DropCount, type DropReason, noDrops } from './drop-count.ts'
 
 /**
  * A turn that queues this much for a connection is written before the turn ends; a drained backlog goes in
@@ -91,7 +92,7 @@ export class Outbox {
     if (!this.#makeRoom(backlog, frame.length)) return false
     if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
     backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key })
-    this.#delivery.relieve()
+    this.#delivery.congestion.relieve()
     return true
   }
 
@@ -106,7 +107,7 @@ export class Outbox {
       this.#write() // what this turn has queued before it
       if (this.#backlog !== backlog) return // given up for that
       backlog.push({ bytes: frame, messages: 0, controlBytes: frame.length, key: undefined })
-      this.#delivery.relieve()
+      this.#delivery.congestion.relieve()
     }
   }
 
@@ -158,7 +159,7 @@ export class Outbox {
 
   /**
    * Gives up a client over its limit that has hardly read since the last look; see {@link
-   * Delivery.congested}.
+   * Congestion.add}.
    */
   judge(): void {
     const backlog = this.#backlog
@@ -171,14 +172,14 @@ export class Outbox {
     if (isSlow) this.#owner.overflow('client')
   }
 
-  /** Gives up a client so that the hub has more room; see {@link Delivery.relieve}. */
+  /** Gives up a client so that the hub has more room; see {@link Congestion.relieve}. */
   giveUp(): void {
     this.#owner.overflow('hub')
     this.clear('overflow') // also of a connection that is closing already
   }
 
   #append(frame: Buffer, isMessage: boolean): true {
-    const batch = (this.#batch ?? this.#delivery.root).extend(frame, isMessage)
+    const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)
     this.#batch = batch
     this.#schedule()
     if (batch.bytes >= CHUNK_BYTES) this.#write()
@@ -188,7 +189,7 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    this.#delivery.schedule(this)
+    this.#delivery.loop.schedule(this)
   }
 
   #write(): void {
@@ -202,17 +203,17 @@ export class Outbox {
     if (this.#backlog !== undefined) {
       const { messages, controlBytes } = batch
       this.#backlog.push({ bytes: batch.join(), messages, controlBytes, key: undefined })
-      this.#delivery.relieve()
+      this.#delivery.congestion.relieve()
       return
     }
     const bytes = batch.join()
     this.#socket.write(bytes)
     if (!this.#isCongested()) return
-    const { turn, held } = this.#delivery
-    this.#backlog = new Backlog(turn, bytes, this.#socket.writableLength, held)
+    const { loop, congestion } = this.#delivery
+    this.#backlog = new Backlog(loop.turn, bytes, this.#socket.writableLength, congestion.held)
     this.#awaitDrain(this.#backlog)
-    this.#delivery.congested(this)
-    this.#delivery.relieve()
+    congestion.add(this)
+    congestion.relieve()
   }
 
   // Only bytes that the kernel refused count: `writableNeedDrain` alone is also true for a moment after a
@@ -248,13 +249,13 @@ export class Outbox {
   #uncongested(): void {
     this.#backlog?.dispose()
     this.#backlog = undefined
-    this.#delivery.uncongested(this)
+    this.#delivery.congestion.delete(this)
   }
 
   /** Whether a message of so many bytes may wait, after dropping others for it where the policy says so. */
   #makeRoom(backlog: Backlog, bytes: number): boolean {
-    const { maxBufferedBytes, slowConsumer, turn } = this.#delivery
-    if (backlog.turn !== turn) backlog.leastBytes = Math.min(backlog.leastBytes, this.bufferedBytes)
+    const { maxBufferedBytes, slowConsumer, loop } = this.#delivery
+    if (backlog.turn !== loop.turn) backlog.leastBytes = Math.min(backlog.leastBytes, this.bufferedBytes)
     while (this.bufferedBytes + bytes > maxBufferedBytes) {
       if (slowConsumer === 'dropNewest') return this.#drop('dropNewest', 1, bytes)
       if (slowConsumer === 'dropOldest') {
@@ -277,7 +278,7 @@ export class Outbox {
    * before the turn is over, and while what waits does not grow.
    */
   #isSpared(backlog: Backlog, bytes: number): boolean {
-    if (backlog.turn === this.#delivery.turn) return true
+    if (backlog.turn === this.#delivery.loop.turn) return true
     return this.bufferedBytes + bytes <= this.#delivery.maxBufferedBytes + backlog.leastBytes
   }
 
@@ -286,13 +287,11 @@ export class Outbox {
     this.#drops ??= new Map()
     let count = this.#drops.get(reason)
     if (count === undefined) {
-      count = { messages: 0, bytes: 0 }
+      count = noDrops()
       this.#drops.set(reason, count)
     }
-    for (const tally of [count, this.#delivery.dropped[reason]]) {
-      tally.messages += messages
-      tally.bytes += bytes
-    }
+    addDrops(count, { messages, bytes })
+    addDrops(this.#delivery.dropped[reason], { messages, bytes })
     return false
   }
 }

@@ -5,7 +5,7 @@ import type { HubError } from '../base/errors.ts'
 import type { Gap } from '../cluster/gaps.ts'
 import type { CloseCause } from '../connection/close-cause.ts'
 import type { Connection } from '../connection/connection.ts'
-import type { Dropped } from '../delivery/flush-loop.ts'
+import type { Dropped } from '../delivery/drop-count.ts'
 import type { Message } from '../protocol/message.ts'
 import type { Hub } from './hub.ts'
 

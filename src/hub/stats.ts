@@ -1,6 +1,6 @@
 import type { HubErrorCode } from '../base/errors.ts'
 import { CLOSE_REASONS, type CloseCause, type CloseReason } from '../connection/close-cause.ts'
-import type { DropCount, DropReason } from '../delivery/flush-loop.ts'
+import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 
 /** The figures of a hub since it was made, and as of now. */
 export interface HubStats {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { Counts } from '../base/counts.ts'
 import { HubError } from '../base/errors.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { type AddressRule, addressKey } from './client-address.ts'
@@ -22,8 +23,8 @@ export class Admission {
   /** Most pending upgrades of an address that may stand for many clients, or that has no other limit. */
   readonly #maxPendingShare: number
   readonly #addressOf: AddressRule | undefined
-  readonly #connections = new Counts()
-  readonly #pending = new Counts()
+  readonly #connections = new Counts<string>()
+  readonly #pending = new Counts<string>()
   /** Peers by which the framework was told of clients with other addresses. */
   readonly #proxies = new Set<string>()
   /** Upgrades that an address may still make. Each bucket is full after a second, and full ones are deleted. */
@@ -115,25 +116,6 @@ export class Admission {
       this.#upgrades.set(key, bucket)
     }
     return bucket.tryTake(now)
-  }
-}
-
-/** How many there are of each key; a key without any takes no memory. */
-class Counts {
-  readonly #counts = new Map<string, number>()
-
-  of(key: string): number {
-    return this.#counts.get(key) ?? 0
-  }
-
-  add(key: string): void {
-    this.#counts.set(key, this.of(key) + 1)
-  }
-
-  remove(key: string): void {
-    const left = this.of(key) - 1
-    if (left > 0) this.#counts.set(key, left)
-    else this.#counts.delete(key)
   }
 }
 

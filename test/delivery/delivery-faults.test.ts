@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Connection, type Dropped, type EventHandler, Frame, Hub, type HubOptions, Opcode } from 'wshub'
-import { JUDGE_MS } from '../../src/delivery/flush-loop.ts'
+import { JUDGE_MS } from '../../src/delivery/congestion.ts'
 import {
   type Client,
   eventually,

@@ -1,8 +1,10 @@
 import { Writable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { JUDGE_MS } from '../../src/delivery/congestion.ts'
+import { Delivery } from '../../src/delivery/delivery.ts'
 import type { SlowConsumerPolicy } from '../../src/delivery/delivery-options.ts'
-import { Delivery, type DropCount, type DropReason, JUDGE_MS } from '../../src/delivery/flush-loop.ts'
+import type { DropCount, DropReason } from '../../src/delivery/drop-count.ts'
 import { Outbox } from '../../src/delivery/outbox.ts'
 import type { SendOptions } from '../../src/protocol/message.ts'
 import { encodeMessage } from '../../src/protocol/message-frame.ts'
@@ -257,13 +259,17 @@ describe('Outbox', () => {
       async (policy) => {
         const { delivery, valve, owner, outbox, send, burst, drain } = setUp(policy, 1_000)
         burst(9_900_000)
-        expect(delivery.held.bytes).toBeGreaterThan(9_800_000)
+        expect(delivery.congestion.held.bytes).toBeGreaterThan(9_800_000)
         await drain()
         expect(valve.text).toBe('-'.repeat(65_536) + 'b'.repeat(9_900_000 - 65_536))
-        expect(delivery.held.bytes).toBe(0)
+        expect(delivery.congestion.held.bytes).toBe(0)
         valve.isOpen = false
         for (let i = 0; i < 10_500 && owner.overflows === 0; i++) send('b'.repeat(1_000))
-        expect({ of: owner.of, buffered: outbox.bufferedBytes, held: delivery.held.bytes }).toEqual({
+        expect({
+          of: owner.of,
+          buffered: outbox.bufferedBytes,
+          held: delivery.congestion.held.bytes,
+        }).toEqual({
           of: 'hub',
           buffered: valve.writableLength,
           held: 0,

@@ -1,0 +1,65 @@
+import { HeldBuffers } from './held-buffers.ts'
+
+/** Interval, in ms, at which clients over their limit are checked for progress. */
+export const JUDGE_MS = 30_000
+
+/**
+ * The share of `maxTotalBufferedBytes` down to which clients are given up. Finding them means looking at all congested
+ * clients, which must not happen again with the next message.
+ */
+const RELIEF = 7 / 8
+
+/** The outbox of a client whose socket is congested. */
+export interface CongestedOutbox {
+  readonly bufferedBytes: number
+  /** Gives the client up when it is over its limit and has hardly read since the last look. */
+  judge(): void
+  /** Gives the client up. */
+  giveUp(): void
+}
+
+/** The congested clients of a hub, and what waits for all of them. */
+export class Congestion {
+  /** Buffers that wait for congested sockets. */
+  readonly held = new HeldBuffers()
+  readonly #maxTotalBufferedBytes: number
+  readonly #outboxes = new Set<CongestedOutbox>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(maxTotalBufferedBytes: number) {
+    this.#maxTotalBufferedBytes = maxTotalBufferedBytes
+  }
+
+  /** Watches an outbox from now on: frames wait for its socket. */
+  add(outbox: CongestedOutbox): void {
+    this.#outboxes.add(outbox)
+    this.#timer ??= setInterval(() => {
+      for (const congested of this.#outboxes) congested.judge()
+      if (this.#outboxes.size === 0) this.stop()
+    }, JUDGE_MS).unref()
+  }
+
+  /** Ends the watch: no frames wait any more. */
+  delete(outbox: CongestedOutbox): void {
+    this.#outboxes.delete(outbox)
+  }
+
+  /** While more than `maxTotalBufferedBytes` wait in all, gives clients up, those with the most waiting first. */
+  relieve(): void {
+    if (this.held.bytes <= this.#maxTotalBufferedBytes) return
+    const byMost = [...this.#outboxes]
+      .map((outbox) => ({ outbox, bytes: outbox.bufferedBytes }))
+      .sort((a, b) => b.bytes - a.bytes)
+    for (const { outbox } of byMost) {
+      if (this.held.bytes <= this.#maxTotalBufferedBytes * RELIEF) return
+      outbox.giveUp()
+    }
+  }
+
+  /** Stops the timer. */
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#outboxes.clear()
+  }
+}

@@ -1,0 +1,32 @@
+import { Congestion } from './congestion.ts'
+import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
+import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
+import { FlushLoop } from './flush-loop.ts'
+
+/** What the outboxes of one hub share. */
+export class Delivery {
+  readonly maxBufferedBytes: number
+  readonly slowConsumer: SlowConsumerPolicy
+  readonly loop = new FlushLoop()
+  readonly congestion: Congestion
+  /** Everything that was dropped, by reason. */
+  readonly dropped: Readonly<Record<DropReason, DropCount>> = {
+    dropNewest: noDrops(),
+    dropOldest: noDrops(),
+    conflate: noDrops(),
+    volatile: noDrops(),
+    overflow: noDrops(),
+    closed: noDrops(),
+  }
+
+  constructor({ maxBufferedBytes, maxTotalBufferedBytes, slowConsumer }: DeliveryOptions) {
+    this.maxBufferedBytes = maxBufferedBytes
+    this.slowConsumer = slowConsumer
+    this.congestion = new Congestion(maxTotalBufferedBytes)
+  }
+
+  /** Stops the timer. */
+  stop(): void {
+    this.congestion.stop()
+  }
+}

@@ -1,0 +1,25 @@
+/** Why a message was dropped: by a slow-consumer policy, because it was volatile, or with its connection. */
+export type DropReason = 'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
+
+/** How much was dropped. */
+export interface DropCount {
+  messages: number
+  /** Bytes of their frames. */
+  bytes: number
+}
+
+/** Messages of one connection that were dropped for one reason; see `onDrop`. */
+export interface Dropped extends Readonly<DropCount> {
+  readonly reason: DropReason
+}
+
+/** Returns a new count of nothing. */
+export function noDrops(): DropCount {
+  return { messages: 0, bytes: 0 }
+}
+
+/** Adds what was dropped to a count. */
+export function addDrops(count: DropCount, { messages, bytes }: Readonly<DropCount>): void {
+  count.messages += messages
+  count.bytes += bytes
+}

@@ -1,0 +1,134 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { type CongestedOutbox, Congestion, JUDGE_MS } from '../../src/delivery/congestion.ts'
+
+/** A slow client. */
+function slow(judge: () => void = () => {}): CongestedOutbox {
+  return { judge, bufferedBytes: 0, giveUp: () => {} }
+}
+
+describe('Congestion#add', () => {
+  function fakeTimers() {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+  }
+
+  it('has a client judged every 30 s until it is uncongested', () => {
+    fakeTimers()
+    const congestion = new Congestion(1_000)
+    const judged: string[] = []
+    const a = slow(() => judged.push('a'))
+    const b = slow(() => judged.push('b'))
+    congestion.add(a)
+    congestion.add(a)
+    vi.advanceTimersByTime(29_999)
+    expect(judged).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(judged).toEqual(['a'])
+    congestion.add(b)
+    expect(vi.getTimerCount()).toBe(1)
+    vi.advanceTimersByTime(JUDGE_MS)
+    expect(judged).toEqual(['a', 'a', 'b'])
+    congestion.delete(a)
+    vi.advanceTimersByTime(JUDGE_MS)
+    expect(judged).toEqual(['a', 'a', 'b', 'b'])
+    congestion.delete(b)
+    vi.advanceTimersByTime(JUDGE_MS)
+    expect({ judged, timers: vi.getTimerCount() }).toEqual({ judged: ['a', 'a', 'b', 'b'], timers: 0 })
+  })
+
+  it('has no timer before, and one that does not keep the process alive', () => {
+    const start = vi.spyOn(globalThis, 'setInterval')
+    onTestFinished(() => start.mockRestore())
+    const congestion = new Congestion(1_000)
+    expect(start).not.toHaveBeenCalled()
+    congestion.add(slow())
+    expect(start.mock.results.map(({ value }) => value.hasRef())).toEqual([false])
+    congestion.stop()
+  })
+
+  it('can begin again', () => {
+    fakeTimers()
+    const congestion = new Congestion(1_000)
+    let count = 0
+    const client = slow(() => {
+      count++
+      congestion.delete(client)
+    })
+    for (let i = 0; i < 2; i++) {
+      congestion.add(client)
+      vi.advanceTimersByTime(3 * JUDGE_MS)
+    }
+    expect({ count, timers: vi.getTimerCount() }).toEqual({ count: 2, timers: 0 })
+  })
+})
+
+describe('Congestion#relieve', () => {
+  /** Clients with so much waiting, a buffer each, in a hub that takes 1,000 bytes. */
+  function waiting(...sizes: readonly number[]) {
+    const congestion = new Congestion(1_000)
+    const given: number[] = []
+    for (const [place, size] of sizes.entries()) {
+      const buffer = Buffer.alloc(size)
+      congestion.held.hold(buffer)
+      const client = {
+        ...slow(),
+        bufferedBytes: size,
+        giveUp() {
+          given.push(place)
+          congestion.held.release(buffer)
+          congestion.delete(client)
+        },
+      }
+      congestion.add(client)
+    }
+    congestion.relieve()
+    congestion.stop()
+    return { given, left: congestion.held.bytes }
+  }
+
+  it('gives nobody up while all together have no more than maxTotalBufferedBytes', () => {
+    expect(waiting(400, 600)).toEqual({ given: [], left: 1_000 })
+  })
+
+  it('gives up those with the most waiting, until an eighth is free', () => {
+    expect(waiting(100, 300, 250, 351)).toEqual({ given: [3], left: 650 })
+    expect(waiting(500, 510, 400, 300, 5)).toEqual({ given: [1, 0], left: 705 })
+    expect(waiting(120, 100, 100, 100, 100, 100, 100, 100, 100, 100)).toEqual({ given: [0, 1], left: 800 })
+  })
+
+  it('counts what is shared once', () => {
+    const congestion = new Congestion(1_000)
+    const shared = Buffer.alloc(900)
+    let given = 0
+    for (let i = 0; i < 100; i++) {
+      congestion.held.hold(shared)
+      congestion.add({ ...slow(), bufferedBytes: 900, giveUp: () => given++ })
+    }
+    congestion.relieve()
+    expect({ given, bytes: congestion.held.bytes }).toEqual({ given: 0, bytes: 900 })
+    congestion.stop()
+  })
+})
+
+describe('Congestion#stop', () => {
+  it('leaves no timer and judges nobody any more', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    const congestion = new Congestion(1_000)
+    congestion.stop()
+    let count = 0
+    congestion.add(slow(() => ++count))
+    congestion.stop()
+    expect(vi.getTimerCount()).toBe(0)
+    const other = slow()
+    congestion.add(other)
+    vi.advanceTimersByTime(JUDGE_MS)
+    congestion.delete(other)
+    vi.advanceTimersByTime(JUDGE_MS)
+    expect({ count, timers: vi.getTimerCount() }).toEqual({ count: 0, timers: 0 })
+  })
+})

@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest'
+import { Delivery } from '../../src/delivery/delivery.ts'
+
+const make = () =>
+  new Delivery({ maxBufferedBytes: 100, maxTotalBufferedBytes: 1_000, slowConsumer: 'close' })
+
+describe('Delivery', () => {
+  it('takes the limit and the policy', () => {
+    expect(make()).toMatchObject({ maxBufferedBytes: 100, slowConsumer: 'close' })
+  })
+
+  it('counts nothing as dropped to begin with, and each reason on its own', () => {
+    const { dropped } = make()
+    const none = { messages: 0, bytes: 0 }
+    expect(dropped).toEqual({
+      dropNewest: none,
+      dropOldest: none,
+      conflate: none,
+      volatile: none,
+      overflow: none,
+      closed: none,
+    })
+    dropped.closed.messages++
+    expect(Object.values(dropped).filter(({ messages }) => messages > 0)).toHaveLength(1)
+    expect(make().dropped.closed.messages).toBe(0)
+  })
+})
