@@ -6,16 +6,16 @@ import { settlesWithin } from '../base/time-limit.ts'
 import { type Payload, payloadBytes, type SendOptions } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
 import { type EarlyMessage, EarlyMessages } from './early-messages.ts'
-import { Faults } from './fault-digest.ts'
+import { FaultDigest } from './fault-digest.ts'
 import { Gaps } from './gaps.ts'
-import { HeldQuestions } from './held-questions.ts'
+import { HeldRequests } from './held-requests.ts'
 import { type Link, type LinkListener, type LinkStats, newLinkStats } from './link.ts'
 import type { LocalHub, Recipients } from './local-hub.ts'
-import { Presence } from './membership.ts'
+import { Membership } from './membership.ts'
 import { ReplayWindow } from './replay-window.ts'
-import { type Sequence, Sequences } from './sequences.ts'
+import { type OutgoingChannel, Sequences } from './sequences.ts'
 import { type Subscription, Subscriptions } from './subscriptions.ts'
-import { Channels, EVERYONE } from './wire/channel-names.ts'
+import { ChannelNames, EVERYONE } from './wire/channel-names.ts'
 import { malformed } from './wire/codec.ts'
 import {
   type Barrier,
@@ -31,20 +31,20 @@ import {
   type SealedEnvelope,
   type Stamp,
 } from './wire/envelope.ts'
-import type { Question } from './wire/request.ts'
-import type { Reply } from './wire/response.ts'
+import type { NodeRequest } from './wire/request.ts'
+import type { NodeResponse } from './wire/response.ts'
 
 /** A union of more rooms than this is published once, for everyone's nodes, and not once for each room. */
 const MAX_UNION_CHANNELS = 32
 /** Most rooms whose channels are probed when the engine is back. */
 const MAX_PROBED_ROOMS = 16
 /** Nodes that come back together are told once how far the counts are. */
-const MARK_DELAY_MS = 200
+const CHECKPOINT_DELAY_MS = 200
 /** Most counts that are told then, and how many of them at a time: all nodes do so when one comes back. */
-const MAX_MARKS = 10_000
-const MARKS_A_BATCH = 100
+const MAX_CHECKPOINTS = 10_000
+const CHECKPOINTS_A_BATCH = 100
 /** Between two batches. */
-const MARKS_EVERY_MS = 10
+const CHECKPOINTS_EVERY_MS = 10
 /** What has not been used for so many beats is forgotten; looked for once in so many. */
 const FORGET_BEATS = 240
 const SWEEP_BEATS = 12
@@ -53,7 +53,7 @@ const MAX_WINDOWS = 10_000
 /** Barriers are published in parts of about so many bytes, with the rest of the envelope. */
 const BARRIERS_BYTES = 65_536
 const BARRIERS_OVERHEAD_BYTES = 256
-/** A question does not wait for messages until nobody waits for its answer. */
+/** A request does not wait for messages until nobody waits for its answer. */
 const HOLD_SHARE = 1 / 2
 /** How long a backplane may take to close. */
 const CLOSE_TIMEOUT_MS = 5_000
@@ -70,13 +70,13 @@ export class BackplaneLink implements Link {
   readonly #options: ResolvedClusterOptions
   readonly #local: LocalHub
   readonly #listener: LinkListener
-  readonly #channels: Channels
+  readonly #channels: ChannelNames
   readonly #sequences: Sequences
   readonly #subscriptions: Subscriptions
-  readonly #presence: Presence
-  readonly #faults: Faults
+  readonly #membership: Membership
+  readonly #faults: FaultDigest
   readonly #gaps = new Gaps()
-  readonly #held: HeldQuestions
+  readonly #held: HeldRequests
   readonly #early: EarlyMessages
   /** Whether the node was never connected. */
   #isEarly = true
@@ -88,11 +88,11 @@ export class BackplaneLink implements Link {
   #unions = 0
   #beats = 0
   readonly #heartbeat: NodeJS.Timeout
-  #marking: NodeJS.Timeout | undefined
-  /** The beat from which on counts are to be told; `undefined` when those that were wanted are in `#marks`. */
-  #markFrom: number | undefined
+  #checkpointTimer: NodeJS.Timeout | undefined
+  /** The beat from which on counts are to be told; `undefined` when those that were wanted are in `#checkpoints`. */
+  #checkpointsFrom: number | undefined
   /** Counts that are still to be told. */
-  #marks: Sequence[] = []
+  #checkpoints: OutgoingChannel[] = []
 
   constructor(
     backplane: Backplane,
@@ -107,22 +107,23 @@ export class BackplaneLink implements Link {
     this.#options = options
     this.#local = local
     this.#listener = listener
-    this.#channels = new Channels(options.namespace)
+    this.#channels = new ChannelNames(options.namespace)
     this.#sequences = new Sequences(this.#channels)
     this.#early = new EarlyMessages(options.maxEarlyBytes)
-    this.#faults = new Faults((error) => local.report(error))
-    this.#presence = new Presence(
+    this.#faults = new FaultDigest((error) => local.report(error))
+    this.#membership = new Membership(
       {
         allChannels: () => this.#channelsOf(this.#subscriptions.live(MAX_PROBED_ROOMS)),
         nextChannels: () => {
           const room = this.#subscriptions.nextLive()
           return this.#channelsOf(room === undefined ? [] : [room])
         },
-        probe: (sequence, nonce) => this.#probe(sequence, nonce),
+        probe: (channel, nonce) => this.#probe(channel, nonce),
         connected: (awayMs) => this.#connected(awayMs),
-        lost: (why) => this.#backplaneFailed(`${why}, and messages reach the connections of this node only`),
+        disconnected: (why) =>
+          this.#backplaneFailed(`${why}, and messages reach the connections of this node only`),
         closed: () => this.#closed(),
-        gone: (other) => listener.nodeGone(other),
+        nodeGone: (other) => listener.nodeGone(other),
         stateChanged: (state) => local.stateChanged(state),
       },
       options,
@@ -138,19 +139,19 @@ export class BackplaneLink implements Link {
         failed: (error) => this.#backplaneFailed('it refused a subscription', error),
         left: (channel) => {
           this.#gaps.leave(channel)
-          this.#presence.forget(channel)
+          this.#membership.forget(channel)
         },
       },
       (room) => this.#channels.room(room),
       options.roomGraceMs,
     )
-    this.#held = new HeldQuestions(
+    this.#held = new HeldRequests(
       {
         isPassed: (from, barrier) => this.#isPassed(from, barrier),
         expired: (from, barrier) => this.#expired(from, barrier),
-        ask: (from, id, question) => listener.asked(from, id, question),
+        ask: (from, id, request) => listener.asked(from, id, request),
         refuse: (from, id) => {
-          this.reply(from, id, [{ type: 'failed', reason: 'the node is busy with other calls' }])
+          this.respond(from, id, [{ type: 'failed', reason: 'the node is busy with other calls' }])
         },
       },
       options.callTimeoutMs * HOLD_SHARE,
@@ -166,12 +167,12 @@ export class BackplaneLink implements Link {
 
   /** `connected` only while what this node publishes comes back to it. */
   get state(): BackplaneState {
-    return this.#presence.state
+    return this.#membership.state
   }
 
   /** Other nodes that are known to live. */
   get peers(): string[] {
-    return this.#presence.peers
+    return this.#membership.peers
   }
 
   /** Whether the cluster was never reached, and may be yet. */
@@ -181,7 +182,7 @@ export class BackplaneLink implements Link {
 
   /** Whether the node is known to live. */
   knows(node: string): boolean {
-    return this.#presence.knows(node)
+    return this.#membership.knows(node)
   }
 
   /** Rooms that are listened to. */
@@ -191,12 +192,12 @@ export class BackplaneLink implements Link {
 
   /** Time, in ms, until all nodes that live have had the time to be known; 0 when it is over. */
   get settlingMs(): number {
-    return this.#presence.settlingMs
+    return this.#membership.settlingMs
   }
 
   /** Resolves when connected. @throws {HubError} WSHUB_ERR_HUB_CLOSED */
   ready(): Promise<void> {
-    return this.#presence.ready()
+    return this.#membership.ready()
   }
 
   /** A room has its first member here, or the hub its first connection ({@link EVERYONE}). */
@@ -248,17 +249,17 @@ export class BackplaneLink implements Link {
    * Asks all nodes, or one; `false` when it surely does not arrive. What changes something there, or may, happens behind the
    * messages that were published before.
    */
-  ask(node: string | undefined, id: number, question: Question): boolean {
-    const sequence = node === undefined ? this.#sequences.control : this.#sequences.node(node)
-    if (!isRead(question) && !this.#publishBarriers(sequence)) return false
-    return this.#publish(sequence, { kind: 'question', id, question })
+  ask(node: string | undefined, id: number, request: NodeRequest): boolean {
+    const channel = node === undefined ? this.#sequences.control : this.#sequences.node(node)
+    if (!isRead(request) && !this.#publishBarriers(channel)) return false
+    return this.#publish(channel, { kind: 'request', id, request })
   }
 
-  /** Answers a question, in as many parts as there are replies. */
-  reply(node: string, id: number, replies: readonly Reply[]): void {
-    replies.forEach((reply, part) => {
-      const isLast = part === replies.length - 1
-      this.#publish(this.#sequences.node(node), { kind: 'reply', id, part, isLast, reply })
+  /** Answers a request, in as many parts as there are responses. */
+  respond(node: string, id: number, responses: readonly NodeResponse[]): void {
+    responses.forEach((response, part) => {
+      const isLast = part === responses.length - 1
+      this.#publish(this.#sequences.node(node), { kind: 'response', id, part, isLast, response })
     })
   }
 
@@ -270,7 +271,7 @@ export class BackplaneLink implements Link {
     if (this.#early.size > 0) await settlesWithin(timeoutMs, this.ready())
     if (this.state === 'closed') return this.#closeBackplane()
     this.#publish(this.#sequences.control, { kind: 'leave' })
-    this.#presence.close()
+    this.#membership.close()
     await this.#closeBackplane()
   }
 
@@ -285,7 +286,7 @@ export class BackplaneLink implements Link {
     } catch (error) {
       if (this.state === 'closed') return
       this.#backplaneFailed('it cannot start', error)
-      this.#presence.close()
+      this.#membership.close()
     }
   }
 
@@ -302,26 +303,26 @@ export class BackplaneLink implements Link {
 
   // What goes out.
 
-  #send(sequence: Sequence, body: MessageBody | DirectBody): boolean {
+  #send(channel: OutgoingChannel, body: MessageBody | DirectBody): boolean {
     if (this.state === 'closed') {
       this.#notPublished(1, 'the cluster was left')
       return false
     }
-    const bytes = this.#encode(sequence, body)
-    const { number } = sequence
+    const bytes = this.#encode(channel, body)
+    const { sequence } = channel
     if (bytes === undefined) {
       this.stats.unpublished++
       return false
     }
-    if (!this.#isEarly) return this.#hand({ sequence, number, bytes })
-    if (this.#early.add({ sequence, number, bytes })) return true
+    if (!this.#isEarly) return this.#hand({ channel, sequence, bytes })
+    if (this.#early.add({ channel, sequence, bytes })) return true
     this.#notPublished(1, 'more than maxEarlyBytes would wait until the cluster is reached')
     return false
   }
 
-  #hand({ sequence, number, bytes }: EarlyMessage): boolean {
-    if (this.#carry(sequence, bytes)) {
-      this.#sequences.accepted(sequence, number)
+  #hand({ channel, sequence, bytes }: EarlyMessage): boolean {
+    if (this.#carry(channel, bytes)) {
+      this.#sequences.accepted(channel, sequence)
       this.stats.published++
       return true
     }
@@ -335,13 +336,13 @@ export class BackplaneLink implements Link {
     this.#faults.add(new HubError('WSHUB_ERR_NOT_PUBLISHED', `${what} not published: ${why}`))
   }
 
-  #publishBarriers(sequence: Sequence): boolean {
+  #publishBarriers(channel: OutgoingChannel): boolean {
     const now = performance.now()
     const mostBytes = Math.min(BARRIERS_BYTES, this.#options.maxEnvelopeBytes - BARRIERS_OVERHEAD_BYTES)
     let part: Barrier[] = []
     let bytes = 0
     const parts = [part]
-    for (const barrier of this.#sequences.barriers(sequence, now)) {
+    for (const barrier of this.#sequences.barriers(channel, now)) {
       const size = barrierCapacity(barrier)
       if (bytes + size > mostBytes) {
         part = []
@@ -352,36 +353,36 @@ export class BackplaneLink implements Link {
       bytes += size
     }
     for (const barriers of parts) {
-      if (barriers.length > 0 && !this.#publish(sequence, { kind: 'barriers', barriers })) return false
+      if (barriers.length > 0 && !this.#publish(channel, { kind: 'barriers', barriers })) return false
     }
-    sequence.barriersAt = now
+    channel.barriersAt = now
     return true
   }
 
-  #publish(sequence: Sequence, body: Body): boolean {
+  #publish(channel: OutgoingChannel, body: Body): boolean {
     if (this.state === 'closed') return false
-    const bytes = this.#encode(sequence, body)
-    return bytes !== undefined && this.#carry(sequence, bytes)
+    const bytes = this.#encode(channel, body)
+    return bytes !== undefined && this.#carry(channel, bytes)
   }
 
   /** What is not published has its number too: the others see a gap. @returns `undefined` when it is too long */
-  #encode(sequence: Sequence, body: Body): Buffer | undefined {
+  #encode(channel: OutgoingChannel, body: Body): Buffer | undefined {
     if (isCounted(body.kind)) {
-      sequence.number++
-      sequence.usedAt = this.#beats
+      channel.sequence++
+      channel.usedAt = this.#beats
     }
-    const { run, number } = sequence
-    const bytes = encodeEnvelope({ node: this.#node, run, number }, body)
+    const { epoch, sequence } = channel
+    const bytes = encodeEnvelope({ node: this.#node, epoch, sequence }, body)
     if (bytes.length <= this.#options.maxEnvelopeBytes) return bytes
     const message = `a message takes ${bytes.length} bytes in the cluster, more than maxEnvelopeBytes`
     this.#faults.add(new HubError('WSHUB_ERR_ENVELOPE_TOO_BIG', message))
     return undefined
   }
 
-  #carry(sequence: Sequence, bytes: Buffer): boolean {
+  #carry(channel: OutgoingChannel, bytes: Buffer): boolean {
     let isAccepted: boolean | undefined
     const publish = () => {
-      isAccepted = this.#backplane.publish(sequence.channel, bytes)
+      isAccepted = this.#backplane.publish(channel.name, bytes)
       return isAccepted // an application's own may have been made async
     }
     runHandler('backplane.publish', publish, {
@@ -417,7 +418,7 @@ export class BackplaneLink implements Link {
     // Before the engine has confirmed, messages may still come from an earlier subscription: they set no count.
     if (subscription.isLive) {
       const missing = this.#gaps.follow(channel, stamp, isCounted(envelope.kind), this.#beats)
-      if (missing < 0) {
+      if (missing === 'repeated') {
         this.stats.repeated++
         return
       }
@@ -439,24 +440,24 @@ export class BackplaneLink implements Link {
         this.stats.received++
         this.#local.sendTo(body.connectionId, body.data, body.options)
         return
-      case 'alive':
-        this.#presence.heard(node)
+      case 'heartbeat':
+        this.#membership.heard(node)
         if (!body.isHello) return
-        this.#publish(this.#sequences.node(node), { kind: 'alive', isHello: false, awayMs: 0 })
-        if (body.awayMs > 0) this.#markSince(body.awayMs)
+        this.#publish(this.#sequences.node(node), { kind: 'heartbeat', isHello: false, awayMs: 0 })
+        if (body.awayMs > 0) this.#checkpointsSince(body.awayMs)
         return
       case 'leave':
         this.#windows.delete(node)
-        this.#presence.left(node)
+        this.#membership.nodeLeft(node)
         return
-      case 'question':
-        this.#held.ask(node, body.id, body.question, size)
+      case 'request':
+        this.#held.ask(node, body.id, body.request, size)
         return
       case 'barriers':
         this.#held.add(node, body.barriers, size)
         return
-      case 'reply':
-        this.#listener.replied(node, body.id, body.part, body.isLast, body.reply)
+      case 'response':
+        this.#listener.responded(node, body.id, body.part, body.isLast, body.response)
         return
     }
   }
@@ -475,20 +476,22 @@ export class BackplaneLink implements Link {
     this.#local.broadcast({ rooms, exceptIds, exceptRooms }, data, options)
   }
 
-  /** Whether a message that was published before a question has come, or is not for this node. */
-  #isPassed(node: string, { channel, run, number, ageMs }: Barrier): boolean {
+  /** Whether a message that was published before a request has come, or is not for this node. */
+  #isPassed(node: string, { channel, epoch, sequence, ageMs }: Barrier): boolean {
     const subscription = this.#subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return true
     // Where nothing of that node has come yet, it matters whether the message is older than the subscription.
-    return this.#gaps.has(channel, { node, run, number }) ?? ageMs > performance.now() - subscription.liveAt
+    return (
+      this.#gaps.has(channel, { node, epoch, sequence }) ?? ageMs > performance.now() - subscription.liveAt
+    )
   }
 
-  /** Reports a message that was published before a question, and has not come in time, as missing: it will not be delivered. */
-  #expired(node: string, { channel, run, number }: Barrier): void {
+  /** Reports a message that was published before a request, and has not come in time, as missing: it will not be delivered. */
+  #expired(node: string, { channel, epoch, sequence }: Barrier): void {
     const subscription = this.#subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return
-    const missing = this.#gaps.follow(channel, { node, run, number }, false, this.#beats)
-    if (missing > 0) this.#lost(subscription, { node }, missing)
+    const missing = this.#gaps.follow(channel, { node, epoch, sequence }, false, this.#beats)
+    if (missing !== 'repeated' && missing > 0) this.#lost(subscription, { node }, missing)
   }
 
   #window(node: string): ReplayWindow {
@@ -519,41 +522,41 @@ export class BackplaneLink implements Link {
       this.#backplaneFailed('it does not say its state', error)
       return
     }
-    if (this.#isListening || state !== 'connected') this.#presence.moved(state)
+    if (this.#isListening || state !== 'connected') this.#membership.backplaneMoved(state)
   }
 
   /** The channels of this node, and those of rooms, which may live on other servers of the engine. */
-  #channelsOf(rooms: readonly string[]): readonly Sequence[] {
+  #channelsOf(rooms: readonly string[]): readonly OutgoingChannel[] {
     const own = [this.#sequences.node(this.#node), this.#sequences.control]
     return [...own, ...rooms.map((room) => this.#sequences.room(room))]
   }
 
-  #probe(sequence: Sequence, nonce: number): void {
+  #probe(channel: OutgoingChannel, nonce: number): void {
     // While connected, the heartbeat is the probe of its channel.
-    if (sequence === this.#sequences.control && this.state === 'connected') return
-    this.#publish(sequence, { kind: 'mark', nonce })
+    if (channel === this.#sequences.control && this.state === 'connected') return
+    this.#publish(channel, { kind: 'checkpoint', nonce })
   }
 
   #heardSelf(channel: string, envelope: SealedEnvelope): void {
-    if (envelope.kind === 'alive') this.#presence.heardSelf(channel)
-    if (envelope.kind !== 'mark') return
+    if (envelope.kind === 'heartbeat') this.#membership.heartbeatReturned(channel)
+    if (envelope.kind !== 'checkpoint') return
     const body = readBody(envelope)
-    if (body.kind === 'mark') this.#presence.probed(channel, body.nonce)
+    if (body.kind === 'checkpoint') this.#membership.probeReturned(channel, body.nonce)
   }
 
   #connected(awayMs: number): void {
-    this.#publish(this.#sequences.control, { kind: 'alive', isHello: true, awayMs })
+    this.#publish(this.#sequences.control, { kind: 'heartbeat', isHello: true, awayMs })
     for (const message of this.#early.take()) this.#hand(message)
     if (this.#isEarly) {
       this.#isEarly = false
       this.#listener.started()
     }
-    if (awayMs > 0) this.#markSince(awayMs)
+    if (awayMs > 0) this.#checkpointsSince(awayMs)
   }
 
   #closed(): void {
     clearInterval(this.#heartbeat)
-    clearTimeout(this.#marking)
+    clearTimeout(this.#checkpointTimer)
     this.#subscriptions.close()
     this.#held.close()
     if (this.#isEarly) this.#listener.started()
@@ -564,41 +567,41 @@ export class BackplaneLink implements Link {
 
   #beat(): void {
     this.#beats++
-    this.#publish(this.#sequences.control, { kind: 'alive', isHello: false, awayMs: 0 })
+    this.#publish(this.#sequences.control, { kind: 'heartbeat', isHello: false, awayMs: 0 })
     this.#subscriptions.retry()
     this.#faults.flush()
     if (this.#beats % SWEEP_BEATS === 0) this.#forget()
-    this.#presence.beat()
+    this.#membership.beat()
   }
 
   #forget(): void {
     const before = this.#beats - FORGET_BEATS
     this.#sequences.forget(before)
-    this.#gaps.forget((node, at) => at < before && !this.#presence.knows(node))
+    this.#gaps.forget((node, at) => at < before && !this.#membership.knows(node))
     for (const [node, { usedAt }] of this.#windows) {
-      if (usedAt < before && !this.#presence.knows(node)) this.#windows.delete(node)
+      if (usedAt < before && !this.#membership.knows(node)) this.#windows.delete(node)
     }
   }
 
   /** Soon tells how far the counts are of what was used in the latest so many ms: those who missed the end see a gap. */
-  #markSince(awayMs: number): void {
+  #checkpointsSince(awayMs: number): void {
     const from = this.#beats - Math.ceil(awayMs / this.#options.heartbeatIntervalMs) - 1
-    this.#markFrom = Math.min(this.#markFrom ?? from, from)
-    this.#marking ??= setTimeout(() => this.#mark(), MARK_DELAY_MS).unref()
+    this.#checkpointsFrom = Math.min(this.#checkpointsFrom ?? from, from)
+    this.#checkpointTimer ??= setTimeout(() => this.#publishCheckpoints(), CHECKPOINT_DELAY_MS).unref()
   }
 
   /** Tells some counts, and the others later. */
-  #mark(): void {
-    this.#marking = undefined
-    if (this.#marks.length === 0 && this.#markFrom !== undefined) {
-      this.#marks = this.#sequences.usedSince(this.#markFrom).slice(-MAX_MARKS)
-      this.#markFrom = undefined
+  #publishCheckpoints(): void {
+    this.#checkpointTimer = undefined
+    if (this.#checkpoints.length === 0 && this.#checkpointsFrom !== undefined) {
+      this.#checkpoints = this.#sequences.usedSince(this.#checkpointsFrom).slice(-MAX_CHECKPOINTS)
+      this.#checkpointsFrom = undefined
     }
-    for (const sequence of this.#marks.splice(0, MARKS_A_BATCH)) {
-      this.#publish(sequence, { kind: 'mark', nonce: 0 })
+    for (const channel of this.#checkpoints.splice(0, CHECKPOINTS_A_BATCH)) {
+      this.#publish(channel, { kind: 'checkpoint', nonce: 0 })
     }
-    if (this.#marks.length === 0 && this.#markFrom === undefined) return
-    this.#marking = setTimeout(() => this.#mark(), MARKS_EVERY_MS).unref()
+    if (this.#checkpoints.length === 0 && this.#checkpointsFrom === undefined) return
+    this.#checkpointTimer = setTimeout(() => this.#publishCheckpoints(), CHECKPOINTS_EVERY_MS).unref()
   }
 
   #backplaneFailed(what: string, cause?: unknown): void {
@@ -610,6 +613,6 @@ export class BackplaneLink implements Link {
 }
 
 /** Whether nothing on the nodes that answer depends on what was published before. */
-function isRead({ op }: Question): boolean {
+function isRead({ op }: NodeRequest): boolean {
   return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
 }

@@ -9,11 +9,14 @@ import type { LocalHub } from './local-hub.ts'
 import { type Outcome, PendingCalls } from './pending-calls.ts'
 import { type CallHandler, Responder } from './responder.ts'
 import { SoloLink } from './solo-link.ts'
-import type { Question } from './wire/request.ts'
-import type { Reply } from './wire/response.ts'
+import type { NodeRequest } from './wire/request.ts'
+import type { NodeResponse } from './wire/response.ts'
 
-/** Makes results of a node's replies; returns `undefined` when they make no sense. */
-export type ReadReplies<Result> = (node: string, replies: readonly Reply[]) => readonly Result[] | undefined
+/** Makes results of a node's responses; returns `undefined` when they make no sense. */
+export type ReadReplies<Result> = (
+  node: string,
+  responses: readonly NodeResponse[],
+) => readonly Result[] | undefined
 
 const CALL_OPTIONS: Required<CallOptions> = { timeoutMs: undefined }
 
@@ -79,7 +82,7 @@ export class Calls implements LinkListener {
 
   /** Asks all nodes the same. */
   async askAll<Result>(
-    question: Question,
+    request: NodeRequest,
     options: CallOptions | undefined,
     read: ReadReplies<Result>,
   ): Promise<Answer<Result>> {
@@ -88,27 +91,27 @@ export class Calls implements LinkListener {
     const holdMs = link.isStarting ? Number.POSITIVE_INFINITY : link.settlingMs
     const call = this.#open([this.node, ...peers], options, holdMs)
     this.#whenStarted(call, () => {
-      if (link.ask(undefined, call.id, question)) return
+      if (link.ask(undefined, call.id, request)) return
       for (const peer of peers) this.#pending.miss(call.id, peer)
     })
-    void this.#askSelf(call.id, question)
+    void this.#askSelf(call.id, request)
     return answer(call, read)
   }
 
   /** Asks some nodes, each something else. */
   async askSome<Result>(
-    questions: readonly (readonly [node: string, question: Question])[],
+    requests: readonly (readonly [node: string, request: NodeRequest])[],
     options: CallOptions | undefined,
     read: ReadReplies<Result>,
   ): Promise<Answer<Result>> {
     const { link } = this
-    const asked = questions.map(([node]) => node)
+    const asked = requests.map(([node]) => node)
     const call = this.#open(asked, options, 0)
-    const others = questions.filter(([node]) => node !== this.node)
-    for (const [node, question] of questions) if (node === this.node) void this.#askSelf(call.id, question)
+    const others = requests.filter(([node]) => node !== this.node)
+    for (const [node, request] of requests) if (node === this.node) void this.#askSelf(call.id, request)
     this.#whenStarted(call, () => {
-      for (const [node, question] of others) {
-        if (!link.ask(node, call.id, question)) this.#pending.miss(call.id, node)
+      for (const [node, request] of others) {
+        if (!link.ask(node, call.id, request)) this.#pending.miss(call.id, node)
       }
       // A node that is not known was asked too, since it may be alive, but the call does not wait for it.
       const missUnknown = () => {
@@ -128,12 +131,12 @@ export class Calls implements LinkListener {
     await this.link.close(timeoutMs)
   }
 
-  asked(node: string, id: number, question: Question): void {
-    void this.#answer(question, node, (replies) => this.link.reply(node, id, replies))
+  asked(node: string, id: number, request: NodeRequest): void {
+    void this.#answer(request, node, (responses) => this.link.respond(node, id, responses))
   }
 
-  replied(node: string, id: number, part: number, isLast: boolean, reply: Reply): void {
-    this.#pending.reply(id, node, part, isLast, reply)
+  responded(node: string, id: number, part: number, isLast: boolean, response: NodeResponse): void {
+    this.#pending.respond(id, node, part, isLast, response)
   }
 
   started(): void {
@@ -166,20 +169,24 @@ export class Calls implements LinkListener {
     void outcome.then(() => this.#early.delete(id))
   }
 
-  #askSelf(id: number, question: Question): Promise<void> {
-    return this.#answer(question, this.node, (replies) => {
-      replies.forEach((reply, part) => {
-        this.#pending.reply(id, this.node, part, part === replies.length - 1, reply)
+  #askSelf(id: number, request: NodeRequest): Promise<void> {
+    return this.#answer(request, this.node, (responses) => {
+      responses.forEach((response, part) => {
+        this.#pending.respond(id, this.node, part, part === responses.length - 1, response)
       })
     })
   }
 
-  async #answer(question: Question, node: string, reply: (replies: readonly Reply[]) => void): Promise<void> {
+  async #answer(
+    request: NodeRequest,
+    node: string,
+    response: (responses: readonly NodeResponse[]) => void,
+  ): Promise<void> {
     const { running, isOpen } = this.#local
     // Requests that arrive while the hub closes could delay its end for as long as others keep asking.
     if (isOpen) running.begin()
     try {
-      reply(await this.#responder.answer(question, node))
+      response(await this.#responder.answer(request, node))
     } finally {
       if (isOpen) running.end()
     }
@@ -194,9 +201,9 @@ async function answer<Result>(
   { outcome, startedAt }: OpenCall,
   read: ReadReplies<Result>,
 ): Promise<Answer<Result>> {
-  const { replies, missing } = await outcome
+  const { responses, missing } = await outcome
   const results: Result[] = []
-  for (const [node, parts] of replies) {
+  for (const [node, parts] of responses) {
     const ofNode = read(node, parts)
     if (ofNode === undefined) missing.push(node)
     else for (const result of ofNode) results.push(result)

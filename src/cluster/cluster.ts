@@ -19,8 +19,8 @@ import type { Calls } from './calls.ts'
 import { type CallHandler, checkCallName } from './responder.ts'
 import { readSelector, type Selector } from './selector.ts'
 import { nodeOf } from './wire/envelope.ts'
-import type { Question, Selection } from './wire/request.ts'
-import type { Reply } from './wire/response.ts'
+import type { NodeRequest, Selection } from './wire/request.ts'
+import type { NodeResponse } from './wire/response.ts'
 
 /**
  * What the hubs of several processes do together over a backplane. Without one, the cluster is this node alone.
@@ -102,9 +102,9 @@ export class Cluster<out Meta extends object = Metadata> {
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MANY_CALLS or WSHUB_ERR_HUB_CLOSED
    */
   async nodes(options?: CallOptions): Promise<Answer<NodeInfo>> {
-    return this.#calls.askAll({ op: 'node' }, options, (node, [reply]) => {
-      if (reply?.type !== 'node') return undefined
-      const { connections, rooms, uptimeMs } = reply
+    return this.#calls.askAll({ op: 'node' }, options, (node, [response]) => {
+      if (response?.type !== 'node') return undefined
+      const { connections, rooms, uptimeMs } = response
       return [{ node, connections, rooms, uptimeMs }]
     })
   }
@@ -177,16 +177,16 @@ export class Cluster<out Meta extends object = Metadata> {
     return this.#calls.handle(name, handler)
   }
 
-  async #count(question: Question, options: CallOptions | undefined): Promise<CountAnswer> {
-    return total(await this.#calls.askAll(question, options, countOf))
+  async #count(request: NodeRequest, options: CallOptions | undefined): Promise<CountAnswer> {
+    return total(await this.#calls.askAll(request, options, countOf))
   }
 
-  async #list(question: Question, options: CallOptions | undefined): Promise<Answer<Member<Meta>>> {
-    return this.#calls.askAll(question, options, (_node, replies) => {
+  async #list(request: NodeRequest, options: CallOptions | undefined): Promise<Answer<Member<Meta>>> {
+    return this.#calls.askAll(request, options, (_node, responses) => {
       const members: Member<Meta>[] = []
-      for (const reply of replies) {
-        if (reply.type !== 'members') return undefined
-        for (const { id, metadata } of reply.members) {
+      for (const response of responses) {
+        if (response.type !== 'members') return undefined
+        for (const { id, metadata } of response.members) {
           const parsed = parseMetadata<Meta>(metadata)
           if (parsed === undefined) return undefined
           members.push({ id, metadata: parsed })
@@ -198,11 +198,11 @@ export class Cluster<out Meta extends object = Metadata> {
 
   async #select(
     selector: Selector,
-    question: (selection: Selection) => Question,
+    request: (selection: Selection) => NodeRequest,
     options: CallOptions | undefined,
   ): Promise<CountAnswer> {
     const selection = readSelector(selector)
-    if (selection.by !== 'id') return this.#count(question(selection), options)
+    if (selection.by !== 'id') return this.#count(request(selection), options)
     const ids = new Map<string, string[]>()
     for (const id of selection.names) {
       const node = nodeOf(id)
@@ -211,25 +211,25 @@ export class Cluster<out Meta extends object = Metadata> {
       if (ofNode === undefined) ids.set(node, [id])
       else ofNode.push(id)
     }
-    const questions = [...ids].map(([node, names]) => [node, question({ by: 'id', names })] as const)
-    return total(await this.#calls.askSome(questions, options, countOf))
+    const requests = [...ids].map(([node, names]) => [node, request({ by: 'id', names })] as const)
+    return total(await this.#calls.askSome(requests, options, countOf))
   }
 }
 
-function countOf(node: string, [reply]: readonly Reply[]): readonly NodeCount[] | undefined {
-  return reply?.type === 'count' ? [{ node, count: reply.count }] : undefined
+function countOf(node: string, [response]: readonly NodeResponse[]): readonly NodeCount[] | undefined {
+  return response?.type === 'count' ? [{ node, count: response.count }] : undefined
 }
 
-function resultOf(node: string, [reply]: readonly Reply[]): readonly CallResult[] | undefined {
-  switch (reply?.type) {
+function resultOf(node: string, [response]: readonly NodeResponse[]): readonly CallResult[] | undefined {
+  switch (response?.type) {
     case 'text':
-      return [{ node, value: reply.value, error: undefined }]
+      return [{ node, value: response.value, error: undefined }]
     case 'binary':
-      return [{ node, value: asBuffer(reply.value), error: undefined }]
+      return [{ node, value: asBuffer(response.value), error: undefined }]
     case 'nothing':
       return [{ node, value: undefined, error: undefined }]
     case 'failed':
-      return [{ node, value: undefined, error: reply.reason }]
+      return [{ node, value: undefined, error: response.reason }]
     default:
       return undefined
   }

@@ -1,9 +1,9 @@
-import type { Sequence } from './sequences.ts'
+import type { OutgoingChannel } from './sequences.ts'
 
 /** A message that waits, as an envelope. */
 export interface EarlyMessage {
-  readonly sequence: Sequence
-  readonly number: number
+  readonly channel: OutgoingChannel
+  readonly sequence: number
   readonly bytes: Buffer
 }
 

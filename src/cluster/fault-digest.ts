@@ -3,7 +3,7 @@ import { HubError, type HubErrorCode } from '../base/errors.ts'
 /**
  * Reports faults that may come by the thousand: the first of a kind at once, the others as a count when `flush` is called.
  */
-export class Faults {
+export class FaultDigest {
   readonly #report: (error: HubError) => void
   readonly #repeated = new Map<HubErrorCode, { last: HubError; count: number }>()
 

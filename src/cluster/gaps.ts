@@ -17,11 +17,11 @@ export interface Gap {
 const MAX_FOLLOWED = 200_000
 
 /** How far a publisher has been heard on a channel. */
-interface Heard {
-  run: number
-  number: number
+interface Progress {
+  epoch: number
+  sequence: number
   /** Of the node's beats, the one of the latest message. */
-  at: number
+  beat: number
 }
 
 /**
@@ -30,7 +30,7 @@ interface Heard {
  */
 export class Gaps {
   readonly #maxFollowed: number
-  readonly #channels = new Map<string, Map<string, Heard>>()
+  readonly #channels = new Map<string, Map<string, Progress>>()
   #followed = 0
 
   constructor(maxFollowed = MAX_FOLLOWED) {
@@ -45,33 +45,38 @@ export class Gaps {
   /**
    * Takes note of an envelope.
    * @param isCounted whether it has a number of its own; otherwise it tells how far the count is
-   * @returns how many that came before it are missing; -1 when it has come before or is reported as missing already
+   * @returns how many that came before it are missing; `repeated` when it arrived before, or was reported as missing
    */
-  follow(channel: string, { node, run, number }: Stamp, isCounted: boolean, beat: number): number {
+  follow(
+    channel: string,
+    { node, epoch, sequence }: Stamp,
+    isCounted: boolean,
+    beat: number,
+  ): number | 'repeated' {
     const publishers = this.#channels.get(channel)
     const heard = publishers?.get(node)
     if (heard === undefined) {
-      if (number === 0) return 0 // a mark of a node that has published nothing
-      this.#begin(channel, publishers, node, { run, number, at: beat })
+      if (sequence === 0) return 0 // a checkpoint of a node that has published nothing
+      this.#begin(channel, publishers, node, { epoch, sequence, beat })
       return 0
     }
-    heard.at = beat
-    if (run !== heard.run) {
-      if (run < heard.run) return -1
-      heard.run = run
-      heard.number = 0
+    heard.beat = beat
+    if (epoch !== heard.epoch) {
+      if (epoch < heard.epoch) return 'repeated'
+      heard.epoch = epoch
+      heard.sequence = 0
     }
-    const missing = number - heard.number - (isCounted ? 1 : 0)
-    if (missing < 0) return isCounted ? -1 : 0
-    heard.number = number
+    const missing = sequence - heard.sequence - (isCounted ? 1 : 0)
+    if (missing < 0) return isCounted ? 'repeated' : 0
+    heard.sequence = sequence
     return missing
   }
 
   /** Whether that message has come or is reported as missing; `undefined` when nothing of its publisher was followed there. */
-  has(channel: string, { node, run, number }: Stamp): boolean | undefined {
+  has(channel: string, { node, epoch, sequence }: Stamp): boolean | undefined {
     const heard = this.#channels.get(channel)?.get(node)
     if (heard === undefined) return undefined
-    return heard.run > run || (heard.run === run && heard.number >= number)
+    return heard.epoch > epoch || (heard.epoch === epoch && heard.sequence >= sequence)
   }
 
   /** Forgets a channel: it is no longer listened to. */
@@ -85,14 +90,19 @@ export class Gaps {
   /** Forgets publishers that are gone. */
   forget(isGone: (node: string, heardAt: number) => boolean): void {
     for (const [channel, publishers] of this.#channels) {
-      for (const [node, { at }] of publishers) {
+      for (const [node, { beat: at }] of publishers) {
         if (isGone(node, at) && publishers.delete(node)) this.#followed--
       }
       if (publishers.size === 0) this.#channels.delete(channel)
     }
   }
 
-  #begin(channel: string, publishers: Map<string, Heard> | undefined, node: string, heard: Heard): void {
+  #begin(
+    channel: string,
+    publishers: Map<string, Progress> | undefined,
+    node: string,
+    heard: Progress,
+  ): void {
     if (publishers === undefined) this.#channels.set(channel, new Map([[node, heard]]))
     else publishers.set(node, heard)
     this.#followed++

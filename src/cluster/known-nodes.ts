@@ -1,11 +1,11 @@
 /** How many other nodes are known at once; further ones are not. */
-const MAX_PEERS = 10_000
+const MAX_NODES = 10_000
 
 /**
  * The other nodes of a cluster, by their heartbeats. Silence is counted in beats of this node's own timer: a node that was
  * stopped for a while does not take all others for dead when it goes on.
  */
-export class Peers {
+export class KnownNodes {
   readonly #maxSilentBeats: number
   /** Beats since a node was last heard. */
   readonly #silence = new Map<string, number>()
@@ -28,8 +28,8 @@ export class Peers {
   }
 
   /** A sign of life has come. */
-  heard(node: string): void {
-    if (this.#silence.size < MAX_PEERS || this.#silence.has(node)) this.#silence.set(node, 0)
+  heartbeatOf(node: string): void {
+    if (this.#silence.size < MAX_NODES || this.#silence.has(node)) this.#silence.set(node, 0)
   }
 
   /** The node has said that it goes. */
@@ -38,7 +38,7 @@ export class Peers {
   }
 
   /** All have their full time again: this node could not hear them. */
-  refresh(): void {
+  resetSilence(): void {
     for (const node of this.#silence.keys()) this.#silence.set(node, 0)
   }
 

@@ -1,8 +1,8 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { Recipients } from './local-hub.ts'
-import type { Question } from './wire/request.ts'
-import type { Reply } from './wire/response.ts'
+import type { NodeRequest } from './wire/request.ts'
+import type { NodeResponse } from './wire/response.ts'
 
 /** Counters of a link since it was made. */
 export interface LinkStats {
@@ -59,9 +59,9 @@ export interface Link {
    * that this node published before it.
    * @returns `false` when it certainly does not arrive
    */
-  ask(node: string | undefined, id: number, question: Question): boolean
-  /** Answers a request of another node, in as many parts as there are replies. */
-  reply(node: string, id: number, replies: readonly Reply[]): void
+  ask(node: string | undefined, id: number, request: NodeRequest): boolean
+  /** Answers a request of another node, in as many parts as there are responses. */
+  respond(node: string, id: number, responses: readonly NodeResponse[]): void
   /**
    * Leaves the cluster and closes the backplane.
    * @param timeoutMs how long to wait for the cluster when messages still wait for it
@@ -72,9 +72,9 @@ export interface Link {
 /** Receives what other nodes ask and answer. */
 export interface LinkListener {
   /** Another node asks this one. */
-  asked(node: string, id: number, question: Question): void
+  asked(node: string, id: number, request: NodeRequest): void
   /** Another node has answered, or a part of its answer has arrived. */
-  replied(node: string, id: number, part: number, isLast: boolean, reply: Reply): void
+  responded(node: string, id: number, part: number, isLast: boolean, response: NodeResponse): void
   /** The cluster was reached for the first time, or never will be. */
   started(): void
   /** Another node has left, or has been silent for too long. */

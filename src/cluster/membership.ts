@@ -1,25 +1,25 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import { type Deferred, deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
-import { Peers } from './known-nodes.ts'
-import { SelfTest } from './loopback-test.ts'
-import type { Sequence } from './sequences.ts'
+import { KnownNodes } from './known-nodes.ts'
+import { LoopbackTest } from './loopback-test.ts'
+import type { OutgoingChannel } from './sequences.ts'
 
 /** What a presence does in its link. */
-export interface PresenceHost {
+export interface MembershipHost {
   /** The channels that are to be proved before this node is connected. */
-  allChannels(): readonly Sequence[]
+  allChannels(): readonly OutgoingChannel[]
   /** Some of them, with each call others. */
-  nextChannels(): readonly Sequence[]
-  probe(channel: Sequence, nonce: number): void
+  nextChannels(): readonly OutgoingChannel[]
+  probe(channel: OutgoingChannel, nonce: number): void
   /** This node is connected, after `awayMs`, or for the first time (0). */
   connected(awayMs: number): void
   /** It is not any more. */
-  lost(why: string): void
+  disconnected(why: string): void
   /** It never will be again. */
   closed(): void
   /** Another node has left, or its time is over. */
-  gone(node: string): void
+  nodeGone(node: string): void
   /** It is in another state now. */
   stateChanged(state: BackplaneState): void
 }
@@ -28,13 +28,13 @@ export interface PresenceHost {
 const SETTLE_MS = 500
 
 /** Whether this node is connected, and which others are there. */
-export class Presence {
-  readonly #host: PresenceHost
+export class Membership {
+  readonly #host: MembershipHost
   readonly #heartbeatIntervalMs: number
   readonly #heartbeatTimeoutMs: number
   readonly #maxSilentBeats: number
-  readonly #peers: Peers
-  readonly #selfTest: SelfTest
+  readonly #peers: KnownNodes
+  readonly #loopbackTest: LoopbackTest
   #state: BackplaneState = 'connecting'
   /** What `ready` waits for. */
   #waiting: Deferred<void> | undefined
@@ -43,15 +43,15 @@ export class Presence {
   #lostAt = 0
 
   constructor(
-    host: PresenceHost,
+    host: MembershipHost,
     options: { readonly heartbeatIntervalMs: number; readonly heartbeatTimeoutMs: number },
   ) {
     this.#host = host
     this.#heartbeatIntervalMs = options.heartbeatIntervalMs
     this.#heartbeatTimeoutMs = options.heartbeatTimeoutMs
     this.#maxSilentBeats = Math.ceil(options.heartbeatTimeoutMs / options.heartbeatIntervalMs)
-    this.#peers = new Peers(this.#maxSilentBeats)
-    this.#selfTest = new SelfTest((channel, nonce) => host.probe(channel, nonce))
+    this.#peers = new KnownNodes(this.#maxSilentBeats)
+    this.#loopbackTest = new LoopbackTest((channel, nonce) => host.probe(channel, nonce))
   }
 
   /** `connected` only while what this node publishes comes back to it. */
@@ -83,15 +83,15 @@ export class Presence {
   }
 
   /** The backplane is in this state now. */
-  moved(state: BackplaneState): void {
+  backplaneMoved(state: BackplaneState): void {
     if (this.#state === 'closed') return
     if (state === 'connected') {
-      if (this.#state !== 'connected') this.#selfTest.start(() => this.#host.allChannels())
+      if (this.#state !== 'connected') this.#loopbackTest.start(() => this.#host.allChannels())
       return
     }
-    this.#selfTest.stop()
+    this.#loopbackTest.stop()
     if (state === 'closed') {
-      this.#host.lost('it was closed')
+      this.#host.disconnected('it was closed')
       this.close()
     } else if (this.#state === 'connected') {
       this.#lose('its engine is away')
@@ -99,49 +99,49 @@ export class Presence {
   }
 
   /** A probe of this node has come back. */
-  probed(channel: string, nonce: number): void {
-    if (this.#selfTest.heard(channel, nonce) && this.#state !== 'connected') this.#proved()
+  probeReturned(channel: string, nonce: number): void {
+    if (this.#loopbackTest.heartbeatOf(channel, nonce) && this.#state !== 'connected') this.#proved()
   }
 
   /** A heartbeat of this node has come back. */
-  heardSelf(channel: string): void {
-    if (this.#state === 'connected') this.#selfTest.heard(channel)
+  heartbeatReturned(channel: string): void {
+    if (this.#state === 'connected') this.#loopbackTest.heartbeatOf(channel)
   }
 
   /** Another node has shown that it lives. */
   heard(node: string): void {
-    this.#peers.heard(node)
+    this.#peers.heartbeatOf(node)
   }
 
   /** Another node has said that it goes. */
-  left(node: string): void {
+  nodeLeft(node: string): void {
     this.#peers.leave(node)
-    this.#host.gone(node)
+    this.#host.nodeGone(node)
   }
 
   /** The channel is not listened to any more. */
   forget(channel: string): void {
-    this.#selfTest.forget(channel)
+    this.#loopbackTest.forget(channel)
   }
 
   /** `heartbeatIntervalMs` have passed. */
   beat(): void {
     if (this.#state !== 'connected') return
-    const silentBeats = this.#selfTest.beat(() => this.#host.nextChannels())
+    const silentBeats = this.#loopbackTest.beat(() => this.#host.nextChannels())
     // A node that does not hear itself would not hear the others either.
-    if (silentBeats === 0) for (const node of this.#peers.beat()) this.#host.gone(node)
+    if (silentBeats === 0) for (const node of this.#peers.beat()) this.#host.nodeGone(node)
     if (silentBeats <= this.#maxSilentBeats) return
-    this.#selfTest.stop()
+    this.#loopbackTest.stop()
     this.#lose('its engine does not deliver')
-    this.moved('connected')
+    this.backplaneMoved('connected')
   }
 
   close(): void {
     this.#become('closed')
-    this.#selfTest.stop()
+    this.#loopbackTest.stop()
     this.#waiting?.reject(closed())
     this.#waiting = undefined
-    for (const node of this.#peers.ids()) this.#host.gone(node)
+    for (const node of this.#peers.ids()) this.#host.nodeGone(node)
     this.#host.closed()
   }
 
@@ -153,7 +153,7 @@ export class Presence {
   #lose(why: string): void {
     this.#become('reconnecting')
     this.#lostAt = performance.now()
-    this.#host.lost(why)
+    this.#host.disconnected(why)
   }
 
   #proved(): void {
@@ -162,7 +162,7 @@ export class Presence {
     const awayMs = this.#lostAt === 0 ? 0 : Math.ceil(now - this.#lostAt) + this.#heartbeatTimeoutMs
     this.#become('connected')
     this.#settledAt = now + Math.min(SETTLE_MS, this.#heartbeatIntervalMs)
-    this.#peers.refresh() // this node could not hear them
+    this.#peers.resetSilence() // this node could not hear them
     this.#host.connected(awayMs)
     this.#waiting?.resolve()
     this.#waiting = undefined

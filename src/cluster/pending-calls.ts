@@ -1,10 +1,10 @@
 import { HubError } from '../base/errors.ts'
-import type { Reply } from './wire/response.ts'
+import type { NodeResponse } from './wire/response.ts'
 
-/** What came of a question. */
+/** What came of a request. */
 export interface Outcome {
-  /** The replies of each node that answered; a long one has several parts. */
-  readonly replies: ReadonlyMap<string, readonly Reply[]>
+  /** The responses of each node that answered; a long one has several parts. */
+  readonly responses: ReadonlyMap<string, readonly NodeResponse[]>
   /** The nodes that were asked and have not answered. */
   readonly missing: string[]
 }
@@ -12,8 +12,8 @@ export interface Outcome {
 interface Call {
   readonly waiting: Set<string>
   readonly missing: Set<string>
-  readonly parts: Map<string, Reply[]>
-  readonly replies: Map<string, readonly Reply[]>
+  readonly parts: Map<string, NodeResponse[]>
+  readonly responses: Map<string, readonly NodeResponse[]>
   readonly hold: (ms: number) => void
   readonly finish: () => void
 }
@@ -21,7 +21,7 @@ interface Call {
 /** Stands among the nodes that are waited for until a call may end. */
 const HOLD = ''
 
-/** The questions of a node that wait for answers. Each ends, with whatever came, when its time is over. */
+/** The requests of a node that wait for answers. Each ends, with whatever came, when its time is over. */
 export class PendingCalls {
   readonly #maxCalls: number
   readonly #calls = new Map<number, Call>()
@@ -57,11 +57,11 @@ export class PendingCalls {
         waiting: new Set(nodes),
         missing: new Set(),
         parts: new Map(),
-        replies: new Map(),
+        responses: new Map(),
         finish: () => {
           for (const timer of timers) clearTimeout(timer)
           this.#calls.delete(id)
-          resolve({ replies: call.replies, missing: [...call.missing] })
+          resolve({ responses: call.responses, missing: [...call.missing] })
         },
       }
       if (holdMs > 0) {
@@ -75,22 +75,22 @@ export class PendingCalls {
   }
 
   /** A node has answered, or a part of its answer has come. */
-  reply(id: number, node: string, part: number, isLast: boolean, reply: Reply): void {
+  respond(id: number, node: string, part: number, isLast: boolean, response: NodeResponse): void {
     const call = this.#calls.get(id)
-    if (call === undefined || call.replies.has(node)) return
+    if (call === undefined || call.responses.has(node)) return
     const parts = call.parts.get(node) ?? []
     if (part !== parts.length) {
       this.#miss(call, node) // one got lost: half an answer is none
       return
     }
-    parts.push(reply)
+    parts.push(response)
     if (!isLast) {
       call.parts.set(node, parts)
       return
     }
     call.parts.delete(node)
     call.missing.delete(node)
-    call.replies.set(node, parts)
+    call.responses.set(node, parts)
     this.#done(call, node)
   }
 

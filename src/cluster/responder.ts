@@ -6,8 +6,8 @@ import { checkPayload, type Payload, payloadBytes } from '../protocol/message.ts
 import type { ResolvedClusterOptions } from './cluster-options.ts'
 import type { Link } from './link.ts'
 import type { LocalConnection, LocalHub } from './local-hub.ts'
-import type { Question } from './wire/request.ts'
-import { type MemberReply, memberCapacity, type Reply } from './wire/response.ts'
+import type { NodeRequest } from './wire/request.ts'
+import { type MemberRecord, memberCapacity, type NodeResponse } from './wire/response.ts'
 
 /** Answers a call. Text comes as a string, bytes as a Buffer; likewise back. */
 export type CallHandler = (
@@ -16,7 +16,7 @@ export type CallHandler = (
   // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is one
 ) => Payload | undefined | void | Promise<Payload | undefined | void>
 
-/** Long replies are sent in parts of about so many bytes. */
+/** Long responses are sent in parts of about so many bytes. */
 const PART_BYTES = 65_536
 /** What a part takes beside its members. */
 const PART_OVERHEAD_BYTES = 256
@@ -57,15 +57,15 @@ export class Responder {
     }
   }
 
-  /** Answers a question of a node, which may be this one. It never rejects. */
-  async answer(question: Question, node: string): Promise<readonly Reply[]> {
-    const takesTime = question.op === 'call' || question.op === 'join'
+  /** Answers a request of a node, which may be this one. It never rejects. */
+  async answer(request: NodeRequest, node: string): Promise<readonly NodeResponse[]> {
+    const takesTime = request.op === 'call' || request.op === 'join'
     if (takesTime && this.#answering >= this.#options.maxPendingCalls) {
       return [{ type: 'failed', reason: 'the node is busy with other calls' }]
     }
     if (takesTime) this.#answering++
     try {
-      return await this.#do(question, node)
+      return await this.#do(request, node)
     } catch (cause) {
       const error = asError(cause, 'the answer to a node')
       this.#local.report(error)
@@ -75,13 +75,13 @@ export class Responder {
     }
   }
 
-  async #do(question: Question, node: string): Promise<readonly Reply[]> {
+  async #do(request: NodeRequest, node: string): Promise<readonly NodeResponse[]> {
     const local = this.#local
-    switch (question.op) {
+    switch (request.op) {
       case 'size':
-        return counted(local.roomSize(question.rooms))
+        return counted(local.roomSize(request.rooms))
       case 'members':
-        return this.#listed(local.select({ by: 'room', names: question.rooms }))
+        return this.#listed(local.select({ by: 'room', names: request.rooms }))
       case 'connections':
         return this.#listed(local.select({ by: 'all', names: [] }))
       case 'node': {
@@ -89,21 +89,26 @@ export class Responder {
         return [{ type: 'node', ...local.size(), uptimeMs }]
       }
       case 'join': {
-        const { selection, rooms } = question
+        const { selection, rooms } = request
         const joined = local.join(selection, rooms)
         await this.#link.listening(rooms)
         return counted(joined)
       }
       case 'leave':
-        return counted(local.leave(question.selection, question.rooms))
+        return counted(local.leave(request.selection, request.rooms))
       case 'disconnect':
-        return counted(local.disconnect(question.selection, question.code, question.reason))
+        return counted(local.disconnect(request.selection, request.code, request.reason))
       case 'call':
-        return [await this.#called(question.name, question.payload, question.timeoutMs, node)]
+        return [await this.#called(request.name, request.payload, request.timeoutMs, node)]
     }
   }
 
-  #called(name: string, payload: string | Uint8Array, timeoutMs: number, node: string): Promise<Reply> {
+  #called(
+    name: string,
+    payload: string | Uint8Array,
+    timeoutMs: number,
+    node: string,
+  ): Promise<NodeResponse> {
     return new Promise((resolve) => {
       const fail = (reason: string) => resolve({ type: 'failed', reason })
       const handler = this.#handlers.get(name)
@@ -129,11 +134,11 @@ export class Responder {
   }
 
   /** In parts that fit into envelopes. */
-  #listed(connections: readonly LocalConnection[]): readonly Reply[] {
+  #listed(connections: readonly LocalConnection[]): readonly NodeResponse[] {
     const mostBytes = this.#options.maxEnvelopeBytes - PART_OVERHEAD_BYTES
     const partBytes = Math.min(PART_BYTES, mostBytes)
-    const parts: MemberReply[][] = []
-    let part: MemberReply[] = []
+    const parts: MemberRecord[][] = []
+    let part: MemberRecord[] = []
     let bytes = 0
     for (const connection of connections) {
       const full = { id: connection.id, metadata: this.#metadata(connection) }
@@ -166,11 +171,11 @@ export class Responder {
   }
 }
 
-function failed(error: Error): Reply {
+function failed(error: Error): NodeResponse {
   return { type: 'failed', reason: (textOf(error, 'message') ?? '').slice(0, MAX_REASON) }
 }
 
-function counted(count: number): readonly Reply[] {
+function counted(count: number): readonly NodeResponse[] {
   return [{ type: 'count', count }]
 }
 

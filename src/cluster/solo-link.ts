@@ -31,7 +31,7 @@ export class SoloLink implements Link {
     return false
   }
 
-  reply(): void {}
+  respond(): void {}
 
   async close(): Promise<void> {}
 }

@@ -4,7 +4,7 @@ import { Bus } from '../support/bus.ts'
 import { type ClusterNode, enter, three } from '../support/cluster.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 
-/** A question that waited for nothing would make the test too slow. */
+/** A request that waited for nothing would make the test too slow. */
 const PATIENT = { callTimeoutMs: 60_000 }
 const isTea = (channel: string) => channel.endsWith('.r.tea')
 
@@ -82,7 +82,7 @@ describe('a call to the cluster', () => {
     const [a, b] = await three(new Bus(), { ...PATIENT, maxEnvelopeBytes: 1_024 })
     a.hub.broadcastToRoom('tea', 'too early')
     const publishedAt = performance.now()
-    // The age of a message is all that another node knows: it has to be longer than a question is under way.
+    // The age of a message is all that another node knows: it has to be longer than a request is under way.
     const ageMs = () => performance.now() - publishedAt
     await eventually('time to pass', () => ageMs() > 200, ageMs)
     await enter(b, 'tea')

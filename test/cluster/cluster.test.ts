@@ -45,7 +45,7 @@ function stranger(bus: Bus, node = 'stranger') {
     publish(channel: string, body: Parameters<typeof encodeEnvelope>[1], change?: (bytes: Buffer) => void) {
       const number = (counts.get(channel) ?? 0) + 1
       counts.set(channel, number)
-      const bytes = encodeEnvelope({ node, run: 1, number }, body)
+      const bytes = encodeEnvelope({ node, epoch: 1, sequence: number }, body)
       change?.(bytes)
       bus.inject(channel, bytes)
     },
@@ -520,7 +520,7 @@ describe('calls to a cluster', () => {
     let parts = 0
     a.backplane.drop = (channel, bytes) => {
       const body = readBody(openEnvelope(bytes))
-      return channel.startsWith('wshub.n.') && body.kind === 'reply' && body.part > 0 && parts++ === 0
+      return channel.startsWith('wshub.n.') && body.kind === 'response' && body.part > 0 && parts++ === 0
     }
     const { results, missing } = await a.hub.cluster.connections()
     expect(parts).toBeGreaterThan(1)
@@ -830,11 +830,11 @@ describe('calls to a cluster', () => {
     const a = await join(bus)
     const fake = stranger(bus)
     const own = `wshub.n.${a.hub.cluster.node}`
-    fake.publish('wshub.c', { kind: 'alive', isHello: true, awayMs: 0 })
+    fake.publish('wshub.c', { kind: 'heartbeat', isHello: true, awayMs: 0 })
     await quiet()
     expect(a.hub.cluster.stats().nodes).toBe(2)
-    const asked = () => published(bus, 'wshub.c').filter(({ kind }) => kind === 'question')
-    for (const reply of [
+    const asked = () => published(bus, 'wshub.c').filter(({ kind }) => kind === 'request')
+    for (const response of [
       { type: 'count', count: 1 },
       { type: 'members', members: [{ id: 'x', metadata: '{' }] },
       { type: 'members', members: [{ id: 'x', metadata: '7' }] },
@@ -842,16 +842,16 @@ describe('calls to a cluster', () => {
     ] as const) {
       const answer = a.hub.cluster.connections()
       await quiet()
-      const question = asked().at(-1)
-      if (question?.kind !== 'question') throw new Error('nothing was asked')
-      fake.publish(own, { kind: 'reply', id: question.id, part: 0, isLast: true, reply })
+      const request = asked().at(-1)
+      if (request?.kind !== 'request') throw new Error('nothing was asked')
+      fake.publish(own, { kind: 'response', id: request.id, part: 0, isLast: true, response })
       expect(await answer).toMatchObject({ results: [{ id: a.connection.id }], missing: ['stranger'] })
     }
     const selection = { by: 'all', names: [] } as const
     fake.publish(own, {
-      kind: 'question',
+      kind: 'request',
       id: 1,
-      question: { op: 'disconnect', selection, code: 1006, reason: '' },
+      request: { op: 'disconnect', selection, code: 1006, reason: '' },
     })
     await a.faults.first(
       'the report',
@@ -979,7 +979,7 @@ describe('what is lost', () => {
     const marks = () =>
       bus.published.filter(
         ({ by, channel, bytes }) =>
-          by === a.backplane && channel.includes('.r.') && openEnvelope(bytes).kind === 'mark',
+          by === a.backplane && channel.includes('.r.') && openEnvelope(bytes).kind === 'checkpoint',
       ).length
     b.backplane.cut()
     await untilState(b, 'reconnecting')
@@ -1198,7 +1198,7 @@ describe('the state of a cluster', () => {
     a.backplane.cut()
     a.backplane.channels.delete('wshub.r.tea')
     a.backplane.restore()
-    const probes = () => published(bus, 'wshub.r.tea').filter(({ kind }) => kind === 'mark').length
+    const probes = () => published(bus, 'wshub.r.tea').filter(({ kind }) => kind === 'checkpoint').length
     await eventually('two probes', () => probes() > 1, probes)
     expect(a.hub.cluster.state).toBe('reconnecting')
     a.backplane.channels.add('wshub.r.tea')

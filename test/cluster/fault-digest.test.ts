@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { HubError } from 'wshub'
-import { Faults } from '../../src/cluster/fault-digest.ts'
+import { FaultDigest } from '../../src/cluster/fault-digest.ts'
 
-describe('Faults', () => {
+describe('FaultDigest', () => {
   it('reports the first of a kind at once, and the others as a count', () => {
     const reported: HubError[] = []
-    const faults = new Faults((error) => reported.push(error))
+    const faults = new FaultDigest((error) => reported.push(error))
     const first = new HubError('WSHUB_ERR_ENVELOPE', 'one')
     const last = new HubError('WSHUB_ERR_ENVELOPE', 'three')
     const other = new HubError('WSHUB_ERR_BACKPLANE', 'away')

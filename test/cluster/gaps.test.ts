@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Gaps } from '../../src/cluster/gaps.ts'
 
-const at = (number: number, run = 1, node = 'a') => ({ node, run, number })
+const at = (sequence: number, epoch = 1, node = 'a') => ({ node, epoch, sequence })
 
 describe('Gaps', () => {
   it('begins with the first message, and counts what is missing after it', () => {
@@ -14,7 +14,7 @@ describe('Gaps', () => {
   it('tells what came before, once it was counted or reported', () => {
     const gaps = new Gaps()
     const verdicts = [5, 5, 9, 7, 9, 10].map((number) => gaps.follow('c', at(number), true, 0))
-    expect(verdicts).toEqual([0, -1, 3, -1, -1, 0])
+    expect(verdicts).toEqual([0, 'repeated', 3, 'repeated', 'repeated', 0])
   })
 
   it('follows each publisher on each channel', () => {
@@ -26,11 +26,11 @@ describe('Gaps', () => {
     expect(gaps.size).toBe(3)
   })
 
-  it('takes a later run for a count that begins anew, and an earlier one for a straggler', () => {
+  it('takes a later epoch for a count that begins anew, and an earlier one for a straggler', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(100), true, 0)
     expect(gaps.follow('c', at(1, 2), true, 0)).toBe(0)
-    expect(gaps.follow('c', at(101), true, 0)).toBe(-1)
+    expect(gaps.follow('c', at(101), true, 0)).toBe('repeated')
     expect(gaps.follow('c', at(4, 5), true, 0)).toBe(3)
   })
 
@@ -67,7 +67,7 @@ describe('Gaps', () => {
     expect(gaps.follow('d', at(20), true, 0)).toBe(0)
   })
 
-  it('knows what has come or is missing, by run and number, and of whom nothing was followed', () => {
+  it('knows what has come or is missing, by epoch and sequence, and of whom nothing was followed', () => {
     const gaps = new Gaps()
     expect(gaps.has('c', at(1))).toBe(undefined)
     gaps.follow('c', at(5, 2), true, 0)
@@ -109,7 +109,7 @@ describe('Gaps', () => {
         let lost = 0
         const take = (number: number) => {
           const missing = gaps.follow('c', at(number), true, 0)
-          if (missing < 0) return
+          if (missing === 'repeated') return
           lost += missing
           delivered++
         }

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { Peers } from '../../src/cluster/known-nodes.ts'
+import { KnownNodes } from '../../src/cluster/known-nodes.ts'
 
-describe('Peers', () => {
+describe('KnownNodes', () => {
   it('forgets a node after its time of silence, and tells so once', () => {
-    const peers = new Peers(2)
-    peers.heard('a')
+    const peers = new KnownNodes(2)
+    peers.heartbeatOf('a')
     expect([peers.beat(), peers.beat()]).toEqual([[], []])
-    peers.heard('b')
+    peers.heartbeatOf('b')
     expect(peers.ids()).toEqual(['a', 'b'])
     expect(peers.beat()).toEqual(['a'])
     expect([peers.beat(), peers.beat()]).toEqual([[], ['b']])
@@ -14,28 +14,28 @@ describe('Peers', () => {
   })
 
   it('gives a node its full time again with each sign of life, and all of them with a refresh', () => {
-    const peers = new Peers(1)
-    peers.heard('a')
-    peers.heard('b')
+    const peers = new KnownNodes(1)
+    peers.heartbeatOf('a')
+    peers.heartbeatOf('b')
     peers.beat()
-    peers.heard('a')
+    peers.heartbeatOf('a')
     expect(peers.beat()).toEqual(['b'])
-    peers.refresh()
+    peers.resetSilence()
     expect(peers.beat()).toEqual([])
     expect(peers.beat()).toEqual(['a'])
   })
 
   it('knows at once that a node has left', () => {
-    const peers = new Peers(1)
-    peers.heard('a')
+    const peers = new KnownNodes(1)
+    peers.heartbeatOf('a')
     peers.leave('a')
     expect(peers.has('a')).toBe(false)
     expect(peers.beat()).toEqual([])
   })
 
   it('knows no more than 10 000', () => {
-    const peers = new Peers(1)
-    for (let i = 0; i < 10_010; i++) peers.heard(String(i))
+    const peers = new KnownNodes(1)
+    for (let i = 0; i < 10_010; i++) peers.heartbeatOf(String(i))
     expect(peers.size).toBe(10_000)
   })
 })

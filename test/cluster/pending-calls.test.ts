@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PendingCalls } from '../../src/cluster/pending-calls.ts'
-import type { Reply } from '../../src/cluster/wire/response.ts'
+import type { NodeResponse } from '../../src/cluster/wire/response.ts'
 
-const count = (value: number): Reply => ({ type: 'count', count: value })
+const count = (value: number): NodeResponse => ({ type: 'count', count: value })
 
 describe('PendingCalls', () => {
   beforeEach(() => {
@@ -16,11 +16,11 @@ describe('PendingCalls', () => {
   it('ends when all have answered', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
-    calls.reply(id, 'b', 0, true, count(2))
+    calls.respond(id, 'b', 0, true, count(2))
     expect(calls.size).toBe(1)
-    calls.reply(id, 'a', 0, true, count(1))
+    calls.respond(id, 'a', 0, true, count(1))
     expect(await outcome).toEqual({
-      replies: new Map([
+      responses: new Map([
         ['b', [count(2)]],
         ['a', [count(1)]],
       ]),
@@ -30,36 +30,39 @@ describe('PendingCalls', () => {
   })
 
   it('ends at once when nobody is asked', async () => {
-    expect(await new PendingCalls(1).open([], 1_000, 0).outcome).toEqual({ replies: new Map(), missing: [] })
+    expect(await new PendingCalls(1).open([], 1_000, 0).outcome).toEqual({
+      responses: new Map(),
+      missing: [],
+    })
   })
 
   it('ends when its time is over, and names those who have not answered', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)
-    calls.reply(id, 'b', 0, true, count(2))
+    calls.respond(id, 'b', 0, true, count(2))
     vi.advanceTimersByTime(1_000)
-    expect(await outcome).toEqual({ replies: new Map([['b', [count(2)]]]), missing: ['a', 'c'] })
-    calls.reply(id, 'a', 0, true, count(1))
+    expect(await outcome).toEqual({ responses: new Map([['b', [count(2)]]]), missing: ['a', 'c'] })
+    calls.respond(id, 'a', 0, true, count(1))
   })
 
   it('takes the answer of a node that it does not know, while it waits', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, 50)
-    calls.reply(id, 'a', 0, true, count(1))
-    calls.reply(id, 'new', 0, true, count(5))
+    calls.respond(id, 'a', 0, true, count(1))
+    calls.respond(id, 'new', 0, true, count(5))
     vi.advanceTimersByTime(50)
-    expect([...(await outcome).replies.keys()]).toEqual(['a', 'new'])
+    expect([...(await outcome).responses.keys()]).toEqual(['a', 'new'])
   })
 
   it('puts the parts of an answer together, and counts half an answer as none', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)
-    calls.reply(id, 'a', 0, false, count(1))
-    calls.reply(id, 'b', 1, true, count(9))
-    calls.reply(id, 'c', 0, false, count(1))
-    calls.reply(id, 'c', 2, true, count(9))
-    calls.reply(id, 'a', 1, true, count(2))
-    expect(await outcome).toEqual({ replies: new Map([['a', [count(1), count(2)]]]), missing: ['b', 'c'] })
+    calls.respond(id, 'a', 0, false, count(1))
+    calls.respond(id, 'b', 1, true, count(9))
+    calls.respond(id, 'c', 0, false, count(1))
+    calls.respond(id, 'c', 2, true, count(9))
+    calls.respond(id, 'a', 1, true, count(2))
+    expect(await outcome).toEqual({ responses: new Map([['a', [count(1), count(2)]]]), missing: ['b', 'c'] })
   })
 
   it('does not wait for a node that is gone or cannot be reached', async () => {
@@ -68,17 +71,17 @@ describe('PendingCalls', () => {
     const second = calls.open(['a'], 1_000, 0)
     calls.miss(first.id, 'b')
     calls.gone('a')
-    expect(await first.outcome).toEqual({ replies: new Map(), missing: ['b', 'a'] })
-    expect(await second.outcome).toEqual({ replies: new Map(), missing: ['a'] })
+    expect(await first.outcome).toEqual({ responses: new Map(), missing: ['b', 'a'] })
+    expect(await second.outcome).toEqual({ responses: new Map(), missing: ['a'] })
   })
 
   it('does not take an answer twice', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
-    calls.reply(id, 'a', 0, true, count(1))
-    calls.reply(id, 'a', 0, true, count(7))
+    calls.respond(id, 'a', 0, true, count(1))
+    calls.respond(id, 'a', 0, true, count(7))
     calls.miss(id, 'b')
-    expect(await outcome).toEqual({ replies: new Map([['a', [count(1)]]]), missing: ['b'] })
+    expect(await outcome).toEqual({ responses: new Map([['a', [count(1)]]]), missing: ['b'] })
   })
 
   it('lets no more wait than it may', async () => {
@@ -88,31 +91,31 @@ describe('PendingCalls', () => {
       expect.objectContaining({ code: 'WSHUB_ERR_TOO_MANY_CALLS' }),
     )
     calls.close()
-    expect(await outcome).toEqual({ replies: new Map(), missing: ['a'] })
+    expect(await outcome).toEqual({ responses: new Map(), missing: ['a'] })
     expect(calls.size).toBe(0)
   })
 
   it('is held until it is released, and for the time that is said then', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 10_000, Number.POSITIVE_INFINITY)
-    calls.reply(id, 'a', 0, true, count(1))
+    calls.respond(id, 'a', 0, true, count(1))
     await vi.advanceTimersByTimeAsync(5_000)
     expect(calls.has(id)).toBe(true)
     calls.release(id, 1_000)
     await vi.advanceTimersByTimeAsync(999)
     expect(calls.has(id)).toBe(true)
-    calls.reply(id, 'b', 0, true, count(2))
+    calls.respond(id, 'b', 0, true, count(2))
     await vi.advanceTimersByTimeAsync(1)
     expect(calls.has(id)).toBe(false)
-    expect(await outcome).toMatchObject({ replies: { size: 2 }, missing: [] })
+    expect(await outcome).toMatchObject({ responses: { size: 2 }, missing: [] })
     calls.release(id, 1_000)
   })
 
   it('ends in its time when it is not released', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, Number.POSITIVE_INFINITY)
-    calls.reply(id, 'a', 0, true, count(1))
+    calls.respond(id, 'a', 0, true, count(1))
     await vi.advanceTimersByTimeAsync(1_000)
-    expect(await outcome).toMatchObject({ replies: { size: 1 }, missing: [] })
+    expect(await outcome).toMatchObject({ responses: { size: 1 }, missing: [] })
   })
 })

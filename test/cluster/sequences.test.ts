@@ -1,32 +1,32 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Sequences } from '../../src/cluster/sequences.ts'
-import { Channels, EVERYONE } from '../../src/cluster/wire/channel-names.ts'
+import { ChannelNames, EVERYONE } from '../../src/cluster/wire/channel-names.ts'
 
-const sequences = (most?: number) => new Sequences(new Channels('app'), most)
+const sequences = (most?: number) => new Sequences(new ChannelNames('app'), most)
 
 describe('Sequences', () => {
-  it('counts for each channel, in a run of its own', () => {
+  it('counts for each channel, in an epoch of its own', () => {
     const all = sequences()
     const [tea, rum, node] = [all.room('tea'), all.room('rum'), all.node('tea')]
     expect(all.room('tea')).toBe(tea)
     expect(all.node('tea')).toBe(node)
-    expect([all.control, tea, rum, node].map(({ channel }) => channel)).toEqual([
+    expect([all.control, tea, rum, node].map(({ name: channel }) => channel)).toEqual([
       'app.c',
       'app.r.tea',
       'app.r.rum',
       'app.n.tea',
     ])
-    expect(new Set([all.control, tea, rum, node].map(({ run }) => run)).size).toBe(4)
-    expect(tea.number).toBe(0)
+    expect(new Set([all.control, tea, rum, node].map(({ epoch }) => epoch)).size).toBe(4)
+    expect(tea.sequence).toBe(0)
   })
 
-  it('begins a later run for a count that it has forgotten', () => {
+  it('begins a later epoch for a count that it has forgotten', () => {
     const all = sequences()
-    const { run } = all.room('tea')
+    const { epoch: run } = all.room('tea')
     all.room('rum').usedAt = 7
     all.forget(7)
     expect(all.room('rum').usedAt).toBe(7)
-    expect(all.room('tea').run).toBeGreaterThan(run)
+    expect(all.room('tea').epoch).toBeGreaterThan(run)
   })
 
   it('forgets the oldest when there are too many, but never that of everyone', () => {
@@ -45,7 +45,7 @@ describe('Sequences', () => {
     all.room('tea').usedAt = 4
     all.room('rum').usedAt = 5
     all.node('a').usedAt = 6
-    expect(all.usedSince(5).map(({ channel }) => channel)).toEqual(['app.r.rum', 'app.n.a'])
+    expect(all.usedSince(5).map(({ name: channel }) => channel)).toEqual(['app.r.rum', 'app.n.a'])
   })
 
   describe('the barriers of a call', () => {
@@ -55,12 +55,12 @@ describe('Sequences', () => {
 
     /** Publishes on each, with a number one higher. */
     function publish(all: Sequences, ...used: ReturnType<Sequences['room']>[]): void {
-      for (const sequence of used) all.accepted(sequence, ++sequence.number)
+      for (const sequence of used) all.accepted(sequence, ++sequence.sequence)
     }
     const show = (all: Sequences, way: ReturnType<Sequences['room']>) =>
       all
         .barriers(way, performance.now())
-        .map(({ channel, number, ageMs }) => `${channel} ${number} ${ageMs}`)
+        .map(({ channel, sequence: number, ageMs }) => `${channel} ${number} ${ageMs}`)
 
     it('are what the backplane took, with its latest number and its age, in the order of its use', () => {
       vi.useFakeTimers()
@@ -70,10 +70,10 @@ describe('Sequences', () => {
       publish(all, tea, rum)
       vi.advanceTimersByTime(10)
       publish(all, tea)
-      tea.number++ // not accepted
+      tea.sequence++ // not accepted
       vi.advanceTimersByTime(5)
       expect(show(all, all.control)).toEqual(['app.r.rum 1 15', 'app.r.tea 2 5'])
-      expect(all.barriers(all.control, performance.now())[0]?.run).toBe(rum.run)
+      expect(all.barriers(all.control, performance.now())[0]?.epoch).toBe(rum.epoch)
     })
 
     it('are not what goes the same way as the call, nor what those before it stay behind', () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { Channels } from '../../src/cluster/wire/channel-names.ts'
+import { ChannelNames } from '../../src/cluster/wire/channel-names.ts'
 import { encodeEnvelope } from '../../src/cluster/wire/envelope.ts'
 import type { ClusterFixture } from './cluster-fixture.ts'
 import { Member } from './member.ts'
@@ -204,10 +204,13 @@ export function messageCases(cluster: ClusterFixture): void {
     const members = await cluster.three()
     const [, b] = members
     await cluster.enter(b, 'versions')
-    const channel = new Channels('wshub').room('versions')
+    const channel = new ChannelNames('wshub').room('versions')
     const message = (number: number, data: string, change: (bytes: Buffer) => void = () => {}) => {
       const plain = { rooms: undefined, union: 0, exceptIds: [], exceptRooms: [], options: undefined }
-      const bytes = encodeEnvelope({ node: 'stranger', run: 1, number }, { kind: 'message', data, ...plain })
+      const bytes = encodeEnvelope(
+        { node: 'stranger', epoch: 1, sequence: number },
+        { kind: 'message', data, ...plain },
+      )
       change(bytes)
       return { channel, bytes }
     }

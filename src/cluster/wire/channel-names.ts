@@ -12,9 +12,9 @@ const MAX_NAMESPACE_LENGTH = 64
  * namespaces: what is not a letter, a digit or a dash is escaped by its UTF-16 code unit, and what gets too long that way is
  * replaced by its SHA-256. No part is empty and none holds a dot, so each is one token of a NATS subject.
  */
-export class Channels {
+export class ChannelNames {
   readonly #prefix: string
-  /** Heartbeats and questions to all nodes. */
+  /** Heartbeats and requests to all nodes. */
   readonly control: string
 
   constructor(namespace: string) {
@@ -31,7 +31,7 @@ export class Channels {
     return channel.length > MAX_CHANNEL_LENGTH ? `${this.#prefix}.h.${digest(room)}` : channel
   }
 
-  /** What is sent to one node: messages to its connections, answers to its questions. */
+  /** What is sent to one node: messages to its connections, answers to its requests. */
   node(id: string): string {
     return `${this.#prefix}.n.${id}`
   }

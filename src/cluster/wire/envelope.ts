@@ -1,8 +1,8 @@
 import { HubError } from '../../base/errors.ts'
 import type { SendOptions } from '../../protocol/message.ts'
 import { malformed, textCapacity, textsCapacity, WireReader, WireWriter } from './codec.ts'
-import { type Question, questionCapacity, readQuestion, writeQuestion } from './request.ts'
-import { type Reply, readReply, replyCapacity, writeReply } from './response.ts'
+import { type NodeRequest, readRequest, requestCapacity, writeRequest } from './request.ts'
+import { type NodeResponse, readResponse, responseCapacity, writeResponse } from './response.ts'
 
 /** What this version writes and understands. */
 export const ENVELOPE_VERSION = 1
@@ -11,10 +11,10 @@ export const ENVELOPE_VERSION = 1
 export interface Stamp {
   /** The node that published it. */
   readonly node: string
-  /** Which of the publisher's counts of this channel `number` belongs to: a later count has a higher one. */
-  readonly run: number
-  /** How many the publisher has counted on this channel in this run, this one included if it is counted. */
-  readonly number: number
+  /** Which of the publisher's counts of this channel `sequence` belongs to: a later count has a higher one. */
+  readonly epoch: number
+  /** How many the publisher has counted on this channel in this epoch, this one included if it is counted. */
+  readonly sequence: number
 }
 
 /** A message for the members of a room, or for all connections. */
@@ -44,9 +44,9 @@ export interface DirectBody {
 /** How far a node has published on a channel at the time of a call, which must not overtake that. */
 export interface Barrier {
   readonly channel: string
-  readonly run: number
+  readonly epoch: number
   /** The number of its latest message there. */
-  readonly number: number
+  readonly sequence: number
   /** Time, in whole ms, since that was published. */
   readonly ageMs: number
 }
@@ -56,35 +56,35 @@ export type Body =
   | MessageBody
   | DirectBody
   /** The node lives. `isHello`: it has just come or come back, after `awayMs`, and wants to know who is there. */
-  | { readonly kind: 'alive'; readonly isHello: boolean; readonly awayMs: number }
+  | { readonly kind: 'heartbeat'; readonly isHello: boolean; readonly awayMs: number }
   /** The node is closing. */
   | { readonly kind: 'leave' }
   /**
    * How far the count of the channel is: shows a loss that no later message would show. A node that hears its own, by
    * `nonce`, knows that what it publishes comes back.
    */
-  | { readonly kind: 'mark'; readonly nonce: number }
-  | { readonly kind: 'question'; readonly id: number; readonly question: Question }
+  | { readonly kind: 'checkpoint'; readonly nonce: number }
+  | { readonly kind: 'request'; readonly id: number; readonly request: NodeRequest }
   | {
-      readonly kind: 'reply'
+      readonly kind: 'response'
       readonly id: number
-      /** A long reply comes in parts, from 0. */
+      /** A long response comes in parts, from 0. */
       readonly part: number
       readonly isLast: boolean
-      readonly reply: Reply
+      readonly response: NodeResponse
     }
-  /** The questions behind it wait, on the node that it comes to, for these messages. */
+  /** The requests behind it wait, on the node that it comes to, for these messages. */
   | { readonly kind: 'barriers'; readonly barriers: readonly Barrier[] }
 
 // Positions are the numbers on the wire: append only.
 const KINDS: readonly Body['kind'][] = [
   'message',
   'direct',
-  'alive',
+  'heartbeat',
   'leave',
-  'mark',
-  'question',
-  'reply',
+  'checkpoint',
+  'request',
+  'response',
   'barriers',
 ]
 
@@ -101,7 +101,7 @@ const LAST = 1
 
 /** Whether an envelope of this kind has a number of its own. Every kind that is added later has. */
 export function isCounted(kind: Body['kind'] | undefined): boolean {
-  return kind !== 'mark' && kind !== 'alive'
+  return kind !== 'checkpoint' && kind !== 'heartbeat'
 }
 
 /** The form of a node's id; see the prefix of a connection's. */
@@ -130,13 +130,13 @@ export interface SealedEnvelope {
 }
 
 /** Encodes one envelope. */
-export function encodeEnvelope({ node, run, number }: Stamp, body: Body): Buffer {
+export function encodeEnvelope({ node, epoch, sequence }: Stamp, body: Body): Buffer {
   const writer = new WireWriter(20 + textCapacity(node) + bodyCapacity(body))
   writer.byte(ENVELOPE_VERSION)
   writer.byte(KINDS.indexOf(body.kind))
   writer.text(node)
-  writer.varint(run)
-  writer.varint(number)
+  writer.varint(epoch)
+  writer.varint(sequence)
   writeBody(writer, body)
   return writer.finish()
 }
@@ -152,7 +152,7 @@ export function openEnvelope(bytes: Buffer): SealedEnvelope {
   const kind = KINDS[reader.byte()]
   const node = reader.text()
   if (!NODE_ID.test(node)) throw malformed('no node has such an id')
-  return { stamp: { node, run: reader.varint(), number: reader.varint() }, kind, reader }
+  return { stamp: { node, epoch: reader.varint(), sequence: reader.varint() }, kind, reader }
 }
 
 /**
@@ -171,23 +171,23 @@ export function readBody({ kind, reader }: SealedEnvelope): Body {
       const connectionId = reader.text()
       return { kind, connectionId, options: readOptions(reader, flags), data: readData(reader, flags) }
     }
-    case 'alive':
+    case 'heartbeat':
       return { kind, isHello: reader.byte() === HELLO, awayMs: reader.varint() }
     case 'leave':
       return { kind }
-    case 'mark':
+    case 'checkpoint':
       return { kind, nonce: reader.varint() }
-    case 'question': {
+    case 'request': {
       const id = reader.varint()
-      const question = readQuestion(reader)
-      if (question === undefined) throw unknown('an unknown question')
-      return { kind, id, question }
+      const request = readRequest(reader)
+      if (request === undefined) throw unknown('an unknown request')
+      return { kind, id, request }
     }
-    case 'reply': {
+    case 'response': {
       const [id, part, last] = [reader.varint(), reader.varint(), reader.byte()]
-      const reply = readReply(reader)
-      if (reply === undefined) throw unknown('an unknown reply')
-      return { kind, id, part, isLast: last === LAST, reply }
+      const response = readResponse(reader)
+      if (response === undefined) throw unknown('an unknown response')
+      return { kind, id, part, isLast: last === LAST, response }
     }
     case 'barriers':
       return { kind, barriers: readBarriers(reader) }
@@ -219,28 +219,28 @@ function writeBody(writer: WireWriter, body: Body): void {
       if (body.options?.key !== undefined) writer.text(body.options.key)
       writer.rest(body.data)
       return
-    case 'alive':
+    case 'heartbeat':
       writer.byte(body.isHello ? HELLO : 0)
       writer.varint(body.awayMs)
       return
-    case 'mark':
+    case 'checkpoint':
       writer.varint(body.nonce)
       return
-    case 'question':
+    case 'request':
       writer.varint(body.id)
-      writeQuestion(writer, body.question)
+      writeRequest(writer, body.request)
       return
-    case 'reply':
+    case 'response':
       writer.varint(body.id)
       writer.varint(body.part)
       writer.byte(body.isLast ? LAST : 0)
-      writeReply(writer, body.reply)
+      writeResponse(writer, body.response)
       return
     case 'barriers':
       writer.varint(body.barriers.length)
-      for (const { channel, run, number, ageMs } of body.barriers) {
+      for (const { channel, epoch, sequence, ageMs } of body.barriers) {
         writer.text(channel)
-        for (const value of [run, number, ageMs]) writer.varint(value)
+        for (const value of [epoch, sequence, ageMs]) writer.varint(value)
       }
       return
   }
@@ -256,10 +256,10 @@ function bodyCapacity(body: Body): number {
     }
     case 'direct':
       return 16 + Buffer.byteLength(body.data) + textCapacity(body.connectionId) + keyCapacity(body.options)
-    case 'question':
-      return 16 + questionCapacity(body.question)
-    case 'reply':
-      return 24 + replyCapacity(body.reply)
+    case 'request':
+      return 16 + requestCapacity(body.request)
+    case 'response':
+      return 24 + responseCapacity(body.response)
     case 'barriers':
       return body.barriers.reduce((sum, barrier) => sum + barrierCapacity(barrier), 16)
     default:
@@ -328,7 +328,7 @@ function readBarriers(reader: WireReader): Barrier[] {
   const barriers: Barrier[] = []
   while (barriers.length < count) {
     const channel = reader.text()
-    barriers.push({ channel, run: reader.varint(), number: reader.varint(), ageMs: reader.varint() })
+    barriers.push({ channel, epoch: reader.varint(), sequence: reader.varint(), ageMs: reader.varint() })
   }
   return barriers
 }

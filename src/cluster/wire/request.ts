@@ -1,6 +1,6 @@
 import { malformed, textCapacity, textsCapacity, type WireReader, type WireWriter } from './codec.ts'
 
-/** Which connections a question is about. */
+/** Which connections a request is about. */
 export interface Selection {
   readonly by: 'all' | 'room' | 'id'
   /** Ids or rooms; none for `all`. */
@@ -8,7 +8,7 @@ export interface Selection {
 }
 
 /** What one node asks others. */
-export type Question =
+export type NodeRequest =
   | { readonly op: 'size' | 'members'; readonly rooms: readonly string[] }
   | { readonly op: 'connections' | 'node' }
   | { readonly op: 'join' | 'leave'; readonly selection: Selection; readonly rooms: readonly string[] }
@@ -27,7 +27,7 @@ export type Question =
     }
 
 // Positions are the numbers on the wire: append only.
-const OPS: readonly Question['op'][] = [
+const OPS: readonly NodeRequest['op'][] = [
   'size',
   'members',
   'connections',
@@ -41,44 +41,44 @@ const SELECTIONS: readonly Selection['by'][] = ['all', 'room', 'id']
 const BINARY = 0
 const TEXT = 1
 
-/** Most bytes that {@link writeQuestion} writes. */
-export function questionCapacity(question: Question): number {
+/** Most bytes that {@link writeRequest} writes. */
+export function requestCapacity(request: NodeRequest): number {
   let capacity = 32
-  if ('rooms' in question) capacity += textsCapacity(question.rooms)
-  if ('selection' in question) capacity += textsCapacity(question.selection.names)
-  if (question.op === 'disconnect') capacity += textCapacity(question.reason)
-  if (question.op === 'call') capacity += textCapacity(question.name) + Buffer.byteLength(question.payload)
+  if ('rooms' in request) capacity += textsCapacity(request.rooms)
+  if ('selection' in request) capacity += textsCapacity(request.selection.names)
+  if (request.op === 'disconnect') capacity += textCapacity(request.reason)
+  if (request.op === 'call') capacity += textCapacity(request.name) + Buffer.byteLength(request.payload)
   return capacity
 }
 
-export function writeQuestion(writer: WireWriter, question: Question): void {
-  writer.byte(OPS.indexOf(question.op))
-  switch (question.op) {
+export function writeRequest(writer: WireWriter, request: NodeRequest): void {
+  writer.byte(OPS.indexOf(request.op))
+  switch (request.op) {
     case 'size':
     case 'members':
-      writer.texts(question.rooms)
+      writer.texts(request.rooms)
       return
     case 'join':
     case 'leave':
-      writeSelection(writer, question.selection)
-      writer.texts(question.rooms)
+      writeSelection(writer, request.selection)
+      writer.texts(request.rooms)
       return
     case 'disconnect':
-      writeSelection(writer, question.selection)
-      writer.varint(question.code)
-      writer.text(question.reason)
+      writeSelection(writer, request.selection)
+      writer.varint(request.code)
+      writer.text(request.reason)
       return
     case 'call':
-      writer.text(question.name)
-      writer.varint(question.timeoutMs)
-      writer.byte(typeof question.payload === 'string' ? TEXT : BINARY)
-      writer.rest(question.payload)
+      writer.text(request.name)
+      writer.varint(request.timeoutMs)
+      writer.byte(typeof request.payload === 'string' ? TEXT : BINARY)
+      writer.rest(request.payload)
       return
   }
 }
 
-/** @returns `undefined` for a question that a newer version asks; @throws {HubError} WSHUB_ERR_ENVELOPE */
-export function readQuestion(reader: WireReader): Question | undefined {
+/** @returns `undefined` for a request that a newer version asks; @throws {HubError} WSHUB_ERR_ENVELOPE */
+export function readRequest(reader: WireReader): NodeRequest | undefined {
   const op = OPS[reader.byte()]
   switch (op) {
     case undefined:

@@ -1,16 +1,16 @@
 import { textCapacity, type WireReader, type WireWriter } from './codec.ts'
 
 /** A connection as other nodes see it. */
-export interface MemberReply {
+export interface MemberRecord {
   readonly id: string
   /** What the application makes public of its metadata, as JSON; empty for nothing. */
   readonly metadata: string
 }
 
-/** What a node answers to a question. */
-export type Reply =
+/** What a node answers to a request. */
+export type NodeResponse =
   | { readonly type: 'count'; readonly count: number }
-  | { readonly type: 'members'; readonly members: readonly MemberReply[] }
+  | { readonly type: 'members'; readonly members: readonly MemberRecord[] }
   | {
       readonly type: 'node'
       readonly connections: number
@@ -23,61 +23,69 @@ export type Reply =
   | { readonly type: 'failed'; readonly reason: string }
 
 // Positions are the numbers on the wire: append only.
-const TYPES: readonly Reply['type'][] = ['count', 'members', 'node', 'text', 'binary', 'nothing', 'failed']
+const TYPES: readonly NodeResponse['type'][] = [
+  'count',
+  'members',
+  'node',
+  'text',
+  'binary',
+  'nothing',
+  'failed',
+]
 
-/** Most bytes that {@link writeReply} writes. */
-export function replyCapacity(reply: Reply): number {
-  switch (reply.type) {
+/** Most bytes that {@link writeResponse} writes. */
+export function responseCapacity(response: NodeResponse): number {
+  switch (response.type) {
     case 'members': {
       let capacity = 16
-      for (const member of reply.members) capacity += memberCapacity(member)
+      for (const member of response.members) capacity += memberCapacity(member)
       return capacity
     }
     case 'text':
     case 'binary':
-      return 16 + Buffer.byteLength(reply.value)
+      return 16 + Buffer.byteLength(response.value)
     case 'failed':
-      return 16 + textCapacity(reply.reason)
+      return 16 + textCapacity(response.reason)
     default:
       return 32
   }
 }
 
-/** Most bytes that one member takes in a reply. */
-export function memberCapacity({ id, metadata }: MemberReply): number {
+/** Most bytes that one member takes in a response. */
+export function memberCapacity({ id, metadata }: MemberRecord): number {
   return textCapacity(id) + textCapacity(metadata)
 }
 
-export function writeReply(writer: WireWriter, reply: Reply): void {
-  writer.byte(TYPES.indexOf(reply.type))
-  switch (reply.type) {
+export function writeResponse(writer: WireWriter, response: NodeResponse): void {
+  writer.byte(TYPES.indexOf(response.type))
+  switch (response.type) {
     case 'count':
-      writer.varint(reply.count)
+      writer.varint(response.count)
       return
     case 'members':
-      writer.varint(reply.members.length)
-      for (const { id, metadata } of reply.members) {
+      writer.varint(response.members.length)
+      for (const { id, metadata } of response.members) {
         writer.text(id)
         writer.text(metadata)
       }
       return
     case 'node':
-      writer.varint(reply.connections)
-      writer.varint(reply.rooms)
-      writer.varint(reply.uptimeMs)
+      writer.varint(response.connections)
+      writer.varint(response.rooms)
+      writer.varint(response.uptimeMs)
       return
     case 'text':
     case 'binary':
-      writer.rest(reply.value)
+      writer.rest(response.value)
       return
     case 'failed':
-      writer.text(reply.reason)
+      writer.text(response.reason)
       return
   }
 }
 
 /** @returns `undefined` for an answer of a newer version; @throws {HubError} WSHUB_ERR_ENVELOPE */
-export function readReply(reader: WireReader): Reply | undefined {
+export function readResponse(reader: WireReader): NodeResponse | undefined {
   const type = TYPES[reader.byte()]
   switch (type) {
     case undefined:
@@ -86,7 +94,7 @@ export function readReply(reader: WireReader): Reply | undefined {
       return { type, count: reader.varint() }
     case 'members': {
       const count = reader.varint()
-      const members: MemberReply[] = []
+      const members: MemberRecord[] = []
       while (members.length < count) members.push({ id: reader.text(), metadata: reader.text() })
       return { type, members }
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Channels, EVERYONE } from '../../../src/cluster/wire/channel-names.ts'
+import { ChannelNames, EVERYONE } from '../../../src/cluster/wire/channel-names.ts'
 
 const unicode = fc.oneof(
   fc.string({ minLength: 1 }),
@@ -12,11 +12,11 @@ const unicode = fc.oneof(
   fc.string({ minLength: 100, maxLength: 400, unit: fc.constantFrom('a', 'é') }),
 )
 
-describe('Channels', () => {
+describe('ChannelNames', () => {
   it('makes of any room a name that every backplane takes', () => {
     fc.assert(
       fc.property(unicode, unicode, (namespace, room) => {
-        const channels = new Channels(namespace)
+        const channels = new ChannelNames(namespace)
         for (const channel of [
           channels.room(room),
           channels.room(EVERYONE),
@@ -32,7 +32,7 @@ describe('Channels', () => {
   })
 
   it('never makes one of two', () => {
-    const channels = new Channels('app')
+    const channels = new ChannelNames('app')
     fc.assert(
       fc.property(fc.uniqueArray(unicode, { minLength: 2, maxLength: 50 }), (rooms) => {
         const names = [...rooms.map((room) => channels.room(room)), channels.room(EVERYONE), channels.control]
@@ -46,7 +46,7 @@ describe('Channels', () => {
     fc.assert(
       fc.property(unicode, unicode, unicode, unicode, (one, other, room, another) => {
         fc.pre(one !== other)
-        const [a, b] = [new Channels(one), new Channels(other)]
+        const [a, b] = [new ChannelNames(one), new ChannelNames(other)]
         expect(a.room(room)).not.toBe(b.room(another))
         expect(a.room(room)).not.toBe(b.room(room))
         expect(a.control).not.toBe(b.control)
@@ -68,15 +68,15 @@ describe('Channels', () => {
     ['>', 'app.r._3e'],
     [EVERYONE, 'app.a'],
   ])('names the room %j %s', (room, channel) => {
-    expect(new Channels('app').room(room)).toBe(channel)
+    expect(new ChannelNames('app').room(room)).toBe(channel)
   })
 
   it('hashes what would be too long, and keeps lone surrogates apart there too', () => {
-    const channels = new Channels('app')
+    const channels = new ChannelNames('app')
     const long = 'x'.repeat(194)
     expect(channels.room(long)).toBe(`app.r.${long}`)
     expect(channels.room(`${long}x`)).toMatch(/^app\.h\.[A-Za-z0-9_-]{43}$/)
     expect(channels.room(`${long}\ud800`)).not.toBe(channels.room(`${long}\ud801`))
-    expect(new Channels('x'.repeat(300)).control).toMatch(/^_h[A-Za-z0-9_-]{43}\.c$/)
+    expect(new ChannelNames('x'.repeat(300)).control).toMatch(/^_h[A-Za-z0-9_-]{43}\.c$/)
   })
 })

@@ -8,11 +8,11 @@ import {
   readBody,
   type Stamp,
 } from '../../../src/cluster/wire/envelope.ts'
-import type { Question, Selection } from '../../../src/cluster/wire/request.ts'
-import type { Reply } from '../../../src/cluster/wire/response.ts'
+import type { NodeRequest, Selection } from '../../../src/cluster/wire/request.ts'
+import type { NodeResponse } from '../../../src/cluster/wire/response.ts'
 import { thrownBy } from '../../support/hub-server.ts'
 
-const stamp: Stamp = { node: 'node-1_A', run: 3, number: 4_000 }
+const stamp: Stamp = { node: 'node-1_A', epoch: 3, sequence: 4_000 }
 const sent = {
   kind: 'message',
   rooms: undefined,
@@ -50,14 +50,14 @@ const selection: fc.Arbitrary<Selection> = fc.record({
   by: fc.constantFrom('all', 'room', 'id'),
   names: fc.array(text),
 })
-const question: fc.Arbitrary<Question> = fc.oneof(
+const request: fc.Arbitrary<NodeRequest> = fc.oneof(
   fc.record({ op: fc.constantFrom('size', 'members'), rooms: names }),
   fc.record({ op: fc.constantFrom('connections', 'node') }),
   fc.record({ op: fc.constantFrom('join', 'leave'), selection, rooms: names }),
   fc.record({ op: fc.constant('disconnect'), selection, code: fc.nat(), reason: text }),
   fc.record({ op: fc.constant('call'), name: text, timeoutMs: fc.nat(), payload }),
 )
-const reply: fc.Arbitrary<Reply> = fc.oneof(
+const response: fc.Arbitrary<NodeResponse> = fc.oneof(
   fc.record({ type: fc.constant('count'), count: natural }),
   fc.record({ type: fc.constant('members'), members: fc.array(fc.record({ id: text, metadata: text })) }),
   fc.record({ type: fc.constant('node'), connections: natural, rooms: natural, uptimeMs: natural }),
@@ -86,15 +86,15 @@ const body: fc.Arbitrary<Body> = fc.oneof(
     options,
   }),
   fc.record({ kind: fc.constant('direct'), connectionId: text, data: payload, options }),
-  fc.record({ kind: fc.constant('alive'), isHello: fc.boolean(), awayMs: natural }),
+  fc.record({ kind: fc.constant('heartbeat'), isHello: fc.boolean(), awayMs: natural }),
   fc.record({ kind: fc.constant('leave') }),
-  fc.record({ kind: fc.constant('mark'), nonce: natural }),
-  fc.record({ kind: fc.constant('question'), id: natural, question }),
+  fc.record({ kind: fc.constant('checkpoint'), nonce: natural }),
+  fc.record({ kind: fc.constant('request'), id: natural, request }),
   fc.record({
     kind: fc.constant('barriers'),
-    barriers: fc.array(fc.record({ channel: text, run: natural, number: natural, ageMs: natural })),
+    barriers: fc.array(fc.record({ channel: text, epoch: natural, sequence: natural, ageMs: natural })),
   }),
-  fc.record({ kind: fc.constant('reply'), id: natural, part: natural, isLast: fc.boolean(), reply }),
+  fc.record({ kind: fc.constant('response'), id: natural, part: natural, isLast: fc.boolean(), response }),
 )
 const node = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
 
@@ -111,9 +111,9 @@ function fault(bytes: Buffer): unknown {
 describe('an envelope', () => {
   it('carries anything there and back', () => {
     fc.assert(
-      fc.property(node, natural, natural, body, (from, run, number, sent) => {
-        const bytes = encodeEnvelope({ node: from, run, number }, sent)
-        expect(decode(bytes)).toEqual({ stamp: { node: from, run, number }, body: sent })
+      fc.property(node, natural, natural, body, (from, epoch, sequence, sent) => {
+        const bytes = encodeEnvelope({ node: from, epoch, sequence }, sent)
+        expect(decode(bytes)).toEqual({ stamp: { node: from, epoch, sequence }, body: sent })
       }),
       { numRuns: 2_000 },
     )
@@ -147,7 +147,7 @@ describe('an envelope', () => {
   })
 
   it('takes what follows a body it knows for that of a newer version', () => {
-    const bytes = encodeEnvelope(stamp, { kind: 'alive', isHello: true, awayMs: 7 })
+    const bytes = encodeEnvelope(stamp, { kind: 'heartbeat', isHello: true, awayMs: 7 })
     const longer = Buffer.concat([bytes, Buffer.from([1, 2, 3])])
     expect(decode(longer)).toEqual(decode(bytes))
   })
@@ -190,7 +190,7 @@ describe('bytes that are no envelope', () => {
     )
   })
 
-  const alive = encodeEnvelope(stamp, { kind: 'alive', isHello: false, awayMs: 0 })
+  const alive = encodeEnvelope(stamp, { kind: 'heartbeat', isHello: false, awayMs: 0 })
   const message = encodeEnvelope(stamp, { ...sent, data: '' })
   const flagsAt = message.length - 1
   const changed = (bytes: Buffer, at: number, value: number) => {
@@ -200,13 +200,13 @@ describe('bytes that are no envelope', () => {
   }
   const union = encodeEnvelope(stamp, { ...sent, data: '', rooms: ['a'], union: 1 })
   const keyed = encodeEnvelope(stamp, { ...sent, data: '', options: { key: '' } })
-  const asked = encodeEnvelope(stamp, { kind: 'question', id: 1, question: { op: 'node' } })
+  const asked = encodeEnvelope(stamp, { kind: 'request', id: 1, request: { op: 'node' } })
   const selected = encodeEnvelope(stamp, {
-    kind: 'question',
+    kind: 'request',
     id: 1,
-    question: { op: 'leave', selection: { by: 'all', names: [] }, rooms: [] },
+    request: { op: 'leave', selection: { by: 'all', names: [] }, rooms: [] },
   })
-  const nothing: Body = { kind: 'reply', id: 1, part: 0, isLast: true, reply: { type: 'nothing' } }
+  const nothing: Body = { kind: 'response', id: 1, part: 0, isLast: true, response: { type: 'nothing' } }
   const replied = encodeEnvelope(stamp, nothing)
   const varint = Buffer.from([255, 255, 255, 255, 255, 255, 255, 255, 1])
 
@@ -215,8 +215,8 @@ describe('bytes that are no envelope', () => {
     ['another version', changed(alive, 0, 2), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown kind', changed(alive, 1, 200), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown flag', changed(message, flagsAt, 64), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown question', changed(asked, asked.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown reply', changed(replied, replied.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown request', changed(asked, asked.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
+    ['an unknown response', changed(replied, replied.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
     ['an unknown selection', changed(selected, selected.length - 3, 9), 'WSHUB_ERR_ENVELOPE'],
     ['a node without an id', encodeEnvelope({ ...stamp, node: '' }, nothing), 'WSHUB_ERR_ENVELOPE'],
     ['a node with a dot', encodeEnvelope({ ...stamp, node: 'a.b' }, nothing), 'WSHUB_ERR_ENVELOPE'],
@@ -229,7 +229,7 @@ describe('bytes that are no envelope', () => {
   })
 
   it('claim more rooms than there are, and cost no more than they are', () => {
-    const start = encodeEnvelope(stamp, { kind: 'question', id: 1, question: { op: 'size', rooms: [] } })
+    const start = encodeEnvelope(stamp, { kind: 'request', id: 1, request: { op: 'size', rooms: [] } })
     const bytes = Buffer.concat([start.subarray(0, -1), Buffer.from([255, 255, 255, 255, 15])])
     expect(thrownBy(() => decode(bytes))).toMatchObject({ code: 'WSHUB_ERR_ENVELOPE' })
   })

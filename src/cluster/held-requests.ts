@@ -1,25 +1,25 @@
 import type { Barrier } from './wire/envelope.ts'
-import type { Question } from './wire/request.ts'
+import type { NodeRequest } from './wire/request.ts'
 
-/** Most bytes of questions and barriers that wait at once; a question beyond them is refused. */
+/** Most bytes of requests and barriers that wait at once; a request beyond them is refused. */
 const MAX_HELD_BYTES = 16_777_216
-/** What a question or some barriers count beside their bytes. */
+/** What a request or some barriers count beside their bytes. */
 const STEP_OVERHEAD_BYTES = 256
 
-/** What held questions need of their link. */
-export interface HeldQuestionsHost {
+/** What held requests need of their link. */
+export interface HeldRequestsHost {
   /** Whether what is behind a barrier may happen. */
   isPassed(node: string, barrier: Barrier): boolean
   /** The messages of a barrier did not come in time. */
   expired(node: string, barrier: Barrier): void
-  ask(node: string, id: number, question: Question): void
-  /** There is no room for the question. */
+  ask(node: string, id: number, request: NodeRequest): void
+  /** There is no room for the request. */
   refuse(node: string, id: number): void
 }
 
 type Step = { readonly bytes: number } & (
   | { readonly barriers: Map<string, Barrier>; readonly endsAt: number }
-  | { readonly id: number; readonly question: Question }
+  | { readonly id: number; readonly request: NodeRequest }
 )
 
 /** What one node has sent, in its order; the first step is one of barriers. */
@@ -29,17 +29,17 @@ interface Queue {
 }
 
 /**
- * Questions of other nodes that came sooner than messages which were published before them: channels may take different ways
+ * Requests of other nodes that came sooner than messages which were published before them: channels may take different ways
  * through an engine. Those of one node are asked in their order. None waits for longer than `holdMs`.
  */
-export class HeldQuestions {
-  readonly #host: HeldQuestionsHost
+export class HeldRequests {
+  readonly #host: HeldRequestsHost
   readonly #holdMs: number
   readonly #maxBytes: number
   readonly #queues = new Map<string, Queue>()
   #bytes = 0
 
-  constructor(host: HeldQuestionsHost, holdMs: number, maxBytes = MAX_HELD_BYTES) {
+  constructor(host: HeldRequestsHost, holdMs: number, maxBytes = MAX_HELD_BYTES) {
     this.#host = host
     this.#holdMs = holdMs
     this.#maxBytes = maxBytes
@@ -53,17 +53,17 @@ export class HeldQuestions {
   /** What comes from that node from now on stays behind these messages. */
   add(node: string, barriers: readonly Barrier[], bytes: number): void {
     const open = barriers.filter((barrier) => !this.#host.isPassed(node, barrier))
-    // Where there is no room for them, there is none for the question behind them either.
+    // Where there is no room for them, there is none for the request behind them either.
     if (open.length === 0 || !this.#fits(bytes)) return
     const byChannel = new Map(open.map((barrier) => [barrier.channel, barrier]))
     this.#push(node, { bytes, barriers: byChannel, endsAt: performance.now() + this.#holdMs })
   }
 
-  /** A question has come: it is asked at once, or when all before it was. */
-  ask(node: string, id: number, question: Question, bytes: number): void {
-    if (!this.#queues.has(node)) this.#host.ask(node, id, question)
+  /** A request has come: it is asked at once, or when all before it was. */
+  ask(node: string, id: number, request: NodeRequest, bytes: number): void {
+    if (!this.#queues.has(node)) this.#host.ask(node, id, request)
     else if (!this.#fits(bytes)) this.#host.refuse(node, id)
-    else this.#push(node, { bytes, id, question })
+    else this.#push(node, { bytes, id, request })
   }
 
   /** Something of that node has come on a channel. */
@@ -122,8 +122,8 @@ export class HeldQuestions {
       }
       queue.steps.shift()
       this.#bytes -= step.bytes + STEP_OVERHEAD_BYTES
-      if (!('question' in step)) continue
-      this.#host.ask(node, step.id, step.question)
+      if (!('request' in step)) continue
+      this.#host.ask(node, step.id, step.request)
       if (this.#queues.get(node) !== queue) return // the application has closed the hub
     }
   }

@@ -1,16 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { HeldQuestions } from '../../src/cluster/held-questions.ts'
+import { HeldRequests } from '../../src/cluster/held-requests.ts'
 import type { Barrier } from '../../src/cluster/wire/envelope.ts'
 
 const QUESTION = { op: 'node' } as const
 const HOLD_MS = 1_000
 
-const on = (channel: string): Barrier => ({ channel, run: 1, number: 1, ageMs: 0 })
+const on = (channel: string): Barrier => ({ channel, epoch: 1, sequence: 1, ageMs: 0 })
 
 function make({ maxBytes, onAsk = () => {} }: { maxBytes?: number; onAsk?: () => void } = {}) {
   const passed = new Set<string>()
   const log: string[] = []
-  const held = new HeldQuestions(
+  const held = new HeldRequests(
     {
       isPassed: (node, { channel }) => passed.has(`${node} ${channel}`),
       expired: (node, { channel }) => log.push(`expired ${node} ${channel}`),
@@ -30,7 +30,7 @@ function make({ maxBytes, onAsk = () => {} }: { maxBytes?: number; onAsk?: () =>
   return { held, log, pass }
 }
 
-describe('HeldQuestions', () => {
+describe('HeldRequests', () => {
   beforeEach(() => {
     vi.useFakeTimers()
   })
@@ -83,7 +83,7 @@ describe('HeldQuestions', () => {
     expect(held.bytes).toBe(0)
   })
 
-  it('holds no more bytes than it may, and refuses the questions beyond', () => {
+  it('holds no more bytes than it may, and refuses the requests beyond', () => {
     const { held, log, pass } = make({ maxBytes: 1_000 })
     held.add('a', [on('x')], 100)
     held.ask('a', 1, QUESTION, 100)
