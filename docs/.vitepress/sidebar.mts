@@ -7,10 +7,11 @@ const docs = fileURLToPath(new URL('../', import.meta.url))
 
 /** The pages in the order in which a newcomer needs them. */
 const GUIDE = {
-  Start: ['getting-started'],
-  Run: ['deploying', 'proxies', 'scaling', 'other-hosts'],
+  Start: ['getting-started', 'upgrades', 'handlers', 'rooms', 'slow-clients', 'testing'],
+  Reference: ['options', 'errors'],
+  Run: ['deploying', 'proxies', 'observability', 'cluster', 'scaling', 'other-hosts'],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
-  Inside: ['architecture'],
+  Inside: ['architecture', 'benchmarks'],
 }
 
 export const guideSidebar: DefaultTheme.SidebarItem[] = Object.entries(GUIDE).map(([text, pages]) => ({

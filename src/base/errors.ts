@@ -20,7 +20,7 @@ const RATE_RETRY_AFTER_SECONDS = '1'
 const RETRY_AFTER_SECONDS = '5'
 
 /**
- * Every code a {@link HubError} can carry. The README has the same table for readers; a test compares the two.
+ * Every code a {@link HubError} can carry. `docs/errors.md` has the same table for readers; a test compares the two.
  * A code is stable API: it is never renamed, and the text beside it may change.
  */
 export const HUB_ERRORS = {

@@ -48,7 +48,7 @@ export interface ResolvedClusterOptions {
   readonly onGap: ((gap: Gap) => void) | undefined
 }
 
-/** The defaults of {@link ClusterOptions}; the README's table is compared with them by a test. */
+/** The defaults of {@link ClusterOptions}; a test compares the table of `docs/cluster.md` with them. */
 export const CLUSTER_DEFAULTS = Object.freeze({
   namespace: 'wshub',
   heartbeatIntervalMs: 5_000,

@@ -6,7 +6,7 @@ import { CloseCode } from '../protocol/close-code.ts'
  */
 export type CloseParty = 'client' | 'hub' | 'application' | 'network'
 
-/** Every reason for which a connection ends. The README has the same table for readers; a test compares the two. */
+/** Every reason for which a connection ends. `docs/handlers.md` has the same table for readers; a test compares the two. */
 export const CLOSE_REASONS = [
   'normal',
   'terminated',

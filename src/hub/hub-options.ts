@@ -161,7 +161,7 @@ export interface UpgradeRules {
   readonly isHostAllowed: HostRule
 }
 
-/** The defaults of {@link HubOptions}; the README's table is compared with them by a test. */
+/** The defaults of {@link HubOptions}; a test compares the table of `docs/options.md` with them. */
 export const HUB_DEFAULTS = Object.freeze({
   maxConnections: 10_000,
   maxMessageSize: 65_536,

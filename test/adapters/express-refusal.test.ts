@@ -142,7 +142,7 @@ describe.each([
     expect([answer.status, answer.body]).toEqual([500, 'WSHUB_ERR_INVALID_HANDLER'])
   })
 
-  it('is rendered in the credentials example of the README', async () => {
+  it('is rendered in the credentials example of docs/upgrades.md', async () => {
     const port = await serve(make, (app) => {
       app.get('/ws', async (req, res) => {
         const session = await verify(Handshake.bearerToken(req))

@@ -112,10 +112,20 @@ describe('hub.close', () => {
   })
 })
 
-const fixture = fileURLToPath(new URL('support/leaving-server.ts', import.meta.url))
+const fixture = fileURLToPath(new URL('../support/leaving-server.ts', import.meta.url))
 
-function firstMessage<T>(child: ChildProcess): Promise<T> {
-  return once(child, 'message').then(([message]) => message as T) // the fixture tells what it sends
+async function firstMessage<T>(child: ChildProcess): Promise<T> {
+  const exited = new AbortController()
+  const exit = (code: number | null) => exited.abort(new Error(`the server exited with ${code}`))
+  child.once('exit', exit)
+  try {
+    const [message] = await once(child, 'message', { signal: exited.signal })
+    return message as T // the fixture declares what it sends
+  } catch (error) {
+    throw exited.signal.aborted ? exited.signal.reason : error
+  } finally {
+    child.off('exit', exit)
+  }
 }
 
 interface Report {

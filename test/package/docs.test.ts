@@ -261,6 +261,17 @@ describe('CONTRIBUTING.md', () => {
   })
 })
 
+describe('the README', () => {
+  it('fits on one page', () => {
+    expect(readme.split('\n').length).toBeLessThanOrEqual(180)
+  })
+
+  it('begins with the program of docs/getting-started.md, which a test of the package runs', () => {
+    const [program] = /^```js\n\/\/ chat\.mjs\n.*?^```$/ms.exec(read('docs/getting-started.md')) ?? []
+    expect(readme).toContain(program)
+  })
+})
+
 describe('the version', () => {
   it('of package.json is the newest of the CHANGELOG', () => {
     const [, newest] = /^## (?!Unreleased)\[?(.*?)\]?(?: .*)?$/m.exec(read('CHANGELOG.md')) ?? []

@@ -45,6 +45,6 @@ describe('the site', () => {
   })
 
   it('leads to the repository where a page names a file outside docs', () => {
-    expect(html('scaling')).toMatch(/href="https:\/\/github\.com\/[^"]+\/README\.md#several-processes"/)
+    expect(html('cluster')).toMatch(/href="https:\/\/github\.com\/[^"]+\/examples\/cluster\.ts"/)
   })
 })

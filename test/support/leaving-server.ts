@@ -1,5 +1,5 @@
 /**
- * A server of one of the frameworks, in a process of its own, that floods its clients and leaves on SIGTERM as the README says.
+ * A server of one of the frameworks, in a process of its own, that floods its clients and leaves on SIGTERM as docs/deploying.md says.
  * It tells its port first; and at the end how many messages each connection had accepted, and how the close went.
  */
 import { createServer, type Server } from 'node:http'
@@ -50,7 +50,7 @@ function run(hub: Hub, server: Server, leave: () => Promise<unknown>): void {
   tell({ port: address.port })
 }
 
-/** The lines of the README. */
+/** The lines of docs/deploying.md. */
 function leave(hub: Hub, server: Server): Promise<unknown> {
   return hub.close(closeOptions).then((result) => {
     server.close()
