@@ -1,5 +1,6 @@
 export type { Backplane, BackplaneListener, BackplaneState } from './backplane/backplane.ts'
-export { MemoryBackplane, MemoryBus } from './backplane/memory-backplane.ts'
+export { MemoryBackplane } from './backplane/memory-backplane.ts'
+export { MemoryBus } from './backplane/memory-bus.ts'
 export { HubError, type HubErrorCode } from './base/errors.ts'
 export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './base/metadata.ts'
 export type {
