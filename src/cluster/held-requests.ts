@@ -1,3 +1,4 @@
+import { oldestKeys } from '../base/eviction.ts'
 import type { Barrier } from './wire/envelope.ts'
 import type { NodeRequest } from './wire/request.ts'
 
@@ -5,6 +6,8 @@ import type { NodeRequest } from './wire/request.ts'
 const MAX_HELD_BYTES = 16_777_216
 /** What a request or some barriers count beside their bytes. */
 const STEP_OVERHEAD_BYTES = 256
+/** Most nodes whose requests are refused at once. */
+const MAX_REFUSED_NODES = 10_000
 
 /** What held requests need of their link. */
 export interface HeldRequestsHost {
@@ -13,7 +16,7 @@ export interface HeldRequestsHost {
   /** The messages of a barrier did not come in time. */
   expired(node: string, barrier: Barrier): void
   ask(node: string, id: number, request: NodeRequest): void
-  /** There is no room for the request. */
+  /** There is no room for the request, or there was none for barriers before it. */
   refuse(node: string, id: number): void
 }
 
@@ -37,6 +40,8 @@ export class HeldRequests {
   readonly #holdMs: number
   readonly #maxBytes: number
   readonly #queues = new Map<string, Queue>()
+  /** Nodes whose barriers found no room: until when their requests are refused, in ms of `performance.now()`; the earliest first. */
+  readonly #refusedUntil = new Map<string, number>()
   #bytes = 0
 
   constructor(host: HeldRequestsHost, holdMs: number, maxBytes = MAX_HELD_BYTES) {
@@ -53,15 +58,19 @@ export class HeldRequests {
   /** What comes from that node from now on stays behind these messages. */
   add(node: string, barriers: readonly Barrier[], bytes: number): void {
     const open = barriers.filter((barrier) => !this.#host.isPassed(node, barrier))
-    // Where there is no room for them, there is none for the request behind them either.
-    if (open.length === 0 || !this.#fits(bytes)) return
+    if (open.length === 0) return
+    if (!this.#fits(bytes)) {
+      this.#refuseFor(node)
+      return
+    }
     const byChannel = new Map(open.map((barrier) => [barrier.channel, barrier]))
     this.#push(node, { bytes, barriers: byChannel, endsAt: performance.now() + this.#holdMs })
   }
 
   /** A request has come: it is asked at once, or when all before it was. */
   ask(node: string, id: number, request: NodeRequest, bytes: number): void {
-    if (!this.#queues.has(node)) this.#host.ask(node, id, request)
+    if (this.#isRefused(node)) this.#host.refuse(node, id)
+    else if (!this.#queues.has(node)) this.#host.ask(node, id, request)
     else if (!this.#fits(bytes)) this.#host.refuse(node, id)
     else this.#push(node, { bytes, id, request })
   }
@@ -81,7 +90,27 @@ export class HeldRequests {
   close(): void {
     for (const { timer } of this.#queues.values()) clearTimeout(timer)
     this.#queues.clear()
+    this.#refusedUntil.clear()
     this.#bytes = 0
+  }
+
+  /**
+   * Refuses the requests of a node for as long as its barriers would have been held. They are sent once, before the first of the
+   * requests that depend on them, so a later request does not tell what it depends on.
+   */
+  #refuseFor(node: string): void {
+    this.#refusedUntil.delete(node)
+    this.#refusedUntil.set(node, performance.now() + this.#holdMs)
+    if (this.#refusedUntil.size <= MAX_REFUSED_NODES) return
+    for (const oldest of oldestKeys(this.#refusedUntil, MAX_REFUSED_NODES)) this.#refusedUntil.delete(oldest)
+  }
+
+  #isRefused(node: string): boolean {
+    const endsAt = this.#refusedUntil.get(node)
+    if (endsAt === undefined) return false
+    if (performance.now() < endsAt) return true
+    this.#refusedUntil.delete(node)
+    return false
   }
 
   #fits(bytes: number): boolean {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
-import { type ClusterNode, enter, three } from '../support/cluster.ts'
+import { type ClusterNode, enter, heard, three } from '../support/cluster.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 
 /** A request that waited for nothing would make the test too slow. */
@@ -131,6 +131,25 @@ describe('a call to the cluster', () => {
     const later = barriersOf(bus, a).slice(2)
     expect(later.length).toBeGreaterThan(1)
     expect(later.flat()).toHaveLength(100)
+  })
+
+  it('is refused where no room is left to hold it behind its messages', async () => {
+    const [a, b, c] = await three(new Bus(), PATIENT)
+    await enter(b, 'tea')
+    b.backplane.delay = isTea
+    a.hub.broadcastToRoom('tea', 'x')
+    // Of each size until no more fits, so that what remains of the room is less than the smallest takes.
+    const sizes = [1_000_000, 100_000, 10_000, 1_000, 0].flatMap((size) => Array<number>(17).fill(size))
+    const calls = sizes.map((size) => a.hub.cluster.call('none', 'x'.repeat(size)))
+    c.hub.broadcastToRoom('tea', 'bye')
+    expect(await c.hub.cluster.disconnect({ room: 'tea' }, 4_001)).toMatchObject({
+      count: 0,
+      missing: [b.hub.cluster.node],
+    })
+    b.backplane.release()
+    await Promise.all(calls)
+    expect(await heard([a, b, c])).toEqual([[], ['x', 'bye'], []])
+    expect(b.connection.state).toBe('open')
   })
 
   it('is forgotten when the hub is closed', async () => {
