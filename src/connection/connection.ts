@@ -86,8 +86,8 @@ export interface ConnectionTransport {
 
 const OPEN = 1
 
-/** The close code of a connection whose credential has expired: 4000 and the HTTP status. */
-const CREDENTIAL_EXPIRED = 4401
+/** The end of a connection whose credential has expired; its code is 4000 and the HTTP status. */
+const EXPIRED: Ending = { by: 'hub', reason: 'expired', code: 4401, text: 'credential expired' }
 
 /** Where an application sets no `openTimeoutMs`, an expired credential is still good for this long, in ms. */
 const EXPIRE_TIMEOUT_MS = 10_000
@@ -463,7 +463,7 @@ export class Connection<out Meta extends object = Metadata> {
       this.#giveUpCallback?.()
     } else if (openTimeoutMs === 0) {
       if (!this.#isExpired) return // it was renewed while onOpen was pending
-      this.close(CREDENTIAL_EXPIRED, 'credential expired')
+      this.#close(EXPIRED)
       this.#giveUpCallback?.()
     } else {
       const error = new HubError(
@@ -503,8 +503,7 @@ export class Connection<out Meta extends object = Metadata> {
     if (this.#state !== 'open' || this.#leaving !== undefined) return
     if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
     this.#ownInbox().release()
-    if (this.#isExpired)
-      this.#close({ by: 'hub', reason: 'expired', code: CREDENTIAL_EXPIRED, text: 'credential expired' })
+    if (this.#isExpired) this.#close(EXPIRED)
   }
 
   get #isExpired(): boolean {

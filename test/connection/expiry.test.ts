@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { type EventHandler, Opcode } from 'wshub'
-import { handshake, RawClient, serve, thrownBy } from '../support/hub-server.ts'
+import { type CloseCause, type EventHandler, Opcode } from 'wshub'
+import { handshake, Journal, RawClient, serve, thrownBy } from '../support/hub-server.ts'
 import { Gate } from '../support/raw.ts'
 
 /** A hub looks at its connections as often as its shortest time asks for: with these, each 10 ms. */
@@ -139,13 +139,19 @@ describe('A connection whose credential expires', () => {
     'is closed within 10 s when %s never settles and openTimeoutMs is 0',
     async (_name, handler) => {
       const clock = useClock()
-      const { connect } = await serve({ openTimeoutMs: 0 }, handler, { expiresAt: Date.now() + 5_000 })
+      const causes = new Journal<CloseCause>()
+      const { connect } = await serve(
+        { openTimeoutMs: 0 },
+        { ...handler, onClose: (_connection, _code, _reason, cause) => causes.push(cause) },
+        { expiresAt: Date.now() + 5_000 },
+      )
       const { client, connection } = await connect()
       clock.pass(14_000)
       connection.sendText('still open')
       await client.received.first('a message', (data) => data === 'still open')
       clock.pass(3_000)
       expect(await client.closed()).toBe('4401 credential expired')
+      expect(await causes.first('the cause', () => true)).toMatchObject({ by: 'hub', reason: 'expired' })
     },
   )
 
