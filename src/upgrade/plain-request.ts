@@ -8,15 +8,25 @@ const DEFAULT_MAX_HEADERS = 1_000
 /** Node's own listener for connections, the same for all servers: emitting `connection` would call those of the application. */
 const [readRequests] = new HttpServer().listeners('connection')
 
-// Associations, not state. The latest response of a connection, and the one before it where that was not finished by then.
-const latest = new WeakMap<Duplex, ServerResponse>()
-const previous = new WeakMap<ServerResponse, ServerResponse>()
+// An association, not state: the responses of a connection that are not finished, in the order of their requests. It is empty
+// between requests: a socket lives longer than they do, and must not keep what the application knows of them.
+const unfinished = new WeakMap<Duplex, Set<ServerResponse>>()
 
-/** A `request` listener that notes which response is the latest of its connection. */
+/** A `request` listener that notes which responses of a connection are not finished. */
 export function noteResponse({ socket }: IncomingMessage, response: ServerResponse): void {
-  const before = latest.get(socket)
-  if (before !== undefined && before !== response && !isDone(before)) previous.set(response, before)
-  latest.set(socket, response)
+  const responses = unfinished.get(socket)
+  if (responses?.has(response)) return // another hub of the server has noted it
+  if (responses === undefined) unfinished.set(socket, new Set([response]))
+  else responses.add(response)
+  response.on('close', forgetResponse)
+}
+
+/** One function for all responses: it costs each request no closure. */
+function forgetResponse(this: ServerResponse): void {
+  const { socket } = this.req
+  const responses = unfinished.get(socket)
+  responses?.delete(this)
+  if (responses?.size === 0) unfinished.delete(socket)
 }
 
 /**
@@ -51,31 +61,25 @@ export function continueAsHttp(
 
 /** Calls back when all earlier requests of a connection are answered: Node assigns each response when the one before is done. */
 function whenAnswered(socket: IncomingMessage['socket'], waitMs: number, callback: () => void): void {
-  const earlier = latest.get(socket)
-  if (earlier === undefined || isDone(earlier)) {
+  const responses = unfinished.get(socket) ?? new Set()
+  const last = [...responses].at(-1)
+  if (last === undefined) {
     callback()
     return
   }
   const onDrain = (): void => {
-    let response: ServerResponse | undefined = earlier
-    while (response !== undefined && response.socket !== socket) response = previous.get(response)
-    response?.emit('drain')
+    for (const response of responses) if (response.socket === socket) response.emit('drain')
   }
   const timer = waitMs > 0 ? setTimeout(() => socket.destroy(), waitMs).unref() : undefined
   socket.on('error', ignore)
   socket.on('drain', onDrain)
-  earlier.once('close', () => {
+  last.once('close', () => {
     clearTimeout(timer)
     socket.off('drain', onDrain)
     if (!socket.writable) return // with the error still to come, perhaps
     socket.off('error', ignore)
     callback()
   })
-}
-
-/** Whether a response has been sent and has left the socket to the next one. */
-function isDone(response: ServerResponse): boolean {
-  return response.destroyed || (response.writableFinished && response.socket === null)
 }
 
 /** The head of a request without its wish to upgrade. */

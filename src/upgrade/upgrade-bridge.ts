@@ -148,7 +148,7 @@ export class UpgradeBridge {
       if (!this.#servers.delete(server)) return
       bridges.get(server)?.delete(this)
       server.off('upgrade', onUpgrade)
-      server.off('request', noteResponse)
+      server.off('request', onRequest)
       if (server.listening) this.#detached.set(server, forget)
       else server.off('close', forget)
     }
@@ -161,7 +161,7 @@ export class UpgradeBridge {
     bridges.set(server, (bridges.get(server) ?? new Set()).add(this))
     // First of all listeners, so that it sees the socket before anybody has written to it.
     server.prependListener('upgrade', onUpgrade)
-    server.prependListener('request', noteResponse)
+    server.prependListener('request', onRequest)
     const forgetEarlier = this.#detached.get(server)
     if (forgetEarlier !== undefined) server.off('close', forgetEarlier)
     this.#detached.delete(server)
@@ -282,6 +282,11 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, he
     pending.claim()
     this.emit('request', req, pending.response)
   }
+}
+
+/** The `request` listener. An upgrade is the last request of its connection: nothing waits for its response. */
+function onRequest(req: IncomingMessage, response: ServerResponse): void {
+  if (!pendingUpgrades.has(req)) noteResponse(req, response)
 }
 
 /** Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it. */

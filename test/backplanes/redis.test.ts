@@ -1,10 +1,9 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { createClient, type RedisClientType } from 'redis'
 import { createClient as createClient5 } from 'redis5'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
+import { collectGarbage } from '../support/garbage.ts'
 import { eventually, thrownBy, turn } from '../support/hub-server.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, startRedis } from '../support/servers.ts'
@@ -246,13 +245,10 @@ describe('redisBackplane', () => {
     })
 
     it('is away, keeps nothing of channels that are subscribed and left', async () => {
-      setFlagsFromString('--expose-gc')
-      const gc: unknown = runInNewContext('gc')
-      if (typeof gc !== 'function') throw new Error('there is no gc')
       const node = await start()
       cable.cut()
       await node.became('reconnecting')
-      gc()
+      collectGarbage()
       const before = process.memoryUsage().heapUsed
       for (let index = 0; index < 200_000; index++) {
         const channel = `a channel that comes and goes while nobody is there: ${index}`
@@ -260,7 +256,7 @@ describe('redisBackplane', () => {
         node.backplane.unsubscribe(channel)
         if (index % 1_000 === 999) await turn()
       }
-      gc()
+      collectGarbage()
       expect(process.memoryUsage().heapUsed - before).toBeLessThan(5_000_000)
       void node.backplane.subscribe('kept')
       cable.restore()

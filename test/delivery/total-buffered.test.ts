@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { type Connection, Opcode } from 'wshub'
+import { collectGarbage } from '../support/garbage.ts'
 import { eventually, type RawClient, serve, turn } from '../support/hub-server.ts'
 
 const MIB = 1_048_576
@@ -9,10 +8,7 @@ const text = (data: string) => ({ opcode: Opcode.text, payload: Buffer.from(data
 
 /** Bytes of buffers that somebody holds. */
 function liveBytes(): number {
-  setFlagsFromString('--expose-gc')
-  const gc: unknown = runInNewContext('gc')
-  if (typeof gc !== 'function') throw new Error('there is no gc')
-  gc()
+  collectGarbage()
   return process.memoryUsage().arrayBuffers
 }
 
