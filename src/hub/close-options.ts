@@ -13,8 +13,9 @@ export interface CloseOptions {
   /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
   everyMs?: number | undefined
   /**
-   * Time, in ms, for async callbacks to settle and for clients to answer; then what is left is terminated. A client whose callbacks
-   * still run after four fifths of it is closed all the same. A backplane that does not close takes 5 000 more at most.
+   * Time, in ms, for async callbacks to settle, for clients to answer, and then for messages that wait for the cluster; when it is over,
+   * what is left is terminated. A client whose callbacks still run after four fifths of it is closed all the same. A backplane that does not
+   * close takes 5 000 more at most.
    * Default 5 000.
    */
   timeoutMs?: number | undefined

@@ -512,6 +512,7 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   async #shutDown(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
+    const endsAt = performance.now() + goodbye.timeoutMs
     this.#state = 'closing'
     this.#bridge.isLeaving = true
     const count = this.#connections.size
@@ -524,7 +525,7 @@ export class Hub<out Meta extends object = Metadata> {
     stopWaiting()
     const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
     for (const connection of left) connection.abandon()
-    await this.#calls.close(goodbye.timeoutMs)
+    await this.#calls.close(Math.max(0, endsAt - performance.now()))
     this.#keepalive.stop()
     this.#delivery.stop()
     this.#bridge.close()

@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub, type HubErrorCode, type HubOptions } from 'wshub'
 import { Bus } from '../support/bus.ts'
 import { acquainted, enter, FAST, join, three, untilState } from '../support/cluster.ts'
@@ -79,6 +79,25 @@ describe('what is published before a hub is connected', () => {
       '3 messages were not published: the cluster was left before it was reached',
     )
     expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 3 })
+  })
+
+  it('waits no longer than handlers leave of timeoutMs when the hub is closed', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const bus = new Bus()
+    bus.stop()
+    const { hub, faults } = publisher(bus)
+    hub.broadcast('too early')
+    hub.cluster.handle('slow', () => new Promise(() => {}))
+    const call = expect(hub.cluster.call('slow')).resolves.toMatchObject({ missing: [hub.cluster.node] })
+    const closed = hub.close({ timeoutMs: 1_000 })
+    await vi.advanceTimersByTimeAsync(999)
+    expect(hub.state).toBe('closing')
+    await vi.advanceTimersByTimeAsync(1)
+    expect(hub.state).toBe('closed')
+    await closed
+    await call
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
   })
 
   it('is an error with a code when the backplane cannot start, and so is what comes later', async () => {
