@@ -3,14 +3,15 @@ import type { OutgoingChannel } from './sequences.ts'
 /** A message that waits, as an envelope. */
 export interface EarlyMessage {
   readonly channel: OutgoingChannel
+  /** Its number on the channel. */
   readonly sequence: number
   readonly bytes: Buffer
 }
 
-/** What a message counts beside its bytes. */
+/** What a message counts in addition to its bytes. */
 const OVERHEAD_BYTES = 256
 
-/** What was published before a node was connected for the first time, in order. */
+/** The messages that were published before the cluster was reached for the first time, in order. */
 export class EarlyMessages {
   readonly #maxBytes: number
   #messages: EarlyMessage[] = []
@@ -25,7 +26,7 @@ export class EarlyMessages {
     return this.#messages.length
   }
 
-  /** Takes a message in; `false` when it does not fit. */
+  /** Adds a message. @returns `false` when it does not fit */
   add(message: EarlyMessage): boolean {
     const bytes = message.bytes.length + OVERHEAD_BYTES
     if (this.#bytes + bytes > this.#maxBytes) return false
@@ -34,7 +35,7 @@ export class EarlyMessages {
     return true
   }
 
-  /** Hands over all, and is empty. */
+  /** Removes all messages and returns them. */
   take(): readonly EarlyMessage[] {
     const messages = this.#messages
     this.#messages = []

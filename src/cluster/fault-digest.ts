@@ -1,8 +1,7 @@
 import { HubError, type HubErrorCode } from '../base/errors.ts'
+import { textOf } from '../base/thrown.ts'
 
-/**
- * Reports faults that may come by the thousand: the first of a kind at once, the others as a count when `flush` is called.
- */
+/** Deduplicates reports: the first error of each code at once, repeats as one count at `flush`. */
 export class FaultDigest {
   readonly #report: (error: HubError) => void
   readonly #repeated = new Map<HubErrorCode, { last: HubError; count: number }>()
@@ -22,6 +21,14 @@ export class FaultDigest {
     }
   }
 
+  /** Adds an error of the backplane. The application may have written the backplane, and so the cause. */
+  addBackplane(what: string, cause?: unknown): void {
+    const message = textOf(cause, 'message')
+    const detail = message === undefined ? '' : ` (${message})`
+    this.add(new HubError('WSHUB_ERR_BACKPLANE', `the backplane ${what}${detail}`, { cause }))
+  }
+
+  /** Reports the repeats, and starts again. */
   flush(): void {
     const repeated = [...this.#repeated.values()]
     this.#repeated.clear()

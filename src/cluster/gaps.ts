@@ -1,11 +1,11 @@
 import { oldestKeys } from '../base/eviction.ts'
 import type { Stamp } from './wire/envelope.ts'
 
-/** Messages of another node that did not come. */
+/** Messages of another node that did not arrive. */
 export interface Gap {
   /** The node that published them. */
   readonly node: string
-  /** Whom they were for: the members of a room, all connections, or single connections of this node. */
+  /** Their receivers: the members of a room, all connections, or single connections of this node. */
   readonly scope: 'room' | 'everyone' | 'direct'
   /** The room; `undefined` in the other scopes. */
   readonly room: string | undefined
@@ -16,20 +16,21 @@ export interface Gap {
 /** How many pairs of channel and publisher are followed at once. */
 const MAX_FOLLOWED = 200_000
 
-/** How far a publisher has been heard on a channel. */
+/** The latest message of a publisher that arrived on a channel, or was reported as missing. */
 interface Progress {
   epoch: number
   sequence: number
-  /** Of the node's beats, the one of the latest message. */
+  /** The beat at which the publisher's latest envelope arrived. */
   beat: number
 }
 
 /**
- * Finds what is missing in the counts of publishers, and what comes twice. The first message of a publisher on a channel
- * sets where its count begins.
+ * Finds missing and repeated messages by their sequence numbers. The first message of a publisher on a channel sets where its
+ * sequence begins.
  */
 export class Gaps {
   readonly #maxFollowed: number
+  /** By channel and publisher. */
   readonly #channels = new Map<string, Map<string, Progress>>()
   #followed = 0
 
@@ -44,8 +45,8 @@ export class Gaps {
 
   /**
    * Takes note of an envelope.
-   * @param isCounted whether it has a number of its own; otherwise it tells how far the count is
-   * @returns how many that came before it are missing; `repeated` when it arrived before, or was reported as missing
+   * @param isCounted whether it has a sequence number of its own; otherwise it carries the latest one
+   * @returns how many messages before it are missing; `repeated` when it arrived before, or was reported as missing
    */
   follow(
     channel: string,
@@ -54,32 +55,35 @@ export class Gaps {
     beat: number,
   ): number | 'repeated' {
     const publishers = this.#channels.get(channel)
-    const heard = publishers?.get(node)
-    if (heard === undefined) {
+    const progress = publishers?.get(node)
+    if (progress === undefined) {
       if (sequence === 0) return 0 // a checkpoint of a node that has published nothing
       this.#begin(channel, publishers, node, { epoch, sequence, beat })
       return 0
     }
-    heard.beat = beat
-    if (epoch !== heard.epoch) {
-      if (epoch < heard.epoch) return 'repeated'
-      heard.epoch = epoch
-      heard.sequence = 0
+    progress.beat = beat
+    if (epoch !== progress.epoch) {
+      if (epoch < progress.epoch) return 'repeated'
+      progress.epoch = epoch
+      progress.sequence = 0
     }
-    const missing = sequence - heard.sequence - (isCounted ? 1 : 0)
+    const missing = sequence - progress.sequence - (isCounted ? 1 : 0)
     if (missing < 0) return isCounted ? 'repeated' : 0
-    heard.sequence = sequence
+    progress.sequence = sequence
     return missing
   }
 
-  /** Whether that message has come or is reported as missing; `undefined` when nothing of its publisher was followed there. */
+  /**
+   * Returns whether a message has arrived, or was reported as missing; `undefined` when its publisher is not followed on the
+   * channel.
+   */
   has(channel: string, { node, epoch, sequence }: Stamp): boolean | undefined {
-    const heard = this.#channels.get(channel)?.get(node)
-    if (heard === undefined) return undefined
-    return heard.epoch > epoch || (heard.epoch === epoch && heard.sequence >= sequence)
+    const progress = this.#channels.get(channel)?.get(node)
+    if (progress === undefined) return undefined
+    return progress.epoch > epoch || (progress.epoch === epoch && progress.sequence >= sequence)
   }
 
-  /** Forgets a channel: it is no longer listened to. */
+  /** Forgets a channel whose subscription has ended. */
   leave(channel: string): void {
     const publishers = this.#channels.get(channel)
     if (publishers === undefined) return
@@ -87,11 +91,11 @@ export class Gaps {
     this.#channels.delete(channel)
   }
 
-  /** Forgets publishers that are gone. */
-  forget(isGone: (node: string, heardAt: number) => boolean): void {
+  /** Forgets publishers. @param isGone is given the beat of the publisher's latest envelope */
+  forget(isGone: (node: string, beat: number) => boolean): void {
     for (const [channel, publishers] of this.#channels) {
-      for (const [node, { beat: at }] of publishers) {
-        if (isGone(node, at) && publishers.delete(node)) this.#followed--
+      for (const [node, { beat }] of publishers) {
+        if (isGone(node, beat) && publishers.delete(node)) this.#followed--
       }
       if (publishers.size === 0) this.#channels.delete(channel)
     }
@@ -101,10 +105,10 @@ export class Gaps {
     channel: string,
     publishers: Map<string, Progress> | undefined,
     node: string,
-    heard: Progress,
+    progress: Progress,
   ): void {
-    if (publishers === undefined) this.#channels.set(channel, new Map([[node, heard]]))
-    else publishers.set(node, heard)
+    if (publishers === undefined) this.#channels.set(channel, new Map([[node, progress]]))
+    else publishers.set(node, progress)
     this.#followed++
     if (this.#followed > this.#maxFollowed) this.#forgetOldest()
   }

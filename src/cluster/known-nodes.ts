@@ -1,13 +1,13 @@
-/** How many other nodes are known at once; further ones are not. */
+/** How many other nodes are known at once; further ones are ignored. */
 const MAX_NODES = 10_000
 
 /**
- * The other nodes of a cluster, by their heartbeats. Silence is counted in beats of this node's own timer: a node that was
- * stopped for a while does not take all others for dead when it goes on.
+ * The other nodes of a cluster, by their heartbeats. Silence is counted in heartbeats of this node, so a paused process does not
+ * declare every other node dead when it resumes.
  */
 export class KnownNodes {
   readonly #maxSilentBeats: number
-  /** Beats since a node was last heard. */
+  /** Beats since the latest heartbeat of each node. */
   readonly #silence = new Map<string, number>()
 
   constructor(maxSilentBeats: number) {
@@ -27,22 +27,22 @@ export class KnownNodes {
     return this.#silence.has(node)
   }
 
-  /** A sign of life has come. */
+  /** Adds a node, or ends its silence. */
   heartbeatOf(node: string): void {
     if (this.#silence.size < MAX_NODES || this.#silence.has(node)) this.#silence.set(node, 0)
   }
 
-  /** The node has said that it goes. */
+  /** Removes a node that has left. */
   leave(node: string): void {
     this.#silence.delete(node)
   }
 
-  /** All have their full time again: this node could not hear them. */
+  /** Ends the silence of all nodes, since this node could not receive their heartbeats. */
   resetSilence(): void {
     for (const node of this.#silence.keys()) this.#silence.set(node, 0)
   }
 
-  /** One more beat has passed; returns those whose time is over, which are forgotten. */
+  /** Counts one more beat. @returns the nodes that have been silent for too long; they are removed */
   beat(): string[] {
     const gone: string[] = []
     for (const [node, silence] of this.#silence) {

@@ -5,41 +5,42 @@ import { KnownNodes } from './known-nodes.ts'
 import { LoopbackTest } from './loopback-test.ts'
 import type { OutgoingChannel } from './sequences.ts'
 
-/** What a presence does in its link. */
+/** The link of a membership. */
 export interface MembershipHost {
-  /** The channels that are to be proved before this node is connected. */
+  /** Returns the channels to be proved before this node is connected. */
   allChannels(): readonly OutgoingChannel[]
-  /** Some of them, with each call others. */
+  /** Returns some of them, others with each call. */
   nextChannels(): readonly OutgoingChannel[]
+  /** Publishes a probe. */
   probe(channel: OutgoingChannel, nonce: number): void
-  /** This node is connected, after `awayMs`, or for the first time (0). */
+  /** This node is connected: after `awayMs` without a connection, or for the first time (0). */
   connected(awayMs: number): void
-  /** It is not any more. */
+  /** Connection lost. @param why completes the sentence that begins with "the backplane" */
   disconnected(why: string): void
-  /** It never will be again. */
+  /** Closed for good. */
   closed(): void
-  /** Another node has left, or its time is over. */
+  /** Another node has left, or has been silent for too long. */
   nodeGone(node: string): void
-  /** It is in another state now. */
+  /** State changed. */
   stateChanged(state: BackplaneState): void
 }
 
-/** After coming or coming back: time in which nodes that are not known yet say who they are; a heartbeat at most. */
+/** Time for unknown nodes to make themselves known after this node has connected; at most one heartbeat. */
 const SETTLE_MS = 500
 
-/** Whether this node is connected, and which others are there. */
+/** Whether this node is connected to the cluster, and which other nodes belong to it. */
 export class Membership {
   readonly #host: MembershipHost
   readonly #heartbeatIntervalMs: number
   readonly #heartbeatTimeoutMs: number
   readonly #maxSilentBeats: number
-  readonly #peers: KnownNodes
+  readonly #nodes: KnownNodes
   readonly #loopbackTest: LoopbackTest
   #state: BackplaneState = 'connecting'
-  /** What `ready` waits for. */
-  #waiting: Deferred<void> | undefined
+  /** The promise that `ready` returns. */
+  #ready: Deferred<void> | undefined
   #settledAt = 0
-  /** When it was last noticed that the engine is away, in ms; 0 = never. */
+  /** When the loss of the connection was last noticed, in ms of `performance.now()`; 0 = never. */
   #lostAt = 0
 
   constructor(
@@ -50,39 +51,39 @@ export class Membership {
     this.#heartbeatIntervalMs = options.heartbeatIntervalMs
     this.#heartbeatTimeoutMs = options.heartbeatTimeoutMs
     this.#maxSilentBeats = Math.ceil(options.heartbeatTimeoutMs / options.heartbeatIntervalMs)
-    this.#peers = new KnownNodes(this.#maxSilentBeats)
+    this.#nodes = new KnownNodes(this.#maxSilentBeats)
     this.#loopbackTest = new LoopbackTest((channel, nonce) => host.probe(channel, nonce))
   }
 
-  /** `connected` only while what this node publishes comes back to it. */
+  /** `connected` only while messages that this node publishes come back to it. */
   get state(): BackplaneState {
     return this.#state
   }
 
-  /** Other nodes that are known to live. */
+  /** The other nodes that are known to be alive. */
   get peers(): string[] {
-    return this.#peers.ids()
+    return this.#nodes.ids()
   }
 
-  /** Time, in ms, until all nodes that live have had the time to be known; 0 when it is over. */
+  /** Time, in ms, until every node that is alive has had the time to become known; 0 when that time is over. */
   get settlingMs(): number {
     return Math.max(0, Math.ceil(this.#settledAt - performance.now()))
   }
 
-  /** Whether another node is known to live. */
+  /** Returns whether another node is known to be alive. */
   knows(node: string): boolean {
-    return this.#peers.has(node)
+    return this.#nodes.has(node)
   }
 
-  /** Resolves when connected. @throws {HubError} WSHUB_ERR_HUB_CLOSED */
+  /** Resolves when connected. @throws {HubError} WSHUB_ERR_HUB_CLOSED, as a rejection */
   async ready(): Promise<void> {
     if (this.#state === 'connected') return
     if (this.#state === 'closed') throw closed()
-    this.#waiting ??= deferred()
-    await this.#waiting.promise
+    this.#ready ??= deferred()
+    await this.#ready.promise
   }
 
-  /** The backplane is in this state now. */
+  /** Takes note of the state of the backplane. */
   backplaneMoved(state: BackplaneState): void {
     if (this.#state === 'closed') return
     if (state === 'connected') {
@@ -91,57 +92,57 @@ export class Membership {
     }
     this.#loopbackTest.stop()
     if (state === 'closed') {
-      this.#host.disconnected('it was closed')
+      this.#host.disconnected('was closed')
       this.close()
     } else if (this.#state === 'connected') {
-      this.#lose('its engine is away')
+      this.#disconnect('lost its engine')
     }
   }
 
   /** A probe of this node has come back. */
   probeReturned(channel: string, nonce: number): void {
-    if (this.#loopbackTest.heartbeatOf(channel, nonce) && this.#state !== 'connected') this.#proved()
+    if (this.#loopbackTest.returned(channel, nonce) && this.#state !== 'connected') this.#connect()
   }
 
   /** A heartbeat of this node has come back. */
   heartbeatReturned(channel: string): void {
-    if (this.#state === 'connected') this.#loopbackTest.heartbeatOf(channel)
+    if (this.#state === 'connected') this.#loopbackTest.returned(channel)
   }
 
-  /** Another node has shown that it lives. */
-  heard(node: string): void {
-    this.#peers.heartbeatOf(node)
+  /** A heartbeat of another node has arrived. */
+  heartbeatOf(node: string): void {
+    this.#nodes.heartbeatOf(node)
   }
 
-  /** Another node has said that it goes. */
+  /** Another node has left. */
   nodeLeft(node: string): void {
-    this.#peers.leave(node)
+    this.#nodes.leave(node)
     this.#host.nodeGone(node)
   }
 
-  /** The channel is not listened to any more. */
+  /** The subscription of the channel has ended: its probes do not come back. */
   forget(channel: string): void {
     this.#loopbackTest.forget(channel)
   }
 
-  /** `heartbeatIntervalMs` have passed. */
+  /** Called every `heartbeatIntervalMs`. */
   beat(): void {
     if (this.#state !== 'connected') return
     const silentBeats = this.#loopbackTest.beat(() => this.#host.nextChannels())
-    // A node that does not hear itself would not hear the others either.
-    if (silentBeats === 0) for (const node of this.#peers.beat()) this.#host.nodeGone(node)
+    // A node that does not receive its own messages would not receive those of the others either.
+    if (silentBeats === 0) for (const node of this.#nodes.beat()) this.#host.nodeGone(node)
     if (silentBeats <= this.#maxSilentBeats) return
     this.#loopbackTest.stop()
-    this.#lose('its engine does not deliver')
+    this.#disconnect('does not deliver')
     this.backplaneMoved('connected')
   }
 
   close(): void {
     this.#become('closed')
     this.#loopbackTest.stop()
-    this.#waiting?.reject(closed())
-    this.#waiting = undefined
-    for (const node of this.#peers.ids()) this.#host.nodeGone(node)
+    this.#ready?.reject(closed())
+    this.#ready = undefined
+    for (const node of this.#nodes.ids()) this.#host.nodeGone(node)
     this.#host.closed()
   }
 
@@ -150,22 +151,22 @@ export class Membership {
     this.#host.stateChanged(state)
   }
 
-  #lose(why: string): void {
+  #disconnect(why: string): void {
     this.#become('reconnecting')
     this.#lostAt = performance.now()
     this.#host.disconnected(why)
   }
 
-  #proved(): void {
+  #connect(): void {
     const now = performance.now()
-    // A part of the engine may have been away for some time before anybody noticed.
+    // A part of the engine may have been away for a while before it was noticed.
     const awayMs = this.#lostAt === 0 ? 0 : Math.ceil(now - this.#lostAt) + this.#heartbeatTimeoutMs
     this.#become('connected')
     this.#settledAt = now + Math.min(SETTLE_MS, this.#heartbeatIntervalMs)
-    this.#peers.resetSilence() // this node could not hear them
+    this.#nodes.resetSilence() // this node could not receive their heartbeats
     this.#host.connected(awayMs)
-    this.#waiting?.resolve()
-    this.#waiting = undefined
+    this.#ready?.resolve()
+    this.#ready = undefined
   }
 }
 

@@ -1,18 +1,47 @@
+/** How many of the latest numbers are remembered, a kilobyte for each publisher. */
 const WINDOW = 8_192
 const BITS = 32
+/** How many publishers are remembered. */
+const MAX_WINDOWS = 10_000
+
+/** The numbers of messages that were published on several channels at once: each is delivered once. */
+export class ReplayWindows {
+  readonly #windows = new Map<string, ReplayWindow>()
+
+  /** Takes note of a number of a publisher; see {@link ReplayWindow.add}. */
+  add(node: string, number: number, beat: number): 'new' | 'seen' | 'late' {
+    let window = this.#windows.get(node)
+    if (window === undefined) {
+      window = new ReplayWindow()
+      const [oldest] = this.#windows.keys()
+      if (oldest !== undefined && this.#windows.size >= MAX_WINDOWS) this.#windows.delete(oldest)
+      this.#windows.set(node, window)
+    }
+    return window.add(number, beat)
+  }
+
+  delete(node: string): void {
+    this.#windows.delete(node)
+  }
+
+  /** Forgets publishers. @param isGone is given the beat of the publisher's latest message */
+  forget(isGone: (node: string, beat: number) => boolean): void {
+    for (const [node, { usedAt }] of this.#windows) if (isGone(node, usedAt)) this.#windows.delete(node)
+  }
+}
 
 /**
- * Which of a rising series of numbers have been seen, for the latest 8,192 of them, in a kilobyte. It tells apart the copies
- * of one message that come on several channels.
+ * The numbers of one publisher that have been seen, among the latest 8,192 of a rising series: tells a message from its copies on
+ * other channels.
  * @see RFC 4303 §3.4.3, the anti-replay window
  */
 export class ReplayWindow {
   readonly #seen = new Uint32Array(WINDOW / BITS)
   #highest = 0
-  /** Of the node's beats, the one of the latest number. */
+  /** The beat of the latest number. */
   usedAt = 0
 
-  /** Takes note of a number from 1; `seen` when it was there before, `late` when it is too old to tell. */
+  /** Takes note of a number, 1 or more. @returns `seen` when it was added before, `late` when it is too old to tell */
   add(number: number, beat: number): 'new' | 'seen' | 'late' {
     this.usedAt = beat
     if (number <= this.#highest - WINDOW) return 'late'
@@ -29,7 +58,7 @@ export class ReplayWindow {
     return 'new'
   }
 
-  /** The slots of these numbers still hold what was a whole window before. */
+  /** Clears the slots of these numbers: they still hold numbers of one window earlier. */
   #forget(from: number, to: number): void {
     if (to - from >= WINDOW) {
       this.#seen.fill(0)

@@ -1,43 +1,44 @@
+import { deferred } from '../base/deferred.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import { EVERYONE } from './wire/channel-names.ts'
 
-/** Rooms without members whose channels are kept at once; beyond it the oldest go before their time. */
+/** How many rooms without members keep their subscription; beyond that, the oldest end early. */
 const MAX_IDLE = 10_000
 
-/** A channel that a node listens to. */
+/** The subscription of a channel. */
 export interface Subscription {
   readonly channel: string
   /** The room, or {@link EVERYONE}; `undefined` for a channel of the node itself. */
   readonly room: string | undefined
-  /** Resolves when the engine has confirmed, or when the channel is not wanted any more. */
+  /** Resolves when the engine has confirmed, or when the subscription has ended. */
   readonly settled: Promise<void>
   /** Whether the engine has confirmed. */
   isLive: boolean
-  /** When it has, in ms of `performance.now()`. */
+  /** When the engine has confirmed, in ms of `performance.now()`. */
   liveAt: number
-  /** Whether nobody is in the room any more. */
+  /** Whether the room has no member any more. */
   isIdle: boolean
 }
 
-/** What a {@link Subscriptions} listens with. */
+/** The engine, as {@link Subscriptions} uses it. */
 export interface SubscriptionsHost {
   subscribe(channel: string): Promise<void>
   unsubscribe(channel: string): void
-  /** The engine has refused; `retry` tries again. */
+  /** The engine refused a subscription; `retry` tries again. */
   failed(error: unknown): void
-  /** The channel is not listened to any more. */
-  left(channel: string): void
+  /** The subscription has ended. */
+  ended(channel: string): void
 }
 
 interface Entry extends Subscription {
   readonly settle: () => void
-  /** When its grace ends, while it is idle. */
+  /** When its grace period ends, while it is idle; in ms of `performance.now()`. */
   idleUntil: number
 }
 
 /**
- * The channels that a node listens to. A room's is kept for a grace period after its last member has left, so that members
- * who come and go do not hammer the engine.
+ * The subscriptions of a node. That to a room's channel lasts for a grace period after its last member has left, so members who
+ * come and go cause no traffic to the engine.
  */
 export class Subscriptions {
   readonly #host: SubscriptionsHost
@@ -46,7 +47,7 @@ export class Subscriptions {
   readonly #channelOf: (room: string) => string
   readonly #rooms = new Map<string, Entry>()
   readonly #channels = new Map<string, Entry>()
-  /** In the order in which their grace ends. */
+  /** In the order in which their grace periods end. */
   readonly #idle = new Set<Entry>()
   readonly #failed = new Set<Entry>()
   #timer: NodeJS.Timeout | undefined
@@ -63,17 +64,17 @@ export class Subscriptions {
     this.#maxIdle = maxIdle
   }
 
-  /** How many rooms are listened to. */
+  /** How many rooms have a subscription. */
   get rooms(): number {
     return this.#rooms.size - (this.#rooms.has(EVERYONE) ? 1 : 0)
   }
 
-  /** The subscription of a channel; `undefined` when it is not listened to. */
+  /** Returns the subscription of a channel; `undefined` when there is none. */
   find(channel: string): Subscription | undefined {
     return this.#channels.get(channel)
   }
 
-  /** Some rooms, {@link EVERYONE} among them, whose channels the engine has confirmed. */
+  /** Returns at most so many rooms whose subscriptions the engine has confirmed; {@link EVERYONE} may be among them. */
   live(most: number): string[] {
     const rooms: string[] = []
     for (const [room, { isLive }] of this.#rooms) {
@@ -83,11 +84,14 @@ export class Subscriptions {
     return rooms
   }
 
-  /** One room after the other, {@link EVERYONE} among them, whose channels the engine has confirmed; `undefined` when there is none. */
+  /**
+   * Returns the rooms whose subscriptions the engine has confirmed, one after the other, and then from the first again;
+   * {@link EVERYONE} may be among them. `undefined` when there is none.
+   */
   nextLive(): string | undefined {
     for (const [room, entry] of this.#rooms) {
       if (!entry.isLive) continue
-      // To the end. An iterator kept for the next time would keep each table alive that the Map outgrows meanwhile.
+      // Moves it to the end. A kept iterator would keep alive each table that the Map outgrows meanwhile.
       this.#rooms.delete(room)
       this.#rooms.set(room, entry)
       return room
@@ -95,12 +99,12 @@ export class Subscriptions {
     return undefined
   }
 
-  /** Listens to a channel of the node itself, for good. */
+  /** Subscribes to a channel of the node itself, for good. */
   pin(channel: string): Subscription {
     return this.#add(channel, undefined)
   }
 
-  /** A room, or {@link EVERYONE}, has its first member. */
+  /** Subscribes to a room, or to {@link EVERYONE}, that has its first member. */
   occupied(room: string): void {
     const entry = this.#rooms.get(room)
     if (entry === undefined) {
@@ -111,7 +115,7 @@ export class Subscriptions {
     }
   }
 
-  /** The last member has left. */
+  /** Ends the subscription of a room after its grace period: the last member has left. */
   vacated(room: string): void {
     const entry = this.#rooms.get(room)
     if (entry === undefined) return
@@ -122,19 +126,19 @@ export class Subscriptions {
     this.#timer ??= setTimeout(() => this.#sweep(), this.#graceMs).unref()
   }
 
-  /** Resolves when what others publish into these rooms from now on comes, as far as anybody is in them. */
+  /** Resolves when the engine has confirmed every listed room that still has members. */
   async settled(rooms: readonly string[]): Promise<void> {
     await Promise.all(rooms.map((room) => this.#rooms.get(room)?.settled))
   }
 
-  /** Subscribes again where the engine has refused. */
+  /** Repeats the subscriptions that the engine refused. */
   retry(): void {
     const failed = [...this.#failed]
     this.#failed.clear()
     for (const entry of failed) this.#subscribe(entry)
   }
 
-  /** Forgets everything, without a word to the engine: it is about to be closed. */
+  /** Forgets all subscriptions and does not tell the engine, which is about to be closed. */
   close(): void {
     clearTimeout(this.#timer)
     for (const entry of this.#channels.values()) entry.settle()
@@ -142,10 +146,7 @@ export class Subscriptions {
   }
 
   #add(channel: string, room: string | undefined): Entry {
-    let settle = () => {}
-    const settled = new Promise<void>((resolve) => {
-      settle = resolve
-    })
+    const { promise: settled, resolve: settle } = deferred()
     const entry: Entry = {
       channel,
       room,
@@ -200,6 +201,6 @@ export class Subscriptions {
     if (entry.room !== undefined) this.#rooms.delete(entry.room)
     entry.settle()
     this.#host.unsubscribe(entry.channel)
-    this.#host.left(entry.channel)
+    this.#host.ended(entry.channel)
   }
 }

@@ -126,6 +126,23 @@ describe('what is published before a hub is connected', () => {
     expect(hub.cluster.stats()).toMatchObject({ published: 3, unpublished: 8 })
   })
 
+  it('is not left waiting when an error among it makes the application publish more', async () => {
+    const bus = new Bus()
+    const a = await join(bus)
+    await enter(a, 'tea')
+    const { hub, backplane } = publisher(bus, {
+      onError: () => hub.broadcastToRoom('tea', 'from onError'),
+    })
+    const publish = backplane.publish.bind(backplane)
+    backplane.publish = (channel, bytes) => channel !== 'wshub.r.rum' && publish(channel, bytes)
+    hub.broadcastToRoom('rum', 'refused')
+    hub.broadcastToRoom('tea', '1')
+    await hub.cluster.ready()
+    hub.broadcastToRoom('tea', 'end')
+    await a.client.received.first('the end', (text) => text === 'end')
+    expect(a.client.received.all).toEqual(['1', 'from onError', 'end'])
+  })
+
   it('does not wait where nothing may', async () => {
     const { hub, faults } = publisher(new Bus(), { cluster: { maxEarlyBytes: 0 } })
     hub.broadcast('x')

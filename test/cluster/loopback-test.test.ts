@@ -29,9 +29,9 @@ describe('LoopbackTest', () => {
     const { loopbackTest, sent } = make()
     loopbackTest.start(() => [channel('own'), channel('control')])
     expect(sent).toEqual(['own 1', 'control 1'])
-    expect(loopbackTest.heartbeatOf('own', 1)).toBe(false)
-    expect(loopbackTest.heartbeatOf('own', 1)).toBe(false)
-    expect(loopbackTest.heartbeatOf('control', 1)).toBe(true)
+    expect(loopbackTest.returned('own', 1)).toBe(false)
+    expect(loopbackTest.returned('own', 1)).toBe(false)
+    expect(loopbackTest.returned('control', 1)).toBe(true)
     vi.advanceTimersByTime(10_000)
     expect(sent).toHaveLength(2)
     expect(vi.getTimerCount()).toBe(0)
@@ -40,11 +40,11 @@ describe('LoopbackTest', () => {
   it('tries again, and less and less often, where nothing has come back', () => {
     const { loopbackTest, sent } = make()
     loopbackTest.start(() => [channel('own'), channel('control')])
-    loopbackTest.heartbeatOf('own', 1)
+    loopbackTest.returned('own', 1)
     sent.length = 0
     vi.advanceTimersByTime(250 + 500 + 1_000 + 1_000)
     expect(sent).toEqual(['control 2', 'control 3', 'control 4', 'control 5'])
-    expect(loopbackTest.heartbeatOf('control', 2)).toBe(true) // a slow engine is connected too
+    expect(loopbackTest.returned('control', 2)).toBe(true) // a slow engine is connected too
     vi.advanceTimersByTime(10_000)
     expect(sent).toHaveLength(4)
   })
@@ -53,13 +53,13 @@ describe('LoopbackTest', () => {
     const { loopbackTest, sent } = make()
     const channels = [channel('own'), channel('room')]
     loopbackTest.start(() => channels)
-    loopbackTest.heartbeatOf('own', 1)
+    loopbackTest.returned('own', 1)
     channels.pop()
     loopbackTest.forget('room')
     sent.length = 0
     vi.advanceTimersByTime(250)
     expect(sent).toEqual(['own 2'])
-    expect(loopbackTest.heartbeatOf('own', 2)).toBe(true)
+    expect(loopbackTest.returned('own', 2)).toBe(true)
   })
 
   it('believes no probe of before it was stopped', () => {
@@ -67,8 +67,8 @@ describe('LoopbackTest', () => {
     loopbackTest.start(() => [channel('own')])
     loopbackTest.stop()
     loopbackTest.start(() => [channel('own')])
-    expect(loopbackTest.heartbeatOf('own', 1)).toBe(false)
-    expect(loopbackTest.heartbeatOf('own', 2)).toBe(true)
+    expect(loopbackTest.returned('own', 1)).toBe(false)
+    expect(loopbackTest.returned('own', 2)).toBe(true)
     loopbackTest.stop()
   })
 
@@ -80,7 +80,7 @@ describe('LoopbackTest', () => {
       sent.length = 0
       const silence = loopbackTest.beat(next)
       const probes = sent.map((probe) => probe.split(' ')[0])
-      for (const name of heard) loopbackTest.heartbeatOf(name, 1)
+      for (const name of heard) loopbackTest.returned(name, 1)
       return [silence, ...probes]
     }
     expect(beat('own', 'a')).toEqual([0, 'own', 'a'])

@@ -15,7 +15,7 @@ function make({ graceMs = 1_000, maxIdle = 100 } = {}) {
       },
       unsubscribe: (channel) => log.push(`-${channel}`),
       failed: (error) => log.push(`failed ${error instanceof Error ? error.message : ''}`),
-      left: (channel) => log.push(`left ${channel}`),
+      ended: (channel) => log.push(`ended ${channel}`),
     },
     (room) => `#${room}`,
     graceMs,
@@ -44,7 +44,7 @@ describe('Subscriptions', () => {
     expect(log).toEqual(['+#tea'])
     expect(subscriptions.find('#tea')).toMatchObject({ room: 'tea', isIdle: true })
     await vi.advanceTimersByTimeAsync(1)
-    expect(log).toEqual(['+#tea', '-#tea', 'left #tea'])
+    expect(log).toEqual(['+#tea', '-#tea', 'ended #tea'])
     expect(subscriptions.find('#tea')).toBe(undefined)
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -139,7 +139,7 @@ describe('Subscriptions', () => {
     refused.clear()
     subscriptions.retry()
     subscriptions.retry()
-    expect(log.slice(4)).toEqual(['-#rum', 'left #rum', '+#tea'])
+    expect(log.slice(4)).toEqual(['-#rum', 'ended #rum', '+#tea'])
     await confirmAll()
     expect(subscriptions.find('#tea')?.isLive).toBe(true)
   })
@@ -150,7 +150,7 @@ describe('Subscriptions', () => {
     subscriptions.occupied('tea')
     subscriptions.vacated('tea')
     await vi.advanceTimersByTimeAsync(0)
-    expect(log).toEqual(['+#tea', '-#tea', 'left #tea'])
+    expect(log).toEqual(['+#tea', '-#tea', 'ended #tea'])
   })
 
   it('counts rooms, and lists those that are live, everyone among them', async () => {
