@@ -6,7 +6,7 @@ import { type AddressRule, addressKey } from './client-address.ts'
 
 /** Full buckets are deleted at intervals of this time. */
 const SWEEP_INTERVAL_MS = 1_000
-/** How many addresses of proxies are remembered. */
+/** How many proxies are remembered: those that were told last. */
 const MAX_PROXIES = 1_000
 
 /** Per-address limits, 0 for none, and how many upgrades may be pending in all. */
@@ -25,7 +25,7 @@ export class Admission {
   readonly #addressOf: AddressRule | undefined
   readonly #connections = new Counts<string>()
   readonly #pending = new Counts<string>()
-  /** Peers by which the framework was told of clients with other addresses. */
+  /** Peers by which clients with other addresses came, as the framework says, the latest last. */
   readonly #proxies = new Set<string>()
   /** Upgrades that an address may still make. Each bucket is full after a second, and full ones are deleted. */
   readonly #upgrades = new Map<string, TokenBucket>()
@@ -41,7 +41,7 @@ export class Admission {
 
   /**
    * Counts an upgrade against its address, as a connection, before a route has seen it. Where only the framework knows which
-   * address a client behind a proxy has, the proxy may have half of all pending upgrades.
+   * address a client behind a proxy has, the proxy may have half of all pending upgrades, once it has told of a client.
    * @returns a function that ends the counting
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
    */
@@ -53,7 +53,7 @@ export class Admission {
     const key = addressKey(address)
     const pending = this.#pending.of(key)
     const isTooMuch =
-      this.#maxConnections === 0 || this.#mayBeProxy(req, key)
+      this.#maxConnections === 0 || this.#proxies.has(key)
         ? pending >= this.#maxPendingShare
         : pending + this.#connections.of(key) >= this.#maxConnections
     if (isTooMuch) throw tooManyConnections()
@@ -69,8 +69,8 @@ export class Admission {
   check(address: string | undefined, peer = address): void {
     if (address === undefined) return
     const key = addressKey(address)
-    if (peer !== undefined && peer !== address && this.#proxies.size < MAX_PROXIES)
-      this.#proxies.add(addressKey(peer))
+    if (this.#addressOf === undefined && peer !== undefined && peer !== address)
+      this.#noteProxy(addressKey(peer))
     if (this.#maxUpgradesPerSecond > 0 && !this.#takeUpgrade(key)) {
       throw new HubError('WSHUB_ERR_TOO_MANY_UPGRADES', 'too many connections were opened in a second')
     }
@@ -97,11 +97,13 @@ export class Admission {
     }
   }
 
-  #mayBeProxy({ headers }: IncomingMessage, key: string): boolean {
-    if (this.#addressOf !== undefined) return false
-    return (
-      this.#proxies.has(key) || headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
-    )
+  /** On the word of the framework alone: a client can write the headers of a proxy itself. */
+  #noteProxy(key: string): void {
+    this.#proxies.delete(key)
+    this.#proxies.add(key)
+    if (this.#proxies.size <= MAX_PROXIES) return
+    const [oldest = key] = this.#proxies
+    this.#proxies.delete(oldest)
   }
 
   #takeUpgrade(key: string): boolean {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Admission } from '../../src/upgrade/address-limits.ts'
 
@@ -75,5 +76,49 @@ describe('Admission', () => {
       admission.enter(undefined)
     }
     admission.leave(undefined)
+  })
+
+  describe('a peer by which clients with other addresses came', () => {
+    const limits = { ...none, maxConnectionsPerAddress: 1 }
+    const from = (remoteAddress: string) => ({ socket: { remoteAddress } }) as unknown as IncomingMessage // all that is read
+
+    /** How many upgrades a peer may have pending at once. */
+    function pendingOf(admission: Admission, peer: string): number {
+      const leaves: (() => void)[] = []
+      try {
+        for (;;) leaves.push(admission.enterPending(from(peer)))
+      } catch (error) {
+        expect(error).toEqual(refused('WSHUB_ERR_TOO_MANY_CONNECTIONS'))
+      }
+      for (const leave of leaves) leave()
+      return leaves.length
+    }
+
+    it('may have half of all pending upgrades', () => {
+      const admission = new Admission(limits)
+      expect(pendingOf(admission, '10.0.0.1')).toBe(1)
+      admission.check('1.1.1.1', '10.0.0.1')
+      expect(pendingOf(admission, '10.0.0.1')).toBe(5)
+      expect(pendingOf(admission, '10.0.0.2')).toBe(1)
+    })
+
+    it('is remembered while it is one of the 1,000 that were told last', () => {
+      const admission = new Admission(limits)
+      admission.check('1.1.1.1', '10.0.0.1')
+      admission.check('1.1.1.1', '10.0.0.2')
+      for (let i = 0; i < 998; i++) admission.check('1.1.1.1', `10.1.${i >> 8}.${i & 255}`)
+      admission.check('1.1.1.1', '10.0.0.1')
+      expect(pendingOf(admission, '10.0.0.2')).toBe(5)
+      admission.check('1.1.1.1', '10.2.0.0')
+      expect(pendingOf(admission, '10.2.0.0')).toBe(5)
+      expect(pendingOf(admission, '10.0.0.1')).toBe(5)
+      expect(pendingOf(admission, '10.0.0.2')).toBe(1)
+    })
+
+    it('has no more than a client where the hub itself knows the proxies', () => {
+      const admission = new Admission(limits, () => '1.1.1.1')
+      admission.check('2.2.2.2', '1.1.1.1')
+      expect(pendingOf(admission, '10.0.0.1')).toBe(1)
+    })
   })
 })

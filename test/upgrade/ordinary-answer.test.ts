@@ -289,14 +289,17 @@ describe('Pending upgrades of one address', () => {
     expect((await RawClient.refused({ port })).status).toBe(429)
   })
 
-  it('are at most half of all where it is the framework that knows the address behind a proxy', async () => {
-    const limits = { maxConnectionsPerAddress: 1, maxPendingUpgrades: 6 }
-    const { port, requests } = await waiting({ limits })
-    await ask(port, 3, { 'X-Forwarded-For': '1.1.1.1' })
-    await until('the requests', () => requests.length === 3)
-    const another = { headers: { 'X-Forwarded-For': '2.2.2.2' } }
-    expect((await RawClient.refused({ port }, '/ws', another)).status).toBe(429)
-  })
+  it.each(['X-Forwarded-For', 'Forwarded'])(
+    'are no more for a client that writes %s itself',
+    async (name) => {
+      const limits = { maxConnectionsPerAddress: 1, maxPendingUpgrades: 6 }
+      const { port, requests } = await waiting({ limits })
+      await ask(port, 1, { [name]: 'for=1.1.1.1' })
+      await until('the request', () => requests.length === 1)
+      const another = { headers: { [name]: 'for=2.2.2.2' } }
+      expect((await RawClient.refused({ port }, '/ws', another)).status).toBe(429)
+    },
+  )
 
   it('are at most half of all where a route has named another address for a client of it', async () => {
     const limits = { maxConnectionsPerAddress: 1, maxPendingUpgrades: 6 }
