@@ -82,10 +82,15 @@ export function hostRule(allowed: readonly string[]): HostRule {
   return (header) => {
     const [, wildcard, name, port] = HOST.exec(header?.toLowerCase() ?? '') ?? []
     if (name === undefined || wildcard !== undefined) return false
+    // Without a port it is one of the default ones. Which, only a proxy that has ended TLS may know.
+    const ports = port === undefined ? [':80', ':443'] : [port]
     return (
       exact.has(name) ||
-      (port !== undefined && exact.has(name + port)) ||
-      suffixes.some((listed) => name.endsWith(listed.suffix) && (listed.port ?? port) === port)
+      ports.some((one) => exact.has(name + one)) ||
+      suffixes.some(
+        (listed) =>
+          name.endsWith(listed.suffix) && (listed.port === undefined || ports.includes(listed.port)),
+      )
     )
   }
 }
