@@ -1,860 +1,146 @@
-import { type InspectOptions, inspect } from 'node:util'
-import { HubError } from '../base/errors.ts'
-import { runHandler } from '../base/run-handler.ts'
-import type { RunningHandlers } from '../base/running-handlers.ts'
-import { propertyOf } from '../base/thrown.ts'
-import type { Delivery } from '../delivery/delivery.ts'
-import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
-import { Outbox, type OutboxSocket } from '../delivery/outbox.ts'
-import { OutgoingMessage } from '../delivery/outgoing-message.ts'
-import { isHeard, tell } from '../hub/diagnostics.ts'
-import type { ErrorSource } from '../hub/error-reporter.ts'
+import type { DropCount } from '../delivery/drop-count.ts'
 import type { Hub } from '../hub/hub.ts'
-import type { ResolvedHubOptions } from '../hub/hub-options.ts'
-import type { Tally } from '../hub/stats.ts'
-import { CloseCode, isSendableCloseCode } from '../protocol/close-code.ts'
-import { checkClose, controlPayload } from '../protocol/control-frame.ts'
-import { Frame } from '../protocol/frame.ts'
-import { Opcode } from '../protocol/frame-header.ts'
-import {
-  type BinaryPayload,
-  checkSendOptions,
-  invalidPayload,
-  type Message,
-  type Payload,
-  type SendOptions,
-} from '../protocol/message.ts'
-import { encodeMessage } from '../protocol/message-frame.ts'
-import { expiry, type ResolvedInit } from '../upgrade/upgrade-init.ts'
-import { type CloseCause, type CloseReason, closeCause, type Ending } from './close-cause.ts'
-import type { CallbackName, EventHandler } from './event-handler.ts'
-import { listen, type WebSocketLike } from './hub-websocket.ts'
-import { Inbox } from './inbox.ts'
-import { type Keepalive, Liveness } from './keepalive.ts'
-import { BoundedMap, type Metadata, type MetadataKey, type MetadataMap, type MetadataOf } from './metadata.ts'
-import { RateLimit } from './rate-limit.ts'
+import type { BinaryPayload, Message, Payload, SendOptions } from '../protocol/message.ts'
+import type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './metadata.ts'
 
-/** Where a connection is in its life; it only moves to the right. */
+/** The stages of a connection's life, in their order; a connection never goes back to an earlier one. */
 export type ConnectionState = 'connecting' | 'open' | 'closing' | 'closed'
 
-/** What `toJSON` and `util.inspect` show of a connection. */
+/** The part of a connection that `toJSON` and `util.inspect` show. */
 export interface ConnectionSummary {
   readonly id: string
   readonly state: ConnectionState
   readonly remoteAddress: string | undefined
   readonly protocol: string
-  /** The first ten. */
+  /** The first ten rooms. */
   readonly rooms: readonly string[]
-  /** How many rooms it is in beside them. */
+  /** The number of rooms beyond those ten. */
   readonly moreRooms: number
   readonly bufferedBytes: number
   readonly expiresAt: Date | undefined
 }
 
-/** How many rooms of a connection are shown: it may be in a thousand. */
-const SHOWN_ROOMS = 10
-
-/** What all connections of a hub share. @internal */
-export interface ConnectionHost<Meta extends object> {
-  readonly hub: Hub<Meta>
-  readonly options: ResolvedHubOptions
-  readonly delivery: Delivery
-  readonly keepalive: Keepalive
-  readonly tally: Tally
-  roomsOf(connection: Connection<Meta>): ReadonlySet<string>
-  /** Forgets a connection that is closed; returns the rooms it was in. */
-  release(connection: Connection<Meta>): ReadonlySet<string>
-  report(error: Error, source: ErrorSource<Meta>): void
-  /** `hub.close()` waits for them. */
-  readonly running: RunningHandlers
-}
-
-/** The transport of a connection. @internal */
-export interface ConnectionTransport {
-  readonly ws: WebSocketLike
-  readonly socket: OutboxSocket & { readonly bytesRead?: number }
-  readonly remoteAddress: string | undefined
-  /** The path of the upgrade request, for reports; `undefined` for a WebSocket that was opened elsewhere. */
-  readonly path: string | undefined
-  /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
-  readonly windowBits: number
-  /** Holds what has been read and may have to be inflated. */
-  readonly gate: { readonly heldBytes: number } | undefined
-  /** The server that the connection came through. */
-  readonly server: object | undefined
-}
-
-const OPEN = 1
-
-/** The end of a connection whose credential has expired; its code is 4000 and the HTTP status. */
-const EXPIRED: Ending = { by: 'hub', reason: 'expired', code: 4401, text: 'credential expired' }
-
-/** Where an application sets no `openTimeoutMs`, an expired credential is still good for this long, in ms. */
-const EXPIRE_TIMEOUT_MS = 10_000
-
-// One for all: 15,000 idle clients are pinged 500 times a second, and each frame of its own would be garbage.
-const KEEPALIVE_PING = Frame.ping().encode()
-
 /** One client of a {@link Hub}. Made by `hub.upgrade` and `hub.register`. */
-export class Connection<out Meta extends object = Metadata> {
+export interface Connection<out Meta extends object = Metadata> {
   /** Unique across a cluster. Not a secret: it can be guessed. */
   readonly id: string
+
   /**
-   * Address of the client, as far as `trustProxy` or the framework's own setting tells; else of the TCP peer. `undefined` for sockets
-   * without one.
+   * Address of the client as `trustProxy` or the framework's own setting determines it, otherwise of the TCP peer.
+   * `undefined` for sockets without an address.
    */
   readonly remoteAddress: string | undefined
+
+  /** The hub that this connection belongs to. */
+  readonly hub: Hub<Meta>
+
+  /** The state as observed: `closing` also from the moment that the client's close frame has arrived. */
+  readonly state: ConnectionState
+
+  /** The rooms that this connection is in, live; once closed, the rooms that it was in. */
+  readonly rooms: ReadonlySet<string>
+
+  /** Data that the application attaches to this connection. Only this process sees it. */
+  readonly metadata: MetadataMap<Meta>
+
+  /** Time at which the credential expires, in ms since the epoch; `undefined` = never. */
+  readonly expiresAt: number | undefined
+
+  /** The negotiated subprotocol; empty when there is none. */
+  readonly protocol: string
+
   /** When the last ping was sent, in ms since the epoch; 0 = never. */
-  lastPingTime = 0
-  /** When the last pong came, in ms since the epoch; 0 = never. */
-  lastPongTime = 0
-  /** @internal */
-  readonly liveness = new Liveness()
-  /** @internal */
-  readonly server: object | undefined
-  /** For reports. @internal */
-  readonly path: string | undefined
+  readonly lastPingTime: number
 
-  readonly #host: ConnectionHost<Meta>
-  readonly #handler: EventHandler<Meta>
-  readonly #ws: WebSocketLike
-  readonly #socket: ConnectionTransport['socket']
-  readonly #outbox: Outbox
-  readonly #windowBits: number
-  readonly #gate: ConnectionTransport['gate']
-  /** There once the connection was paused or iterated. */
-  #inbox: Inbox | undefined
-  readonly #rate: RateLimit | undefined
-  /** Whether a client above its rates is closed, and not only read more slowly. */
-  readonly #isRateEnforced: boolean
-  #expiresAt: number | undefined
-  #isLapsing = false
-  /** Callbacks that have not settled, and the bodies of iterations. */
-  #running = 0
-  /** The goodbye that waits for them. */
-  #leaving: Ending | undefined
-  /** No longer waits for the callback that has a deadline: `onOpen` or `onExpire`. */
-  #giveUpCallback: (() => void) | undefined
-  #dropped: DropCount | undefined
-  #state: ConnectionState = 'connecting'
-  #metadata: MetadataMap<Meta> | undefined
-  /** The rooms at the time of closing. */
-  #lastRooms: ReadonlySet<string> | undefined
-  #opening: (() => void) | undefined
-  /** A close that waits for `onOpen` to settle. */
-  #pendingClose: { cause: CloseCause; reason: string; timer: NodeJS.Timeout | undefined } | undefined
-  /** How this side began the end; the first one counts. */
-  #ending: Ending | undefined
-  /** Whether the close frame of that was handed to the socket. */
-  #isCloseSent = false
-  /** By the clock of `performance`; -1 before it was open. */
-  #openedAt = -1
-  /** Counts events instead of bytes for a WebSocket that was opened elsewhere. */
-  #eventsRead = 0
-
-  /** @internal */
-  constructor(
-    host: ConnectionHost<Meta>,
-    id: string,
-    transport: ConnectionTransport,
-    handler: EventHandler<Meta>,
-    metadata: ResolvedInit['metadata'],
-  ) {
-    this.id = id
-    this.remoteAddress = transport.remoteAddress
-    this.server = transport.server
-    this.path = transport.path
-    this.#host = host
-    this.#handler = handler
-    this.#ws = transport.ws
-    this.#socket = transport.socket
-    this.#windowBits = transport.windowBits
-    this.#gate = transport.gate
-    this.#outbox = new Outbox(transport.socket, host.delivery, this)
-    const { limits } = host.options
-    if (limits.maxMessagesPerSecond > 0 || limits.maxBytesPerSecond > 0) this.#rate = new RateLimit(limits)
-    this.#isRateEnforced = limits.rateLimitPolicy === 'close'
-    for (const [key, value] of metadata) {
-      // Object.entries forgot the type of the key
-      this.metadata.set(key as MetadataKey<Meta>, value as MetadataOf<Meta>[MetadataKey<Meta>])
-    }
-    listen(transport.ws, this)
-  }
-
-  /** The hub it belongs to. */
-  get hub(): Hub<Meta> {
-    return this.#host.hub
-  }
-
-  /** `closing` also from the moment that the client's close frame has come. */
-  get state(): ConnectionState {
-    return this.#state === 'open' && this.#ws.readyState !== OPEN ? 'closing' : this.#state
-  }
-
-  /** The rooms it is in, live; once closed, the rooms it was in. */
-  get rooms(): ReadonlySet<string> {
-    return this.#lastRooms ?? this.#host.roomsOf(this)
-  }
-
-  /** What the application keeps with it. Only this process sees it. */
-  get metadata(): MetadataMap<Meta> {
-    this.#metadata ??= new BoundedMap<string, unknown>(
-      this.#host.options.limits.maxMetadataEntries,
-    ) as MetadataMap<Meta> // a Map, typed by key
-    return this.#metadata
-  }
-
-  /** When its credential expires, in ms since the epoch; `undefined` = never. */
-  get expiresAt(): number | undefined {
-    return this.#expiresAt
-  }
-
-  /** The subprotocol agreed on; empty when there is none. */
-  get protocol(): string {
-    return this.#ws.protocol
-  }
+  /** When the last pong arrived, in ms since the epoch; 0 = never. */
+  readonly lastPongTime: number
 
   /**
-   * Bytes that wait in memory: of frames accepted for sending that the operating system has not taken yet (a write counts until it
-   * is complete), and of messages received that nobody has taken while the connection is paused or iterated. Those that were
-   * compressed are inflated one at a time; the others count as they came.
+   * Bytes held in memory in both directions. Outgoing: frames accepted for sending that the operating system has not taken yet
+   * (a write counts until it is complete). Incoming: messages not yet delivered, while the connection is paused or iterated.
+   * Compressed messages are inflated one at a time; those still compressed count with their compressed size.
    */
-  get bufferedBytes(): number {
-    return this.#outbox.bufferedBytes + (this.#inbox?.bytes ?? 0) + (this.#gate?.heldBytes ?? 0)
-  }
+  readonly bufferedBytes: number
 
-  /** How much was dropped instead of sent, up to the last turn of the event loop; why, tells `onDrop`. */
-  get dropped(): Readonly<DropCount> {
-    return this.#dropped ?? noDrops()
-  }
+  /** The messages dropped instead of sent, up to the last turn of the event loop. `onDrop` tells the reasons. */
+  readonly dropped: Readonly<DropCount>
 
   /**
    * Sends a text message. Messages arrive in the order of the calls.
-   * @returns `false` when the connection is not open or the message was dropped: by the slow-consumer policy, or as volatile
+   * @returns `false` when the connection is not open, or when the message was dropped by the slow-consumer policy or as volatile
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string, or WSHUB_ERR_INVALID_OPTION
    */
-  sendText(data: string, options?: SendOptions): boolean {
-    if (typeof data !== 'string') throw invalidPayload(data)
-    return this.#send(data, options)
-  }
+  sendText(data: string, options?: SendOptions): boolean
 
   /**
    * Sends a binary message. The bytes are copied at once; the caller may reuse its buffer.
-   * @returns `false` when the connection is not open or the message was dropped: by the slow-consumer policy, or as volatile
+   * @returns `false` when the connection is not open, or when the message was dropped by the slow-consumer policy or as volatile
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a Buffer, Uint8Array or ArrayBuffer, or WSHUB_ERR_INVALID_OPTION
    */
-  sendBinary(data: BinaryPayload, options?: SendOptions): boolean {
-    if (typeof data === 'string') throw invalidPayload(data)
-    return this.#send(data, options)
-  }
+  sendBinary(data: BinaryPayload, options?: SendOptions): boolean
 
   /**
-   * Sends a ping of at most 125 bytes. Pings are sent by themselves too: see `pingIntervalMs`.
+   * Sends a ping of at most 125 bytes. The hub also sends pings by itself: see `pingIntervalMs`.
    * @returns `false` when the connection is not open
    * @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG or WSHUB_ERR_INVALID_PAYLOAD
    */
-  sendPing(data: Payload = ''): boolean {
-    if (!this.#sendControl(Opcode.ping, data)) return false
-    this.lastPingTime = Date.now()
-    return true
-  }
+  sendPing(data?: Payload): boolean
 
   /**
-   * Sends a pong of at most 125 bytes that nobody asked for; pings are answered by themselves.
+   * Sends an unsolicited pong of at most 125 bytes. The hub answers pings by itself.
    * @returns `false` when the connection is not open
    * @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG or WSHUB_ERR_INVALID_PAYLOAD
    * @see RFC 6455 §5.5.3
    */
-  sendPong(data: Payload = ''): boolean {
-    return this.#sendControl(Opcode.pong, data)
-  }
+  sendPong(data?: Payload): boolean
 
   /**
-   * Stops reading from the client, which feels it when the buffers between are full. What has been read already waits for
-   * {@link Connection.resume}. A paused connection is not pinged, and does not notice a client that goes away.
+   * Stops reading from the client, which notices once the buffers in between are full. Messages that were already read wait
+   * for {@link Connection.resume}. A paused connection is not pinged, and does not notice a client that disappears.
    */
-  pause(): void {
-    if (this.#state !== 'closed') this.#ownInbox().pause()
-  }
+  pause(): void
 
-  /** Reads on: first what waits is delivered, then what comes. */
-  resume(): void {
-    this.#inbox?.resume()
-  }
+  /** Resumes reading: the messages that wait are delivered first, then new ones. */
+  resume(): void
 
   /**
-   * The messages from now on, in place of `onMessage`: `for await (const message of connection)`. The client is read only as
-   * fast as the loop goes. It ends when the connection is closed; leaving it gives the rest to `onMessage`. Begun in `onOpen`, it
-   * counts as its end.
-   * @throws {HubError} WSHUB_ERR_ALREADY_ITERATED while another iteration goes on
+   * Iterates over the messages from now on, in place of `onMessage`: `for await (const message of connection)`. The client is
+   * read only as fast as the loop runs. The loop ends when the connection is closed; leaving it early returns the remaining
+   * messages to `onMessage`. Starting it in `onOpen` marks `onOpen` as settled.
+   * @throws {HubError} WSHUB_ERR_ALREADY_ITERATED while another iteration is running
    */
-  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
-    const messages = this.#ownInbox().iterate()
-    if (this.#state === 'open') this.#opened()
-    return messages
-  }
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined>
 
   /**
-   * Says until when its credential is good; `undefined` = for good. Then `onExpire` may renew it, else it is closed with 4401.
+   * Sets the time at which the credential expires; `undefined` = never. At that time `onExpire` may renew it; otherwise the
+   * connection is closed with 4401.
    * @param at a Date, or ms since the epoch
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is neither
    */
-  renew(at: Date | number | undefined): void {
-    this.#expiresAt = at === undefined ? undefined : expiry(at)
-    this.#host.keepalive.setLapse(this, this.#expiresAt)
-  }
+  renew(at: Date | number | undefined): void
 
   /**
-   * Starts the closing handshake, behind all that was sent before. From here on nothing is sent or delivered.
+   * Starts the closing handshake, after everything sent before. From then on nothing is sent or delivered.
    * A client that does not answer within `closeTimeoutMs` is terminated.
    * @param code 1000 by default
    * @param reason at most 123 bytes of UTF-8, empty by default
-   * @returns `false` when the connection was closing or closed already
+   * @returns `false` when the connection was already closing or closed
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long
    */
-  close(code: number = CloseCode.normal, reason = ''): boolean {
-    checkClose(code, reason)
-    return this.#close({ by: 'application', reason: 'normal', code, text: reason })
-  }
-
-  /**
-   * Closes the connection once its callbacks have settled, behind what they send, or after `withinMs`; 0 = no limit. What comes
-   * meanwhile is not delivered.
-   * @internal
-   */
-  leave(code: number, text: string, withinMs: number): void {
-    if (!this.#isOpen || this.#leaving !== undefined) return
-    this.#leaving = { by: 'hub', reason: 'shutdown', code, text }
-    if (this.#running === 0) {
-      this.leaveNow()
-      return
-    }
-    this.#host.keepalive.setDeadline(this, withinMs)
-    this.#inbox?.clear()
-    this.#ws.resume() // the client may answer a ping, or close
-  }
-
-  /** Closes a connection that is leaving, whatever still runs. @internal */
-  leaveNow(): void {
-    if (this.#leaving !== undefined) this.#close(this.#leaving)
-  }
-
-  /** Destroys the socket, for a hub that closes and waits no longer. @internal */
-  abandon(): void {
-    this.#terminate({ by: 'hub', reason: 'shutdown', code: CloseCode.abnormal, text: '' })
-  }
+  close(code?: number, reason?: string): boolean
 
   /** Destroys the socket without a closing handshake: `onClose` gets 1006. */
-  terminate(): void {
-    this.#terminate({ by: 'application', reason: 'terminated', code: CloseCode.abnormal, text: '' })
-  }
+  terminate(): void
 
-  /** What a log may show of it: no metadata, which may be secret, and at most ten of its rooms. */
-  toJSON(): ConnectionSummary {
-    const { rooms, expiresAt } = this
-    return {
-      id: this.id,
-      state: this.state,
-      remoteAddress: this.remoteAddress,
-      protocol: this.protocol,
-      rooms: [...rooms].slice(0, SHOWN_ROOMS),
-      moreRooms: Math.max(0, rooms.size - SHOWN_ROOMS),
-      bufferedBytes: this.bufferedBytes,
-      expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt),
-    }
-  }
+  /** Returns whether this connection is in the room. */
+  inRoom(room: string): boolean
 
-  /** @internal */
-  [inspect.custom](_depth: number, options: InspectOptions): string {
-    return `Connection ${inspect(this.toJSON(), options)}`
-  }
+  /** Does the same as `metadata.set`. */
+  setMetadata<Key extends MetadataKey<Meta>>(key: Key, value: MetadataOf<Meta>[Key]): void
 
-  /** Whether it is in the room. */
-  inRoom(room: string): boolean {
-    return this.rooms.has(room)
-  }
+  /** Does the same as `metadata.get`. */
+  getMetadata<Key extends MetadataKey<Meta>>(key: Key): MetadataOf<Meta>[Key] | undefined
 
-  /** The same as `metadata.set`. */
-  setMetadata<Key extends MetadataKey<Meta>>(key: Key, value: MetadataOf<Meta>[Key]): void {
-    this.metadata.set(key, value)
-  }
-
-  /** The same as `metadata.get`. */
-  getMetadata<Key extends MetadataKey<Meta>>(key: Key): MetadataOf<Meta>[Key] | undefined {
-    return this.#metadata?.get(key)
-  }
-
-  /**
-   * Starts its life: `onOpen` first, then the messages.
-   * @returns a promise of this connection, once `onOpen` has settled
-   * @internal
-   */
-  open(): Promise<this> {
-    if (this.#ws.readyState !== OPEN) {
-      this.#ws.on('open', () => void this.open())
-      return new Promise((resolve) => {
-        this.#opening = () => resolve(this)
-      })
-    }
-    const opened = new Promise<this>((resolve) => {
-      const earlier = this.#opening
-      this.#opening = () => {
-        resolve(this)
-        earlier?.()
-      }
-    })
-    this.#state = 'open'
-    this.#openedAt = performance.now()
-    this.#ws.pause()
-    const { keepalive, options } = this.#host
-    keepalive.watch(this)
-    if (isHeard('wshub:open')) tell('wshub:open', { connection: this.#asHeard })
-    this.#giveUpCallback = this.#run(
-      'onOpen',
-      () => this.#handler.onOpen?.(this),
-      () => this.#opened(),
-    )
-    if (this.#giveUpCallback === undefined) this.#opened()
-    else if (this.#isOpen && this.#opening !== undefined) keepalive.setDeadline(this, options.openTimeoutMs) // else it has another already
-    return opened
-  }
-
-  /** Queues a message that is shared with others; `false` when it was not accepted. @internal */
-  deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
-    return this.#isOpen && this.#accept(message.frame(this.#windowBits), options)
-  }
-
-  /** For the keepalive. @internal */
-  get bytesRead(): number {
-    // A client that takes what waits for it is alive, and answers a ping only when it has got so far.
-    return (this.#socket.bytesRead ?? this.#eventsRead) + this.#outbox.takenBytes
-  }
-
-  /** For the keepalive. @internal */
-  get isPaused(): boolean {
-    return this.#state === 'connecting' || this.#ws.isPaused
-  }
-
-  /** For the keepalive. @internal */
-  get isClosing(): boolean {
-    return this.state === 'closing'
-  }
-
-  /** For the keepalive. @internal */
-  ping(): void {
-    this.#outbox.sendControl(KEEPALIVE_PING)
-    this.lastPingTime = Date.now()
-  }
-
-  /** For the keepalive. @internal */
-  giveUp(): void {
-    const text = `no answer to a ping within ${this.#host.options.pongTimeoutMs} ms`
-    this.#terminate({ by: 'hub', reason: 'timeout', code: CloseCode.abnormal, text })
-  }
-
-  /** For the keepalive. @internal */
-  expire(): void {
-    const { openTimeoutMs } = this.#host.options
-    if (this.isClosing) {
-      this.#ws.terminate()
-    } else if (this.#leaving !== undefined) {
-      this.leaveNow()
-    } else if (this.#isLapsing) {
-      this.#giveUpCallback?.()
-    } else if (openTimeoutMs === 0) {
-      if (!this.#isExpired) return // it was renewed while onOpen was pending
-      this.#close(EXPIRED)
-      this.#giveUpCallback?.()
-    } else {
-      const error = new HubError(
-        'WSHUB_ERR_OPEN_TIMEOUT',
-        `onOpen has not settled within ${openTimeoutMs} ms`,
-      )
-      this.#failed(error, 'onOpen', 'openTimeout')
-      this.#giveUpCallback?.()
-    }
-  }
-
-  /** For the keepalive. @internal */
-  lapse(): void {
-    if (!this.#isServed || this.#isLapsing) return // a second one has nothing to add
-    const { keepalive, options } = this.#host
-    if (this.#opening !== undefined) {
-      // It waits for onOpen, see #opened, which has its own deadline, or else gets this one.
-      if (options.openTimeoutMs === 0) keepalive.setDeadline(this, EXPIRE_TIMEOUT_MS)
-      return
-    }
-    this.#isLapsing = true
-    this.#ownInbox().hold()
-    this.#giveUpCallback = this.#run(
-      'onExpire',
-      () => this.#handler.onExpire?.(this),
-      () => this.#lapsed(),
-    )
-    if (this.#giveUpCallback === undefined) this.#lapsed()
-    else if (this.#isServed) keepalive.setDeadline(this, options.openTimeoutMs || EXPIRE_TIMEOUT_MS)
-  }
-
-  /** `onExpire` has settled, or its time is over. */
-  #lapsed(): void {
-    if (!this.#isLapsing) return
-    this.#isLapsing = false
-    this.#giveUpCallback = undefined
-    if (this.#state !== 'open' || this.#leaving !== undefined) return
-    if (this.#isOpen) this.#host.keepalive.setDeadline(this, 0)
-    this.#ownInbox().release()
-    if (this.#isExpired) this.#close(EXPIRED)
-  }
-
-  get #isExpired(): boolean {
-    return this.#expiresAt !== undefined && this.#expiresAt <= Date.now()
-  }
-
-  /** For the outbox. @internal */
-  get writable(): boolean {
-    return this.#ws.readyState === OPEN
-  }
-
-  /** For the outbox. @internal */
-  overflow(of: 'client' | 'hub'): void {
-    const { maxBufferedBytes, maxTotalBufferedBytes, closeTimeoutMs } = this.#host.options
-    const message =
-      of === 'client'
-        ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
-        : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and for this one the most`
-    const error = new HubError('WSHUB_ERR_SLOW_CONSUMER', message)
-    const code = CloseCode.tryAgainLater
-    const ending: Ending = { by: 'hub', reason: 'slow', code, text: 'too slow', error }
-    if (this.#state !== 'open') {
-      if (of === 'hub') this.#terminate(ending)
-      return
-    }
-    this.#state = 'closing'
-    this.#ending ??= ending
-    this.#host.keepalive.setDeadline(this, closeTimeoutMs)
-    this.#inbox?.clear()
-    this.#outbox.clear('overflow')
-    // In a turn of its own: no user code runs inside a broadcast.
-    process.nextTick(() => {
-      this.#outbox.tellDrops()
-      this.#ws.resume() // the answer could not be read from a paused socket
-      // A close frame behind so much would be late, and the hub needs the room.
-      if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.#ws.terminate()
-      else this.#sendClose(ending)
-      this.#report(error)
-    })
-  }
-
-  /** For the outbox. @internal */
-  reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void {
-    this.#dropped ??= noDrops()
-    for (const [reason, count] of drops) {
-      addDrops(this.#dropped, count)
-      const dropped = { reason, ...count }
-      if (isHeard('wshub:drop')) tell('wshub:drop', { connection: this.#asHeard, dropped })
-      this.#run('onDrop', () => this.#handler.onDrop?.(this, dropped))
-    }
-  }
-
-  /** For the inbox. @internal */
-  readOn(): void {
-    if (this.#opening === undefined) this.#ws.resume()
-  }
-
-  /** For the inbox. @internal */
-  stopReading(): void {
-    if (this.#state !== 'closing') this.#ws.pause()
-  }
-
-  /** Neither side has said goodbye. */
-  get #isOpen(): boolean {
-    return this.#state === 'open' && this.#ws.readyState === OPEN
-  }
-
-  /** Whether what comes is delivered; also what came before the client's close frame. */
-  get #isHearing(): boolean {
-    return this.#state === 'open' && this.#leaving === undefined
-  }
-
-  /** Open, and not waiting for its callbacks in order to close. */
-  get #isServed(): boolean {
-    return this.#isOpen && this.#leaving === undefined
-  }
-
-  #send(data: Payload, options: SendOptions | undefined): boolean {
-    if (options !== undefined) checkSendOptions(options)
-    if (!this.#isOpen) return false
-    if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
-    return this.deliver(new OutgoingMessage(data, this.#host.options.enableCompression), options)
-  }
-
-  #accept(frame: Buffer, options: SendOptions | undefined): boolean {
-    if (!this.#outbox.send(frame, options)) return false
-    const { tally } = this.#host
-    tally.sentMessages++
-    tally.sentBytes += frame.length
-    return true
-  }
-
-  #sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
-    const payload = controlPayload(data)
-    if (!this.#isOpen) return false
-    this.#outbox.sendControl(new Frame({ opcode, payload }).encode())
-    return true
-  }
-
-  #ownInbox(): Inbox {
-    if (this.#inbox === undefined) {
-      this.#inbox = new Inbox(this)
-      if (this.#state === 'closing' || this.#state === 'closed') this.#inbox.clear()
-    }
-    return this.#inbox
-  }
-
-  /** A message has come. @internal */
-  received(data: Buffer, isBinary: boolean): void {
-    this.#eventsRead++
-    if (!this.#isHearing) return
-    const { tally } = this.#host
-    tally.receivedMessages++
-    tally.receivedBytes += data.length
-    const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
-    if (isHeard('wshub:message'))
-      tell('wshub:message', { connection: this.#asHeard, message, bytes: data.length })
-    if (this.#isRateEnforced) this.#count(data.length)
-    if (this.#state !== 'open') return
-    // A packet is heard to its end, also when its first message has led to `register`, or to a pause.
-    if (this.#opening === undefined && (this.#inbox === undefined || this.#inbox.isOpen)) {
-      this.leaving(data.length)
-      this.take(message)
-      return
-    }
-    const inbox = this.#ownInbox()
-    if (inbox.isFull) this.#tooFast('the client sends faster than its messages are taken')
-    else inbox.push(message, data.length)
-  }
-
-  /**
-   * Counts a message as it is delivered, so that those which came in one packet are spread as well. For the inbox.
-   * @internal
-   */
-  leaving(bytes: number): void {
-    if (!this.#isRateEnforced && this.#rate !== undefined) this.#count(bytes)
-  }
-
-  /** Counts a message or a ping; when that is too many, the next ones wait, or the connection is closed. */
-  #count(bytes: number): void {
-    const rate = this.#rate
-    if (rate === undefined || this.#state !== 'open' || rate.take(bytes)) return
-    if (!this.#isRateEnforced) {
-      rate.delay(this.#ownInbox())
-      return
-    }
-    this.#tooFast('the client sends faster than its limits')
-  }
-
-  #tooFast(message: string): void {
-    const error = new HubError('WSHUB_ERR_RATE_LIMIT', message)
-    this.#report(error)
-    const code = CloseCode.policyViolation
-    this.#close({ by: 'hub', reason: 'rate', code, text: 'too many messages', error })
-  }
-
-  // A channel of diagnostics is shared by hubs of any Meta.
-  get #asHeard(): Connection {
-    return this as unknown as Connection
-  }
-
-  /** Calls `onMessage`. For the inbox. @internal */
-  take(message: Message): void {
-    if (this.#state === 'open') this.#run('onMessage', () => this.#handler.onMessage?.(this, message))
-  }
-
-  /** A ping has come. @internal */
-  pinged(payload: Buffer): void {
-    this.#eventsRead++
-    this.#count(payload.length)
-    if (this.#isHearing) this.#run('onPing', () => this.#handler.onPing?.(this, payload))
-  }
-
-  /** A pong has come. @internal */
-  ponged(payload: Buffer): void {
-    this.#eventsRead++
-    this.lastPongTime = Date.now()
-    if (this.#isHearing) this.#run('onPong', () => this.#handler.onPong?.(this, payload))
-  }
-
-  /** A close frame is about to be written. @internal */
-  closing(): void {
-    this.#outbox.flushAll()
-  }
-
-  /** The client broke the protocol; `ws` has answered it. @internal */
-  broken(error: HubError): void {
-    if (this.#ending?.error !== undefined) return // it is given up already
-    if (this.#ending === undefined) {
-      const code = error.closeCode ?? CloseCode.protocolError
-      this.#ending =
-        this.#state === 'connecting'
-          ? { by: 'network', reason: 'lost', code: CloseCode.abnormal, text: error.message, error }
-          : { by: 'hub', reason: faultOf(error), code, text: '', error }
-      this.#isCloseSent = true
-    }
-    this.#report(error)
-  }
-
-  /** The socket is about to be destroyed; where nothing has begun that, `ws` does: too many pongs wait. @internal */
-  terminating(): void {
-    if (!this.#isOpen || this.#ending !== undefined) return
-    const error = new HubError('WSHUB_ERR_RATE_LIMIT', 'the client sends more pings than can be answered')
-    this.#ending = { by: 'hub', reason: 'rate', code: CloseCode.abnormal, text: error.message, error }
-    this.#report(error)
-  }
-
-  /** Text of which the client has sent a part is not UTF-8. @internal */
-  misspelt(hangUp: () => void): void {
-    if (!this.#isOpen) return
-    const error = new HubError('WSHUB_ERR_INVALID_DATA', 'the client sent text that is not UTF-8')
-    this.#sayGoodbye({ by: 'hub', reason: 'protocol', code: CloseCode.invalidData, text: '', error }, hangUp)
-    this.#report(error)
-  }
-
-  /** The socket is gone. @internal */
-  closed(code: number, reason: string): void {
-    if (this.#state === 'closed') return
-    const isSettled = this.#opening === undefined || this.#state === 'connecting'
-    this.#inbox?.end()
-    this.#host.keepalive.forget(this)
-    this.#rate?.stop()
-    this.#state = 'closed'
-    this.#outbox.clear('closed')
-    this.#outbox.tellDrops()
-    this.#lastRooms = this.#host.release(this)
-    const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now() - this.#openedAt)
-    const end = closeCause({ code, reason }, this.#ending, this.#isCloseSent, openMs)
-    this.#host.tally.close(end.cause, code !== CloseCode.abnormal)
-    if (isSettled) {
-      this.#runOnClose(end.cause, end.reason)
-      return
-    }
-    // The keepalive no longer sees a connection that is gone, so the time of its `onOpen` ends by a timer.
-    const { openTimeoutMs } = this.#host.options
-    const timer =
-      openTimeoutMs > 0 ? setTimeout(() => this.#giveUpCallback?.(), openTimeoutMs).unref() : undefined
-    this.#pendingClose = { ...end, timer }
-  }
-
-  /** A callback threw. @internal */
-  failed(error: Error, where: string): void {
-    this.#failed(error, where, 'handlerError')
-  }
-
-  #failed(error: Error, where: string, reason: CloseReason): void {
-    this.#report(error, where)
-    const closeCode = error instanceof HubError ? propertyOf(error, 'closeCode') : undefined // an application may have changed it
-    const isSendable = typeof closeCode === 'number' && isSendableCloseCode(closeCode)
-    const code = isSendable ? closeCode : CloseCode.internalError
-    this.#close({ by: 'hub', reason, code, text: '', error })
-  }
-
-  #opened(): void {
-    const opening = this.#opening
-    if (opening === undefined) return // settled after its time was over
-    this.#opening = undefined
-    this.#giveUpCallback = undefined
-    if (this.#isServed) this.#host.keepalive.setDeadline(this, 0)
-    opening()
-    if (this.#isExpired) this.lapse()
-    if (this.#pendingClose !== undefined) {
-      clearTimeout(this.#pendingClose.timer)
-      this.#runOnClose(this.#pendingClose.cause, this.#pendingClose.reason)
-    } else {
-      // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-      setImmediate(() => {
-        if (this.#inbox === undefined) this.#ws.resume()
-        else this.#inbox.flow()
-      })
-    }
-  }
-
-  #close(ending: Ending): boolean {
-    if (!this.#isOpen) return false
-    this.#sayGoodbye(ending)
-    return true
-  }
-
-  #terminate(ending: Ending): void {
-    if (this.#state === 'closed') return
-    // Behind a close frame it is only the end of what that has begun.
-    if (this.#ws.readyState <= OPEN) this.#ending ??= ending
-    this.#ws.terminate()
-  }
-
-  /** @param then is called behind the close frame */
-  #sayGoodbye(ending: Ending, then?: () => void): void {
-    this.#ending ??= ending
-    this.#state = 'closing'
-    this.#host.keepalive.setDeadline(this, this.#host.options.closeTimeoutMs)
-    this.#inbox?.clear()
-    this.#ws.resume() // the answer could not be read from a paused socket
-    this.#outbox.end(() => {
-      this.#sendClose(ending)
-      then?.()
-    })
-  }
-
-  #sendClose({ code, text }: Ending): void {
-    if (this.#ws.readyState === OPEN) this.#isCloseSent = true
-    this.#ws.close(code, text)
-  }
-
-  #runOnClose(cause: CloseCause, reason: string): void {
-    const { code } = cause
-    if (isHeard('wshub:close')) tell('wshub:close', { connection: this.#asHeard, code, reason, cause })
-    this.#run('onClose', () => this.#handler.onClose?.(this, code, reason, cause))
-  }
-
-  /**
-   * Calls a callback of the application.
-   * @param then is called once when the promise that it returned has settled, or is given up
-   * @returns a function that gives the promise up; `undefined` when there is none
-   */
-  #run(where: CallbackName, call: () => unknown, then?: () => void): (() => void) | undefined {
-    const pending = runHandler(where, call, this)
-    if (pending === undefined) return undefined
-    this.began()
-    let isOver = false
-    const over = () => {
-      if (isOver) return
-      isOver = true
-      then?.() // before `ended`: `hub.close` waits for what it begins as well
-      this.ended()
-    }
-    void pending.then(over)
-    return over
-  }
-
-  /** User code runs for it; also for the inbox. @internal */
-  began(): void {
-    this.#running++
-    this.#host.running.begin()
-  }
-
-  /** User code has settled; also for the inbox. @internal */
-  ended(): void {
-    this.#running--
-    this.#host.running.end()
-    if (this.#running === 0) this.leaveNow()
-  }
-
-  #report(error: Error, where?: string): void {
-    this.#host.report(error, { where, connection: this, handler: this.#handler })
-  }
-}
-
-/** The reason that a client's fault is. */
-function faultOf({ code }: HubError): CloseReason {
-  return code === 'WSHUB_ERR_MESSAGE_TOO_BIG' || code === 'WSHUB_ERR_TOO_MANY_FRAGMENTS'
-    ? 'tooBig'
-    : 'protocol'
+  /** Returns what a log may show of this connection: no metadata, which may be secret, and at most ten of its rooms. */
+  toJSON(): ConnectionSummary
 }

@@ -2,6 +2,9 @@ import { HubError } from '../base/errors.ts'
 
 export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from '../base/metadata.ts'
 
+/** The first entries of the metadata, as they were read. */
+export type MetadataEntries = readonly (readonly [key: string, value: unknown])[]
+
 /** A `Map` of at most so many entries. */
 export class BoundedMap<Key, Value> extends Map<Key, Value> {
   readonly #maxEntries: number

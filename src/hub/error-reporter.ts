@@ -12,6 +12,8 @@ export interface ErrorSource<Meta extends object> {
   /** The callback, option or handler of the application that threw; `undefined` for an error that the hub found. */
   readonly where?: string | undefined
   readonly connection?: Connection<Meta>
+  /** The path of the upgrade request of the connection. */
+  readonly path?: string | undefined
   /** Its `onError` is the first to be called. */
   readonly handler?: EventHandler<Meta>
 }
@@ -51,12 +53,12 @@ export class ErrorReporter<Meta extends object> {
   }
 
   report(error: Error, source: ErrorSource<Meta> = {}): void {
-    const { connection, handler } = source
+    const { connection, handler, path } = source
     // Diagnostics and the hub's `onError` are written without the application's Meta.
     const heard = connection as unknown as Connection | undefined
     if (isHeard('wshub:error')) tell('wshub:error', { hub: this.#hub, connection: heard, error })
-    if (connection !== undefined && handler !== undefined && this.#tellHandler(error, connection, handler)) {
-      return
+    if (connection !== undefined && handler !== undefined) {
+      if (this.#tellHandler(error, connection, handler, path)) return
     }
     const onError = this.#onError
     if (onError === undefined) {
@@ -70,7 +72,12 @@ export class ErrorReporter<Meta extends object> {
   }
 
   /** Returns whether the handler has an `onError`. */
-  #tellHandler(error: Error, connection: Connection<Meta>, handler: EventHandler<Meta>): boolean {
+  #tellHandler(
+    error: Error,
+    connection: Connection<Meta>,
+    handler: EventHandler<Meta>,
+    path: string | undefined,
+  ): boolean {
     let isTold = true
     const call = () => {
       if (handler.onError !== undefined) return handler.onError(connection, error)
@@ -78,20 +85,20 @@ export class ErrorReporter<Meta extends object> {
       return undefined
     }
     const pending = runHandler('onError', call, {
-      failed: (thrown, where) => this.report(thrown, { where, connection }),
+      failed: (thrown, where) => this.report(thrown, { where, connection, path }),
     })
     this.#running.watch(pending)
     return isTold
   }
 
-  #warn(error: Error, { where, connection }: ErrorSource<Meta>): void {
+  #warn(error: Error, { where, connection, path }: ErrorSource<Meta>): void {
     const code = textOf(error, 'code')
     if (error instanceof HubError && CLIENT_FAULTS.has(code)) {
       if (this.#warned.has(code)) return
       this.#warned.add(code)
     }
-    const path = connection?.path === undefined ? '' : ` (${connection.path})`
-    const ofConnection = connection === undefined ? '' : `connection ${connection.id}${path}`
+    const ofPath = path === undefined ? '' : ` (${path})`
+    const ofConnection = connection === undefined ? '' : `connection ${connection.id}${ofPath}`
     const message = shorten(textOf(error, 'message') ?? '', MAX_MESSAGE)
     const subject =
       where === undefined ? ofConnection : `${[where, ofConnection].filter(Boolean).join(' of ')} failed`

@@ -13,10 +13,12 @@ import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
 import { EVERYONE } from '../cluster/wire/channel-names.ts'
-import { Connection, type ConnectionHost, type ConnectionTransport } from '../connection/connection.ts'
+import type { Connection } from '../connection/connection.ts'
 import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
+import { HubConnection } from '../connection/hub-connection.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { Keepalive } from '../connection/keepalive.ts'
+import { type ConnectionHost, type ConnectionTransport, Session } from '../connection/session.ts'
 import { WebSocketWritable } from '../connection/websocket-writable.ts'
 import { Delivery } from '../delivery/delivery.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
@@ -58,7 +60,7 @@ import {
   type UpgradeRules,
   upgradeRules,
 } from './hub-options.ts'
-import { disconnect, LocalNode } from './local-node.ts'
+import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
 import { RoomIndex } from './room-index.ts'
 import { type HubStats, Tally } from './stats.ts'
 
@@ -94,8 +96,9 @@ const HANDLERS_SHARE = 0.8
 export class Hub<out Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
   readonly #rules: UpgradeRules
-  readonly #connections = new Map<string, Connection<Meta>>()
-  readonly #rooms = new RoomIndex<Connection<Meta>>()
+  /** By the ids of their connections. */
+  readonly #sessions = new Map<string, Session<Meta>>()
+  readonly #rooms = new RoomIndex<Session<Meta>>()
   readonly #bridge: UpgradeBridge
   readonly #admission: Admission
   readonly #tally = new Tally()
@@ -120,12 +123,12 @@ export class Hub<out Meta extends object = Metadata> {
     this.#options = resolveHubOptions(options)
     this.#rules = upgradeRules(this.#options)
     this.#reporter = new ErrorReporter(asHeard(this), this.#running, this.#options.onError)
-    const connections = this.#connections
+    const sessions = this.#sessions
     const peers = {
       get size() {
-        return connections.size
+        return sessions.size
       },
-      [Symbol.iterator]: () => connections.values(),
+      [Symbol.iterator]: () => sessions.values(),
     }
     this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
@@ -141,14 +144,14 @@ export class Hub<out Meta extends object = Metadata> {
       delivery: this.#delivery,
       keepalive: this.#keepalive,
       tally: this.#tally,
-      roomsOf: (connection) => this.#rooms.roomsOf(connection),
-      release: (connection) => this.#release(connection),
+      roomsOf: (session) => this.#rooms.roomsOf(session),
+      release: (session) => this.#release(session),
       report: (error, source) => this.#reporter.report(error, source),
       running: this.#running,
     }
     this.#local = new LocalNode<Meta>(this.#node, this, {
       options: this.#options,
-      connections,
+      sessions,
       rooms: this.#rooms,
       running: this.#running,
       reporter: this.#reporter,
@@ -194,7 +197,7 @@ export class Hub<out Meta extends object = Metadata> {
     return {
       node: this.#node,
       state: this.#state,
-      connections: this.#connections.size,
+      connections: this.#sessions.size,
       rooms: this.#rooms.size,
       cluster: this.#cluster.state,
     }
@@ -207,7 +210,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** How many connections there are. */
   get size(): number {
-    return this.#connections.size
+    return this.#sessions.size
   }
 
   /**
@@ -216,11 +219,11 @@ export class Hub<out Meta extends object = Metadata> {
    */
   stats(): HubStats {
     let bufferedBytes = 0
-    for (const connection of this.#connections.values()) bufferedBytes += connection.bufferedBytes
+    for (const session of this.#sessions.values()) bufferedBytes += session.bufferedBytes
     const { acceptedUpgrades, refusedUpgrades, closedConnections, closeReasons } = this.#tally
     const { receivedMessages, receivedBytes, sentMessages, sentBytes } = this.#tally
     return {
-      connections: this.#connections.size,
+      connections: this.#sessions.size,
       rooms: this.#rooms.size,
       pendingUpgrades: this.#bridge.pendingCount,
       bufferedBytes,
@@ -249,12 +252,12 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** The connection of that id; `undefined` when there is none in this process. */
   getConnection(id: string): Connection<Meta> | undefined {
-    return this.#connections.get(id)
+    return this.#sessions.get(id)?.connection
   }
 
   /** All connections, as of now. */
   connections(): Connection<Meta>[] {
-    return [...this.#connections.values()]
+    return connectionsOf(this.#sessions.values())
   }
 
   /**
@@ -329,16 +332,20 @@ export class Hub<out Meta extends object = Metadata> {
         path: pending.path,
         server: server.listening ? server : undefined,
       }
-      const connection = this.#open(transport, handler, resolved)
+      const session = this.#open(transport, handler, resolved)
       pending.onResponseUsed = (error) => {
-        if (connection.state !== 'closed')
-          connection.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
+        if (session.state !== 'closed')
+          session.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
       }
       this.#tally.acceptedUpgrades++
       if (isHeard('wshub:upgrade:accepted')) {
-        tell('wshub:upgrade:accepted', { hub: asHeard(this), request: req, connection: asHeard(connection) })
+        tell('wshub:upgrade:accepted', {
+          hub: asHeard(this),
+          request: req,
+          connection: asHeard(session.connection),
+        })
       }
-      const opened = connection.open()
+      const opened = session.open()
       pending.finishResponse() // calls what middleware waits with
       return opened
     })
@@ -362,7 +369,7 @@ export class Hub<out Meta extends object = Metadata> {
     checkWebSocket(socket)
     socket.binaryType = 'nodebuffer'
     const writable = new WebSocketWritable(socket)
-    const connection = this.#open(
+    const session = this.#open(
       {
         ws: socket,
         socket: writable,
@@ -375,8 +382,8 @@ export class Hub<out Meta extends object = Metadata> {
       handler,
       resolved,
     )
-    void connection.open()
-    return connection
+    void session.open()
+    return session.connection
   }
 
   /**
@@ -389,9 +396,10 @@ export class Hub<out Meta extends object = Metadata> {
   joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     this.#checkOwn(connection)
     const rooms = asRooms(room)
-    if (connection.state === 'closing' || connection.state === 'closed') return false
-    this.#checkJoin(connection, rooms)
-    for (const name of rooms) this.#rooms.add(connection, name)
+    const session = this.#sessions.get(connection.id)
+    if (session === undefined || session.state === 'closing') return false
+    this.#checkJoin(session, rooms)
+    for (const name of rooms) this.#rooms.add(session, name)
     return true
   }
 
@@ -402,8 +410,11 @@ export class Hub<out Meta extends object = Metadata> {
    */
   leaveRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     this.#checkOwn(connection)
+    const rooms = asRooms(room)
+    const session = this.#sessions.get(connection.id)
+    if (session === undefined) return false
     let left = false
-    for (const name of asRooms(room)) left = this.#rooms.remove(connection, name) || left
+    for (const name of rooms) left = this.#rooms.remove(session, name) || left
     return left
   }
 
@@ -436,7 +447,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** The connections in the room, or in the union of several, each once, as of now. */
   members(room: string | readonly string[]): Connection<Meta>[] {
-    return [...this.#rooms.union(asRooms(room))]
+    return connectionsOf(this.#rooms.union(asRooms(room)))
   }
 
   /**
@@ -515,16 +526,16 @@ export class Hub<out Meta extends object = Metadata> {
     const endsAt = performance.now() + goodbye.timeoutMs
     this.#state = 'closing'
     this.#bridge.isLeaving = true
-    const count = this.#connections.size
+    const count = this.#sessions.size
     const unansweredBefore = this.#tally.unansweredConnections
     const stopBatches = this.#sayGoodbye(goodbye)
     const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
     const isEmpty = await settlesWithin(goodbye.timeoutMs, this.#emptied())
-    const left = isEmpty ? [] : this.connections()
+    const left = isEmpty ? [] : [...this.#sessions.values()]
     stopBatches()
     stopWaiting()
     const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
-    for (const connection of left) connection.abandon()
+    for (const session of left) session.abandon()
     await this.#calls.close(Math.max(0, endsAt - performance.now()))
     this.#keepalive.stop()
     this.#delivery.stop()
@@ -536,17 +547,17 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** Closes connections in batches, give or take half the pause, so that those who come back do not come all at once. */
   #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
-    const connections = shuffled(this.connections())
-    const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(connections.length / batch))
+    const sessions = shuffled([...this.#sessions.values()])
+    const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(sessions.length / batch))
     let done = 0
     let timer: NodeJS.Timeout | undefined
     const next = (): void => {
-      for (const connection of connections.slice(done, done + batch)) {
-        if (connection.state === 'connecting') connection.abandon()
-        else connection.leave(code, reason, 0)
+      for (const session of sessions.slice(done, done + batch)) {
+        if (session.state === 'connecting') session.abandon()
+        else session.leave(code, reason, 0)
       }
       done += batch
-      if (done < connections.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
+      if (done < sessions.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
     }
     next()
     return () => clearTimeout(timer)
@@ -555,14 +566,14 @@ export class Hub<out Meta extends object = Metadata> {
   /** Says goodbye after so many ms to those whose callbacks still run. */
   #limitHandlers(ms: number): () => void {
     const timer = setTimeout(() => {
-      for (const connection of this.#connections.values()) connection.leaveNow()
+      for (const session of this.#sessions.values()) session.leaveNow()
     }, ms)
     return () => clearTimeout(timer)
   }
 
   /** Resolves when there is no connection and no callback that has not settled. */
   async #emptied(): Promise<void> {
-    if (this.#connections.size > 0) {
+    if (this.#sessions.size > 0) {
       await new Promise<void>((resolve) => {
         this.#onEmpty = resolve
       })
@@ -574,32 +585,32 @@ export class Hub<out Meta extends object = Metadata> {
     transport: ConnectionTransport,
     handler: EventHandler<Meta>,
     { metadata, expiresAt }: ResolvedInit,
-  ): Connection<Meta> {
+  ): Session<Meta> {
     const id = `${this.#node}.${(this.#idCount++).toString(36)}`
-    const connection = new Connection(this.#host, id, transport, handler, metadata)
-    if (expiresAt !== undefined) connection.renew(expiresAt)
-    this.#connections.set(id, connection)
-    this.#admission.enter(connection.remoteAddress)
-    if (this.#connections.size === 1) this.#link.occupied(EVERYONE)
+    const session = new Session(this.#host, id, transport, handler, metadata)
+    if (expiresAt !== undefined) session.renew(expiresAt)
+    this.#sessions.set(id, session)
+    this.#admission.enter(session.remoteAddress)
+    if (this.#sessions.size === 1) this.#link.occupied(EVERYONE)
     this.#keepalive.start()
-    return connection
+    return session
   }
 
-  #release(connection: Connection<Meta>): ReadonlySet<string> {
-    this.#connections.delete(connection.id)
-    this.#admission.leave(connection.remoteAddress)
-    if (this.#connections.size === 0) {
+  #release(session: Session<Meta>): ReadonlySet<string> {
+    this.#sessions.delete(session.id)
+    this.#admission.leave(session.remoteAddress)
+    if (this.#sessions.size === 0) {
       this.#link.vacated(EVERYONE)
       this.#keepalive.stop()
       // After the `onClose` that the caller is about to run.
       process.nextTick(() => this.#onEmpty?.())
     }
-    return this.#rooms.removeMember(connection)
+    return this.#rooms.removeMember(session)
   }
 
-  #checkJoin(connection: Connection<Meta>, rooms: readonly string[]): void {
+  #checkJoin(session: Session<Meta>, rooms: readonly string[]): void {
     const { maxRoomsPerConnection, maxRoomNameBytes } = this.#options.limits
-    const present = this.#rooms.roomsOf(connection)
+    const present = this.#rooms.roomsOf(session)
     let count = present.size
     for (const name of new Set(rooms)) {
       if (present.has(name)) continue
@@ -633,9 +644,9 @@ export class Hub<out Meta extends object = Metadata> {
   #leaveClosingServers(): void {
     if (this.#state !== 'open') return // they are leaving already, in their order
     for (const server of this.#bridge.closingServers()) {
-      for (const connection of this.#connections.values()) {
-        if (connection.server === server) {
-          connection.leave(CloseCode.goingAway, '', this.#options.closeTimeoutMs)
+      for (const session of this.#sessions.values()) {
+        if (session.server === server) {
+          session.leave(CloseCode.goingAway, '', this.#options.closeTimeoutMs)
         }
       }
     }
@@ -648,7 +659,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   #checkNotFull(): void {
     const { maxConnections } = this.#options
-    if (this.#connections.size >= maxConnections) {
+    if (this.#sessions.size >= maxConnections) {
       throw new HubError('WSHUB_ERR_HUB_FULL', `the hub is full: ${maxConnections} connections`)
     }
   }
@@ -660,7 +671,7 @@ export class Hub<out Meta extends object = Metadata> {
       'WSHUB_ERR_FOREIGN_CONNECTION',
       typeof given === 'string'
         ? `you passed the string ${show(given)} in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
-        : given instanceof Connection
+        : given instanceof HubConnection
           ? 'the connection belongs to another hub'
           : `a connection of this hub is expected, not ${show(given)}`,
     )

@@ -6,6 +6,7 @@ import type { Gap } from '../cluster/gaps.ts'
 import type { LocalHub, Recipients } from '../cluster/local-hub.ts'
 import type { Selection } from '../cluster/wire/request.ts'
 import type { Connection } from '../connection/connection.ts'
+import type { Session } from '../connection/session.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import { isHeard, tell } from './diagnostics.ts'
@@ -17,8 +18,8 @@ import type { RoomIndex } from './room-index.ts'
 /** The parts of a hub that a {@link LocalNode} works with. */
 export interface LocalNodeParts<Meta extends object> {
   readonly options: ResolvedHubOptions
-  readonly connections: ReadonlyMap<string, Connection<Meta>>
-  readonly rooms: RoomIndex<Connection<Meta>>
+  readonly sessions: ReadonlyMap<string, Session<Meta>>
+  readonly rooms: RoomIndex<Session<Meta>>
   readonly running: RunningHandlers
   readonly reporter: ErrorReporter<Meta>
 }
@@ -29,8 +30,8 @@ export class LocalNode<Meta extends object> implements LocalHub {
   readonly running: RunningHandlers
   readonly #hub: Hub<Meta>
   readonly #options: ResolvedHubOptions
-  readonly #connections: ReadonlyMap<string, Connection<Meta>>
-  readonly #rooms: RoomIndex<Connection<Meta>>
+  readonly #sessions: ReadonlyMap<string, Session<Meta>>
+  readonly #rooms: RoomIndex<Session<Meta>>
   readonly #reporter: ErrorReporter<Meta>
 
   constructor(node: string, hub: Hub<Meta>, parts: LocalNodeParts<Meta>) {
@@ -38,7 +39,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
     this.running = parts.running
     this.#hub = hub
     this.#options = parts.options
-    this.#connections = parts.connections
+    this.#sessions = parts.sessions
     this.#rooms = parts.rooms
     this.#reporter = parts.reporter
   }
@@ -48,7 +49,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   size(): { readonly connections: number; readonly rooms: number } {
-    return { connections: this.#connections.size, rooms: this.#rooms.size }
+    return { connections: this.#sessions.size, rooms: this.#rooms.size }
   }
 
   roomSize(rooms: readonly string[]): number {
@@ -56,9 +57,9 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   select({ by, names }: Selection): Connection<Meta>[] {
-    if (by === 'all') return [...this.#connections.values()]
-    if (by === 'room') return [...this.#rooms.union(names)]
-    return [...new Set(names)].flatMap((id) => this.#connections.get(id) ?? [])
+    if (by === 'all') return connectionsOf(this.#sessions.values())
+    if (by === 'room') return connectionsOf(this.#rooms.union(names))
+    return [...new Set(names)].flatMap((id) => this.#sessions.get(id)?.connection ?? [])
   }
 
   /** Reports the connections that a limit keeps out in one error: there may be thousands. */
@@ -93,13 +94,13 @@ export class LocalNode<Meta extends object> implements LocalHub {
 
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number {
     const { rooms } = recipients
-    const targets = rooms === undefined ? this.#connections.values() : this.#rooms.union(rooms)
+    const targets = rooms === undefined ? this.#sessions.values() : this.#rooms.union(rooms)
     return this.#send(targets, data, options, this.#exclusion(recipients))
   }
 
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined {
-    const connection = this.#connections.get(id)
-    return connection === undefined ? undefined : this.#send([connection], data, options) > 0
+    const session = this.#sessions.get(id)
+    return session === undefined ? undefined : this.#send([session], data, options) > 0
   }
 
   gapFound(gap: Gap): void {
@@ -121,17 +122,17 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   #send(
-    targets: Iterable<Connection<Meta>>,
+    targets: Iterable<Session<Meta>>,
     data: Payload,
     options: SendOptions | undefined,
-    isExcluded?: (connection: Connection) => boolean,
+    isExcluded?: (session: Session<Meta>) => boolean,
   ): number {
     let message: OutgoingMessage | undefined
     let accepted = 0
-    for (const connection of targets) {
-      if (isExcluded?.(connection) === true) continue
+    for (const session of targets) {
+      if (isExcluded?.(session) === true) continue
       message ??= new OutgoingMessage(data, this.#options.enableCompression)
-      if (connection.deliver(message, options)) accepted++
+      if (session.deliver(message, options)) accepted++
     }
     if (message !== undefined && isHeard('wshub:delivery')) {
       const bytes = message.frame(0).length
@@ -141,13 +142,13 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   /** Returns a test for connections that do not receive a message; `undefined` when all connections here receive it. */
-  #exclusion({ exceptIds, exceptRooms }: Recipients): ((connection: Connection) => boolean) | undefined {
-    const ids = new Set(exceptIds.filter((id) => this.#connections.has(id)))
+  #exclusion({ exceptIds, exceptRooms }: Recipients): ((session: Session<Meta>) => boolean) | undefined {
+    const ids = new Set(exceptIds.filter((id) => this.#sessions.has(id)))
     const rooms = exceptRooms
-      .map((room): ReadonlySet<Connection> => this.#rooms.members(room))
+      .map((room): ReadonlySet<Session<Meta>> => this.#rooms.members(room))
       .filter(({ size }) => size > 0)
     if (ids.size === 0 && rooms.length === 0) return undefined
-    return (connection) => ids.has(connection.id) || rooms.some((members) => members.has(connection))
+    return (session) => ids.has(session.id) || rooms.some((members) => members.has(session))
   }
 }
 
@@ -158,6 +159,11 @@ export function disconnect<Meta extends object>(
   reason: string,
 ): number {
   return connections.filter((connection) => connection.close(code, reason)).length
+}
+
+/** Returns the objects that applications hold. */
+export function connectionsOf<Meta extends object>(sessions: Iterable<Session<Meta>>): Connection<Meta>[] {
+  return Array.from(sessions, ({ connection }) => connection)
 }
 
 /** Diagnostics are typed without the application's Meta. */

@@ -1,6 +1,6 @@
 import { HubError, show } from '../base/errors.ts'
 import { checkKeys, invalid } from '../base/option-rules.ts'
-import { checkMetadataSize, type Metadata } from '../connection/metadata.ts'
+import { checkMetadataSize, type Metadata, type MetadataEntries } from '../connection/metadata.ts'
 import { HANDSHAKE_INIT, type HandshakeInit } from '../protocol/handshake.ts'
 
 /** What a route can say about a connection it opens. */
@@ -35,7 +35,7 @@ const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
 /** An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101. */
 export interface ResolvedInit {
   readonly handshake: HandshakeInit
-  readonly metadata: readonly (readonly [key: string, value: unknown])[]
+  readonly metadata: MetadataEntries
   /** In ms since the epoch. */
   readonly expiresAt: number | undefined
   readonly remoteAddress: string | undefined

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { type Connection, Frame, type FrameInit, Hub, type Message, Opcode } from 'wshub'
@@ -162,12 +162,12 @@ describe('Connection', () => {
 
     it('let the client feel it: it is read no further', async () => {
       const { connectRaw, log } = await serve()
-      const { client, connection } = await connectRaw()
+      const { client, connection, serverSocket } = await connectRaw()
       connection.pause()
       for (let i = 0; i < 1_000; i++) {
         client.send({ opcode: Opcode.binary, payload: Buffer.alloc(32_768, i) })
       }
-      await untilItIsStuck(client, connection)
+      await untilItIsStuck(client, serverSocket)
       connection.resume()
       await log.until('all messages', (all) => all.length === 1_001)
     })
@@ -310,7 +310,7 @@ describe('Connection', () => {
     it('reads the client only as fast as the loop goes', async () => {
       const { open, passed } = gate()
       const { connectRaw } = await serve()
-      const { client, connection } = await connectRaw()
+      const { client, connection, serverSocket } = await connectRaw()
       const numbers: number[] = []
       const seen = iterating(connection, ({ data }) => {
         numbers.push(Buffer.from(data).readUInt32BE())
@@ -321,7 +321,7 @@ describe('Connection', () => {
         payload.writeUInt32BE(i)
         client.send({ opcode: Opcode.binary, payload })
       }
-      await untilItIsStuck(client, connection)
+      await untilItIsStuck(client, serverSocket)
       expect(numbers).toEqual([0])
       open()
       client.socket.write(goodbye)
@@ -533,14 +533,14 @@ describe('Connection', () => {
 })
 
 /** Waits until the server reads no more of a client that has more to send. */
-async function untilItIsStuck(client: RawClient, connection: Connection): Promise<void> {
+async function untilItIsStuck(client: RawClient, serverSocket: Socket): Promise<void> {
   let bytesRead = -1
   let unchanged = 0
   await eventually(
     'the client to be held up',
     () => {
-      unchanged = connection.bytesRead === bytesRead && client.socket.writableLength > 0 ? unchanged + 1 : 0
-      bytesRead = connection.bytesRead
+      unchanged = serverSocket.bytesRead === bytesRead && client.socket.writableLength > 0 ? unchanged + 1 : 0
+      bytesRead = serverSocket.bytesRead
       return unchanged === 100
     },
     () => ({ bytesRead, writableLength: client.socket.writableLength }),

@@ -102,27 +102,3 @@ describe('maxTotalBufferedBytes', () => {
     expect(connection.bufferedBytes).toBe(0)
   })
 })
-
-describe('the keepalive', () => {
-  it('sees a client take what waits for it, which sends nothing meanwhile', async () => {
-    const served = await serve({ maxBufferedBytes: 50 * MIB })
-    const { client, connection } = await served.connectRaw()
-    client.socket.pause()
-    const seen = new Set<number>()
-    for (let i = 0; i < 20; i++) connection.sendBinary(Buffer.alloc(MIB))
-    for (let i = 0; i < 20; i++) await turn()
-    const before = connection.bytesRead
-    for (let i = 0; i < 20; i++) await turn()
-    expect(connection.bytesRead).toBe(before)
-    client.socket.resume()
-    await eventually(
-      'everything to be taken',
-      () => {
-        if (connection.bufferedBytes > 0) seen.add(connection.bytesRead)
-        return client.frames.all.length === 20
-      },
-      () => connection.bufferedBytes,
-    )
-    expect(seen.size).toBeGreaterThan(2)
-  })
-})

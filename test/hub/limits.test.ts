@@ -474,13 +474,13 @@ describe('limits.maxFragments', () => {
 describe('limits.maxBufferedChunks', () => {
   it('ends with 1008 a connection whose frame comes in too many pieces', async () => {
     const { connectRaw, log, connections } = await serve({ limits: { maxBufferedChunks: 4 } })
-    const { client } = await connectRaw()
+    const { client, serverSocket } = await connectRaw()
     client.socket.setNoDelay(true)
     const bytes = new Frame({ opcode: Opcode.text, masked: true, payload: Buffer.alloc(100, 'x') }).encode()
     for (let i = 0; i < bytes.length && connections[0]?.state === 'open'; i++) {
-      const read = connections[0].bytesRead
+      const read = serverSocket.bytesRead
       client.socket.write(bytes.subarray(i, i + 1))
-      await until('the byte to be read', () => connections[0]?.bytesRead !== read)
+      await until('the byte to be read', () => serverSocket.bytesRead !== read)
     }
     await inTime(
       'the error',

@@ -23,11 +23,11 @@ const CIRCLE = 'connection/connection.ts -> hub/hub.ts'
 
 /** Imports against the rule that have yet to go. */
 const UNSETTLED: readonly string[] = [
-  'connection/connection.ts -> hub/diagnostics.ts',
-  'connection/connection.ts -> hub/error-reporter.ts',
-  'connection/connection.ts -> hub/hub-options.ts',
-  'connection/connection.ts -> hub/stats.ts',
-  'connection/connection.ts -> upgrade/upgrade-init.ts',
+  'connection/session.ts -> hub/diagnostics.ts',
+  'connection/session.ts -> hub/error-reporter.ts',
+  'connection/session.ts -> hub/hub-options.ts',
+  'connection/session.ts -> hub/stats.ts',
+  'connection/session.ts -> upgrade/upgrade-init.ts',
   'upgrade/acceptor.ts -> hub/hub-options.ts',
 ]
 

@@ -111,10 +111,11 @@ export interface HubServer {
   /** The promises of `hub.upgrade`. */
   readonly upgrades: Promise<Connection>[]
   connect(options?: ClientOptions, protocols?: string[]): Promise<{ client: Client; connection: Connection }>
+  /** `serverSocket` is the end of the client's TCP connection in this server. */
   connectRaw(
     headers?: readonly string[],
     tail?: Buffer,
-  ): Promise<{ client: RawClient; connection: Connection }>
+  ): Promise<{ client: RawClient; connection: Connection; serverSocket: Socket }>
 }
 
 export interface ServeInit extends UpgradeInit {
@@ -180,6 +181,8 @@ export async function serve(
       res.end(error instanceof HubError ? String(error) : 'the route failed')
     }
   })
+  const sockets: Socket[] = []
+  server.on('connection', (socket) => sockets.push(socket))
   hub.attach(server)
   await listen(server)
   const { port } = server.address() as AddressInfo // of a TCP server that listens
@@ -213,7 +216,9 @@ export async function serve(
     async connectRaw(headers, tail) {
       const count = connections.length
       const client = await RawClient.open(port, headers, tail)
-      return { client, connection: await latest(count) }
+      const serverSocket = sockets.find(({ remotePort }) => remotePort === client.socket.localPort)
+      if (serverSocket === undefined) throw new Error('the server has no such TCP connection')
+      return { client, connection: await latest(count), serverSocket }
     },
   }
 }

@@ -1,0 +1,200 @@
+import { type InspectOptions, inspect } from 'node:util'
+import type { DropCount } from '../delivery/drop-count.ts'
+import { CloseCode } from '../protocol/close-code.ts'
+import { checkClose } from '../protocol/control-frame.ts'
+import { Opcode } from '../protocol/frame-header.ts'
+import {
+  type BinaryPayload,
+  checkSendOptions,
+  invalidPayload,
+  type Message,
+  type Payload,
+  type SendOptions,
+} from '../protocol/message.ts'
+import type { Ending } from './close-cause.ts'
+import type { Connection, ConnectionState, ConnectionSummary } from './connection.ts'
+import {
+  BoundedMap,
+  type MetadataEntries,
+  type MetadataKey,
+  type MetadataMap,
+  type MetadataOf,
+} from './metadata.ts'
+
+/** The number of rooms that a summary shows: a connection may be in a thousand. */
+const SHOWN_ROOMS = 10
+
+/** The behaviour behind a {@link HubConnection}. */
+export interface ConnectionCore<Meta extends object>
+  extends Pick<
+    Connection<Meta>,
+    | 'hub'
+    | 'state'
+    | 'rooms'
+    | 'expiresAt'
+    | 'protocol'
+    | 'lastPingTime'
+    | 'lastPongTime'
+    | 'bufferedBytes'
+    | 'dropped'
+    | 'pause'
+    | 'resume'
+    | 'renew'
+  > {
+  readonly maxMetadataEntries: number
+  /** @returns `false` when the connection is not open or the message was dropped */
+  send(data: Payload, options: SendOptions | undefined): boolean
+  /** @returns `false` when the connection is not open */
+  sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean
+  iterate(): AsyncGenerator<Message, void, undefined>
+  /** @returns `false` when the connection was already closing or closed */
+  close(ending: Ending): boolean
+  terminate(ending: Ending): void
+}
+
+/**
+ * The object that applications hold. It has the members of {@link Connection} and no others, so what the hub does with
+ * the session behind it cannot be reached from JavaScript. The members check the arguments.
+ */
+export class HubConnection<out Meta extends object> implements Connection<Meta> {
+  readonly id: string
+  readonly remoteAddress: string | undefined
+  readonly #core: ConnectionCore<Meta>
+  #metadata: MetadataMap<Meta> | undefined
+
+  constructor(
+    core: ConnectionCore<Meta>,
+    id: string,
+    remoteAddress: string | undefined,
+    metadata: MetadataEntries,
+  ) {
+    this.#core = core
+    this.id = id
+    this.remoteAddress = remoteAddress
+    for (const [key, value] of metadata) {
+      // Object.entries forgot the type of the key
+      this.metadata.set(key as MetadataKey<Meta>, value as MetadataOf<Meta>[MetadataKey<Meta>])
+    }
+  }
+
+  get hub(): Connection<Meta>['hub'] {
+    return this.#core.hub
+  }
+
+  get state(): ConnectionState {
+    return this.#core.state
+  }
+
+  get rooms(): ReadonlySet<string> {
+    return this.#core.rooms
+  }
+
+  get metadata(): MetadataMap<Meta> {
+    this.#metadata ??= new BoundedMap<string, unknown>(this.#core.maxMetadataEntries) as MetadataMap<Meta> // a Map, typed by key
+    return this.#metadata
+  }
+
+  get expiresAt(): number | undefined {
+    return this.#core.expiresAt
+  }
+
+  get protocol(): string {
+    return this.#core.protocol
+  }
+
+  get lastPingTime(): number {
+    return this.#core.lastPingTime
+  }
+
+  get lastPongTime(): number {
+    return this.#core.lastPongTime
+  }
+
+  get bufferedBytes(): number {
+    return this.#core.bufferedBytes
+  }
+
+  get dropped(): Readonly<DropCount> {
+    return this.#core.dropped
+  }
+
+  sendText(data: string, options?: SendOptions): boolean {
+    if (typeof data !== 'string') throw invalidPayload(data)
+    if (options !== undefined) checkSendOptions(options)
+    return this.#core.send(data, options)
+  }
+
+  sendBinary(data: BinaryPayload, options?: SendOptions): boolean {
+    if (typeof data === 'string') throw invalidPayload(data)
+    if (options !== undefined) checkSendOptions(options)
+    return this.#core.send(data, options)
+  }
+
+  sendPing(data: Payload = ''): boolean {
+    return this.#core.sendControl(Opcode.ping, data)
+  }
+
+  sendPong(data: Payload = ''): boolean {
+    return this.#core.sendControl(Opcode.pong, data)
+  }
+
+  pause(): void {
+    this.#core.pause()
+  }
+
+  resume(): void {
+    this.#core.resume()
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+    return this.#core.iterate()
+  }
+
+  renew(at: Date | number | undefined): void {
+    this.#core.renew(at)
+  }
+
+  close(code: number = CloseCode.normal, reason = ''): boolean {
+    checkClose(code, reason)
+    return this.#core.close({ by: 'application', reason: 'normal', code, text: reason })
+  }
+
+  terminate(): void {
+    this.#core.terminate({
+      by: 'application',
+      reason: 'terminated',
+      code: CloseCode.abnormal,
+      text: '',
+    })
+  }
+
+  inRoom(room: string): boolean {
+    return this.#core.rooms.has(room)
+  }
+
+  setMetadata<Key extends MetadataKey<Meta>>(key: Key, value: MetadataOf<Meta>[Key]): void {
+    this.metadata.set(key, value)
+  }
+
+  getMetadata<Key extends MetadataKey<Meta>>(key: Key): MetadataOf<Meta>[Key] | undefined {
+    return this.#metadata?.get(key)
+  }
+
+  toJSON(): ConnectionSummary {
+    const { id, state, remoteAddress, protocol, rooms, bufferedBytes, expiresAt } = this
+    return {
+      id,
+      state,
+      remoteAddress,
+      protocol,
+      rooms: [...rooms].slice(0, SHOWN_ROOMS),
+      moreRooms: Math.max(0, rooms.size - SHOWN_ROOMS),
+      bufferedBytes,
+      expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt),
+    }
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Connection ${inspect(this.toJSON(), options)}`
+  }
+}

@@ -1,0 +1,79 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { Hub } from 'wshub'
+import { RunningHandlers } from '../../src/base/running-handlers.ts'
+import { Keepalive } from '../../src/connection/keepalive.ts'
+import { Session } from '../../src/connection/session.ts'
+import { Delivery } from '../../src/delivery/delivery.ts'
+import { Tally } from '../../src/hub/stats.ts'
+import { eventually, handshake, inTime, listen, stop, turn } from '../support/hub-server.ts'
+
+const MIB = 1_048_576
+
+/** A session over a real WebSocket, and the client's TCP socket. */
+async function openSession() {
+  const hub = new Hub({ maxBufferedBytes: 50 * MIB })
+  const { options } = hub
+  const server = createServer()
+  const wss = new WebSocketServer({ server })
+  await listen(server)
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1') // of a TCP server that listens
+  onTestFinished(async () => {
+    client.destroy()
+    await stop(server)
+  })
+  client.write(handshake())
+  const opened = once(wss, 'connection') as Promise<[WebSocket, { socket: typeof client }]> // as ws documents it
+  const [ws, { socket }] = await inTime('the WebSocket to open', opened, () => client.readyState)
+  const session = new Session(
+    {
+      hub,
+      options,
+      delivery: new Delivery(options),
+      keepalive: new Keepalive(new Set<never>(), options, () => {}),
+      tally: new Tally(),
+      running: new RunningHandlers(),
+      roomsOf: () => new Set<string>(),
+      release: () => new Set<string>(),
+      report: (error) => expect.fail(String(error)),
+    },
+    'id',
+    { ws, socket, remoteAddress: undefined, path: undefined, windowBits: 0, gate: undefined, server },
+    {},
+    [],
+  )
+  await session.open()
+  return { session, client }
+}
+
+describe('Session', () => {
+  describe('#bytesRead', () => {
+    it('changes while a client that sends nothing takes what waits for it', async () => {
+      const { session, client } = await openSession()
+      client.pause()
+      for (let i = 0; i < 20; i++) session.send(Buffer.alloc(MIB), undefined)
+      for (let i = 0; i < 20; i++) await turn()
+      const before = session.bytesRead
+      for (let i = 0; i < 20; i++) await turn()
+      expect(session.bytesRead).toBe(before)
+      const seen = new Set<number>()
+      let taken = 0
+      client.on('data', ({ length }) => {
+        taken += length
+      })
+      client.resume()
+      await eventually(
+        'everything to be taken',
+        () => {
+          if (session.bufferedBytes > 0) seen.add(session.bytesRead)
+          return taken >= 20 * MIB
+        },
+        () => ({ taken, waiting: session.bufferedBytes }),
+      )
+      expect(seen.size).toBeGreaterThan(2)
+    })
+  })
+})
