@@ -41,7 +41,7 @@ export function wsHub<Meta extends object = Metadata>(
   hub.attach()
   const middleware: Middleware = async (ctx, next) => {
     let isUpgraded = false
-    let body: unknown
+    let isErrorAnswered = false
     ctx.hub = hub
     ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
       const connection = hub.upgrade(ctx.req, handler, {
@@ -51,7 +51,14 @@ export function wsHub<Meta extends object = Metadata>(
       })
       ctx.respond = false
       isUpgraded = true
-      body = ctx.body
+      // Koa ignores a status once headers are sent; one that is set all the same tells an error from an envelope for all bodies.
+      Object.defineProperty(ctx.response, 'status', {
+        configurable: true,
+        get: () => ctx.res.statusCode,
+        set: (status: number) => {
+          isErrorAnswered ||= status >= 400 // a body behind it sets 200
+        },
+      })
       return connection
     }) as typeof ctx.upgradeWebSocket // a hub knows no Meta of a single route
     try {
@@ -60,8 +67,8 @@ export function wsHub<Meta extends object = Metadata>(
       if (isUpgraded) ctx.res.destroy(error as Error) // ends the connection with it; a hub takes whatever was thrown
       throw error
     }
-    // An answer behind the 101, which Koa does not even try to send: a middleware has caught an error of the route.
-    if (isUpgraded && ctx.body !== body) ctx.res.end()
+    // Koa does not even try to send an answer behind the 101: a middleware has caught an error of the route.
+    if (isErrorAnswered) ctx.res.end()
   }
   return Object.assign(middleware, { hub })
 }

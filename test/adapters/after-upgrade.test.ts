@@ -10,7 +10,7 @@ import type { Connection, EventHandler } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
-import { destroyClients, Gate, RawClient, until } from '../support/raw.ts'
+import { destroyClients, Gate, RawClient, type Target, until } from '../support/raw.ts'
 import {
   closeAfterTest,
   closeApps,
@@ -53,6 +53,16 @@ function noted(): { handler: EventHandler; errors: unknown[]; closes: number[] }
     onClose: (_conn, code) => void closes.push(code),
   }
   return { handler, errors, closes }
+}
+
+async function startKoa(build: (app: Koa) => void): Promise<Target> {
+  const app = new Koa().on('error', () => {})
+  const sockets = koaHub()
+  app.use(sockets)
+  build(app)
+  const server = createServer(app.callback())
+  closeAfterTest(sockets.hub, server)
+  return listen(server)
 }
 
 const boom = new Error('boom')
@@ -200,6 +210,44 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
   })
 })
 
+describe('A middleware that puts every answer into an envelope leaves the connection open', () => {
+  it.each<{ what: string; wrap: (ctx: Koa.Context) => void }>([
+    { what: 'body', wrap: (ctx) => Object.assign(ctx, { body: { data: ctx.body } }) },
+    { what: 'body and status', wrap: (ctx) => Object.assign(ctx, { status: 200, body: { data: ctx.body } }) },
+    { what: 'its own status', wrap: (ctx) => Object.assign(ctx, { status: ctx.status, body: 'done' }) },
+  ])('of Koa: $what', async ({ wrap }) => {
+    const { handler, errors } = noted()
+    const statuses: number[] = []
+    const wrapped = new Gate()
+    const target = await startKoa((app) => {
+      app.use(async (ctx, next) => {
+        await next()
+        wrap(ctx)
+        statuses.push(ctx.status)
+        wrapped.open()
+      })
+      app.use((ctx) => ctx.upgradeWebSocket(handler))
+    })
+    const client = await RawClient.open(target)
+    await wrapped.passed('the envelope')
+    await client.echoes()
+    expect([statuses, errors]).toEqual([[101], []])
+  })
+
+  it('of Fastify', async () => {
+    const { handler, errors } = noted()
+    const app = fastify()
+    await app.register(hubPlugin)
+    app.addHook('preSerialization', async (_request, _reply, payload) => ({ data: payload }))
+    app.get('/ws', async (_request, reply) => reply.upgradeWebSocket(handler))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    closeAfterTest(app.hub, app.server, () => app.close())
+    const client = await RawClient.open({ port: portOf(app.server) })
+    await client.echoes()
+    expect(errors).toEqual([])
+  })
+})
+
 describe('The default error handling sees what a route throws behind the upgrade', () => {
   const throws: express.RequestHandler = (_req, res) => {
     void res.upgradeWebSocket(echo)
@@ -256,6 +304,22 @@ describe('The default error handling sees what a route throws behind the upgrade
     expect([seen, errors]).toEqual([[boom], [boom]])
     expect(await (await RawClient.open({ port }, '/answered')).closed()).toBe(1011)
     expect(errors).toEqual([boom, expect.objectContaining(ofResponse)])
+  })
+
+  it.each<{ what: string; answer: (ctx: Koa.Context) => void }>([
+    { what: 'a status and a body', answer: (ctx) => Object.assign(ctx, { status: 422, body: 'sorry' }) },
+    { what: 'a status alone', answer: (ctx) => Object.assign(ctx, { status: 500 }) },
+  ])('of Koa: a middleware behind wsHub that answers an error with $what', async ({ answer }) => {
+    const { handler, errors } = noted()
+    const target = await startKoa((app) => {
+      app.use((ctx, next) => next().catch(() => answer(ctx)))
+      app.use(async (ctx) => {
+        await ctx.upgradeWebSocket(handler)
+        throw boom
+      })
+    })
+    expect(await (await RawClient.open(target)).closed()).toBe(1011)
+    expect(errors).toEqual([expect.objectContaining(ofResponse)])
   })
 
   it('of Fastify: its log, in child scopes too', async () => {
