@@ -10,6 +10,9 @@ import { sealResponse } from './sealed-response.ts'
 /** Most characters of a path that are kept. */
 const MAX_PATH = 200
 
+/** Most bytes that are taken from a client which writes before it is answered; twice as many may be held. */
+const MAX_EARLY_BYTES = 65_536
+
 /** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
 export type UpgradeServer = HttpServer | HttpsServer
 
@@ -23,8 +26,6 @@ export class PendingUpgrade {
   readonly socket: UpgradeSocket
   /** The path that the client asked for, without its query, which may hold a secret. Frameworks change `req.url`. */
   readonly path: string
-  /** Bytes that the client sent behind its request. */
-  readonly head: Buffer
   /** The response that the request listeners get; nothing of it reaches the client before {@link claim}. */
   readonly response: ServerResponse
   readonly server: UpgradeServer
@@ -38,13 +39,14 @@ export class PendingUpgrade {
   readonly #bytesWrittenBefore: number
   #refusalOfOthers: HeldRefusal | undefined
   #holdTimer: NodeJS.Timeout | undefined
+  #head: Buffer
   #isSettled = false
 
   constructor(req: IncomingMessage, head: Buffer, server: UpgradeServer) {
     this.req = req
     this.socket = req.socket
     this.path = pathOf(req)
-    this.head = head
+    this.#head = head
     this.server = server
     this.wasListening = server.listening
     this.#bytesWrittenBefore = this.socket.bytesWritten ?? 0
@@ -59,9 +61,15 @@ export class PendingUpgrade {
     // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught error.
     this.socket.on('error', ignore)
     this.socket.once('close', this.#closed)
+    this.socket.once('end', this.#ended)
     // Node has taken its own listeners off, without which a response that is larger than the buffers would stop.
     this.socket.on('drain', this.#drained)
     this.socket.on('timeout', this.#timedOut)
+  }
+
+  /** Bytes that the client sent behind its request, as far as they are taken from the socket. */
+  get head(): Buffer {
+    return this.#head
   }
 
   /** Whether an `upgrade` listener besides ours has taken the socket, or the client has disconnected. */
@@ -104,6 +112,13 @@ export class PendingUpgrade {
       // An earlier response is still being written: the handshake was pipelined behind it, which no client may do.
       this.socket.destroy()
     }
+  }
+
+  /** Takes what the client has sent in the meantime: the socket tells its end only behind bytes that are read. */
+  takeEarlyBytes(): void {
+    if (this.isHeld || this.#head.length >= MAX_EARLY_BYTES) return
+    const bytes: unknown = this.socket.read()
+    if (bytes instanceof Buffer) this.#head = Buffer.concat([this.#head, bytes])
   }
 
   /** Takes the socket from its response: from now on it speaks WebSocket. */
@@ -169,11 +184,20 @@ export class PendingUpgrade {
     endSocket(this.socket)
   }
 
+  /**
+   * Hangs up on a client that has hung up, as Node does for a request that was not upgraded: what is written already still
+   * goes out, and 'close' follows.
+   */
+  readonly #ended = (): void => {
+    if (this.isHeld && this.isTaken) this.abandon()
+    else this.socket.end()
+  }
+
   readonly #closed = (): void => {
     this.#release()
     if (this.response.writableFinished) return
     // As Node does for a request that was not upgraded: streams of events listen for it to stop.
-    this.req.destroy()
+    this.req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
     if (!this.isHeld) return // the response has a listener of its own
     this.response.destroy()
     this.response.emit('close')
@@ -206,6 +230,7 @@ export class PendingUpgrade {
     this.#settle()
     this.response.off('finish', this.#answered)
     this.socket.off('close', this.#closed)
+    this.socket.off('end', this.#ended)
     this.socket.off('drain', this.#drained)
     this.socket.off('timeout', this.#timedOut)
     // A socket that an earlier response has broken has yet to emit its error, which would have no other listener.

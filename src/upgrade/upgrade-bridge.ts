@@ -21,8 +21,11 @@ const LONG_HOLD_MS = 30_000
 /** How often, in ms, our answer is looked for where another listener has refused the request already. */
 const REFUSED_LOOK_MS = 25
 
-/** How often, in ms, the server of a pending upgrade is looked at: no event tells that it has stopped listening. */
-const SERVER_LOOK_MS = 1_000
+/**
+ * How often, in ms, pending upgrades are looked at: no event tells that a server has stopped listening, or that a client has
+ * hung up behind bytes that nobody reads.
+ */
+const LOOK_MS = 1_000
 
 /** Since Node 25 the body of an upgrade request is read from the request, as any other, and no part of it is in `head`. */
 const IS_BODY_APART = Number(process.versions.node.split('.')[0]) >= 25
@@ -69,7 +72,7 @@ export class UpgradeBridge {
   readonly #servers = new Map<UpgradeServer, () => void>()
   /** Servers that were detached and still listen: connections of the hub may have come from there. */
   readonly #detached = new Map<UpgradeServer, () => void>()
-  #serverLooks: NodeJS.Timeout | undefined
+  #looks: NodeJS.Timeout | undefined
   #discovering = false
   readonly #discover = (message: unknown): void => {
     const server = serverOf(message)
@@ -117,15 +120,15 @@ export class UpgradeBridge {
     }
     const timer = this.#startDeadline(pending)
     this.#pending.add(pending)
-    this.#serverLooks ??= setInterval(() => this.#leaveClosingServers(), SERVER_LOOK_MS).unref()
+    this.#looks ??= setInterval(() => this.#lookAtPending(), LOOK_MS).unref()
     pending.onSettled = () => {
       clearInterval(timer)
       leave()
       this.#pending.delete(pending)
       this.#held.delete(pending)
       if (this.#pending.size + this.#held.size > 0) return
-      clearInterval(this.#serverLooks)
-      this.#serverLooks = undefined
+      clearInterval(this.#looks)
+      this.#looks = undefined
     }
     return undefined
   }
@@ -214,8 +217,9 @@ export class UpgradeBridge {
     }, upgradeTimeoutMs).unref()
   }
 
-  #leaveClosingServers(): void {
+  #lookAtPending(): void {
     for (const pending of [...this.#pending, ...this.#held]) {
+      pending.takeEarlyBytes()
       if (!pending.isHeld && pending.wasListening && !pending.server.listening) {
         this.refuse(pending, closedError())
       }
