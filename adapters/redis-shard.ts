@@ -165,8 +165,9 @@ export class RedisShard {
 
   /** From the first packet to the failure that ends it, which it throws. */
   async #session(onUp: () => void): Promise<void> {
-    const publisher = this.#server.open()
-    const subscriber = this.#server.open()
+    const sockets = new AbortController()
+    const publisher = this.#server.open(sockets.signal)
+    const subscriber = this.#server.open(sockets.signal)
     let fail: (error: Error) => void = () => {}
     const failed = new Promise<never>((_resolve, reject) => {
       fail = reject
@@ -209,6 +210,7 @@ export class RedisShard {
       this.#isUp = false
       destroy(publisher)
       destroy(subscriber)
+      sockets.abort()
       if (wasUp) this.#owner.changed()
     }
   }

@@ -46,8 +46,11 @@ export interface RedisCluster {
 export interface RedisServer {
   /** `host:port`, or what else tells it from the others. */
   readonly address: string
-  /** Makes a client that is ours: not connected, never reconnecting by itself, and without an offline queue. */
-  open(): RedisClient
+  /**
+   * Makes a client that is ours: not connected, never reconnecting by itself, and without an offline queue.
+   * @param signal ends its connection: where it is only being opened, node-redis would not, and version 5 never can
+   */
+  open(signal: AbortSignal): RedisClient
 }
 
 /** Which servers there are. */
@@ -100,9 +103,9 @@ export function clusterServers(cluster: RedisCluster): Discover {
 function server(address: string, pattern: RedisClient): RedisServer {
   return {
     address,
-    open: () =>
+    open: (signal) =>
       pattern.duplicate({
-        socket: { ...pattern.options?.socket, reconnectStrategy: false },
+        socket: { ...pattern.options?.socket, reconnectStrategy: false, signal },
         disableOfflineQueue: true,
         // Version 6 starts a timer for each command; a server that does not answer is found out by the heartbeat.
         commandOptions: { timeout: 0 },

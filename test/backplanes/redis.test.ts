@@ -5,9 +5,29 @@ import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { collectGarbage } from '../support/garbage.ts'
 import { eventually, thrownBy, turn } from '../support/hub-server.ts'
-import { WAIT_MS } from '../support/in-time.ts'
+import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, startRedis } from '../support/servers.ts'
+import { SilentServer } from '../support/silent-server.ts'
 import { flows, Node } from './node.ts'
+
+const closers = {
+  'of a URL': (port: number) => redisBackplane({ url: `redis://127.0.0.1:${port}` }),
+  'of a client of node-redis 5': (port: number) =>
+    redisBackplane({ client: createClient5({ url: `redis://127.0.0.1:${port}` }) }),
+}
+
+/** Resolves when nobody but who asks is connected to a Redis. */
+async function onlyOneClient(port: number): Promise<void> {
+  let clients: string[] = []
+  await until(
+    'all clients to leave',
+    async () => {
+      clients = (await redis(port, 'CLIENT', 'LIST')).trim().split('\n')
+      return clients.length === 1
+    },
+    () => clients,
+  )
+}
 
 describe('redisBackplane', () => {
   let engine: Engine
@@ -120,6 +140,32 @@ describe('redisBackplane', () => {
       await node.backplane.close()
       expect(client.isPubSubActive).toBe(false)
       expect(await client.ping()).toBe('PONG')
+    })
+  })
+
+  describe.each(Object.entries(closers))('that is closed, %s,', (_name, create) => {
+    it('while it connects, leaves no connection', async () => {
+      const own = await startRedis()
+      onTestFinished(() => own.stop())
+      for (let turns = 0; turns < 5; turns++) {
+        const node = Node.of(create(own.port))
+        node.begin().catch(() => {}) // it may be connected just before
+        for (let index = 0; index < turns; index++) await turn()
+        await node.backplane.close()
+      }
+      await onlyOneClient(own.port)
+    })
+
+    it('while Redis does not answer, leaves no connection', async () => {
+      const silent = await SilentServer.start()
+      for (const connections of [0, 2]) {
+        const node = Node.of(create(silent.port))
+        const started = node.begin()
+        await silent.accepts(connections)
+        await node.backplane.close()
+        await expect(started).rejects.toThrow('closed')
+        await silent.isLeft()
+      }
     })
   })
 
