@@ -45,13 +45,18 @@ export interface CallResult {
   readonly node: string
   /** What the handler returned; `undefined` when it returned nothing, or failed. */
   readonly value: string | Buffer | undefined
-  /** Why it failed: there is no such handler, it threw, or the node is busy with other calls. `undefined` when it did not fail. */
+  /**
+   * Why it failed: there is no such handler, it threw, or the node is busy with other calls. `undefined` when
+   * it did not fail.
+   */
   readonly error: string | undefined
 }
 
 /** How to call the cluster. An explicit `undefined` means the default. */
 export interface CallOptions {
-  /** Time, in ms, for the other nodes to answer, 1 or more. Default `callTimeoutMs` of the option `cluster`. */
+  /**
+   * Time, in ms, for the other nodes to answer, 1 or more. Default `callTimeoutMs` of the option `cluster`.
+   */
   timeoutMs?: number | undefined
 }
 

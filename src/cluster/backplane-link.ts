@@ -21,7 +21,10 @@ const SWEEP_BEATS = 12
 /** How long a backplane may take to close. */
 const CLOSE_TIMEOUT_MS = 5_000
 
-/** The link of a hub with a backplane: keeps the backplane, the heartbeat, the publisher and the receiver of one node together. */
+/**
+ * The link of a hub with a backplane: keeps the backplane, the heartbeat, the publisher and the receiver of
+ * one node together.
+ */
 export class BackplaneLink implements Link {
   readonly #backplane: Backplane
   readonly #listener: LinkListener

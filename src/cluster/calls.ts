@@ -159,7 +159,10 @@ export class Calls implements LinkListener {
     return { ...this.#pending.open(nodes, timeoutMs, Math.min(holdMs, timeoutMs)), startedAt }
   }
 
-  /** Makes a call at once, or when the cluster is reached for the first time: before that, no other node is known. */
+  /**
+   * Makes a call at once, or when the cluster is reached for the first time: before that, no other node is
+   * known.
+   */
   #whenStarted({ id, outcome }: OpenCall, call: () => void): void {
     if (!this.link.isStarting) {
       call()

@@ -1,36 +1,49 @@
 import { checkKeys, inRange, invalid, MAX_INT32, strings } from '../base/option-rules.ts'
 import type { Gap } from './gaps.ts'
 
-/** How a hub works together with others over its backplane. Every key is optional; an explicit `undefined` means the default. */
+/** Settings of a hub's cluster. Every key is optional; an explicit `undefined` means the default. */
 export interface ClusterOptions {
-  /** Keeps applications that share an engine apart: hubs of the same namespace make one cluster. Not empty. Default wshub. */
+  /**
+   * Separates applications that share an engine: hubs of one namespace form a cluster. Not empty. Default
+   * wshub.
+   */
   namespace?: string | undefined
-  /** Time, in ms, between two signs of life of a node; 1 or more. Default 5 000. */
+  /** Time, in ms, between two heartbeats of a node; 1 or more. Default 5 000. */
   heartbeatIntervalMs?: number | undefined
   /**
-   * Silence, in ms, after which a node is taken for gone; 1 or more, and not below `heartbeatIntervalMs`. Until then it is
-   * expected to answer, and named as missing when it does not. Default 15 000.
+   * Silence, in ms, after which a node is declared dead; 1 or more, and not below `heartbeatIntervalMs`.
+   * Until then calls wait for its answer, and name it as missing when there is none. Default 15 000.
    */
   heartbeatTimeoutMs?: number | undefined
   /**
-   * Time, in ms, for the other nodes to answer a call that does not say otherwise; 1 or more. For half of it this node holds a call
-   * of another that has come before messages which were published before it. Default 2 000.
+   * Time, in ms, for the other nodes to answer a call without a `timeoutMs` of its own; 1 or more. A call of
+   * another node that arrives before messages which were published before it waits for them, for half of this
+   * time. Default 2 000.
    */
   callTimeoutMs?: number | undefined
-  /** Most calls that wait for answers at once, and that are being answered at once; 1 or more. Default 1 000. */
+  /**
+   * Most calls that wait for answers at once, and most that are being answered at once; 1 or more.
+   * Default 1 000.
+   */
   maxPendingCalls?: number | undefined
-  /** Most bytes of one message between nodes, 1 024 or more; a longer one reaches this node's connections only. Default 1 048 576. */
+  /**
+   * Most bytes of one message between nodes, 1 024 or more; a longer one reaches only this node's
+   * connections. Default 1 048 576.
+   */
   maxEnvelopeBytes?: number | undefined
   /**
-   * Most bytes of messages that wait until this node reaches the cluster for the first time; 0 = none. A further one reaches this
-   * node's connections only, and is reported. Default 8 388 608.
+   * Most bytes of messages that wait until this node reaches the cluster for the first time; 0 = none. A
+   * message beyond that reaches only this node's connections, and is reported. Default 8 388 608.
    */
   maxEarlyBytes?: number | undefined
-  /** Time, in ms, for which a room's messages are still listened to after its last member has left; 0 = none. Default 5 000. */
+  /** Time, in ms, that a room's subscription outlasts its last member; 0 = none. Default 5 000. */
   roomGraceMs?: number | undefined
-  /** Keys of the metadata that other nodes may see in `members` and `connections`, as JSON carries it; `[]` = none. Default `[]`. */
+  /**
+   * Keys of the metadata that other nodes see in `members` and `connections`, as JSON carries it; `[]` =
+   * none. Default `[]`.
+   */
   publicMetadata?: readonly string[] | undefined
-  /** Hears of messages of other nodes that did not come. */
+  /** Called when messages of another node did not arrive. */
   onGap?: ((gap: Gap) => void) | undefined
 }
 
@@ -68,7 +81,8 @@ type NumericKey = {
 
 /**
  * Reads the `cluster` of a hub's options into its final, frozen form.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that does not exist
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that
+ *   does not exist
  */
 export function resolveClusterOptions(options: ClusterOptions = {}): ResolvedClusterOptions {
   if (typeof options !== 'object' || options === null) throw invalid('cluster', 'is an object', options)

@@ -23,13 +23,15 @@ import type { NodeRequest, Selection } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
 /**
- * What the hubs of several processes do together over a backplane. Without one, the cluster is this node alone.
+ * The hubs of several processes, joined by a backplane. Without a backplane, the cluster is this node alone.
  *
- * Every call answers with what came back and who did not answer. It costs each node that is asked a message and an answer,
- * where a broadcast costs only the nodes that have a member of the room.
+ * Every call returns the answers that arrived, and the nodes that did not answer. It costs a request and a
+ * response for each node that is asked, whereas a broadcast costs something only on the nodes that have a
+ * member of the room.
  *
- * `join`, `leave`, `disconnect` and `call` never overtake what this node has published before: a node that they reach sooner
- * holds them until that has come, for half of its `callTimeoutMs` at most. What has not come by then is reported as a gap.
+ * `join`, `leave`, `disconnect` and `call` never overtake messages that this node has published before. A
+ * node that receives the call first waits for those messages, for half of its `callTimeoutMs` at most, and
+ * then reports what is missing as a gap.
  */
 export class Cluster<out Meta extends object = Metadata> {
   readonly #calls: Calls
@@ -39,23 +41,24 @@ export class Cluster<out Meta extends object = Metadata> {
     this.#calls = calls
   }
 
-  /** The id of this node, new in each process; the ids of its connections begin with it. */
+  /** The id of this node: new for each hub, and the beginning of the ids of its connections. */
   get node(): string {
     return this.#calls.node
   }
 
   /**
-   * `connected` only while what this node publishes comes back to it through the backplane, and always without a backplane;
-   * until then, messages reach the connections of this node only, and those before the first `connected` wait. A readiness probe may show it.
+   * `connected` only while messages that this node publishes come back to it through the backplane; always
+   * without a backplane. Messages that are published before the first `connected` wait for it. In any other
+   * state, messages reach only the connections of this node. Useful for a readiness probe.
    */
   get state(): BackplaneState {
     return this.#calls.state
   }
 
   /**
-   * Resolves when `state` is `connected`: what is published from then on reaches the other nodes. What was published before the
-   * first time has waited, up to `maxEarlyBytes`.
-   * @throws {HubError} WSHUB_ERR_HUB_CLOSED when it is closed, or gets closed before; as a rejection
+   * Resolves when `state` is `connected`: messages that are published from then on reach the other nodes.
+   * Those published before the first time have waited, up to `maxEarlyBytes`.
+   * @throws {HubError} WSHUB_ERR_HUB_CLOSED when the hub is closed, or is closed before that; as a rejection
    */
   ready(): Promise<void> {
     return this.#calls.ready()
@@ -74,15 +77,15 @@ export class Cluster<out Meta extends object = Metadata> {
 
   /**
    * Counts the connections in a room, or in the union of several.
-   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MANY_CALLS or WSHUB_ERR_HUB_CLOSED; like
-   *   those of all calls, as a rejection
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MANY_CALLS or
+   *   WSHUB_ERR_HUB_CLOSED; as a rejection, like the errors of all calls
    */
   async roomSize(room: string | readonly string[], options?: CallOptions): Promise<CountAnswer> {
     return this.#count({ op: 'size', rooms: asRooms(room) }, options)
   }
 
   /**
-   * The connections in a room, or in the union of several.
+   * Lists the connections in a room, or in the union of several.
    * @throws {HubError} as for {@link Cluster.roomSize}
    */
   async members(room: string | readonly string[], options?: CallOptions): Promise<Answer<Member<Meta>>> {
@@ -90,7 +93,7 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * All connections.
+   * Lists all connections.
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MANY_CALLS or WSHUB_ERR_HUB_CLOSED
    */
   async connections(options?: CallOptions): Promise<Answer<Member<Meta>>> {
@@ -98,7 +101,7 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * The nodes, this one included.
+   * Lists the nodes, this one included.
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MANY_CALLS or WSHUB_ERR_HUB_CLOSED
    */
   async nodes(options?: CallOptions): Promise<Answer<NodeInfo>> {
@@ -110,9 +113,9 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Puts connections into a room, or into each of several. When it resolves, what is published to the room from then on
-   * reaches those that were counted.
-   * @returns how many joined; a node reports those that its limits keep out
+   * Puts connections into a room, or into each of several. Once it has resolved, messages that are published
+   * to the room reach the connections that joined.
+   * @returns how many joined; each node reports the connections that its limits keep out
    * @throws {HubError} WSHUB_ERR_INVALID_SELECTOR, or as for {@link Cluster.roomSize}
    */
   async join(
@@ -125,7 +128,7 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Takes connections out of a room, or out of each of several.
+   * Removes connections from a room, or from each of several.
    * @returns how many were in one of them
    * @throws {HubError} WSHUB_ERR_INVALID_SELECTOR, or as for {@link Cluster.roomSize}
    */
@@ -139,11 +142,12 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Starts the closing handshake of connections, behind all that this node has sent to them.
+   * Closes connections, after everything that this node has sent to them.
    * @param code 1000 by default
    * @param reason at most 123 bytes of UTF-8, empty by default
-   * @returns how many were not closing already
-   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE, WSHUB_ERR_INVALID_SELECTOR, or as for {@link Cluster.roomSize}
+   * @returns how many were open
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE, WSHUB_ERR_INVALID_SELECTOR, or as for {@link
+   *   Cluster.roomSize}
    */
   async disconnect(
     selector: Selector,
@@ -156,9 +160,10 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Calls the handlers of that name on all nodes, this one included.
-   * @param payload a string or bytes, which arrive as they are
-   * @throws {HubError} WSHUB_ERR_INVALID_HANDLER for an empty name, WSHUB_ERR_INVALID_PAYLOAD, or as for {@link Cluster.roomSize}
+   * Calls the handler of that name on all nodes, this one included.
+   * @param payload a string or bytes; the handler receives a string or a Buffer
+   * @throws {HubError} WSHUB_ERR_INVALID_HANDLER for an empty name, WSHUB_ERR_INVALID_PAYLOAD, or as for
+   *   {@link Cluster.roomSize}
    */
   async call(name: string, payload: Payload = '', options: CallOptions = {}): Promise<Answer<CallResult>> {
     checkCallName(name)
@@ -169,9 +174,10 @@ export class Cluster<out Meta extends object = Metadata> {
   }
 
   /**
-   * Answers calls of that name that any node of the cluster makes.
-   * @returns a function that takes the handler back
-   * @throws {HubError} WSHUB_ERR_INVALID_HANDLER when the name is empty or has a handler already, or `handler` is no function
+   * Answers the calls of that name, from any node of the cluster.
+   * @returns a function that removes the handler
+   * @throws {HubError} WSHUB_ERR_INVALID_HANDLER when the name is empty or already has a handler, or
+   *   `handler` is not a function
    */
   handle(name: string, handler: CallHandler): () => void {
     return this.#calls.handle(name, handler)
@@ -235,7 +241,7 @@ function resultOf(node: string, [response]: readonly NodeResponse[]): readonly C
   }
 }
 
-/** `undefined` when another node has sent nonsense. */
+/** Returns `undefined` when the JSON of another node is invalid. */
 function parseMetadata<Meta extends object>(json: string): Partial<MetadataOf<Meta>> | undefined {
   if (json === '') return {}
   try {

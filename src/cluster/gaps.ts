@@ -25,8 +25,8 @@ interface Progress {
 }
 
 /**
- * Finds missing and repeated messages by their sequence numbers. The first message of a publisher on a channel sets where its
- * sequence begins.
+ * Finds missing and repeated messages by their sequence numbers. The first message of a publisher on a
+ * channel sets where its sequence begins.
  */
 export class Gaps {
   readonly #maxFollowed: number
@@ -46,7 +46,8 @@ export class Gaps {
   /**
    * Takes note of an envelope.
    * @param isCounted whether it has a sequence number of its own; otherwise it carries the latest one
-   * @returns how many messages before it are missing; `repeated` when it arrived before, or was reported as missing
+   * @returns how many messages before it are missing; `repeated` when it arrived before, or was reported as
+   *   missing
    */
   follow(
     channel: string,
@@ -74,8 +75,8 @@ export class Gaps {
   }
 
   /**
-   * Returns whether a message has arrived, or was reported as missing; `undefined` when its publisher is not followed on the
-   * channel.
+   * Returns whether a message has arrived, or was reported as missing; `undefined` when its publisher is not
+   * followed on the channel.
    */
   has(channel: string, { node, epoch, sequence }: Stamp): boolean | undefined {
     const progress = this.#channels.get(channel)?.get(node)

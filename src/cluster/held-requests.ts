@@ -2,19 +2,20 @@ import { oldestKeys } from '../base/eviction.ts'
 import type { Barrier } from './wire/envelope.ts'
 import type { NodeRequest } from './wire/request.ts'
 
-/** Most bytes of requests and barriers that wait at once; a request beyond them is refused. */
+/** Most bytes of requests and barriers that wait at once; a request beyond that is refused. */
 const MAX_HELD_BYTES = 16_777_216
-/** What a request or some barriers count beside their bytes. */
+/** What a request, or an envelope of barriers, counts in addition to its bytes. */
 const STEP_OVERHEAD_BYTES = 256
 /** Most nodes whose requests are refused at once. */
 const MAX_REFUSED_NODES = 10_000
 
-/** What held requests need of their link. */
+/** The receiver of held requests. */
 export interface HeldRequestsHost {
-  /** Whether what is behind a barrier may happen. */
+  /** Returns whether the requests behind a barrier may proceed. */
   isPassed(node: string, barrier: Barrier): boolean
-  /** The messages of a barrier did not come in time. */
+  /** The messages of a barrier did not arrive in time. */
   expired(node: string, barrier: Barrier): void
+  /** Answers a request. */
   ask(node: string, id: number, request: NodeRequest): void
   /** There is no room for the request, or there was none for barriers before it. */
   refuse(node: string, id: number): void
@@ -25,22 +26,26 @@ type Step = { readonly bytes: number } & (
   | { readonly id: number; readonly request: NodeRequest }
 )
 
-/** What one node has sent, in its order; the first step is one of barriers. */
+/** The requests and barriers of one node, in order. The first step is one of barriers. */
 interface Queue {
   readonly steps: Step[]
   timer: NodeJS.Timeout | undefined
 }
 
 /**
- * Requests of other nodes that came sooner than messages which were published before them: channels may take different ways
- * through an engine. Those of one node are asked in their order. None waits for longer than `holdMs`.
+ * Holds requests that arrive before messages which were published before them, since channels may take
+ * different ways through an engine. The requests of one node are answered in order. None waits for longer
+ * than `holdMs`.
  */
 export class HeldRequests {
   readonly #host: HeldRequestsHost
   readonly #holdMs: number
   readonly #maxBytes: number
   readonly #queues = new Map<string, Queue>()
-  /** Nodes whose barriers found no room: until when their requests are refused, in ms of `performance.now()`; the earliest first. */
+  /**
+   * Nodes whose barriers found no room: until when their requests are refused, in ms of `performance.now()`;
+   * the earliest first.
+   */
   readonly #refusedUntil = new Map<string, number>()
   #bytes = 0
 
@@ -55,7 +60,7 @@ export class HeldRequests {
     return this.#bytes
   }
 
-  /** What comes from that node from now on stays behind these messages. */
+  /** Adds barriers: requests of that node that arrive from now on wait for their messages. */
   add(node: string, barriers: readonly Barrier[], bytes: number): void {
     const open = barriers.filter((barrier) => !this.#host.isPassed(node, barrier))
     if (open.length === 0) return
@@ -67,7 +72,7 @@ export class HeldRequests {
     this.#push(node, { bytes, barriers: byChannel, endsAt: performance.now() + this.#holdMs })
   }
 
-  /** A request has come: it is asked at once, or when all before it was. */
+  /** Adds a request: it is answered at once, or after everything before it. */
   ask(node: string, id: number, request: NodeRequest, bytes: number): void {
     if (this.#isRefused(node)) this.#host.refuse(node, id)
     else if (!this.#queues.has(node)) this.#host.ask(node, id, request)
@@ -75,7 +80,7 @@ export class HeldRequests {
     else this.#push(node, { bytes, id, request })
   }
 
-  /** Something of that node has come on a channel. */
+  /** An envelope of that node has arrived on a channel. */
   progressed(node: string, channel: string): void {
     const queue = this.#queues.get(node)
     const [head] = queue?.steps ?? []
@@ -86,7 +91,7 @@ export class HeldRequests {
     if (head.barriers.size === 0) this.#advance(node, queue)
   }
 
-  /** Forgets all. */
+  /** Drops everything that waits. */
   close(): void {
     for (const { timer } of this.#queues.values()) clearTimeout(timer)
     this.#queues.clear()
@@ -95,8 +100,9 @@ export class HeldRequests {
   }
 
   /**
-   * Refuses the requests of a node for as long as its barriers would have been held. They are sent once, before the first of the
-   * requests that depend on them, so a later request does not tell what it depends on.
+   * Refuses the requests of a node for as long as its barriers would have been held. They are sent once,
+   * before the first of the requests that depend on them, so a later request does not tell what it depends
+   * on.
    */
   #refuseFor(node: string): void {
     this.#refusedUntil.delete(node)
@@ -129,7 +135,7 @@ export class HeldRequests {
     this.#advance(node, first)
   }
 
-  /** Does what can be done, up to barriers that are not passed. */
+  /** Proceeds up to the next barriers that are not passed. */
   #advance(node: string, queue: Queue): void {
     clearTimeout(queue.timer)
     for (;;) {

@@ -2,8 +2,8 @@
 const MAX_NODES = 10_000
 
 /**
- * The other nodes of a cluster, by their heartbeats. Silence is counted in heartbeats of this node, so a paused process does not
- * declare every other node dead when it resumes.
+ * The other nodes of a cluster, by their heartbeats. Silence is counted in heartbeats of this node, so a
+ * paused process does not declare every other node dead when it resumes.
  */
 export class KnownNodes {
   readonly #maxSilentBeats: number

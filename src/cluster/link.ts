@@ -27,7 +27,10 @@ export function newLinkStats(): LinkStats {
   return { published: 0, unpublished: 0, received: 0, lost: 0, repeated: 0, malformed: 0, unknown: 0 }
 }
 
-/** The connection of a node to the other nodes of its cluster. A hub without a backplane has one too, to no other node. */
+/**
+ * The connection of a node to the other nodes of its cluster. A hub without a backplane has one too, to no
+ * other node.
+ */
 export interface Link {
   readonly stats: Readonly<LinkStats>
   /** `connected` only while messages that this node publishes come back to it. */
@@ -38,13 +41,18 @@ export interface Link {
   readonly rooms: number
   /** Whether the cluster has not been reached yet, and still may be. */
   readonly isStarting: boolean
-  /** Time, in ms, until every node that is alive has had the time to become known; 0 when that time is over. */
+  /**
+   * Time, in ms, until every node that is alive has had the time to become known; 0 when that time is over.
+   */
   readonly settlingMs: number
   /** Returns whether another node is known to be alive. */
   knows(node: string): boolean
   /** Resolves when connected. @throws {HubError} WSHUB_ERR_HUB_CLOSED, as a rejection */
   ready(): Promise<void>
-  /** Subscribes to a room that has its first member here, or to {@link EVERYONE} for the hub's first connection. */
+  /**
+   * Subscribes to a room that has its first member here, or to {@link EVERYONE} for the hub's first
+   * connection.
+   */
   occupied(room: string): void
   /** Ends the subscription of a room that has lost its last member, after a grace period. */
   vacated(room: string): void
@@ -52,11 +60,14 @@ export interface Link {
   listening(rooms: readonly string[]): Promise<void>
   /** Publishes a message to connections of the other nodes. */
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): void
-  /** Publishes a message to one connection of another node. @returns `false` when it certainly does not arrive */
+  /**
+   * Publishes a message to one connection of another node.
+   * @returns `false` when it certainly does not arrive
+   */
   direct(connectionId: string, data: Payload, options: SendOptions | undefined): boolean
   /**
-   * Asks one other node, or all of them (`undefined`). A request that changes something, or may, takes effect after the messages
-   * that this node published before it.
+   * Asks one other node, or all of them (`undefined`). A request that changes something, or may, takes effect
+   * after the messages that this node published before it.
    * @returns `false` when it certainly does not arrive
    */
   ask(node: string | undefined, id: number, request: NodeRequest): boolean

@@ -19,7 +19,9 @@ export interface Recipients {
   readonly exceptRooms: readonly string[]
 }
 
-/** The hub of this process, as a cluster sees it. Every method concerns the connections of this process only. */
+/**
+ * The hub of this process, as a cluster sees it. Every method concerns the connections of this process only.
+ */
 export interface LocalHub {
   /** The id of this node. The ids of its connections begin with it. */
   readonly node: string
@@ -41,12 +43,18 @@ export interface LocalHub {
   disconnect(selection: Selection, code: number, reason: string): number
   /** Sends to many connections. @returns how many accepted the message */
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number
-  /** Sends to one connection. @returns whether it accepted the message; `undefined` when there is no such connection */
+  /**
+   * Sends to one connection.
+   * @returns whether it accepted the message; `undefined` when there is no such connection
+   */
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined
   /** Publishes a gap to diagnostics and calls the option `onGap`. */
   gapFound(gap: Gap): void
   /** Publishes the new state of the cluster to diagnostics. */
   stateChanged(state: BackplaneState): void
-  /** @param where the option or handler of the application that threw; `undefined` for an error that the cluster found */
+  /**
+   * @param where the option or handler of the application that threw; `undefined` for an error that the
+   *   cluster found
+   */
   report(error: Error, where?: string): void
 }

@@ -5,8 +5,8 @@ const FIRST_ROUND_MS = 250
 const MAX_ROUND_MS = 1_000
 
 /**
- * Proves by probes of a node to itself that its messages come back. An engine that says it is connected may hang, or may have
- * forgotten a subscription.
+ * Proves by probes of a node to itself that its messages come back. An engine that says it is connected may
+ * hang, or may have forgotten a subscription.
  */
 export class LoopbackTest {
   readonly #publish: (channel: OutgoingChannel, nonce: number) => void
@@ -25,7 +25,10 @@ export class LoopbackTest {
     this.#publish = publish
   }
 
-  /** Publishes rounds of probes until one has come back from each channel; asks for the channels in each round. */
+  /**
+   * Publishes rounds of probes until one has come back from each channel; asks for the channels in each
+   * round.
+   */
   start(channels: () => readonly OutgoingChannel[]): void {
     this.#proven.clear()
     this.#round(channels, FIRST_ROUND_MS)
@@ -56,7 +59,8 @@ export class LoopbackTest {
   }
 
   /**
-   * Called with each heartbeat while the test is passed. Probes some channels, and other ones only when all probes have come back.
+   * Called with each heartbeat while the test is passed. Probes some channels, and other ones only when all
+   * probes have come back.
    * @returns for how many beats a probe has been missing
    */
   beat(next: () => readonly OutgoingChannel[]): number {
@@ -76,7 +80,8 @@ export class LoopbackTest {
     this.#nonce++
     const all = channels()
     const open = all.filter(({ name }) => !this.#proven.has(name))
-    // When the subscription of the last missing channel has ended, one of the others proves that the test is passed.
+    // When the subscription of the last missing channel has ended, one of the others proves that the test is
+    // passed.
     this.#probe(open.length > 0 ? open : all.slice(0, 1))
   }
 

@@ -65,7 +65,9 @@ export class Membership {
     return this.#nodes.ids()
   }
 
-  /** Time, in ms, until every node that is alive has had the time to become known; 0 when that time is over. */
+  /**
+   * Time, in ms, until every node that is alive has had the time to become known; 0 when that time is over.
+   */
   get settlingMs(): number {
     return Math.max(0, Math.ceil(this.#settledAt - performance.now()))
   }

@@ -1,30 +1,35 @@
 import { HubError } from '../base/errors.ts'
 import type { NodeResponse } from './wire/response.ts'
 
-/** What came of a request. */
+/** The end of a call. */
 export interface Outcome {
-  /** The responses of each node that answered; a long one has several parts. */
+  /** The responses of each node that answered; a long answer has several. */
   readonly responses: ReadonlyMap<string, readonly NodeResponse[]>
-  /** The nodes that were asked and have not answered. */
+  /** The nodes that were asked and did not answer. */
   readonly missing: string[]
 }
 
-interface Call {
+interface PendingCall {
+  /** The nodes that have not answered, and {@link HOLD}. */
   readonly waiting: Set<string>
   readonly missing: Set<string>
+  /** Answers of which some parts have arrived. */
   readonly parts: Map<string, NodeResponse[]>
   readonly responses: Map<string, readonly NodeResponse[]>
   readonly hold: (ms: number) => void
   readonly finish: () => void
 }
 
-/** Stands among the nodes that are waited for until a call may end. */
+/** Placeholder that keeps a call open until `holdMs` has passed. */
 const HOLD = ''
 
-/** The requests of a node that wait for answers. Each ends, with whatever came, when its time is over. */
+/**
+ * The calls of a node that wait for answers. Each ends when its time is over, with the answers that have
+ * arrived.
+ */
 export class PendingCalls {
   readonly #maxCalls: number
-  readonly #calls = new Map<number, Call>()
+  readonly #calls = new Map<number, PendingCall>()
   #count = 0
 
   constructor(maxCalls: number) {
@@ -37,8 +42,8 @@ export class PendingCalls {
   }
 
   /**
-   * Begins to wait for the answers of some nodes.
-   * @param holdMs how long to wait at least, for nodes that are not known yet; `Infinity` until {@link release}
+   * Opens a call to some nodes.
+   * @param holdMs shortest time to wait, for nodes that are not known yet; `Infinity` = until {@link release}
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CALLS
    */
   open(
@@ -47,12 +52,12 @@ export class PendingCalls {
     holdMs: number,
   ): { id: number; outcome: Promise<Outcome> } {
     if (this.#calls.size >= this.#maxCalls) {
-      throw new HubError('WSHUB_ERR_TOO_MANY_CALLS', `${this.#maxCalls} calls wait for answers already`)
+      throw new HubError('WSHUB_ERR_TOO_MANY_CALLS', `${this.#maxCalls} calls already wait for answers`)
     }
     const id = ++this.#count
     const outcome = new Promise<Outcome>((resolve) => {
       const timers = [setTimeout(() => this.#end(call), timeoutMs).unref()]
-      const call: Call = {
+      const call: PendingCall = {
         hold: (ms) => timers.push(setTimeout(() => this.#done(call, HOLD), ms).unref()),
         waiting: new Set(nodes),
         missing: new Set(),
@@ -74,13 +79,13 @@ export class PendingCalls {
     return { id, outcome }
   }
 
-  /** A node has answered, or a part of its answer has come. */
+  /** Adds an answer of a node, or a part of one. */
   respond(id: number, node: string, part: number, isLast: boolean, response: NodeResponse): void {
     const call = this.#calls.get(id)
     if (call === undefined || call.responses.has(node)) return
     const parts = call.parts.get(node) ?? []
     if (part !== parts.length) {
-      this.#miss(call, node) // one got lost: half an answer is none
+      this.#miss(call, node) // a part was lost
       return
     }
     parts.push(response)
@@ -94,42 +99,42 @@ export class PendingCalls {
     this.#done(call, node)
   }
 
-  /** Whether a call still waits. */
+  /** Returns whether a call still waits. */
   has(id: number): boolean {
     return this.#calls.has(id)
   }
 
-  /** Holds a call no longer than `ms` from now. */
+  /** Sets how long a call that was opened with `Infinity` waits at least: `ms` from now. */
   release(id: number, ms: number): void {
     this.#calls.get(id)?.hold(ms)
   }
 
-  /** The node cannot be reached. */
+  /** Names a node that cannot be reached as missing. */
   miss(id: number, node: string): void {
     const call = this.#calls.get(id)
     if (call !== undefined) this.#miss(call, node)
   }
 
-  /** The node is gone: no call waits for it any more. */
+  /** Names a node that is gone as missing in every call that waits for it. */
   gone(node: string): void {
     for (const call of this.#calls.values()) if (call.waiting.has(node)) this.#miss(call, node)
   }
 
-  /** Ends all, with whatever came. */
+  /** Ends all calls, with the answers that have arrived. */
   close(): void {
     for (const call of this.#calls.values()) this.#end(call)
   }
 
-  #miss(call: Call, node: string): void {
+  #miss(call: PendingCall, node: string): void {
     call.missing.add(node)
     this.#done(call, node)
   }
 
-  #done(call: Call, node: string): void {
+  #done(call: PendingCall, node: string): void {
     if (call.waiting.delete(node) && call.waiting.size === 0) call.finish()
   }
 
-  #end(call: Call): void {
+  #end(call: PendingCall): void {
     call.waiting.delete(HOLD)
     for (const node of call.waiting) call.missing.add(node)
     call.finish()

@@ -20,7 +20,9 @@ import {
 import type { NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
-/** A message to the union of more rooms than this is published once, to everyone, and not once for each room. */
+/**
+ * A message to the union of more rooms than this is published once, to everyone, and not once for each room.
+ */
 const MAX_UNION_CHANNELS = 32
 /** Barriers are published in parts of about this size, together with the rest of the envelope. */
 const BARRIERS_BYTES = 65_536
@@ -28,7 +30,10 @@ const BARRIERS_OVERHEAD_BYTES = 256
 /** Sequences that were not used for this many beats are forgotten. */
 const FORGET_BEATS = 240
 
-/** Publishes the messages, requests and responses of a node. Messages wait until the cluster is reached for the first time. */
+/**
+ * Publishes the messages, requests and responses of a node. Messages wait until the cluster is reached for
+ * the first time.
+ */
 export class Publisher {
   readonly #parts: LinkParts
   readonly #node: string
@@ -81,7 +86,10 @@ export class Publisher {
     else for (const room of names) this.#send(this.channels.room(room), body)
   }
 
-  /** Publishes a message to one connection of another node. @returns `false` when it certainly does not arrive */
+  /**
+   * Publishes a message to one connection of another node.
+   * @returns `false` when it certainly does not arrive
+   */
   direct(connectionId: string, data: Payload, options: SendOptions | undefined): boolean {
     const node = nodeOf(connectionId)
     if (node === undefined || node === this.#node) return false
@@ -111,7 +119,9 @@ export class Publisher {
     return bytes !== undefined && this.#handOver(channel, bytes)
   }
 
-  /** Publishes how far the sequences are that were used within that time: whoever missed the end sees a gap. */
+  /**
+   * Publishes how far the sequences are that were used within that time: whoever missed the end sees a gap.
+   */
   publishCheckpoints(awayMs: number): void {
     const beats = Math.ceil(awayMs / this.#parts.options.heartbeatIntervalMs)
     this.#checkpoints.since(this.#beats - beats - 1)
@@ -200,7 +210,8 @@ export class Publisher {
   }
 
   /**
-   * Encodes an envelope. One that is not published afterwards has its number in the sequence too, so that the others see a gap.
+   * Encodes an envelope. One that is not published afterwards has its number in the sequence too, so that the
+   * others see a gap.
    * @returns `undefined` when it is too long
    */
   #encode(channel: OutgoingChannel, body: Body): Buffer | undefined {

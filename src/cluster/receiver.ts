@@ -25,8 +25,8 @@ const HOLD_SHARE = 1 / 2
 const FORGET_BEATS = 240
 
 /**
- * Receives the envelopes of the other nodes: subscribes to the channels of the rooms that have a member here, finds what is
- * missing or comes twice, and passes the messages to the hub.
+ * Receives the envelopes of the other nodes: subscribes to the channels of the rooms that have a member here,
+ * finds what is missing or comes twice, and passes the messages to the hub.
  */
 export class Receiver {
   readonly #parts: LinkParts
@@ -114,7 +114,8 @@ export class Receiver {
     }
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined) return // a late message of a channel whose subscription has ended
-    // Until the engine has confirmed, messages of an earlier subscription may arrive: they do not begin a sequence.
+    // Until the engine has confirmed, messages of an earlier subscription may arrive: they do not begin a
+    // sequence.
     if (subscription.isLive) {
       const missing = this.#gaps.follow(channel, stamp, isCounted(envelope.kind), this.#beats)
       if (missing === 'repeated') {
@@ -193,12 +194,16 @@ export class Receiver {
   #isPassed(node: string, { channel, epoch, sequence, ageMs }: Barrier): boolean {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return true
-    // Where nothing of that node has arrived yet, it matters whether the message is older than the subscription.
+    // Where nothing of that node has arrived yet, it matters whether the message is older than the
+    // subscription.
     const hasArrived = this.#gaps.has(channel, { node, epoch, sequence })
     return hasArrived ?? ageMs > performance.now() - subscription.liveAt
   }
 
-  /** Reports a message that was published before a request and did not arrive in time: it will not be delivered. */
+  /**
+   * Reports a message that was published before a request and did not arrive in time: it will not be
+   * delivered.
+   */
   #expired(node: string, { channel, epoch, sequence }: Barrier): void {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return

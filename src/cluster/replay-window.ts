@@ -31,8 +31,8 @@ export class ReplayWindows {
 }
 
 /**
- * The numbers of one publisher that have been seen, among the latest 8,192 of a rising series: tells a message from its copies on
- * other channels.
+ * The numbers of one publisher that have been seen, among the latest 8,192 of a rising series: tells a
+ * message from its copies on other channels.
  * @see RFC 4303 §3.4.3, the anti-replay window
  */
 export class ReplayWindow {
@@ -41,7 +41,10 @@ export class ReplayWindow {
   /** The beat of the latest number. */
   usedAt = 0
 
-  /** Takes note of a number, 1 or more. @returns `seen` when it was added before, `late` when it is too old to tell */
+  /**
+   * Takes note of a number, 1 or more.
+   * @returns `seen` when it was added before, `late` when it is too old to tell
+   */
   add(number: number, beat: number): 'new' | 'seen' | 'late' {
     this.usedAt = beat
     if (number <= this.#highest - WINDOW) return 'late'

@@ -9,22 +9,25 @@ import type { LocalConnection, LocalHub } from './local-hub.ts'
 import type { NodeRequest } from './wire/request.ts'
 import { type MemberRecord, memberCapacity, type NodeResponse } from './wire/response.ts'
 
-/** Answers a call. Text comes as a string, bytes as a Buffer; likewise back. */
+/**
+ * Answers a call. The payload is a string for text and a Buffer for bytes, and so is the value that the
+ * caller gets.
+ */
 export type CallHandler = (
   payload: string | Buffer,
   node: string,
   // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is one
 ) => Payload | undefined | void | Promise<Payload | undefined | void>
 
-/** Long responses are sent in parts of about so many bytes. */
+/** Long answers are sent in parts of about this size. */
 const PART_BYTES = 65_536
-/** What a part takes beside its members. */
+/** What a part takes in addition to its members. */
 const PART_OVERHEAD_BYTES = 256
 
-/** Most characters of why a call failed that travel. */
-const MAX_REASON = 1_000
+/** Most characters of the reason for a failed call that are sent. */
+const MAX_REASON_LENGTH = 1_000
 
-/** Answers what nodes ask, for the connections of this one. */
+/** Answers the requests of all nodes for this one. */
 export class Responder {
   readonly #local: LocalHub
   readonly #options: ResolvedClusterOptions
@@ -45,11 +48,11 @@ export class Responder {
     if (typeof handler !== 'function') {
       throw new HubError(
         'WSHUB_ERR_INVALID_HANDLER',
-        `the handler of a call is a function, not ${show(handler)}`,
+        `the handler of a call must be a function, not ${show(handler)}`,
       )
     }
     if (this.#handlers.has(name)) {
-      throw new HubError('WSHUB_ERR_INVALID_HANDLER', `the call ${show(name)} has a handler already`)
+      throw new HubError('WSHUB_ERR_INVALID_HANDLER', `the call ${show(name)} already has a handler`)
     }
     this.#handlers.set(name, handler)
     return () => {
@@ -57,7 +60,7 @@ export class Responder {
     }
   }
 
-  /** Answers a request of a node, which may be this one. It never rejects. */
+  /** Answers a request of a node, which may be this one. Never rejects. */
   async answer(request: NodeRequest, node: string): Promise<readonly NodeResponse[]> {
     const takesTime = request.op === 'call' || request.op === 'join'
     if (takesTime && this.#answering >= this.#options.maxPendingCalls) {
@@ -112,8 +115,8 @@ export class Responder {
     return new Promise((resolve) => {
       const fail = (reason: string) => resolve({ type: 'failed', reason })
       const handler = this.#handlers.get(name)
-      if (handler === undefined) return fail(`no handler of ${show(name)}`)
-      // Nobody waits for the answer any longer than this; what is busy for nobody is not counted as busy.
+      if (handler === undefined) return fail(`no handler named ${show(name)}`)
+      // The caller waits no longer than this, so the handler counts as busy no longer either.
       const timer = setTimeout(() => fail('it took too long'), Math.min(timeoutMs, MAX_INT32)).unref()
       const call = async () => {
         const value = await handler(typeof payload === 'string' ? payload : Buffer.from(payload), node)
@@ -133,7 +136,7 @@ export class Responder {
     })
   }
 
-  /** In parts that fit into envelopes. */
+  /** Lists connections, in parts that fit into envelopes. */
   #listed(connections: readonly LocalConnection[]): readonly NodeResponse[] {
     const mostBytes = this.#options.maxEnvelopeBytes - PART_OVERHEAD_BYTES
     const partBytes = Math.min(PART_BYTES, mostBytes)
@@ -162,7 +165,7 @@ export class Responder {
     runHandler(
       'public metadata',
       () => {
-        // Calls a toJSON of the application; one of the metadata itself may return nothing.
+        // Calls any toJSON of the application; that of the metadata itself may return `undefined`.
         json = JSON.stringify(Object.fromEntries(entries)) ?? ''
       },
       { failed: (error, where) => this.#local.report(error, where) },
@@ -172,7 +175,7 @@ export class Responder {
 }
 
 function failed(error: Error): NodeResponse {
-  return { type: 'failed', reason: (textOf(error, 'message') ?? '').slice(0, MAX_REASON) }
+  return { type: 'failed', reason: (textOf(error, 'message') ?? '').slice(0, MAX_REASON_LENGTH) }
 }
 
 function counted(count: number): readonly NodeResponse[] {
@@ -184,6 +187,6 @@ export function checkCallName(name: unknown): void {
   if (typeof name === 'string' && name !== '') return
   throw new HubError(
     'WSHUB_ERR_INVALID_HANDLER',
-    `the name of a call is a string that is not empty, not ${show(name)}`,
+    `the name of a call must be a non-empty string, not ${show(name)}`,
   )
 }

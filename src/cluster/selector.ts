@@ -2,13 +2,13 @@ import { HubError, show } from '../base/errors.ts'
 import { asRooms } from '../base/room-names.ts'
 import type { Selection } from './wire/request.ts'
 
-/** Which connections of the cluster are meant: some by their ids, the members of rooms, or all. */
+/** Selects connections of the cluster: some by their ids, the members of rooms, or all. */
 export type Selector =
   | { readonly id: string | readonly string[] }
   | { readonly room: string | readonly string[] }
   | { readonly all: true }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_SELECTOR or WSHUB_ERR_INVALID_ROOM */
+/** Reads a selector. @throws {HubError} WSHUB_ERR_INVALID_SELECTOR or WSHUB_ERR_INVALID_ROOM */
 export function readSelector(selector: Selector): Selection {
   if (typeof selector === 'object' && selector !== null && Object.keys(selector).length === 1) {
     if ('all' in selector && selector.all === true) return { by: 'all', names: [] }
@@ -20,6 +20,6 @@ export function readSelector(selector: Selector): Selection {
   }
   throw new HubError(
     'WSHUB_ERR_INVALID_SELECTOR',
-    `a selector is { id }, { room } or { all: true }, not ${show(selector)}`,
+    `a selector must be { id }, { room } or { all: true }, not ${show(selector)}`,
   )
 }

@@ -2,39 +2,44 @@ import { oldestKeys } from '../base/eviction.ts'
 import { type ChannelNames, EVERYONE } from './wire/channel-names.ts'
 import type { Barrier } from './wire/envelope.ts'
 
-/** How many channels a node counts for at once. A count that is forgotten begins anew, which receivers are told. */
+/**
+ * How many channels have a sequence at once. One that was forgotten begins again, in a new epoch that
+ * receivers see.
+ */
 const MAX_SEQUENCES = 100_000
 
-/** How many channels a call stays behind, those that were used last. */
+/** A call stays behind the messages of at most this many channels, those used last. */
 const MAX_BARRIERS = 10_000
-/** What was published longer ago has come, or does not any more. */
+/** A message that was published longer ago has arrived, or is lost. */
 const MAX_BARRIER_AGE_MS = 5_000
 
-/** What a node has published on one channel. */
+/** The sequence of what a node publishes on one channel. */
 export interface OutgoingChannel {
   readonly name: string
-  /** Higher for each count that the node has begun. */
+  /** Higher for each sequence that the node has begun. */
   readonly epoch: number
-  /** How many were published, or would have been but for the backplane. */
+  /** The number of the latest envelope, whether the backplane accepted it or not. */
   sequence: number
-  /** Of the node's beats, the one of the latest message. */
+  /** The beat of the latest envelope. */
   usedAt: number
-  /** The latest message that the backplane took: its number, and when, in ms of `performance.now()`. */
+  /**
+   * The latest message that the backplane accepted: its number, and the time in ms of `performance.now()`.
+   */
   accepted: { readonly sequence: number; readonly at: number }
-  /** When barriers were last published on this channel; likewise in ms. */
+  /** When barriers were last published on this channel, in ms of `performance.now()`. */
   barriersAt: number
 }
 
-/** Numbers what a node publishes, for each channel. */
+/** The sequences of all channels that a node publishes on. */
 export class Sequences {
   readonly #channels: ChannelNames
   readonly #maxSequences: number
   readonly #rooms = new Map<string, OutgoingChannel>()
   readonly #nodes = new Map<string, OutgoingChannel>()
-  /** Those that calls have to stay behind, the one that was used last at the end. */
+  /** The channels that calls have to stay behind, the one used last at the end. */
   readonly #recent = new Set<OutgoingChannel>()
   #epochs = 0
-  /** That of the control channel. */
+  /** The sequence of the control channel. */
   readonly control: OutgoingChannel
 
   constructor(channels: ChannelNames, maxSequences = MAX_SEQUENCES) {
@@ -43,17 +48,17 @@ export class Sequences {
     this.control = this.#begin(channels.control)
   }
 
-  /** That of a room's channel, or of {@link EVERYONE}'s. */
+  /** Returns the sequence of a room's channel, or of the channel for {@link EVERYONE}. */
   room(room: string): OutgoingChannel {
     return this.#rooms.get(room) ?? this.#add(this.#rooms, room, this.#channels.room(room))
   }
 
-  /** That of the channel of another node. */
+  /** Returns the sequence of a node's channel. */
   node(id: string): OutgoingChannel {
     return this.#nodes.get(id) ?? this.#add(this.#nodes, id, this.#channels.node(id))
   }
 
-  /** The backplane has taken a message. */
+  /** Takes note of a message that the backplane has accepted. */
   accepted(channel: OutgoingChannel, sequence: number): void {
     channel.accepted = { sequence, at: performance.now() }
     this.#recent.delete(channel)
@@ -62,21 +67,26 @@ export class Sequences {
     for (const oldest of oldestKeys(this.#recent, MAX_BARRIERS)) this.#recent.delete(oldest)
   }
 
-  /** What a call on a channel has to stay behind, but for what those before it stay behind already; `now` of `performance.now()`. */
+  /**
+   * Returns the barriers that a call on a channel has to stay behind, without those of the calls before it.
+   * @param now the time, in ms of `performance.now()`
+   */
   barriers(channel: OutgoingChannel, now: number): Barrier[] {
     const since = Math.max(channel.barriersAt, now - MAX_BARRIER_AGE_MS)
     const barriers: Barrier[] = []
     for (const recent of this.#recent) {
       const { sequence, at } = recent.accepted
       if (at < now - MAX_BARRIER_AGE_MS) this.#recent.delete(recent)
-      // On one channel nothing overtakes anything.
+      // Nothing overtakes on the same channel.
       if (at < since || recent === channel) continue
       barriers.push({ channel: recent.name, epoch: recent.epoch, sequence, ageMs: Math.floor(now - at) })
     }
     return barriers
   }
 
-  /** Those on which something was published at that beat or later, control excepted. */
+  /**
+   * Returns the channels on which something was published at that beat or later, without the control channel.
+   */
   usedSince(beat: number): OutgoingChannel[] {
     const used: OutgoingChannel[] = []
     for (const sequences of [this.#rooms, this.#nodes]) {
@@ -85,7 +95,7 @@ export class Sequences {
     return used
   }
 
-  /** Forgets those that were last used before that beat. */
+  /** Forgets the sequences that were last used before that beat. */
   forget(before: number): void {
     for (const sequences of [this.#rooms, this.#nodes]) {
       for (const [name, { usedAt }] of sequences) if (usedAt < before) sequences.delete(name)
@@ -99,7 +109,7 @@ export class Sequences {
     return sequence
   }
 
-  /** EVERYONE's is in use wherever anything is: it goes to the end. */
+  /** The channel for EVERYONE moves to the end first, since it is always in use. */
   #forgetOldest(sequences: Map<string, OutgoingChannel>): void {
     const everyone = sequences.get(EVERYONE)
     if (everyone !== undefined && sequences.delete(EVERYONE)) sequences.set(EVERYONE, everyone)

@@ -37,8 +37,8 @@ interface Entry extends Subscription {
 }
 
 /**
- * The subscriptions of a node. That to a room's channel lasts for a grace period after its last member has left, so members who
- * come and go cause no traffic to the engine.
+ * The subscriptions of a node. That to a room's channel lasts for a grace period after its last member has
+ * left, so members who come and go cause no traffic to the engine.
  */
 export class Subscriptions {
   readonly #host: SubscriptionsHost
@@ -74,7 +74,10 @@ export class Subscriptions {
     return this.#channels.get(channel)
   }
 
-  /** Returns at most so many rooms whose subscriptions the engine has confirmed; {@link EVERYONE} may be among them. */
+  /**
+   * Returns at most so many rooms whose subscriptions the engine has confirmed; {@link EVERYONE} may be among
+   * them.
+   */
   live(most: number): string[] {
     const rooms: string[] = []
     for (const [room, { isLive }] of this.#rooms) {
@@ -85,8 +88,8 @@ export class Subscriptions {
   }
 
   /**
-   * Returns the rooms whose subscriptions the engine has confirmed, one after the other, and then from the first again;
-   * {@link EVERYONE} may be among them. `undefined` when there is none.
+   * Returns the rooms whose subscriptions the engine has confirmed, one after the other, and then from the
+   * first again; {@link EVERYONE} may be among them. `undefined` when there is none.
    */
   nextLive(): string | undefined {
     for (const [room, entry] of this.#rooms) {

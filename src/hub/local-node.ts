@@ -24,7 +24,10 @@ export interface LocalNodeParts<Meta extends object> {
   readonly reporter: ErrorReporter<Meta>
 }
 
-/** A hub without the other nodes: sends to the connections of this process, and does what its cluster asks it to do with them. */
+/**
+ * A hub without the other nodes: sends to the connections of this process, and does what its cluster asks it
+ * to do with them.
+ */
 export class LocalNode<Meta extends object> implements LocalHub {
   readonly node: string
   readonly running: RunningHandlers
@@ -141,7 +144,10 @@ export class LocalNode<Meta extends object> implements LocalHub {
     return accepted
   }
 
-  /** Returns a test for connections that do not receive a message; `undefined` when all connections here receive it. */
+  /**
+   * Returns a test for connections that do not receive a message; `undefined` when all connections here
+   * receive it.
+   */
   #exclusion({ exceptIds, exceptRooms }: Recipients): ((session: Session<Meta>) => boolean) | undefined {
     const ids = new Set(exceptIds.filter((id) => this.#sessions.has(id)))
     const rooms = exceptRooms

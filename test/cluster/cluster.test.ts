@@ -653,7 +653,7 @@ describe('calls to a cluster', () => {
     expect(nodes.map(errorOf)).toEqual([
       expect.stringContaining('a payload is'),
       'broken',
-      'no handler of "work"',
+      'no handler named "work"',
     ])
     expect(b.faults.all).toEqual([new Error('broken')])
     expect(a.faults.all).toEqual([hubError('WSHUB_ERR_INVALID_PAYLOAD')])

@@ -1,20 +1,21 @@
 import { createHash } from 'node:crypto'
 
-/** Stands for all connections of a hub where a room's name is expected: no room has an empty name. */
+/** Stands for all connections where the name of a room is expected: no room has an empty name. */
 export const EVERYONE = ''
 
-/** What a backplane takes. */
+/** The longest name that a backplane accepts. */
 const MAX_CHANNEL_LENGTH = 200
 const MAX_NAMESPACE_LENGTH = 64
 
 /**
- * The names of a cluster's channels, made of `A–Z a–z 0–9 _ - .` only. Two different rooms never share one, nor do two
- * namespaces: what is not a letter, a digit or a dash is escaped by its UTF-16 code unit, and what gets too long that way is
- * replaced by its SHA-256. No part is empty and none holds a dot, so each is one token of a NATS subject.
+ * The names of a cluster's channels, made of `A–Z a–z 0–9 _ - .` only. No two rooms and no two namespaces
+ * share a name: a character that is not a letter, a digit or a dash is escaped by its UTF-16 code units, and
+ * a name that would be too long is replaced by its SHA-256. No part is empty or contains a dot, so each is
+ * one token of a NATS subject.
  */
 export class ChannelNames {
   readonly #prefix: string
-  /** Heartbeats and requests to all nodes. */
+  /** The channel for heartbeats and for requests to all nodes. */
   readonly control: string
 
   constructor(namespace: string) {
@@ -24,14 +25,14 @@ export class ChannelNames {
     this.control = `${this.#prefix}.c`
   }
 
-  /** The channel of a room, or of {@link EVERYONE}. */
+  /** Returns the channel of a room, or the channel for {@link EVERYONE}. */
   room(room: string): string {
     if (room === EVERYONE) return `${this.#prefix}.a`
     const channel = `${this.#prefix}.r.${escapeName(room)}`
     return channel.length > MAX_CHANNEL_LENGTH ? `${this.#prefix}.h.${digest(room)}` : channel
   }
 
-  /** What is sent to one node: messages to its connections, answers to its requests. */
+  /** Returns the channel of one node, for messages to its connections and for responses to its requests. */
   node(id: string): string {
     return `${this.#prefix}.n.${id}`
   }
@@ -45,6 +46,6 @@ function escapeName(text: string): string {
 }
 
 function digest(text: string): string {
-  // By code units: UTF-8 would make one of all lone surrogates.
+  // Not as UTF-8, which would replace every lone surrogate by the same character.
   return createHash('sha256').update(text, 'utf16le').digest('base64url')
 }

@@ -5,8 +5,8 @@ const NARROW = 0
 const WIDE = 1
 
 /**
- * Writes integers, strings and bytes one behind the other. A string is written as V8 keeps it, one byte a unit where that
- * suffices and else two: other than UTF-8 this also carries lone surrogates, so no two names ever become one.
+ * Writes integers, strings and bytes one after the other. A string is Latin-1 when every code unit fits one
+ * byte, else UTF-16LE. Unlike UTF-8 this keeps lone surrogates, so names stay distinct.
  */
 export class WireWriter {
   readonly #bytes: Buffer
@@ -21,7 +21,7 @@ export class WireWriter {
     this.#bytes[this.#end++] = value
   }
 
-  /** An integer of 0 or more, seven bits a byte. */
+  /** Writes an integer, 0 or more, with seven bits in each byte. */
   varint(value: number): void {
     let rest = value
     while (rest >= 0x80) {
@@ -42,7 +42,7 @@ export class WireWriter {
     for (const value of values) this.text(value)
   }
 
-  /** Bytes up to the end of all: their length is not written. */
+  /** Writes the last part, up to the end of the envelope; its length is not written. */
   rest(data: string | Uint8Array): void {
     if (typeof data === 'string') {
       this.#end += this.#bytes.write(data, this.#end)
@@ -52,13 +52,15 @@ export class WireWriter {
     }
   }
 
-  /** What was written. */
+  /** Returns the bytes that were written. */
   finish(): Buffer {
     return this.#bytes.subarray(0, this.#end)
   }
 }
 
-/** Reads what a {@link WireWriter} wrote. Every method throws a WSHUB_ERR_ENVELOPE where the bytes do not make sense. */
+/**
+ * Reads the bytes of a {@link WireWriter}. Every method throws a WSHUB_ERR_ENVELOPE when they are malformed.
+ */
 export class WireReader {
   readonly #bytes: Buffer
   #at = 0
@@ -98,7 +100,9 @@ export class WireReader {
     return this.#bytes.toString(width === WIDE ? 'utf16le' : 'latin1', start, this.#at)
   }
 
-  /** As many as there are: each takes a byte at least, so what is read is bounded by what came. */
+  /**
+   * Reads strings. Each takes at least one byte, so a false count costs no more than the bytes that arrived.
+   */
   texts(): string[] {
     const count = this.varint()
     const values: string[] = []
@@ -106,14 +110,14 @@ export class WireReader {
     return values
   }
 
-  /** The names of rooms: none is empty. */
+  /** Reads the names of rooms, none of which is empty. */
   rooms(): string[] {
     const rooms = this.texts()
-    if (rooms.includes('')) throw malformed('a room has no name')
+    if (rooms.includes('')) throw malformed('empty room name')
     return rooms
   }
 
-  /** All bytes that are left, as a view. */
+  /** Returns all bytes that are left, as a view. */
   rest(): Buffer {
     const rest = this.#bytes.subarray(this.#at)
     this.#at = this.#bytes.length
@@ -121,19 +125,19 @@ export class WireReader {
   }
 }
 
-/** Most bytes that {@link WireWriter.text} takes for a string. */
+/** Returns the most bytes that {@link WireWriter.text} writes for a string. */
 export function textCapacity(value: string): number {
   return MAX_VARINT_BYTES + value.length * 2
 }
 
-/** Most bytes that {@link WireWriter.texts} takes. */
+/** Returns the most bytes that {@link WireWriter.texts} writes. */
 export function textsCapacity(values: readonly string[]): number {
   let capacity = MAX_VARINT_BYTES
   for (const value of values) capacity += textCapacity(value)
   return capacity
 }
 
-/** The error for bytes that are no envelope. */
+/** Returns the error for bytes that are not an envelope. */
 export function malformed(why: string, cause?: unknown): HubError {
   return new HubError('WSHUB_ERR_ENVELOPE', `a message of the cluster is malformed: ${why}`, { cause })
 }

@@ -4,16 +4,19 @@ import { malformed, textCapacity, textsCapacity, WireReader, WireWriter } from '
 import { type NodeRequest, readRequest, requestCapacity, writeRequest } from './request.ts'
 import { type NodeResponse, readResponse, responseCapacity, writeResponse } from './response.ts'
 
-/** What this version writes and understands. */
+/** The version of the envelopes that this package writes and reads. */
 export const ENVELOPE_VERSION = 1
 
-/** What every envelope begins with, behind its version and kind. */
+/** Header fields of an envelope after version and kind. */
 export interface Stamp {
   /** The node that published it. */
   readonly node: string
-  /** Which of the publisher's counts of this channel `sequence` belongs to: a later count has a higher one. */
+  /**
+   * The sequence of the publisher on this channel that the number belongs to; a later sequence has a higher
+   * epoch.
+   */
   readonly epoch: number
-  /** How many the publisher has counted on this channel in this epoch, this one included if it is counted. */
+  /** How many envelopes the publisher has counted in this epoch, this one included if its kind is counted. */
   readonly sequence: number
 }
 
@@ -22,8 +25,9 @@ export interface MessageBody {
   readonly kind: 'message'
   readonly data: string | Uint8Array
   /**
-   * The rooms, when the message goes to the union of several: then it is published on the channel of each, and `union` is
-   * its number among the unions of its publisher.
+   * The rooms, when the message goes to the union of several: it is published on the channel of each, and
+   * `union` is its number among the unions of its publisher. `undefined` when the channel says it all; then
+   * `union` is 0.
    */
   readonly rooms: readonly string[] | undefined
   readonly union: number
@@ -41,27 +45,30 @@ export interface DirectBody {
   readonly options: SendOptions | undefined
 }
 
-/** How far a node has published on a channel at the time of a call, which must not overtake that. */
+/** The latest message of a node on a channel at the time of a call, which must not overtake it. */
 export interface Barrier {
   readonly channel: string
   readonly epoch: number
-  /** The number of its latest message there. */
+  /** Its number. */
   readonly sequence: number
-  /** Time, in whole ms, since that was published. */
+  /** Time, in whole ms, since it was published. */
   readonly ageMs: number
 }
 
-/** What an envelope carries. */
+/** The content of an envelope. */
 export type Body =
   | MessageBody
   | DirectBody
-  /** The node lives. `isHello`: it has just come or come back, after `awayMs`, and wants to know who is there. */
+  /**
+   * The node is alive. `isHello`: it has just connected, after `awayMs` without a connection, and asks for
+   * heartbeats.
+   */
   | { readonly kind: 'heartbeat'; readonly isHello: boolean; readonly awayMs: number }
   /** The node is closing. */
   | { readonly kind: 'leave' }
   /**
-   * How far the count of the channel is: shows a loss that no later message would show. A node that hears its own, by
-   * `nonce`, knows that what it publishes comes back.
+   * The sequence of the channel so far: shows a loss that no later message would show. A node that receives
+   * its own, which it tells by `nonce`, knows that its messages come back.
    */
   | { readonly kind: 'checkpoint'; readonly nonce: number }
   | { readonly kind: 'request'; readonly id: number; readonly request: NodeRequest }
@@ -73,7 +80,7 @@ export type Body =
       readonly isLast: boolean
       readonly response: NodeResponse
     }
-  /** The requests behind it wait, on the node that it comes to, for these messages. */
+  /** Later requests of the publisher wait for these messages, on each node that receives it. */
   | { readonly kind: 'barriers'; readonly barriers: readonly Barrier[] }
 
 // Positions are the numbers on the wire: append only.
@@ -93,35 +100,37 @@ const EXCEPT = 2
 const KEY = 4
 const VOLATILE = 8
 const UNION = 16
-/** More than one id is left out, or a room: a list of each. */
+/** More than one id is excluded, or a room: a list of each. */
 const EXCEPT_LISTS = 32
 const ALL_FLAGS = 63
 const HELLO = 1
 const LAST = 1
 
-/** Whether an envelope of this kind has a number of its own. Every kind that is added later has. */
+/**
+ * Returns whether an envelope of this kind has a number of its own. Every kind that is added later has one.
+ */
 export function isCounted(kind: Body['kind'] | undefined): boolean {
   return kind !== 'checkpoint' && kind !== 'heartbeat'
 }
 
-/** The form of a node's id; see the prefix of a connection's. */
+/** The form of a node's id. */
 const NODE_ID = /^[A-Za-z0-9_-]{1,64}$/
 /** The form of a connection's id: its node, and its number there. */
 const CONNECTION_ID = /^[A-Za-z0-9_-]{1,64}\.[0-9a-z]{1,16}$/
 
-/** The id of the node in a connection's; `undefined` when no connection has such an id. */
+/** Returns the node of a connection, by its id; `undefined` when no connection has such an id. */
 export function nodeOf(connectionId: string): string | undefined {
   const end = connectionId.lastIndexOf('.')
   const node = end < 0 ? '' : connectionId.slice(0, end)
   return NODE_ID.test(node) ? node : undefined
 }
 
-/** Whether a connection may have that id. */
+/** Returns whether a connection may have that id. */
 export function isConnectionId(id: string): boolean {
   return CONNECTION_ID.test(id)
 }
 
-/** An envelope whose stamp has been read, and whose body not yet. */
+/** An envelope of which only the stamp has been read. */
 export interface SealedEnvelope {
   readonly stamp: Stamp
   /** `undefined` for a kind that this version does not know. */
@@ -143,7 +152,8 @@ export function encodeEnvelope({ node, epoch, sequence }: Stamp, body: Body): Bu
 
 /**
  * Reads an envelope up to its body.
- * @throws {HubError} WSHUB_ERR_ENVELOPE when it is malformed, WSHUB_ERR_ENVELOPE_VERSION when another version wrote it
+ * @throws {HubError} WSHUB_ERR_ENVELOPE when it is malformed, WSHUB_ERR_ENVELOPE_VERSION when another version
+ *   wrote it
  */
 export function openEnvelope(bytes: Buffer): SealedEnvelope {
   const reader = new WireReader(bytes)
@@ -151,14 +161,14 @@ export function openEnvelope(bytes: Buffer): SealedEnvelope {
   if (version !== ENVELOPE_VERSION) throw unknown(`version ${version}`)
   const kind = KINDS[reader.byte()]
   const node = reader.text()
-  if (!NODE_ID.test(node)) throw malformed('no node has such an id')
+  if (!NODE_ID.test(node)) throw malformed('invalid node id')
   return { stamp: { node, epoch: reader.varint(), sequence: reader.varint() }, kind, reader }
 }
 
 /**
  * Reads the body of an envelope.
- * @throws {HubError} WSHUB_ERR_ENVELOPE when it is malformed, WSHUB_ERR_ENVELOPE_VERSION when its kind, or something in it,
- *   is of a newer version
+ * @throws {HubError} WSHUB_ERR_ENVELOPE when it is malformed, WSHUB_ERR_ENVELOPE_VERSION when its kind, or
+ *   something in it, is of a newer version
  */
 export function readBody({ kind, reader }: SealedEnvelope): Body {
   switch (kind) {
@@ -267,7 +277,7 @@ function bodyCapacity(body: Body): number {
   }
 }
 
-/** Most bytes that a barrier takes. */
+/** Returns the most bytes that a barrier takes. */
 export function barrierCapacity({ channel }: Pick<Barrier, 'channel'>): number {
   return 24 + textCapacity(channel)
 }
@@ -297,7 +307,7 @@ function readMessage(reader: WireReader): MessageBody {
   }
 }
 
-/** One id that is left out, and nothing else, is written without a list, as versions before the lists read it. */
+/** A single excluded id is written without a list, for versions that do not know the lists. */
 function exceptFlag({ exceptIds, exceptRooms }: MessageBody): number {
   if (exceptRooms.length > 0 || exceptIds.length > 1) return EXCEPT_LISTS
   return exceptIds.length === 1 ? EXCEPT : 0
@@ -318,11 +328,11 @@ function readOptions(reader: WireReader, flags: number): SendOptions | undefined
   const volatile = (flags & VOLATILE) !== 0
   if ((flags & KEY) === 0) return volatile ? { volatile } : undefined
   const key = reader.text()
-  if (key === '') throw malformed('a key is empty')
+  if (key === '') throw malformed('empty key')
   return { key, volatile }
 }
 
-/** As many as there are: each takes bytes, so what is read is bounded by what came. */
+/** Reads barriers. Each takes some bytes, so a false count costs no more than the bytes that arrived. */
 function readBarriers(reader: WireReader): Barrier[] {
   const count = reader.varint()
   const barriers: Barrier[] = []
@@ -333,7 +343,7 @@ function readBarriers(reader: WireReader): Barrier[] {
   return barriers
 }
 
-/** Bytes that are no UTF-8 become U+FFFD here: a browser would hang up on text that is none. */
+/** Replaces invalid UTF-8 by U+FFFD: a browser would close a connection that receives it as text. */
 function readData(reader: WireReader, flags: number): string | Buffer {
   const bytes = reader.rest()
   return (flags & TEXT) === 0 ? bytes : bytes.toString()

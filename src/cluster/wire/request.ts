@@ -1,13 +1,13 @@
 import { malformed, textCapacity, textsCapacity, type WireReader, type WireWriter } from './codec.ts'
 
-/** Which connections a request is about. */
+/** The connections that a request is about. */
 export interface Selection {
   readonly by: 'all' | 'room' | 'id'
-  /** Ids or rooms; none for `all`. */
+  /** Ids or rooms; empty for `all`. */
   readonly names: readonly string[]
 }
 
-/** What one node asks others. */
+/** A request of one node to others. */
 export type NodeRequest =
   | { readonly op: 'size' | 'members'; readonly rooms: readonly string[] }
   | { readonly op: 'connections' | 'node' }
@@ -21,7 +21,7 @@ export type NodeRequest =
   | {
       readonly op: 'call'
       readonly name: string
-      /** How long the answer is waited for. */
+      /** How long the caller waits for the answer. */
       readonly timeoutMs: number
       readonly payload: string | Uint8Array
     }
@@ -41,7 +41,7 @@ const SELECTIONS: readonly Selection['by'][] = ['all', 'room', 'id']
 const BINARY = 0
 const TEXT = 1
 
-/** Most bytes that {@link writeRequest} writes. */
+/** Returns the most bytes that {@link writeRequest} writes. */
 export function requestCapacity(request: NodeRequest): number {
   let capacity = 32
   if ('rooms' in request) capacity += textsCapacity(request.rooms)
@@ -77,7 +77,7 @@ export function writeRequest(writer: WireWriter, request: NodeRequest): void {
   }
 }
 
-/** @returns `undefined` for a request that a newer version asks; @throws {HubError} WSHUB_ERR_ENVELOPE */
+/** Reads a request. @returns `undefined` for one of a newer version @throws {HubError} WSHUB_ERR_ENVELOPE */
 export function readRequest(reader: WireReader): NodeRequest | undefined {
   const op = OPS[reader.byte()]
   switch (op) {
@@ -110,6 +110,6 @@ function writeSelection(writer: WireWriter, { by, names }: Selection): void {
 
 function readSelection(reader: WireReader): Selection {
   const by = SELECTIONS[reader.byte()]
-  if (by === undefined) throw malformed('it selects connections in an unknown way')
+  if (by === undefined) throw malformed('unknown selection of connections')
   return { by, names: reader.texts() }
 }

@@ -3,11 +3,11 @@ import { textCapacity, type WireReader, type WireWriter } from './codec.ts'
 /** A connection as other nodes see it. */
 export interface MemberRecord {
   readonly id: string
-  /** What the application makes public of its metadata, as JSON; empty for nothing. */
+  /** The public part of its metadata as JSON; empty for none. */
   readonly metadata: string
 }
 
-/** What a node answers to a request. */
+/** The response of a node to a request. */
 export type NodeResponse =
   | { readonly type: 'count'; readonly count: number }
   | { readonly type: 'members'; readonly members: readonly MemberRecord[] }
@@ -33,7 +33,7 @@ const TYPES: readonly NodeResponse['type'][] = [
   'failed',
 ]
 
-/** Most bytes that {@link writeResponse} writes. */
+/** Returns the most bytes that {@link writeResponse} writes. */
 export function responseCapacity(response: NodeResponse): number {
   switch (response.type) {
     case 'members': {
@@ -51,7 +51,7 @@ export function responseCapacity(response: NodeResponse): number {
   }
 }
 
-/** Most bytes that one member takes in a response. */
+/** Returns the most bytes that a member takes in a response. */
 export function memberCapacity({ id, metadata }: MemberRecord): number {
   return textCapacity(id) + textCapacity(metadata)
 }
@@ -84,7 +84,7 @@ export function writeResponse(writer: WireWriter, response: NodeResponse): void 
   }
 }
 
-/** @returns `undefined` for an answer of a newer version; @throws {HubError} WSHUB_ERR_ENVELOPE */
+/** Reads a response. @returns `undefined` for one of a newer version @throws {HubError} WSHUB_ERR_ENVELOPE */
 export function readResponse(reader: WireReader): NodeResponse | undefined {
   const type = TYPES[reader.byte()]
   switch (type) {
