@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocketServer } from 'ws'
 import { type CloseResult, type Connection, type EventHandler, Hub } from 'wshub'
+import { RunningHandlers } from '../../src/base/running-handlers.ts'
 import { Bus } from '../support/bus.ts'
 import { acquainted, join } from '../support/cluster.ts'
 import { Client, eventually, inTime, Journal, serve, turn } from '../support/hub-server.ts'
@@ -29,6 +30,23 @@ function watch(closing: Promise<CloseResult>): { result: CloseResult | undefined
 async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) await turn()
 }
+
+describe('RunningHandlers', () => {
+  it('resolves every call of idle when the last callback has settled', async () => {
+    const running = new RunningHandlers()
+    running.begin()
+    running.begin()
+    let idle = 0
+    const both = [running.idle(), running.idle()].map((promise) => promise.then(() => idle++))
+    running.end()
+    await turns()
+    expect(idle).toBe(0)
+    running.end()
+    await inTime('both calls', Promise.all(both))
+    expect(idle).toBe(2)
+    await inTime('a call when none is running', running.idle())
+  })
+})
 
 interface Case {
   what: string
