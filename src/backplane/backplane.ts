@@ -1,33 +1,42 @@
-/** Whether a backplane reaches its engine. */
+/** Whether a backplane is connected to its engine. */
 export type BackplaneState = 'connecting' | 'connected' | 'reconnecting' | 'closed'
 
-/** What a backplane tells the hub that started it. */
+/** The hub that started a backplane, as the backplane calls it. */
 export interface BackplaneListener {
-  /** A message came on a subscribed channel; also one that this very backplane published. `bytes` are the receiver's to keep. */
+  /**
+   * Receives a message of a subscribed channel, even one that this backplane published. The receiver may keep
+   * `bytes`.
+   */
   onMessage(channel: string, bytes: Buffer): void
-  /** `state` changed. On `connected` after `reconnecting` every subscription is live again. */
+  /** Called when `state` has changed. With `connected` after `reconnecting`, all subscriptions work again. */
   onStateChange(state: BackplaneState): void
-  /** Something went wrong that the backplane recovers from by itself. */
+  /** Receives an error from which the backplane recovers by itself. */
   onError(error: Error): void
 }
 
 /**
- * Carries bytes between hubs: at most once, in order for each publisher and channel. Channel names are given by the hub and are made
- * of `A–Z a–z 0–9 _ - .` only, at most 200 characters.
+ * Carries bytes between hubs: at most once, in order for each publisher and channel. The hub chooses the
+ * names of channels: at most 200 characters, `A–Z a–z 0–9 _ - .` only.
  */
 export interface Backplane {
   readonly state: BackplaneState
   /**
-   * Connects. Called once. Resolves when the engine is reached for the first time; rejects only when it was closed before that or the
-   * configuration can never work. While the engine is away it keeps trying by itself.
+   * Connects to the engine, and reconnects by itself from then on. Called once. Resolves when it is connected
+   * for the first time; rejects only when it is closed before, or when its configuration can never work.
    */
   start(listener: BackplaneListener): Promise<void>
-  /** Sends to all subscribers. Returns at once; `false` when it was not accepted: not connected, or too much is waiting. */
+  /**
+   * Sends to all subscribers.
+   * @returns `false`, at once, when it is not connected or too much is waiting to be sent
+   */
   publish(channel: string, bytes: Uint8Array): boolean
-  /** Resolves when the engine has confirmed: what others publish from then on comes. While the engine is away it waits for its return. */
+  /**
+   * Subscribes to a channel. Resolves when the engine has confirmed: messages published from then on are
+   * received. While the engine cannot be reached, the promise stays pending.
+   */
   subscribe(channel: string): Promise<void>
-  /** Messages of the channel end soon. */
+  /** Unsubscribes from a channel. Some more messages of it may arrive. */
   unsubscribe(channel: string): void
-  /** Lets go of connections and timers. What was published before is sent first, for a bounded time. */
+  /** Closes connections and stops timers, after sending what was published before, within a bounded time. */
   close(): Promise<void>
 }

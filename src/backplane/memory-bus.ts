@@ -1,4 +1,7 @@
-/** Most bytes that wait for the end of the turn; a test that publishes in an endless loop would fill the heap. */
+/**
+ * Most bytes that wait for the end of the turn: a test that publishes in an endless loop must not fill the
+ * heap.
+ */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 /** Memory that a message takes beside its bytes. */
@@ -30,7 +33,10 @@ export class MemoryBus {
     return this.#isCut
   }
 
-  /** Behaves as an engine that cannot be reached: the backplanes are `reconnecting`, and messages under way are lost. */
+  /**
+   * Behaves as an engine that cannot be reached: backplanes are `reconnecting`, and undelivered messages are
+   * lost.
+   */
   cut(): void {
     if (this.#isCut) return
     this.#isCut = true
@@ -39,7 +45,7 @@ export class MemoryBus {
     this.#tellMembers()
   }
 
-  /** Ends a {@link cut}: the backplanes are `connected` again. */
+  /** Ends a {@link cut}: backplanes are `connected` again. */
   restore(): void {
     if (!this.#isCut) return
     this.#isCut = false

@@ -10,18 +10,18 @@ interface HubErrorRule {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Every refusal before the 101 ends its TCP connection: nobody reuses a socket whose upgrade failed. */
+/** Every refusal before the 101 closes its TCP connection: no client reuses a socket whose upgrade failed. */
 const refused = { Connection: 'close' } as const
 
-/** How long, in seconds, a client that opens connections too fast is asked to wait. */
+/** Seconds that a client which opens connections too fast is asked to wait. */
 const RATE_RETRY_AFTER_SECONDS = '1'
 
-/** How long, in seconds, a client that came to a full or closing hub is asked to wait. */
+/** Seconds that a client of a full or closing hub is asked to wait. */
 const RETRY_AFTER_SECONDS = '5'
 
 /**
- * Every code a {@link HubError} can carry. `docs/errors.md` has the same table for readers; a test compares the two.
- * A code is stable API: it is never renamed, and the text beside it may change.
+ * Every code a {@link HubError} can have. `docs/errors.md` has the same table; a test compares the two.
+ * Codes are never renamed. The message of an error may change at any time.
  */
 export const HUB_ERRORS = {
   // Before the 101: the request is refused.
@@ -80,27 +80,28 @@ export const HUB_ERRORS = {
   WSHUB_ERR_ENVELOPE_TOO_BIG: { status: 413 },
 } as const satisfies Record<string, HubErrorRule>
 
-/** A code that a {@link HubError} can carry. */
+/** A code that a {@link HubError} can have. */
 export type HubErrorCode = keyof typeof HUB_ERRORS
 
 /**
- * The one error class of this package. Match it by `code`, not by `instanceof`: two copies of the package may be loaded.
- * Fastify, Express and Koa render `status`, `headers` and (where `expose` is true) `message` by themselves. A refusal has no
- * stack, only a line: frameworks log it, and any client can cause it.
+ * The only error class of this package. Match it by `code`, not by `instanceof`: two copies of the package
+ * may be loaded. Fastify, Express and Koa render `status`, `headers` and, where `expose` is true, `message`
+ * by themselves. The stack of a refusal is a single line, because any client can cause one and frameworks log
+ * it.
  */
 export class HubError extends Error {
   override readonly name = 'HubError'
-  /** What happened, stable across versions: `WSHUB_ERR_…`. */
+  /** Names what happened: `WSHUB_ERR_…`. Never renamed. */
   readonly code: HubErrorCode
   /** HTTP status for an answer, 4xx or 5xx. */
   readonly status: number
-  /** The same as `status`, under the name Fastify reads. */
+  /** The same as `status`: Fastify reads this name. */
   readonly statusCode: number
   /** Whether a client may see `message`: true for the refusals of a request, false for programmer errors. */
   readonly expose: boolean
-  /** HTTP headers for an answer, such as `Retry-After`; empty where none are needed. */
+  /** HTTP headers for an answer, such as `Retry-After`; may be empty. */
   readonly headers: Readonly<Record<string, string>>
-  /** Close code of the connection that ended by this error; `undefined` where none did. */
+  /** Close code of the connection that this error ended; `undefined` if it ended none. */
   readonly closeCode: number | undefined
 
   constructor(code: HubErrorCode, message: string, options?: { cause?: unknown }) {
@@ -120,27 +121,30 @@ export class HubError extends Error {
   }
 
   /**
-   * The error for a key that an object of options does not have; it names the known key that was probably meant. For backplanes and
-   * adapters that refuse what they do not know.
-   * @param what completes the sentence that the key is not …: `an option of this backplane`
+   * Returns the error for an unknown key of an options object. It suggests the known key that was probably
+   * meant. For backplanes and adapters that refuse unknown options.
+   * @param what completes the sentence "… is not …": `an option of this backplane`
    */
   static unknownKey(key: string, known: readonly string[], what: string): HubError {
     return new HubError('WSHUB_ERR_INVALID_OPTION', `${show(key)} is not ${what}${didYouMean(key, known)}`)
   }
 }
 
-/** Ends an error message about a word that is not known. */
+/** Returns the end of an error message about an unknown word; empty when no known word resembles it. */
 export function didYouMean(word: string, known: readonly string[]): string {
   const name = nearestName(word, known)
   return name === undefined ? '' : `; did you mean ${show(name)}?`
 }
 
-/** Whether an error refuses a request, before the 101 and by no mistake of the application. */
+/**
+ * Returns whether an error refuses a request before the 101, for a reason that is not a bug of the
+ * application.
+ */
 function isRefusal({ status, headers }: HubErrorRule): boolean {
   return status !== 500 && headers?.Connection !== undefined
 }
 
-/** A value as an error message shows it: short, and never throwing. */
+/** Returns a short description of a value for an error message. Never throws. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (typeof value === 'function') return 'a function'

@@ -1,10 +1,10 @@
-/** Longer words are not compared: the time is quadratic. */
+/** Longer words are not compared, because the time grows with the square of the length. */
 const MAX_LENGTH = 60
 
-/** The shortest word of which a longer one is taken for an extension. */
+/** The shortest word that counts as the beginning or end of a longer one. */
 const MIN_AFFIX = 4
 
-/** The name that was probably meant by a misspelt word; `undefined` when none resembles it. */
+/** Returns the name that a misspelled word probably means; `undefined` when none resembles it. */
 export function nearestName(word: string, names: readonly string[]): string | undefined {
   const wanted = plain(word)
   let nearest: string | undefined
@@ -20,18 +20,24 @@ export function nearestName(word: string, names: readonly string[]): string | un
   return nearest
 }
 
-/** Without what naming conventions differ in. */
+/** Returns a word without the differences between naming conventions. */
 function plain(word: string): string {
   return word.toLowerCase().replaceAll(/[_-]/g, '')
 }
 
-/** Whether one of them begins or ends with the other: `timeout` and `timeoutMs`, `message` and `onMessage`. */
+/**
+ * Returns whether one word begins or ends with the other: `timeout` and `timeoutMs`, `message` and
+ * `onMessage`.
+ */
 function isAffix(one: string, other: string): boolean {
   const [short, long] = one.length < other.length ? [one, other] : [other, one]
   return short.length >= MIN_AFFIX && (long.startsWith(short) || long.endsWith(short))
 }
 
-/** How many letters are inserted, removed, replaced or swapped with the next one. */
+/**
+ * Returns how many letters are inserted, removed, replaced or swapped with the next one
+ * (Damerau–Levenshtein).
+ */
 function editDistance(from: string, to: string): number {
   let before: number[] = []
   let last = Array.from({ length: to.length + 1 }, (_, column) => column)

@@ -7,8 +7,8 @@ export interface HandlerOwner {
 }
 
 /**
- * Calls user code; nothing else does. What it throws, or its promise rejects with, goes to `owner.failed` as an Error that
- * can be read.
+ * Calls user code; nothing else does. What it throws, or its promise rejects with, goes to `owner.failed` as
+ * an Error that can be read.
  * @param where names the code in reports: `onMessage`
  * @returns a promise when the callback returned one; it never rejects
  */
@@ -26,7 +26,10 @@ export function runHandler(
   }
 }
 
-/** Uses `await`, which trusts neither the `then` of a promise nor its constructor: user code may have replaced both. */
+/**
+ * Uses `await`, which trusts neither the `then` of a promise nor its constructor: user code may have replaced
+ * both.
+ */
 async function settled(where: string, result: PromiseLike<unknown>, owner: HandlerOwner): Promise<void> {
   try {
     await result

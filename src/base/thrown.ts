@@ -2,8 +2,8 @@ import { types } from 'node:util'
 import { HubError, show } from './errors.ts'
 
 /**
- * Turns whatever user code threw into an Error that can be reported. An Error with a name, a message and a stack that are
- * strings stays itself; anything else becomes the `cause` of a {@link HubError}.
+ * Returns an Error that can be reported for anything that user code threw. An Error whose name, message and
+ * stack are strings is returned as it is; anything else becomes the `cause` of a {@link HubError}.
  * @param where names the code that threw
  */
 export function asError(thrown: unknown, where: string): Error {
@@ -11,13 +11,16 @@ export function asError(thrown: unknown, where: string): Error {
   return new HubError('WSHUB_ERR_HANDLER_THREW', `${where} threw ${show(thrown)}`, { cause: thrown })
 }
 
-/** Returns a property that is a string, else `undefined`. A getter is user code too, and may throw at any reading. */
+/**
+ * Returns a property if it is a string. A getter is user code too: any reading may throw or give another
+ * value.
+ */
 export function textOf(thrown: unknown, key: 'name' | 'message' | 'stack' | 'code'): string | undefined {
   const value = propertyOf(thrown, key)
   return typeof value === 'string' ? value : undefined
 }
 
-/** Returns a property of what user code threw, `undefined` where reading it throws. */
+/** Returns a property of a thrown value; `undefined` when reading it throws. */
 export function propertyOf(thrown: unknown, key: string): unknown {
   try {
     return typeof thrown === 'object' && thrown !== null ? Reflect.get(thrown, key) : undefined
@@ -28,7 +31,8 @@ export function propertyOf(thrown: unknown, key: string): unknown {
 
 function isPlainError(thrown: unknown): thrown is Error {
   if (typeof thrown !== 'object' || thrown === null || hasProxy(thrown)) return false
-  // An Error of another realm (`vm`, Jest) is no instance of ours, and a DOMException or an old subclass is not native.
+  // An Error of another realm (`vm`, Jest) is no instance of this Error; a DOMException or an old subclass is
+  // not native.
   if (!(thrown instanceof Error) && !types.isNativeError(thrown)) return false
   try {
     const { name, message, stack } = thrown
@@ -38,7 +42,7 @@ function isPlainError(thrown: unknown): thrown is Error {
   }
 }
 
-/** A Proxy, here or among the prototypes, may throw at any `instanceof`. */
+/** Returns whether the value or one of its prototypes is a Proxy, for which any `instanceof` may throw. */
 function hasProxy(value: object): boolean {
   for (let next: object | null = value; next !== null; next = Object.getPrototypeOf(next)) {
     if (types.isProxy(next)) return true

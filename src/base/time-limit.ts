@@ -1,6 +1,6 @@
 /**
- * Waits until a promise settles, either way, and for `ms` at most. The timer keeps the process alive: the application awaits
- * the end of this, and nothing else may be left to do.
+ * Waits until a promise settles, either way, and for `ms` at most. The timer keeps the process alive: the
+ * application awaits the end of this, and nothing else may be left to do.
  * @returns whether the promise settled in time
  */
 export async function settlesWithin(ms: number, promise: Promise<unknown>): Promise<boolean> {

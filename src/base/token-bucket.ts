@@ -3,7 +3,10 @@ const CAPACITY_MS = 1_000
 /** Sums of fractions of a ms are not exact. */
 const TOLERANCE_MS = 0.001
 
-/** Grants a number of tokens a second, and at most that many at once. `now` is a time in ms, such as `performance.now()`. */
+/**
+ * Grants a number of tokens a second, and at most that many at once. `now` is a time in ms, such as
+ * `performance.now()`.
+ */
 export class TokenBucket {
   readonly #msPerToken: number
   /** When the bucket is full again. It is empty while that is a second ahead, and owes tokens beyond that. */

@@ -1,50 +1,50 @@
 import type { HeldBuffers } from './held-buffers.ts'
 
-/** Frames that are dropped or written together. */
+/** Frames that are dropped or written together: a message, or the batch of a turn. */
 export interface Held {
   readonly bytes: Buffer
-  /** How many of the frames are messages. */
+  /** Number of messages among the frames. */
   readonly messages: number
-  /** Bytes of the others, which are pings and pongs. */
+  /** Bytes of the pings and pongs among them. */
   readonly controlBytes: number
   readonly key: string | undefined
 }
 
 const NOTHING = Buffer.alloc(0)
 
-/** Places in the queue whose frames have gone; the queue is packed when they are the most of it. */
+/** Beyond this many empty places, the queue is packed when they are the larger part of it. */
 const MIN_GAPS_TO_PACK = 64
 
 /** Frames that wait for a congested socket, oldest first. */
 export class Backlog {
   /** The turn in which the socket became congested. */
   readonly turn: number
-  /** The least that has waited, here and in the socket, since that turn was over. */
+  /** The fewest bytes that have waited, here and in the socket, since the end of that turn. */
   leastBytes = Number.POSITIVE_INFINITY
-  /** Bytes that the socket held then, and that were handed to it since. */
+  /** Bytes that the socket held then, and bytes that were written to it since. */
   writtenBytes: number
-  /** Bytes that the client had taken when it was last judged. */
+  /** Bytes that the client had taken when it was last judged; `undefined` if it was within its limit. */
   judgedBytes: number | undefined
-  /** Bytes, and messages among them, that wait now. */
+  /** Bytes and messages that wait now. */
   bytes = 0
   messages = 0
   /** Bytes of the pings and pongs that wait. */
   controlBytes = 0
-  /** Pings and pongs that were in front of messages dropped since. */
+  /** Pings and pongs from before messages that were dropped: they are written first. */
   #front: Held[] = []
   #queue: (Held | undefined)[] = []
   #head = 0
   #gaps = 0
-  /** Place in the queue of the waiting message of each key. */
+  /** The place of each key's message in the queue. */
   readonly #byKey = new Map<string, number>()
 
-  /** The buffers that wait here, and the one that the socket was given last. */
+  /** Counts the buffers that wait here, and the last one written to the socket. */
   readonly #held: HeldBuffers
   #inSocket: Buffer
 
   /**
-   * @param inSocket the write that congested the socket
-   * @param socketBytes how much the socket holds
+   * @param inSocket the bytes whose write congested the socket
+   * @param socketBytes how many bytes the socket holds
    */
   constructor(turn: number, inSocket: Buffer, socketBytes: number, held: HeldBuffers) {
     this.turn = turn
@@ -67,16 +67,16 @@ export class Backlog {
     this.controlBytes += held.controlBytes
   }
 
-  /** Takes out the oldest message; `undefined` when there is none. */
+  /** Removes and returns the oldest message; `undefined` when there is none. */
   dropOldest(): Held | undefined {
     for (let held = this.#shift(); held !== undefined; held = this.#shift()) {
-      if (held.messages > 0) return this.#gone(held)
+      if (held.messages > 0) return this.#removed(held)
       this.#front.push(held)
     }
     return undefined
   }
 
-  /** Takes out the message of that key; `undefined` when there is none. */
+  /** Removes and returns the message of a key; `undefined` when there is none. */
   dropKey(key: string): Held | undefined {
     const place = this.#byKey.get(key)
     const held = place === undefined ? undefined : this.#queue[place]
@@ -85,10 +85,10 @@ export class Backlog {
     this.#queue[place] = undefined
     this.#gaps++
     if (this.#gaps > MIN_GAPS_TO_PACK && this.#gaps * 2 > this.#queue.length) this.#pack()
-    return this.#gone(held)
+    return this.#removed(held)
   }
 
-  /** Takes frames of at least one and up to `maxBytes`, in one buffer, for the socket. */
+  /** Removes frames and returns them in one buffer for the socket: up to `maxBytes`, but at least one. */
   take(maxBytes: number): Buffer {
     const parts: Buffer[] = []
     let bytes = 0
@@ -96,7 +96,7 @@ export class Backlog {
       if (parts.length > 0 && bytes + next.bytes.length > maxBytes) break
       if (this.#front.length > 0) this.#front.shift()
       else this.#shift()
-      parts.push(this.#gone(next).bytes)
+      parts.push(this.#removed(next).bytes)
       bytes += next.bytes.length
     }
     this.writtenBytes += bytes
@@ -108,12 +108,9 @@ export class Backlog {
     return taken
   }
 
-  /**
-   * Lets go of all frames, for whoever still holds the backlog itself: a listener of a socket that never
-   * drains.
-   */
+  /** Removes all frames: the listener of a socket that never drains keeps this backlog alive. */
   dispose(): void {
-    for (const held of [...this.#front, ...this.#queue]) if (held !== undefined) this.#gone(held)
+    for (const held of [...this.#front, ...this.#queue]) if (held !== undefined) this.#removed(held)
     this.#front = []
     this.#queue = []
     this.#head = 0
@@ -148,7 +145,7 @@ export class Backlog {
     return undefined
   }
 
-  #gone(held: Held): Held {
+  #removed(held: Held): Held {
     this.#held.release(held.bytes)
     this.bytes -= held.bytes.length
     this.messages -= held.messages

@@ -1,22 +1,23 @@
 /**
- * The frames pending in a turn, as a node of a trie: all connections with the same pending sequence hold the same node,
- * so its bytes are concatenated once for all of them.
+ * The frames that wait for the end of a turn, as a node of a trie. Connections for which the same frames wait
+ * hold the same node, so the frames are concatenated once for all of them.
  */
 export class Batch {
   /** Bytes of all frames from the root to here. */
   readonly bytes: number
-  /** How many of the frames are messages. */
+  /** Number of messages among the frames. */
   readonly messages: number
-  /** Bytes of the others, which are pings and pongs. */
+  /** Bytes of the pings and pongs among them. */
   readonly controlBytes: number
   #parent: Batch | undefined
   readonly #frame: Buffer | undefined
   #joined: Buffer | undefined
-  // One remembered child is enough: a broadcast asks all its members' batches for the same frame in one go.
+  // One child is enough: a broadcast extends the batches of all members with the same frame, one after
+  // another.
   #childFrame: Buffer | undefined
   #child: Batch | undefined
 
-  /** Without arguments, the empty batch that a turn begins with. */
+  /** Without arguments, makes the empty batch with which a turn begins. */
   constructor(parent?: Batch, frame?: Buffer, isMessage = false) {
     const frameBytes = frame?.length ?? 0
     this.bytes = (parent?.bytes ?? 0) + frameBytes
@@ -26,7 +27,7 @@ export class Batch {
     this.#frame = frame
   }
 
-  /** The batch of this sequence and one more frame; the same one for the same frame in a row. */
+  /** Returns the batch with one more frame. Calls in a row with the same frame return the same batch. */
   extend(frame: Buffer, isMessage: boolean): Batch {
     if (this.#child !== undefined && this.#childFrame === frame) return this.#child
     this.#childFrame = frame
@@ -34,7 +35,7 @@ export class Batch {
     return this.#child
   }
 
-  /** All frames in one buffer, concatenated at the first call. */
+  /** Returns all frames in one buffer, concatenated at the first call. */
   join(): Buffer {
     this.#joined ??= this.#concatenate()
     return this.#joined

@@ -4,8 +4,8 @@ import { HeldBuffers } from './held-buffers.ts'
 export const JUDGE_MS = 30_000
 
 /**
- * The share of `maxTotalBufferedBytes` down to which clients are given up. Finding them means looking at all congested
- * clients, which must not happen again with the next message.
+ * The share of `maxTotalBufferedBytes` down to which clients are given up. Finding them means looking at all
+ * congested clients, which must not happen again with the next message.
  */
 const RELIEF = 7 / 8
 
@@ -44,7 +44,9 @@ export class Congestion {
     this.#outboxes.delete(outbox)
   }
 
-  /** While more than `maxTotalBufferedBytes` wait in all, gives clients up, those with the most waiting first. */
+  /**
+   * While more than `maxTotalBufferedBytes` wait in all, gives clients up, those with the most waiting first.
+   */
   relieve(): void {
     if (this.held.bytes <= this.#maxTotalBufferedBytes) return
     const byMost = [...this.#outboxes]

@@ -7,11 +7,17 @@ export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'confla
 export interface CompressionOptions {
   /** Messages of fewer bytes are not compressed, 0 or more; 0 = all are. Default 512. */
   thresholdBytes?: number | undefined
-  /** Messages of more bytes are not compressed, 1 or more: it takes the event loop some 20 ms a MiB. Default 1 048 576. */
+  /**
+   * Messages of more bytes are not compressed, 1 or more: it takes the event loop some 20 ms a MiB. Default 1
+   * 048 576.
+   */
   maxBytes?: number | undefined
   /** zlib's level, 1 to 9: from the fastest to the smallest. Default 6. */
   level?: number | undefined
-  /** zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its window. Default 8. */
+  /**
+   * zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its
+   * window. Default 8.
+   */
   memLevel?: number | undefined
 }
 

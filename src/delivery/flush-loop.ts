@@ -1,9 +1,9 @@
 import { Batch } from './batch.ts'
 
 /**
- * Time, in ms, that flushes may take of the event loop at once. The rest follows in its next turn, so that a broadcast to
- * very many connections does not block the process (`npm run bench -- fanout` measures the delay). What is sent meanwhile
- * joins the batches that still wait.
+ * Time, in ms, that flushes may take of the event loop at once. The rest follows in its next turn, so that a
+ * broadcast to very many connections does not block the process (`npm run bench -- fanout` measures the
+ * delay). What is sent meanwhile joins the batches that still wait.
  */
 const MAX_FLUSH_MS = 2
 

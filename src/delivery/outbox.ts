@@ -4,18 +4,17 @@ import type { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
 import { addDrops, type DropCount, type DropReason, noDrops } from './drop-count.ts'
 
-/**
- * A turn that queues this much for a connection is written before the turn ends; a drained backlog goes in
- * such chunks.
- */
+/** A batch of this size is written before the turn ends; a backlog is written in chunks of this size. */
 const CHUNK_BYTES = 65_536
 
-/** Pings and pongs are never dropped; a client for which so many bytes of them wait is given up. */
+/**
+ * Most bytes of pings and pongs that may wait. They are never dropped; beyond this the client is given up.
+ */
 const MAX_CONTROL_BYTES = 65_536
 
 /**
- * What a client over its limit must take between two looks at it. The kernel reports it in steps of a third
- * of its send buffer, which has 4 MB by default: `JUDGE_MS` is longer than a step takes at 100 kB/s.
+ * Bytes that a client over its limit must read between two checks. The kernel reports progress in steps of a
+ * third of its send buffer of 4 MB; at 100 kB/s, a step takes less than `JUDGE_MS`.
  */
 const MIN_PROGRESS_BYTES = 65_536
 
@@ -27,40 +26,39 @@ export interface OutboxSocket {
   once(event: 'drain', listener: () => void): unknown
 }
 
-/** Whose outbox it is. */
+/** The connection, as its outbox uses it. */
 export interface OutboxOwner {
-  /** Whether data frames may still be written: not after a close frame. */
+  /** Whether data frames may still be written: false after a close frame. */
   readonly writable: boolean
-  /**
-   * The client is given up: too much waits for it, or for all clients of the hub together, and for this one
-   * the most.
-   */
+  /** Gives the client up: too much waits for it, or for all clients of the hub, and the most for this one. */
   overflow(of: 'client' | 'hub'): void
-  /** Something was dropped since the last turn. */
+  /** Receives what was dropped since the last turn. */
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
 }
 
 /**
- * What one connection still has to write, in the order of the calls. Nothing else writes to the socket, save
- * the close and pong frames of `ws` itself.
+ * The frames that one connection has yet to write, in the order of the calls. Nothing else writes to the
+ * socket, except `ws` for its own close and pong frames.
  *
- * - A turn's frames leave in one write at its end.
- * - While the socket is congested, frames wait here; above `maxBufferedBytes` the policy decides on further
- *   ones. Pings and pongs are never dropped.
- * - What the turn that congested the socket queues is spared. After it, the least that has waited since may
- *   grow by `maxBufferedBytes`, while the client goes on taking what it owes.
+ * - The frames of a turn are written at its end, in one write.
+ * - While the socket is congested, frames wait here. Above `maxBufferedBytes` the policy decides about more
+ *   messages;
+ *   pings and pongs are never dropped.
+ * - Messages of the turn that congested the socket are exempt from the limit. After that turn, up to
+ *   `maxBufferedBytes`
+ *   may wait in addition to the least that has waited since, as long as the client goes on reading.
  */
 export class Outbox {
   readonly #socket: OutboxSocket
   readonly #delivery: Delivery
   readonly #owner: OutboxOwner
-  /** This turn's frames; `undefined` when there are none. */
+  /** The frames of this turn; `undefined` when there are none. */
   #batch: Batch | undefined
-  /** Frames behind a congested socket; `undefined` while it is not. */
+  /** Frames that wait for a congested socket; `undefined` while it is not congested. */
   #backlog: Backlog | undefined
   #scheduled = false
   #ending: (() => void) | undefined
-  /** What was dropped and not told to the owner yet. */
+  /** Drops that were not reported to the owner yet. */
   #drops: Map<DropReason, DropCount> | undefined
 
   constructor(socket: OutboxSocket, delivery: Delivery, owner: OutboxOwner) {
@@ -70,14 +68,14 @@ export class Outbox {
   }
 
   /**
-   * Bytes that were accepted and that the operating system has not taken yet; a write counts until it is
+   * Bytes that were accepted and that the operating system has not taken yet. A write counts until it is
    * complete.
    */
   get bufferedBytes(): number {
     return (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0) + this.#socket.writableLength
   }
 
-  /** Accepts a message for writing; `false` when it was dropped. */
+  /** Accepts a message. @returns `false` when it was dropped */
   send(frame: Buffer, options?: SendOptions): boolean {
     const backlog = this.#backlog
     if (backlog === undefined) return this.#append(frame, true)
@@ -104,37 +102,35 @@ export class Outbox {
     } else if (backlog.controlBytes + frame.length > MAX_CONTROL_BYTES) {
       this.#owner.overflow('client')
     } else {
-      this.#write() // what this turn has queued before it
-      if (this.#backlog !== backlog) return // given up for that
+      this.#write() // frames of this turn come first
+      if (this.#backlog !== backlog) return // the client was given up for them
       backlog.push({ bytes: frame, messages: 0, controlBytes: frame.length, key: undefined })
       this.#delivery.congestion.relieve()
     }
   }
 
-  /** Writes what the turn has queued: the turn is over. */
+  /** Writes the frames of the turn, which is over. */
   flush(): void {
     this.#scheduled = false
     this.#write()
     this.tellDrops()
   }
 
-  /** Writes all that was accepted, whatever the socket can take: after this nothing can be. */
+  /** Writes everything that was accepted, even to a congested socket: nothing can be written afterwards. */
   flushAll(): void {
     this.#write()
     if (this.#backlog === undefined || this.#backlog.isEmpty || !this.#owner.writable) return
     this.#socket.write(this.#backlog.take(Number.POSITIVE_INFINITY))
   }
 
-  /**
-   * Calls `then` when all that was accepted has been handed to the socket, at once where that is possible.
-   */
+  /** Calls `then` when everything that was accepted has been passed to the socket, at once if possible. */
   end(then: () => void): void {
     this.#write()
     if (this.#backlog === undefined || this.#backlog.isEmpty) then()
     else this.#ending = then
   }
 
-  /** Drops what was not written, for a connection that is gone or given up. */
+  /** Drops what was not written, for a connection that is closed or given up. */
   clear(reason: 'overflow' | 'closed'): void {
     for (const part of [this.#backlog, this.#batch]) {
       if (part !== undefined) this.#drop(reason, part.messages, part.bytes - part.controlBytes)
@@ -144,7 +140,7 @@ export class Outbox {
     this.#uncongested()
   }
 
-  /** Reports what was dropped, which calls user code: never inside a broadcast. */
+  /** Reports drops to the owner. That calls user code, so it never happens inside a broadcast. */
   tellDrops(): void {
     const drops = this.#drops
     if (drops === undefined) return
@@ -152,15 +148,12 @@ export class Outbox {
     this.#owner.reportDrops(drops)
   }
 
-  /** Bytes that the client has taken since the socket became congested; 0 while it is not. */
+  /** Bytes that the client has read since the socket became congested; 0 while it is not congested. */
   get takenBytes(): number {
     return this.#backlog === undefined ? 0 : this.#backlog.writtenBytes - this.#socket.writableLength
   }
 
-  /**
-   * Gives up a client over its limit that has hardly read since the last look; see {@link
-   * Congestion.add}.
-   */
+  /** Gives up a client over its limit that has hardly read since the last call. For `Congestion`. */
   judge(): void {
     const backlog = this.#backlog
     if (backlog === undefined) return
@@ -172,10 +165,10 @@ export class Outbox {
     if (isSlow) this.#owner.overflow('client')
   }
 
-  /** Gives up a client so that the hub has more room; see {@link Congestion.relieve}. */
+  /** Gives up the client because the hub needs memory. For `Congestion`. */
   giveUp(): void {
     this.#owner.overflow('hub')
-    this.clear('overflow') // also of a connection that is closing already
+    this.clear('overflow') // the connection may be closing already
   }
 
   #append(frame: Buffer, isMessage: boolean): true {
@@ -216,8 +209,9 @@ export class Outbox {
     congestion.relieve()
   }
 
-  // Only bytes that the kernel refused count: `writableNeedDrain` alone is also true for a moment after a
-  // large write that it took whole. It is asked for too because without it no 'drain' would come.
+  // `writableNeedDrain` alone is not enough: it is also true for a moment after a large write that the kernel
+  // took whole. `writableLength` alone is not enough either: without `writableNeedDrain` there is no 'drain'
+  // event.
   #isCongested(): boolean {
     return this.#socket.writableLength > 0 && this.#socket.writableNeedDrain
   }
@@ -252,7 +246,7 @@ export class Outbox {
     this.#delivery.congestion.delete(this)
   }
 
-  /** Whether a message of so many bytes may wait, after dropping others for it where the policy says so. */
+  /** Returns whether a message may wait, after dropping others if the policy says so. */
   #makeRoom(backlog: Backlog, bytes: number): boolean {
     const { maxBufferedBytes, slowConsumer, loop } = this.#delivery
     if (backlog.turn !== loop.turn) backlog.leastBytes = Math.min(backlog.leastBytes, this.bufferedBytes)
@@ -265,7 +259,7 @@ export class Outbox {
         if (oldest === undefined) return false
         continue
       }
-      if (this.#isSpared(backlog, bytes)) return true
+      if (this.#isExempt(backlog, bytes)) return true
       this.#drop('overflow', 1, bytes)
       this.#owner.overflow('client')
       return false
@@ -274,10 +268,11 @@ export class Outbox {
   }
 
   /**
-   * Whether a message may wait over the limit: in the turn that congested the socket, which can take nothing
-   * before the turn is over, and while what waits does not grow.
+   * Returns whether a message may wait although the limit is reached: in the turn that congested the socket,
+   * which takes nothing before that turn is over; later, up to `maxBufferedBytes` above the least that has
+   * waited since.
    */
-  #isSpared(backlog: Backlog, bytes: number): boolean {
+  #isExempt(backlog: Backlog, bytes: number): boolean {
     if (backlog.turn === this.#delivery.loop.turn) return true
     return this.bufferedBytes + bytes <= this.#delivery.maxBufferedBytes + backlog.leastBytes
   }

@@ -4,30 +4,31 @@ import { encodeDeflated, encodeMessage, payloadOf } from '../protocol/message-fr
 import { FULL_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 import type { CompressionSettings } from './delivery-options.ts'
 
-/** The four bytes that end a flushed block; RFC 7692 §7.2.1 leaves them out. */
+/** The four bytes at the end of a flushed block, which a message omits. @see RFC 7692 §7.2.1 */
 const TAIL_BYTES = 4
 
 /**
- * Windows, in bits, for clients whose own does not hold the whole message. All between two share the smaller
- * one: each window of its own would have a broadcast compressed eight times. zlib has no raw window of 8
- * bits; its window of 9 never refers back further than 512 - 262 bytes, which fits 8.
+ * Window sizes, in bits, for clients whose window does not hold the whole message. A client gets the next
+ * smaller of these sizes; with the exact size of each, a broadcast would be compressed up to eight times.
+ * zlib has no raw window of 8 bits, but its window of 9 bits refers back at most 512 - 262 bytes, which fits
+ * into 8 bits.
  */
 const SMALL_WINDOW_BITS = 9
 const MEDIUM_WINDOW_BITS = 12
 
-/** zlib never refers back to the last so many bytes of its window. */
+/** zlib does not use this many bytes of its window. */
 const ZLIB_LOOKAHEAD_BYTES = 262
 
 /**
- * A message on its way out: framed once, and deflated at most three times for windows of all sizes, however
- * many receive it. That one compressed frame serves every connection is why the hub negotiates
+ * A message to send: framed once, and compressed at most three times, for any number of receivers with
+ * windows of any size. Receivers can share compressed frames because the hub negotiates
  * `server_no_context_takeover`.
  * @see RFC 7692 §7.2.1
  */
 export class OutgoingMessage {
   readonly #plain: Buffer
   readonly #settings: CompressionSettings | false
-  /** By window bits; `#plain` again where deflating did not make it smaller. */
+  /** Compressed frames by window bits; `#plain` where compressing did not make it smaller. */
   #frames: (Buffer | undefined)[] | undefined
 
   /**
@@ -40,8 +41,8 @@ export class OutgoingMessage {
   }
 
   /**
-   * The frame for a connection: compressed within `windowBits` (8–15), or plain for 0, which means not
-   * negotiated.
+   * Returns the frame for a connection.
+   * @param windowBits the negotiated window, 8 to 15; 0 = no compression
    */
   frame(windowBits: number): Buffer {
     const settings = this.#settings
@@ -51,7 +52,7 @@ export class OutgoingMessage {
 
   #share(windowBits: number, settings: CompressionSettings): Buffer {
     const needed = neededBits(payloadOf(this.#plain).length, settings)
-    if (needed === 0) return this.#plain
+    if (needed === undefined) return this.#plain
     const bits = sharedBits(windowBits, needed)
     this.#frames ??= []
     const frame = this.#frames[bits] ?? this.#deflate(bits, settings)
@@ -61,10 +62,9 @@ export class OutgoingMessage {
   }
 
   #deflate(bits: number, { level, memLevel }: CompressionSettings): Buffer {
-    // The state of zlib is built for each message, but no larger than the message has use for: 21 µs for
-    // 1,000 bytes. With the default size it is 25 µs; one DeflateRaw that is kept and reset takes 136 µs of
-    // CPU time, because its public API goes through the thread pool twice. `npm run bench -- echo-compressed`
-    // notices.
+    // Creates zlib's state for each message, as small as the message allows: 21 µs for 1,000 bytes, 25 µs
+    // with the default size. To keep and reset one DeflateRaw takes 136 µs of CPU time, because its public
+    // API uses the thread pool twice (`npm run bench -- echo-compressed`).
     const deflated = deflateRawSync(payloadOf(this.#plain), {
       level,
       memLevel: Math.min(memLevel, bits - 6),
@@ -76,14 +76,18 @@ export class OutgoingMessage {
   }
 }
 
-/** Bits of the least window that holds a whole message; 0 = it travels as it is. */
-function neededBits(bytes: number, { thresholdBytes, maxBytes }: CompressionSettings): number {
-  if (bytes < thresholdBytes || bytes > maxBytes) return 0
+/**
+ * Returns the bits of the smallest window that holds a whole message; `undefined` if it is not compressed.
+ */
+function neededBits(bytes: number, { thresholdBytes, maxBytes }: CompressionSettings): number | undefined {
+  if (bytes < thresholdBytes || bytes > maxBytes) return undefined
   const bits = Math.ceil(Math.log2(bytes + ZLIB_LOOKAHEAD_BYTES))
   return Math.min(FULL_WINDOW_BITS, Math.max(SMALL_WINDOW_BITS, bits))
 }
 
-/** The bits to use for a client's window, of as few as may be, so that clients share what is compressed. */
+/**
+ * Returns the bits to use for a client's window: one of few sizes, so that clients share compressed frames.
+ */
 function sharedBits(windowBits: number, needed: number): number {
   if (windowBits >= needed) return needed
   return windowBits >= MEDIUM_WINDOW_BITS ? MEDIUM_WINDOW_BITS : SMALL_WINDOW_BITS

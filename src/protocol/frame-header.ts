@@ -31,7 +31,10 @@ const LENGTH_64 = 127
 /** Bytes of the masking key, which ends the header of a masked frame. */
 export const MASK_BYTES = 4
 
-/** Returns how many bytes the header at `at` has, as far as its bytes that have arrived tell. @see RFC 6455 §5.2 */
+/**
+ * Returns how many bytes the header at `at` has, as far as its bytes that have arrived tell.
+ * @see RFC 6455 §5.2
+ */
 export function headerLength(bytes: Buffer, at: number): number {
   const second = bytes[at + 1] ?? 0
   const length = second & LENGTH

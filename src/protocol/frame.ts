@@ -19,7 +19,7 @@ import {
 } from './frame-header.ts'
 import { asBuffer, type BinaryPayload, invalidPayload, type Payload, payloadBytes } from './message.ts'
 
-/** What a {@link Frame} is made of; only `opcode` is required. */
+/** The fields of a {@link Frame}; only `opcode` is required. */
 export interface FrameInit {
   fin?: boolean
   rsv1?: boolean
@@ -44,7 +44,7 @@ const FRAME_INIT: Record<keyof FrameInit, undefined> = {
 }
 
 /**
- * One frame of the base framing protocol. `payload` is always unmasked here; `encode` masks and `decode` unmasks.
+ * One frame of the base framing protocol. `payload` is never masked: `encode` masks, `decode` unmasks.
  * @see RFC 6455 §5.2
  */
 export class Frame {
@@ -57,14 +57,18 @@ export class Frame {
   /** Reserved bit 3; `false` by default. */
   readonly rsv3: boolean
   readonly opcode: Opcode
-  /** Whether the payload travels masked, as every client's must and no server's may; `false` by default. */
+  /** Whether the payload is sent masked, as clients must and servers must not; `false` by default. */
   readonly masked: boolean
   /** The four bytes of the masking key, `null` when the frame is not masked. */
   readonly maskKey: Buffer | null
   /** The unmasked payload, empty by default. */
   readonly payload: Buffer
 
-  /** @throws {HubError} WSHUB_ERR_INVALID_FRAME when a control frame is fragmented or over 125 bytes, or a masking key is not 4 bytes; WSHUB_ERR_INVALID_OPTION for an unknown field */
+  /**
+   * @throws {HubError} WSHUB_ERR_INVALID_FRAME when a control frame is fragmented or over 125 bytes, or a
+   *   masking key is
+   *   not 4 bytes; WSHUB_ERR_INVALID_OPTION for an unknown field
+   */
   constructor(init: FrameInit) {
     checkKeys(init, FRAME_INIT, 'a field of a frame')
     this.fin = init.fin ?? true
@@ -80,30 +84,31 @@ export class Frame {
     checkControl(this.opcode, this.fin, this.payload.length)
   }
 
-  /** A text frame. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string */
+  /** Returns a text frame. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string */
   static text(data: string): Frame {
     if (typeof data !== 'string') throw invalidPayload(data)
     return new Frame({ opcode: Opcode.text, payload: Buffer.from(data) })
   }
 
-  /** A binary frame. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not bytes */
+  /** Returns a binary frame. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not bytes */
   static binary(data: BinaryPayload): Frame {
     return new Frame({ opcode: Opcode.binary, payload: payloadBytes(data) })
   }
 
-  /** A ping frame. @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG when `data` takes over 125 bytes */
+  /** Returns a ping frame. @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG when `data` takes over 125 bytes */
   static ping(data: Payload = ''): Frame {
     return new Frame({ opcode: Opcode.ping, payload: controlPayload(data) })
   }
 
-  /** A pong frame. @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG when `data` takes over 125 bytes */
+  /** Returns a pong frame. @throws {HubError} WSHUB_ERR_CONTROL_TOO_LONG when `data` takes over 125 bytes */
   static pong(data: Payload = ''): Frame {
     return new Frame({ opcode: Opcode.pong, payload: controlPayload(data) })
   }
 
   /**
-   * A close frame; without a code its payload is empty.
-   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason takes over 123 bytes of UTF-8
+   * Returns a close frame; without a code, its payload is empty.
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason takes over 123
+   *   bytes of UTF-8
    */
   static close(code?: number, reason = ''): Frame {
     checkClose(code, reason)
@@ -114,7 +119,7 @@ export class Frame {
     return new Frame({ opcode: Opcode.close, payload })
   }
 
-  /** The frame as it travels: header and payload in one new buffer, masked when `masked`. */
+  /** Returns the bytes of the frame in a new buffer: the header, and the payload, masked when `masked`. */
   encode(): Buffer {
     const length = this.payload.length
     const start = shortestHeaderLength(length) + (this.maskKey === null ? 0 : MASK_BYTES)
@@ -130,10 +135,11 @@ export class Frame {
   }
 
   /**
-   * The first frame in `buffer` and the bytes it took; `null` while it is incomplete. The payload is a copy when the
-   * frame is masked and a view of `buffer` when it is not. Whether reserved bits mean something and whether the frame
-   * must be masked is for the caller to judge: both depend on the connection.
-   * @throws {HubError} WSHUB_ERR_INVALID_FRAME when it breaks RFC 6455 §5: a reserved opcode, a length that is not in
+   * Returns the first frame in `buffer` and how many bytes it takes; `null` while it is incomplete. The
+   * payload is a copy if the frame is masked, else a view of `buffer`. Reserved bits and a missing mask are
+   * accepted: whether they are errors depends on the connection.
+   * @throws {HubError} WSHUB_ERR_INVALID_FRAME when it breaks RFC 6455 §5: a reserved opcode, a length that
+   *   is not in
    *   its shortest form or over 2^53 - 1, a control frame that is fragmented or over 125 bytes
    */
   static decode(buffer: Uint8Array): { frame: Frame; bytes: number } | null {

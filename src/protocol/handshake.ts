@@ -3,20 +3,20 @@ import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'n
 import { HubError, show } from '../base/errors.ts'
 import { checkKeys } from '../base/option-rules.ts'
 
-/** Appended to the key before hashing. @see RFC 6455 §1.3 */
+/** Appended to the client's key before it is hashed. @see RFC 6455 §1.3 */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 /** Sixteen bytes in base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
 
-/** Begins the subprotocol in which a browser, which cannot set headers, brings a bearer token. */
+/** The beginning of a subprotocol that carries a bearer token: a browser cannot set headers. */
 const BEARER_PREFIX = 'bearer.'
 
-/** What `Handshake.createResponse` and `hub.upgrade` can add to the 101. */
+/** What an application can add to the 101. */
 export interface HandshakeInit {
-  /** The subprotocol the server chose, one of those that the client offered. */
+  /** The subprotocol that the server chose, one of those that the client offered. */
   protocol?: string
-  /** Further headers; those of the handshake itself cannot be replaced. */
+  /** More headers; those of the handshake itself cannot be replaced. */
   headers?: Readonly<Record<string, number | string | readonly string[]>>
 }
 
@@ -26,14 +26,16 @@ export const HANDSHAKE_INIT: Record<keyof HandshakeInit, undefined> = {
   headers: undefined,
 }
 
-/** The pure parts of the opening handshake. @see RFC 6455 §4.2 */
+/** Functions of the opening handshake that touch no socket. @see RFC 6455 §4.2 */
 export const Handshake = {
-  /** Whether a request is a well-formed opening handshake of version 13. Origins and limits are not looked at. */
+  /**
+   * Returns whether a request is a well-formed opening handshake of version 13. Ignores origins and limits.
+   */
   validateRequest(req: IncomingMessage): boolean {
     return findFlaw(req) === undefined
   },
 
-  /** The value of `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`: 28 characters. */
+  /** Returns the `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`: 28 characters. */
   generateAcceptKey(key: string): string {
     return createHash('sha1')
       .update(key + GUID)
@@ -41,9 +43,9 @@ export const Handshake = {
   },
 
   /**
-   * The bearer token of a request: from `Authorization: Bearer …`, else from an offered subprotocol `bearer.…`, which is how a page
-   * brings one: `new WebSocket(url, ['chat', 'bearer.' + token])`. It is never echoed; browsers demand that another one of the offered
-   * protocols is chosen. `undefined` when there is none.
+   * Returns the bearer token of a request: from `Authorization: Bearer …`, else from an offered subprotocol
+   * `bearer.…`, which a page sends with `new WebSocket(url, ['chat', 'bearer.' + token])`. The hub never
+   * chooses that subprotocol, so the page must offer another one as well. `undefined` when there is no token.
    * @see RFC 6750 §2.1
    */
   bearerToken(req: IncomingMessage): string | undefined {
@@ -56,8 +58,9 @@ export const Handshake = {
   },
 
   /**
-   * The 101 response for a client's key, from the status line to the empty line.
-   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters, or WSHUB_ERR_INVALID_OPTION
+   * Returns the 101 response for a client's key, from the status line to the empty line.
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters;
+   *   WSHUB_ERR_INVALID_OPTION for an unknown option
    */
   createResponse(key: string, init: HandshakeInit = {}): string {
     checkKeys(init, HANDSHAKE_INIT, 'an option of a response')
@@ -74,12 +77,12 @@ export const Handshake = {
   },
 }
 
-/** Whether a subprotocol is a token in disguise, which is never echoed. */
+/** Returns whether a subprotocol carries a bearer token. Such a subprotocol is never chosen. */
 export function isBearer(protocol: string): boolean {
   return protocol.startsWith(BEARER_PREFIX)
 }
 
-/** @throws {HubError} the reason why a request is not an opening handshake, with the HTTP status to answer */
+/** Checks an opening handshake. @throws {HubError} the flaw, with the HTTP status for the answer */
 export function checkHandshake(req: IncomingMessage): void {
   const flaw = findFlaw(req)
   if (flaw !== undefined) throw new HubError(...flaw)
@@ -95,7 +98,7 @@ function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> 
     return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body']
   }
   if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) {
-    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake takes HTTP/1.1']
+    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake needs HTTP/1.1']
   }
   if (headers['sec-websocket-version'] !== '13') {
     return ['WSHUB_ERR_VERSION', 'Sec-WebSocket-Version must be 13']
@@ -106,24 +109,25 @@ function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> 
   return undefined
 }
 
-/** Whether a request asks to leave HTTP for websocket: both header lists name it, in any case and spacing. */
+/** Returns whether `Upgrade` lists `websocket` and `Connection` lists `upgrade`, in any case and spacing. */
 export function isWebSocketUpgrade(req: IncomingMessage): boolean {
   return listIncludes(req.headers.upgrade, 'websocket') && listIncludes(req.headers.connection, 'upgrade')
 }
 
-/** Whether a request announces a body. */
+/** Returns whether a request announces a body. */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return Number(headers['content-length'] ?? 0) !== 0 || headers['transfer-encoding'] !== undefined
 }
 
-/** Whether a comma-separated header names a token, compared without case. */
+/** Returns whether a comma-separated header lists a token, in any case. */
 export function listIncludes(header: string | undefined, token: string): boolean {
   return header?.split(',').some((item) => item.trim().toLowerCase() === token) ?? false
 }
 
 /**
- * Headers beside those of the handshake itself, as lines for the 101; a later source wins, whatever the case. What belongs to a response with a body or to the
- * handshake is left out: a route's `Content-Type` must not travel with a 101.
+ * Returns the lines of more headers for the 101. Later sources replace headers of earlier ones, in any case.
+ * Headers of the handshake itself, and of a response with a body, are left out: the `Content-Type` of a route
+ * is none of a 101.
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
  */
 export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {

@@ -2,8 +2,9 @@ import { FIN, headerLength, OPCODE, Opcode, RSV1, shortestHeaderLength, writeHea
 import { type Payload, payloadBytes } from './message.ts'
 
 /**
- * Returns a whole message as one unmasked frame, header and payload in one buffer. All connections that receive the message
- * share that buffer. Unlike `Frame#encode`, it makes no buffer for the payload of a text message alone.
+ * Returns a whole message as one unmasked frame, header and payload in one buffer. All connections that
+ * receive the message share that buffer. Unlike `Frame#encode`, it makes no buffer for the payload of a text
+ * message alone.
  */
 export function encodeMessage(data: Payload): Buffer {
   if (typeof data !== 'string') return encodeFrame(FIN | Opcode.binary, payloadBytes(data))

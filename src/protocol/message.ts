@@ -1,20 +1,23 @@
 import { HubError, show } from '../base/errors.ts'
-import { checkKeys } from '../base/option-rules.ts'
+import { checkKeys, invalid } from '../base/option-rules.ts'
 
-/** A message as it came from a client: text that is valid UTF-8, or bytes. */
+/** A message from a client: text that was valid UTF-8, or bytes. */
 export type Message =
   | { readonly type: 'text'; readonly data: string }
   | { readonly type: 'binary'; readonly data: Buffer }
 
-/** Bytes that are sent as one binary message. */
+/** The bytes of one binary message. */
 export type BinaryPayload = Buffer | Uint8Array | ArrayBuffer
 
-/** What can be sent: a string travels as a text message, bytes as a binary message. Never an object. */
+/**
+ * The content of a message to send: a string becomes a text message, bytes a binary message. Objects are
+ * refused.
+ */
 export type Payload = string | BinaryPayload
 
 /**
- * The bytes of a binary payload, without a copy.
- * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when it is not bytes
+ * Returns the bytes of a binary payload, without a copy.
+ * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD unless it is bytes
  */
 export function payloadBytes(data: BinaryPayload): Uint8Array {
   if (data instanceof Uint8Array) return data
@@ -27,7 +30,7 @@ export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** The error for a payload that is neither text nor bytes. */
+/** Returns the error for a payload that is neither text nor bytes. */
 export function invalidPayload(data: unknown): HubError {
   return new HubError(
     'WSHUB_ERR_INVALID_PAYLOAD',
@@ -35,18 +38,19 @@ export function invalidPayload(data: unknown): HubError {
   )
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when it cannot be sent */
+/** Checks that a payload can be sent. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD */
 export function checkPayload(data: unknown): asserts data is Payload {
   if (typeof data !== 'string' && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
     throw invalidPayload(data)
   }
 }
 
-/** How one message is sent. An explicit `undefined` means the default. */
+/** Options of one message. An explicit `undefined` means the default. */
 export interface SendOptions {
   /**
-   * What the message is about. Under the slow-consumer policy `conflate`, a client that lags gets only the latest message of
-   * each key. A string that is not empty; without one, the message is never replaced. Default none.
+   * The subject of the message, a non-empty string. With the slow-consumer policy `conflate`, a client that
+   * lags receives only the latest message of each key. Without a key, the message is never replaced. Default
+   * none.
    */
   key?: string | undefined
   /** Drops the message for a client whose socket is congested instead of queueing it. Default false. */
@@ -57,17 +61,18 @@ export interface SendOptions {
 const SEND_OPTIONS: Required<SendOptions> = { key: undefined, volatile: undefined }
 
 /**
+ * Checks the options of a message.
  * @param known an object that has the options of the call as keys
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION for an unknown option, or a value of another type
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for an unknown option or a value of the wrong type
  */
 export function checkSendOptions(options: SendOptions | undefined, known: object = SEND_OPTIONS): void {
   if (options === undefined) return
   checkKeys(options, known, 'an option of a message')
   const { key, volatile } = options
   if (key !== undefined && (typeof key !== 'string' || key === '')) {
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `key is a string that is not empty, not ${show(key)}`)
+    throw invalid('key', 'is a non-empty string', key)
   }
   if (volatile !== undefined && typeof volatile !== 'boolean') {
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `volatile is true or false, not ${show(volatile)}`)
+    throw invalid('volatile', 'is true or false', volatile)
   }
 }

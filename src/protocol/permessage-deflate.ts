@@ -1,6 +1,9 @@
 const EXTENSION = 'permessage-deflate'
 
-/** The parameters the hub negotiates: neither side keeps a context, so that connections can share compressed frames. */
+/**
+ * The parameters the hub negotiates: neither side keeps a context, so that connections can share compressed
+ * frames.
+ */
 export const DEFLATE_PARAMETERS = Object.freeze({
   serverNoContextTakeover: true,
   clientNoContextTakeover: true,
@@ -19,9 +22,9 @@ export function mayOfferDeflate(header: string | undefined): boolean {
 }
 
 /**
- * Returns a `Sec-WebSocket-Extensions` header without the offers of permessage-deflate that a server must decline: those with
- * a parameter that is unknown, repeated or out of range. The rest stays as it is, even what is no offer at all: `ws` refuses
- * the handshake for it.
+ * Returns a `Sec-WebSocket-Extensions` header without the offers of permessage-deflate that a server must
+ * decline: those with a parameter that is unknown, repeated or out of range. The rest stays as it is, even
+ * what is no offer at all: `ws` refuses the handshake for it.
  * @returns `undefined` when no offer is left
  * @see RFC 7692 §7.1
  */
@@ -31,8 +34,8 @@ export function acceptableOffers(header: string): string | undefined {
 }
 
 /**
- * Returns the window, in bits, for outgoing messages according to the `Sec-WebSocket-Extensions` line of a 101: 0 when
- * permessage-deflate was not agreed on.
+ * Returns the window, in bits, for outgoing messages according to the `Sec-WebSocket-Extensions` line of a
+ * 101: 0 when permessage-deflate was not agreed on.
  * @see RFC 7692 §7.1.2.1
  */
 export function negotiatedWindowBits(responseLines: readonly string[]): number {

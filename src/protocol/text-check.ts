@@ -1,22 +1,20 @@
 import { isUtf8 } from 'node:buffer'
 
-/** From so many bytes on, Node's own check is faster than a loop. */
+/** Below this length, a loop is faster than Node's own check. */
 const MIN_NATIVE_BYTES = 48
 
 const CONTINUATION = 0x80
 const CONTINUATION_MASK = 0xc0
 
-/** Text that comes in parts, cut anywhere, as far as it may still become UTF-8. @see RFC 3629 §4 */
+/** Checks text that arrives in parts, cut anywhere: can it still become valid UTF-8? @see RFC 3629 §4 */
 export class TextCheck {
-  /**
-   * Continuation bytes that the character under way has yet to get, and between which values the next one is.
-   */
+  /** How many continuation bytes the current character lacks, and the range of the next one. */
   #missing = 0
   #least = CONTINUATION
   #most = 0xbf
 
-  /** Takes the first `end` bytes; `false` when the text cannot be UTF-8 any more. */
-  take(bytes: Uint8Array, end: number): boolean {
+  /** Adds the first `end` bytes. @returns `false` when the text can no longer become valid UTF-8 */
+  add(bytes: Uint8Array, end: number): boolean {
     let at = 0
     if (end >= MIN_NATIVE_BYTES) {
       for (; this.#missing > 0; at++) if (!this.#takeByte(bytes[at] ?? 0)) return false
@@ -42,7 +40,7 @@ export class TextCheck {
     if (byte < 0x80) return true
     if (byte < 0xc2 || byte > 0xf4) return false
     this.#missing = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3
-    // No longer form than needed, no surrogates, nothing above U+10FFFF.
+    // Refuses overlong forms, surrogates and everything above U+10FFFF.
     if (byte === 0xe0) this.#least = 0xa0
     else if (byte === 0xed) this.#most = 0x9f
     else if (byte === 0xf0) this.#least = 0x90
@@ -51,7 +49,7 @@ export class TextCheck {
   }
 }
 
-/** Where the last character of more than one byte begins; `end` when the last has one. */
+/** Returns where the last character begins if it has several bytes, else `end`. */
 function lastCharacter(bytes: Uint8Array, end: number): number {
   if ((bytes[end - 1] ?? 0) < CONTINUATION) return end
   let at = end - 1

@@ -6,7 +6,7 @@ import { MAX_INT32 } from '../base/option-rules.ts'
 import { HubWebSocket } from '../connection/hub-websocket.ts'
 import { InflationGate } from '../connection/inflation-gate.ts'
 import type { ResolvedHubOptions } from '../hub/hub-options.ts'
-import { TextWatch } from '../protocol/fragmented-text.ts'
+import { FragmentedText } from '../protocol/fragmented-text.ts'
 import { extraHeaderLines, type HandshakeInit, isBearer } from '../protocol/handshake.ts'
 import {
   acceptableOffers,
@@ -126,7 +126,7 @@ export class Acceptor {
 /** Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their answers come first. */
 function watchText(socket: Duplex, ws: HubWebSocket): void {
   const hangUp = () => socket.end()
-  const watch = new TextWatch(() => process.nextTick(() => ws.listener?.misspelt(hangUp))) // behind the rest of the packet
+  const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.misspelt(hangUp))) // behind the rest of the packet
   socket.prependListener('data', (bytes: Buffer) => watch.read(bytes)) // before `ws`, which unmasks in place
 }
 

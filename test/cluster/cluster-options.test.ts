@@ -56,8 +56,8 @@ describe('resolveClusterOptions', () => {
   it.each([
     [{ namespace: '' }, 'cluster.namespace is a string that is not empty, not ""'],
     [{ namespace: 7 }, 'cluster.namespace is a string that is not empty, not 7'],
-    [{ publicMetadata: 'name' }, 'cluster.publicMetadata is an array of strings, not "name"'],
-    [{ publicMetadata: [''] }, 'cluster.publicMetadata is an array of strings, not ""'],
+    [{ publicMetadata: 'name' }, 'cluster.publicMetadata is an array of non-empty strings, not "name"'],
+    [{ publicMetadata: [''] }, 'cluster.publicMetadata is an array of non-empty strings, not ""'],
     [{ onGap: 'log' }, 'cluster.onGap is a function, not "log"'],
     [
       { heartbeatIntervalMs: 20_000 },

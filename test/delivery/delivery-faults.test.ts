@@ -98,7 +98,10 @@ async function comparers(port: number, count: number, expected: Buffer): Promise
   return clients
 }
 
-/** Resolves when each has received what it should, and nothing else; rejects when nobody receives anything any more. */
+/**
+ * Resolves when each has received what it should, and nothing else; rejects when nobody receives anything any
+ * more.
+ */
 async function complete(clients: readonly Comparer[], length: number, look = () => {}): Promise<void> {
   const sum = () => clients.reduce((total, { received }) => total + received, 0)
   while (!clients.every(({ isDone }) => isDone)) {

@@ -15,8 +15,9 @@ import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
 import { OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
 import { eventually, handshake, turn } from '../support/hub-server.ts'
 
-// A hub with connections in memory and a model of it are told the same, and must say and do the same: what a call
-// returns, each byte that reaches a client, each byte that waits, and each message that is dropped, with its reason.
+// A hub with connections in memory and a model of it are told the same, and must say and do the same: what a
+// call returns, each byte that reaches a client, each byte that waits, and each message that is dropped, with
+// its reason.
 
 const MAX_BUFFERED_BYTES = 400
 const HIGH_WATER_BYTES = 100
@@ -93,7 +94,10 @@ class ConnectionModel {
   isStalled = false
   isGone = false
   hasSaidGoodbye = false
-  /** Bytes of messages that were offered, that were received, and that were lost in the socket when the client went away. */
+  /**
+   * Bytes of messages that were offered, that were received, and that were lost in the socket when the client
+   * went away.
+   */
   offered = 0
   received = 0
   lost = 0
@@ -237,7 +241,10 @@ class ConnectionModel {
     return this.backlog !== undefined && this.#congestedIn === this.#hub.turn
   }
 
-  /** Under the policies that close: what the turn that congested the socket has queued is spared, while it does not grow. */
+  /**
+   * Under the policies that close: what the turn that congested the socket has queued is spared, while it
+   * does not grow.
+   */
   #isWithinLimit(bytes: number): boolean {
     const wanted = bytesOf(this.waiting) + bytes
     return wanted <= MAX_BUFFERED_BYTES || this.#isBurst || wanted <= MAX_BUFFERED_BYTES + this.#least
@@ -268,7 +275,10 @@ class ConnectionModel {
     this.backlog?.push(...items)
   }
 
-  /** Writes what waits, in whole parts and at most 64 KiB or one of them at once, until the socket is congested again. */
+  /**
+   * Writes what waits, in whole parts and at most 64 KiB or one of them at once, until the socket is
+   * congested again.
+   */
   #drain(items: readonly Item[]): void {
     let rest = [...items]
     while (rest.length > 0 && this.backlog === undefined) {
@@ -548,7 +558,8 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
     check(step.call === 'turn' || step.call === 'reset')
   }
 
-  // In the end everybody reads, and every byte that was offered has been received, dropped or lost with the socket.
+  // In the end everybody reads, and every byte that was offered has been received, dropped or lost with the
+  // socket.
   await turn()
   model.endTurn()
   for (const [place, expected] of model.connections.entries()) {

@@ -1,10 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Opcode } from 'wshub'
-import { TextWatch } from '../../src/protocol/fragmented-text.ts'
+import { FragmentedText } from '../../src/protocol/fragmented-text.ts'
 import { binary, fragments, ping, wire } from '../conformance/wire.ts'
 
-/** How many bytes of a text it takes to see that it is not UTF-8; `undefined` when it may still become that. */
+/**
+ * How many bytes of a text it takes to see that it is not UTF-8; `undefined` when it may still become that.
+ */
 function wrongAt(text: Uint8Array): number | undefined {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   for (const [i, byte] of text.entries()) {
@@ -38,7 +40,7 @@ function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
 /** How many times invalid text is found in each of those chunks. */
 function found(chunks: readonly Buffer[]): number[] {
   let count = 0
-  const watch = new TextWatch(() => count++)
+  const watch = new FragmentedText(() => count++)
   return chunks.map((chunk) => {
     count = 0
     watch.read(chunk)

@@ -21,7 +21,7 @@ describe('TextCheck', () => {
           const bytes = Uint8Array.of(first, second, third, 0x80)
           for (const length of [2, 3, 4]) {
             const part = bytes.subarray(0, length)
-            const did = new TextCheck().take(part, length)
+            const did = new TextCheck().add(part, length)
             if (did !== mayBecome(part)) expect({ part, did }).toEqual({ part, did: !did })
           }
         }
@@ -48,7 +48,7 @@ describe('TextCheck', () => {
           const part = bytes.subarray(end, end + (partSizes[i % partSizes.length] ?? 1))
           end += part.length
           // Beyond the end of the part stands something else.
-          isWhole = stream.take(Buffer.concat([part, Buffer.from([0xff])]), part.length)
+          isWhole = stream.add(Buffer.concat([part, Buffer.from([0xff])]), part.length)
           expect({ end, isWhole }).toEqual({ end, isWhole: mayBecome(bytes.subarray(0, end)) })
         }
       }),
