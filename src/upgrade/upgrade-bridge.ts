@@ -66,7 +66,10 @@ export class UpgradeBridge {
   isLeaving = false
   /** Upgrades that wait for the application. */
   readonly #pending = new Set<PendingUpgrade>()
-  /** Upgrades that are answered, and held back since the request may be another listener's. They are not counted as pending. */
+  /**
+   * Upgrades whose answer is held back since the request may be another listener's, the oldest first. They are not counted as
+   * pending: clients of a neighbour that knock again and again would keep out ours.
+   */
   readonly #held = new Set<PendingUpgrade>()
   /** The servers attached, each with its detach function. Bounded by the servers of the process: a closed one leaves. */
   readonly #servers = new Map<UpgradeServer, () => void>()
@@ -133,9 +136,18 @@ export class UpgradeBridge {
     return undefined
   }
 
-  /** No longer counts an upgrade whose answer is held back. */
-  setHeld(pending: PendingUpgrade): void {
-    if (this.#pending.delete(pending)) this.#held.add(pending)
+  /** Holds an answer back, and sends the oldest of those that are too many: each has its whole body in memory. */
+  hold(pending: PendingUpgrade): void {
+    if (!this.#pending.delete(pending)) return
+    this.#held.add(pending)
+    const [oldest = pending] = this.#held
+    if (this.#held.size > this.#limits.maxPendingUpgrades) this.send(oldest)
+  }
+
+  /** Sends an answer, which counts as pending until its client has it. */
+  send(pending: PendingUpgrade): void {
+    if (this.#held.delete(pending)) this.#pending.add(pending)
+    pending.claim()
   }
 
   /** Answers an upgrade that is not admitted, or not any more. */
@@ -323,10 +335,10 @@ function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: H
       }
       const isOver = heldMs >= LONG_HOLD_MS || !server.listening
       if (!response.headersSent && !isOver) return
-      bridge.setHeld(pending)
-      if (isAboutClient(response)) pending.claim()
+      if (isAboutClient(response)) bridge.send(pending)
       else if (pending.isRefusedByOthers) pending.giveWay()
-      else if (isOver) pending.claim()
+      else if (isOver) bridge.send(pending)
+      else bridge.hold(pending)
     })
     server.emit('request', req, response)
   })

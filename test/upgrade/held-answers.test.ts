@@ -1,0 +1,79 @@
+import { createServer, type RequestListener } from 'node:http'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Hub, type HubOptions } from 'wshub'
+import { closeAfterTest, closeApps, echo, listen } from '../adapters/frameworks.ts'
+import { destroyClients, RawClient, until } from '../support/raw.ts'
+
+afterEach(async () => {
+  vi.useRealTimers()
+  destroyClients()
+  await closeApps()
+})
+
+/** A hub on a server with another `upgrade` listener, which never says a word. The timers of the hub stand still. */
+async function besideSilence(options: HubOptions, answer: RequestListener) {
+  const hub = new Hub(options)
+  const answered: (string | undefined)[] = []
+  const server = createServer((req, res) => {
+    if (req.url === '/ws') {
+      void hub.upgrade(req, echo)
+      return
+    }
+    answer(req, res)
+    answered.push(req.url)
+  })
+  hub.attach(server)
+  server.on('upgrade', () => {})
+  closeAfterTest(hub, server)
+  const target = await listen(server)
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  /** Sends upgrades that our routes have answered by the time that this resolves. */
+  const ask = async (count: number) => {
+    const before = answered.length
+    const clients: RawClient[] = []
+    for (let i = 0; i < count; i++) clients.push(await RawClient.ask(target, '/nowhere'))
+    await until('the answers of our route', () => answered.length === before + count)
+    return clients
+  }
+  return { hub, target, ask }
+}
+
+describe('Answers that are held back for a silent neighbour', () => {
+  it('are sent, the oldest first, where there are more than maxPendingUpgrades', async () => {
+    const limits = { maxPendingUpgrades: 3, upgradeTimeoutMs: 0 }
+    const { hub, target, ask } = await besideSilence({ limits }, (_req, res) => res.writeHead(404).end())
+    const first = await ask(3)
+    expect(hub.stats().pendingUpgrades).toBe(3)
+    vi.advanceTimersByTime(500)
+    expect(hub.stats().pendingUpgrades).toBe(0)
+    const second = await ask(2)
+    vi.advanceTimersByTime(500)
+    for (const client of first.slice(0, 2)) expect((await client.lastAnswer()).status).toBe(404)
+    await (await RawClient.open(target, '/ws')).echoes()
+
+    // The three others wait on, for as long as a neighbour may take.
+    const others = [...first.slice(2), ...second]
+    const early = others.map(async (client) => (await client.lastAnswer()).status)
+    const marker = RawClient.open(target, '/ws').then(() => 'a marker')
+    expect(await Promise.race([...early, marker])).toBe('a marker')
+    vi.advanceTimersByTime(30_000)
+    expect(await Promise.all(early)).toEqual([404, 404, 404])
+    expect(hub.stats().pendingUpgrades).toBe(0)
+  })
+
+  it('count as pending again from then on until their clients have read them', async () => {
+    const { hub, target, ask } = await besideSilence({ limits: { upgradeTimeoutMs: 0 } }, (_req, res) => {
+      res.writeHead(404).end(Buffer.alloc(32 * 1_048_576))
+    })
+    const [client] = await ask(1)
+    client?.pause()
+    vi.advanceTimersByTime(500)
+    expect(hub.stats().pendingUpgrades).toBe(0)
+    vi.advanceTimersByTime(30_000)
+    expect(hub.stats().pendingUpgrades).toBe(1)
+    await (await RawClient.open(target, '/ws')).echoes()
+    expect(hub.stats().pendingUpgrades).toBe(1)
+    client?.destroy()
+    await until('it to be forgotten', () => hub.stats().pendingUpgrades === 0)
+  })
+})
