@@ -18,7 +18,9 @@ declare global {
       /**
        * Answers the request with 101 and opens a connection; headers set on the response travel along. A refusal is thrown
        * at once and rendered by the application's error handler. Express 4 does not catch what an async route throws: there
-       * the refusal goes to the error handler directly, nothing is thrown, and the promise never settles.
+       * the refusal goes to the error handler directly, nothing is thrown, and the promise never settles, so that neither the code
+       * behind an `await` runs nor a `finally` around it. There, acquire nothing before it that has to be released: `onOpen` may
+       * acquire and `onClose` release. `req.hub.upgrade` throws in Express 4 too.
        * @throws {HubError} see `hub.upgrade`
        */
       upgradeWebSocket<Meta extends object = Metadata>(

@@ -129,6 +129,25 @@ describe.each([
     })
   })
 
+  it('is thrown by hub.upgrade, so that the route gives back what it holds', async () => {
+    let held = 0
+    const port = await serve(make, (app) => {
+      const upgrade = async (req: express.Request) => {
+        held++
+        try {
+          await req.hub.upgrade(req, echo, { remoteAddress: req.ip, isSecure: req.secure })
+        } finally {
+          held--
+        }
+      }
+      app.get('/ws', (req, _res, next) => void upgrade(req).catch(next))
+    })
+    expect((await RawClient.refused({ port }, '/ws', foreign)).status).toBe(403)
+    expect((await get(port, '/ws')).status).toBe(426)
+    await (await RawClient.open({ port })).echoes()
+    expect(held).toBe(0)
+  })
+
   it('renders a mistake in the call with 500', async () => {
     const port = await serve(make, (app) => {
       app.get('/ws', async (_req, res) => {
