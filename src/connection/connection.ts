@@ -1,7 +1,7 @@
+import type { Metadata, MetadataKey, MetadataMap, MetadataOf } from '../base/metadata.ts'
 import type { DropCount } from '../delivery/drop-count.ts'
 import type { Hub } from '../hub/hub.ts'
 import type { BinaryPayload, Message, Payload, SendOptions } from '../protocol/message.ts'
-import type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './metadata.ts'
 
 /** The stages of a connection's life, in their order; a connection never goes back to an earlier one. */
 export type ConnectionState = 'connecting' | 'open' | 'closing' | 'closed'

@@ -1,10 +1,10 @@
 import { didYouMean, HubError, show } from '../base/errors.ts'
+import type { Metadata } from '../base/metadata.ts'
 import { nearestName } from '../base/nearest-name.ts'
 import type { Dropped } from '../delivery/drop-count.ts'
 import type { Message } from '../protocol/message.ts'
 import type { CloseCause } from './close-cause.ts'
 import type { Connection } from './connection.ts'
-import type { Metadata } from './metadata.ts'
 
 /**
  * What an application does with a connection. Every callback is optional and may be async. One that throws or rejects is

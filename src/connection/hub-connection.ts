@@ -1,4 +1,5 @@
 import { type InspectOptions, inspect } from 'node:util'
+import type { MetadataKey, MetadataMap, MetadataOf } from '../base/metadata.ts'
 import type { DropCount } from '../delivery/drop-count.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
@@ -13,13 +14,7 @@ import {
 } from '../protocol/message.ts'
 import type { Ending } from './close-cause.ts'
 import type { Connection, ConnectionState, ConnectionSummary } from './connection.ts'
-import {
-  BoundedMap,
-  type MetadataEntries,
-  type MetadataKey,
-  type MetadataMap,
-  type MetadataOf,
-} from './metadata.ts'
+import { BoundedMap, type MetadataEntries } from './metadata.ts'
 
 /** The number of rooms that a summary shows: a connection may be in a thousand. */
 const SHOWN_ROOMS = 10

@@ -1,7 +1,5 @@
 import { HubError } from '../base/errors.ts'
 
-export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from '../base/metadata.ts'
-
 /** The first entries of the metadata, as they were read. */
 export type MetadataEntries = readonly (readonly [key: string, value: unknown])[]
 

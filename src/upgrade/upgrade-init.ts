@@ -1,6 +1,7 @@
 import { HubError, show } from '../base/errors.ts'
+import type { Metadata } from '../base/metadata.ts'
 import { checkKeys, invalid } from '../base/option-rules.ts'
-import { checkMetadataSize, type Metadata, type MetadataEntries } from '../connection/metadata.ts'
+import { checkMetadataSize, type MetadataEntries } from '../connection/metadata.ts'
 import { HANDSHAKE_INIT, type HandshakeInit } from '../protocol/handshake.ts'
 
 /** What a route can say about a connection it opens. */
