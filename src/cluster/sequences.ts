@@ -30,14 +30,21 @@ export interface OutgoingChannel {
   barriersAt: number
 }
 
+/** A message that the backplane accepted. */
+interface AcceptedMessage {
+  readonly channel: OutgoingChannel
+  readonly sequence: number
+  readonly at: number
+}
+
 /** The sequences of all channels that a node publishes on. */
 export class Sequences {
   readonly #channels: ChannelNames
   readonly #maxSequences: number
   readonly #rooms = new Map<string, OutgoingChannel>()
   readonly #nodes = new Map<string, OutgoingChannel>()
-  /** The channels that calls have to stay behind, the one used last at the end. */
-  readonly #recent = new Set<OutgoingChannel>()
+  /** The messages that calls have to stay behind, in their order, and earlier ones of the same channels. */
+  #accepted: AcceptedMessage[] = []
   #epochs = 0
   /** The sequence of the control channel. */
   readonly control: OutgoingChannel
@@ -60,28 +67,30 @@ export class Sequences {
 
   /** Takes note of a message that the backplane has accepted. */
   accepted(channel: OutgoingChannel, sequence: number): void {
-    channel.accepted = { sequence, at: performance.now() }
-    this.#recent.delete(channel)
-    this.#recent.add(channel)
-    if (this.#recent.size <= MAX_BARRIERS) return
-    for (const oldest of oldestKeys(this.#recent, MAX_BARRIERS)) this.#recent.delete(oldest)
+    const accepted = { channel, sequence, at: performance.now() }
+    channel.accepted = accepted
+    if (this.#accepted.push(accepted) < 2 * MAX_BARRIERS) return
+    this.#accepted = this.#accepted.filter(isLatest).slice(-MAX_BARRIERS)
   }
 
   /**
-   * Returns the barriers that a call on a channel has to stay behind, without those of the calls before it.
+   * Returns the barriers that a call on a channel has to stay behind, without those of the calls before it. The cost grows with the
+   * messages that were published since, not with the channels that there are.
    * @param now the time, in ms of `performance.now()`
    */
   barriers(channel: OutgoingChannel, now: number): Barrier[] {
     const since = Math.max(channel.barriersAt, now - MAX_BARRIER_AGE_MS)
     const barriers: Barrier[] = []
-    for (const recent of this.#recent) {
-      const { sequence, at } = recent.accepted
-      if (at < now - MAX_BARRIER_AGE_MS) this.#recent.delete(recent)
+    for (let i = this.#accepted.length - 1; i >= 0 && barriers.length < MAX_BARRIERS; i--) {
+      const message = this.#accepted[i]
+      if (message === undefined || message.at < since) break
       // Nothing overtakes on the same channel.
-      if (at < since || recent === channel) continue
-      barriers.push({ channel: recent.name, epoch: recent.epoch, sequence, ageMs: Math.floor(now - at) })
+      if (message.channel === channel || !isLatest(message)) continue
+      const { name, epoch } = message.channel
+      const ageMs = Math.floor(now - message.at)
+      barriers.push({ channel: name, epoch, sequence: message.sequence, ageMs })
     }
-    return barriers
+    return barriers.reverse() // the latest of a channel that was begun anew has to be the last
   }
 
   /**
@@ -97,6 +106,8 @@ export class Sequences {
 
   /** Forgets the sequences that were last used before that beat. */
   forget(before: number): void {
+    const since = performance.now() - MAX_BARRIER_AGE_MS
+    this.#accepted = this.#accepted.filter(({ at }) => at >= since)
     for (const sequences of [this.#rooms, this.#nodes]) {
       for (const [name, { usedAt }] of sequences) if (usedAt < before) sequences.delete(name)
     }
@@ -126,4 +137,9 @@ export class Sequences {
       barriersAt: 0,
     }
   }
+}
+
+/** Whether the backplane has accepted nothing on the channel since. */
+function isLatest(message: AcceptedMessage): boolean {
+  return message.channel.accepted === message
 }

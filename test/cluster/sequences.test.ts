@@ -100,9 +100,40 @@ describe('Sequences', () => {
       expect(show(all, all.control)).toEqual([])
       for (let i = 0; i < 20_000; i++) publish(all, all.room(String(i)))
       const barriers = all.barriers(all.control, performance.now())
-      expect(barriers.length).toBeGreaterThan(9_800)
-      expect(barriers.length).toBeLessThanOrEqual(10_000)
-      expect(barriers.at(-1)?.channel).toBe('app.r.19999')
+      expect(barriers).toHaveLength(10_000)
+      expect([barriers[0]?.channel, barriers.at(-1)?.channel]).toEqual(['app.r.10000', 'app.r.19999'])
+    })
+
+    it('are of all channels, however many messages one of them has had', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      const [tea, rum, hot] = [all.room('tea'), all.room('rum'), all.room('hot')]
+      publish(all, tea, hot, rum)
+      for (let i = 0; i < 50_000; i++) publish(all, hot)
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 0', 'app.r.rum 1 0', 'app.r.hot 50001 0'])
+    })
+
+    it('cost a look at what was published since the call before, and not at all channels', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      let looks = 0
+      for (let i = 0; i < 1_000; i++) {
+        const room = all.room(String(i))
+        publish(all, room)
+        const { accepted } = room
+        const get = () => {
+          looks++
+          return accepted
+        }
+        Object.defineProperty(room, 'accepted', { get })
+      }
+      expect(show(all, all.control)).toHaveLength(1_000)
+      looks = 0
+      vi.advanceTimersByTime(1)
+      all.control.barriersAt = performance.now()
+      publish(all, all.room('tea'))
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 0'])
+      expect(looks).toBe(0)
     })
   })
 })
