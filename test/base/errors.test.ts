@@ -43,7 +43,7 @@ async function reported(send: (client: RawClient) => unknown, options: HubOption
   return errors[0]
 }
 
-/** What a hub refuses by itself when so many upgrades wait for a route that does not decide. */
+/** Returns the refusal of a hub for which so many upgrades wait for a route that does not decide. */
 async function refusedBy(
   limits: LimitOptions,
   upgrades: number,
@@ -66,7 +66,7 @@ async function refusedBy(
   return told.first('the refusal', () => true)
 }
 
-/** What a hub reports that belongs to no connection. */
+/** Returns the error that a hub reports for no connection in particular. */
 async function hubFault(options: HubOptions, cause: (hub: Hub) => unknown): Promise<unknown> {
   const faults = new Journal<Error>()
   const hub = new Hub({ ...options, onError: (error) => faults.push(error) })
@@ -78,7 +78,7 @@ async function hubFault(options: HubOptions, cause: (hub: Hub) => unknown): Prom
 
 const now = (call: () => unknown) => async () => thrownBy(call)
 
-/** How the real API comes to throw or report each code. */
+/** Causes each code through the public API. */
 const causes: Record<string, () => Promise<unknown>> = {
   WSHUB_ERR_HUB_CLOSED: async () => {
     const hub = new Hub()
@@ -252,11 +252,11 @@ const causes: Record<string, () => Promise<unknown>> = {
 }
 
 describe('HUB_ERRORS', () => {
-  it('has no code that this file does not cause', () => {
+  it('has no code that this test cannot cause', () => {
     expect(Object.keys(causes).sort()).toEqual(Object.keys(HUB_ERRORS).sort())
   })
 
-  it.each(Object.entries(causes))('has %s, as the API throws or reports it', async (code, cause) => {
+  it.each(Object.entries(causes))('has %s, which the API throws or reports', async (code, cause) => {
     const error = await inTime(code, cause(), () => code)
     const rule = HUB_ERRORS[code as HubErrorCode] // the test above compares the names
     expect(error).toBeInstanceOf(HubError)
@@ -274,7 +274,7 @@ describe('HUB_ERRORS', () => {
 })
 
 describe('HubError', () => {
-  it('has no stack where it refuses a request, which is expected, and one anywhere else', () => {
+  it('has a stack unless it refuses a request', () => {
     for (const [code, rule] of Object.entries(HUB_ERRORS)) {
       const error = new HubError(code as HubErrorCode, 'message') // Object.entries forgets the key type
       const isRefusal = rule.status !== 500 && 'headers' in rule && 'Connection' in rule.headers

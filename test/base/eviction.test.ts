@@ -2,20 +2,20 @@ import { describe, expect, it } from 'vitest'
 import { oldestKeys } from '../../src/base/eviction.ts'
 
 describe('oldestKeys', () => {
-  it('returns the oldest key, of a Map as well as of a Set', () => {
+  it('returns the oldest key of a Map or a Set', () => {
     expect(oldestKeys(new Set(['a', 'b']), 2)).toEqual(['a'])
     expect(oldestKeys(new Map([['a', 1]]), 127)).toEqual(['a'])
     expect(oldestKeys(new Set(), 1_000)).toEqual([])
   })
 
-  it('returns a sixty-fourth of the limit, where there are as many', () => {
+  it('returns a sixty-fourth of the limit, if there are that many keys', () => {
     const keys = Array.from({ length: 10 }, (_, i) => i)
     expect(oldestKeys(new Set(keys), 640)).toEqual(keys)
     expect(oldestKeys(new Set(keys), 128)).toEqual([0, 1])
     expect(oldestKeys(new Set(keys), 100_000)).toEqual(keys)
   })
 
-  it('replaces one of many in a time that does not depend on how many were deleted', () => {
+  it('evicts in a time that does not depend on how many keys were deleted', () => {
     const limit = 100_000
     const before = process.cpuUsage()
     const keys = new Set(Array.from({ length: limit }, (_, i) => i))
@@ -26,7 +26,7 @@ describe('oldestKeys', () => {
     const [first] = keys
     expect(keys.size).toBeGreaterThan(limit * 0.98)
     expect(first).toBeGreaterThan(2 * limit - 1)
-    // Of the processor, in µs; one by one from the start it would be 14 s.
+    // CPU time in µs. One key per iterator would take 14 s.
     expect(process.cpuUsage(before).user).toBeLessThan(5_000_000)
   })
 })

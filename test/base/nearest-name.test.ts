@@ -19,11 +19,11 @@ describe('nearestName', () => {
     expect(nearestName(word, names)).toBe(name)
   })
 
-  it.each(['', 'x', 'url', 'compress', 'onFire', 'a'.repeat(100_000)])('of %.10s is none', (word) => {
+  it.each(['', 'x', 'url', 'compress', 'onFire', 'a'.repeat(100_000)])('of %.10s is undefined', (word) => {
     expect(nearestName(word, names)).toBeUndefined()
   })
 
-  it('is the nearest of several', () => {
+  it('returns the nearest of several names', () => {
     expect(nearestName('onClos', ['onDrop', 'onClose', 'onOpen'])).toBe('onClose')
   })
 })

@@ -7,13 +7,13 @@ function owner() {
 }
 
 describe('runHandler', () => {
-  it('returns nothing for a callback that is done', () => {
+  it('returns undefined for a callback that returns no promise', () => {
     const who = owner()
     expect(runHandler('onMessage', () => 7, who)).toBeUndefined()
     expect(who.errors).toEqual([])
   })
 
-  it('reports what is thrown, at once', () => {
+  it('reports what a callback throws, at once', () => {
     const who = owner()
     const error = new Error('x')
     runHandler(
@@ -26,13 +26,13 @@ describe('runHandler', () => {
     expect(who.errors).toEqual([error])
   })
 
-  it('reports a rejection, and its promise does not reject', async () => {
+  it('reports a rejection with a promise that resolves', async () => {
     const who = owner()
     await runHandler('onMessage', () => Promise.reject('x'), who)
     expect(who.errors).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW', cause: 'x' })])
   })
 
-  it('waits for a thenable that is not a promise', async () => {
+  it('waits for any thenable', async () => {
     const who = owner()
     const thenable = {
       // biome-ignore lint/suspicious/noThenProperty: a thenable is what this is about
@@ -42,7 +42,7 @@ describe('runHandler', () => {
     expect(who.errors).toEqual([expect.objectContaining({ message: 't' })])
   })
 
-  it('survives a thenable whose then cannot be read', () => {
+  it('reports a thenable whose `then` throws when it is read', () => {
     const who = owner()
     const hostile = Object.defineProperty({}, 'then', {
       get() {

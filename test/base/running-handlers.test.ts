@@ -7,7 +7,7 @@ import { Bus } from '../support/bus.ts'
 import { acquainted, join } from '../support/cluster.ts'
 import { Client, eventually, inTime, Journal, serve, turn } from '../support/hub-server.ts'
 
-/** Holds callbacks up until it is opened. */
+/** Blocks callbacks until it is opened. */
 class Gate {
   #open = (): void => {}
   readonly passed = new Promise<void>((resolve) => {
@@ -18,7 +18,7 @@ class Gate {
   }
 }
 
-/** Whether `hub.close` has resolved, and with what. */
+/** Records the result of `hub.close`. */
 function watch(closing: Promise<CloseResult>): { result: CloseResult | undefined } {
   const seen: { result: CloseResult | undefined } = { result: undefined }
   void closing.then((result) => {
@@ -144,7 +144,7 @@ const cases: Case[] = [
 
 describe('hub.close', () => {
   it.each(cases)(
-    'waits for $what that is running, and its reply leaves before the close frame',
+    'waits for $what, whose reply is sent before the close frame',
     async ({ handler, begin = (client) => client.socket.send('begin') }) => {
       const gate = new Gate()
       const running = new Journal<string>()
@@ -164,7 +164,7 @@ describe('hub.close', () => {
     },
   )
 
-  it('waits for onMessage of a client that has left', async () => {
+  it('waits for onMessage of a client that has disconnected', async () => {
     const gate = new Gate()
     const log: string[] = []
     const {
@@ -193,7 +193,7 @@ describe('hub.close', () => {
     expect(log).toEqual(['stored'])
   })
 
-  it('delivers nothing that comes while it waits', async () => {
+  it('delivers no message that arrives while it waits', async () => {
     const gate = new Gate()
     const { hub, connect, log } = await serve({}, { onMessage: () => gate.passed })
     const { client, connection } = await connect()
@@ -244,7 +244,7 @@ describe('hub.close', () => {
     expect(log).toEqual(['stored'])
   })
 
-  it('waits for a handler of the cluster, whose answer still arrives', async () => {
+  it('waits for the handler of a cluster call, whose answer still arrives', async () => {
     const gate = new Gate()
     const running = new Journal<string>()
     const bus = new Bus()
@@ -267,7 +267,7 @@ describe('hub.close', () => {
     expect(JSON.stringify(await answers)).toContain('the answer')
   })
 
-  it('closes the others at once', async () => {
+  it('closes connections without running handlers at once', async () => {
     const gate = new Gate()
     const { hub, connect, log } = await serve({}, { onMessage: () => gate.passed })
     const { client } = await connect()
@@ -287,7 +287,7 @@ describe('hub.close', () => {
     expect(await closing).toEqual({ closed: 2, terminated: 0 })
   })
 
-  it('says goodbye to a client whose handler never settles, and resolves after timeoutMs', async () => {
+  it('closes a connection whose handler never settles, and resolves after timeoutMs', async () => {
     const { hub, connect, log } = await serve({}, { onMessage: () => new Promise(() => {}) })
     const { client } = await connect()
     client.socket.send('begin')
@@ -296,7 +296,7 @@ describe('hub.close', () => {
     expect(await client.closed()).toBe('1001')
   })
 
-  it('does not wait for an onExpire that was given up', async () => {
+  it('does not wait for an onExpire that timed out', async () => {
     const { hub, connect } = await serve(
       { openTimeoutMs: 40 },
       { onExpire: () => new Promise(() => {}) },
@@ -307,7 +307,7 @@ describe('hub.close', () => {
     await inTime('the hub to close', hub.close({ timeoutMs: 60_000 }), () => hub.stats())
   })
 
-  it('closes with 1011 when the handler fails meanwhile', async () => {
+  it('closes with 1011 when a handler fails while it waits', async () => {
     const gate = new Gate()
     const { hub, connect, log } = await serve(
       {},
@@ -361,7 +361,7 @@ describe('hub.close', () => {
 })
 
 describe('A server that stops listening', () => {
-  it('waits for onMessage that is running, and its reply leaves before the close frame', async () => {
+  it('waits for a running onMessage, whose reply is sent before the close frame', async () => {
     const gate = new Gate()
     const { server, connect, log, hub } = await serve(
       { closeTimeoutMs: 800 },
@@ -390,7 +390,7 @@ describe('A server that stops listening', () => {
     expect(client.received.all).toEqual(['reply'])
   })
 
-  it('says goodbye after closeTimeoutMs to a client whose handler never settles', async () => {
+  it('closes after closeTimeoutMs a connection whose handler never settles', async () => {
     const { server, connect, log } = await serve(
       { closeTimeoutMs: 80 },
       { onMessage: () => new Promise(() => {}) },

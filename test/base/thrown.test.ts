@@ -10,13 +10,13 @@ import { eventually, handshake, RawClient, serve, turn } from '../support/hub-se
 import { anyThrow, eachThrow, hurl, type Throw, thrownValues, watchProcess } from '../support/thrown.ts'
 
 const NUM_RUNS = 60
-/** Where another listener of errors is all that differs. */
+/** Callbacks for which each set of error listeners is tried. */
 const BRIEF_RUNS = 15
 
-/** Who receives an error: nobody, the handler, the hub, or both, each of which may fail as well. */
+/** Error listeners: none, the handler's, the hub's, or both; each may throw as well. */
 const LISTENERS = ['nobody', 'handler', 'hub', 'failing handler', 'failing both'] as const
 
-/** What the client does so that a callback runs. */
+/** Makes the client do something that runs each callback. */
 const PROVOKE: Readonly<Record<Exclude<keyof EventHandler, 'onError'>, (client: RawClient) => void>> = {
   onOpen: () => {},
   onMessage: (client) => client.send({ opcode: Opcode.text }),
@@ -29,7 +29,7 @@ const PROVOKE: Readonly<Record<Exclude<keyof EventHandler, 'onError'>, (client: 
 
 const callbacks = Object.keys(PROVOKE) as (keyof typeof PROVOKE)[] // Object.keys forgets the key type
 
-/** Runs a property of what is thrown, with nothing left uncaught after each run. */
+/** Checks a property for any thrown value, and that nothing is uncaught after each run. */
 async function check(
   run: (thrown: Throw) => Promise<void>,
   { ways, isBrief = false }: { ways?: readonly string[]; isBrief?: boolean } = {},
@@ -48,7 +48,7 @@ async function check(
   })
 }
 
-describe('Whatever is thrown, the process lives', () => {
+describe('the process survives whatever is thrown', () => {
   describe.each(LISTENERS)('when %s receives it', (listeners) => {
     it.each(callbacks)('by %s', async (name) => {
       let current: Throw | undefined
@@ -101,7 +101,7 @@ describe('Whatever is thrown, the process lives', () => {
     })
   })
 
-  it('by a handler of a call, and the node that asked is answered', async () => {
+  it('by the handler of a call, and answers the calling node', async () => {
     const bus = new Bus()
     const nodes = [await join(bus), await join(bus)] as const
     await acquainted(nodes)
@@ -125,7 +125,7 @@ describe('Whatever is thrown, the process lives', () => {
     })
   })
 
-  it('by onGap, and messages come behind it', async () => {
+  it('by onGap, and receives later messages', async () => {
     const bus = new Bus()
     let current: Throw | undefined
     let calls = 0
@@ -158,7 +158,7 @@ describe('Whatever is thrown, the process lives', () => {
     })
   })
 
-  it('by the toJSON of public metadata, and the connections are listed', async () => {
+  it('by the toJSON of public metadata, and lists the connections', async () => {
     const bus = new Bus()
     const options = { publicMetadata: ['name'] }
     const nodes = [await join(bus, options), await join(bus, options)] as const
@@ -178,7 +178,7 @@ describe('Whatever is thrown, the process lives', () => {
     )
   })
 
-  it('by trustProxy, and the route receives an error that can be read', async () => {
+  it('by trustProxy, and gives the route a readable error', async () => {
     let current: Throw | undefined
     const { port, refusals, hub } = await serve({ trustProxy: () => Boolean(current && hurl(current)) })
     await check(
@@ -243,7 +243,7 @@ describe('Whatever is thrown, the process lives', () => {
 })
 
 describe('asError', () => {
-  it.each(thrownValues())('makes an Error that can be read of %s', (_name, value) => {
+  it.each(thrownValues())('returns a readable Error for %s', (_name, value) => {
     const error = asError(value, 'onMessage')
     expect([Object.prototype.toString.call(error), error instanceof Error]).not.toEqual([
       '[object Object]',
@@ -252,12 +252,12 @@ describe('asError', () => {
     for (const key of ['name', 'message'] as const) expect(typeof textOf(error, key)).toBe('string')
   })
 
-  it('leaves an Error that can be read as it is, also one of another realm or that is not native', () => {
+  it('returns a readable Error as it is, even of another realm or a class that is not native', () => {
     const errors = [new TypeError('x'), runInNewContext('new Error("x")'), AbortSignal.abort().reason]
     for (const error of errors) expect(asError(error, 'onMessage')).toBe(error)
   })
 
-  it('keeps anything else as the cause, and names who threw it', () => {
+  it('keeps anything else as the cause, and names the code that threw it', () => {
     const error = asError('x', 'onMessage')
     expect(error).toMatchObject({
       code: 'WSHUB_ERR_HANDLER_THREW',

@@ -5,7 +5,7 @@ import { HeldBuffers } from '../../src/delivery/held-buffers.ts'
 
 const EVERYTHING = Number.MAX_SAFE_INTEGER
 
-/** What the socket was given when it became congested. */
+/** The bytes whose write congested the socket. */
 const FIRST = Buffer.alloc(20)
 
 function empty(turn = 0, socketBytes = 0, buffers = new HeldBuffers()): Backlog {
@@ -37,7 +37,7 @@ const counts = ({ bytes, messages, controlBytes, isEmpty }: Backlog) => ({
 })
 
 describe('Backlog', () => {
-  it('begins with what the socket holds', () => {
+  it('begins with the bytes that the socket holds', () => {
     const backlog = empty(7, 20)
     expect(backlog).toMatchObject({
       turn: 7,
@@ -58,7 +58,7 @@ describe('Backlog', () => {
   })
 
   describe('#take', () => {
-    it('takes frames up to a number of bytes, and one at least', () => {
+    it('returns frames of up to maxBytes, but at least one', () => {
       const backlog = filled('aaaa', 'bb', 'cc', 'd')
       expect(backlog.take(3).toString()).toBe('aaaa')
       expect(backlog.take(4).toString()).toBe('bbcc')
@@ -66,14 +66,14 @@ describe('Backlog', () => {
       expect(backlog.take(4)).toHaveLength(0)
     })
 
-    it('hands out a single frame as it is', () => {
+    it('returns a single frame without a copy', () => {
       const frame = held('frame', 1)
       const backlog = empty()
       backlog.push(frame)
       expect(backlog.take(100)).toBe(frame.bytes)
     })
 
-    it('counts what it takes as written', () => {
+    it('counts its frames as written', () => {
       const backlog = empty(0, 20)
       push(backlog, 'aaaa')
       push(backlog, 'k=1')
@@ -85,7 +85,7 @@ describe('Backlog', () => {
       expect(backlog.writtenBytes).toBe(26)
     })
 
-    it('forgets the keys of what it takes', () => {
+    it('forgets the keys of its frames', () => {
       const backlog = filled('k=1', 'x')
       expect(backlog.take(3).toString()).toBe('k=1')
       expect(backlog.dropKey('k')).toBeUndefined()
@@ -94,7 +94,7 @@ describe('Backlog', () => {
   })
 
   describe('#dropOldest', () => {
-    it('takes out messages, the oldest first, and no control frame', () => {
+    it('removes messages, the oldest first, and no control frame', () => {
       const backlog = filled('P1', 'a', 'P2', 'P3', 'b', 'c', 'P4')
       expect(backlog.dropOldest()?.bytes.toString()).toBe('a')
       expect(backlog.dropOldest()?.bytes.toString()).toBe('b')
@@ -103,7 +103,7 @@ describe('Backlog', () => {
       expect(backlog.take(EVERYTHING).toString()).toBe('P1P2P3cP4d')
     })
 
-    it('is undefined when control frames alone wait', () => {
+    it('returns undefined when only control frames wait', () => {
       const backlog = filled('P1', 'P2')
       expect(backlog.dropOldest()).toBeUndefined()
       expect(backlog.dropOldest()).toBeUndefined()
@@ -111,7 +111,7 @@ describe('Backlog', () => {
       expect(empty().dropOldest()).toBeUndefined()
     })
 
-    it('forgets the key', () => {
+    it('forgets the key of the message', () => {
       const backlog = filled('k=1', 'x')
       backlog.dropOldest()
       expect(backlog.dropKey('k')).toBeUndefined()
@@ -120,7 +120,7 @@ describe('Backlog', () => {
   })
 
   describe('#dropKey', () => {
-    it('takes out the message of the key, and the others keep their order', () => {
+    it('removes the message of the key and keeps the order of the others', () => {
       const backlog = filled('a=1', 'x', 'b=1', 'P', 'y')
       expect(backlog.dropKey('b')?.bytes.toString()).toBe('b=1')
       expect(backlog.dropKey('b')).toBeUndefined()
@@ -131,7 +131,7 @@ describe('Backlog', () => {
       expect(backlog.take(EVERYTHING).toString()).toBe('xPyb=2')
     })
 
-    it('leaves no trace when everything is taken out', () => {
+    it('leaves an empty backlog when every message is removed', () => {
       const backlog = filled('a=1', 'b=1')
       backlog.dropKey('b')
       backlog.dropKey('a')
@@ -140,7 +140,7 @@ describe('Backlog', () => {
       expect(backlog.take(EVERYTHING)).toHaveLength(0)
     })
 
-    it('finds its message after 20,000 replacements of others', () => {
+    it('finds a message after 20,000 others were replaced', () => {
       const backlog = filled('kept=1', 'x')
       for (let i = 0; i < 20_000; i++) {
         backlog.dropKey('k')
@@ -153,7 +153,7 @@ describe('Backlog', () => {
   })
 
   describe('#dispose', () => {
-    it('lets go of each buffer that waits, and of the one that the socket was given last', () => {
+    it('releases each buffer that waits, and the last one written to the socket', () => {
       const buffers = new HeldBuffers()
       const backlog = empty(0, 0, buffers)
       expect(buffers.bytes).toBe(20)
@@ -174,7 +174,7 @@ describe('Backlog', () => {
     })
   })
 
-  it('does what an array would, through any sequence of calls', () => {
+  it('behaves like an array for any sequence of calls', () => {
     const key = fc.constantFrom('a', 'b', 'c')
     const call = fc.oneof(
       { weight: 4, arbitrary: fc.record({ call: fc.constant('message' as const), size: fc.nat(9) }) },
@@ -184,7 +184,7 @@ describe('Backlog', () => {
       { weight: 1, arbitrary: fc.record({ call: fc.constant('dropOldest' as const) }) },
       { weight: 1, arbitrary: fc.record({ call: fc.constant('take' as const), maxBytes: fc.nat(30) }) },
     )
-    // Long ones too, so that the queue is packed: that takes more than 64 frames gone from it.
+    // Some are long: the queue is packed when more than 64 frames were removed.
     const calls = fc.oneof(
       fc.array(call, { maxLength: 30, size: 'max' }),
       fc.array(call, { minLength: 300, maxLength: 500 }),

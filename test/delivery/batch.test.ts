@@ -19,14 +19,14 @@ describe('Batch', () => {
     expect(batch).toMatchObject({ bytes: 9, messages: 2, controlBytes: 3 })
   })
 
-  it('is left as it was by what follows', () => {
+  it('is not changed by the frames that follow', () => {
     const first = new Batch().extend(a, true)
     first.extend(b, true).join()
     expect({ bytes: first.bytes, messages: first.messages }).toEqual({ bytes: 2, messages: 1 })
     expect(first.join()).toBe(a)
   })
 
-  it('is one for all with the same frames in the same order', () => {
+  it('is the same object for the same frames in the same order', () => {
     const root = new Batch()
     const batch = root.extend(a, true)
     expect(root.extend(a, true)).toBe(batch)
@@ -34,12 +34,12 @@ describe('Batch', () => {
     expect(root.extend(b, true)).not.toBe(batch)
   })
 
-  it('is another for other bytes that are equal', () => {
+  it('is another object for another buffer with equal bytes', () => {
     const root = new Batch()
     expect(root.extend(Buffer.from(a), true)).not.toBe(root.extend(a, true))
   })
 
-  it('hands out a single frame as it is, and concatenates several once', () => {
+  it('returns a single frame without a copy, and concatenates several once', () => {
     const one = new Batch().extend(a, true)
     expect(one.join()).toBe(a)
     const two = one.extend(b, true)
@@ -47,7 +47,7 @@ describe('Batch', () => {
     expect(two.join()).toBe(two.join())
   })
 
-  it('concatenates on top of what is concatenated already', () => {
+  it('reuses what was concatenated before', () => {
     const two = new Batch().extend(a, true).extend(b, true)
     const three = two.extend(c, true)
     two.join()
@@ -55,7 +55,7 @@ describe('Batch', () => {
     expect(three.extend(a, true).join().toString()).toBe('aabbbccccaa')
   })
 
-  it('keeps the sequences of many connections apart, in whatever order they are joined', () => {
+  it('keeps the frames of many connections apart, in whatever order they are joined', () => {
     const frames = fc.array(fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 5 }), fc.nat(0b11111)), {
       maxLength: 20,
       size: 'max',

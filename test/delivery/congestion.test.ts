@@ -14,7 +14,7 @@ describe('Congestion#add', () => {
     })
   }
 
-  it('has a client judged every 30 s until it is uncongested', () => {
+  it('judges a client every 30 s until it is deleted', () => {
     fakeTimers()
     const congestion = new Congestion(1_000)
     const judged: string[] = []
@@ -38,7 +38,7 @@ describe('Congestion#add', () => {
     expect({ judged, timers: vi.getTimerCount() }).toEqual({ judged: ['a', 'a', 'b', 'b'], timers: 0 })
   })
 
-  it('has no timer before, and one that does not keep the process alive', () => {
+  it('starts a timer that does not keep the process alive', () => {
     const start = vi.spyOn(globalThis, 'setInterval')
     onTestFinished(() => start.mockRestore())
     const congestion = new Congestion(1_000)
@@ -48,7 +48,7 @@ describe('Congestion#add', () => {
     congestion.stop()
   })
 
-  it('can begin again', () => {
+  it('works again after all clients were deleted', () => {
     fakeTimers()
     const congestion = new Congestion(1_000)
     let count = 0
@@ -65,7 +65,7 @@ describe('Congestion#add', () => {
 })
 
 describe('Congestion#relieve', () => {
-  /** Clients with so much waiting, a buffer each, in a hub that takes 1,000 bytes. */
+  /** Adds a client for each size, with a buffer of that size, where 1,000 bytes may wait. */
   function waiting(...sizes: readonly number[]) {
     const congestion = new Congestion(1_000)
     const given: number[] = []
@@ -88,17 +88,17 @@ describe('Congestion#relieve', () => {
     return { given, left: congestion.held.bytes }
   }
 
-  it('gives nobody up while all together have no more than maxTotalBufferedBytes', () => {
+  it('gives no client up while no more than maxTotalBufferedBytes wait', () => {
     expect(waiting(400, 600)).toEqual({ given: [], left: 1_000 })
   })
 
-  it('gives up those with the most waiting, until an eighth is free', () => {
+  it('gives up clients with the most bytes waiting, until an eighth is free', () => {
     expect(waiting(100, 300, 250, 351)).toEqual({ given: [3], left: 650 })
     expect(waiting(500, 510, 400, 300, 5)).toEqual({ given: [1, 0], left: 705 })
     expect(waiting(120, 100, 100, 100, 100, 100, 100, 100, 100, 100)).toEqual({ given: [0, 1], left: 800 })
   })
 
-  it('counts what is shared once', () => {
+  it('counts a shared buffer once', () => {
     const congestion = new Congestion(1_000)
     const shared = Buffer.alloc(900)
     let given = 0
@@ -113,7 +113,7 @@ describe('Congestion#relieve', () => {
 })
 
 describe('Congestion#stop', () => {
-  it('leaves no timer and judges nobody any more', () => {
+  it('stops the timer and judges no client any more', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     onTestFinished(() => {
       vi.useRealTimers()

@@ -15,7 +15,7 @@ import {
   turn,
 } from '../support/hub-server.ts'
 
-/** A hub on a server, with a handler that is called and nothing else. */
+/** Starts a server whose only hub has the given handler. */
 async function bare(options: HubOptions, handler: EventHandler) {
   const hub = new Hub(options)
   const server = createServer((req) => void hub.upgrade(req, handler))
@@ -29,15 +29,15 @@ async function bare(options: HubOptions, handler: EventHandler) {
   return { hub, port }
 }
 
-/** A client that compares what it receives with what it should, byte by byte and without keeping it. */
+/** A client that compares received bytes with the expected ones, and keeps none of them. */
 class Comparer {
   readonly socket: Socket
   readonly #expected: Buffer
   readonly #events = new Journal<string>()
   #head = Buffer.alloc(0)
-  /** Bytes behind the 101. */
+  /** Bytes received after the 101. */
   received = -1
-  /** What came behind all that was expected, or in place of it. */
+  /** Bytes that arrived after, or instead of, the expected ones. */
   rest = Buffer.alloc(0)
 
   constructor(port: number, expected: Buffer) {
@@ -57,7 +57,7 @@ class Comparer {
     return this
   }
 
-  /** Whether nothing is left to wait for. */
+  /** Whether everything expected has arrived. */
   get isDone(): boolean {
     return this.received === this.#expected.length || this.rest.length > 0 || this.socket.destroyed
   }
@@ -99,8 +99,8 @@ async function comparers(port: number, count: number, expected: Buffer): Promise
 }
 
 /**
- * Resolves when each has received what it should, and nothing else; rejects when nobody receives anything any
- * more.
+ * Resolves when each client has received what it should, and nothing else; rejects when no client receives
+ * anything any more.
  */
 async function complete(clients: readonly Comparer[], length: number, look = () => {}): Promise<void> {
   const sum = () => clients.reduce((total, { received }) => total + received, 0)
@@ -123,13 +123,13 @@ const frames = (texts: readonly string[]) => Buffer.concat(texts.map((text) => F
 const textsOf = (client: RawClient) =>
   client.frames.all.filter(({ opcode }) => opcode === Opcode.text).map(({ payload }) => payload.toString())
 
-describe('what is sent', () => {
+describe('a message', () => {
   describe.each([false, true])('with compression %o', (enableCompression) => {
     const options = { enableCompression: enableCompression && { thresholdBytes: 0 } }
     const clientOptions = { perMessageDeflate: enableCompression && { threshold: 0 } }
 
     it.each([0, 1, 125, 126, 127, 65_535, 65_536])(
-      'is whole with %d bytes, there and back',
+      'of %d bytes arrives in both directions',
       async (length) => {
         const { connect } = await serve(options, {
           onMessage(connection, { type, data }) {
@@ -147,7 +147,7 @@ describe('what is sent', () => {
       },
     )
 
-    it('is whole with maxMessageSize, there and back, and refused with a byte more', async () => {
+    it('of maxMessageSize arrives in both directions; one more byte is refused', async () => {
       const maxMessageSize = 300_000
       const { connect } = await serve(
         { ...options, maxMessageSize },
@@ -162,7 +162,7 @@ describe('what is sent', () => {
       expect(await client.closed()).toBe('1009')
     })
 
-    it('is what the bytes were at the call', async () => {
+    it('has the bytes of the time of the call', async () => {
       const { connect, hub } = await serve(options)
       const { client, connection } = await connect(clientOptions)
       hub.joinRoom(connection, 'tea')
@@ -184,7 +184,7 @@ describe('what is sent', () => {
     })
   })
 
-  it('while an async onOpen is pending comes in order, before what it sends itself later', async () => {
+  it('sent while an async onOpen is pending arrives in order, before what onOpen sends later', async () => {
     let finish = () => {}
     const pending = new Promise<void>((resolve) => {
       finish = resolve
@@ -208,7 +208,7 @@ describe('what is sent', () => {
     expect(client.received.all).toEqual(['1', '2', '3', '4'])
   })
 
-  it('keeps its order with pings between, also behind a congested socket', async () => {
+  it('keeps its order among pings, even while the socket is congested', async () => {
     const { connectRaw, hub } = await serve({ maxBufferedBytes: 50_000_000 })
     const { client, connection } = await connectRaw()
     client.socket.pause()
@@ -229,7 +229,7 @@ describe('what is sent', () => {
     expect(received.map(({ payload }) => payload.toString())).toEqual(expected)
   })
 
-  it('arrives before a close that follows at once, whatever it is', async () => {
+  it('arrives before a close that follows at once', async () => {
     const { connectRaw, hub } = await serve()
     const { client, connection } = await connectRaw()
     client.socket.pause()
@@ -243,7 +243,7 @@ describe('what is sent', () => {
     expect(textsOf(client)).toEqual(texts)
   })
 
-  it('before an exception arrives, and then 1011', async () => {
+  it('sent before an exception arrives, followed by 1011', async () => {
     const { connect } = await serve(
       {},
       {
@@ -263,7 +263,7 @@ describe('what is sent', () => {
     await other.received.first('the broadcast', (data) => data === '2')
   })
 
-  it('in onClose reaches the others and not the one that is gone', async () => {
+  it('sent in onClose reaches the other clients', async () => {
     const sent: unknown[] = []
     const { connect } = await serve(
       {},
@@ -282,7 +282,7 @@ describe('what is sent', () => {
 })
 
 describe('a broadcast', () => {
-  it('reaches a client that reads a byte at a time', async () => {
+  it('reaches a client that reads byte by byte', async () => {
     const { connect, hub, port } = await serve()
     const { client: other } = await connect()
     const bytes: number[] = []
@@ -311,7 +311,7 @@ describe('a broadcast', () => {
     expect(await other.upTo('end')).toEqual(texts)
   })
 
-  it('reaches all others when clients go away in the middle of it', async () => {
+  it('reaches all others when clients disconnect during it', async () => {
     const texts = Array.from({ length: 40 }, (_, i) => `${i}`.padEnd(40_000, '.'))
     const closed: number[] = []
     const { hub, port } = await bare({}, { onClose: (_connection, code) => closed.push(code) })
@@ -328,7 +328,7 @@ describe('a broadcast', () => {
     for (const text of texts) expect(hub.broadcast(text)).toBe(15)
     await complete(staying, frames(texts).length)
     await eventually(
-      'the others to be gone',
+      'the others to be closed',
       () => closed.length === 10,
       () => closed,
     )
@@ -347,14 +347,14 @@ describe('a broadcast', () => {
     const connections = hub.connections()
     hub.broadcast(text)
     await turn()
-    // Every other one of those whose turn has not come.
+    // Every other client that has not been written to yet.
     const ended = connections.filter(({ bufferedBytes }, i) => bufferedBytes > 0 && i % 2 === 0)
     expect(ended.length).toBeGreaterThan(0)
     for (const connection of ended) connection.terminate()
     const withAll = () => clients.filter(({ received }) => received === frames([text]).length)
     const ofNothing = () => clients.filter(({ received, socket }) => received === 0 && socket.destroyed)
     await eventually(
-      'all to have it or be gone',
+      'all to have it or be closed',
       () => withAll().length + ofNothing().length === 400,
       () => ({ withAll: withAll().length, ofNothing: ofNothing().length }),
     )
@@ -362,7 +362,7 @@ describe('a broadcast', () => {
     expect(hub.dropped.closed).toEqual({ messages: ended.length, bytes: ended.length * 4_100 })
   })
 
-  it('may close its receivers, which have it and nothing that follows', async () => {
+  it('may close its receivers, which receive it and nothing after it', async () => {
     const { connect, hub } = await serve(
       {},
       {
@@ -390,7 +390,7 @@ describe('a broadcast', () => {
     expect(sender.received.all).toEqual(['3'])
   })
 
-  it('may be answered in onDrop by closing everyone, which all others have had it before', async () => {
+  it('reaches all others when onDrop closes every connection', async () => {
     const drops: Dropped[] = []
     const { hub, port } = await bare(
       { maxBufferedBytes: 100_000, slowConsumer: 'dropNewest' },
@@ -427,7 +427,7 @@ describe('a broadcast', () => {
     expect(drops).toEqual([{ reason: 'dropNewest', messages: 1, bytes: 50_004 }])
   })
 
-  it('of 100,000 messages in one go closes nobody who reads, is held once, and a stalled client is given up', async () => {
+  it('repeated 100,000 times in a turn is held once, closes no client that reads, and gives up one that stalls', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -450,7 +450,7 @@ describe('a broadcast', () => {
     await complete(healthy, expected.length, () => {
       most = Math.max(most, process.memoryUsage.rss())
     })
-    // 144 MB would be queued for them one by one.
+    // With a copy for each client, 144 MB would wait.
     expect(most - before).toBeLessThan((healthy.length * expected.length) / 2)
     vi.advanceTimersByTime(2 * JUDGE_MS) // it has taken nothing
     await log.first('the stalled client to be given up', (entry) => entry === 'error WSHUB_ERR_SLOW_CONSUMER')
@@ -472,7 +472,7 @@ describe('a broadcast', () => {
     })
   })
 
-  it('to 2,000 clients lets the event loop go on', async () => {
+  it('to 2,000 clients does not block the event loop', async () => {
     const { hub, port } = await bare({ maxConnections: 2_000 }, {})
     const text = 'x'.repeat(1_000)
     const rounds = 5
@@ -504,13 +504,13 @@ describe('a broadcast', () => {
         () => round,
       )
     }
-    // One of five rounds, since another process may hold up any of them.
+    // One of five rounds is enough, since another process may delay any of them.
     expect(Math.min(...shares)).toBeLessThan(0.5)
   })
 })
 
 describe('a client that does not read', () => {
-  /** Broadcasts in a turn each until the one connection has refused or lost something `times` times. */
+  /** Broadcasts once per turn until the connection has refused or dropped messages `times` times. */
   async function flood(
     connection: Connection,
     send: (i: number) => unknown,
@@ -539,7 +539,7 @@ describe('a client that does not read', () => {
     return { drops, hub, client, connection }
   }
 
-  it('gets the latest of each key under conflate, and is not closed', async () => {
+  it('receives the latest message of each key with conflate, and is not closed', async () => {
     const { drops, hub, client, connection } = await stalledIn({
       maxBufferedBytes: 500_000,
       slowConsumer: 'conflate',
@@ -572,7 +572,7 @@ describe('a client that does not read', () => {
     expect(new Set(drops.map(({ reason }) => reason))).toEqual(new Set(['conflate']))
   })
 
-  it('is not sent what is volatile, until it reads again', async () => {
+  it('receives no volatile messages until it reads again', async () => {
     const { drops, hub, client, connection } = await stalledIn({})
     const refused: number[] = []
     const count = await flood(
@@ -600,7 +600,7 @@ describe('a client that does not read', () => {
     expect(numbers).toEqual(Array.from({ length: count - 5 }, (_, i) => i))
   })
 
-  it('is told of what was dropped with it, before onClose', async () => {
+  it('has its drops reported before onClose', async () => {
     const told: unknown[] = []
     const { hub, port } = await bare(
       { maxBufferedBytes: 50_000_000 },
@@ -620,7 +620,7 @@ describe('a client that does not read', () => {
     for (let i = 0; i < 400; i++) hub.broadcast('x'.repeat(50_000))
     client.socket.resetAndDestroy()
     await eventually(
-      'it to be gone',
+      'it to be closed',
       () => told.length === 2,
       () => told,
     )
@@ -635,7 +635,7 @@ describe('a client that does not read', () => {
       },
     },
     { way: 'rejects', onDrop: () => Promise.reject(new Error('broken')) },
-  ])('is closed with 1011 when its onDrop $way, and nobody else', async ({ onDrop }) => {
+  ])('is the only one closed with 1011 when its onDrop $way', async ({ onDrop }) => {
     const errors: Error[] = []
     const { hub, port } = await bare(
       { maxBufferedBytes: 100_000, slowConsumer: 'dropNewest' },
@@ -661,7 +661,7 @@ describe('a client that does not read', () => {
     expect(errors).toEqual([new Error('broken')])
   })
 
-  it('and pings without end is given up', async () => {
+  it('is given up when it pings without end', async () => {
     const { hub, port } = await bare({ maxBufferedBytes: 100_000 }, {})
     const client = await RawClient.open(port)
     client.socket.pause()
@@ -682,7 +682,7 @@ describe('a client that does not read', () => {
       most = Math.max(most, connection?.bufferedBytes ?? 0)
     }
     await eventually(
-      'it to be gone',
+      'it to be closed',
       () => {
         flooding()
         return hub.size === 0

@@ -15,24 +15,24 @@ import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
 import { OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
 import { eventually, handshake, turn } from '../support/hub-server.ts'
 
-// A hub with connections in memory and a model of it are told the same, and must say and do the same: what a
-// call returns, each byte that reaches a client, each byte that waits, and each message that is dropped, with
+// A hub with connections in memory and a model of it receive the same calls, and must agree about the result
+// of each call, each byte that reaches a client, each byte that waits, and each message that is dropped, with
 // its reason.
 
 const MAX_BUFFERED_BYTES = 400
 const HIGH_WATER_BYTES = 100
-/** A turn that queues so much for a connection is written before its end. */
+/** A batch of this size is written before the turn ends. */
 const CHUNK_BYTES = 65_536
 const MAX_CONTROL_BYTES = 65_536
 const COMPRESSION = { ...COMPRESSION_DEFAULTS, thresholdBytes: 64 }
 const ROOMS = ['tea', 'rum']
 const GOODBYE = new Frame({ opcode: Opcode.close, payload: Buffer.from([0x03, 0xe8]), masked: true }).encode()
-/** The first has negotiated compression, the others have not. */
+/** Only the first client has negotiated compression. */
 const CONNECTIONS = [0, 1, 2, 3]
 
-/** The server's end of a connection, whose client reads or not, as the test says. */
+/** The server's end of a connection; the test decides whether the client reads. */
 class Pipe extends Duplex {
-  /** What the client has received and nobody has looked at. */
+  /** Bytes that the client has received and the test has not checked yet. */
   wire: Buffer[] = []
   isStalled = false
   #held: (() => void) | undefined
@@ -52,7 +52,7 @@ class Pipe extends Duplex {
     else take()
   }
 
-  // As a socket does it; `ws` writes a close frame in two parts.
+  // Like a socket: `ws` writes a close frame in two parts.
   override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
     this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), '', done)
   }
@@ -62,7 +62,7 @@ class Pipe extends Duplex {
     done(error)
   }
 
-  /** The client takes the write that is held; what has been written since is the next. */
+  /** The client reads the pending write. Later writes form the next one. */
   step(): void {
     const held = this.#held
     this.#held = undefined
@@ -76,18 +76,18 @@ class Pipe extends Duplex {
   }
 }
 
-/** A frame on its way. */
+/** A frame that was accepted. */
 interface Item {
   readonly bytes: Buffer
   readonly isMessage: boolean
   readonly key: string | undefined
-  /** Frames that waited in one turn are written together later. */
+  /** Frames of one turn stay together. */
   part?: number
 }
 
 const bytesOf = (items: readonly Item[]) => items.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
-/** What a connection should do. */
+/** The model of a connection. */
 class ConnectionModel {
   readonly rooms = new Set<string>()
   isOpen = true
@@ -96,24 +96,24 @@ class ConnectionModel {
   hasSaidGoodbye = false
   /**
    * Bytes of messages that were offered, that were received, and that were lost in the socket when the client
-   * went away.
+   * disconnected.
    */
   offered = 0
   received = 0
   lost = 0
-  /** What this turn has queued. */
+  /** The frames of this turn. */
   batch: Item[] = []
-  /** What waits behind a congested socket; `undefined` while it is not. */
+  /** Frames that wait for a congested socket; `undefined` while it is not congested. */
   backlog: Item[] | undefined
   /** The writes that the socket has not completed. */
   socket: Item[][] = []
-  /** What the client has received and nobody has looked at. */
+  /** Bytes that the client has received and the test has not checked yet. */
   wire: Item[] = []
   readonly drops = new Map<DropReason, DropCount>()
   readonly #hub: HubModel
   #congestedIn = 0
   #parts = 0
-  /** The least that has waited when something was sent after the turn that congested the socket. */
+  /** The fewest bytes that waited at a call after the turn that congested the socket. */
   #least = Number.POSITIVE_INFINITY
   #isEnding = false
   #hasClosed = false
@@ -184,7 +184,7 @@ class ConnectionModel {
     return true
   }
 
-  /** The client closes: the answer is behind all that was accepted. */
+  /** The client closes: the answer follows everything that was accepted. */
   goodbye(): void {
     if (this.hasSaidGoodbye || this.isGone) return
     this.flush()
@@ -198,7 +198,7 @@ class ConnectionModel {
     if (!this.#hasClosed) this.#writeClose(Frame.close(1000))
   }
 
-  /** The client goes away. */
+  /** The client disconnects. */
   reset(): void {
     if (this.isGone) return
     this.isGone = true
@@ -209,7 +209,7 @@ class ConnectionModel {
     this.rooms.clear()
   }
 
-  /** The client takes one write. */
+  /** The client reads one write. */
   step(): void {
     const [first = [], ...others] = this.socket
     this.wire.push(...first)
@@ -227,7 +227,7 @@ class ConnectionModel {
     while (this.socket.length > 0) this.step()
   }
 
-  /** Writes what the turn has queued. */
+  /** Writes the frames of the turn. */
   flush(): void {
     const { batch } = this
     this.batch = []
@@ -242,8 +242,8 @@ class ConnectionModel {
   }
 
   /**
-   * Under the policies that close: what the turn that congested the socket has queued is spared, while it
-   * does not grow.
+   * With the policies that close, messages of the turn that congested the socket are exempt from the limit,
+   * while they do not grow.
    */
   #isWithinLimit(bytes: number): boolean {
     const wanted = bytesOf(this.waiting) + bytes
@@ -276,8 +276,7 @@ class ConnectionModel {
   }
 
   /**
-   * Writes what waits, in whole parts and at most 64 KiB or one of them at once, until the socket is
-   * congested again.
+   * Writes waiting parts, up to 64 KiB but at least one at a time, until the socket is congested again.
    */
   #drain(items: readonly Item[]): void {
     let rest = [...items]
@@ -337,7 +336,7 @@ class ConnectionModel {
   }
 }
 
-/** What a hub should do. */
+/** The model of a hub. */
 class HubModel {
   readonly policy: SlowConsumerPolicy
   readonly connections: ConnectionModel[] = CONNECTIONS.map(() => new ConnectionModel(this))
@@ -388,7 +387,7 @@ const call = fc.oneof(
 )
 type Call = typeof call extends fc.Arbitrary<infer Value> ? Value : never
 
-/** Lets happen what happens before the event loop goes on. */
+/** Waits for everything that happens before the event loop continues. */
 function tick(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve))
 }
@@ -558,7 +557,7 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
     check(step.call === 'turn' || step.call === 'reset')
   }
 
-  // In the end everybody reads, and every byte that was offered has been received, dropped or lost with the
+  // In the end every client reads, and every byte that was offered was received, dropped or lost with its
   // socket.
   await turn()
   model.endTurn()
@@ -597,7 +596,7 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
 
 describe('a hub', () => {
   it.each(['close', 'dropNewest', 'dropOldest', 'conflate'] as const)(
-    'sends and drops what a simple model does, through any sequence of calls, under %s',
+    'sends and drops the same as a simple model for any sequence of calls, with %s',
     async (policy) => {
       await fc.assert(
         fc.asyncProperty(fc.array(call, { maxLength: 120, size: 'max' }), (calls) => run(policy, calls)),

@@ -5,11 +5,11 @@ const make = () =>
   new Delivery({ maxBufferedBytes: 100, maxTotalBufferedBytes: 1_000, slowConsumer: 'close' })
 
 describe('Delivery', () => {
-  it('takes the limit and the policy', () => {
+  it('has the limit and the policy of its options', () => {
     expect(make()).toMatchObject({ maxBufferedBytes: 100, slowConsumer: 'close' })
   })
 
-  it('counts nothing as dropped to begin with, and each reason on its own', () => {
+  it('begins with no drops, and counts each reason by itself', () => {
     const { dropped } = make()
     const none = { messages: 0, bytes: 0 }
     expect(dropped).toEqual({

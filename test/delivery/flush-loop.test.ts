@@ -8,14 +8,14 @@ import { turn } from '../support/hub-server.ts'
 
 const outbox = (flush: () => void): Flushable => ({ flush })
 
-/** Keeps the event loop busy; sixteen of these are more than a flush may take of it at once. */
+/** Blocks the event loop; sixteen calls take longer than a flush may. */
 function work(): void {
   const end = performance.now() + 0.25
   while (performance.now() < end);
 }
 
 describe('FlushLoop', () => {
-  it('flushes all in their order, when the turn has done its I/O', async () => {
+  it('flushes outboxes in order after the I/O of the turn', async () => {
     const loop = new FlushLoop()
     const flushed: string[] = []
     for (const name of ['a', 'b', 'c']) loop.schedule(outbox(() => flushed.push(name)))
@@ -27,7 +27,7 @@ describe('FlushLoop', () => {
     expect(flushed).toEqual(['a', 'b', 'c'])
   })
 
-  it('counts the turns that flushed something, each with an empty batch of its own', async () => {
+  it('counts turns that flushed something, and begins each with an empty batch', async () => {
     const loop = new FlushLoop()
     const { root } = loop
     loop.schedule(outbox(() => {}))
@@ -43,7 +43,7 @@ describe('FlushLoop', () => {
     expect(loop.turn).toBe(2)
   })
 
-  it('leaves to the next turn what a flush schedules', async () => {
+  it('flushes in the next turn what a flush schedules', async () => {
     const loop = new FlushLoop()
     const flushed: string[] = []
     loop.schedule(
@@ -59,7 +59,7 @@ describe('FlushLoop', () => {
     expect(flushed).toEqual(['first', 'second', 'next'])
   })
 
-  it('yields to the event loop every 2 ms, and keeps the order', async () => {
+  it('yields to the event loop every 2 ms and keeps the order', async () => {
     const loop = new FlushLoop()
     const order: (number | string)[] = []
     const all = Array.from({ length: 40 }, (_, i) => i)
@@ -93,7 +93,7 @@ describe('FlushLoop', () => {
     ])
   })
 
-  it('puts what is scheduled between two slices behind what waits', async () => {
+  it('flushes outboxes that are scheduled between two slices last', async () => {
     const loop = new FlushLoop()
     const order: string[] = []
     const schedule = (name: string, then = () => {}) =>
@@ -114,7 +114,7 @@ describe('FlushLoop', () => {
     expect(order).toEqual(['first', ...Array<string>(31).fill('early'), 'again', 'late'])
   })
 
-  it('has what is sent between two slices join the batches that still wait', async () => {
+  it('adds messages that are sent between two slices to the batches that wait', async () => {
     const delivery = new Delivery({
       maxBufferedBytes: 100,
       maxTotalBufferedBytes: 1_000,

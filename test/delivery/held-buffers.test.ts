@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { HeldBuffers } from '../../src/delivery/held-buffers.ts'
 
 describe('HeldBuffers', () => {
-  it('counts a buffer once, until the last holder lets go', () => {
+  it('counts a buffer once, until its last holder releases it', () => {
     const held = new HeldBuffers()
     const [one, same] = [Buffer.alloc(10), Buffer.alloc(10)]
     held.hold(one)
@@ -21,7 +21,7 @@ describe('HeldBuffers', () => {
     expect(held.bytes).toBe(0)
   })
 
-  it('is empty when each hold was undone, in any order', () => {
+  it('is empty when every hold was released, in any order', () => {
     const buffers = [1, 20, 300].map((size) => Buffer.alloc(size))
     fc.assert(
       fc.property(

@@ -10,7 +10,7 @@ import type { SendOptions } from '../../src/protocol/message.ts'
 import { encodeMessage } from '../../src/protocol/message-frame.ts'
 import { turn } from '../support/hub-server.ts'
 
-/** A stream that finishes a write at once while it is open, and else when it is opened. */
+/** A stream that finishes writes at once while it is open, and otherwise when it is opened. */
 class Valve extends Writable {
   readonly chunks: Buffer[] = []
   isOpen = true
@@ -22,7 +22,7 @@ class Valve extends Writable {
     else this.#held = done
   }
 
-  /** Finishes the write that is held. */
+  /** Finishes the pending write. */
   step(): void {
     const held = this.#held
     this.#held = undefined
@@ -51,7 +51,7 @@ function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 10
   const outbox = new Outbox(valve, delivery, owner)
   const send = (text: string, options?: SendOptions) => outbox.send(Buffer.from(text), options)
   const sendControl = (text: string) => outbox.sendControl(Buffer.from(text))
-  /** Twenty bytes that the stream keeps: it is congested. */
+  /** Congests the stream with twenty bytes. */
   const congest = async () => {
     valve.isOpen = false
     send('-'.repeat(20))
@@ -77,7 +77,7 @@ function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 10
 
 describe('Outbox', () => {
   describe('#send', () => {
-    it('writes once a turn, in the order of the calls', async () => {
+    it('writes once per turn, in the order of the calls', async () => {
       const { valve, send } = setUp()
       for (const text of ['a', 'b', 'c']) expect(send(text)).toBe(true)
       expect(valve.chunks).toEqual([])
@@ -88,7 +88,7 @@ describe('Outbox', () => {
       expect(valve.chunks.map(String)).toEqual(['abc', 'd'])
     })
 
-    it('writes early what reaches 64 KiB', async () => {
+    it('writes a batch of 64 KiB before the turn ends', async () => {
       const { valve, send } = setUp('close', 1_000_000, 1_000_000)
       send('x'.repeat(65_535))
       expect(valve.chunks).toHaveLength(0)
@@ -99,7 +99,7 @@ describe('Outbox', () => {
       expect(valve.chunks.map(({ length }) => length)).toEqual([65_536, 1])
     })
 
-    it('hands one buffer to all with the same frames, and one frame as it is', async () => {
+    it('writes one buffer to all sockets with the same frames, and a single frame without a copy', async () => {
       const { delivery } = setUp()
       const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
       const valves = [new Valve(), new Valve(), new Valve()]
@@ -114,7 +114,7 @@ describe('Outbox', () => {
       expect(valves[2]?.chunks[0]).toBe(world)
     })
 
-    it('keeps the orders of connections apart', async () => {
+    it('keeps the order of each connection', async () => {
       const { delivery } = setUp()
       const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
       const valves = [new Valve(), new Valve()]
@@ -142,7 +142,7 @@ describe('Outbox', () => {
       expect(valve.text.endsWith('abcd')).toBe(true)
     })
 
-    it('drains in chunks of some 64 KiB, each when the one before it has gone', async () => {
+    it('drains in chunks of about 64 KiB, one after another', async () => {
       const { valve, send, congest } = setUp('close', 1_000_000)
       await congest()
       for (let i = 0; i < 4; i++) {
@@ -165,7 +165,7 @@ describe('Outbox', () => {
       expect(valve.chunks).toEqual([])
     })
 
-    it('tells the owner when maxBufferedBytes are full under close', async () => {
+    it('gives the client up at maxBufferedBytes with the policy close', async () => {
       const { owner, send, congest } = setUp('close')
       await congest()
       send('y')
@@ -176,7 +176,7 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(1)
     })
 
-    it('drops the new frame under dropNewest', async () => {
+    it('drops the new frame with the policy dropNewest', async () => {
       const { valve, owner, outbox, send, congest, drain } = setUp('dropNewest')
       await congest()
       expect([send('a'.repeat(79)), send('bb'), send('c'), send('d')]).toEqual([true, false, true, false])
@@ -186,7 +186,7 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(0)
     })
 
-    it('drops the oldest frames under dropOldest', async () => {
+    it('drops the oldest frames with the policy dropOldest', async () => {
       const { valve, owner, outbox, send, congest, drain } = setUp('dropOldest')
       await congest()
       const texts = ['a'.repeat(40), 'b'.repeat(30), 'c'.repeat(20)]
@@ -197,7 +197,7 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(0)
     })
 
-    it('drops nothing under dropOldest for a frame that cannot fit at all', async () => {
+    it('drops no older frame with dropOldest for a frame that can never fit', async () => {
       const { valve, send, congest, drain } = setUp('dropOldest')
       await congest()
       send('kept')
@@ -207,7 +207,7 @@ describe('Outbox', () => {
     })
 
     it.each(['close', 'dropNewest', 'dropOldest'] as const)(
-      'never drops control frames under %s',
+      'never drops control frames with the policy %s',
       async (policy) => {
         const { valve, owner, send, sendControl, congest, drain } = setUp(policy)
         await congest()
@@ -220,7 +220,7 @@ describe('Outbox', () => {
       },
     )
 
-    it('takes control frames of any policy over maxBufferedBytes, and gives a client up over 64 KiB of them', async () => {
+    it('accepts control frames above maxBufferedBytes, and gives the client up above 64 KiB of them', async () => {
       const { valve, owner, outbox, sendControl, congest } = setUp('dropNewest')
       await congest()
       const ping = 'P'.repeat(128)
@@ -234,7 +234,7 @@ describe('Outbox', () => {
       expect(valve.chunks).toHaveLength(1)
     })
 
-    it('keeps the places of control frames among messages', async () => {
+    it('keeps the order of control frames and messages', async () => {
       const { valve, send, sendControl, congest, drain } = setUp()
       send('1')
       sendControl('P')
@@ -255,7 +255,7 @@ describe('Outbox', () => {
 
   describe('a burst', () => {
     it.each(['close', 'conflate'] as const)(
-      'is spared in the turn that congested, up to maxTotalBufferedBytes, under %s',
+      'is exempt in the turn that congested the socket, up to maxTotalBufferedBytes, with %s',
       async (policy) => {
         const { delivery, valve, owner, outbox, send, burst, drain } = setUp(policy, 1_000)
         burst(9_900_000)
@@ -278,7 +278,7 @@ describe('Outbox', () => {
       },
     )
 
-    it.each(['dropNewest', 'dropOldest'] as const)('is not spared under %s', (policy) => {
+    it.each(['dropNewest', 'dropOldest'] as const)('is not exempt with the policy %s', (policy) => {
       const { valve, outbox, send } = setUp(policy, 100_000)
       valve.isOpen = false
       send('-'.repeat(65_536))
@@ -287,7 +287,7 @@ describe('Outbox', () => {
     })
 
     it.each(['close', 'conflate'] as const)(
-      'leaves the limit to what comes later, under %s',
+      'leaves the whole limit to later messages, with %s',
       async (policy) => {
         const { delivery, owner, send, burst } = setUp(policy, 1_000)
         burst(100_000)
@@ -303,7 +303,7 @@ describe('Outbox', () => {
     )
 
     it.each(['close', 'conflate'] as const)(
-      'may grow by maxBufferedBytes over the least that has waited since, under %s',
+      'may grow by maxBufferedBytes above the least that has waited since, with %s',
       async (policy) => {
         const { delivery, valve, owner, outbox, send, burst } = setUp(policy, 1_000)
         burst(100_000)
@@ -319,7 +319,7 @@ describe('Outbox', () => {
       },
     )
 
-    it('is forgotten when the client has taken it', async () => {
+    it('no longer counts when the client has read it', async () => {
       const { delivery, valve, owner, outbox, send, burst, drain } = setUp('close', 1_000)
       burst(100_000)
       await turn()
@@ -339,7 +339,7 @@ describe('Outbox', () => {
       delivery.stop()
     })
 
-    it('counts what is replaced later as neither taken nor waiting', async () => {
+    it('counts replaced messages as neither read nor waiting', async () => {
       const { delivery, owner, outbox, send, burst } = setUp('conflate', 1_000)
       burst(100_000)
       for (let i = 0; i < 500; i++) {
@@ -357,7 +357,7 @@ describe('Outbox', () => {
       delivery.stop()
     })
 
-    it('is less by what is replaced of it', async () => {
+    it('shrinks when its messages are replaced', async () => {
       const { delivery, owner, outbox, send, burst } = setUp('conflate', 1_000)
       burst(100_000)
       send('k'.repeat(20_000), { key: 'k' })
@@ -371,7 +371,7 @@ describe('Outbox', () => {
       delivery.stop()
     })
 
-    it('that nothing is taken of ends in giving the client up, within a minute', async () => {
+    it('gives the client up within a minute when it reads nothing', async () => {
       vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
       onTestFinished(() => {
         vi.useRealTimers()
@@ -388,7 +388,7 @@ describe('Outbox', () => {
       expect(vi.getTimerCount()).toBe(0)
     })
 
-    it('that is within the limit may wait for as long as it likes', async () => {
+    it('may wait for any time within the limit', async () => {
       vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
       onTestFinished(() => {
         vi.useRealTimers()
@@ -400,7 +400,7 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(0)
     })
 
-    it('of 5 MB is taken to its end where the kernel tells of each 500 kB after 29 s, also beside a steady stream', async () => {
+    it('of 5 MB is delivered although the kernel reports 500 kB every 29 s, also beside a steady stream', async () => {
       vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
       onTestFinished(() => {
         vi.useRealTimers()
@@ -426,7 +426,7 @@ describe('Outbox', () => {
       expect(waited.length).toBeGreaterThan(15)
     })
 
-    it('is not spared where what waits grows by more than maxBufferedBytes, however much is taken', async () => {
+    it('is not exempt when the waiting bytes grow by more than maxBufferedBytes, however much is read', async () => {
       const { delivery, valve, owner, send, burst } = setUp('close', 200_000)
       burst(1_000_000)
       await turn()
@@ -446,7 +446,7 @@ describe('Outbox', () => {
   })
 
   describe('#judge', () => {
-    it('spares a client that takes 64 KiB between two looks, and lets it go when it is within its limit', async () => {
+    it('keeps a client that reads 64 KiB between two calls, and forgets it within its limit', async () => {
       const { delivery, valve, owner, outbox, burst } = setUp('close', 5_000)
       burst(600_000)
       await turn()
@@ -462,7 +462,7 @@ describe('Outbox', () => {
       delivery.stop()
     })
 
-    it('gives up one that takes less', async () => {
+    it('gives up a client that reads less', async () => {
       const { delivery, valve, owner, outbox, send, burst } = setUp('conflate', 5_000)
       burst(65_536)
       for (let i = 0; i < 4; i++) send('b'.repeat(40_000))
@@ -496,7 +496,7 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(0)
     })
 
-    it('replaces nothing while the socket takes all', async () => {
+    it('replaces no message while the socket is not congested', async () => {
       const { valve, send } = setUp('conflate')
       for (const text of ['1', '2']) expect(send(text, { key: 'k' })).toBe(true)
       await turn()
@@ -505,7 +505,7 @@ describe('Outbox', () => {
       expect(valve.text).toBe('123')
     })
 
-    it('replaces nothing that the socket has', async () => {
+    it('replaces no message that was written to the socket', async () => {
       const { valve, send, congest, drain } = setUp('conflate')
       valve.isOpen = false
       send('1'.repeat(20), { key: 'k' })
@@ -529,15 +529,18 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(1)
     })
 
-    it.each(['close', 'dropNewest', 'dropOldest'] as const)('is not done under %s', async (policy) => {
-      const { valve, send, congest, drain } = setUp(policy)
-      await congest()
-      for (const text of ['1', '2', '3']) expect(send(text, { key: 'k' })).toBe(true)
-      await drain()
-      expect(valve.text.slice(20)).toBe('123')
-    })
+    it.each(['close', 'dropNewest', 'dropOldest'] as const)(
+      'does not happen with the policy %s',
+      async (policy) => {
+        const { valve, send, congest, drain } = setUp(policy)
+        await congest()
+        for (const text of ['1', '2', '3']) expect(send(text, { key: 'k' })).toBe(true)
+        await drain()
+        expect(valve.text.slice(20)).toBe('123')
+      },
+    )
 
-    it('keeps what has no key and the last of what has one, of any sequence', async () => {
+    it('keeps messages without a key and the last of each key, for any sequence', async () => {
       const keys = fc.array(fc.constantFrom(undefined, 'a', 'b', 'c'), { maxLength: 50, size: 'max' })
       await fc.assert(
         fc.asyncProperty(keys, async (sequence) => {
@@ -557,7 +560,7 @@ describe('Outbox', () => {
 
   describe('a volatile message', () => {
     it.each(['close', 'dropNewest', 'dropOldest', 'conflate'] as const)(
-      'is dropped while the socket is congested, and only then, under %s',
+      'is dropped only while the socket is congested, with %s',
       async (policy) => {
         const { valve, owner, outbox, send, congest, drain } = setUp(policy)
         expect(send('1', { volatile: true })).toBe(true)
@@ -573,7 +576,7 @@ describe('Outbox', () => {
       },
     )
 
-    it('that is dropped replaces nothing', async () => {
+    it('replaces no message when it is dropped', async () => {
       const { valve, send, congest, drain } = setUp('conflate')
       await congest()
       send('1', { key: 'k' })
@@ -583,8 +586,8 @@ describe('Outbox', () => {
     })
   })
 
-  describe('what is dropped', () => {
-    it('is reported at the end of the turn, once, by reason', async () => {
+  describe('the drops', () => {
+    it('are reported once, at the end of the turn, by reason', async () => {
       const { delivery, owner, send, congest } = setUp('dropNewest')
       await congest()
       send('x'.repeat(80))
@@ -608,7 +611,7 @@ describe('Outbox', () => {
       })
     })
 
-    it('is each message that dropOldest has taken out, or the new one where that does not help', async () => {
+    it('are the messages that dropOldest removed, or the new one if that makes no room', async () => {
       const { owner, send, congest } = setUp('dropOldest')
       await congest()
       for (const text of ['a', 'bb', 'ccc'].map((text) => text.padEnd(20))) send(text)
@@ -620,7 +623,7 @@ describe('Outbox', () => {
       expect(owner.reports.slice(1)).toEqual([[['dropOldest', { messages: 1, bytes: 81 }]]])
     })
 
-    it('is nothing of what waits for a message that control frames leave no room for', async () => {
+    it('are no waiting messages when control frames leave no room for a new one', async () => {
       const { valve, owner, send, sendControl, congest, drain } = setUp('dropOldest')
       await congest()
       sendControl('P'.repeat(50))
@@ -632,7 +635,7 @@ describe('Outbox', () => {
       expect(valve.text.slice(20)).toBe(`${'P'.repeat(50)}kept`)
     })
 
-    it('is each message that a later one has replaced', async () => {
+    it('are the messages that later ones replaced', async () => {
       const { owner, send, congest } = setUp('conflate')
       await congest()
       for (const text of ['1', '22', '333']) send(text, { key: 'k' })
@@ -641,7 +644,7 @@ describe('Outbox', () => {
       expect(owner.reports).toEqual([[['conflate', { messages: 2, bytes: 3 }]]])
     })
 
-    it('is the message that gave the client up, and all that waited', async () => {
+    it('are the message for which the client was given up, and all that waited', async () => {
       const { delivery, owner, outbox, send, sendControl, congest } = setUp('close')
       owner.overflow = () => {
         owner.overflows++
@@ -659,7 +662,7 @@ describe('Outbox', () => {
       expect(outbox.bufferedBytes).toBe(20)
     })
 
-    it('is what waited when the connection is gone', async () => {
+    it('are the messages that waited when the connection closed', async () => {
       const { delivery, owner, outbox, send, sendControl, congest } = setUp()
       await congest()
       send('one')
@@ -675,7 +678,7 @@ describe('Outbox', () => {
       expect(delivery.dropped.closed).toEqual({ messages: 2, bytes: 6 })
     })
 
-    it('is what the turn has queued when the client has said goodbye meanwhile, less the control frames', async () => {
+    it('are the messages of a turn in which the client closed, without control frames', async () => {
       const { owner, send, sendControl } = setUp()
       send('one')
       sendControl('ping')
@@ -685,7 +688,7 @@ describe('Outbox', () => {
       expect(owner.reports).toEqual([[['closed', { messages: 2, bytes: 6 }]]])
     })
 
-    it('is what waited when the client has said goodbye before the socket drained', async () => {
+    it('are the messages that waited when the client closed before the socket drained', async () => {
       const { owner, outbox, send, congest, drain } = setUp()
       await congest()
       send('one')
@@ -697,7 +700,7 @@ describe('Outbox', () => {
       expect(outbox.bufferedBytes).toBe(0)
     })
 
-    it('is nothing where control frames alone are lost', async () => {
+    it('are none when only control frames are lost', async () => {
       const { delivery, owner, outbox, sendControl, congest } = setUp()
       sendControl('ping')
       outbox.clear('closed')
@@ -713,7 +716,7 @@ describe('Outbox', () => {
   })
 
   describe('#bufferedBytes', () => {
-    it('is true to the byte', async () => {
+    it('is exact', async () => {
       const { outbox, send, sendControl, congest, drain } = setUp()
       expect(outbox.bufferedBytes).toBe(0)
       send('abc')
@@ -729,7 +732,7 @@ describe('Outbox', () => {
       expect(outbox.bufferedBytes).toBe(0)
     })
 
-    it('is true to the byte while a turn writes early', () => {
+    it('is exact when a turn writes early', () => {
       const { valve, outbox, send } = setUp('close', 1_000_000)
       send('x'.repeat(65_535))
       expect(outbox.bufferedBytes).toBe(65_535)
@@ -744,7 +747,7 @@ describe('Outbox', () => {
       expect(outbox.bufferedBytes).toBe(65_537)
     })
 
-    it('is true to the byte after each step of a drain', async () => {
+    it('is exact after each step of a drain', async () => {
       const { valve, outbox, send, congest } = setUp('close', 1_000_000)
       await congest()
       for (let i = 0; i < 3; i++) {
@@ -758,7 +761,7 @@ describe('Outbox', () => {
       }
     })
 
-    it('is true to the byte when messages are dropped', async () => {
+    it('is exact when messages are dropped', async () => {
       const oldest = setUp('dropOldest')
       await oldest.congest()
       oldest.sendControl('PP')
@@ -774,7 +777,7 @@ describe('Outbox', () => {
   })
 
   describe('#end', () => {
-    it('comes at once, behind what the turn has queued', async () => {
+    it('calls back at once, after writing the frames of the turn', async () => {
       const { valve, outbox, send } = setUp()
       send('a')
       outbox.end(() => valve.write('.'))
@@ -783,7 +786,7 @@ describe('Outbox', () => {
       expect(valve.text).toBe('a.')
     })
 
-    it('waits for the backlog', async () => {
+    it('waits for a backlog', async () => {
       const { valve, outbox, send, congest, drain } = setUp()
       await congest()
       send('a')
@@ -793,7 +796,7 @@ describe('Outbox', () => {
       expect(valve.text.slice(20)).toBe('a.')
     })
 
-    it('waits for all of the backlog, and for what the turn has queued behind it', async () => {
+    it('waits for the whole backlog and the frames of the turn', async () => {
       const { valve, outbox, send, sendControl, congest, drain } = setUp('close', 1_000_000)
       await congest()
       for (const text of ['a', 'b']) {
@@ -810,7 +813,7 @@ describe('Outbox', () => {
       expect(valve.text.slice(20)).toBe(`${'a'.repeat(40_000)}${'b'.repeat(40_000)}Pc.`)
     })
 
-    it('comes at once behind a congested socket that has everything', async () => {
+    it('calls back at once when a congested socket has everything', async () => {
       const { valve, outbox, congest, drain } = setUp()
       await congest()
       outbox.end(() => valve.write('.'))
@@ -819,7 +822,7 @@ describe('Outbox', () => {
       expect(valve.text.slice(20)).toBe('.')
     })
 
-    it('never comes when the client has said goodbye before the socket drained', async () => {
+    it('never calls back when the client closed before the socket drained', async () => {
       const { owner, outbox, send, congest, drain } = setUp()
       let ended = false
       await congest()
@@ -834,7 +837,7 @@ describe('Outbox', () => {
   })
 
   describe('#clear', () => {
-    it('forgets what was not written, and the end', async () => {
+    it('drops frames that were not written, and the end', async () => {
       const { valve, outbox, send, congest, drain } = setUp()
       let ended = false
       await congest()

@@ -7,7 +7,7 @@ import { OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
 import { encodeMessage, payloadOf } from '../../src/protocol/message-frame.ts'
 import { KEY, type RawClient, serve } from '../support/hub-server.ts'
 
-/** What a client makes of the payload of a compressed message. @see RFC 7692 §7.2.2 */
+/** Inflates the payload of a compressed message as a client does. @see RFC 7692 §7.2.2 */
 const inflate = (payload: Buffer, windowBits = 15) =>
   inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), {
     windowBits,
@@ -42,23 +42,20 @@ describe('OutgoingMessage', () => {
     { bytes: 7_000, frames: 3 },
     { bytes: 14_000, frames: 3 },
     { bytes: 64_000, frames: 3 },
-  ])(
-    'is compressed at most $frames times for clients of eight windows, with $bytes bytes',
-    ({ bytes, frames }) => {
-      const data = text.repeat(10).slice(0, bytes)
-      const all = framesOf(data)
-      expect(new Set(all).size).toBe(frames)
-      for (const [place, bits] of WINDOWS.entries()) {
-        expect(inflate(payloadOf(all[place] ?? Buffer.alloc(0)), bits)).toBe(data)
-      }
-    },
-  )
+  ])('is compressed at most $frames times for eight window sizes, with $bytes bytes', ({ bytes, frames }) => {
+    const data = text.repeat(10).slice(0, bytes)
+    const all = framesOf(data)
+    expect(new Set(all).size).toBe(frames)
+    for (const [place, bits] of WINDOWS.entries()) {
+      expect(inflate(payloadOf(all[place] ?? Buffer.alloc(0)), bits)).toBe(data)
+    }
+  })
 
   it('is the same frame for all windows that hold the whole message', () => {
     expect(new Set(framesOf(text.slice(0, 700)).slice(0, 5)).size).toBe(1) // 15 to 11 bits
   })
 
-  it('is not compressed worse for a client with a full window because others have smaller ones', () => {
+  it('is compressed as well for a full window when other clients have smaller ones', () => {
     const alone = new OutgoingMessage(text, COMPRESSION_DEFAULTS).frame(15)
     const message = new OutgoingMessage(text, COMPRESSION_DEFAULTS)
     for (const bits of WINDOWS.toReversed()) message.frame(bits)
@@ -73,14 +70,14 @@ describe('OutgoingMessage', () => {
     expect(inflate(frame?.payload ?? Buffer.alloc(0), bits)).toBe(text)
   })
 
-  it('keeps bytes binary', () => {
+  it('is a binary message for bytes', () => {
     const frame = Frame.decode(
       new OutgoingMessage(Buffer.alloc(5_000), COMPRESSION_DEFAULTS).frame(15),
     )?.frame
     expect(frame).toMatchObject({ rsv1: true, opcode: Opcode.binary })
   })
 
-  it('leaves what is short or does not shrink plain', () => {
+  it('is plain when it is short or does not shrink', () => {
     const short = new OutgoingMessage('x'.repeat(500), COMPRESSION_DEFAULTS)
     expect(short.frame(15)).toBe(short.frame(0))
     const random = new OutgoingMessage(randomBytes(4_000), COMPRESSION_DEFAULTS)
@@ -92,17 +89,17 @@ describe('OutgoingMessage', () => {
     return Frame.decode(message.frame(15))?.frame.rsv1
   }
 
-  it.each([100, 512, 70_000])('is compressed from thresholdBytes on, %d', (thresholdBytes) => {
+  it.each([100, 512, 70_000])('is compressed from a thresholdBytes of %d on', (thresholdBytes) => {
     expect(isCompressed(thresholdBytes - 1, { thresholdBytes })).toBe(false)
     expect(isCompressed(thresholdBytes, { thresholdBytes })).toBe(true)
   })
 
-  it.each([100, 512, 70_000])('is compressed up to maxBytes, %d', (maxBytes) => {
+  it.each([100, 512, 70_000])('is compressed up to a maxBytes of %d', (maxBytes) => {
     expect(isCompressed(maxBytes, { thresholdBytes: 0, maxBytes })).toBe(true)
     expect(isCompressed(maxBytes + 1, { thresholdBytes: 0, maxBytes })).toBe(false)
   })
 
-  it('is plain when it is empty, also without a threshold', () => {
+  it('is plain when it is empty, even without a threshold', () => {
     expect(isCompressed(0, { thresholdBytes: 0 })).toBe(false)
   })
 
@@ -222,11 +219,11 @@ describe('Hub with enableCompression', () => {
     expect(errors).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_MESSAGE_TOO_BIG' })])
   })
 
-  it('inflates no more of a compression bomb than a message may have', async () => {
+  it('inflates at most maxMessageSize of a compression bomb', async () => {
     const maxMessageSize = 1_048_576
     const { connectRaw, errors, log } = await serve({ enableCompression: true, maxMessageSize })
     const { client } = await connectRaw([OFFER])
-    // A flushed block stands for itself: so many of them are so many MiB of zeros.
+    // A flushed block can be repeated: 900 of them are 900 MiB of zeros.
     const block = deflateRawSync(Buffer.alloc(1_048_576), { finishFlush: constants.Z_FULL_FLUSH })
     const payload = Buffer.concat(Array<Buffer>(900).fill(block))
     expect(payload.length).toBeLessThan(maxMessageSize)

@@ -6,7 +6,7 @@ import { eventually, type RawClient, serve, turn } from '../support/hub-server.t
 const MIB = 1_048_576
 const text = (data: string) => ({ opcode: Opcode.text, payload: Buffer.from(data) })
 
-/** Bytes of buffers that somebody holds. */
+/** Returns the bytes of buffers that are still referenced. */
 function liveBytes(): number {
   collectGarbage()
   return process.memoryUsage().arrayBuffers
@@ -16,7 +16,7 @@ const sum = (connections: readonly Connection[]) =>
   connections.reduce((total, { bufferedBytes }) => total + bufferedBytes, 0)
 
 describe('maxTotalBufferedBytes', () => {
-  it('bounds what handlers answer to a packet of many messages, and closes those with the most waiting', async () => {
+  it('limits the answers to a packet of many messages, and closes the clients with the most waiting', async () => {
     const served = await serve(
       { maxTotalBufferedBytes: 16 * MIB, closeTimeoutMs: 600_000 },
       {
@@ -37,13 +37,13 @@ describe('maxTotalBufferedBytes', () => {
     const before = liveBytes()
     for (const client of greedy) for (let i = 0; i < 700; i++) client.send(text('many'))
     await served.log.until('their end', (all) => all.filter((entry) => entry.includes('SLOW')).length >= 3)
-    // Those that were given up hold nothing either, though they have yet to answer the close frame.
+    // Clients that were given up hold no buffers, although they have not answered the close frame.
     await eventually(
       'their buffers to be freed',
       () => liveBytes() - before < 16 * MIB + 6 * 2 * 65_536,
       () => liveBytes() - before,
     )
-    // Beside that, each socket has a write of some 64 KiB, and each connection what the turn has queued.
+    // In addition, each socket has a write of about 64 KiB, and each connection the frames of the turn.
     expect(most).toBeLessThan(16 * MIB + 6 * 2 * 65_536)
     expect(served.errors.map(({ message }) => message)).toContain(
       'more than 16777216 bytes wait for all clients together, and for this one the most',
@@ -56,7 +56,7 @@ describe('maxTotalBufferedBytes', () => {
     expect((await greedy[0]?.closeFrame())?.code).toBe(1013)
   })
 
-  it('counts a broadcast once, however many clients it waits for', async () => {
+  it('counts a broadcast once for any number of clients', async () => {
     const served = await serve({ maxBufferedBytes: 8 * MIB, maxTotalBufferedBytes: 12 * MIB })
     const clients: RawClient[] = []
     for (let i = 0; i < 10; i++) clients.push((await served.connectRaw()).client)
@@ -71,7 +71,7 @@ describe('maxTotalBufferedBytes', () => {
     expect(served.errors).toEqual([])
   })
 
-  it('closes a client whatever its policy is, and one that is closing already', async () => {
+  it('closes a client with any policy, even one that is closing already', async () => {
     for (const slowConsumer of ['dropNewest', 'dropOldest', 'conflate'] as const) {
       const served = await serve({ slowConsumer, maxBufferedBytes: 2 * MIB, maxTotalBufferedBytes: 3 * MIB })
       const clients: RawClient[] = []
@@ -93,7 +93,7 @@ describe('maxTotalBufferedBytes', () => {
     }
   })
 
-  it('ends a connection at once where the close frame would stand behind a large message', async () => {
+  it('destroys a connection whose close frame would wait for a large message', async () => {
     const served = await serve({ maxTotalBufferedBytes: 20 * MIB })
     const { client, connection } = await served.connectRaw()
     client.socket.pause()

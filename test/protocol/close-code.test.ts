@@ -24,7 +24,7 @@ describe('CloseCode', () => {
 })
 
 describe('isSendableCloseCode', () => {
-  it('admits exactly 1000–1003, 1007–1014 and 3000–4999', () => {
+  it('accepts exactly 1000–1003, 1007–1014 and 3000–4999', () => {
     const sendable = Array.from({ length: 6_000 }, (_, code) => code).filter(isSendableCloseCode)
     const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
     expect(sendable).toEqual([...range(1000, 1003), ...range(1007, 1014), ...range(3000, 4999)])

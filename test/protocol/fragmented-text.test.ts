@@ -5,7 +5,7 @@ import { FragmentedText } from '../../src/protocol/fragmented-text.ts'
 import { binary, fragments, ping, wire } from '../conformance/wire.ts'
 
 /**
- * How many bytes of a text it takes to see that it is not UTF-8; `undefined` when it may still become that.
+ * Returns how many bytes of a text show that it is not UTF-8; `undefined` if it can still become valid.
  */
 function wrongAt(text: Uint8Array): number | undefined {
   const decoder = new TextDecoder('utf-8', { fatal: true })
@@ -19,14 +19,14 @@ function wrongAt(text: Uint8Array): number | undefined {
   return undefined
 }
 
-/** Where a character begins, at that place or before it, in a text that is right up to there. */
+/** Returns where the character at `place` begins, in a text that is valid up to there. */
 function startOfCharacter(text: Uint8Array, place: number): number {
   let at = place
   while (at > 0 && ((text[at] ?? 0) & 0xc0) === 0x80) at--
   return at
 }
 
-/** Cuts bytes into pieces of those sizes, over and over. */
+/** Cuts bytes into pieces of the given sizes, repeatedly. */
 function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
   const pieces: Buffer[] = []
   for (let at = 0, i = 0; at < bytes.length; i++) {
@@ -37,7 +37,7 @@ function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
   return pieces
 }
 
-/** How many times invalid text is found in each of those chunks. */
+/** Returns how often invalid text is found in each chunk. */
 function found(chunks: readonly Buffer[]): number[] {
   let count = 0
   const watch = new FragmentedText(() => count++)
@@ -62,11 +62,11 @@ const bytes = fc
   )
   .map((parts) => Buffer.concat(parts))
 
-describe('A text in fragments', () => {
-  it('is found invalid with the very byte that makes it so, wherever frames and packets are cut', () => {
+describe('fragmented text', () => {
+  it('is found invalid at the first wrong byte, wherever frames and packets end', () => {
     fc.assert(
       fc.property(bytes, sizes, sizes, fc.boolean(), (text, fragmentSizes, chunkSizes, isMixed) => {
-        // At least two frames: a message in one is looked at by `ws`.
+        // At least two frames: `ws` checks a message of one.
         const frames = fragments(Opcode.text, [...cut(text, fragmentSizes), '', ''])
         const between = isMixed ? [ping('x')] : []
         const before = binary(Buffer.alloc(130, 0xff))
@@ -97,7 +97,7 @@ describe('A text in fragments', () => {
     )
   })
 
-  it('is found invalid in large fragments as well, whatever byte of it is wrong', () => {
+  it('is found invalid in large fragments, whichever byte is wrong', () => {
     const text = Buffer.from('grün €uro 😀 and plain '.repeat(4_000))
     const place = fc.nat(text.length - 1)
     const large = fc.array(
@@ -116,7 +116,7 @@ describe('A text in fragments', () => {
         if (change !== undefined) bytes[change.at] = change.byte
         const frames = fragments(Opcode.text, [...cut(bytes, fragmentSizes), '', ''])
         const chunks = cut(Buffer.concat([...frames, ping('x')]), chunkSizes)
-        // The chunk by whose end so much of the text has come that it is wrong.
+        // The chunk that brings the first wrong byte.
         const from = change === undefined ? bytes.length : Math.max(0, change.at - 4)
         const until = wrongAt(bytes.subarray(startOfCharacter(bytes, from)))
         const end = until === undefined ? undefined : startOfCharacter(bytes, from) + until
@@ -140,13 +140,13 @@ describe('A text in fragments', () => {
     )
   })
 
-  it('is not watched when it is compressed', () => {
+  it('is not checked when it is compressed', () => {
     expect(found([wire({ opcode: Opcode.text, fin: false, rsv: 4, payload: Buffer.from([0xff]) })])).toEqual([
       0,
     ])
   })
 
-  it('is found within a frame of each form of length', () => {
+  it('is found invalid in frames with a length of 7, 16 or 64 bits', () => {
     for (const form of [7, 16, 64] as const) {
       expect(found([wire({ opcode: Opcode.text, fin: false, form, payload: Buffer.from([0xff]) })])).toEqual([
         1,
@@ -155,8 +155,8 @@ describe('A text in fragments', () => {
   })
 })
 
-describe('Anything else', () => {
-  it('is passed by: binary messages, whole texts, control frames', () => {
+describe('other frames', () => {
+  it('are not checked: binary messages, unfragmented text, control frames', () => {
     const wrong = Buffer.from([0xff, 0xfe])
     const all = [
       ...fragments(Opcode.binary, [wrong, wrong, wrong]),

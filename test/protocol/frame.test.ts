@@ -27,7 +27,7 @@ const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubErr
 
 describe('Frame', () => {
   describe('constructor', () => {
-    it('fills in what is not given', () => {
+    it('uses defaults for missing fields', () => {
       const frame = new Frame({ opcode: Opcode.text })
       expect(frame).toMatchObject({
         fin: true,
@@ -41,11 +41,11 @@ describe('Frame', () => {
       expect(frame.payload).toHaveLength(0)
     })
 
-    it('makes a key for a masked frame', () => {
+    it('generates a masking key', () => {
       expect(new Frame({ opcode: Opcode.text, masked: true }).maskKey).toHaveLength(4)
     })
 
-    it('masks when a key is given', () => {
+    it('masks the frame when a key is given', () => {
       expect(new Frame({ opcode: Opcode.text, maskKey: Buffer.alloc(4) }).masked).toBe(true)
     })
 
@@ -90,7 +90,7 @@ describe('Frame', () => {
       expect(Frame.ping('Hello').encode().toString('hex')).toBe('890548656c6c6f')
     })
 
-    it('leaves the payload of a masked frame as it was', () => {
+    it('does not change the payload of a masked frame', () => {
       const payload = Buffer.from('Hello')
       new Frame({ opcode: Opcode.text, payload, masked: true }).encode()
       expect(payload.toString()).toBe('Hello')
@@ -98,7 +98,7 @@ describe('Frame', () => {
   })
 
   describe('.decode', () => {
-    it('returns what was encoded, and the bytes it took', () => {
+    it('returns the encoded frame and its length', () => {
       fc.assert(
         fc.property(frames, fc.uint8Array({ maxLength: 8 }), (init, rest) => {
           const frame = new Frame(init)
@@ -110,7 +110,7 @@ describe('Frame', () => {
       )
     })
 
-    it('returns null at every prefix', () => {
+    it('returns null for every prefix of a frame', () => {
       fc.assert(
         fc.property(frames, (init) => {
           const bytes = new Frame(init).encode()
@@ -120,7 +120,7 @@ describe('Frame', () => {
       )
     })
 
-    it.each([65_535, 65_536])('returns null for %d bytes less one', (length) => {
+    it.each([65_535, 65_536])('returns null while one of %d bytes is missing', (length) => {
       const bytes = Frame.binary(Buffer.alloc(length)).encode()
       expect(Frame.decode(bytes.subarray(0, -1))).toBeNull()
       expect(Frame.decode(bytes.subarray(0, 9))).toBeNull()
@@ -131,7 +131,7 @@ describe('Frame', () => {
       expect(Frame.decode(new Uint8Array([0, 0x81, 1, 65]).subarray(1))?.frame.payload.toString()).toBe('A')
     })
 
-    it('leaves the bytes of a masked frame as they were', () => {
+    it('does not change the bytes of a masked frame', () => {
       const bytes = new Frame({ opcode: Opcode.text, payload: Buffer.from('Hello'), masked: true }).encode()
       const before = Buffer.from(bytes)
       Frame.decode(bytes)

@@ -51,7 +51,7 @@ describe('Handshake', () => {
     expect(Handshake.createResponse(KEY, { protocol: 'chat' })).toContain('Sec-WebSocket-Protocol: chat')
   })
 
-  it('.generateAcceptKey answers the key of RFC 6455 §1.3', () => {
+  it('.generateAcceptKey returns the key of RFC 6455 §1.3', () => {
     expect(Handshake.generateAcceptKey(KEY)).toBe('s3pPLMBiTxaQ9kYGzzhZRbK+xOo=')
   })
 
@@ -87,7 +87,7 @@ describe('Handshake', () => {
   })
 
   describe('.createResponse', () => {
-    it('is what travels', async () => {
+    it('returns the response that a hub sends', async () => {
       const init = { protocol: 'chat', headers: { 'Set-Cookie': ['a=1', 'b=2'], 'X-Number': 7 } }
       const { connectRaw } = await serve({}, {}, init)
       const { client, connection } = await connectRaw(['Sec-WebSocket-Protocol: other, chat'])
@@ -95,7 +95,7 @@ describe('Handshake', () => {
       expect(connection.protocol).toBe('chat')
     })
 
-    it('does not let headers of the handshake be replaced', () => {
+    it('ignores headers that would replace those of the handshake', () => {
       const headers = {
         'Sec-WebSocket-Accept': 'x',
         connection: 'close',

@@ -15,13 +15,13 @@ describe('checkPayload', () => {
     expect(() => checkPayload(data)).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_PAYLOAD' }))
   })
 
-  it('says what it was given and what to do', () => {
+  it('throws an error that names the type and says what to do', () => {
     expect(() => checkPayload({ a: 1 })).toThrow(/not an object; serialize objects yourself/)
   })
 })
 
 describe('payloadBytes', () => {
-  it('makes no copy', () => {
+  it('returns bytes without a copy', () => {
     const buffer = new ArrayBuffer(2)
     const bytes = payloadBytes(buffer)
     new Uint8Array(buffer)[0] = 7

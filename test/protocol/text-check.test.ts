@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { TextCheck } from '../../src/protocol/text-check.ts'
 
-/** Whether the bytes may be the beginning of UTF-8. */
+/** Returns whether the bytes can be the beginning of UTF-8. */
 function mayBecome(bytes: Uint8Array): boolean {
   try {
     new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true })
@@ -13,7 +13,7 @@ function mayBecome(bytes: Uint8Array): boolean {
 }
 
 describe('TextCheck', () => {
-  it('takes what may become UTF-8, of each first byte and whatever stands at a border behind it', () => {
+  it('accepts what can become UTF-8, for each first byte and the borders of all ranges after it', () => {
     const seconds = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff]
     for (let first = 0; first < 256; first++) {
       for (const second of seconds) {
@@ -29,7 +29,7 @@ describe('TextCheck', () => {
     }
   })
 
-  it('says the same of parts of any size as of the whole', () => {
+  it('agrees for parts of any size with the check of the whole text', () => {
     const piece = fc.oneof(
       {
         weight: 20,
@@ -47,7 +47,7 @@ describe('TextCheck', () => {
         for (let i = 0; end < bytes.length && isWhole; i++) {
           const part = bytes.subarray(end, end + (partSizes[i % partSizes.length] ?? 1))
           end += part.length
-          // Beyond the end of the part stands something else.
+          // The buffer continues with other bytes after the part.
           isWhole = stream.add(Buffer.concat([part, Buffer.from([0xff])]), part.length)
           expect({ end, isWhole }).toEqual({ end, isWhole: mayBecome(bytes.subarray(0, end)) })
         }
