@@ -91,7 +91,7 @@ export function resolveClusterOptions(options: ClusterOptions = {}): ResolvedClu
     inRange(`cluster.${key}`, options[key] ?? CLUSTER_DEFAULTS[key], least, MAX_INT32)
   const { namespace = CLUSTER_DEFAULTS.namespace, onGap } = options
   if (typeof namespace !== 'string' || namespace === '') {
-    throw invalid('cluster.namespace', 'is a string that is not empty', namespace)
+    throw invalid('cluster.namespace', 'is a non-empty string', namespace)
   }
   if (onGap !== undefined && typeof onGap !== 'function') {
     throw invalid('cluster.onGap', 'is a function', onGap)

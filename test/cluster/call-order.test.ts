@@ -4,7 +4,7 @@ import { Bus } from '../support/bus.ts'
 import { type ClusterNode, enter, heard, three } from '../support/cluster.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 
-/** A request that waited for nothing would make the test too slow. */
+/** Long enough that a call which waits in vain makes the test time out. */
 const PATIENT = { callTimeoutMs: 60_000 }
 const isTea = (channel: string) => channel.endsWith('.r.tea')
 
@@ -19,13 +19,13 @@ function barriersOf(bus: Bus, { backplane }: ClusterNode): string[][] {
 }
 
 describe('a call to the cluster', () => {
-  it('stays behind a message that takes a slower way', async () => {
+  it('a call stays behind a message that takes a slower way through the engine', async () => {
     const [a, b] = await three(new Bus(), PATIENT)
     await enter(b, 'tea')
     b.backplane.delay = isTea
     a.hub.broadcastToRoom('tea', 'bye')
     const disconnected = a.hub.cluster.disconnect({ room: 'tea' }, 4_001)
-    // What is asked by another node goes on, and so does what is sent to the connection.
+    // Calls of another node continue, and so do messages to the connection.
     a.hub.broadcast('meanwhile')
     await b.client.received.first('a message', (text) => text === 'meanwhile')
     expect(b.connection.state).toBe('open')
@@ -35,7 +35,7 @@ describe('a call to the cluster', () => {
     expect(b.client.received.all).toEqual(['meanwhile', 'bye'])
   })
 
-  it('keeps behind the calls of its node before it, also one that reads', async () => {
+  it('a call stays behind the earlier calls of its node, even one that only reads', async () => {
     const [a, b] = await three(new Bus(), PATIENT)
     await enter(b, 'tea')
     b.backplane.delay = isTea
@@ -52,7 +52,7 @@ describe('a call to the cluster', () => {
     expect(b.client.received.all).toEqual(['x'])
   })
 
-  it('is not held up by the messages of another node', async () => {
+  it('a call does not wait for the messages of another node', async () => {
     const [a, b, c] = await three(new Bus(), PATIENT)
     await enter(b, 'tea')
     b.backplane.delay = isTea
@@ -61,7 +61,7 @@ describe('a call to the cluster', () => {
     b.backplane.release()
   })
 
-  it('waits for half of callTimeoutMs at most, and what has not come by then is reported as lost', async () => {
+  it('a call waits half of callTimeoutMs at most, and what has not arrived by then is reported as lost', async () => {
     const [a, b] = await three(new Bus())
     await enter(b, 'tea')
     a.hub.broadcastToRoom('tea', '1')
@@ -72,17 +72,17 @@ describe('a call to the cluster', () => {
     expect({ count, missing }).toEqual({ count: 1, missing: [] })
     expect(tookMs).toBeGreaterThanOrEqual(200)
     expect(b.gaps.all).toEqual([{ node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 }])
-    // Once: the next call waits for nothing.
+    // The next call does not wait again.
     const again = await a.hub.cluster.join({ id: b.connection.id }, 'tea')
     expect(again).toMatchObject({ count: 1, missing: [] })
     expect(b.gaps.all).toHaveLength(1)
   })
 
-  it('does not wait for what was published before a room was listened to, or was not accepted', async () => {
+  it('a call does not wait for messages that were published before the subscription, or were not accepted', async () => {
     const [a, b] = await three(new Bus(), { ...PATIENT, maxEnvelopeBytes: 1_024 })
     a.hub.broadcastToRoom('tea', 'too early')
     const publishedAt = performance.now()
-    // The age of a message is all that another node knows: it has to be longer than a request is under way.
+    // The other node knows only the age of a message, so it has to exceed the time that a request takes.
     const ageMs = () => performance.now() - publishedAt
     await eventually('time to pass', () => ageMs() > 200, ageMs)
     await enter(b, 'tea')
@@ -94,7 +94,7 @@ describe('a call to the cluster', () => {
     expect(b.client.received.all).toEqual(['in time'])
   })
 
-  it('does not wait for a room that is not listened to any more', async () => {
+  it('a call does not wait for a room whose subscription has ended', async () => {
     const [a, b] = await three(new Bus(), { callTimeoutMs: 60_000, roomGraceMs: 0 })
     await enter(b, 'tea')
     b.backplane.delay = isTea
@@ -108,7 +108,7 @@ describe('a call to the cluster', () => {
     expect(await a.hub.cluster.call('none')).toMatchObject({ missing: [] })
   })
 
-  it('says once on a channel how far the others are, in envelopes that are not too long; a call that reads does not', async () => {
+  it('a call publishes barriers once on a channel, in envelopes that are not too long; a call that reads publishes none', async () => {
     const bus = new Bus()
     const [a, b] = await three(bus, { ...PATIENT, maxEnvelopeBytes: 1_024 })
     await enter(b, 'tea')
@@ -122,7 +122,7 @@ describe('a call to the cluster', () => {
     await a.hub.cluster.leave({ all: true }, 'rum')
     const channels = ['wshub.a', `wshub.n.${b.hub.cluster.node}`, 'wshub.r.rum', 'wshub.r.tea'].sort()
     expect(barriersOf(bus, a)).toEqual([channels])
-    // The channel of a node is another way; on it nothing overtakes what is sent to its connections.
+    // The channel of a node is a separate way, on which no request overtakes a message to its connections.
     for (let i = 0; i < 2; i++) await a.hub.cluster.leave({ id: b.connection.id }, 'rum')
     const others = channels.filter((channel) => !channel.includes('.n.'))
     expect(barriersOf(bus, a)).toEqual([channels, others])
@@ -133,12 +133,12 @@ describe('a call to the cluster', () => {
     expect(later.flat()).toHaveLength(100)
   })
 
-  it('is refused where no room is left to hold it behind its messages', async () => {
+  it('a call is refused when too much already waits to hold it behind its messages', async () => {
     const [a, b, c] = await three(new Bus(), PATIENT)
     await enter(b, 'tea')
     b.backplane.delay = isTea
     a.hub.broadcastToRoom('tea', 'x')
-    // Of each size until no more fits, so that what remains of the room is less than the smallest takes.
+    // Adds each size until no more fits, so that less remains than the smallest one takes.
     const sizes = [1_000_000, 100_000, 10_000, 1_000, 0].flatMap((size) => Array<number>(17).fill(size))
     const calls = sizes.map((size) => a.hub.cluster.call('none', 'x'.repeat(size)))
     c.hub.broadcastToRoom('tea', 'bye')
@@ -152,7 +152,7 @@ describe('a call to the cluster', () => {
     expect(b.connection.state).toBe('open')
   })
 
-  it('is forgotten when the hub is closed', async () => {
+  it('a call that waits for messages is dropped when the hub is closed', async () => {
     const [a, b] = await three(new Bus(), PATIENT)
     await enter(b, 'tea')
     b.backplane.delay = isTea

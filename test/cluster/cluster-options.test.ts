@@ -14,12 +14,12 @@ const numeric = [
 const others = { namespace: 'wshub', publicMetadata: [], onGap: undefined } as const
 
 const refused = (message: string) => expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION', message })
-/** So that the other of the two heartbeat options fits. */
+/** Sets the other heartbeat option so that both fit. */
 const beside = (key: string, value: number) =>
   key === 'heartbeatTimeoutMs' ? { heartbeatIntervalMs: value } : { heartbeatTimeoutMs: 2_147_483_647 }
 
 describe('resolveClusterOptions', () => {
-  it('knows exactly the settings of this test', () => {
+  it('resolveClusterOptions knows exactly the settings listed in this test', () => {
     const keys = [...numeric.map(({ key }) => key), ...Object.keys(others)]
     expect(Object.keys(CLUSTER_DEFAULTS).sort()).toEqual(keys.sort())
   })
@@ -34,13 +34,13 @@ describe('resolveClusterOptions', () => {
     expect(resolveClusterOptions({ [key]: undefined })).toMatchObject({ [key]: standard })
   })
 
-  it.each(numeric)('keeps the least $key, $least, and the greatest', ({ key, least }) => {
+  it.each(numeric)('accepts the least $key, $least, and the greatest', ({ key, least }) => {
     for (const value of [least, 2_147_483_647]) {
       expect(resolveClusterOptions({ ...beside(key, value), [key]: value })[key]).toBe(value)
     }
   })
 
-  it.each(numeric)('refuses a $key that is out of its range, or no integer', ({ key, least }) => {
+  it.each(numeric)('refuses a $key that is out of range or not an integer', ({ key, least }) => {
     for (const [value, shown] of [
       [least - 1, String(least - 1)],
       [1_024.5, '1024.5'],
@@ -54,8 +54,8 @@ describe('resolveClusterOptions', () => {
   })
 
   it.each([
-    [{ namespace: '' }, 'cluster.namespace is a string that is not empty, not ""'],
-    [{ namespace: 7 }, 'cluster.namespace is a string that is not empty, not 7'],
+    [{ namespace: '' }, 'cluster.namespace is a non-empty string, not ""'],
+    [{ namespace: 7 }, 'cluster.namespace is a non-empty string, not 7'],
     [{ publicMetadata: 'name' }, 'cluster.publicMetadata is an array of non-empty strings, not "name"'],
     [{ publicMetadata: [''] }, 'cluster.publicMetadata is an array of non-empty strings, not ""'],
     [{ onGap: 'log' }, 'cluster.onGap is a function, not "log"'],
@@ -68,7 +68,7 @@ describe('resolveClusterOptions', () => {
     expect(() => new Hub({ cluster: cluster as never })).toThrow(refused(message))
   })
 
-  it('is frozen, its list too, and does not follow the list it was given', () => {
+  it('resolved cluster options are frozen, their list too, and independent of the list that was passed', () => {
     const publicMetadata = ['name']
     const options = resolveClusterOptions({ publicMetadata })
     publicMetadata.push('secret')

@@ -26,19 +26,19 @@ import { Client, eventually, inTime, Journal, serve, turn } from '../support/hub
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
-/** A few turns of the event loop: what is on the bus has been handed over. */
+/** Waits a few turns of the event loop, until the bus has delivered everything. */
 async function quiet(): Promise<void> {
   for (let i = 0; i < 4; i++) await turn()
 }
 
-/** The envelopes that were published on a channel. */
+/** Returns the envelopes that were published on a channel. */
 function published(bus: Bus, channel: string) {
   return bus.published
     .filter((entry) => entry.channel === channel)
     .map(({ bytes }) => readBody(openEnvelope(bytes)))
 }
 
-/** Another process of the same cluster, as bytes on the bus. */
+/** Imitates another process of the cluster by bytes on the bus. */
 function stranger(bus: Bus, node = 'stranger') {
   const counts = new Map<string, number>()
   return {
@@ -57,7 +57,7 @@ function stranger(bus: Bus, node = 'stranger') {
 }
 
 describe('broadcasts over a backplane', () => {
-  it('reach everyone, everyone but one, a room, and a room but one, wherever they are', async () => {
+  it('broadcasts reach everyone, everyone but one, a room, and a room but one, on any node', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     await enter(a, 'tea')
@@ -78,7 +78,7 @@ describe('broadcasts over a backplane', () => {
     expect(c.hub.cluster.stats()).toMatchObject({ lost: 0, repeated: 0, malformed: 0, unknown: 0 })
   })
 
-  it('reach each member of several rooms once', async () => {
+  it('broadcasts reach each member of several rooms once', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     await enter(a, 'tea', 'rum')
@@ -96,7 +96,7 @@ describe('broadcasts over a backplane', () => {
     ])
   })
 
-  it('publish a message to very many rooms once', async () => {
+  it('a broadcast to very many rooms is published once', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const before = bus.published.length
@@ -108,7 +108,7 @@ describe('broadcasts over a backplane', () => {
     expect(messages.map(({ channel }) => channel)).toEqual(['wshub.a'])
   })
 
-  it('keep text and bytes apart, and every byte', async () => {
+  it('broadcasts keep text and bytes apart, and every byte intact', async () => {
     const nodes = await three(new Bus())
     const [a] = nodes
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
@@ -122,7 +122,7 @@ describe('broadcasts over a backplane', () => {
     expect(await heard(nodes)).toEqual([all, all, all])
   })
 
-  it('take a copy: the caller may change its bytes', async () => {
+  it('broadcasts copy their bytes, so that the caller may change them', async () => {
     const nodes = await three(new Bus())
     const bytes = Buffer.from([1, 2, 3])
     nodes[0].hub.broadcast(bytes)
@@ -130,7 +130,7 @@ describe('broadcasts over a backplane', () => {
     expect(await heard(nodes)).toEqual([['0x010203'], ['0x010203'], ['0x010203']])
   })
 
-  it('arrive in the order of the calls', async () => {
+  it('broadcasts arrive in the order of the calls', async () => {
     const nodes = await three(new Bus())
     for (const node of nodes) await enter(node, 'tea', 'rum')
     const expected = Array.from({ length: 500 }, (_, i) => String(i))
@@ -143,7 +143,7 @@ describe('broadcasts over a backplane', () => {
     expect(await heard(nodes)).toEqual([expected, expected, expected])
   })
 
-  it('carry the options of the message', async () => {
+  it('broadcasts carry the options of the message to other nodes', async () => {
     const bus = new Bus()
     const [a, b] = await three(bus)
     a.hub.broadcastToRoom('tea', '1', { key: 'price', volatile: true })
@@ -164,7 +164,7 @@ describe('broadcasts over a backplane', () => {
     )
   })
 
-  it('are dropped or replaced by those options at a client of another node that lags', async () => {
+  it('broadcasts are dropped or replaced by their options at a slow client of another node', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const b = await join(bus, {}, { maxBufferedBytes: 500_000, slowConsumer: 'conflate' })
@@ -192,7 +192,7 @@ describe('broadcasts over a backplane', () => {
     expect(a.hub.dropped).toMatchObject({ conflate: { messages: 0 }, volatile: { messages: 0 } })
   })
 
-  it('are one envelope each, and name an excluded connection of the same node to nobody', async () => {
+  it('a broadcast is one envelope, which does not name an excluded connection of its own node', async () => {
     const bus = new Bus()
     const [a, b] = await three(bus)
     await enter(a, 'tea')
@@ -205,11 +205,11 @@ describe('broadcasts over a backplane', () => {
       { data: '1', exceptIds: [] },
       { data: '2', exceptIds: [b.connection.id] },
     ])
-    // A dozen bytes are the publisher's id.
+    // The id of the publisher takes twelve bytes.
     expect(messages[0]?.bytes.length).toBeLessThan(22)
   })
 
-  it('to a room cost nothing to a node that has nobody in it', async () => {
+  it('broadcasts to a room do not reach a node that has no member in it', async () => {
     const bus = new Bus()
     const [a, b, c] = await three(bus)
     await enter(b, 'tea')
@@ -226,7 +226,7 @@ describe('broadcasts over a backplane', () => {
     expect([...c.backplane.channels].some((channel) => channel.includes('tea'))).toBe(false)
   })
 
-  it('match a simple model, whoever joins, leaves and publishes', async () => {
+  it('broadcasts match a simple model, whoever joins, leaves and publishes', async () => {
     const step = fc.oneof(
       fc.record({
         does: fc.constantFrom('join', 'leave'),
@@ -290,7 +290,7 @@ describe('broadcasts over a backplane', () => {
 })
 
 describe('Hub#sendTo', () => {
-  it('finds a connection on any node', async () => {
+  it('sendTo finds a connection on any node', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     expect(a.hub.sendTo(a.connection.id, 'here')).toBe(true)
@@ -299,7 +299,7 @@ describe('Hub#sendTo', () => {
     expect(await heard(nodes)).toEqual([['here'], ['there'], ['0x07']])
   })
 
-  it('is false when it surely does not arrive', async () => {
+  it('sendTo returns false when the message certainly does not arrive', async () => {
     const bus = new Bus()
     const [a, b] = await three(bus)
     for (const id of ['', 'nobody', '.', 'a b.0', `${a.hub.cluster.node}.zz`]) {
@@ -311,7 +311,7 @@ describe('Hub#sendTo', () => {
     expect(() => a.hub.sendTo(b.connection.id, {} as never)).toThrow(hubError('WSHUB_ERR_INVALID_PAYLOAD'))
   })
 
-  it('to a connection that is gone is lost without harm', async () => {
+  it('sendTo to a closed connection loses the message and nothing else', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     const other = await b.connect()
@@ -328,7 +328,7 @@ describe('Hub#sendTo', () => {
 })
 
 describe('the channels of rooms', () => {
-  it('are subscribed while somebody is there, and a while longer', async () => {
+  it('the channel of a room is subscribed while the room has a member, and for roomGraceMs', async () => {
     const a = await join(new Bus(), { roomGraceMs: 60 })
     a.hub.joinRoom(a.connection, 'tea')
     expect(a.backplane.channels.has('wshub.r.tea')).toBe(true)
@@ -342,7 +342,7 @@ describe('the channels of rooms', () => {
     expect(a.hub.cluster.stats().rooms).toBe(0)
   })
 
-  it('are left alone by members who come and go', async () => {
+  it('members who come and go cause no subscriptions', async () => {
     const a = await join(new Bus(), { roomGraceMs: 10_000 })
     await eventually(
       'all subscriptions',
@@ -357,7 +357,7 @@ describe('the channels of rooms', () => {
     expect(a.backplane.asked).toEqual({ ...before, subscribe: before.subscribe + 1 })
   })
 
-  it('are left when a connection closes', async () => {
+  it('the subscription of a room ends after its last connection closes', async () => {
     const a = await join(new Bus(), { roomGraceMs: 0 })
     a.hub.joinRoom(a.connection, ['tea', 'rum'])
     await a.client.close()
@@ -370,7 +370,7 @@ describe('the channels of rooms', () => {
     expect([...a.backplane.channels].sort()).toEqual(own.sort())
   })
 
-  it('are of any Unicode, and never mixed up', async () => {
+  it('rooms with any Unicode names are never mixed up', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     const names = [
@@ -393,7 +393,7 @@ describe('the channels of rooms', () => {
     expect(received).toEqual(names.filter((_, i) => i % 2 === 0).map((name) => Buffer.from(name).toString()))
   })
 
-  it('of two namespaces never meet', async () => {
+  it('rooms of two namespaces never share messages', async () => {
     const bus = new Bus()
     const a = await join(bus, { namespace: 'one' })
     const b = await join(bus, { namespace: 'two' })
@@ -409,7 +409,7 @@ describe('the channels of rooms', () => {
     expect((await a.hub.cluster.nodes()).results).toHaveLength(1)
   })
 
-  it('are tried again when the engine has refused', async () => {
+  it('a subscription that the engine has refused is tried again', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     b.backplane.refuse = (channel) => channel.endsWith('tea')
@@ -433,7 +433,7 @@ describe('calls to a cluster', () => {
     [...results].sort((one, other) => (one.node < other.node ? -1 : 1))
   const ids = (nodes: readonly ClusterNode[]) => nodes.map(({ hub }) => hub.cluster.node)
 
-  it('count and list members, connections and nodes', async () => {
+  it('calls count and list members, connections and nodes', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     const second = await b.connect()
@@ -470,7 +470,7 @@ describe('calls to a cluster', () => {
     })
   })
 
-  it('show the metadata that is public, as JSON carries it, from each node alike', async () => {
+  it('calls list public metadata as JSON carries it, the same from each node', async () => {
     const nodes = await three(new Bus(), { publicMetadata: ['name', 'since', 'none'] })
     const [a, b] = nodes
     for (const { connection } of [a, b]) {
@@ -487,7 +487,7 @@ describe('calls to a cluster', () => {
     }
   })
 
-  it('list a connection whose metadata cannot be shown, and report why', async () => {
+  it('calls list a connection whose metadata cannot be serialized, and report why', async () => {
     const a = await join(new Bus(), { publicMetadata: ['self'] })
     a.connection.setMetadata('self', 1n)
     const { results } = await a.hub.cluster.connections()
@@ -495,7 +495,7 @@ describe('calls to a cluster', () => {
     expect(a.faults.all[0]).toBeInstanceOf(TypeError)
   })
 
-  it('list what does not fit into one envelope', async () => {
+  it('calls list more than fits into one envelope', async () => {
     const nodes = await three(new Bus(), { publicMetadata: ['text'], maxEnvelopeBytes: 1_024 })
     const [a, b] = nodes
     const connections = [b.connection]
@@ -510,7 +510,7 @@ describe('calls to a cluster', () => {
     expect(results.filter(({ metadata }) => metadata.text === 'x'.repeat(200))).toHaveLength(20)
   })
 
-  it('name the node whose answer came in half', async () => {
+  it('calls name a node of whose answer a part was lost as missing', async () => {
     const nodes = await three(new Bus(), { publicMetadata: ['text'], maxEnvelopeBytes: 1_024 })
     const [a, b] = nodes
     for (let i = 0; i < 10; i++) {
@@ -528,7 +528,7 @@ describe('calls to a cluster', () => {
     expect(results).toHaveLength(2)
   })
 
-  it('put connections into rooms and take them out, by id, by room, and all', async () => {
+  it('join and leave select connections by id, by room, and all', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     const { cluster } = a.hub
@@ -554,7 +554,7 @@ describe('calls to a cluster', () => {
     expect((await cluster.join({ id: [] }, 'all')).count).toBe(0)
   })
 
-  it('report what a limit of the node keeps out of a room, and count the others', async () => {
+  it('join reports the connections that a limit of their node keeps out, and counts the others', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const limits = { maxRoomNameBytes: 8, maxRoomsPerConnection: 2 }
@@ -583,7 +583,7 @@ describe('calls to a cluster', () => {
     expect(b.hub.cluster.stats().malformed).toBe(0)
   })
 
-  it('resolve a join when what is published from then on arrives', async () => {
+  it('join resolves when messages published from then on arrive', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     for (let i = 0; i < 20; i++) {
@@ -594,7 +594,7 @@ describe('calls to a cluster', () => {
     expect(await heard(nodes)).toEqual([[], all, all])
   })
 
-  it('disconnect, behind what was sent', async () => {
+  it('disconnect closes connections after everything that was sent to them', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     await enter(b, 'tea')
@@ -613,7 +613,7 @@ describe('calls to a cluster', () => {
     expect(await a.client.closed()).toBe('1000')
   })
 
-  it('call handlers on all nodes, with text and bytes', async () => {
+  it('call reaches the handlers of all nodes, with text and bytes', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     const answers: [ClusterNode, CallHandler][] = [
@@ -640,7 +640,7 @@ describe('calls to a cluster', () => {
     expect((await c.hub.cluster.call('echo')).results[0]?.error).toBe(undefined)
   })
 
-  it('tell of a handler that throws, returns nonsense, or does not exist, and go on', async () => {
+  it('call returns why a handler failed: it threw, returned an invalid value, or does not exist', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     a.hub.cluster.handle('work', () => ({}) as never)
@@ -660,7 +660,7 @@ describe('calls to a cluster', () => {
     expect(c.faults.all).toEqual([])
   })
 
-  it('take a handler back, and refuse a second one of the name', async () => {
+  it('handle returns a function that removes the handler, and refuses a second one of the same name', async () => {
     const a = await join(new Bus())
     const remove = a.hub.cluster.handle('work', () => 'one')
     expect(() => a.hub.cluster.handle('work', () => 'two')).toThrow(hubError('WSHUB_ERR_INVALID_HANDLER'))
@@ -679,7 +679,7 @@ describe('calls to a cluster', () => {
     }
   })
 
-  it('name a node that is too slow, within their time, and never fail', async () => {
+  it('calls name a node that is too slow as missing, in time, and never fail', async () => {
     const nodes = await three(new Bus(), { heartbeatTimeoutMs: 60_000 })
     const [a, b, c] = nodes
     for (const node of nodes) await enter(node, 'tea')
@@ -695,14 +695,14 @@ describe('calls to a cluster', () => {
     expect(await a.hub.cluster.roomSize('tea')).toMatchObject({ count: 3, missing: [] })
   })
 
-  it('do not wait for their own node either', async () => {
+  it('calls do not wait longer for their own node either', async () => {
     const a = await join(new Bus())
     a.hub.cluster.handle('slow', () => new Promise(() => {}))
     const { results, missing } = await a.hub.cluster.call('slow', '', { timeoutMs: 50 })
     expect({ results, missing }).toEqual({ results: [], missing: [a.hub.cluster.node] })
   })
 
-  it('name a node that was killed until its time is over, and then forget it', async () => {
+  it('calls name a killed node as missing until heartbeatTimeoutMs is over, and then forget it', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     b.backplane.cut()
@@ -720,7 +720,7 @@ describe('calls to a cluster', () => {
     expect(tookMs).toBeLessThan(60_000)
   })
 
-  it('end when the node that they wait for dies in the middle', async () => {
+  it('calls end when the node that they wait for dies', async () => {
     const [a, b] = await three(new Bus())
     b.hub.cluster.handle('work', () => {
       b.backplane.cut()
@@ -731,14 +731,14 @@ describe('calls to a cluster', () => {
     expect(tookMs).toBeLessThan(60_000)
   })
 
-  it('neither wait for nor name a node that has left', async () => {
+  it('calls neither wait for nor name a node that has left', async () => {
     const [a, b] = await three(new Bus())
     await b.hub.close()
     await quiet()
     expect(await a.hub.cluster.nodes()).toMatchObject({ missing: [], results: [{}, {}] })
   })
 
-  it('answer at once for themselves when they cannot ask', async () => {
+  it('calls return their own results at once when they cannot be published', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b, c] = nodes
@@ -753,16 +753,16 @@ describe('calls to a cluster', () => {
     expect(await a.hub.cluster.join({ all: true }, 'rum', { timeoutMs: 60_000 })).toMatchObject({ count: 1 })
   })
 
-  it('find nodes that are not known yet', async () => {
+  it('calls find nodes that are not known yet', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const b = await join(bus)
-    // b has just come: nobody had the time to say who it is.
+    // b has just connected, and the others do not know it yet.
     expect((await b.hub.cluster.nodes()).results).toHaveLength(2)
     expect((await a.hub.cluster.nodes()).results).toHaveLength(2)
   })
 
-  it('do not wait for the node of an id that nobody knows, and name it', async () => {
+  it('calls by id name an unknown node as missing without waiting for it', async () => {
     const nodes = await three(new Bus())
     const [a] = nodes
     await a.hub.cluster.nodes() // the time in which unknown nodes are waited for is over
@@ -774,7 +774,7 @@ describe('calls to a cluster', () => {
     expect(garbage).toMatchObject({ count: 0, missing: [] })
   })
 
-  it('refuse more than may wait, here and on the node that answers', async () => {
+  it('calls beyond maxPendingCalls are refused, here and on the node that answers', async () => {
     const bus = new Bus()
     const a = await join(bus, { maxPendingCalls: 3, callTimeoutMs: 60_000 })
     const b = await join(bus, { maxPendingCalls: 2 })
@@ -793,39 +793,63 @@ describe('calls to a cluster', () => {
 
   it.each([
     ['an empty room', (hub: Hub) => hub.cluster.roomSize(''), 'WSHUB_ERR_INVALID_ROOM'],
-    ['a room that is none', (hub: Hub) => hub.cluster.members(7 as never), 'WSHUB_ERR_INVALID_ROOM'],
-    ['no room to join', (hub: Hub) => hub.cluster.join({ all: true }, ['']), 'WSHUB_ERR_INVALID_ROOM'],
-    ['no room to leave', (hub: Hub) => hub.cluster.leave({ all: true }, ''), 'WSHUB_ERR_INVALID_ROOM'],
-    ['a room to select', (hub: Hub) => hub.cluster.leave({ room: '' }, 'tea'), 'WSHUB_ERR_INVALID_ROOM'],
-    ['a selector', (hub: Hub) => hub.cluster.leave('all' as never, 'tea'), 'WSHUB_ERR_INVALID_SELECTOR'],
-    ['no selector', (hub: Hub) => hub.cluster.leave(null as never, 'tea'), 'WSHUB_ERR_INVALID_SELECTOR'],
-    ['nobody', (hub: Hub) => hub.cluster.leave({} as never, 'tea'), 'WSHUB_ERR_INVALID_SELECTOR'],
+    ['a number for a room', (hub: Hub) => hub.cluster.members(7 as never), 'WSHUB_ERR_INVALID_ROOM'],
+    ['an empty room to join', (hub: Hub) => hub.cluster.join({ all: true }, ['']), 'WSHUB_ERR_INVALID_ROOM'],
+    ['an empty room to leave', (hub: Hub) => hub.cluster.leave({ all: true }, ''), 'WSHUB_ERR_INVALID_ROOM'],
     [
-      'not all',
+      'an empty room to select',
+      (hub: Hub) => hub.cluster.leave({ room: '' }, 'tea'),
+      'WSHUB_ERR_INVALID_ROOM',
+    ],
+    [
+      'a string for a selector',
+      (hub: Hub) => hub.cluster.leave('all' as never, 'tea'),
+      'WSHUB_ERR_INVALID_SELECTOR',
+    ],
+    [
+      'null for a selector',
+      (hub: Hub) => hub.cluster.leave(null as never, 'tea'),
+      'WSHUB_ERR_INVALID_SELECTOR',
+    ],
+    ['an empty selector', (hub: Hub) => hub.cluster.leave({} as never, 'tea'), 'WSHUB_ERR_INVALID_SELECTOR'],
+    [
+      'a selector that is { all: false }',
       (hub: Hub) => hub.cluster.leave({ all: false } as never, 'tea'),
       'WSHUB_ERR_INVALID_SELECTOR',
     ],
-    ['ids', (hub: Hub) => hub.cluster.leave({ id: [7] } as never, 'tea'), 'WSHUB_ERR_INVALID_SELECTOR'],
     [
-      'two at once',
+      'a number for an id',
+      (hub: Hub) => hub.cluster.leave({ id: [7] } as never, 'tea'),
+      'WSHUB_ERR_INVALID_SELECTOR',
+    ],
+    [
+      'a selector with two keys',
       (hub: Hub) => hub.cluster.disconnect({ id: 'a', room: 'b' } as never),
       'WSHUB_ERR_INVALID_SELECTOR',
     ],
-    ['a code', (hub: Hub) => hub.cluster.disconnect({ all: true }, 1006), 'WSHUB_ERR_INVALID_CLOSE'],
-    ['a call', (hub: Hub) => hub.cluster.call(''), 'WSHUB_ERR_INVALID_HANDLER'],
-    ['a payload', (hub: Hub) => hub.cluster.call('x', {} as never), 'WSHUB_ERR_INVALID_PAYLOAD'],
-    ['a timeout', (hub: Hub) => hub.cluster.nodes({ timeoutMs: 0 }), 'WSHUB_ERR_INVALID_OPTION'],
     [
-      'a call’s timeout',
+      'a reserved close code',
+      (hub: Hub) => hub.cluster.disconnect({ all: true }, 1006),
+      'WSHUB_ERR_INVALID_CLOSE',
+    ],
+    ['an empty name', (hub: Hub) => hub.cluster.call(''), 'WSHUB_ERR_INVALID_HANDLER'],
+    [
+      'an object for a payload',
+      (hub: Hub) => hub.cluster.call('x', {} as never),
+      'WSHUB_ERR_INVALID_PAYLOAD',
+    ],
+    ['a timeoutMs of 0', (hub: Hub) => hub.cluster.nodes({ timeoutMs: 0 }), 'WSHUB_ERR_INVALID_OPTION'],
+    [
+      'a timeoutMs of 1.5',
       (hub: Hub) => hub.cluster.call('x', '', { timeoutMs: 1.5 }),
       'WSHUB_ERR_INVALID_OPTION',
     ],
-  ] as const)('refuse %s that makes no sense', async (_what, call, code) => {
+  ] as const)('calls with %s are rejected', async (_what, call, code) => {
     const hub = new Hub()
     await expect(call(hub)).rejects.toEqual(hubError(code))
   })
 
-  it('do not trust what other nodes answer', async () => {
+  it('calls do not trust the answers of other nodes', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const fake = stranger(bus)
@@ -869,7 +893,7 @@ describe('what is lost', () => {
     count,
   })
 
-  it('is reported with the room, the count and the node, and counted', async () => {
+  it('a gap is reported with the room, the count and the node, and counted', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     await enter(b, 'tea')
@@ -890,7 +914,7 @@ describe('what is lost', () => {
     expect(c.gaps.all).toEqual([])
   })
 
-  it('is told apart: a room, everyone, one connection', async () => {
+  it('a gap has a scope: a room, everyone, or one connection', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     await enter(b, 'tea', 'rum')
@@ -913,7 +937,7 @@ describe('what is lost', () => {
     ])
   })
 
-  it('is what the backplane did not take, too', async () => {
+  it('messages that the backplane rejects are a gap for the other nodes', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     await enter(b, 'tea')
@@ -929,7 +953,7 @@ describe('what is lost', () => {
     expect(a.faults.all[0]).toEqual(hubError('WSHUB_ERR_BACKPLANE'))
   })
 
-  it('is what was too big, too', async () => {
+  it('messages that are too long for an envelope are a gap for the other nodes', async () => {
     const nodes = await three(new Bus(), { maxEnvelopeBytes: 2_000 })
     const [a, b] = nodes
     await enter(b, 'tea')
@@ -941,7 +965,7 @@ describe('what is lost', () => {
     expect(a.faults.all).toEqual([hubError('WSHUB_ERR_ENVELOPE_TOO_BIG')])
   })
 
-  it('is reported after the publisher was away, though nothing more is published', async () => {
+  it('a gap is reported after the publisher was disconnected, though nothing more is published', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     await enter(b, 'tea')
@@ -955,7 +979,7 @@ describe('what is lost', () => {
     expect(b.gaps.all).toEqual([lostIn('tea', a, 2)])
   })
 
-  it('is reported after the receiver was away, though nothing more is published', async () => {
+  it('a gap is reported after the receiver was disconnected, though nothing more is published', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     await enter(b, 'tea')
@@ -971,7 +995,7 @@ describe('what is lost', () => {
     expect(b.gaps.all).toHaveLength(1)
   })
 
-  it('is looked for without a burst: the counts of many rooms are told some at a time', async () => {
+  it('the checkpoints of many rooms are published in batches', async () => {
     const bus = new Bus()
     const [a, b] = await three(bus)
     const rooms = 2_000
@@ -998,7 +1022,7 @@ describe('what is lost', () => {
     expect(most).toBeLessThanOrEqual(rooms / 4)
   })
 
-  it('is reported after the engine was gone, and everything flows again', async () => {
+  it('a gap is reported after the engine was down, and everything flows again', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b, c] = nodes
@@ -1023,7 +1047,7 @@ describe('what is lost', () => {
     expect(await a.hub.cluster.roomSize('tea')).toMatchObject({ count: 3, missing: [] })
   })
 
-  it('is reported in time where nothing more is published, as long as its publisher is in the room', async () => {
+  it('a gap is reported by a later probe while its publisher has a member in the room', async () => {
     const nodes = await three(new Bus())
     const [a, b] = nodes
     await enter(a, 'tea')
@@ -1037,7 +1061,7 @@ describe('what is lost', () => {
     expect(b.hub.cluster.state).toBe('connected')
   })
 
-  it('is nothing when a publisher starts again, or a member comes later', async () => {
+  it('neither a publisher that restarts nor a member that joins later is a gap', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b, c] = nodes
@@ -1054,7 +1078,7 @@ describe('what is lost', () => {
     expect([b.gaps.all, c.gaps.all]).toEqual([[], []])
   })
 
-  it('is nothing that nobody here was to receive', async () => {
+  it('messages for nobody on this node are not a gap', async () => {
     const nodes = await three(new Bus(), { roomGraceMs: 60_000 })
     const [a, b] = nodes
     await enter(b, 'tea')
@@ -1070,7 +1094,7 @@ describe('what is lost', () => {
     expect(b.gaps.all).toEqual([])
   })
 
-  it('is nothing of the time between two subscriptions', async () => {
+  it('messages published between two subscriptions are not a gap', async () => {
     const nodes = await three(new Bus(), { roomGraceMs: 0 })
     const [a, b] = nodes
     await enter(b, 'tea')
@@ -1089,7 +1113,7 @@ describe('what is lost', () => {
     expect(b.gaps.all).toEqual([])
   })
 
-  it('leaves an onGap that throws without effect', async () => {
+  it('an onGap that throws is reported and does no harm', async () => {
     const bus = new Bus()
     const onGap = () => {
       throw new Error('too bad')
@@ -1105,7 +1129,7 @@ describe('what is lost', () => {
     expect(b.faults.all).toEqual([new Error('too bad')])
   })
 
-  it('is not what comes twice: it is delivered once, and counted', async () => {
+  it('a message that arrives twice is delivered once, and counted as repeated', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b] = nodes
@@ -1126,7 +1150,7 @@ describe('what is lost', () => {
 })
 
 describe('the state of a cluster', () => {
-  it('is connected only when what was published has come back', async () => {
+  it('the state is connected only after published messages have come back', async () => {
     const bus = new Bus()
     const backplane = bus.backplane()
     backplane.stall()
@@ -1149,7 +1173,7 @@ describe('the state of a cluster', () => {
     await hub.cluster.ready()
   })
 
-  it('is reconnecting while the engine is away, and local delivery goes on', async () => {
+  it('the state is reconnecting while the engine is away, and local delivery continues', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b] = nodes
@@ -1169,19 +1193,19 @@ describe('the state of a cluster', () => {
     expect(a.client.received.all).toEqual(['here', 'and here', 'again'])
   })
 
-  it('is reconnecting when the engine hangs, though the backplane says that it is connected', async () => {
+  it('the state is reconnecting when the engine hangs, though the backplane reports connected', async () => {
     const [a] = await three(new Bus())
     a.backplane.stall()
     await untilState(a, 'reconnecting')
     expect(a.backplane.state).toBe('connected')
-    // It hears nobody, itself included: that says nothing about the others.
+    // It receives nothing, not even its own messages, so it cannot tell whether the others are alive.
     expect(a.hub.cluster.stats().nodes).toBe(3)
     a.backplane.resume()
     await untilState(a, 'connected')
     expect(a.hub.cluster.stats().nodes).toBe(3)
   })
 
-  it('is reconnecting when a part of the engine hangs, where some rooms live', async () => {
+  it('the state is reconnecting when the part of the engine that carries some rooms hangs', async () => {
     const [a, b] = await three(new Bus())
     await enter(a, 'tea', 'rum')
     a.backplane.drop = (channel) => channel === 'wshub.r.rum'
@@ -1191,7 +1215,7 @@ describe('the state of a cluster', () => {
     await untilState(a, 'connected')
   })
 
-  it('is not connected while a subscription has not come back', async () => {
+  it('the state is not connected while a subscription is missing after an outage', async () => {
     const bus = new Bus()
     const [a, b] = await three(bus)
     await enter(a, 'tea')
@@ -1206,10 +1230,10 @@ describe('the state of a cluster', () => {
     expect(b.gaps.all).toEqual([])
   })
 
-  it('does not take the other nodes for dead when it was the one that was away', async () => {
+  it('a node that was disconnected does not declare the other nodes dead', async () => {
     const [a, b] = await three(new Bus())
     a.backplane.cut()
-    // The others forget it, so its own time has passed as well.
+    // The others forget it, so it would have forgotten them as well.
     await eventually(
       'the others to forget it',
       () => b.hub.cluster.stats().nodes === 2,
@@ -1222,7 +1246,7 @@ describe('the state of a cluster', () => {
     expect(b.hub.cluster.stats().nodes).toBe(3)
   })
 
-  it('is closed when the backplane cannot start, and the hub works alone', async () => {
+  it('the state is closed when the backplane cannot start, and the hub works alone', async () => {
     const bus = new Bus()
     const backplane = bus.backplane()
     backplane.startError = new Error('wrong password')
@@ -1239,7 +1263,7 @@ describe('the state of a cluster', () => {
     await hub.close()
   })
 
-  it('is closed when the backplane was closed by somebody else', async () => {
+  it('the state is closed when the application closes the backplane', async () => {
     const [a, b, c] = await three(new Bus())
     const call = a.hub.cluster.call('x', '', { timeoutMs: 60_000 })
     await a.backplane.close()
@@ -1251,7 +1275,7 @@ describe('the state of a cluster', () => {
     expect(a.faults.all[0]).toEqual(hubError('WSHUB_ERR_BACKPLANE'))
   })
 
-  it('leaves errors of the engine’s client to the backplane, and reports them', async () => {
+  it('errors that a backplane recovers from are reported and change nothing', async () => {
     const [a] = await three(new Bus())
     const error = new Error('ECONNRESET')
     a.backplane.complain(error)
@@ -1260,7 +1284,7 @@ describe('the state of a cluster', () => {
     expect(a.hub.cluster.state).toBe('connected')
   })
 
-  it('survives a backplane that breaks its contract', async () => {
+  it('the hub survives a backplane that breaks its contract', async () => {
     const bus = new Bus()
     const a = await join(bus)
     a.backplane.publish = () => {
@@ -1278,7 +1302,7 @@ describe('the state of a cluster', () => {
 })
 
 describe('other versions', () => {
-  it('are counted, reported and dropped, and no envelope of an unknown kind is taken for a loss', async () => {
+  it('envelopes of other versions are counted, reported and dropped, and not taken for a loss', async () => {
     const bus = new Bus()
     const a = await join(bus)
     await enter(a, 'tea')
@@ -1300,14 +1324,14 @@ describe('other versions', () => {
     expect(reports).toEqual([hubError('WSHUB_ERR_ENVELOPE_VERSION'), hubError('WSHUB_ERR_ENVELOPE_VERSION')])
   })
 
-  it('and nonsense do no harm', async () => {
+  it('invalid envelopes do no harm', async () => {
     const bus = new Bus()
     const a = await join(bus)
     await enter(a, 'tea')
     const channels = ['wshub.r.tea', 'wshub.c', 'wshub.a', `wshub.n.${a.hub.cluster.node}`]
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 100 }),
-      // Begins as an envelope of a node does.
+      // Begins like an envelope.
       fc
         .tuple(fc.nat(8), fc.uint8Array({ maxLength: 60 }))
         .map(([kind, tail]) => Buffer.concat([Buffer.from([1, kind, 2, 0x78, 1, 1]), tail])),
@@ -1330,7 +1354,7 @@ describe('other versions', () => {
     expect(a.faults.all.length).toBeLessThan(1_000)
   })
 
-  it('are not obeyed where they have no business', async () => {
+  it('envelopes on a channel where they do not belong are ignored', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const fake = stranger(bus)
@@ -1345,7 +1369,7 @@ describe('other versions', () => {
 })
 
 describe('a hub without connections', () => {
-  it('publishes, counts and calls, and listens to no messages', async () => {
+  it('a hub without connections publishes, counts and calls, and subscribes to no messages', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     await enter(nodes[1], 'tea')
@@ -1366,7 +1390,7 @@ describe('a hub without connections', () => {
 })
 
 describe('Hub#close', () => {
-  it('leaves the cluster after its connections, and closes the backplane', async () => {
+  it('Hub#close leaves the cluster after the connections, and closes the backplane', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b] = nodes
@@ -1396,7 +1420,7 @@ describe('Hub#close', () => {
     )
   })
 
-  it('stays in the cluster until the last batch of its connections has left', async () => {
+  it('Hub#close stays in the cluster until the last batch of connections is closed', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const left = await join(
@@ -1420,7 +1444,7 @@ describe('Hub#close', () => {
     )
   })
 
-  it('leaves no timer behind, also when it was never connected', async () => {
+  it('Hub#close leaves no timer behind, even when the hub was never connected', async () => {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
     const bus = new Bus()
     bus.stop()
@@ -1435,7 +1459,7 @@ describe('Hub#close', () => {
 })
 
 describe('a hub without a backplane', () => {
-  it('is a cluster of one', async () => {
+  it('a hub without a backplane is a cluster of one', async () => {
     const hub = new Hub({ cluster: { publicMetadata: ['name'] } })
     const { node } = hub.cluster
     expect(hub.cluster.state).toBe('connected')
@@ -1455,7 +1479,7 @@ describe('a hub without a backplane', () => {
     expect(hub.cluster.state).toBe('closed')
   })
 
-  it('joins, lists and disconnects its own', async () => {
+  it('a hub without a backplane joins, lists and disconnects its own connections', async () => {
     const { hub, url, connections, log } = await serve()
     const client = await Client.open(url)
     await log.first('onOpen', (entry) => entry === 'open')

@@ -6,7 +6,7 @@ import { ChannelNames } from '../../src/cluster/wire/channel-names.ts'
 const channel = new Sequences(new ChannelNames('app')).room('tea')
 const message = (sequence: number, length: number) => ({ channel, sequence, bytes: Buffer.alloc(length) })
 
-it('EarlyMessages takes in what fits, with 256 bytes for each, and hands over all in order', () => {
+it('EarlyMessages accepts what fits, with 256 bytes for each, and returns all in order', () => {
   const early = new EarlyMessages(1_000)
   expect(early.take()).toEqual([])
   const accepted = [message(1, 200), message(2, 300), message(3, 288)].map((each) => early.add(each))

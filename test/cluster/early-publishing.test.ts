@@ -6,7 +6,7 @@ import { Journal } from '../support/hub-server.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
-/** A hub of which nobody waits that it is ready. */
+/** Makes a hub without waiting until it is ready. */
 function publisher(bus: Bus, { cluster, ...options }: HubOptions = {}, startError?: Error) {
   const backplane = bus.backplane()
   backplane.startError = startError
@@ -22,7 +22,7 @@ function publisher(bus: Bus, { cluster, ...options }: HubOptions = {}, startErro
 }
 
 describe('what is published before a hub is connected', () => {
-  it('arrives, in order, when the hub is closed at once', async () => {
+  it('early messages arrive, in order, when the hub is closed at once', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b] = nodes
@@ -45,7 +45,7 @@ describe('what is published before a hub is connected', () => {
     expect(a.gaps.all).toEqual([])
   })
 
-  it('waits for an engine that is away, and is not overtaken by what is published when it is there', async () => {
+  it('early messages wait for an engine that is away, and later messages do not overtake them', async () => {
     const bus = new Bus()
     const a = await join(bus)
     await enter(a, 'tea')
@@ -61,12 +61,12 @@ describe('what is published before a hub is connected', () => {
     await a.client.received.first('the end', (text) => text === 'end')
     const all = [...Array.from({ length: 50 }, (_, i) => String(i)), 'end']
     const { received } = a.client
-    // The other node may be back a moment later than the publisher, and then has missed the first of them.
+    // The other node may reconnect a moment after the publisher, and then misses the first messages.
     expect(received.all).toEqual(all.slice(-received.all.length))
     expect(faults.all).toEqual([])
   })
 
-  it('is an error with a code when the hub is closed and was never connected', async () => {
+  it('early messages are reported as not published when the hub is closed and was never connected', async () => {
     const bus = new Bus()
     bus.stop()
     const { hub, faults } = publisher(bus)
@@ -81,7 +81,7 @@ describe('what is published before a hub is connected', () => {
     expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 3 })
   })
 
-  it('waits no longer than handlers leave of timeoutMs when the hub is closed', async () => {
+  it('closing the hub waits for early messages no longer than handlers leave of timeoutMs', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     onTestFinished(() => void vi.useRealTimers())
     const bus = new Bus()
@@ -100,7 +100,7 @@ describe('what is published before a hub is connected', () => {
     expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
   })
 
-  it('is an error with a code when the backplane cannot start, and so is what comes later', async () => {
+  it('early messages are reported as not published when the backplane cannot start, and so are later ones', async () => {
     const { hub, faults } = publisher(new Bus(), {}, new Error('wrong password'))
     hub.broadcast('x')
     await faults.first('the report', (error) => error.message.includes('1 message was not published'))
@@ -112,7 +112,7 @@ describe('what is published before a hub is connected', () => {
     expect(hub.cluster.stats()).toMatchObject({ published: 0, unpublished: 2 })
   })
 
-  it('is bounded: what does not fit is an error with a code, and the rest arrives', async () => {
+  it('early messages beyond maxEarlyBytes are reported as not published, and the others arrive', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const { hub, faults } = publisher(bus, { cluster: { maxEarlyBytes: 2_000 } })
@@ -126,7 +126,7 @@ describe('what is published before a hub is connected', () => {
     expect(hub.cluster.stats()).toMatchObject({ published: 3, unpublished: 8 })
   })
 
-  it('is not left waiting when an error among it makes the application publish more', async () => {
+  it('a message that onError publishes while early messages are sent follows them', async () => {
     const bus = new Bus()
     const a = await join(bus)
     await enter(a, 'tea')
@@ -143,14 +143,14 @@ describe('what is published before a hub is connected', () => {
     expect(a.client.received.all).toEqual(['1', 'from onError', 'end'])
   })
 
-  it('does not wait where nothing may', async () => {
+  it('no early message waits with maxEarlyBytes 0', async () => {
     const { hub, faults } = publisher(new Bus(), { cluster: { maxEarlyBytes: 0 } })
     hub.broadcast('x')
     expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
     await hub.close()
   })
 
-  it('is an error where the backplane does not take it when it is there', async () => {
+  it('early messages that the connected backplane rejects are reported', async () => {
     const bus = new Bus()
     const { hub, backplane, faults } = publisher(bus)
     hub.broadcast('x')
@@ -163,7 +163,7 @@ describe('what is published before a hub is connected', () => {
 })
 
 describe('a call before a hub is connected', () => {
-  it('waits for the cluster, and stays behind what was published before it', async () => {
+  it('an early call waits for the cluster, and stays behind the messages before it', async () => {
     const bus = new Bus()
     const nodes = await three(bus)
     const [a, b] = nodes
@@ -187,7 +187,7 @@ describe('a call before a hub is connected', () => {
     expect(hub.cluster.stats().pendingCalls).toBe(0)
   })
 
-  it('lists all nodes where the engine is there', async () => {
+  it('an early call lists all nodes when the engine is up', async () => {
     const bus = new Bus()
     await three(bus)
     const { hub } = publisher(bus)
@@ -195,7 +195,7 @@ describe('a call before a hub is connected', () => {
     expect([results.length, missing]).toEqual([4, []])
   })
 
-  it('ends in its time, and is not made later', async () => {
+  it('an early call ends in time, and is not made later', async () => {
     const bus = new Bus()
     const a = await join(bus)
     bus.stop()
@@ -216,7 +216,7 @@ describe('a call before a hub is connected', () => {
     expect(a.connection.state).toBe('open')
   })
 
-  it('ends when the backplane cannot start, and when the hub is closed', async () => {
+  it('an early call ends when the backplane cannot start, and when the hub is closed', async () => {
     const { hub } = publisher(new Bus(), {}, new Error('wrong password'))
     const patience = { timeoutMs: 60_000 }
     expect(await hub.cluster.nodes(patience)).toMatchObject({ results: [{ node: hub.cluster.node }] })

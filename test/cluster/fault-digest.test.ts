@@ -3,7 +3,7 @@ import { HubError } from 'wshub'
 import { FaultDigest } from '../../src/cluster/fault-digest.ts'
 
 describe('FaultDigest', () => {
-  it('reports the first of a kind at once, and the others as a count', () => {
+  it('FaultDigest reports the first error of a code at once, and repeats as a count', () => {
     const reported: HubError[] = []
     const faults = new FaultDigest((error) => reported.push(error))
     const first = new HubError('WSHUB_ERR_ENVELOPE', 'one')

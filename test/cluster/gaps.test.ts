@@ -5,19 +5,19 @@ import { Gaps } from '../../src/cluster/gaps.ts'
 const at = (sequence: number, epoch = 1, node = 'a') => ({ node, epoch, sequence })
 
 describe('Gaps', () => {
-  it('begins with the first message, and counts what is missing after it', () => {
+  it('a sequence begins with its first message, and later missing messages are counted', () => {
     const gaps = new Gaps()
     const missing = [5, 6, 9, 10].map((number) => gaps.follow('c', at(number), true, 0))
     expect(missing).toEqual([0, 0, 2, 0])
   })
 
-  it('tells what came before, once it was counted or reported', () => {
+  it('a message that arrived before, or was reported as missing, is repeated', () => {
     const gaps = new Gaps()
     const verdicts = [5, 5, 9, 7, 9, 10].map((number) => gaps.follow('c', at(number), true, 0))
     expect(verdicts).toEqual([0, 'repeated', 3, 'repeated', 'repeated', 0])
   })
 
-  it('follows each publisher on each channel', () => {
+  it('each publisher is followed on each channel', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(1), true, 0)
     expect(gaps.follow('c', at(8, 1, 'b'), true, 0)).toBe(0)
@@ -26,7 +26,7 @@ describe('Gaps', () => {
     expect(gaps.size).toBe(3)
   })
 
-  it('takes a later epoch for a count that begins anew, and an earlier one for a straggler', () => {
+  it('a later epoch begins a new sequence, and a message of an earlier epoch is repeated', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(100), true, 0)
     expect(gaps.follow('c', at(1, 2), true, 0)).toBe(0)
@@ -34,7 +34,7 @@ describe('Gaps', () => {
     expect(gaps.follow('c', at(4, 5), true, 0)).toBe(3)
   })
 
-  it('is told by a mark how far the count is, and counts the mark itself never', () => {
+  it('a checkpoint shows how far the sequence is, and is never counted itself', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(5), true, 0)
     expect(gaps.follow('c', at(5), false, 0)).toBe(0)
@@ -46,13 +46,13 @@ describe('Gaps', () => {
     expect(gaps.follow('d', at(5), true, 0)).toBe(1)
   })
 
-  it('does not follow who has published nothing', () => {
+  it('a publisher that has published nothing is not followed', () => {
     const gaps = new Gaps()
     expect(gaps.follow('c', at(0), false, 0)).toBe(0)
     expect(gaps.size).toBe(0)
   })
 
-  it('forgets a channel that is left, and publishers that are gone', () => {
+  it('Gaps forgets a channel whose subscription has ended, and publishers that are gone', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(1), true, 1)
     gaps.follow('c', at(1, 1, 'b'), true, 2)
@@ -67,7 +67,7 @@ describe('Gaps', () => {
     expect(gaps.follow('d', at(20), true, 0)).toBe(0)
   })
 
-  it('knows what has come or is missing, by epoch and sequence, and of whom nothing was followed', () => {
+  it('has tells by epoch and sequence what has arrived or is missing, and nothing of an unknown publisher', () => {
     const gaps = new Gaps()
     expect(gaps.has('c', at(1))).toBe(undefined)
     gaps.follow('c', at(5, 2), true, 0)
@@ -77,7 +77,7 @@ describe('Gaps', () => {
     expect(known).toEqual([true, true, false, true, false])
   })
 
-  it('follows no more than it may', () => {
+  it('Gaps follows no more pairs of channel and publisher than its limit', () => {
     const gaps = new Gaps(3)
     for (const channel of ['1', '2', '3', '4', '5']) gaps.follow(channel, at(1), true, 0)
     expect(gaps.size).toBe(3)
@@ -86,7 +86,7 @@ describe('Gaps', () => {
     expect(gaps.follow('5', at(3, 1, 'g'), true, 0)).toBe(1)
   })
 
-  it('forgets a sixty-fourth of what it may follow at once', () => {
+  it('Gaps forgets a sixty-fourth of its limit at once', () => {
     const gaps = new Gaps(128)
     for (let i = 0; i < 128; i++) gaps.follow(String(i), at(1), true, 0)
     expect(gaps.size).toBe(128)
@@ -101,7 +101,7 @@ describe('Gaps', () => {
     expect(one.has('c', at(1, 1, 'n2'))).toBe(true)
   })
 
-  it('accounts for every message, whatever is lost or comes twice', () => {
+  it('Gaps accounts for every message, whatever is lost or arrives twice', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom('comes', 'lost', 'twice')), (fates) => {
         const gaps = new Gaps()

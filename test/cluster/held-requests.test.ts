@@ -38,7 +38,7 @@ describe('HeldRequests', () => {
     vi.useRealTimers()
   })
 
-  it('asks at once what nothing is before', () => {
+  it('a request with nothing before it is answered at once', () => {
     const { held, log, pass } = make()
     held.ask('a', 1, QUESTION, 10)
     pass('a', 'x')
@@ -49,7 +49,7 @@ describe('HeldRequests', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('asks in order, each once all before it has come', () => {
+  it('requests are answered in order, each after everything before it has arrived', () => {
     const { held, log, pass } = make()
     held.add('a', [on('x'), on('y')], 10)
     held.ask('a', 1, QUESTION, 10)
@@ -66,7 +66,7 @@ describe('HeldRequests', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('gives up barriers when their time is over, each in its own', async () => {
+  it('each barrier expires when its own time is over', async () => {
     const { held, log, pass } = make()
     held.add('a', [on('x'), on('w')], 10)
     held.ask('a', 1, QUESTION, 10)
@@ -83,7 +83,7 @@ describe('HeldRequests', () => {
     expect(held.bytes).toBe(0)
   })
 
-  it('holds no more bytes than it may, and refuses the requests beyond', () => {
+  it('requests beyond the limit of held bytes are refused', () => {
     const { held, log, pass } = make({ maxBytes: 1_000 })
     held.add('a', [on('x')], 100)
     held.ask('a', 1, QUESTION, 100)
@@ -96,14 +96,14 @@ describe('HeldRequests', () => {
     expect(held.bytes).toBe(0)
   })
 
-  it('refuses the requests of a node whose barriers found no room, as long as it would have held them', async () => {
+  it('requests of a node whose barriers did not fit are refused for as long as they would have been held', async () => {
     const { held, log, pass } = make({ maxBytes: 1_000 })
     held.add('a', [on('x')], 700)
     held.add('b', [on('y')], 100)
     held.ask('b', 1, QUESTION, 10)
     held.ask('c', 2, QUESTION, 10)
     expect(log).toEqual(['refused b 1', 'c 2'])
-    // Room for new requests does not make the earlier barriers known again.
+    // The earlier barriers stay unknown, even when requests fit again.
     pass('a', 'x')
     held.add('b', [on('z')], 100)
     held.ask('b', 3, QUESTION, 10)
@@ -117,7 +117,7 @@ describe('HeldRequests', () => {
     expect(held.bytes).toBe(0)
   })
 
-  it('forgets everything when it is closed, also in the middle', () => {
+  it('closing drops everything that waits, even while a request is being answered', () => {
     const { held, log, pass } = make({ onAsk: () => held.close() })
     held.add('b', [on('y')], 10)
     held.add('a', [on('x')], 10)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { KnownNodes } from '../../src/cluster/known-nodes.ts'
 
 describe('KnownNodes', () => {
-  it('forgets a node after its time of silence, and tells so once', () => {
+  it('KnownNodes removes a node after too many silent beats, and returns it once', () => {
     const peers = new KnownNodes(2)
     peers.heartbeatOf('a')
     expect([peers.beat(), peers.beat()]).toEqual([[], []])
@@ -13,7 +13,7 @@ describe('KnownNodes', () => {
     expect(peers.size).toBe(0)
   })
 
-  it('gives a node its full time again with each sign of life, and all of them with a refresh', () => {
+  it('a heartbeat ends the silence of a node, and resetSilence that of all', () => {
     const peers = new KnownNodes(1)
     peers.heartbeatOf('a')
     peers.heartbeatOf('b')
@@ -25,7 +25,7 @@ describe('KnownNodes', () => {
     expect(peers.beat()).toEqual(['a'])
   })
 
-  it('knows at once that a node has left', () => {
+  it('KnownNodes removes a node that has left at once', () => {
     const peers = new KnownNodes(1)
     peers.heartbeatOf('a')
     peers.leave('a')
@@ -33,7 +33,7 @@ describe('KnownNodes', () => {
     expect(peers.beat()).toEqual([])
   })
 
-  it('knows no more than 10 000', () => {
+  it('KnownNodes knows at most 10 000 nodes', () => {
     const peers = new KnownNodes(1)
     for (let i = 0; i < 10_010; i++) peers.heartbeatOf(String(i))
     expect(peers.size).toBe(10_000)

@@ -25,7 +25,7 @@ describe('LoopbackTest', () => {
     vi.useRealTimers()
   })
 
-  it('is passed when a probe has come back from each channel', () => {
+  it('the loopback test is passed when a probe has come back from each channel', () => {
     const { loopbackTest, sent } = make()
     loopbackTest.start(() => [channel('own'), channel('control')])
     expect(sent).toEqual(['own 1', 'control 1'])
@@ -37,7 +37,7 @@ describe('LoopbackTest', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('tries again, and less and less often, where nothing has come back', () => {
+  it('the loopback test repeats missing probes, less and less often', () => {
     const { loopbackTest, sent } = make()
     loopbackTest.start(() => [channel('own'), channel('control')])
     loopbackTest.returned('own', 1)
@@ -49,7 +49,7 @@ describe('LoopbackTest', () => {
     expect(sent).toHaveLength(4)
   })
 
-  it('is passed without a channel that is not listened to any more', () => {
+  it('the loopback test is passed without a channel whose subscription has ended', () => {
     const { loopbackTest, sent } = make()
     const channels = [channel('own'), channel('room')]
     loopbackTest.start(() => channels)
@@ -62,7 +62,7 @@ describe('LoopbackTest', () => {
     expect(loopbackTest.returned('own', 2)).toBe(true)
   })
 
-  it('believes no probe of before it was stopped', () => {
+  it('a probe that was sent before a stop proves nothing', () => {
     const { loopbackTest } = make()
     loopbackTest.start(() => [channel('own')])
     loopbackTest.stop()
@@ -72,7 +72,7 @@ describe('LoopbackTest', () => {
     loopbackTest.stop()
   })
 
-  it('watches one channel after the other, and stays where nothing comes back', () => {
+  it('beats probe one channel after the other, and stay at one whose probe is missing', () => {
     const { loopbackTest, sent } = make()
     const rooms = ['a', 'b', 'c'].map(channel)
     const next = () => [channel('own'), ...rooms.splice(0, 1)]

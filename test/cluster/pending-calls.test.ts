@@ -13,7 +13,7 @@ describe('PendingCalls', () => {
     vi.useRealTimers()
   })
 
-  it('ends when all have answered', async () => {
+  it('a call ends when all nodes have answered', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
     calls.respond(id, 'b', 0, true, count(2))
@@ -29,14 +29,14 @@ describe('PendingCalls', () => {
     expect(calls.size).toBe(0)
   })
 
-  it('ends at once when nobody is asked', async () => {
+  it('a call to no node ends at once', async () => {
     expect(await new PendingCalls(1).open([], 1_000, 0).outcome).toEqual({
       responses: new Map(),
       missing: [],
     })
   })
 
-  it('ends when its time is over, and names those who have not answered', async () => {
+  it('a call ends when its time is over, and names the nodes that have not answered', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)
     calls.respond(id, 'b', 0, true, count(2))
@@ -45,7 +45,7 @@ describe('PendingCalls', () => {
     calls.respond(id, 'a', 0, true, count(1))
   })
 
-  it('takes the answer of a node that it does not know, while it waits', async () => {
+  it('a call accepts the answer of an unknown node while it waits', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, 50)
     calls.respond(id, 'a', 0, true, count(1))
@@ -54,7 +54,7 @@ describe('PendingCalls', () => {
     expect([...(await outcome).responses.keys()]).toEqual(['a', 'new'])
   })
 
-  it('puts the parts of an answer together, and counts half an answer as none', async () => {
+  it('a call puts the parts of an answer together, and drops an incomplete answer', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)
     calls.respond(id, 'a', 0, false, count(1))
@@ -65,7 +65,7 @@ describe('PendingCalls', () => {
     expect(await outcome).toEqual({ responses: new Map([['a', [count(1), count(2)]]]), missing: ['b', 'c'] })
   })
 
-  it('does not wait for a node that is gone or cannot be reached', async () => {
+  it('a call does not wait for a node that is gone or cannot be reached', async () => {
     const calls = new PendingCalls(10)
     const first = calls.open(['a', 'b'], 1_000, 0)
     const second = calls.open(['a'], 1_000, 0)
@@ -75,7 +75,7 @@ describe('PendingCalls', () => {
     expect(await second.outcome).toEqual({ responses: new Map(), missing: ['a'] })
   })
 
-  it('does not take an answer twice', async () => {
+  it('a call accepts an answer once', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
     calls.respond(id, 'a', 0, true, count(1))
@@ -84,7 +84,7 @@ describe('PendingCalls', () => {
     expect(await outcome).toEqual({ responses: new Map([['a', [count(1)]]]), missing: ['b'] })
   })
 
-  it('lets no more wait than it may', async () => {
+  it('calls beyond the limit are refused', async () => {
     const calls = new PendingCalls(1)
     const { outcome } = calls.open(['a'], 1_000, 0)
     expect(() => calls.open(['a'], 1_000, 0)).toThrow(
@@ -95,7 +95,7 @@ describe('PendingCalls', () => {
     expect(calls.size).toBe(0)
   })
 
-  it('is held until it is released, and for the time that is said then', async () => {
+  it('a call is held until it is released, and then for the given time', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 10_000, Number.POSITIVE_INFINITY)
     calls.respond(id, 'a', 0, true, count(1))
@@ -111,7 +111,7 @@ describe('PendingCalls', () => {
     calls.release(id, 1_000)
   })
 
-  it('ends in its time when it is not released', async () => {
+  it('a held call that is not released ends in time', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, Number.POSITIVE_INFINITY)
     calls.respond(id, 'a', 0, true, count(1))

@@ -5,7 +5,7 @@ import { ReplayWindow } from '../../src/cluster/replay-window.ts'
 const WINDOW = 8_192
 
 describe('ReplayWindow', () => {
-  it('tells new numbers from those seen, in any order', () => {
+  it('the replay window tells new numbers from those seen, in any order', () => {
     const window = new ReplayWindow()
     expect([3, 1, 3, 2, 1, 4].map((number) => window.add(number, 0))).toEqual([
       'new',
@@ -17,7 +17,7 @@ describe('ReplayWindow', () => {
     ])
   })
 
-  it('cannot tell what is a whole window old', () => {
+  it('a number that is a whole window old is late', () => {
     const window = new ReplayWindow()
     window.add(WINDOW + 1, 5)
     expect(window.add(1, 6)).toBe('late')
@@ -25,7 +25,7 @@ describe('ReplayWindow', () => {
     expect(window.usedAt).toBe(7)
   })
 
-  it('says of no number twice that it is new', () => {
+  it('the replay window never calls a number new twice', () => {
     const jumps = fc.array(fc.oneof(fc.integer({ min: -300, max: 300 }), fc.integer({ min: 0, max: 20_000 })))
     fc.assert(
       fc.property(jumps, (steps) => {

@@ -5,7 +5,7 @@ import { ChannelNames, EVERYONE } from '../../src/cluster/wire/channel-names.ts'
 const sequences = (most?: number) => new Sequences(new ChannelNames('app'), most)
 
 describe('Sequences', () => {
-  it('counts for each channel, in an epoch of its own', () => {
+  it('each channel has its own sequence, in its own epoch', () => {
     const all = sequences()
     const [tea, rum, node] = [all.room('tea'), all.room('rum'), all.node('tea')]
     expect(all.room('tea')).toBe(tea)
@@ -20,7 +20,7 @@ describe('Sequences', () => {
     expect(tea.sequence).toBe(0)
   })
 
-  it('begins a later epoch for a count that it has forgotten', () => {
+  it('a forgotten sequence begins again in a later epoch', () => {
     const all = sequences()
     const { epoch: run } = all.room('tea')
     all.room('rum').usedAt = 7
@@ -29,7 +29,7 @@ describe('Sequences', () => {
     expect(all.room('tea').epoch).toBeGreaterThan(run)
   })
 
-  it('forgets the oldest when there are too many, but never that of everyone', () => {
+  it('the oldest sequences are forgotten when there are too many, but never that of everyone', () => {
     const all = sequences(3)
     const everyone = all.room(EVERYONE)
     const [one, two] = [all.room('1'), all.room('2')]
@@ -39,7 +39,7 @@ describe('Sequences', () => {
     expect(all.room('1')).not.toBe(one)
   })
 
-  it('tells what was used since a beat, control excepted', () => {
+  it('usedSince returns the channels used since a beat, without the control channel', () => {
     const all = sequences()
     all.control.usedAt = 9
     all.room('tea').usedAt = 4
@@ -62,7 +62,7 @@ describe('Sequences', () => {
         .barriers(way, performance.now())
         .map(({ channel, sequence: number, ageMs }) => `${channel} ${number} ${ageMs}`)
 
-    it('are what the backplane took, with its latest number and its age, in the order of its use', () => {
+    it('barriers are the latest accepted messages, with number and age, in the order of use', () => {
       vi.useFakeTimers()
       const all = sequences()
       const [tea, rum] = [all.room('tea'), all.room('rum')]
@@ -76,7 +76,7 @@ describe('Sequences', () => {
       expect(all.barriers(all.control, performance.now())[0]?.epoch).toBe(rum.epoch)
     })
 
-    it('are not what goes the same way as the call, nor what those before it stay behind', () => {
+    it('barriers omit the channel of the call, and the barriers of earlier calls', () => {
       vi.useFakeTimers()
       const all = sequences()
       const [tea, node] = [all.room('tea'), all.node('a')]
@@ -90,7 +90,7 @@ describe('Sequences', () => {
       expect(show(all, node)).toEqual(['app.r.tea 2 0'])
     })
 
-    it('are of the latest 5 s, and of 10,000 channels at most', () => {
+    it('barriers cover the latest 5 s, and 10,000 channels at most', () => {
       vi.useFakeTimers()
       const all = sequences()
       publish(all, all.room('tea'))

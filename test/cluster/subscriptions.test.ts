@@ -36,7 +36,7 @@ describe('Subscriptions', () => {
     vi.useRealTimers()
   })
 
-  it('listens to a room once, until its grace after the last member is over', async () => {
+  it('a room is subscribed once, until its grace period after the last member is over', async () => {
     const { subscriptions, log } = make()
     subscriptions.occupied('tea')
     subscriptions.vacated('tea')
@@ -49,7 +49,7 @@ describe('Subscriptions', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('says nothing to the engine about members who come back in time', async () => {
+  it('members who come back within the grace period cause no traffic to the engine', async () => {
     const { subscriptions, log } = make()
     for (let i = 0; i < 10; i++) {
       subscriptions.occupied('tea')
@@ -62,7 +62,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.find('#tea')?.isIdle).toBe(false)
   })
 
-  it('ends the grace of each in its time', async () => {
+  it('each grace period ends at its own time', async () => {
     const { subscriptions, log } = make()
     for (const room of ['1', '2', '3']) {
       subscriptions.occupied(room)
@@ -74,7 +74,7 @@ describe('Subscriptions', () => {
     expect(log.filter((entry) => entry.startsWith('-'))).toEqual(['-#1', '-#2'])
   })
 
-  it('keeps no more rooms without members than it may: the oldest goes first', () => {
+  it('beyond the limit of rooms without members, the oldest subscription ends first', () => {
     const { subscriptions, log } = make({ maxIdle: 2 })
     for (const room of ['1', '2', '3']) {
       subscriptions.occupied(room)
@@ -84,7 +84,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.rooms).toBe(2)
   })
 
-  it('takes a room that was idle before for as old as the last time it became idle', async () => {
+  it('the age of an idle room counts from the last time it became idle', async () => {
     const { subscriptions, log } = make({ maxIdle: 2 })
     const pass = (room: string) => {
       subscriptions.occupied(room)
@@ -98,7 +98,7 @@ describe('Subscriptions', () => {
     expect(left).toBe('-#1 -#3 -#2 -#4 -#5 -#6 -#7')
   })
 
-  it('is live once the engine has confirmed, and not for what was left before', async () => {
+  it('a subscription is live once the engine has confirmed it, and not when it has ended before', async () => {
     const { subscriptions, confirmAll } = make({ graceMs: 0 })
     subscriptions.occupied('tea')
     const old = subscriptions.find('#tea')
@@ -111,7 +111,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.find('#tea')?.isLive).toBe(true)
   })
 
-  it('tells when rooms are listened to, and does not wait for one that was left', async () => {
+  it('settled waits for the confirmation of rooms, and not for a room that has lost its members', async () => {
     const { subscriptions, confirmAll } = make({ graceMs: 0 })
     subscriptions.occupied('tea')
     let settled = 0
@@ -127,7 +127,7 @@ describe('Subscriptions', () => {
     expect(settled).toBe(2)
   })
 
-  it('tries again what the engine has refused, as long as it is wanted', async () => {
+  it('retry repeats refused subscriptions while they are wanted', async () => {
     const { subscriptions, log, refused, confirmAll } = make({ graceMs: 0 })
     refused.add('#tea').add('#rum')
     subscriptions.occupied('tea')
@@ -144,7 +144,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.find('#tea')?.isLive).toBe(true)
   })
 
-  it('says nothing of a refusal of what is not wanted any more', async () => {
+  it('a refusal of a subscription that has ended is not reported', async () => {
     const { subscriptions, log, refused } = make({ graceMs: 0, maxIdle: 0 })
     refused.add('#tea')
     subscriptions.occupied('tea')
@@ -153,7 +153,7 @@ describe('Subscriptions', () => {
     expect(log).toEqual(['+#tea', '-#tea', 'ended #tea'])
   })
 
-  it('counts rooms, and lists those that are live, everyone among them', async () => {
+  it('Subscriptions counts rooms, and lists the live ones, everyone among them', async () => {
     const { subscriptions, confirmAll } = make()
     subscriptions.pin('control')
     subscriptions.occupied(EVERYONE)
@@ -165,7 +165,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.live(1)).toEqual([EVERYONE])
   })
 
-  it('goes through the rooms that are live, over and over', async () => {
+  it('nextLive cycles through the live rooms', async () => {
     const { subscriptions, confirmAll } = make({ graceMs: 0 })
     const take = (count: number) => Array.from({ length: count }, () => subscriptions.nextLive())
     expect(take(2)).toEqual([undefined, undefined])
@@ -180,7 +180,7 @@ describe('Subscriptions', () => {
     expect(take(4)).toEqual(['3', '1', '3', '1'])
   })
 
-  it('forgets everything when it is closed, and lets nobody wait', async () => {
+  it('closing forgets all subscriptions and settles everything that waits', async () => {
     const { subscriptions, log } = make()
     const pinned = subscriptions.pin('control')
     subscriptions.occupied('tea')

@@ -1,15 +1,15 @@
 import type { Backplane } from 'wshub'
 
-/** How a process of a test reaches its engine, as one process can tell another. */
+/** Describes to another process how to reach the engine of a test. */
 export type BackplaneSpec =
   | { readonly engine: 'redis'; readonly port: number }
   /** `ways`: by the port of each master, the one by which it is reached. */
   | { readonly engine: 'redis-cluster'; readonly ways: readonly (readonly [master: number, by: number])[] }
-  /** The first that is there. */
+  /** Connects to the first server that is up. */
   | { readonly engine: 'nats'; readonly ports: readonly number[] }
   | { readonly engine: 'node-cluster' }
 
-/** Makes a backplane. Only the client of its engine is loaded: a process of a test is to start soon. */
+/** Makes a backplane, and loads only the client of its engine, so that a process starts quickly. */
 export async function backplaneOf(spec: BackplaneSpec): Promise<Backplane> {
   switch (spec.engine) {
     case 'redis': {

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest'
 import type { ClusterFixture } from './cluster-fixture.ts'
 
-/** What the nodes answer. */
+/** Tests of calls to the nodes. */
 export function callCases(cluster: ClusterFixture): void {
-  it('counts and lists connections and nodes', async () => {
+  it('cluster calls count and list connections and nodes', async () => {
     const [a, b, c] = await cluster.three()
     await cluster.enter(a, 'size')
     await cluster.enter(b, 'size', 'sizes')
@@ -36,7 +36,7 @@ export function callCases(cluster: ClusterFixture): void {
     )
   })
 
-  it('puts connections into rooms, takes them out, and disconnects them', async () => {
+  it('cluster calls put connections into rooms, remove them, and disconnect them', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     expect(await a.hub.call('join', { id: [b.id, c.id] }, ['tea', 'rum'])).toMatchObject({
@@ -70,7 +70,7 @@ export function callCases(cluster: ClusterFixture): void {
     expect(await Promise.all([a.closed(), b.closed()])).toEqual(['4002 and you', '4002 and you'])
   })
 
-  it('calls all nodes, with text and with bytes, and says which have failed', async () => {
+  it('a call reaches all nodes, with text and bytes, and names the failed ones', async () => {
     const [one] = cluster.hubs
     for (const payload of ['grüße 🍵', Buffer.from([0, 255, 10])]) {
       const { results, missing } = await one.call('call', 'echo', payload)

@@ -6,18 +6,18 @@ import type { RemoteHub } from './remote-hub.ts'
 
 export type Three<T> = readonly [near: T, other: T, far: T]
 
-/** Within this time of an engine's return, everything flows. Users are promised five seconds, of quiet cores. */
+/** Everything flows again this long after an outage. Users are promised five seconds, on idle cores. */
 export const RETURN_MS = 30_000
 
 const byText = (a: string, b: string) => (a < b ? -1 : 1)
 
 /**
- * A hub that is not open: one of three, the last of which reaches the engine by a cable that can be cut, or a fourth that
- * comes and goes, and may be in the process of the test.
+ * Launches a hub that is not open yet: a near one; the far one, whose connection to the engine a test can
+ * cut; or the spare one, which tests open and close, and which may be in the process of the test.
  */
 export type Launch = (which: 'near' | 'far' | 'spare') => Promise<RemoteHub>
 
-/** Three hubs of a cluster, and a fourth that comes and goes. */
+/** A cluster of three hubs, and a spare one that tests open and close. */
 export class ClusterFixture {
   readonly #launch: Launch
   #hubs: Three<RemoteHub> | undefined
@@ -33,18 +33,18 @@ export class ClusterFixture {
     return this.#hubs
   }
 
-  /** Of the three, those that no test has killed. */
+  /** The hubs of the three that no test has killed. */
   get living(): readonly RemoteHub[] {
     return this.hubs.filter((hub) => !hub.isDead)
   }
 
-  /** Not open. */
+  /** The fourth hub, not open. */
   get spare(): RemoteHub {
     if (this.#spare === undefined) throw new Error('The cluster is not open')
     return this.#spare
   }
 
-  /** The name of a room of which nobody has ever been a member. */
+  /** Returns the name of a room that has never had a member. */
   newRoom(): string {
     return `new-${++this.#markers}`
   }
@@ -67,7 +67,7 @@ export class ClusterFixture {
     for (const hub of this.hubs) await hub.until('all nodes', ({ stats }) => stats.nodes === this.hubs.length)
   }
 
-  /** A client of each hub, of whom nobody else is there, and whom everybody reaches. */
+  /** Connects one client to each hub; resolves when broadcasts of all hubs reach them. */
   async three(): Promise<Three<Member>> {
     for (const hub of this.hubs) await hub.until('nobody to be there', ({ connections }) => connections === 0)
     const [one, two, far] = this.hubs
@@ -76,7 +76,7 @@ export class ClusterFixture {
       await Member.of(two, 'two'),
       await Member.of(far, 'far'),
     ] as const
-    // What is published for everyone comes as soon as the engine has confirmed the subscription, of which nobody is told.
+    // Broadcasts arrive once the engine has confirmed a subscription, which is not observable.
     const end = Date.now() + WAIT_MS
     const hello = (hub: RemoteHub) => `${ASIDE}hello of ${hub.node}`
     while (!members.every((member) => this.hubs.every((hub) => member.has(hello(hub))))) {
@@ -88,7 +88,7 @@ export class ClusterFixture {
     return members
   }
 
-  /** Resolves when all that was broadcast to everyone has come. */
+  /** Resolves when all earlier broadcasts to everyone have arrived. */
   async settled(members: readonly Member[]): Promise<void> {
     const marker = ++this.#markers
     for (const hub of this.hubs) await hub.call('broadcast', `${ASIDE}${marker} of ${hub.node}`)
@@ -97,8 +97,9 @@ export class ClusterFixture {
   }
 
   /**
-   * Shows what each has received, and that there is no more. Messages of several channels come in any order, so where a
-   * channel must not bring something, its latest message has to be for all who listen to it.
+   * Checks what each member has received, and that nothing else arrives. Messages of several channels arrive
+   * in any order, so the last message on a channel that must not carry something has to be for all of its
+   * subscribers.
    */
   async received(members: Three<Member>, expected: Three<readonly string[]>): Promise<void> {
     for (const [index, member] of members.entries()) {
@@ -110,7 +111,7 @@ export class ClusterFixture {
     )
   }
 
-  /** Puts somebody into rooms; resolves when what is published there comes. */
+  /** Puts a member into rooms; resolves when messages published there arrive. */
   async enter({ hub, id }: Member, ...rooms: string[]): Promise<void> {
     expect(await hub.call('join', { id }, rooms)).toMatchObject({ count: 1, missing: [] })
   }

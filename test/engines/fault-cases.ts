@@ -2,23 +2,23 @@ import { expect, it } from 'vitest'
 import type { ClusterFixture } from './cluster-fixture.ts'
 import { Traffic } from './traffic.ts'
 
-/** Something that happens to an engine, and ends. */
+/** An outage of an engine. */
 export interface Outage {
   begin(): Promise<unknown> | unknown
-  /** Resolves when the engine is there again. */
+  /** Resolves when the engine is up again. */
   end(): Promise<unknown> | unknown
-  /** Whose messages are lost, to whom, and who is `reconnecting` meanwhile: all, those of the far hub, or none. */
+  /** The hubs that are `reconnecting` and lose messages meanwhile: all, the far one, or none. */
   readonly hits: 'all' | 'far' | 'none'
-  /** Whether it lasts until the clients of the engine have become slow to try again. */
+  /** Whether it lasts until the clients of the engine reconnect at their slowest pace. */
   readonly isLong?: boolean
 }
 
-/** Of twenty messages each: about two seconds. */
+/** Rounds of twenty messages each: about two seconds. */
 const LONG_ROUNDS = 20
 
-/** What becomes of the cluster when the engine fails. */
+/** Tests of a cluster during and after an outage of its engine. */
 export function faultCases(cluster: ClusterFixture, outage: Outage): void {
-  it('goes on locally, reports what is lost, and has everything flow soon after the end', async () => {
+  it('local delivery continues, losses are reported, and everything flows soon after the outage', async () => {
     const members = await cluster.three()
     const [, , far] = cluster.hubs
     const isHit = (...hubs: unknown[]) =>

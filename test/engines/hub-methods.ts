@@ -13,7 +13,7 @@ import {
   type Selector,
 } from 'wshub'
 
-/** Between two messages of a stream, in ms. */
+/** Time between two messages of a stream, in ms. */
 const STREAM_MS = 5
 
 type Rooms = string | readonly string[]
@@ -28,20 +28,20 @@ export interface Order {
     | { readonly op: 'tell'; readonly id: string; readonly text: string }
 }
 
-/** What a hub has seen. */
+/** The observations of a hub. */
 export interface Seen {
   readonly state: BackplaneState
   readonly connections: number
   readonly stats: ClusterStats
-  /** What `onGap` was told. */
+  /** The gaps passed to `onGap`. */
   readonly gaps: readonly Gap[]
-  /** What `onError` was told: codes. */
+  /** The codes of the errors passed to `onError`. */
   readonly faults: readonly string[]
-  /** Calls of `wait` that have come and were not released. */
+  /** How many calls of `wait` have arrived and were not released. */
   readonly waiting: number
 }
 
-/** A hub that does what a test says: in the test's own process, or in another (`hub-process.ts`). */
+/** The methods of a hub that a test controls, in its own process or in another (`hub-process.ts`). */
 export function hubMethods(createBackplane: () => Promise<Backplane>) {
   let hub = new Hub()
   let server: Server | undefined
@@ -65,7 +65,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
   }
 
   return {
-    /** Makes the hub, on a server of its own unless that is not wanted; everything is as the defaults are. */
+    /** Makes the hub, on a server of its own unless `isServing` is false, with default options. */
     async open({ namespace, isServing = true }: { namespace?: string; isServing?: boolean } = {}) {
       hub = new Hub({
         backplane: await createBackplane(),
@@ -97,7 +97,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       await close()
     },
 
-    /** Does what a script does that waits for nothing but the end. */
+    /** Publishes from a hub that is made and closed at once, as a script does. */
     async publishAtOnce(room: string, data: Payload) {
       hub = new Hub({ backplane: await createBackplane() })
       hub.broadcastToRoom(room, data)
@@ -143,7 +143,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       }
     },
 
-    /** Ends the calls of `wait` that have come. */
+    /** Releases the calls of `wait` that have arrived. */
     release() {
       for (const end of waiting) end()
       waiting.clear()
@@ -155,7 +155,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       for (let index = 0; index < count; index++) publishNext(room, padding)
     },
 
-    /** Publishes numbered messages as soon as a join is confirmed; returns the number of the first of them. */
+    /** Publishes numbered messages once a join is confirmed; returns the number of the first. */
     async joinAndPublish(selector: Selector, room: string, count: number) {
       const answer = await hub.cluster.join(selector, room)
       const first = counts.get(room) ?? 0
@@ -163,7 +163,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       return { ...answer, first }
     },
 
-    /** Publishes numbered messages into a room, all the time. */
+    /** Publishes numbered messages into a room until `endStream`. */
     stream(room: string) {
       clearInterval(streaming)
       streaming = setInterval(() => publishNext(room), STREAM_MS)
@@ -173,10 +173,10 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       clearInterval(streaming)
     },
 
-    /** How many numbered messages were published into a room. */
+    /** Returns how many numbered messages were published into a room. */
     published: (room: string) => counts.get(room) ?? 0,
 
-    /** Publishes bytes as they are, as another program would. */
+    /** Publishes raw bytes, as another program would. */
     async inject(messages: readonly { readonly channel: string; readonly bytes: Uint8Array }[]) {
       const backplane = await createBackplane()
       await backplane.start({ onMessage() {}, onStateChange() {}, onError() {} })
@@ -211,7 +211,8 @@ async function serve(hub: Hub, server: Server): Promise<number> {
     }
   })
   hub.attach(server)
-  // In a worker of node:cluster, it is the primary that listens, and picks the worker, unless the port is the worker's own.
+  // In a worker of node:cluster the primary listens and picks the worker, unless the port is the worker's
+  // own.
   await new Promise<void>((resolve) => {
     server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, resolve)
   })

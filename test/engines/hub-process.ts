@@ -1,4 +1,4 @@
-/** A process with a hub that does what a test says: forked with a `BackplaneSpec`, or a worker of node:cluster. */
+/** A process with a hub that a test controls: forked with a `BackplaneSpec`, or a worker of node:cluster. */
 import { answer, isCall } from '../support/call.ts'
 import { type BackplaneSpec, backplaneOf } from './backplane-spec.ts'
 import { hubMethods } from './hub-methods.ts'

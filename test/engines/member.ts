@@ -1,7 +1,7 @@
 import { Client } from '../support/hub-server.ts'
 import type { RemoteHub } from './remote-hub.ts'
 
-/** What a test publishes for its own purposes. */
+/** The prefix of messages that only the tests themselves need. */
 export const ASIDE = 'aside '
 
 /** Node and room; number. */
@@ -12,9 +12,9 @@ export class Member {
   readonly hub: RemoteHub
   readonly id: string
   readonly #client: Client
-  /** How much of what was received is in `#numbers`. */
+  /** How many received messages are in `#numbers`. */
   #scanned = 0
-  /** Of the numbered messages, by the node that published them and the room. */
+  /** The numbers of the numbered messages, by publishing node and room. */
   readonly #numbers = new Map<string, number[]>()
 
   private constructor(hub: RemoteHub, client: Client, id: string) {
@@ -29,7 +29,7 @@ export class Member {
     return new Member(hub, client, id)
   }
 
-  /** What it has received, without its id and what was published aside. */
+  /** The messages it has received, without its id and those with the prefix. */
   get texts(): string[] {
     return this.#client.received.all.slice(1).filter((text) => !text.startsWith(ASIDE))
   }
@@ -64,7 +64,7 @@ export class Member {
     await this.#client.received.until(what, holds)
   }
 
-  /** Code and reason of its end. */
+  /** Resolves with the code and reason of its close. */
   closed(): Promise<string> {
     return this.#client.closed()
   }

@@ -4,9 +4,9 @@ import { encodeEnvelope } from '../../src/cluster/wire/envelope.ts'
 import type { ClusterFixture } from './cluster-fixture.ts'
 import { Member } from './member.ts'
 
-/** What becomes of a message. */
+/** Tests of the delivery of messages. */
 export function messageCases(cluster: ClusterFixture): void {
-  it('reaches everyone, and everyone but one, wherever that one is', async () => {
+  it('a message reaches everyone, and everyone but one, on any node', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     expect(await a.hub.call('broadcast', 'of a')).toBe(1)
@@ -21,7 +21,7 @@ export function messageCases(cluster: ClusterFixture): void {
     ])
   })
 
-  it('reaches a room, a room but one, and each member of several rooms once', async () => {
+  it('a message reaches a room, a room but one, and each member of several rooms once', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     await cluster.enter(a, 'tea')
@@ -36,7 +36,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await c.hub.call('broadcastToRoom', 'none', 'nobody')
     const many = Array.from({ length: 40 }, (_, index) => `room ${index}`)
     await a.hub.call('broadcastToRoom', [...many, 'tea', 'milk'], 'very many')
-    // The last on each of these channels.
+    // The last message on each of these channels.
     for (const hub of [a.hub, b.hub]) {
       for (const room of ['tea', 'rum', 'milk']) {
         await hub.call('broadcastToRoom', room, `${room} of ${hub === a.hub ? 'a' : 'b'}`)
@@ -51,7 +51,7 @@ export function messageCases(cluster: ClusterFixture): void {
     ])
   })
 
-  it('leaves out several connections and the members of rooms, wherever they are', async () => {
+  it('a message can exclude several connections and the members of rooms, on any node', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     await cluster.enter(a, 'except')
@@ -76,7 +76,7 @@ export function messageCases(cluster: ClusterFixture): void {
     ])
   })
 
-  it('is text or bytes, of any kind, into rooms of any name', async () => {
+  it('a message of any text or bytes reaches a room of any name', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     const names = [
@@ -102,7 +102,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.received(members, [payloads, [...of(0), ...payloads], [...of(1), ...payloads]])
   })
 
-  it('finds one connection, on any node', async () => {
+  it('a message reaches one connection, on any node', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     expect(await a.hub.call('sendTo', a.id, 'to a')).toBe(true)
@@ -113,7 +113,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.received(members, [['to a'], ['to b'], ['0x00ff']])
   })
 
-  it('comes in the order in which its node has published', async () => {
+  it('messages arrive in the order in which their node published them', async () => {
     const [a, b, c] = await cluster.three()
     for (const member of [a, b, c]) await cluster.enter(member, 'order')
     await Promise.all(
@@ -128,7 +128,7 @@ export function messageCases(cluster: ClusterFixture): void {
     }
   })
 
-  it('into a room costs nothing to a node that has nobody there', async () => {
+  it('a message to a room does not reach a node that has no member there', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     await cluster.enter(b, 'costs')
@@ -143,7 +143,7 @@ export function messageCases(cluster: ClusterFixture): void {
     expect(c.numbers(a.hub, 'costs')).toEqual([])
   })
 
-  it('comes from a process without connections and without a server, also when that ends at once', async () => {
+  it('a process without connections or a server can publish, even when it ends at once', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     await cluster.enter(b, 'jobs')
@@ -166,7 +166,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.acquainted() // it has said goodbye
   })
 
-  it('comes from a process that publishes before it is connected, and closes at once', async () => {
+  it('a process that publishes before it is connected and closes at once loses nothing', async () => {
     const members = await cluster.three()
     const [, b] = members
     await cluster.enter(b, 'script')
@@ -176,7 +176,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.acquainted() // it has said goodbye
   })
 
-  it('stays in its namespace', async () => {
+  it('a message stays in its namespace', async () => {
     const members = await cluster.three()
     const [a] = members
     await cluster.spare.open({ namespace: 'another' })
@@ -200,7 +200,7 @@ export function messageCases(cluster: ClusterFixture): void {
     await cluster.spare.call('close')
   })
 
-  it('of another version, or of a kind that is not known, is counted, reported and dropped', async () => {
+  it('an envelope of another version or unknown kind is counted, reported and dropped', async () => {
     const members = await cluster.three()
     const [, b] = members
     await cluster.enter(b, 'versions')
@@ -229,7 +229,7 @@ export function messageCases(cluster: ClusterFixture): void {
     expect(faults).toContain('WSHUB_ERR_ENVELOPE_VERSION')
   })
 
-  it('comes, without a hole, from the moment on at which a join is confirmed', async () => {
+  it('messages arrive without a gap from the moment a join is confirmed', async () => {
     const [a, b, c] = await cluster.three()
     const rooms = Array.from({ length: 10 }, (_, index) => `race-${index}`)
     for (const room of rooms) {

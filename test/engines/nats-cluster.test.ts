@@ -18,7 +18,7 @@ engineSuite('several hubs over a NATS cluster', {
   },
   launch(which) {
     const ports = (which === 'far' ? cables : engines).map(({ port }) => port)
-    // Each at another server than the one before.
+    // Each hub connects to another server.
     const first = launched++ % ports.length
     return RemoteHub.launch(which, {
       engine: 'nats',

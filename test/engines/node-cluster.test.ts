@@ -3,7 +3,7 @@ import { HUB_PROCESS, RemoteHub } from './remote-hub.ts'
 import { engineSuite } from './suite.ts'
 
 let primary: Primary
-/** Little is kept for a worker that does not read. */
+/** A small buffer for a worker that does not read. */
 const serve = () => primary.call('serve', { maxPendingBytes: 1_048_576 })
 
 engineSuite('several workers of node:cluster', {

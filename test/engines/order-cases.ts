@@ -2,19 +2,19 @@ import { expect, it } from 'vitest'
 import { ASIDE, Member } from './member.ts'
 import type { RemoteHub } from './remote-hub.ts'
 
-/** The nodes and the clients of one try. */
+/** The nodes and the client of one try. */
 export interface Try {
   readonly from: RemoteHub
   readonly member: Member
-  /** A room of the member, of which nobody has heard before, and another. */
+  /** Two rooms of the member that have not existed before. */
   readonly room: string
   readonly otherRoom: string
 }
 
-/** What is published, what is called in the same turn, and what the client of the other node must have received by then. */
+/** Publishes, calls in the same turn, and checks what the client of the other node has received by then. */
 type Case = (attempt: Try) => Promise<void>
 
-/** A connection that is closed received what was sent to it before. */
+/** Checks that a connection received everything sent to it before it was closed. */
 async function closedBehind({ member }: Try): Promise<void> {
   expect(await member.closed()).toBe('4000')
   expect(member.texts).toEqual(['before'])
@@ -80,10 +80,14 @@ export const ORDER_CASES: Readonly<Record<string, Case>> = {
   },
 }
 
-/** How often each case is tried: a call overtakes a message only now and then. `ORDER_TRIES=200` for an answer that counts. */
+/**
+ * How often each case is tried, since a bug shows only now and then; `ORDER_TRIES=200` for a reliable answer.
+ */
 export const ORDER_TRIES = Number(process.env.ORDER_TRIES ?? 10)
 
-/** What is published for everyone comes once the engine has confirmed, and as long as somebody is there, or was just now. */
+/**
+ * Resolves when broadcasts arrive: once the engine has confirmed, while a connection is or was just there.
+ */
 async function reachEveryone(from: RemoteHub, to: RemoteHub): Promise<void> {
   const member = await Member.of(to, 'first')
   await to.until('what is for everyone', () => {
@@ -93,7 +97,7 @@ async function reachEveryone(from: RemoteHub, to: RemoteHub): Promise<void> {
   await from.call('disconnect', { id: member.id }, 4_000, '')
 }
 
-/** A call never overtakes what its node has published before. */
+/** Tests that a call never overtakes earlier messages of its node. */
 export function orderCases(hubs: () => readonly [from: RemoteHub, to: RemoteHub]): void {
   let rooms = 0
   const newRoom = () => `order-${++rooms}`

@@ -7,7 +7,7 @@ import { backplaneOf } from './backplane-spec.ts'
 import { ORDER_TRIES, orderCases } from './order-cases.ts'
 import { HUB_PROCESS, RemoteHub } from './remote-hub.ts'
 
-/** An engine, and how a hub gets at it. */
+/** An engine, and how a hub reaches it. */
 interface OrderSetup {
   start(): Promise<() => Promise<RemoteHub>>
   stop(): Promise<unknown>

@@ -3,14 +3,17 @@ import type { ClusterFixture } from './cluster-fixture.ts'
 import type { RemoteHub } from './remote-hub.ts'
 import { Traffic } from './traffic.ts'
 
-/** More than lies between a process and an engine: 16 MB, in rounds that a process which reads is not too slow for. */
+/**
+ * 16 MB, more than the buffers between a process and an engine hold, in rounds that a live process keeps up
+ * with.
+ */
 const ROUNDS = 50
 const A_ROUND = 20
 const PADDING_BYTES = 16_384
 
-/** What becomes of the cluster when the process of a hub stops or dies. */
+/** Tests of a cluster when the process of a hub stops or dies. */
 export function processCases(cluster: ClusterFixture): void {
-  it('is stopped, no call fails: they name it as missing', async () => {
+  it('calls name a stopped process as missing, and none fails', async () => {
     const [a, b, c] = await cluster.three()
     for (const member of [a, b, c]) await cluster.enter(member, 'frozen')
     freeze(b.hub)
@@ -35,7 +38,7 @@ export function processCases(cluster: ClusterFixture): void {
     expect(await a.hub.call('roomSize', 'thaw')).toMatchObject({ count: 3, missing: [] }) // it has done it, late
   })
 
-  it('does not read, it alone loses messages, knows how many, and hears everything again', async () => {
+  it('only a process that does not read loses messages; it knows how many, and recovers', async () => {
     const members = await cluster.three()
     const [a, b, c] = members
     const room = cluster.newRoom()
@@ -55,8 +58,8 @@ export function processCases(cluster: ClusterFixture): void {
     }
   })
 
-  // The last: one of the three is gone.
-  it('is killed in the middle of a call, the call ends and names it; the others go on', async () => {
+  // The last test, since it kills one of the three.
+  it('a call ends and names a process that is killed meanwhile; the others continue', async () => {
     const [a, b, c] = await cluster.three()
     for (const member of [a, b, c]) await cluster.enter(member, 'doomed')
     const called = a.hub.call('call', 'wait')
@@ -78,7 +81,7 @@ export function processCases(cluster: ClusterFixture): void {
     expect((await a.hub.call('seen')).stats.pendingCalls).toBe(0)
   })
 
-  /** Stops a process, at most until the test is over. */
+  /** Stops a process until the test is over, or earlier. */
   function freeze(hub: RemoteHub): void {
     hub.signal('SIGSTOP')
     onTestFinished(() => hub.signal('SIGCONT'))

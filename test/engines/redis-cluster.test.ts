@@ -7,7 +7,7 @@ let cables: Cable[] = []
 
 engineSuite('several hubs over a Redis Cluster', {
   async start() {
-    // Little is kept for a node that does not read.
+    // A small buffer for a node that does not read.
     engines = await startRedisCluster({ args: ['--client-output-buffer-limit', 'pubsub 1mb 0 0'] })
     cables = await Promise.all(engines.map(({ port }) => Cable.to(port)))
   },

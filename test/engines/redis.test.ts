@@ -7,7 +7,7 @@ let cable: Cable
 
 engineSuite('several hubs over Redis', {
   async start() {
-    // Little is kept for a node that does not read.
+    // A small buffer for a node that does not read.
     engine = await startRedis('--client-output-buffer-limit', 'pubsub 1mb 0 0')
     cable = await Cable.to(engine.port)
   },

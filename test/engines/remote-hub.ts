@@ -11,10 +11,10 @@ import { type HubMethods, hubMethods, type Seen } from './hub-methods.ts'
 
 export const HUB_PROCESS = fileURLToPath(new URL('./hub-process.ts', import.meta.url))
 
-/** A hub that a test has at its disposal, wherever it runs. */
+/** A hub that a test controls, in any process. */
 export class RemoteHub {
   readonly #call: (method: string, args: readonly unknown[]) => Promise<unknown>
-  /** `undefined` in the test's own process. */
+  /** The process of the hub; `undefined` for the test's own. */
   readonly #signal: ((name: NodeJS.Signals) => void) | undefined
   node = ''
   port = 0
@@ -28,12 +28,12 @@ export class RemoteHub {
     this.#signal = signal
   }
 
-  /** One of three in a process of its own, the spare one in this. */
+  /** Launches the three in processes of their own, and the spare one in this one. */
   static async launch(which: 'near' | 'far' | 'spare', spec: BackplaneSpec): Promise<RemoteHub> {
     return which === 'spare' ? RemoteHub.local(() => backplaneOf(spec)) : RemoteHub.fork(spec)
   }
 
-  /** In a process of its own, which ends with this one. */
+  /** Launches it in a process of its own, which ends with this one. */
   static async fork(spec: BackplaneSpec): Promise<RemoteHub> {
     const child = fork(HUB_PROCESS, [JSON.stringify(spec)], {
       execArgv: ['--import', 'tsx'],
@@ -48,13 +48,13 @@ export class RemoteHub {
     )
   }
 
-  /** In a worker. */
+  /** Launches it in a worker of node:cluster. */
   static async of(primary: Primary): Promise<RemoteHub> {
     const { pid, call } = await primary.fork()
     return new RemoteHub(call, (name) => void process.kill(pid, name))
   }
 
-  /** In this process. */
+  /** Launches it in this process. */
   static local(createBackplane: () => Promise<Backplane>): RemoteHub {
     const methods: Methods = hubMethods(createBackplane)
     const call = async (method: string, args: readonly unknown[]) => methods[method]?.(...(args as never[])) // typed by `call` below
@@ -70,14 +70,14 @@ export class RemoteHub {
     return value as Awaited<ReturnType<HubMethods[Method]>> // what that method returns
   }
 
-  /** Limited by the time of the test alone: it loads the client of the engine. */
+  /** Has no time limit of its own, since it loads the client of the engine. */
   async open(init?: Parameters<HubMethods['open']>[0]): Promise<void> {
     const { node, port } = (await this.#call('open', [init])) as Awaited<ReturnType<HubMethods['open']>> // what it returns
     this.node = node
     this.port = port
   }
 
-  /** Asks again and again what no event tells. */
+  /** Polls until a condition holds. */
   async until(what: string, holds: (seen: Seen) => boolean): Promise<Seen> {
     const end = Date.now() + WAIT_MS
     for (;;) {
@@ -88,7 +88,7 @@ export class RemoteHub {
     }
   }
 
-  /** To its process. */
+  /** Sends a signal to its process. */
   signal(name: NodeJS.Signals): void {
     if (this.#signal === undefined) throw new Error('The hub is in the process of the test')
     this.#signal(name)

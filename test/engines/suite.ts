@@ -5,18 +5,18 @@ import { faultCases, type Outage } from './fault-cases.ts'
 import { messageCases } from './message-cases.ts'
 import { processCases } from './process-cases.ts'
 
-/** An engine, with all that the suite does to it. */
+/** An engine, and the outages that the suite causes. */
 export interface EngineSetup {
   start(): Promise<unknown>
   stop(): Promise<unknown>
   readonly launch: Launch
   /** Whether each of the three has a process of its own, which can be stopped and killed. */
   readonly areProcesses: boolean
-  /** By what it is that happens: the name of a test. */
+  /** By the name of each test, which completes "when the engine …". */
   readonly outages: Readonly<Record<string, Outage>>
 }
 
-/** What several hubs do together over an engine, and what becomes of it when the engine, or a hub, fails. */
+/** Tests of several hubs over an engine, and of failures of the engine and of a hub. */
 export function engineSuite(name: string, setup: EngineSetup): void {
   describe(name, () => {
     const cluster = new ClusterFixture(setup.launch)
@@ -26,7 +26,7 @@ export function engineSuite(name: string, setup: EngineSetup): void {
       await cluster.open()
     })
 
-    // No process has died: it would not answer.
+    // Fails when a process has died.
     afterEach(async () => {
       await Promise.all(cluster.living.map((hub) => hub.call('seen')))
     })

@@ -3,20 +3,20 @@ import { RETURN_MS, type Three } from './cluster-fixture.ts'
 import type { Member } from './member.ts'
 import type { RemoteHub } from './remote-hub.ts'
 
-/** What became of the messages of one hub at one client. */
+/** The fate of the messages of one hub at one client. */
 export interface Account {
   readonly from: RemoteHub
   readonly to: RemoteHub
   readonly published: number
   readonly received: number
-  /** What `onGap` has reported. */
+  /** How many `onGap` has reported. */
   readonly lost: number
 }
 
 /**
- * Numbered messages into a room in which there is a client of each hub, and what can be said of them: a hub that has heard
- * another in a room knows, to the last message, how many of what the other publishes there it does not get, however they are
- * lost. (What was lost before it has heard the first, nobody can tell from what was published before it listened.)
+ * Numbered messages into a room that has a client of each hub. Once a hub has received a message of another
+ * hub in the room, it knows the exact number of later messages that it does not get, however they are lost.
+ * (A message lost before the first one cannot be told from one published before the subscription.)
  */
 export class Traffic {
   readonly members: Three<Member>
@@ -27,13 +27,13 @@ export class Traffic {
     this.room = room
   }
 
-  /** Has all hubs publish all the time; resolves when all hear all. */
+  /** Starts a stream on each hub; resolves when every client receives all of them. */
   async start(): Promise<void> {
     for (const { hub } of this.members) await hub.call('stream', this.room)
     await this.flows()
   }
 
-  /** Resolves when everyone has heard, of everyone, what was published after this was called. */
+  /** Resolves when every client has received messages that every hub published after this call. */
   async flows(): Promise<void> {
     for (const { hub } of this.members) {
       const next = await hub.call('published', this.room)
@@ -41,7 +41,7 @@ export class Traffic {
     }
   }
 
-  /** Resolves when each has heard so many more of its own hub. */
+  /** Resolves when each client has received so many more messages of its own hub. */
   async flowsLocally(count: number): Promise<void> {
     await Promise.all(
       this.members.map((member) => {
@@ -51,7 +51,7 @@ export class Traffic {
     )
   }
 
-  /** Shows that all are connected, and everything flows, within `RETURN_MS` of now. */
+  /** Checks that all hubs are connected and everything flows within `RETURN_MS`. */
   async returns(): Promise<void> {
     const from = performance.now()
     await Promise.all(this.members.map(({ hub }) => hub.call('ready')))
@@ -59,7 +59,10 @@ export class Traffic {
     expect(performance.now() - from).toBeLessThan(RETURN_MS)
   }
 
-  /** Ends it. Shows that nothing has come twice or out of order, and that what was lost was reported, to the last message. */
+  /**
+   * Ends the streams. Checks that no message arrived twice or out of order, and that every lost one was
+   * reported.
+   */
   async end(): Promise<readonly Account[]> {
     for (const { hub } of this.members) await hub.call('endStream')
     const accounts: Account[] = []

@@ -13,7 +13,7 @@ const unicode = fc.oneof(
 )
 
 describe('ChannelNames', () => {
-  it('makes of any room a name that every backplane takes', () => {
+  it('every room has a channel name that every backplane accepts', () => {
     fc.assert(
       fc.property(unicode, unicode, (namespace, room) => {
         const channels = new ChannelNames(namespace)
@@ -31,7 +31,7 @@ describe('ChannelNames', () => {
     )
   })
 
-  it('never makes one of two', () => {
+  it('no two rooms share a channel name', () => {
     const channels = new ChannelNames('app')
     fc.assert(
       fc.property(fc.uniqueArray(unicode, { minLength: 2, maxLength: 50 }), (rooms) => {
@@ -42,7 +42,7 @@ describe('ChannelNames', () => {
     )
   })
 
-  it('never lets two namespaces meet', () => {
+  it('no two namespaces share a channel name', () => {
     fc.assert(
       fc.property(unicode, unicode, unicode, unicode, (one, other, room, another) => {
         fc.pre(one !== other)
@@ -67,11 +67,11 @@ describe('ChannelNames', () => {
     ['*', 'app.r._2a'],
     ['>', 'app.r._3e'],
     [EVERYONE, 'app.a'],
-  ])('names the room %j %s', (room, channel) => {
+  ])('the channel of the room %j is %s', (room, channel) => {
     expect(new ChannelNames('app').room(room)).toBe(channel)
   })
 
-  it('hashes what would be too long, and keeps lone surrogates apart there too', () => {
+  it('a name that is too long is hashed, with lone surrogates kept distinct', () => {
     const channels = new ChannelNames('app')
     const long = 'x'.repeat(194)
     expect(channels.room(long)).toBe(`app.r.${long}`)

@@ -27,7 +27,7 @@ function decode(bytes: Buffer): { stamp: Stamp; body: Body } {
   return { stamp: envelope.stamp, body: readBody(envelope) }
 }
 
-/** Any string of UTF-16 code units, lone surrogates too. */
+/** Any string of UTF-16 code units, including lone surrogates. */
 const text = fc.oneof(
   fc.string(),
   fc.string({ unit: 'binary' }),
@@ -36,7 +36,7 @@ const text = fc.oneof(
 const name = text.filter((value) => value !== '')
 const names = fc.array(name)
 const natural = fc.maxSafeNat()
-/** UTF-8 cannot carry a lone surrogate, nor can a WebSocket. */
+/** Text without lone surrogates, which neither UTF-8 nor a WebSocket carries. */
 const payload = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.uint8Array().map((bytes) => Buffer.from(bytes)),
@@ -98,7 +98,7 @@ const body: fc.Arbitrary<Body> = fc.oneof(
 )
 const node = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
 
-/** What reading these bytes throws; `undefined` when they are an envelope. */
+/** Returns the error of decoding these bytes; `undefined` when they are an envelope. */
 function fault(bytes: Buffer): unknown {
   try {
     decode(bytes)
@@ -109,7 +109,7 @@ function fault(bytes: Buffer): unknown {
 }
 
 describe('an envelope', () => {
-  it('carries anything there and back', () => {
+  it('an envelope decodes to what was encoded', () => {
     fc.assert(
       fc.property(node, natural, natural, body, (from, epoch, sequence, sent) => {
         const bytes = encodeEnvelope({ node: from, epoch, sequence }, sent)
@@ -119,34 +119,34 @@ describe('an envelope', () => {
     )
   })
 
-  it('carries a payload as it is, with less than 20 bytes beside it', () => {
+  it('an envelope adds fewer than 20 bytes to a payload', () => {
     const data = Buffer.from([0, 255, 128, 10])
     const bytes = encodeEnvelope({ ...stamp, node: 'AbCdEfGhIjKl' }, { ...sent, data })
     expect(bytes.subarray(-4)).toEqual(data)
     expect(bytes.length).toBeLessThan(4 + 20)
   })
 
-  it('writes one id that is left out as versions before the lists read it', () => {
+  it('a single excluded id is encoded as older versions read it', () => {
     const bytes = encodeEnvelope(stamp, { ...sent, data: '', exceptIds: ['n.0'] })
     const flags = bytes.length - 'n.0'.length - 2
     expect(bytes[flags]).toBe(1 | 2) // text, and one id
     expect(bytes.subarray(-3).toString()).toBe('n.0')
   })
 
-  it('reads a payload without copying it', () => {
+  it('a payload is decoded without a copy', () => {
     const bytes = encodeEnvelope(stamp, { ...sent, data: Buffer.alloc(100_000, 1) })
     const { body: read } = decode(bytes)
     if (read.kind !== 'message' || typeof read.data === 'string') throw new Error('another body')
     expect(read.data.buffer).toBe(bytes.buffer)
   })
 
-  it('makes text of text that is no UTF-8: a browser would hang up on it', () => {
+  it('invalid UTF-8 in text is replaced, since a browser would close the connection', () => {
     const bytes = encodeEnvelope(stamp, { ...sent, data: 'ab' })
     bytes[bytes.length - 1] = 0xff
     expect(decode(bytes).body).toMatchObject({ data: 'a\ufffd' })
   })
 
-  it('takes what follows a body it knows for that of a newer version', () => {
+  it('bytes after a known body are ignored, since a newer version may write them', () => {
     const bytes = encodeEnvelope(stamp, { kind: 'heartbeat', isHello: true, awayMs: 7 })
     const longer = Buffer.concat([bytes, Buffer.from([1, 2, 3])])
     expect(decode(longer)).toEqual(decode(bytes))
@@ -154,7 +154,7 @@ describe('an envelope', () => {
 })
 
 describe('bytes that are no envelope', () => {
-  it('throw nothing but a HubError, whatever they are', () => {
+  it('any bytes decode or throw a HubError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         const error = fault(Buffer.from(bytes))
@@ -164,7 +164,7 @@ describe('bytes that are no envelope', () => {
     )
   })
 
-  it('throw nothing but a HubError, when they were one before a byte of it changed or its end was lost', () => {
+  it('an envelope that was changed or cut short decodes or throws a HubError', () => {
     fc.assert(
       fc.property(body, natural, fc.nat(255), fc.boolean(), (sent, place, value, isCut) => {
         const bytes = encodeEnvelope(stamp, sent)
@@ -177,7 +177,7 @@ describe('bytes that are no envelope', () => {
     )
   })
 
-  it('behind a good beginning throw nothing but a HubError', () => {
+  it('any bytes after a valid header decode or throw a HubError', () => {
     const start = encodeEnvelope(stamp, { kind: 'leave' })
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 9 }), fc.uint8Array({ maxLength: 60 }), (kind, tail) => {
@@ -224,11 +224,11 @@ describe('bytes that are no envelope', () => {
     ['an empty key', keyed, 'WSHUB_ERR_ENVELOPE'],
     ['a string beyond its end', changed(alive, 2, 254), 'WSHUB_ERR_ENVELOPE'],
     ['a number beyond 2^53', Buffer.concat([alive.subarray(0, -1), varint]), 'WSHUB_ERR_ENVELOPE'],
-  ])('such as %s have their code', (_what, bytes, code) => {
+  ])('an envelope with %s throws its code', (_what, bytes, code) => {
     expect(thrownBy(() => decode(bytes))).toMatchObject({ code })
   })
 
-  it('claim more rooms than there are, and cost no more than they are', () => {
+  it('a false count of rooms costs no more than the bytes that arrived', () => {
     const start = encodeEnvelope(stamp, { kind: 'request', id: 1, request: { op: 'size', rooms: [] } })
     const bytes = Buffer.concat([start.subarray(0, -1), Buffer.from([255, 255, 255, 255, 15])])
     expect(thrownBy(() => decode(bytes))).toMatchObject({ code: 'WSHUB_ERR_ENVELOPE' })
