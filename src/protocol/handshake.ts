@@ -125,7 +125,8 @@ export function listIncludes(header: string | undefined, token: string): boolean
 }
 
 /**
- * Returns the lines of more headers for the 101. Later sources replace headers of earlier ones, in any case.
+ * Returns the lines of more headers for the 101. Later sources replace headers of earlier ones, in any case;
+ * cookies are added to theirs.
  * Headers of the handshake itself, and of a response with a body, are left out: the `Content-Type` of a route
  * is none of a 101.
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
@@ -133,7 +134,11 @@ export function listIncludes(header: string | undefined, token: string): boolean
 export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
   const headers = new Map<string, [name: string, value: Headers[string]]>()
   for (const source of sources) {
-    for (const [name, value] of Object.entries(source ?? {})) headers.set(name.toLowerCase(), [name, value])
+    for (const [name, value] of Object.entries(source ?? {})) {
+      const key = name.toLowerCase()
+      const before = key === 'set-cookie' ? headers.get(key)?.[1] : undefined
+      headers.set(key, [name, before === undefined ? value : [before, value ?? []].flat().map(String)])
+    }
   }
   for (const name of headers.keys()) if (isReserved(name)) headers.delete(name)
   return headerLines(headers.values())

@@ -76,7 +76,7 @@ export class Acceptor {
     init: HandshakeInit,
     accepted: (upgrade: AcceptedUpgrade) => Result,
   ): Result {
-    this.#extraLines = extraHeaderLines(pending.response.getHeaders(), init.headers)
+    this.#extraLines = extraHeaderLines(pending.collectHeaders(), init.headers)
     this.#protocol = init.protocol
     const results: Result[] = []
     const req = asPlainUpgrade(pending.req)

@@ -1,9 +1,10 @@
 import type { Server as HttpServer } from 'node:http'
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { HubError } from '../base/errors.ts'
+import { HeadHooks } from './head-hooks.ts'
 import { HeldRefusal } from './held-refusal.ts'
 import { sealResponse } from './sealed-response.ts'
 
@@ -40,6 +41,7 @@ export class PendingUpgrade {
   #refusalOfOthers: HeldRefusal | undefined
   #holdTimer: NodeJS.Timeout | undefined
   #head: Buffer
+  readonly #headHooks: HeadHooks
   #isSettled = false
 
   constructor(req: IncomingMessage, head: Buffer, server: UpgradeServer) {
@@ -53,6 +55,7 @@ export class PendingUpgrade {
     this.response = new ServerResponse(req)
     this.response.shouldKeepAlive = false
     this.response.once('finish', this.#answered)
+    this.#headHooks = new HeadHooks(this.response)
     // Node sets the flag and clears it in its own listener, which it took off; frameworks replace the prototype.
     Object.defineProperty(this.response, 'writableNeedDrain', {
       configurable: true,
@@ -119,6 +122,12 @@ export class PendingUpgrade {
     if (this.isHeld || this.#head.length >= MAX_EARLY_BYTES) return
     const bytes: unknown = this.socket.read()
     if (bytes instanceof Buffer) this.#head = Buffer.concat([this.#head, bytes])
+  }
+
+  /** The headers of the response that travel with the 101. Runs the hooks of middleware, which may throw. */
+  collectHeaders(): OutgoingHttpHeaders {
+    this.#headHooks.run(101)
+    return this.response.getHeaders()
   }
 
   /** Takes the socket from its response: from now on it speaks WebSocket. */

@@ -147,6 +147,97 @@ describe('Middleware', () => {
     })
   })
 
+  describe('a session that a route makes and saves before the upgrade', () => {
+    /** The cookie of the 101 is that of a session, which an ordinary request finds. */
+    async function checkNewSession(target: Target): Promise<void> {
+      const client = await RawClient.ask(target)
+      const cookies = (await client.opened()).headers.get('set-cookie') ?? []
+      await client.echoes()
+      const reader = await RawClient.connect(target)
+      reader.write(
+        request('/who', { headers: { Cookie: cookies.map((cookie) => cookie.split(';')[0]).join('; ') } }),
+      )
+      expect((await reader.answer()).body).toBe('ada')
+    }
+
+    it('comes with its cookie by express-session', async () => {
+      await checkNewSession(
+        await startExpress((app) => {
+          app.use(expressSession({ secret, resave: false, saveUninitialized: false }))
+          app.get('/who', (req, res) => void res.send(req.session.user))
+          app.get('/ws', async (req, res) => {
+            req.session.user = 'ada'
+            await new Promise<void>((resolve, reject) => {
+              req.session.save((error) => (error ? reject(error) : resolve()))
+            })
+            await res.upgradeWebSocket(echo)
+          })
+        }),
+      )
+    })
+
+    it('is refused where express-session cannot save it', async () => {
+      class Down extends expressSession.MemoryStore {
+        override set(_id: string, _session: unknown, done?: (error?: unknown) => void): void {
+          done?.(new Error('the store is down'))
+        }
+      }
+      const target = await startExpress((app) => {
+        app.use(expressSession({ secret, resave: false, saveUninitialized: false, store: new Down() }))
+        app.get('/ws', async (req, res) => {
+          req.session.user = 'ada'
+          await new Promise<void>((resolve, reject) => {
+            req.session.save((error) => (error ? reject(error) : resolve()))
+          })
+          await res.upgradeWebSocket(echo)
+        })
+        app.use((_error: unknown, _req: express.Request, res: express.Response, _next: unknown) => {
+          res.status(503).end()
+        })
+      })
+      expect((await RawClient.refused(target)).status).toBe(503)
+    })
+
+    it('comes with its cookie by koa-session', async () => {
+      await checkNewSession(
+        await startKoa((app, router) => {
+          app.use(koaSession(app))
+          router.get('/who', (ctx) => {
+            ctx.body = ctx.session?.user
+          })
+          router.get('/ws', async (ctx) => {
+            if (ctx.session !== null) {
+              ctx.session.user = 'ada'
+              // An example of this repository types the session by what it uses itself.
+              await (ctx.session as unknown as { manuallyCommit(): Promise<void> }).manuallyCommit()
+            }
+            return ctx.upgradeWebSocket(echo)
+          })
+        }),
+      )
+    })
+
+    it('is saved by @fastify/session, and its cookie is for an earlier answer to set', async () => {
+      const target = await startFastify(async (app) => {
+        await app.register(fastifyCookie)
+        await app.register(fastifySession, { secret, cookie: { secure: false }, saveUninitialized: true })
+        app.get('/', async (_request, reply) => reply.send())
+        app.get('/who', async (request) => request.session.user)
+        app.get('/ws', async (request, reply) => {
+          request.session.user = 'ada'
+          await request.session.save()
+          await reply.upgradeWebSocket(echo)
+        })
+      })
+      const headers = { Cookie: await login(target, '/') }
+      const client = await RawClient.ask(target, '/ws', { headers })
+      expect((await client.opened()).header('set-cookie')).toBeUndefined()
+      const reader = await RawClient.connect(target)
+      reader.write(request('/who', { headers }))
+      expect((await reader.answer()).body).toBe('ada')
+    })
+  })
+
   describe('helmet, compression and cors', () => {
     it('stand before a route that upgrades, and their headers travel with the 101', async () => {
       const target = await startExpress((app) => {
@@ -227,7 +318,7 @@ describe('Middleware', () => {
         await app.register(fastifyHelmet)
         await app.register(fastifyCookie)
         app.get('/ws', (_req, reply) => {
-          reply.setCookie('theme', 'dark')
+          reply.header('set-cookie', app.serializeCookie('theme', 'dark')) // `setCookie` waits for onSend
           reply.header('x-own', 'yes')
           return reply.upgradeWebSocket(echo)
         })
@@ -236,6 +327,7 @@ describe('Middleware', () => {
       const answer = await client.opened()
       expect(answer.header('x-content-type-options')).toBe('nosniff')
       expect(answer.header('x-own')).toBe('yes')
+      expect(answer.header('set-cookie')).toBe('theme=dark')
       await client.echoes()
       const refusal = await RawClient.refused(target, '/ws', { headers: { Origin: 'https://evil.example' } })
       expect([refusal.status, refusal.header('x-content-type-options')]).toEqual([403, 'nosniff'])
