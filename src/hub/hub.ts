@@ -28,13 +28,7 @@ import { checkHandshake } from '../protocol/handshake.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
 import { Admission } from '../upgrade/address-limits.ts'
-import {
-  claimUpgrade,
-  completeUpgrade,
-  findUpgrade,
-  UpgradeBridge,
-  type UpgradeServer,
-} from '../upgrade/upgrade-bridge.ts'
+import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
 import {
   type RegisterInit,
   type ResolvedInit,
@@ -42,6 +36,7 @@ import {
   resolveRegisterInit,
   type UpgradeInit,
 } from '../upgrade/upgrade-init.ts'
+import { checkServer, type UpgradeServer } from '../upgrade/upgrade-server.ts'
 import {
   type Audience,
   type BroadcastOptions,
@@ -267,8 +262,10 @@ export class Hub<out Meta extends object = Metadata> {
    * @param server a server of `node:http` or `node:https`; without one, every such server of this process that takes a
    *   TCP connection from now on, as long as the hub is open
    * @returns a function that detaches again; connections stay
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no server, such as an application
    */
   attach(server?: UpgradeServer): () => void {
+    if (server !== undefined) checkServer(server)
     if (this.#state !== 'open') return () => {}
     return server === undefined ? this.#bridge.discover() : this.#bridge.attach(server)
   }

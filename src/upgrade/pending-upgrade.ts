@@ -1,21 +1,17 @@
-import type { Server as HttpServer } from 'node:http'
 import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http'
-import type { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { HubError } from '../base/errors.ts'
 import { HeadHooks } from './head-hooks.ts'
 import { HeldRefusal } from './held-refusal.ts'
 import { sealResponse } from './sealed-response.ts'
+import type { UpgradeServer } from './upgrade-server.ts'
 
 /** Most characters of a path that are kept. */
 const MAX_PATH = 200
 
 /** Most bytes that are taken from a client which writes before it is answered; twice as many may be held. */
 const MAX_EARLY_BYTES = 65_536
-
-/** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
-export type UpgradeServer = HttpServer | HttpsServer
 
 /** The socket of a request. A duplex stream that was injected into the server may lack what is optional here. */
 export type UpgradeSocket = Duplex &

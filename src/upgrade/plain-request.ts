@@ -1,6 +1,6 @@
 import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { UpgradeServer } from './pending-upgrade.ts'
+import type { UpgradeServer } from './upgrade-server.ts'
 
 /** Headers that a request may have where `server.maxHeadersCount` is not set. */
 const DEFAULT_MAX_HEADERS = 1_000

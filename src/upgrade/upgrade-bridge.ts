@@ -4,10 +4,11 @@ import { Server as HttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { HubError } from '../base/errors.ts'
 import { hasBody, isWebSocketUpgrade, listIncludes } from '../protocol/handshake.ts'
-import { PendingUpgrade, type UpgradeServer } from './pending-upgrade.ts'
+import { PendingUpgrade } from './pending-upgrade.ts'
 import { continueAsHttp, mayBeCut, noteResponse } from './plain-request.ts'
+import type { UpgradeServer } from './upgrade-server.ts'
 
-export type { PendingUpgrade, UpgradeServer } from './pending-upgrade.ts'
+export type { PendingUpgrade } from './pending-upgrade.ts'
 
 /**
  * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a request that we
