@@ -1,4 +1,5 @@
 import { inTime } from './in-time.ts'
+import { OpenedSockets } from './opened-sockets.ts'
 
 /** Hears the channels of a subscription, with bytes because of the last argument. */
 type Subscribe = (
@@ -60,8 +61,8 @@ export interface RedisTopology {
   readonly slots: readonly (RedisServer | undefined)[]
 }
 
-/** Asks for the topology anew. */
-export type Discover = (report: (error: Error) => void) => Promise<RedisTopology>
+/** Asks for the topology anew, until `signal` is aborted. */
+export type Discover = (report: (error: Error) => void, signal: AbortSignal) => Promise<RedisTopology>
 
 const DISCOVERY_MS = 5_000
 /** A discovery that has been given up hangs until its server answers or goes: not more than this many at once. */
@@ -76,26 +77,38 @@ export function singleServer(client: RedisClient): Discover {
 /** The masters of a Redis Cluster. */
 export function clusterServers(cluster: RedisCluster): Discover {
   const hanging = new Set<Promise<unknown>>()
-  return async (report) => {
+  return async (report, signal) => {
     if (hanging.size >= MAX_HANGING) await Promise.race(hanging)
     // Learns the slots over one connection, which it closes again, and connects to nothing else.
     const probe = cluster.duplicate({ minimizeConnections: true })
     probe.on('error', report)
-    const connected = probe.connect().finally(() => hanging.delete(connected))
+    const sockets = new OpenedSockets()
+    const end = () => sockets.destroy()
+    signal.addEventListener('abort', end)
+    const connected = sockets.run(() => probe.connect()).finally(() => hanging.delete(connected))
     connected.catch(() => {})
     hanging.add(connected)
+    let patterns: Promise<unknown> = Promise.resolve()
     try {
       await inTime(DISCOVERY_MS, 'The Redis Cluster did not tell its slots', connected)
+      // What makes the client of a node, with the caller's credentials and address map.
+      patterns = sockets.run(() =>
+        Promise.allSettled(Array.from(probe.masters, (master) => probe.nodeClient(master))),
+      )
       const servers = new Map<string, RedisServer>()
-      for (const master of probe.masters) {
-        // What makes the client of a node, with the caller's credentials and address map; its connection ends with the probe.
-        probe.nodeClient(master).catch(() => {})
-        if (master.client !== undefined) servers.set(master.address, server(master.address, master.client))
+      for (const { address, client } of probe.masters) {
+        if (client !== undefined) servers.set(address, server(address, client))
       }
       const slots = Array.from(probe.slots, (shard) => shard && servers.get(shard.master.address))
       return { servers: [...servers.values()], slots }
     } finally {
-      destroy(probe)
+      // A client that is destroyed while it connects stays connected: it is given the time to.
+      const ended = () => {
+        signal.removeEventListener('abort', end)
+        destroy(probe)
+        sockets.destroy()
+      }
+      inTime(DISCOVERY_MS, 'The masters did not answer', patterns).then(ended, ended)
     }
   }
 }

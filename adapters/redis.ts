@@ -187,7 +187,7 @@ class RedisBackplane implements Backplane, ShardOwner {
       this.#isRefreshWanted = false
       if (failures > 0) await pause(backoffMs(failures), signal, this.isStarting)
       try {
-        const topology = await this.#discover((error) => this.#report(error))
+        const topology = await this.#discover((error) => this.#report(error), signal)
         if (signal.aborted) return
         this.#assign(topology)
         await Promise.all(Array.from(this.#shards.values(), (shard) => shard.sync()))

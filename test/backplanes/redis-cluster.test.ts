@@ -3,9 +3,10 @@ import { createCluster as createCluster5 } from 'redis5'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
-import { eventually } from '../support/hub-server.ts'
+import { eventually, turn } from '../support/hub-server.ts'
 import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, redisAll, startRedis, startRedisCluster } from '../support/servers.ts'
+import { SilentServer } from '../support/silent-server.ts'
 import { flows, Node } from './node.ts'
 
 /** Enough that each of three masters has some. */
@@ -68,6 +69,68 @@ describe('redisBackplane of a Redis Cluster', () => {
       nodes.flatMap(({ backplane }) => channels.map((channel) => backplane.subscribe(channel))),
     )
     return nodes
+  }
+
+  interface Root {
+    readonly url: string
+  }
+  const closers = {
+    'node-redis 6': (rootNodes: Root[]) => redisBackplane({ client: createCluster({ rootNodes }) }),
+    'node-redis 5': (rootNodes: Root[]) => redisBackplane({ client: createCluster5({ rootNodes }) }),
+  }
+
+  it.each(Object.entries(closers))(
+    'of %s leaves no connection when it is closed, connected or not, and has two to each master',
+    async (_name, create) => {
+      const rootNodes = engines.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
+      await eventuallyClients(0) // of the test before
+      const node = await Node.start(create(rootNodes))
+      await eventuallyClients(6)
+      await node.backplane.close()
+      for (let turns = 0; turns < 20; turns++) {
+        const early = Node.of(create(rootNodes))
+        early.begin().catch(() => {}) // it may be connected just before
+        for (let index = 0; index < turns; index++) await turn()
+        await early.backplane.close()
+      }
+      await eventuallyClients(0)
+    },
+  )
+
+  it.each(Object.entries(closers))(
+    'of %s leaves no connection when it is closed while the first server does not answer',
+    async (_name, create) => {
+      const silent = await SilentServer.start()
+      const rootNodes = [{ url: `redis://127.0.0.1:${silent.port}` }]
+      const node = Node.of(create(rootNodes))
+      const started = node.begin()
+      await silent.accepts(1)
+      await node.backplane.close()
+      await expect(started).rejects.toThrow('closed')
+      await silent.isLeft()
+    },
+  )
+
+  /** How many are connected to the masters, but who asks. */
+  async function clients(): Promise<number> {
+    const lists = await Promise.all(engines.map(({ port }) => redis(port, 'CLIENT', 'LIST')))
+    return lists
+      .join('')
+      .trim()
+      .split('\n')
+      .filter((line) => !line.includes('cmd=client|list')).length
+  }
+
+  async function eventuallyClients(count: number): Promise<void> {
+    let seen = 0
+    await until(
+      `${count} clients`,
+      async () => {
+        seen = await clients()
+        return seen === count
+      },
+      () => seen,
+    )
   }
 
   it('spreads the channels over the masters: a message is the business of one', async () => {

@@ -57,7 +57,8 @@ const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: read
     values: ['./backoff.ts', './backplane-options.ts', './in-time.ts', './redis-topology.ts'],
     types: ['./channels.ts'],
   },
-  'redis-topology': { values: ['./in-time.ts'], types: [] },
+  'redis-topology': { values: ['./in-time.ts', './opened-sockets.ts'], types: [] },
+  'opened-sockets': { values: [], types: [] },
   nats: {
     values: [
       './backoff.ts',
@@ -65,6 +66,7 @@ const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: read
       './channels.ts',
       './in-time.ts',
       './nats-servers.ts',
+      './opened-sockets.ts',
       '@nats-io/transport-node',
     ],
     types: ['wshub'],

@@ -32,6 +32,11 @@ export class SilentServer {
     return silent
   }
 
+  /** How many are connected. */
+  get connected(): number {
+    return this.#sockets.size
+  }
+
   /** Resolves when so many connections have come in all. */
   async accepts(count: number): Promise<void> {
     await eventually(
