@@ -13,6 +13,7 @@ import { MESSAGE_OVERHEAD_BYTES, readMaxPendingBytes, refuseUnknown } from './ba
 import { Channels } from './channels.ts'
 import { inTime } from './in-time.ts'
 import { NatsServers } from './nats-servers.ts'
+import { OpenedSockets } from './opened-sockets.ts'
 
 interface Limits {
   /** Most bytes published that the server has not taken yet, 1 or more; a further message is not accepted. Default 16 777 216. */
@@ -198,7 +199,22 @@ class NatsBackplane implements Backplane {
   }
 
   /** Tries each server once. */
-  #connect(options: NodeConnectionOptions): Promise<NatsConnection> {
+  async #connect(options: NodeConnectionOptions): Promise<NatsConnection> {
+    const { signal } = this.#closing
+    const sockets = new OpenedSockets()
+    const end = () => sockets.destroy()
+    signal.addEventListener('abort', end)
+    try {
+      return await sockets.run(() => this.#dial(options))
+    } catch (error) {
+      sockets.destroy() // the client leaves a server that accepts it and says nothing connected
+      throw error
+    } finally {
+      signal.removeEventListener('abort', end)
+    }
+  }
+
+  #dial(options: NodeConnectionOptions): Promise<NatsConnection> {
     return connect({
       timeout: CONNECT_MS,
       pingInterval: PING_MS,

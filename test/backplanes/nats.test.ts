@@ -3,9 +3,11 @@ import { connect } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { natsBackplane } from 'wshub/nats'
 import { backplaneContract } from 'wshub/testing/backplane'
+import { freePort } from '../support/free-port.ts'
 import { eventually, turn } from '../support/hub-server.ts'
-import { WAIT_MS } from '../support/in-time.ts'
+import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, startNats, startNatsCluster } from '../support/servers.ts'
+import { SilentServer } from '../support/silent-server.ts'
 import { flows, Node } from './node.ts'
 
 describe('natsBackplane', () => {
@@ -76,6 +78,45 @@ describe('natsBackplane', () => {
       await expect(node.begin()).rejects.toThrow(/did not pass a test message/)
       expect(node.backplane.state).toBe('closed')
     })
+  })
+
+  it('leaves no connection when it is closed while NATS does not answer', async () => {
+    const silent = await SilentServer.start()
+    const node = Node.of(natsBackplane({ servers: `127.0.0.1:${silent.port}` }))
+    const started = node.begin()
+    await silent.accepts(1)
+    await node.backplane.close()
+    await expect(started).rejects.toThrow('closed')
+    await silent.isLeft()
+  })
+
+  it('leaves no connection behind each time that NATS does not answer', async () => {
+    const silent = await SilentServer.start()
+    const node = Node.of(natsBackplane({ servers: `127.0.0.1:${silent.port}`, timeout: 50 }))
+    node.begin().catch(() => {}) // it is closed
+    await silent.accepts(5)
+    expect(silent.connected).toBeLessThan(3) // one may just be leaving
+  })
+
+  it('leaves no connection when it is closed while it connects', async () => {
+    const monitor = await freePort()
+    const own = await startNats('-m', `${monitor}`)
+    onTestFinished(() => own.stop())
+    for (let turns = 0; turns < 10; turns++) {
+      const node = Node.of(natsBackplane({ servers: `127.0.0.1:${own.port}` }))
+      node.begin().catch(() => {}) // it may be connected just before
+      for (let index = 0; index < turns; index++) await turn()
+      await node.backplane.close()
+    }
+    let seen = ''
+    await until(
+      'all clients to leave',
+      async () => {
+        seen = await (await fetch(`http://127.0.0.1:${monitor}/connz`)).text()
+        return JSON.parse(seen).num_connections === 0
+      },
+      () => seen,
+    )
   })
 
   describe('a configuration that can never work', () => {
