@@ -128,7 +128,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
     targets: Iterable<Session<Meta>>,
     data: Payload,
     options: SendOptions | undefined,
-    isExcluded?: (session: Session<Meta>) => boolean,
+    isExcluded?: (session: Identified) => boolean,
   ): number {
     let message: OutgoingMessage | undefined
     let accepted = 0
@@ -148,14 +148,19 @@ export class LocalNode<Meta extends object> implements LocalHub {
    * Returns a test for connections that do not receive a message; `undefined` when all connections here
    * receive it.
    */
-  #exclusion({ exceptIds, exceptRooms }: Recipients): ((session: Session<Meta>) => boolean) | undefined {
+  #exclusion({ exceptIds, exceptRooms }: Recipients): ((session: Identified) => boolean) | undefined {
     const ids = new Set(exceptIds.filter((id) => this.#sessions.has(id)))
     const rooms = exceptRooms
-      .map((room): ReadonlySet<Session<Meta>> => this.#rooms.members(room))
+      .map((room): ReadonlySet<object> => this.#rooms.members(room))
       .filter(({ size }) => size > 0)
     if (ids.size === 0 && rooms.length === 0) return undefined
     return (session) => ids.has(session.id) || rooms.some((members) => members.has(session))
   }
+}
+
+/** A session, whatever its Meta: a parameter of type `Session<Meta>` would make `Hub<Meta>` invariant. */
+interface Identified {
+  readonly id: string
 }
 
 /** Starts the closing handshake of connections. @returns how many were open */
