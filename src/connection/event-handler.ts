@@ -1,6 +1,5 @@
 import { didYouMean, HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
-import { nearestName } from '../base/nearest-name.ts'
 import type { Dropped } from '../delivery/drop-count.ts'
 import type { Message } from '../protocol/message.ts'
 import type { CloseCause } from './close-cause.ts'
@@ -75,33 +74,33 @@ export function checkHandler(handler: unknown): asserts handler is EventHandler 
   }
 }
 
+const BY_LOWER_CASE: ReadonlyMap<string, CallbackName> = new Map(
+  CALLBACKS.map((name) => [name.toLowerCase(), name]),
+)
+
 /**
- * An object is a handler and nothing else, so it has no other keys. An instance of a class, or a module, may have members of its own:
- * only what is a callback but for a letter is refused there.
+ * Refuses names that are no callbacks. An object is a handler and nothing else, so it has no other keys. An instance of a class, or a module,
+ * may have any members of its own: only a callback in other letters, like `onmessage`, is refused there.
  */
 function checkNames(handler: object): void {
-  const isPlain = Object.getPrototypeOf(handler) === Object.prototype
-  for (const key of isPlain ? Object.keys(handler) : membersOf(handler)) {
-    if ((CALLBACKS as readonly string[]).includes(key)) continue
-    const meant = nearestName(key, CALLBACKS)
-    if (isPlain || (meant !== undefined && Math.abs(meant.length - key.length) <= 1)) {
-      throw new HubError(
-        'WSHUB_ERR_INVALID_HANDLER',
-        `${show(key)} is no callback of a handler${didYouMean(key, CALLBACKS)}`,
-      )
-    }
+  if (Object.getPrototypeOf(handler) === Object.prototype) {
+    for (const key of Object.keys(handler)) if (!(CALLBACKS as readonly string[]).includes(key)) refuse(key)
+    return
   }
-}
-
-/** The names that begin like those of callbacks, inherited ones too. */
-function membersOf(handler: object): readonly string[] {
-  const names: string[] = []
   for (
     let owner = handler;
     owner !== null && owner !== Object.prototype;
     owner = Object.getPrototypeOf(owner)
   ) {
-    names.push(...Object.getOwnPropertyNames(owner))
+    for (const name of Object.getOwnPropertyNames(owner)) {
+      if ((BY_LOWER_CASE.get(name.toLowerCase()) ?? name) !== name) refuse(name)
+    }
   }
-  return names.filter((name) => /^on/i.test(name))
+}
+
+function refuse(key: string): never {
+  throw new HubError(
+    'WSHUB_ERR_INVALID_HANDLER',
+    `${show(key)} is no callback of a handler${didYouMean(key, CALLBACKS)}`,
+  )
 }

@@ -157,7 +157,7 @@ describe('an unknown key', () => {
     expect(() => Hub.from({ hub: {} } as never)).toThrow(HubError)
   })
 
-  it('of a handler is nothing to a class, unless it resembles a callback', () => {
+  it('of a handler is nothing to a class, unless it is a callback but for the case of letters', () => {
     class Chat {
       users = 0
       onOpen(): void {
@@ -166,6 +166,10 @@ describe('an unknown key', () => {
       onUserCount(): number {
         return this.users
       }
+      onClosed(): void {}
+      onMessages(): void {}
+      onPongs(): void {}
+      on(): void {}
     }
     class Misspelt extends Chat {
       onmessage(): void {}
