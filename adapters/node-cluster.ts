@@ -248,8 +248,9 @@ class NodeClusterBackplane implements Backplane {
     this.#dirty.clear()
     this.#isGreeting = false
     this.#started.reject(closedError())
-    if (!wasConnected) return this.#outbox.clear()
-    this.#outbox.push(['bye'])
+    if (this.#listener === undefined) return
+    if (!wasConnected) this.#outbox.clear()
+    this.#outbox.push(['bye']) // also before it has answered: it may know us already
     await Promise.race([this.#outbox.empty(), pause(CLOSE_MS, this.#closing.signal, false)])
     this.#closing.abort()
   }
@@ -345,7 +346,6 @@ class NodeClusterBackplane implements Backplane {
 
   #refuse(error: Error): void {
     this.#started.reject(error)
-    this.#report(error)
     void this.close()
   }
 

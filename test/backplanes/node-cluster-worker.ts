@@ -2,6 +2,7 @@
 import type { Backplane } from 'wshub'
 import { nodeClusterBackplane } from 'wshub/node-cluster'
 import { backplaneContract } from 'wshub/testing/backplane'
+import { isPacket } from '../../adapters/ipc-outbox.ts'
 import { answer, Caller, isCall, type Methods } from '../support/call.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 
@@ -23,6 +24,8 @@ const contract = backplaneContract({
 })
 
 const messages: string[] = []
+/** Channels of the messages that have come to this process. */
+const came: string[] = []
 const states: string[] = []
 const errors: string[] = []
 let backplane: Backplane = nodeClusterBackplane()
@@ -77,9 +80,29 @@ const methods: Methods = {
     await Promise.all(Array.from({ length: count }, (_, index) => backplane.subscribe(`${prefix}.${index}`)))
   },
 
+  /** Subscribes with a backplane that is closed before the primary has read anything. */
+  async closeEarly(channel: string) {
+    process.kill(process.ppid, 'SIGSTOP')
+    const early = nodeClusterBackplane()
+    early.start({ onMessage() {}, onStateChange() {}, onError() {} }).catch(() => {}) // it is closed
+    early.subscribe(channel).catch(() => {}) // likewise
+    for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve))
+    const closed = early.close()
+    process.kill(process.ppid, 'SIGCONT')
+    await closed
+  },
+
+  /** How many messages of a channel have come to this process, whoever was meant. */
+  came: (channel: string) => came.filter((one) => one === channel).length,
+
   seen: () => ({ messages, states, errors, state: backplane.state }),
   close: () => backplane.close(),
 }
+
+process.on('message', (message: unknown) => {
+  if (!isPacket(message)) return
+  for (const entry of message.entries) if (entry[0] === 'message') came.push(entry[1])
+})
 
 process.on('message', async (message: unknown) => {
   primary.receive(message)

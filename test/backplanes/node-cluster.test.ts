@@ -117,6 +117,16 @@ describe('nodeClusterBackplane', () => {
     }
   })
 
+  it('is forgotten by the primary when it is closed before it is connected', async () => {
+    const [one, two] = (await startWorkers(2)) as [Worker, Worker] // as many as asked for
+    await one.call('closeEarly', 'early')
+    await one.call('subscribe', 'marker')
+    await two.call('publish', 'early', 'nobody wants this')
+    await two.call('publish', 'marker', 'end')
+    await one.heard('marker: end')
+    expect(await one.call('came', 'early')).toBe(0)
+  })
+
   it('goes on when the primary begins to serve after its workers, and serves anew', async () => {
     const late = await Primary.start(WORKER)
     onTestFinished(() => late.stop())
@@ -198,7 +208,7 @@ describe('nodeClusterBackplane', () => {
     await json.call('serve')
     const worker = await Worker.of(json)
     await expect(worker.call('start')).rejects.toThrow("cluster.setupPrimary({ serialization: 'advanced' })")
-    expect((await worker.seen()).state).toBe('closed')
+    expect(await worker.seen()).toMatchObject({ state: 'closed', errors: [] })
   })
 
   it('rejects the start where there is no primary', async () => {
