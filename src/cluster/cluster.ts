@@ -18,7 +18,7 @@ import {
 import type { Calls } from './calls.ts'
 import { type CallHandler, checkCallName } from './responder.ts'
 import { readSelector, type Selector } from './selector.ts'
-import { nodeOf } from './wire/envelope.ts'
+import { nodeOf } from './wire/connection-id.ts'
 import type { NodeRequest, Selection } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 

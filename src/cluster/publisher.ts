@@ -7,6 +7,7 @@ import type { LinkParts } from './link-parts.ts'
 import type { Recipients } from './local-hub.ts'
 import { type OutgoingChannel, Sequences } from './sequences.ts'
 import { EVERYONE } from './wire/channel-names.ts'
+import { nodeOf } from './wire/connection-id.ts'
 import {
   type Barrier,
   type Body,
@@ -15,7 +16,6 @@ import {
   encodeEnvelope,
   isCounted,
   type MessageBody,
-  nodeOf,
 } from './wire/envelope.ts'
 import type { NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'

@@ -3,7 +3,7 @@ import { invalid } from '../base/option-rules.ts'
 import { asRooms } from '../base/room-names.ts'
 import type { Member } from '../cluster/answer.ts'
 import type { Recipients } from '../cluster/local-hub.ts'
-import { isConnectionId } from '../cluster/wire/envelope.ts'
+import { isConnectionId } from '../cluster/wire/connection-id.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
 

@@ -1,6 +1,7 @@
 import { HubError } from '../../base/errors.ts'
 import type { SendOptions } from '../../protocol/message.ts'
 import { malformed, textCapacity, textsCapacity, WireReader, WireWriter } from './codec.ts'
+import { isNodeId } from './connection-id.ts'
 import { type NodeRequest, readRequest, requestCapacity, writeRequest } from './request.ts'
 import { type NodeResponse, readResponse, responseCapacity, writeResponse } from './response.ts'
 
@@ -113,23 +114,6 @@ export function isCounted(kind: Body['kind'] | undefined): boolean {
   return kind !== 'checkpoint' && kind !== 'heartbeat'
 }
 
-/** The form of a node's id. */
-const NODE_ID = /^[A-Za-z0-9_-]{1,64}$/
-/** The form of a connection's id: its node, and its number there. */
-const CONNECTION_ID = /^[A-Za-z0-9_-]{1,64}\.[0-9a-z]{1,16}$/
-
-/** Returns the node of a connection, by its id; `undefined` when no connection has such an id. */
-export function nodeOf(connectionId: string): string | undefined {
-  const end = connectionId.lastIndexOf('.')
-  const node = end < 0 ? '' : connectionId.slice(0, end)
-  return NODE_ID.test(node) ? node : undefined
-}
-
-/** Returns whether a connection may have that id. */
-export function isConnectionId(id: string): boolean {
-  return CONNECTION_ID.test(id)
-}
-
 /** An envelope of which only the stamp has been read. */
 export interface SealedEnvelope {
   readonly stamp: Stamp
@@ -161,7 +145,7 @@ export function openEnvelope(bytes: Buffer): SealedEnvelope {
   if (version !== ENVELOPE_VERSION) throw unknown(`version ${version}`)
   const kind = KINDS[reader.byte()]
   const node = reader.text()
-  if (!NODE_ID.test(node)) throw malformed('invalid node id')
+  if (!isNodeId(node)) throw malformed('invalid node id')
   return { stamp: { node, epoch: reader.varint(), sequence: reader.varint() }, kind, reader }
 }
 
