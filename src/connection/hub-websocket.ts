@@ -68,9 +68,9 @@ export interface WebSocketListener {
   /** The socket is about to be destroyed, by `ws` or by the listener itself. */
   terminating(): void
   /** The client broke the protocol; `ws` has answered it. */
-  broken(error: HubError): void
+  protocolError(error: HubError): void
   /** Text of which the client has sent a part is not UTF-8; nothing has answered it. To be hung up behind the close frame. */
-  misspelt(hangUp: () => void): void
+  invalidText(hangUp: () => void): void
   closed(code: number, reason: string): void
 }
 
@@ -121,7 +121,7 @@ function onPong(this: Heard, payload: Buffer): void {
 }
 
 function onError(this: Heard, error: unknown): void {
-  this.listener?.broken(clientError(error))
+  this.listener?.protocolError(clientError(error))
 }
 
 function onClose(this: Heard, code: number, reason: Buffer): void {

@@ -9,17 +9,17 @@ const STARTED: Message = { type: 'text', data: '' }
 /** Where the messages come from and go to. */
 export interface InboxOwner {
   /** Reads on from the socket. */
-  readOn(): void
+  resumeReading(): void
   /** Stops reading from the socket. */
-  stopReading(): void
+  pauseReading(): void
   /** A message of so many bytes leaves the inbox, for `onMessage` or for an iteration. */
-  leaving(bytes: number): void
+  countReceived(bytes: number): void
   /** Calls `onMessage`. */
-  take(message: Message): void
+  callOnMessage(message: Message): void
   /** The body of an iteration runs. */
-  began(): void
+  callbackBegan(): void
   /** The body of an iteration has asked for more, or has left. */
-  ended(): void
+  callbackSettled(): void
 }
 
 /** A message that waits, and its size as it came. */
@@ -72,13 +72,13 @@ export class Inbox {
     this.#largestBytes = Math.max(bytes, this.#waiting.length === 0 ? 0 : this.#largestBytes)
     this.#waiting.push({ message, bytes })
     this.#bytes += bytes
-    this.#owner.stopReading()
+    this.#owner.pauseReading()
     this.#wake?.()
   }
 
   pause(): void {
     this.#isPaused = true
-    this.#owner.stopReading()
+    this.#owner.pauseReading()
   }
 
   /** Delivers what waits, in a turn of its own, and reads on. */
@@ -96,7 +96,7 @@ export class Inbox {
   /** Pauses for a reason of the hub's; each is released once. */
   hold(): void {
     this.#holds++
-    this.#owner.stopReading()
+    this.#owner.pauseReading()
   }
 
   release(): void {
@@ -113,7 +113,7 @@ export class Inbox {
       throw new HubError('WSHUB_ERR_ALREADY_ITERATED', 'the messages of this connection are being iterated')
     }
     this.#isIterated = true
-    this.#owner.stopReading()
+    this.#owner.pauseReading()
     const messages = this.#iterate()
     void messages.next() // up to STARTED: left before its first step, a generator would not run its `finally`
     return messages
@@ -148,11 +148,11 @@ export class Inbox {
           await this.#more()
           continue
         }
-        this.#owner.began()
+        this.#owner.callbackBegan()
         try {
           yield message
         } finally {
-          this.#owner.ended()
+          this.#owner.callbackSettled()
         }
       }
     } finally {
@@ -167,7 +167,7 @@ export class Inbox {
         this.#wake = undefined
         resolve()
       }
-      if (!this.#isHeld) this.#owner.readOn()
+      if (!this.#isHeld) this.#owner.resumeReading()
     })
   }
 
@@ -175,7 +175,7 @@ export class Inbox {
     const waiting = this.#waiting.shift()
     if (waiting === undefined) return undefined
     this.#bytes -= waiting.bytes
-    this.#owner.leaving(waiting.bytes)
+    this.#owner.countReceived(waiting.bytes)
     return waiting.message
   }
 
@@ -185,7 +185,7 @@ export class Inbox {
     setImmediate(() => {
       this.#isDraining = false
       while (!this.#isHeld && !this.#isIterated && this.#waiting.length > 0) this.#deliverNext()
-      if (this.isOpen) this.#owner.readOn()
+      if (this.isOpen) this.#owner.resumeReading()
     })
   }
 
@@ -195,6 +195,6 @@ export class Inbox {
 
   #deliverNext(): void {
     const message = this.#next()
-    if (message !== undefined) this.#owner.take(message)
+    if (message !== undefined) this.#owner.callOnMessage(message)
   }
 }

@@ -11,7 +11,7 @@ export class Liveness {
   /** When `expire` is due; -1 when nothing is. */
   deadlineAt = -1
   /** When `lapse` is due, in ms since the epoch; `Infinity` when nothing is. */
-  lapseAt = NEVER
+  expiresAt = NEVER
 }
 
 /** What a {@link Keepalive} needs to know and do about a connection. */
@@ -25,11 +25,11 @@ export interface KeepalivePeer {
   readonly isClosing: boolean
   ping(): void
   /** Nothing came within `pongTimeoutMs` after a ping. */
-  giveUp(): void
+  pongTimedOut(): void
   /** A deadline set with {@link Keepalive.setDeadline} has passed. */
-  expire(): void
+  deadlinePassed(): void
   /** `liveness.lapseAt` has passed. */
-  lapse(): void
+  credentialExpired(): void
 }
 
 /** Sweeps are at most this far apart, and else an eighth of the shortest time to keep. */
@@ -122,8 +122,8 @@ export class Keepalive {
   }
 
   /** Has `lapse` called once, at a time in ms since the epoch; `undefined` calls it off. */
-  setLapse(peer: KeepalivePeer, at: number | undefined): void {
-    peer.liveness.lapseAt = at ?? NEVER
+  setExpiry(peer: KeepalivePeer, at: number | undefined): void {
+    peer.liveness.expiresAt = at ?? NEVER
     if (at !== undefined) this.#watched.add(peer)
   }
 
@@ -136,7 +136,7 @@ export class Keepalive {
     this.#sweptAt = now
     for (const peer of this.#watched) {
       this.#check(peer)
-      const { deadlineAt, pingedAt, lapseAt } = peer.liveness
+      const { deadlineAt, pingedAt, expiresAt: lapseAt } = peer.liveness
       if (deadlineAt < 0 && pingedAt < 0 && lapseAt === NEVER) this.#watched.delete(peer)
     }
     this.#goRound(passedMs / this.#roundMs)
@@ -158,13 +158,13 @@ export class Keepalive {
 
   #check(peer: KeepalivePeer): void {
     const { liveness } = peer
-    if (liveness.lapseAt !== NEVER && liveness.lapseAt <= Date.now()) {
-      liveness.lapseAt = NEVER
-      peer.lapse()
+    if (liveness.expiresAt !== NEVER && liveness.expiresAt <= Date.now()) {
+      liveness.expiresAt = NEVER
+      peer.credentialExpired()
     }
     if (liveness.deadlineAt >= 0 && this.#clock >= liveness.deadlineAt) {
       liveness.deadlineAt = -1
-      peer.expire()
+      peer.deadlinePassed()
       return
     }
     if (peer.isClosing) {
@@ -178,7 +178,7 @@ export class Keepalive {
       liveness.heardAt = this.#clock
       liveness.pingedAt = -1
     } else if (liveness.pingedAt >= 0) {
-      if (this.#clock - liveness.pingedAt >= this.#pongTimeoutMs) peer.giveUp()
+      if (this.#clock - liveness.pingedAt >= this.#pongTimeoutMs) peer.pongTimedOut()
     } else if (this.#pingIntervalMs > 0 && this.#clock - liveness.heardAt >= this.#pingIntervalMs) {
       liveness.pingedAt = this.#clock
       this.#watched.add(peer)

@@ -204,7 +204,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
 
   renew(at: Date | number | undefined): void {
     this.#expiresAt = at === undefined ? undefined : expiry(at)
-    this.#host.keepalive.setLapse(this, this.#expiresAt)
+    this.#host.keepalive.setExpiry(this, this.#expiresAt)
   }
 
   /** Starts the closing handshake; `false` when the end has begun already. */
@@ -302,13 +302,13 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   }
 
   /** For the keepalive. */
-  giveUp(): void {
+  pongTimedOut(): void {
     const text = `no answer to a ping within ${this.#host.options.pongTimeoutMs} ms`
     this.terminate({ by: 'hub', reason: 'timeout', code: CloseCode.abnormal, text })
   }
 
   /** For the keepalive. */
-  expire(): void {
+  deadlinePassed(): void {
     const { openTimeoutMs } = this.#host.options
     if (this.isClosing) {
       this.#ws.terminate()
@@ -331,7 +331,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   }
 
   /** For the keepalive. */
-  lapse(): void {
+  credentialExpired(): void {
     if (!this.#isServed || this.#isLapsing) return // a second one has nothing to add
     const { keepalive, options } = this.#host
     if (this.#opening !== undefined) {
@@ -412,12 +412,12 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   }
 
   /** For the inbox. */
-  readOn(): void {
+  resumeReading(): void {
     if (this.#opening === undefined) this.#ws.resume()
   }
 
   /** For the inbox. */
-  stopReading(): void {
+  pauseReading(): void {
     if (this.#state !== 'closing') this.#ws.pause()
   }
 
@@ -466,8 +466,8 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
     if (this.#state !== 'open') return
     // A packet is heard to its end, also when its first message has led to `register`, or to a pause.
     if (this.#opening === undefined && (this.#inbox === undefined || this.#inbox.isOpen)) {
-      this.leaving(data.length)
-      this.take(message)
+      this.countReceived(data.length)
+      this.callOnMessage(message)
       return
     }
     const inbox = this.#ownInbox()
@@ -478,7 +478,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   /**
    * Counts a message as it is delivered, so that those which came in one packet are spread as well. For the inbox.
    */
-  leaving(bytes: number): void {
+  countReceived(bytes: number): void {
     if (!this.#isRateEnforced && this.#rate !== undefined) this.#count(bytes)
   }
 
@@ -506,7 +506,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   }
 
   /** Calls `onMessage`. For the inbox. */
-  take(message: Message): void {
+  callOnMessage(message: Message): void {
     if (this.#state === 'open')
       this.#run('onMessage', () => this.#handler.onMessage?.(this.connection, message))
   }
@@ -531,7 +531,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   }
 
   /** The client broke the protocol; `ws` has answered it. */
-  broken(error: HubError): void {
+  protocolError(error: HubError): void {
     if (this.#ending?.error !== undefined) return // it is given up already
     if (this.#ending === undefined) {
       const code = error.closeCode ?? CloseCode.protocolError
@@ -553,7 +553,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   }
 
   /** Text of which the client has sent a part is not UTF-8. */
-  misspelt(hangUp: () => void): void {
+  invalidText(hangUp: () => void): void {
     if (!this.#isOpen) return
     const error = new HubError('WSHUB_ERR_INVALID_DATA', 'the client sent text that is not UTF-8')
     this.#sayGoodbye({ by: 'hub', reason: 'protocol', code: CloseCode.invalidData, text: '', error }, hangUp)
@@ -605,7 +605,7 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
     this.#giveUpCallback = undefined
     if (this.#isServed) this.#host.keepalive.setDeadline(this, 0)
     opening()
-    if (this.#isExpired) this.lapse()
+    if (this.#isExpired) this.credentialExpired()
     if (this.#pendingClose !== undefined) {
       clearTimeout(this.#pendingClose.timer)
       this.#runOnClose(this.#pendingClose.cause, this.#pendingClose.reason)
@@ -657,26 +657,26 @@ export class Session<out Meta extends object> implements ConnectionCore<Meta> {
   #run(where: CallbackName, call: () => unknown, then?: () => void): (() => void) | undefined {
     const pending = runHandler(where, call, this)
     if (pending === undefined) return undefined
-    this.began()
+    this.callbackBegan()
     let isOver = false
     const over = () => {
       if (isOver) return
       isOver = true
       then?.() // before `ended`: `hub.close` waits for what it begins as well
-      this.ended()
+      this.callbackSettled()
     }
     void pending.then(over)
     return over
   }
 
   /** User code runs for it; also for the inbox. */
-  began(): void {
+  callbackBegan(): void {
     this.#running++
     this.#host.running.begin()
   }
 
   /** User code has settled; also for the inbox. */
-  ended(): void {
+  callbackSettled(): void {
     this.#running--
     this.#host.running.end()
     if (this.#running === 0) this.leaveNow()

@@ -126,7 +126,7 @@ export class Acceptor {
 /** Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their answers come first. */
 function watchText(socket: Duplex, ws: HubWebSocket): void {
   const hangUp = () => socket.end()
-  const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.misspelt(hangUp))) // behind the rest of the packet
+  const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.invalidText(hangUp))) // behind the rest of the packet
   socket.prependListener('data', (bytes: Buffer) => watch.read(bytes)) // before `ws`, which unmasks in place
 }
 

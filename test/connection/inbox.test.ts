@@ -6,19 +6,19 @@ import { inTime, thrownBy, turn } from '../support/hub-server.ts'
 function setUp() {
   const owner = {
     isReading: true,
-    readOn: () => {
+    resumeReading: () => {
       owner.isReading = true
     },
-    stopReading: () => {
+    pauseReading: () => {
       owner.isReading = false
     },
     /** What `onMessage` got. */
     taken: [] as string[], // an empty array is inferred as never[]
     onTake: () => {},
-    leaving: () => {},
-    began: () => {},
-    ended: () => {},
-    take: (message: Message) => {
+    countReceived: () => {},
+    callbackBegan: () => {},
+    callbackSettled: () => {},
+    callOnMessage: (message: Message) => {
       owner.taken.push(String(message.data))
       owner.onTake()
     },

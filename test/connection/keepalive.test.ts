@@ -16,13 +16,13 @@ class Peer implements KeepalivePeer {
     this.events.push(`ping ${Math.round(performance.now())}`)
     if (this.answers) this.bytesRead += 2
   }
-  giveUp(): void {
+  pongTimedOut(): void {
     this.events.push('giveUp')
   }
-  expire(): void {
+  deadlinePassed(): void {
     this.events.push('expire')
   }
-  lapse(): void {
+  credentialExpired(): void {
     this.events.push('lapse')
   }
 }
@@ -112,7 +112,7 @@ describe('Keepalive', () => {
     const peer = new Peer(true)
     const other = new Peer(true)
     const keepalive = watching([peer, other], { pingIntervalMs: 0 })
-    keepalive.setLapse(peer, Date.now() + 3_000)
+    keepalive.setExpiry(peer, Date.now() + 3_000)
     vi.advanceTimersByTime(2_900)
     expect(peer.events).toEqual([])
     vi.advanceTimersByTime(200)
