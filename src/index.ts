@@ -22,6 +22,7 @@ export type { CloseCause, CloseParty, CloseReason } from './connection/close-cau
 export type { Connection, ConnectionState, ConnectionSummary } from './connection/connection.ts'
 export type { EventHandler } from './connection/event-handler.ts'
 export type { WebSocketLike } from './connection/hub-websocket.ts'
+export type { RateLimitPolicy } from './connection/rate-limit.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
@@ -31,7 +32,6 @@ export { type CloseResult, Hub, type HubState, type HubSummary } from './hub/hub
 export type {
   HubOptions,
   LimitOptions,
-  RateLimitPolicy,
   ResolvedHubOptions,
   ResolvedLimits,
 } from './hub/hub-options.ts'

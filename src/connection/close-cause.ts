@@ -41,13 +41,13 @@ export interface CloseCause {
   readonly openMs: number
 }
 
-/** The beginning of an end on this side. @internal */
+/** How this side begins the end of a connection. */
 export interface Ending {
   readonly by: CloseParty
   readonly reason: CloseReason
   /** The code of the close frame; 1006 where none is sent. */
   readonly code: number
-  /** The reason in the close frame; where none is sent, what `onClose` gets in its place. */
+  /** The reason in the close frame; where none is sent, the reason that `onClose` gets. */
   readonly text: string
   readonly error?: Error | undefined
 }

@@ -14,6 +14,7 @@ import {
 } from '../protocol/message.ts'
 import type { Ending } from './close-cause.ts'
 import type { Connection, ConnectionState, ConnectionSummary } from './connection.ts'
+import { closedByApplication, TERMINATED } from './endings.ts'
 import { BoundedMap, type MetadataEntries } from './metadata.ts'
 
 /** The number of rooms that a summary shows: a connection may be in a thousand. */
@@ -151,16 +152,11 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
 
   close(code: number = CloseCode.normal, reason = ''): boolean {
     checkClose(code, reason)
-    return this.#core.close({ by: 'application', reason: 'normal', code, text: reason })
+    return this.#core.close(closedByApplication(code, reason))
   }
 
   terminate(): void {
-    this.#core.terminate({
-      by: 'application',
-      reason: 'terminated',
-      code: CloseCode.abnormal,
-      text: '',
-    })
+    this.#core.terminate(TERMINATED)
   }
 
   inRoom(room: string): boolean {

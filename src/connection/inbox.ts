@@ -1,55 +1,58 @@
 import { HubError } from '../base/errors.ts'
 import type { Message } from '../protocol/message.ts'
+import type { RateLimit } from './rate-limit.ts'
 
 /** A read that is not inflated brings 64 KiB beside the end of one message. */
 const MAX_BYTES = 1_048_576
 
 const STARTED: Message = { type: 'text', data: '' }
 
-/** Where the messages come from and go to. */
+/** The connection that an {@link Inbox} belongs to. */
 export interface InboxOwner {
-  /** Reads on from the socket. */
+  /** Resumes reading from the socket. */
   resumeReading(): void
   /** Stops reading from the socket. */
   pauseReading(): void
-  /** A message of so many bytes leaves the inbox, for `onMessage` or for an iteration. */
-  countReceived(bytes: number): void
   /** Calls `onMessage`. */
   callOnMessage(message: Message): void
+  /** Closes the connection. @param message names the limit that was exceeded */
+  exceeded(message: string): void
   /** The body of an iteration runs. */
   callbackBegan(): void
-  /** The body of an iteration has asked for more, or has left. */
+  /** The body of an iteration has asked for the next message, or has ended. */
   callbackSettled(): void
 }
 
-/** A message that waits, and its size as it came. */
+/** A message that waits, and its size as it arrived. */
 interface Waiting {
   readonly message: Message
   readonly bytes: number
 }
 
 /**
- * Messages that came and that nobody takes yet: while the connection is paused, and between two steps of an
- * iteration. The socket is not read meanwhile, so no more waits here than what the last read brought: 64 KiB,
- * and one message that was compressed (see `InflationGate`).
+ * Messages on their way to `onMessage` or to an iteration. They wait here while the connection is paused or ahead of its
+ * rates, and between two steps of an iteration. The socket is not read meanwhile, so no more waits here than the last
+ * read brought: 64 KiB, and one message that was compressed (see `InflationGate`).
  */
 export class Inbox {
   readonly #owner: InboxOwner
+  readonly #rate: RateLimit | undefined
   readonly #waiting: Waiting[] = []
   #bytes = 0
-  /** The size of the largest message since none waited. */
+  /** The size of the largest message since the inbox was last empty. */
   #largestBytes = 0
   #isPaused = false
-  /** Reasons of the hub itself not to go on. */
+  /** The number of reasons for which the hub itself holds messages back. */
   #holds = 0
   #isIterated = false
   #isEnded = false
   #isDraining = false
-  /** Lets the iteration go on that waits for a message. */
+  /** Wakes the iteration that waits for a message. */
   #wake: (() => void) | undefined
 
-  constructor(owner: InboxOwner) {
+  constructor(owner: InboxOwner, rate?: RateLimit) {
     this.#owner = owner
+    this.#rate = rate
   }
 
   /** Whether a message may go straight to `onMessage`. */
@@ -62,9 +65,33 @@ export class Inbox {
     return this.#bytes
   }
 
-  /** Whether more waits than can have come in one read: of a WebSocket that inflates while it is paused. */
-  get isFull(): boolean {
+  /** Whether more waits than one read can have brought, from a WebSocket that inflates while it is paused. */
+  get #isFull(): boolean {
     return this.#bytes - this.#largestBytes > MAX_BYTES
+  }
+
+  /**
+   * Takes a message that has arrived: calls `onMessage` at once where nothing is against it.
+   * @param bytes the size of the message, after inflation
+   * @param isEarly whether `onOpen` has not settled
+   */
+  receive(message: Message, bytes: number, isEarly: boolean): void {
+    if (this.#rate?.policy === 'close') this.#count(bytes)
+    if (this.#isEnded) return
+    // A packet is received to its end, also when its first message has led to `register`, or to a pause.
+    if (this.isOpen && !isEarly) {
+      this.#countDelivered(bytes)
+      this.#owner.callOnMessage(message)
+    } else if (this.#isFull) {
+      this.#owner.exceeded('the client sends faster than its messages are taken')
+    } else {
+      this.push(message, bytes)
+    }
+  }
+
+  /** Counts a ping. */
+  receivePing(bytes: number): void {
+    this.#count(bytes)
   }
 
   /** @param bytes the size of the message as it came, after inflation */
@@ -81,19 +108,19 @@ export class Inbox {
     this.#owner.pauseReading()
   }
 
-  /** Delivers what waits, in a turn of its own, and reads on. */
+  /** Delivers the messages that wait, in a turn of their own, and resumes reading. */
   resume(): void {
     this.#isPaused = false
     this.flow()
   }
 
-  /** Goes on, if nothing else is against it. */
+  /** Continues, unless something else holds the messages back. */
   flow(): void {
     if (this.#isIterated) this.#wake?.()
     else this.#drainSoon()
   }
 
-  /** Pauses for a reason of the hub's; each is released once. */
+  /** Holds messages back for a reason of the hub; each call is followed by one of {@link Inbox.release}. */
   hold(): void {
     this.#holds++
     this.#owner.pauseReading()
@@ -105,7 +132,7 @@ export class Inbox {
   }
 
   /**
-   * The messages from now on, each of which is taken by one iteration only, and by no `onMessage`.
+   * Iterates over the messages from now on, in place of `onMessage`.
    * @throws {HubError} WSHUB_ERR_ALREADY_ITERATED
    */
   iterate(): AsyncGenerator<Message, void, undefined> {
@@ -119,14 +146,15 @@ export class Inbox {
     return messages
   }
 
-  /** The client has said goodbye or has gone: what waits is still taken, and an iteration ends behind it. */
+  /** The connection is closed: the messages that wait are still delivered, and an iteration ends after them. */
   end(): void {
+    this.#rate?.stop()
     this.#isEnded = true
     this.#wake?.()
     if (!this.#isIterated) this.#deliverAll()
   }
 
-  /** The connection is being closed from this side: nothing is delivered any more. */
+  /** This side is closing the connection: nothing is delivered any more. */
   clear(): void {
     this.#waiting.length = 0
     this.#bytes = 0
@@ -175,7 +203,7 @@ export class Inbox {
     const waiting = this.#waiting.shift()
     if (waiting === undefined) return undefined
     this.#bytes -= waiting.bytes
-    this.#owner.countReceived(waiting.bytes)
+    this.#countDelivered(waiting.bytes)
     return waiting.message
   }
 
@@ -196,5 +224,18 @@ export class Inbox {
   #deliverNext(): void {
     const message = this.#next()
     if (message !== undefined) this.#owner.callOnMessage(message)
+  }
+
+  /** Spreads messages that arrived in one packet as well, which therefore count when they are delivered. */
+  #countDelivered(bytes: number): void {
+    if (this.#rate?.policy === 'pause') this.#count(bytes)
+  }
+
+  /** Counts a message or a ping. Above the rates the next messages wait, or the connection is closed. */
+  #count(bytes: number): void {
+    const rate = this.#rate
+    if (rate === undefined || rate.take(bytes)) return
+    if (rate.policy === 'pause') rate.delay(this)
+    else this.#owner.exceeded('the client sends faster than its limits')
   }
 }

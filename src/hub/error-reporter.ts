@@ -3,20 +3,10 @@ import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
 import { propertyOf, textOf } from '../base/thrown.ts'
 import type { Connection } from '../connection/connection.ts'
+import type { ErrorSource } from '../connection/error-source.ts'
 import type { EventHandler } from '../connection/event-handler.ts'
 import { isHeard, tell } from './diagnostics.ts'
 import type { Hub } from './hub.ts'
-
-/** Where an error comes from. */
-export interface ErrorSource<Meta extends object> {
-  /** The callback, option or handler of the application that threw; `undefined` for an error that the hub found. */
-  readonly where?: string | undefined
-  readonly connection?: Connection<Meta>
-  /** The path of the upgrade request of the connection. */
-  readonly path?: string | undefined
-  /** Its `onError` is the first to be called. */
-  readonly handler?: EventHandler<Meta>
-}
 
 /** Errors that any client can cause at will: a warning for each would let it fill the log. */
 const CLIENT_FAULTS: ReadonlySet<unknown> = new Set<HubErrorCode>([

@@ -6,6 +6,7 @@ import {
   resolveClusterOptions,
 } from '../cluster/cluster-options.ts'
 import type { Connection } from '../connection/connection.ts'
+import type { RateLimitPolicy } from '../connection/rate-limit.ts'
 import {
   type CompressionOptions,
   type CompressionSettings,
@@ -22,9 +23,6 @@ import {
   type TrustProxy,
 } from '../upgrade/client-address.ts'
 import { type HostRule, hostRule, type OriginRule, originRule } from '../upgrade/origin.ts'
-
-/** What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008. */
-export type RateLimitPolicy = 'pause' | 'close'
 
 /** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
 export interface LimitOptions {

@@ -18,7 +18,9 @@ import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { HubConnection } from '../connection/hub-connection.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { Keepalive } from '../connection/keepalive.ts'
-import { type ConnectionHost, type ConnectionTransport, Session } from '../connection/session.ts'
+import { Session, type SessionHost } from '../connection/session.ts'
+import { Tally } from '../connection/tally.ts'
+import type { Transport } from '../connection/transport.ts'
 import { WebSocketWritable } from '../connection/websocket-writable.ts'
 import { Delivery } from '../delivery/delivery.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
@@ -57,7 +59,7 @@ import {
 } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
 import { RoomIndex } from './room-index.ts'
-import { type HubStats, Tally } from './stats.ts'
+import { type HubStats, UpgradeTally } from './stats.ts'
 
 /** How {@link Hub.close} went. */
 export interface CloseResult {
@@ -97,9 +99,10 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #bridge: UpgradeBridge
   readonly #admission: Admission
   readonly #tally = new Tally()
+  readonly #upgrades = new UpgradeTally()
   readonly #delivery: Delivery
   readonly #keepalive: Keepalive
-  readonly #host: ConnectionHost<Meta>
+  readonly #host: SessionHost<Meta>
   readonly #acceptor: Acceptor
   readonly #node = randomBytes(9).toString('base64url')
   readonly #local: LocalNode<Meta>
@@ -215,7 +218,8 @@ export class Hub<out Meta extends object = Metadata> {
   stats(): HubStats {
     let bufferedBytes = 0
     for (const session of this.#sessions.values()) bufferedBytes += session.bufferedBytes
-    const { acceptedUpgrades, refusedUpgrades, closedConnections, closeReasons } = this.#tally
+    const { acceptedUpgrades, refusedUpgrades } = this.#upgrades
+    const { closedConnections, closeReasons } = this.#tally
     const { receivedMessages, receivedBytes, sentMessages, sentBytes } = this.#tally
     return {
       connections: this.#sessions.size,
@@ -334,7 +338,7 @@ export class Hub<out Meta extends object = Metadata> {
         if (session.state !== 'closed')
           session.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
       }
-      this.#tally.acceptedUpgrades++
+      this.#upgrades.countAccepted()
       if (isHeard('wshub:upgrade:accepted')) {
         tell('wshub:upgrade:accepted', {
           hub: asHeard(this),
@@ -579,7 +583,7 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   #open(
-    transport: ConnectionTransport,
+    transport: Transport,
     handler: EventHandler<Meta>,
     { metadata, expiresAt }: ResolvedInit,
   ): Session<Meta> {
@@ -625,7 +629,7 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   #refused(request: IncomingMessage, error: HubError): void {
-    this.#tally.refuse(error.code)
+    this.#upgrades.countRefused(error.code)
     if (isHeard('wshub:upgrade:refused'))
       tell('wshub:upgrade:refused', { hub: asHeard(this), request, error })
   }

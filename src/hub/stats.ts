@@ -1,5 +1,5 @@
 import type { HubErrorCode } from '../base/errors.ts'
-import { CLOSE_REASONS, type CloseCause, type CloseReason } from '../connection/close-cause.ts'
+import type { CloseReason } from '../connection/close-cause.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 
 /** The figures of a hub since it was made, and as of now. */
@@ -32,30 +32,16 @@ export interface HubStats {
   readonly dropped: Readonly<Record<DropReason, Readonly<DropCount>>>
 }
 
-/** What a hub counts as it goes. */
-export class Tally {
+/** The counters of all upgrades of a hub, since it was made. */
+export class UpgradeTally {
   acceptedUpgrades = 0
   readonly refusedUpgrades: Partial<Record<HubErrorCode, number>> = {}
-  closedConnections = 0
-  readonly closeReasons = noCloses()
-  /** Of `closedConnections`, those whose client sent no close frame. */
-  unansweredConnections = 0
-  receivedMessages = 0
-  receivedBytes = 0
-  sentMessages = 0
-  sentBytes = 0
 
-  close({ reason }: CloseCause, isAnswered: boolean): void {
-    this.closedConnections++
-    this.closeReasons[reason]++
-    if (!isAnswered) this.unansweredConnections++
+  countAccepted(): void {
+    this.acceptedUpgrades++
   }
 
-  refuse(code: HubErrorCode): void {
+  countRefused(code: HubErrorCode): void {
     this.refusedUpgrades[code] = (this.refusedUpgrades[code] ?? 0) + 1
   }
-}
-
-function noCloses(): Record<CloseReason, number> {
-  return Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0])) as Record<CloseReason, number> // each has its entry
 }

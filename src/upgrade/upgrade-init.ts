@@ -1,6 +1,6 @@
-import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
 import { checkKeys, invalid } from '../base/option-rules.ts'
+import { readExpiry } from '../connection/credential.ts'
 import { checkMetadataSize, type MetadataEntries } from '../connection/metadata.ts'
 import { HANDSHAKE_INIT, type HandshakeInit } from '../protocol/handshake.ts'
 
@@ -80,18 +80,8 @@ function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
   return {
     handshake: { ...(protocol !== undefined && { protocol }), ...(headers !== undefined && { headers }) },
     metadata: entries,
-    expiresAt: expiresAt === undefined ? undefined : expiry(expiresAt),
+    expiresAt: expiresAt === undefined ? undefined : readExpiry(expiresAt),
     remoteAddress: address,
     isSecure: isSecure === true,
   }
-}
-
-/** Returns ms since the epoch. @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is no time */
-export function expiry(at: Date | number): number {
-  const ms: unknown = at instanceof Date ? at.getTime() : at
-  if (typeof ms === 'number' && !Number.isNaN(ms)) return ms
-  throw new HubError(
-    'WSHUB_ERR_INVALID_OPTION',
-    `expiresAt is a valid Date or ms since the epoch, not ${show(at)}`,
-  )
 }

@@ -15,7 +15,7 @@ function setUp() {
     /** What `onMessage` got. */
     taken: [] as string[], // an empty array is inferred as never[]
     onTake: () => {},
-    countReceived: () => {},
+    exceeded: (message: string) => expect.fail(message),
     callbackBegan: () => {},
     callbackSettled: () => {},
     callOnMessage: (message: Message) => {

@@ -13,7 +13,7 @@ const inbox = () => ({ hold: vi.fn(), release: vi.fn() })
 
 describe('RateLimit', () => {
   it("lets a second's worth of messages through at once, and then one after another", () => {
-    const rate = new RateLimit({ maxMessagesPerSecond: 10, maxBytesPerSecond: 0 })
+    const rate = new RateLimit({ maxMessagesPerSecond: 10, maxBytesPerSecond: 0, rateLimitPolicy: 'pause' })
     const first = Array.from({ length: 11 }, () => rate.take(1_000_000))
     expect(first).toEqual([...Array(10).fill(true), false])
     vi.advanceTimersByTime(200)
@@ -24,7 +24,11 @@ describe('RateLimit', () => {
     vi.advanceTimersByTime(123.456)
     const refused: number[] = []
     for (let rate = 1; rate <= 1_000; rate++) {
-      const limit = new RateLimit({ maxMessagesPerSecond: rate, maxBytesPerSecond: 0 })
+      const limit = new RateLimit({
+        maxMessagesPerSecond: rate,
+        maxBytesPerSecond: 0,
+        rateLimitPolicy: 'pause',
+      })
       for (let message = 0; message < rate; message++) if (!limit.take(0)) refused.push(rate)
       if (limit.take(0)) refused.push(-rate)
     }
@@ -32,18 +36,26 @@ describe('RateLimit', () => {
   })
 
   it('does not save up more than a second', () => {
-    const rate = new RateLimit({ maxMessagesPerSecond: 2, maxBytesPerSecond: 0 })
+    const rate = new RateLimit({ maxMessagesPerSecond: 2, maxBytesPerSecond: 0, rateLimitPolicy: 'pause' })
     vi.advanceTimersByTime(3_600_000)
     expect([rate.take(0), rate.take(0), rate.take(0)]).toEqual([true, true, false])
   })
 
   it('counts bytes beside messages', () => {
-    const rate = new RateLimit({ maxMessagesPerSecond: 100, maxBytesPerSecond: 1_000 })
+    const rate = new RateLimit({
+      maxMessagesPerSecond: 100,
+      maxBytesPerSecond: 1_000,
+      rateLimitPolicy: 'pause',
+    })
     expect([rate.take(600), rate.take(400), rate.take(1)]).toEqual([true, true, false])
   })
 
   it('holds until what is owed has been paid, once', () => {
-    const rate = new RateLimit({ maxMessagesPerSecond: 0, maxBytesPerSecond: 1_000 })
+    const rate = new RateLimit({
+      maxMessagesPerSecond: 0,
+      maxBytesPerSecond: 1_000,
+      rateLimitPolicy: 'pause',
+    })
     const held = inbox()
     rate.take(1_500)
     rate.delay(held)
@@ -59,7 +71,7 @@ describe('RateLimit', () => {
   })
 
   it('holds for longer than a timer can wait', () => {
-    const rate = new RateLimit({ maxMessagesPerSecond: 0, maxBytesPerSecond: 1 })
+    const rate = new RateLimit({ maxMessagesPerSecond: 0, maxBytesPerSecond: 1, rateLimitPolicy: 'pause' })
     const held = inbox()
     rate.take(2_147_483_647)
     rate.delay(held)

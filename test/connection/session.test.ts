@@ -7,8 +7,8 @@ import { Hub } from 'wshub'
 import { RunningHandlers } from '../../src/base/running-handlers.ts'
 import { Keepalive } from '../../src/connection/keepalive.ts'
 import { Session } from '../../src/connection/session.ts'
+import { Tally } from '../../src/connection/tally.ts'
 import { Delivery } from '../../src/delivery/delivery.ts'
-import { Tally } from '../../src/hub/stats.ts'
 import { eventually, handshake, inTime, listen, stop, turn } from '../support/hub-server.ts'
 
 const MIB = 1_048_576

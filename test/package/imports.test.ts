@@ -22,14 +22,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 const CIRCLE = 'connection/connection.ts -> hub/hub.ts'
 
 /** Imports against the rule that have yet to go. */
-const UNSETTLED: readonly string[] = [
-  'connection/session.ts -> hub/diagnostics.ts',
-  'connection/session.ts -> hub/error-reporter.ts',
-  'connection/session.ts -> hub/hub-options.ts',
-  'connection/session.ts -> hub/stats.ts',
-  'connection/session.ts -> upgrade/upgrade-init.ts',
-  'upgrade/acceptor.ts -> hub/hub-options.ts',
-]
+const UNSETTLED: readonly string[] = ['upgrade/acceptor.ts -> hub/hub-options.ts']
 
 /** What the core stands on, beside `node:*`. */
 const FOUNDATIONS = ['ws', 'proxy-addr']
