@@ -20,7 +20,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/setup.ts'],
-    maxWorkers: 2, // most tests wait for something; on two cores the default is one
+    maxWorkers: 3, // most tests wait for something; on two cores the default is one
     testTimeout: TEST_MS,
     hookTimeout: TEST_MS,
   },

@@ -141,7 +141,7 @@ describe.each(['Fastify', 'Express', 'Koa'])('SIGTERM under load, with %s,', (fr
     onTestFinished(() => {
       child.kill('SIGKILL')
     })
-    const { port } = await firstMessage<{ port: number }>(child)
+    const { port } = await inTime('the port', firstMessage<{ port: number }>(child), () => child.exitCode)
     const url = `ws://127.0.0.1:${port}/ws`
     const clients = await Promise.all(Array.from({ length: 60 }, () => Client.open(url)))
     await Promise.all(clients.map((client) => client.received.until('the load', (all) => all.length > 20)))
