@@ -3,6 +3,11 @@ import { HubError, show } from './errors.ts'
 /** The longest delay of a timer, and the largest `maxPayload` that `ws` does not misread. */
 export const MAX_INT32 = 2_147_483_647
 
+/** Options with every default in place. The keys of `Unset` have no default: they may be `undefined`. */
+export type Resolved<Options extends object, Unset extends keyof Options = never> = {
+  readonly [Key in keyof Options]-?: Key extends Unset ? Options[Key] : Exclude<Options[Key], undefined>
+}
+
 /**
  * Checks that options are an object with known keys only.
  * @param known an object that has the known keys
@@ -27,6 +32,19 @@ export function inRange(key: string, value: unknown, least: number, most: number
     throw invalid(key, `is an integer from ${least} to ${most}`, value)
   }
   return value
+}
+
+/**
+ * Returns a function that reads one integer of the options, or its default, within a range. The function throws
+ * WSHUB_ERR_INVALID_OPTION.
+ * @param prefix comes before the key in the message of the error
+ */
+export function integersOf<Options extends object>(
+  options: Options,
+  defaults: Readonly<Record<keyof Options & string, unknown>>,
+  prefix = '',
+): (key: keyof Options & string, least: number, most?: number) => number {
+  return (key, least, most = MAX_INT32) => inRange(prefix + key, options[key] ?? defaults[key], least, most)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { checkKeys, inRange, invalid, MAX_INT32, strings } from '../base/option-rules.ts'
+import { checkKeys, integersOf, invalid, type Resolved, strings } from '../base/option-rules.ts'
 import type { Gap } from './gaps.ts'
 
 /** Settings of a hub's cluster. Every key is optional; an explicit `undefined` means the default. */
@@ -48,18 +48,7 @@ export interface ClusterOptions {
 }
 
 /** {@link ClusterOptions} with every default in place. */
-export interface ResolvedClusterOptions {
-  readonly namespace: string
-  readonly heartbeatIntervalMs: number
-  readonly heartbeatTimeoutMs: number
-  readonly callTimeoutMs: number
-  readonly maxPendingCalls: number
-  readonly maxEnvelopeBytes: number
-  readonly maxEarlyBytes: number
-  readonly roomGraceMs: number
-  readonly publicMetadata: readonly string[]
-  readonly onGap: ((gap: Gap) => void) | undefined
-}
+export type ResolvedClusterOptions = Resolved<ClusterOptions, 'onGap'>
 
 /** The defaults of {@link ClusterOptions}; a test compares the table of `docs/cluster.md` with them. */
 export const CLUSTER_DEFAULTS = Object.freeze({
@@ -75,10 +64,6 @@ export const CLUSTER_DEFAULTS = Object.freeze({
   onGap: undefined,
 })
 
-type NumericKey = {
-  [K in keyof typeof CLUSTER_DEFAULTS]: (typeof CLUSTER_DEFAULTS)[K] extends number ? K : never
-}[keyof typeof CLUSTER_DEFAULTS]
-
 /**
  * Reads the `cluster` of a hub's options into its final, frozen form.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that
@@ -87,8 +72,7 @@ type NumericKey = {
 export function resolveClusterOptions(options: ClusterOptions = {}): ResolvedClusterOptions {
   if (typeof options !== 'object' || options === null) throw invalid('cluster', 'is an object', options)
   checkKeys(options, CLUSTER_DEFAULTS, 'a setting of cluster')
-  const integer = (key: NumericKey, least: number) =>
-    inRange(`cluster.${key}`, options[key] ?? CLUSTER_DEFAULTS[key], least, MAX_INT32)
+  const integer = integersOf(options, CLUSTER_DEFAULTS, 'cluster.')
   const { namespace = CLUSTER_DEFAULTS.namespace, onGap } = options
   if (typeof namespace !== 'string' || namespace === '') {
     throw invalid('cluster.namespace', 'is a non-empty string', namespace)

@@ -1,4 +1,4 @@
-import { checkKeys, inRange, invalid, MAX_INT32 } from '../base/option-rules.ts'
+import { checkKeys, integersOf, invalid, type Resolved } from '../base/option-rules.ts'
 
 /** What happens to a message for a client whose `maxBufferedBytes` are full. */
 export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
@@ -22,7 +22,7 @@ export interface CompressionOptions {
 }
 
 /** {@link CompressionOptions} with every default in place. */
-export type CompressionSettings = { readonly [Key in keyof CompressionOptions]-?: number }
+export type CompressionSettings = Resolved<CompressionOptions>
 
 /** The options of a hub that its outboxes obey. */
 export interface DeliveryOptions {
@@ -55,12 +55,11 @@ export function readCompression(option: boolean | CompressionOptions): Compressi
     throw invalid('enableCompression', 'is true, false or an object', options)
   }
   checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
-  const setting = (key: keyof CompressionOptions, least: number, most: number) =>
-    inRange(`enableCompression.${key}`, options[key] ?? COMPRESSION_DEFAULTS[key], least, most)
+  const integer = integersOf(options, COMPRESSION_DEFAULTS, 'enableCompression.')
   return Object.freeze({
-    thresholdBytes: setting('thresholdBytes', 0, MAX_INT32),
-    maxBytes: setting('maxBytes', 1, MAX_INT32),
-    level: setting('level', 1, 9),
-    memLevel: setting('memLevel', 1, 9),
+    thresholdBytes: integer('thresholdBytes', 0),
+    maxBytes: integer('maxBytes', 1),
+    level: integer('level', 1, 9),
+    memLevel: integer('memLevel', 1, 9),
   })
 }
