@@ -88,15 +88,19 @@ export function checkHandshake(req: IncomingMessage): void {
   if (flaw !== undefined) throw new HubError(...flaw)
 }
 
-function findFlaw(req: IncomingMessage): ConstructorParameters<typeof HubError> | undefined {
+type Flaw = ConstructorParameters<typeof HubError>
+
+function findFlaw(req: IncomingMessage): Flaw | undefined {
   const { headers } = req
+  const wrongMethod: Flaw = ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
+  // First, since a request with a body has come without its wish to upgrade.
+  if (hasBody(req)) {
+    return req.method === 'GET' ? ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body'] : wrongMethod
+  }
   if (!isWebSocketUpgrade(req)) {
     return ['WSHUB_ERR_NOT_UPGRADE', 'this is a WebSocket endpoint: the request must upgrade to websocket']
   }
-  if (req.method !== 'GET') return ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
-  if (hasBody(req)) {
-    return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body']
-  }
+  if (req.method !== 'GET') return wrongMethod
   if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) {
     return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake needs HTTP/1.1']
   }

@@ -306,10 +306,12 @@ function onRequest(req: IncomingMessage, response: ServerResponse): void {
   if (!pendingUpgrades.has(req)) noteResponse(req, response)
 }
 
-/** Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it. */
+/**
+ * Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it: one to another protocol, and one
+ * with a body, which is no handshake. Node leaves the body of an upgrade unread, where its route would wait for it.
+ */
 function isPlain(req: IncomingMessage): boolean {
-  const { upgrade } = req.headers
-  return !listIncludes(upgrade, 'websocket') && !(IS_BODY_APART && hasBody(req))
+  return hasBody(req) ? !IS_BODY_APART : !listIncludes(req.headers.upgrade, 'websocket')
 }
 
 /** Asks the other listeners first, since most of them take at once what is theirs, and then our routes. */

@@ -1,14 +1,31 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
+import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { text as readText } from 'node:stream/consumers'
+import express from 'express'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, type HubOptions } from 'wshub'
-import { closeServer, echo, portOf, selfSigned } from '../adapters/frameworks.ts'
+import { wsHub as expressHub } from 'wshub/express'
+import {
+  closeAfterTest,
+  closeApps,
+  closeServer,
+  echo,
+  listen as listenOn,
+  portOf,
+  selfSigned,
+} from '../adapters/frameworks.ts'
 import { listen } from '../support/hub-server.ts'
 import { destroyClients, handshake, RawClient, request, until } from '../support/raw.ts'
 
-afterEach(destroyClients)
+afterEach(async () => {
+  destroyClients()
+  await closeApps()
+})
+
+// Its types are those of version 5.
+const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 const h2c = {
   Connection: 'Upgrade, HTTP2-Settings',
@@ -203,5 +220,50 @@ describe('An upgrade to another protocol', () => {
     expect((await client.answer()).body).toBe('/a GET /x HTTP/1.')
     expect((await client.answer()).body).toBe('/b ')
     expect(urls).toEqual(['POST /a', 'GET /b'])
+  })
+})
+
+describe('A request to websocket with a body, which is no handshake', () => {
+  const websocket = { Connection: 'Upgrade', Upgrade: 'websocket', 'Content-Type': 'application/json' }
+  const body = '{"a":1}'
+  const headers = { ...websocket, 'Content-Length': String(body.length) }
+
+  it.each(['POST', 'GET'])('is served with its body, as without a hub: %s', async (method) => {
+    const { target } = await serving((req, res) => void readText(req).then((text) => res.end(text)))
+    const client = await RawClient.connect(target)
+    const bytes = request('/', { method, headers, body })
+    await client.write(bytes.subarray(0, -3))
+    await client.write(bytes.subarray(-3))
+    expect((await (isBodyApart ? client.lastAnswer() : client.answer())).body).toBe(body)
+  })
+
+  it.each([
+    ['Express 5', express],
+    ['Express 4', express4],
+  ])('is read by express.json of %s', async (_name, framework) => {
+    const app = framework()
+    const { hub } = expressHub()
+    app.use(expressHub({ hub }), framework.json())
+    app.post('/body', (req, res) => void res.json(req.body))
+    const server = createServer(app)
+    closeAfterTest(hub, server)
+    const target = await listenOn(server)
+    const client = await RawClient.connect(target)
+    await client.write(request('/body', { method: 'POST', headers, body }))
+    const answer = await (isBodyApart ? client.lastAnswer() : client.answer())
+    expect([answer.status, answer.body]).toEqual([200, body])
+  })
+
+  it('is first the business of the other listeners of its server', async () => {
+    const { target, server } = await serving(page)
+    const urls: string[] = []
+    server.on('upgrade', (req, socket) => {
+      urls.push(`${req.method} ${req.url}`)
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ntheirs')
+    })
+    const client = await RawClient.connect(target)
+    await client.write(request('/theirs', { method: 'POST', headers, body }))
+    expect((await client.answer()).body).toBe('theirs')
+    expect(urls).toEqual(['POST /theirs'])
   })
 })
