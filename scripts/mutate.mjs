@@ -7,6 +7,8 @@ import { Stryker } from '@stryker-mutator/core'
 
 /** What everything rests on, and the tests for it beside those of its room. */
 const NOUNS = {
+  'src/base/token-bucket.ts': ['test/connection/rate-limit.test.ts', 'test/upgrade/address-limits.test.ts'],
+  'src/delivery/congestion.ts': [],
   'src/delivery/flush-loop.ts': [],
   'src/hub/room-index.ts': [],
   'src/cluster/gaps.ts': [],

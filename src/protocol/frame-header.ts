@@ -14,17 +14,20 @@ export const Opcode = {
 /** An opcode that RFC 6455 defines. */
 export type Opcode = (typeof Opcode)[keyof typeof Opcode]
 
-// The first byte of a header.
+// Bits of the first byte of a header.
+/** The frame is the last one of its message. */
 export const FIN = 0x80
+/** The message is compressed; only its first frame says so. @see RFC 7692 §6 */
 export const RSV1 = 0x40
 export const RSV2 = 0x20
 export const RSV3 = 0x10
 export const OPCODE = 0x0f
 
-// The second byte.
+// Bits of the second byte.
+/** The payload is masked. */
 export const MASK = 0x80
 export const LENGTH = 0x7f
-/** Values of `LENGTH` that say where the length is instead: in the next two bytes, or the next eight. */
+/** Values of `LENGTH` for a length in the next two or eight bytes. */
 const LENGTH_16 = 126
 const LENGTH_64 = 127
 
@@ -32,7 +35,7 @@ const LENGTH_64 = 127
 export const MASK_BYTES = 4
 
 /**
- * Returns how many bytes the header at `at` has, as far as its bytes that have arrived tell.
+ * Returns how many bytes the header at `at` has. Before its second byte has arrived, it returns 2.
  * @see RFC 6455 §5.2
  */
 export function headerLength(bytes: Buffer, at: number): number {
