@@ -21,6 +21,7 @@ export class MemoryBackplane implements Backplane {
   }
 
   async start(listener: BackplaneListener): Promise<void> {
+    if (this.#listener !== undefined) throw new Error('A backplane is started once')
     this.#listener = listener
     if (this.#state !== 'closed') {
       this.#seat = this.#bus.join({

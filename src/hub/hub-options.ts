@@ -314,3 +314,16 @@ function checkBackplane(backplane: Backplane): void {
     throw invalid('backplane', `is an object with ${BACKPLANE_METHODS.join(', ')}`, backplane)
   }
 }
+
+/** Backplanes that have a hub. */
+const claimed = new WeakSet<Backplane>()
+
+/**
+ * Makes a backplane one hub's own: a second hub would get nothing from it, and close it for the first.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it has a hub
+ */
+export function claimBackplane(backplane: Backplane | undefined): void {
+  if (backplane === undefined) return
+  if (claimed.has(backplane)) throw invalid('backplane', 'belongs to one hub: make one for each', backplane)
+  claimed.add(backplane)
+}

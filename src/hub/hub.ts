@@ -51,6 +51,7 @@ import { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from '
 import { isHeard, tell } from './diagnostics.ts'
 import { ErrorReporter } from './error-reporter.ts'
 import {
+  claimBackplane,
   type HubOptions,
   type ResolvedHubOptions,
   resolveHubOptions,
@@ -120,6 +121,7 @@ export class Hub<out Meta extends object = Metadata> {
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
     this.#rules = upgradeRules(this.#options)
+    claimBackplane(this.#options.backplane)
     this.#reporter = new ErrorReporter(asHeard(this), this.#running, this.#options.onError)
     const sessions = this.#sessions
     const peers = {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryBackplane, MemoryBus } from 'wshub'
+import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
 import { backplaneContract } from 'wshub/testing/backplane'
+import { thrownBy } from '../support/hub-server.ts'
 
 describe('MemoryBackplane', () => {
   const bus = new MemoryBus()
@@ -11,6 +12,35 @@ describe('MemoryBackplane', () => {
   })
 
   for (const { name, run } of contract) it(name, run)
+
+  const listener = { onMessage() {}, onStateChange() {}, onError() {} }
+
+  it('is started once', async () => {
+    const backplane = new MemoryBackplane(bus)
+    await backplane.start(listener)
+    await expect(backplane.start(listener)).rejects.toThrow('A backplane is started once')
+    await backplane.close()
+  })
+
+  it('is not started when it is closed', async () => {
+    const backplane = new MemoryBackplane(bus)
+    await backplane.close()
+    await expect(backplane.start(listener)).rejects.toThrow('The backplane is closed')
+    expect(backplane.state).toBe('closed')
+  })
+
+  it('belongs to one hub: a second is refused, and the first goes on', async () => {
+    const [backplane, others] = [new MemoryBackplane(bus), new MemoryBackplane(bus)]
+    const [hub, other] = [new Hub({ backplane }), new Hub({ backplane: others })]
+    await Promise.all([hub.cluster.ready(), other.cluster.ready()])
+    expect(thrownBy(() => new Hub({ backplane }))).toMatchObject({
+      code: 'WSHUB_ERR_INVALID_OPTION',
+      message: expect.stringContaining('backplane belongs to one hub'),
+    })
+    expect((await hub.cluster.nodes()).results).toHaveLength(2)
+    await Promise.all([hub.close(), other.close()])
+    expect(thrownBy(() => new Hub({ backplane }))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
+  })
 
   it('has the members of a backplane alone, in JavaScript, too', () => {
     expect(Object.getOwnPropertyNames(MemoryBackplane.prototype).sort()).toEqual(
