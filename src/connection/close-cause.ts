@@ -1,12 +1,15 @@
 import { CloseCode } from '../protocol/close-code.ts'
 
 /**
- * Who began the end of a connection: the client by a close frame, the hub by a rule of its own, the application by a call, or the
- * network, where the TCP connection ended without a close frame.
+ * The party that ended a connection: the client by a close frame, the hub by one of its rules, the
+ * application by a call, or the network, where the TCP connection ended without a close frame.
  */
 export type CloseParty = 'client' | 'hub' | 'application' | 'network'
 
-/** Every reason for which a connection ends. `docs/handlers.md` has the same table for readers; a test compares the two. */
+/**
+ * Every reason for which a connection ends. `docs/handlers.md` has the same table for readers; a test
+ * compares the two.
+ */
 export const CLOSE_REASONS = [
   'normal',
   'terminated',
@@ -22,7 +25,7 @@ export const CLOSE_REASONS = [
   'handlerError',
 ] as const
 
-/** Why a connection ended. */
+/** The reason for which a connection ended. */
 export type CloseReason = (typeof CLOSE_REASONS)[number]
 
 /** How a connection ended. */
@@ -30,14 +33,14 @@ export interface CloseCause {
   readonly by: CloseParty
   readonly reason: CloseReason
   /**
-   * The code on the wire: that of the client's close frame, 1005 when it had none; of the one sent to it when the client sent none; 1006 when
-   * there was neither.
+   * The code on the wire: that of the client's close frame (1005 when the frame had none); without such a
+   * frame, that of the close frame sent to the client; without either, 1006.
    * @see RFC 6455 §7.1.5
    */
   readonly code: number
-  /** The error for which the hub closed the connection; `onError` got the same one. */
+  /** The error for which the hub closed the connection, as `onError` received it. */
   readonly error?: Error
-  /** How long it was open, in ms; 0 for a socket that never opened. */
+  /** The time that it was open, in ms; 0 for a socket that never opened. */
   readonly openMs: number
 }
 
@@ -55,10 +58,10 @@ export interface Ending {
 const UNSENT = 'the close frame could not be sent'
 
 /**
- * Finds out how a connection ended.
+ * Works out how a connection ended.
  * @param received code and reason of the client's close frame; 1006 without one
- * @param ending how this side began the end; `undefined` when it did not
- * @param isSent whether the close frame of that was handed to the socket
+ * @param ending how this side began to close; `undefined` when it did not
+ * @param isSent whether the close frame of `ending` was handed to the socket
  * @returns the cause, and the reason for `onClose`
  * @internal
  */
@@ -70,7 +73,7 @@ export function closeCause(
 ): { readonly cause: CloseCause; readonly reason: string } {
   const hasAnswer = received.code !== CloseCode.abnormal
   const isUnsent = ending !== undefined && ending.code !== CloseCode.abnormal && !isSent
-  // Whoever asked for an end that was still waiting when the client closed has not ended the connection.
+  // When the client closed before the close frame of this side was sent, the client ended the connection.
   if (ending === undefined || (isUnsent && hasAnswer)) {
     const { code, reason } = received
     const cause: CloseCause = hasAnswer

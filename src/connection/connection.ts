@@ -26,8 +26,8 @@ export interface Connection<out Meta extends object = Metadata> {
   readonly id: string
 
   /**
-   * Address of the client as `trustProxy` or the framework's own setting determines it, otherwise of the TCP peer.
-   * `undefined` for sockets without an address.
+   * Address of the client as `trustProxy` or the framework's own setting determines it, otherwise of the TCP
+   * peer. `undefined` for sockets without an address.
    */
   readonly remoteAddress: string | undefined
 
@@ -56,26 +56,32 @@ export interface Connection<out Meta extends object = Metadata> {
   readonly lastPongTime: number
 
   /**
-   * Bytes held in memory in both directions. Outgoing: frames accepted for sending that the operating system has not taken yet
-   * (a write counts until it is complete). Incoming: messages not yet delivered, while the connection is paused or iterated.
-   * Compressed messages are inflated one at a time; those still compressed count with their compressed size.
+   * Bytes held in memory in both directions. Outgoing: frames accepted for sending that the operating system
+   * has not taken yet (a write counts until it is complete). Incoming: messages not yet delivered, while the
+   * connection is paused or iterated. Compressed messages are inflated one at a time; those still compressed
+   * count with their compressed size.
    */
   readonly bufferedBytes: number
 
-  /** The messages dropped instead of sent, up to the last turn of the event loop. `onDrop` tells the reasons. */
+  /**
+   * The messages dropped instead of sent, up to the last turn of the event loop. `onDrop` tells the reasons.
+   */
   readonly dropped: Readonly<DropCount>
 
   /**
    * Sends a text message. Messages arrive in the order of the calls.
-   * @returns `false` when the connection is not open, or when the message was dropped by the slow-consumer policy or as volatile
+   * @returns `false` when the connection is not open, or when the message was dropped by the slow-consumer
+   *   policy or as volatile
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a string, or WSHUB_ERR_INVALID_OPTION
    */
   sendText(data: string, options?: SendOptions): boolean
 
   /**
    * Sends a binary message. The bytes are copied at once; the caller may reuse its buffer.
-   * @returns `false` when the connection is not open, or when the message was dropped by the slow-consumer policy or as volatile
-   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a Buffer, Uint8Array or ArrayBuffer, or WSHUB_ERR_INVALID_OPTION
+   * @returns `false` when the connection is not open, or when the message was dropped by the slow-consumer
+   *   policy or as volatile
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is not a Buffer, Uint8Array or ArrayBuffer, or
+   *   WSHUB_ERR_INVALID_OPTION
    */
   sendBinary(data: BinaryPayload, options?: SendOptions): boolean
 
@@ -95,8 +101,9 @@ export interface Connection<out Meta extends object = Metadata> {
   sendPong(data?: Payload): boolean
 
   /**
-   * Stops reading from the client, which notices once the buffers in between are full. Messages that were already read wait
-   * for {@link Connection.resume}. A paused connection is not pinged, and does not notice a client that disappears.
+   * Stops reading from the client, which notices once the buffers in between are full. Messages that were
+   * already read wait for {@link Connection.resume}. A paused connection is not pinged, and does not notice a
+   * client that disappears.
    */
   pause(): void
 
@@ -104,16 +111,17 @@ export interface Connection<out Meta extends object = Metadata> {
   resume(): void
 
   /**
-   * Iterates over the messages from now on, in place of `onMessage`: `for await (const message of connection)`. The client is
-   * read only as fast as the loop runs. The loop ends when the connection is closed; leaving it early returns the remaining
-   * messages to `onMessage`. Starting it in `onOpen` marks `onOpen` as settled.
+   * Iterates over the messages from now on, in place of `onMessage`: `for await (const message of
+   * connection)`. The client is read only as fast as the loop runs. The loop ends when the connection is
+   * closed; leaving it early returns the remaining messages to `onMessage`. Starting it in `onOpen` marks
+   * `onOpen` as settled.
    * @throws {HubError} WSHUB_ERR_ALREADY_ITERATED while another iteration is running
    */
   [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined>
 
   /**
-   * Sets the time at which the credential expires; `undefined` = never. At that time `onExpire` may renew it; otherwise the
-   * connection is closed with 4401.
+   * Sets the time at which the credential expires; `undefined` = never. At that time `onExpire` may renew it;
+   * otherwise the connection is closed with 4401.
    * @param at a Date, or ms since the epoch
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it is neither
    */
@@ -141,6 +149,9 @@ export interface Connection<out Meta extends object = Metadata> {
   /** Does the same as `metadata.get`. */
   getMetadata<Key extends MetadataKey<Meta>>(key: Key): MetadataOf<Meta>[Key] | undefined
 
-  /** Returns what a log may show of this connection: no metadata, which may be secret, and at most ten of its rooms. */
+  /**
+   * Returns what a log may show of this connection: no metadata, which may be secret, and at most ten of its
+   * rooms.
+   */
   toJSON(): ConnectionSummary
 }

@@ -1,6 +1,9 @@
 import { HubError, show } from '../base/errors.ts'
 
-/** An expired credential stays valid for this many ms while a callback that may renew it runs, where `openTimeoutMs` is 0. */
+/**
+ * An expired credential stays valid for this many ms while a callback that may renew it runs, where
+ * `openTimeoutMs` is 0.
+ */
 const RENEWAL_TIMEOUT_MS = 10_000
 
 /** The connection that a {@link Credential} belongs to. */
@@ -13,7 +16,10 @@ export interface CredentialOwner {
   runOnExpire(then: () => void): (() => void) | undefined
   /** Limits the time of `onExpire`. */
   setDeadline(ms: number): void
-  /** `onExpire` has settled, or is no longer waited for: messages are delivered again, or the connection is closed. */
+  /**
+   * `onExpire` has settled, or is no longer waited for: messages are delivered again, or the connection is
+   * closed.
+   */
   renewalEnded(): void
 }
 

@@ -49,7 +49,8 @@ export function openTimeout(openTimeoutMs: number): Failure {
  * @param reason `handlerError` by default
  */
 export function handlerFailure(error: Error, reason: CloseReason = 'handlerError'): Failure {
-  const closeCode = error instanceof HubError ? propertyOf(error, 'closeCode') : undefined // an application may have changed it
+  // An application may have changed the property.
+  const closeCode = error instanceof HubError ? propertyOf(error, 'closeCode') : undefined
   const isSendable = typeof closeCode === 'number' && isSendableCloseCode(closeCode)
   return { by: 'hub', reason, code: isSendable ? closeCode : CloseCode.internalError, text: '', error }
 }

@@ -6,36 +6,36 @@ import type { CloseCause } from './close-cause.ts'
 import type { Connection } from './connection.ts'
 
 /**
- * What an application does with a connection. Every callback is optional and may be async. One that throws or rejects is
- * reported to `onError` and ends its connection with 1011; it never takes the process down.
+ * The callbacks of an application for a connection. All are optional and may be async. When one throws or
+ * rejects, the error goes to `onError` and the connection is closed with 1011; the process never goes down.
  */
 export interface EventHandler<Meta extends object = Metadata> {
-  /** The connection is open. Messages wait, in order, until this has settled, at most `openTimeoutMs`. */
+  /** The connection is open. Messages wait, in order, until this has settled, for at most `openTimeoutMs`. */
   onOpen?(connection: Connection<Meta>): unknown
-  /** A whole message has come. The next one does not wait for a promise returned here. */
+  /** A whole message has arrived. The next one does not wait for a promise returned here. */
   onMessage?(connection: Connection<Meta>, message: Message): unknown
   /**
-   * The connection is closed; called exactly once. `code` is what the client sent, 1005 when its close frame had none; what was
-   * sent to it when it sent none; 1006 when there was no close frame. `reason` is the text in that frame, or says why there was
-   * none. `cause` says who ended the connection, and why. `connection.rooms` still has the rooms it was in; the rooms no
-   * longer have it.
+   * The connection is closed; called exactly once. `code` is that of the client's close frame (1005 when the
+   * frame had none); without such a frame, that of the close frame sent to the client; without either, 1006.
+   * `reason` is the text of that frame, or says why there was none. `cause` says who ended the connection,
+   * and why. `connection.rooms` still has the rooms it was in, but it no longer receives their messages.
    */
   onClose?(connection: Connection<Meta>, code: number, reason: string, cause: CloseCause): unknown
   /** Something went wrong with this connection: a callback threw, or the client broke the protocol. */
   onError?(connection: Connection<Meta>, error: Error): unknown
   /**
-   * Messages for this connection were dropped: by the slow-consumer policy, as `volatile`, or because it is closed. Called at the
-   * end of a turn of the event loop, once for each reason.
+   * Messages for this connection were dropped: by the slow-consumer policy, as `volatile`, or because it was
+   * closed. Called at the end of a turn of the event loop, once for each reason.
    */
   onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
   /**
-   * `connection.expiresAt` has passed. What does not `renew` it, in here or before a promise returned here settles (at most `openTimeoutMs`; 10 s where
-   * that is 0), is closed with 4401. Messages wait meanwhile.
+   * `expiresAt` has passed. Call `renew` here, or before the returned promise settles, or the connection is
+   * closed with 4401. The promise may take `openTimeoutMs` (10 s where that is 0); messages wait meanwhile.
    */
   onExpire?(connection: Connection<Meta>): unknown
-  /** A ping has come; it has been answered. */
+  /** A ping has arrived, and was answered. */
   onPing?(connection: Connection<Meta>, payload: Buffer): unknown
-  /** A pong has come. */
+  /** A pong has arrived. */
   onPong?(connection: Connection<Meta>, payload: Buffer): unknown
 }
 
@@ -50,10 +50,13 @@ const CALLBACKS = [
   'onPong',
 ] as const
 
-/** Names of the callbacks. */
+/** The name of a callback. */
 export type CallbackName = (typeof CALLBACKS)[number]
 
-/** @throws {HubError} WSHUB_ERR_INVALID_HANDLER when it is not an object, or has a callback that is not a function */
+/**
+ * Checks a handler.
+ * @throws {HubError} WSHUB_ERR_INVALID_HANDLER when it is no object, or a callback is no function
+ */
 export function checkHandler(handler: unknown): asserts handler is EventHandler {
   if (typeof handler !== 'object' || handler === null || Array.isArray(handler)) {
     throw new HubError(
@@ -62,7 +65,7 @@ export function checkHandler(handler: unknown): asserts handler is EventHandler 
     )
   }
   checkNames(handler)
-  const callbacks = handler as Readonly<Record<string, unknown>> // its keys are about to be looked at one by one
+  const callbacks = handler as Readonly<Record<string, unknown>> // each property is checked below
   for (const name of CALLBACKS) {
     const callback = callbacks[name]
     if (callback !== undefined && typeof callback !== 'function') {
@@ -79,8 +82,9 @@ const BY_LOWER_CASE: ReadonlyMap<string, CallbackName> = new Map(
 )
 
 /**
- * Refuses names that are no callbacks. An object is a handler and nothing else, so it has no other keys. An instance of a class, or a module,
- * may have any members of its own: only a callback in other letters, like `onmessage`, is refused there.
+ * Refuses names that are no callbacks. An object is a handler and nothing else, so it has no other keys. An
+ * instance of a class, or a module, may have any members of its own: only a callback in other letters, like
+ * `onmessage`, is refused there.
  */
 function checkNames(handler: object): void {
   if (Object.getPrototypeOf(handler) === Object.prototype) {

@@ -49,8 +49,8 @@ export interface ConnectionCore<Meta extends object>
 }
 
 /**
- * The object that applications hold. It has the members of {@link Connection} and no others, so what the hub does with
- * the session behind it cannot be reached from JavaScript. The members check the arguments.
+ * The object that applications hold. It has the members of {@link Connection} and no others, so what the hub
+ * does with the session behind it cannot be reached from JavaScript. The members check the arguments.
  */
 export class HubConnection<out Meta extends object> implements Connection<Meta> {
   readonly id: string
@@ -86,7 +86,9 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   }
 
   get metadata(): MetadataMap<Meta> {
-    this.#metadata ??= new BoundedMap<string, unknown>(this.#core.maxMetadataEntries) as MetadataMap<Meta> // a Map, typed by key
+    const { maxMetadataEntries } = this.#core
+    // The cast types the Map by its keys.
+    this.#metadata ??= new BoundedMap<string, unknown>(maxMetadataEntries) as MetadataMap<Meta>
     return this.#metadata
   }
 

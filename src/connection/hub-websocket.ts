@@ -3,8 +3,8 @@ import { HubError, show } from '../base/errors.ts'
 import { asError, textOf } from '../base/thrown.ts'
 
 /**
- * What a connection uses of a `ws` WebSocket: only public members, so that any copy or version of `ws` fits. It is spelled
- * out, so that an application needs no types of `ws` to compile against this package.
+ * The members of a `ws` WebSocket that a connection uses. They are public ones, so any copy or version of
+ * `ws` fits, and spelled out, so an application compiles without the types of `ws`.
  */
 export interface WebSocketLike {
   readonly readyState: number
@@ -22,7 +22,7 @@ export interface WebSocketLike {
   terminate(): void
 }
 
-/** The members that the hub uses, and their types. */
+/** The members that {@link checkWebSocket} looks for, and their types. */
 const MEMBERS = {
   readyState: 'number',
   protocol: 'string',
@@ -44,10 +44,10 @@ const MEMBERS = {
  */
 export function checkWebSocket(socket: unknown): asserts socket is WebSocketLike {
   if (typeof socket !== 'object' || socket === null) throw invalidSocket(`not ${show(socket)}`)
-  const members = socket as Readonly<Record<string, unknown>> // they are about to be looked at one by one
+  const members = socket as Readonly<Record<string, unknown>> // each member is checked below
   for (const [name, type] of Object.entries(MEMBERS)) {
     const member = members[name]
-    if (typeof member !== type) throw invalidSocket(`its ${name} is ${show(member)} and no ${type}`)
+    if (typeof member !== type) throw invalidSocket(`its ${name} is ${show(member)}, not a ${type}`)
   }
   if (members.readyState === WebSocket.CLOSING || members.readyState === WebSocket.CLOSED) {
     throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the WebSocket is closing or closed')
@@ -58,47 +58,58 @@ function invalidSocket(flaw: string): HubError {
   return new HubError('WSHUB_ERR_INVALID_SOCKET', `a socket is a WebSocket of ws 8.3 or later: ${flaw}`)
 }
 
-/** What hears a WebSocket: its connection. */
+/** Receives the events of a WebSocket. */
 export interface WebSocketListener {
+  /** A message has arrived. */
   received(data: Buffer, isBinary: boolean): void
+  /** A ping has arrived. */
   pinged(payload: Buffer): void
+  /** A pong has arrived. */
   ponged(payload: Buffer): void
-  /** A close frame is about to be written, the last chance for what still waits. */
+  /** A close frame is about to be written: the last moment to write messages that still wait. */
   closing(): void
   /** The socket is about to be destroyed, by `ws` or by the listener itself. */
   terminating(): void
-  /** The client broke the protocol; `ws` has answered it. */
+  /** The client broke the protocol; `ws` has sent the close frame. */
   protocolError(error: HubError): void
-  /** Text of which the client has sent a part is not UTF-8; nothing has answered it. To be hung up behind the close frame. */
+  /**
+   * The client sent a text fragment that is not valid UTF-8; no close frame has been sent.
+   * @param hangUp ends the socket; to be called after the close frame
+   */
   invalidText(hangUp: () => void): void
+  /** The socket is closed. @param code 1006 when the client sent no close frame */
   closed(code: number, reason: string): void
 }
 
-/** The WebSocket of an accepted upgrade: it knows who hears it. @internal Its declaration would need the types of `ws`. */
+/**
+ * The WebSocket of an accepted upgrade. It tells its listener before it closes.
+ * @internal Its declaration would need the types of `ws`.
+ */
 export class HubWebSocket extends WebSocket {
   listener: WebSocketListener | undefined
 
-  // `ws` writes a close frame by itself, at once, when the client closes or breaks the protocol: without a word before it,
-  // what was accepted for sending in the same turn would be lost behind that frame.
+  // `ws` itself calls this when the client closes or breaks the protocol. Messages that were accepted for
+  // sending in the same turn must be written before that close frame, or they would be lost.
   override close(code?: number, reason?: string | Buffer): void {
     if (this.readyState === WebSocket.OPEN) this.listener?.closing()
     super.close(code, reason)
   }
 
-  // `ws` does so by itself when too many pongs wait.
+  // `ws` itself calls this when too many pongs wait.
   override terminate(): void {
     this.listener?.terminating()
     super.terminate()
   }
 }
 
-/** Has a WebSocket heard by its connection. */
+/** Sends the events of a WebSocket to a listener. */
 export function listen(ws: WebSocketLike, listener: WebSocketListener): void {
   if (ws instanceof HubWebSocket) ws.listener = listener
-  // Five closures for each connection would be 320 bytes of it; `npm run bench -- memory` notices. So the listeners are
-  // shared and find their connection by their `this`. A WeakMap in place of the field takes 0.5 µs a message (`-- echo`).
-  const on = (event: string, hear: (this: Heard, ...args: never[]) => void) =>
-    ws.on(event, ws instanceof HubWebSocket ? hear : hear.bind({ listener }))
+  // Five closures a connection would take 320 bytes; `npm run bench -- memory` shows it. So the event
+  // listeners are shared and find their connection by `this`. A WeakMap in place of the field would take 0.5
+  // µs a message (`-- echo`).
+  const on = (event: string, listen: (this: Listened, ...args: never[]) => void) =>
+    ws.on(event, ws instanceof HubWebSocket ? listen : listen.bind({ listener }))
   on('message', onMessage)
   on('ping', onPing)
   on('pong', onPong)
@@ -106,29 +117,29 @@ export function listen(ws: WebSocketLike, listener: WebSocketListener): void {
   on('close', onClose)
 }
 
-type Heard = Pick<HubWebSocket, 'listener'>
+type Listened = Pick<HubWebSocket, 'listener'>
 
-function onMessage(this: Heard, data: Buffer, isBinary: boolean): void {
+function onMessage(this: Listened, data: Buffer, isBinary: boolean): void {
   this.listener?.received(data, isBinary)
 }
 
-function onPing(this: Heard, payload: Buffer): void {
+function onPing(this: Listened, payload: Buffer): void {
   this.listener?.pinged(payload)
 }
 
-function onPong(this: Heard, payload: Buffer): void {
+function onPong(this: Listened, payload: Buffer): void {
   this.listener?.ponged(payload)
 }
 
-function onError(this: Heard, error: unknown): void {
+function onError(this: Listened, error: unknown): void {
   this.listener?.protocolError(clientError(error))
 }
 
-function onClose(this: Heard, code: number, reason: Buffer): void {
+function onClose(this: Listened, code: number, reason: Buffer): void {
   this.listener?.closed(code, reason.toString())
 }
 
-/** A fault of the client, as `ws` found it, by the close code that `ws` has answered it with. */
+/** Turns an error of `ws` about the client into the error for the close code that `ws` has sent. */
 function clientError(thrown: unknown): HubError {
   const cause = asError(thrown, 'the WebSocket') // one that was opened elsewhere may emit anything
   const code = textOf(cause, 'code') ?? ''

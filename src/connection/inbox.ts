@@ -30,9 +30,9 @@ interface Waiting {
 }
 
 /**
- * Messages on their way to `onMessage` or to an iteration. They wait here while the connection is paused or ahead of its
- * rates, and between two steps of an iteration. The socket is not read meanwhile, so no more waits here than the last
- * read brought: 64 KiB, and one message that was compressed (see `InflationGate`).
+ * Messages on their way to `onMessage` or to an iteration. They wait here while the connection is paused or
+ * ahead of its rates, and between two steps of an iteration. The socket is not read meanwhile, so no more
+ * waits here than the last read brought: 64 KiB, and one message that was compressed (see `InflationGate`).
  */
 export class Inbox {
   readonly #owner: InboxOwner
@@ -146,7 +146,9 @@ export class Inbox {
     return messages
   }
 
-  /** The connection is closed: the messages that wait are still delivered, and an iteration ends after them. */
+  /**
+   * The connection is closed: the messages that wait are still delivered, and an iteration ends after them.
+   */
   end(): void {
     this.#rate?.stop()
     this.#isEnded = true

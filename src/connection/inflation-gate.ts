@@ -5,9 +5,9 @@ import { FIN, headerLength, OPCODE, Opcode, payloadLength, RSV1 } from '../proto
 const NOTHING = Buffer.alloc(0)
 
 /**
- * The stream between a socket and `ws` where messages may be compressed. `ws` inflates whatever it has been
- * given, also while it is paused, and so makes 50 MB of one read of 64 KiB. Here it is given one compressed
- * message at a time: the next one when that has been emitted and nobody has paused.
+ * The stream between a socket and `ws` where messages may be compressed. `ws` inflates everything that it
+ * receives, even while it is paused, and so turns one read of 64 KiB into 50 MB. This stream passes one
+ * compressed message at a time: the next one once that was emitted and the connection is not paused.
  */
 export class InflationGate extends Duplex {
   readonly #socket: Duplex
@@ -15,11 +15,11 @@ export class InflationGate extends Duplex {
   #isStarted = false
   #isEnded = false
   #isPumping = false
-  /** Messages that `ws` has been given in full and that it has not emitted yet. */
+  /** The number of messages that were passed to `ws` in full and that it has not emitted yet. */
   #awaited = 0
-  /** Bytes of the payload under way that have yet to come. */
+  /** Bytes of the current payload that have not arrived yet. */
   #left = 0
-  /** Whether the frame under way is the last of a message, and whether that is compressed. */
+  /** Whether the current frame is the last of a message, and whether that message is compressed. */
   #isLast = false
   #isCompressed = false
 
@@ -29,14 +29,14 @@ export class InflationGate extends Duplex {
   }
 
   /**
-   * Begins to read from the socket.
-   * @param head bytes that have been read already
+   * Starts reading from the socket.
+   * @param head bytes that were read before
    */
   start(head: Buffer): void {
     const socket = this.#socket
     this.#isStarted = true
     this.#rest = head
-    if (socket instanceof Socket) socket.setTimeout(0).setNoDelay() // which `ws` does to a socket of its own
+    if (socket instanceof Socket) socket.setTimeout(0).setNoDelay() // as `ws` does with a socket
     socket.on('data', this.#read)
     socket.on('end', this.#ended)
     socket.on('error', this.#failed)
@@ -44,12 +44,12 @@ export class InflationGate extends Duplex {
     this.#pump()
   }
 
-  /** Bytes that were read and that `ws` has yet to be given. */
+  /** Bytes that were read and not passed to `ws` yet. */
   get heldBytes(): number {
     return this.#rest.length
   }
 
-  /** `ws` has emitted a message. */
+  /** To be called when `ws` has emitted a message. */
   emitted(): void {
     if (this.#awaited > 0) this.#awaited--
     this.#pump()
@@ -69,7 +69,8 @@ export class InflationGate extends Duplex {
     this.#socket.write(bytes, encoding, done)
   }
 
-  // `ws` writes a frame in two parts, between which the connection's own writes to the socket must not come.
+  // `ws` writes a frame in two parts. What the connection itself writes to the socket must not come between
+  // them.
   override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
     this.#socket.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done)
   }
@@ -104,11 +105,11 @@ export class InflationGate extends Duplex {
     if (!this.#isEnded) this.destroy()
   }
 
-  /** Gives `ws` what it may have, and reads on when that is all. */
+  /** Passes to `ws` what it may receive, and resumes reading when nothing is left. */
   #pump(): void {
     if (!this.#isStarted || this.#isPumping || this.destroyed) return
     this.#isPumping = true
-    // Without a listener `ws` is through with the client, and what comes is only read to find its end.
+    // Without a listener `ws` has finished with the client, and the rest is only read to find its end.
     while (this.#mayPass) {
       const bytes = this.listenerCount('data') === 0 ? this.#rest : this.#nextPiece()
       if (bytes.length === 0) break
@@ -131,7 +132,10 @@ export class InflationGate extends Duplex {
     return !this.isPaused() && (this.#awaited === 0 || this.listenerCount('data') === 0)
   }
 
-  /** Whole headers, with what has come of their payloads, up to the end of the first compressed message. */
+  /**
+   * Returns whole headers with their payloads as far as received, up to the end of the first compressed
+   * message.
+   */
   #nextPiece(): Buffer {
     const bytes = this.#rest
     let at = 0
@@ -153,7 +157,7 @@ export class InflationGate extends Duplex {
     return bytes.subarray(0, at)
   }
 
-  /** A frame begins. One that breaks the protocol is for `ws` to find. */
+  /** Starts a frame. Frames that break the protocol are left to `ws`. */
   #begin(bytes: Buffer, at: number): void {
     const first = bytes[at] ?? 0
     const opcode = first & OPCODE

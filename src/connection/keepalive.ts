@@ -1,67 +1,68 @@
 const NEVER = Number.POSITIVE_INFINITY
 
-/** What a {@link Keepalive} remembers of a peer between two sweeps; times are in ms of its own clock. */
+/** The state of a peer between two sweeps of a {@link Keepalive}; times are in ms of its own clock. */
 export class Liveness {
-  /** `bytesRead` at the last sweep that saw it move. */
+  /** `bytesRead` at the last sweep that saw it change. */
   bytesRead = 0
-  /** When the peer was last heard. */
-  heardAt = 0
-  /** When a ping went out that nothing has followed yet; -1 when none is waiting. */
+  /** When the peer was last seen alive. */
+  seenAt = 0
+  /** When the ping was sent that is still unanswered; -1 when there is none. */
   pingedAt = -1
-  /** When `expire` is due; -1 when nothing is. */
+  /** When `deadlinePassed` is due; -1 = never. */
   deadlineAt = -1
-  /** When `lapse` is due, in ms since the epoch; `Infinity` when nothing is. */
+  /** When `credentialExpired` is due, in ms since the epoch; `Infinity` = never. */
   expiresAt = NEVER
 }
 
-/** What a {@link Keepalive} needs to know and do about a connection. */
+/** A connection, as a {@link Keepalive} sees it. */
 export interface KeepalivePeer {
   readonly liveness: Liveness
-  /** Changes with each byte the peer sends, whatever the byte is part of, and while it takes what waits for it. */
+  /** Changes with every byte that the peer sends, and while the peer reads what waits for it. */
   readonly bytesRead: number
-  /** Whether the hub is not reading from the peer now: then its silence says nothing. */
+  /** Whether the hub has stopped reading from the peer, whose silence then proves nothing. */
   readonly isPaused: boolean
-  /** Whether its end has begun, from whichever side. */
+  /** Whether either side has begun to close. */
   readonly isClosing: boolean
   ping(): void
-  /** Nothing came within `pongTimeoutMs` after a ping. */
+  /** The peer sent nothing within `pongTimeoutMs` after a ping. */
   pongTimedOut(): void
   /** A deadline set with {@link Keepalive.setDeadline} has passed. */
   deadlinePassed(): void
-  /** `liveness.lapseAt` has passed. */
+  /** `liveness.expiresAt` has passed. */
   credentialExpired(): void
 }
 
-/** Sweeps are at most this far apart, and else an eighth of the shortest time to keep. */
+/** The longest time between two sweeps; otherwise it is an eighth of the shortest timeout. */
 const MAX_SWEEP_MS = 1_000
 
-/** How often each peer is looked at within `pingIntervalMs`, and within `closeTimeoutMs`. */
-const LOOKS = 8
+/** The number of checks of each peer within `pingIntervalMs`, and within `closeTimeoutMs`. */
+const CHECKS = 8
 
-/** All peers there are. */
+/** All peers of a {@link Keepalive}. */
 export interface KeepalivePeers extends Iterable<KeepalivePeer> {
   readonly size: number
 }
 
 /**
- * Pings and deadlines for all connections from one timer.
+ * Sends pings and enforces deadlines for all connections with one timer.
  *
- * A look at a peer compares its socket's count of received bytes with the last one: any inbound traffic counts as alive,
- * a fragment of a long upload too, and the path of a message pays nothing. A peer whose end has begun gets a deadline
- * instead, whoever began it. The looks go round: a sweep takes as many peers as are due, and those that were pinged, or
- * have a deadline or a credential that expires, in any case; `npm run bench -- idle` measures it. Each time is kept to
- * within a quarter of itself.
+ * A check compares the number of bytes that the peer has sent with that of the last check. So any inbound
+ * traffic shows that a peer is alive, also a fragment of a long upload, and messages cost nothing extra. A
+ * peer that is closing gets a deadline instead, whichever side began.
+ *
+ * Sweeps go round-robin: each checks a share of the peers, and in any case those that were pinged or have a
+ * deadline or a time of expiry. `npm run bench -- idle` measures the cost. Timeouts are accurate to ±25 %.
  */
 export class Keepalive {
   readonly #peers: KeepalivePeers
-  /** Where the looks have come to. */
+  /** The position in the current round. */
   #round: Iterator<KeepalivePeer> | undefined
-  /** Those that were pinged and not heard since, and those with a deadline or a credential that expires. */
+  /** Peers with an unanswered ping, a deadline or a time of expiry: every sweep checks them. */
   readonly #watched = new Set<KeepalivePeer>()
   readonly #pingIntervalMs: number
   readonly #pongTimeoutMs: number
   readonly #closeTimeoutMs: number
-  /** Time, in ms, in which each peer is looked at once. */
+  /** Time, in ms, in which each peer is checked once. */
   readonly #roundMs: number
   readonly #sweepMs: number
   readonly #onSweep: () => void
@@ -83,14 +84,14 @@ export class Keepalive {
     this.#pingIntervalMs = options.pingIntervalMs
     this.#pongTimeoutMs = options.pongTimeoutMs
     this.#closeTimeoutMs = options.closeTimeoutMs
-    this.#roundMs = shortestOf(options.pingIntervalMs, options.closeTimeoutMs) / LOOKS
+    this.#roundMs = shortestOf(options.pingIntervalMs, options.closeTimeoutMs) / CHECKS
     this.#onSweep = onSweep
     const { pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs } = options
     const shortest = shortestOf(pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs)
-    this.#sweepMs = Math.min(MAX_SWEEP_MS, Math.max(1, Math.floor(shortest / LOOKS)))
+    this.#sweepMs = Math.min(MAX_SWEEP_MS, Math.max(1, Math.floor(shortest / CHECKS)))
   }
 
-  /** Starts the timer if it is not running; it never keeps the process alive. */
+  /** Starts the timer unless it is running. It does not keep the process alive. */
   start(): void {
     if (this.#timer !== undefined) return
     this.#sweptAt = performance.now()
@@ -104,46 +105,46 @@ export class Keepalive {
     this.#round = undefined
   }
 
-  /** Counts a new peer's silence from now. */
+  /** Counts the silence of a new peer from now. */
   watch(peer: KeepalivePeer): void {
     peer.liveness.bytesRead = peer.bytesRead
-    peer.liveness.heardAt = this.#clock
+    peer.liveness.seenAt = this.#clock
   }
 
-  /** A peer is gone. */
+  /** Stops watching a peer that is closed. */
   forget(peer: KeepalivePeer): void {
     this.#watched.delete(peer)
   }
 
-  /** Has `expire` called once, `ms` from now; 0 calls it off. */
+  /** Calls `deadlinePassed` once, `ms` from now; 0 cancels that. */
   setDeadline(peer: KeepalivePeer, ms: number): void {
     peer.liveness.deadlineAt = ms === 0 ? -1 : this.#clock + ms
     if (ms > 0) this.#watched.add(peer)
   }
 
-  /** Has `lapse` called once, at a time in ms since the epoch; `undefined` calls it off. */
+  /** Calls `credentialExpired` once, at a time in ms since the epoch; `undefined` cancels that. */
   setExpiry(peer: KeepalivePeer, at: number | undefined): void {
     peer.liveness.expiresAt = at ?? NEVER
     if (at !== undefined) this.#watched.add(peer)
   }
 
   #sweep(): void {
-    // A process that was stopped or stalled has not read what its clients sent meanwhile. So the clock goes on by two
-    // sweeps at the most, and nobody is given up for the server's own silence.
+    // A process that was stopped or blocked has not read what its clients sent meanwhile. So the clock
+    // advances by two sweeps at most, and no client times out because the server was silent.
     const now = performance.now()
     const passedMs = Math.min(Math.round(now - this.#sweptAt), 2 * this.#sweepMs)
     this.#clock += passedMs
     this.#sweptAt = now
     for (const peer of this.#watched) {
       this.#check(peer)
-      const { deadlineAt, pingedAt, expiresAt: lapseAt } = peer.liveness
-      if (deadlineAt < 0 && pingedAt < 0 && lapseAt === NEVER) this.#watched.delete(peer)
+      const { deadlineAt, pingedAt, expiresAt } = peer.liveness
+      if (deadlineAt < 0 && pingedAt < 0 && expiresAt === NEVER) this.#watched.delete(peer)
     }
     this.#goRound(passedMs / this.#roundMs)
     this.#onSweep()
   }
 
-  /** Looks at a share of all peers, at most once at each. */
+  /** Checks a share of all peers, each at most once. */
   #goRound(share: number): void {
     for (let due = Math.ceil(this.#peers.size * Math.min(1, share)); due > 0; due--) {
       let next = this.#round?.next()
@@ -168,18 +169,18 @@ export class Keepalive {
       return
     }
     if (peer.isClosing) {
-      // The end may have begun where nothing tells: the client sent FIN, or somebody else closed a registered socket.
+      // No event may have announced it: the client sent FIN, or somebody else closed a registered socket.
       if (liveness.deadlineAt < 0) this.setDeadline(peer, this.#closeTimeoutMs)
       return
     }
     const { bytesRead } = peer
     if (bytesRead !== liveness.bytesRead || peer.isPaused) {
       liveness.bytesRead = bytesRead
-      liveness.heardAt = this.#clock
+      liveness.seenAt = this.#clock
       liveness.pingedAt = -1
     } else if (liveness.pingedAt >= 0) {
       if (this.#clock - liveness.pingedAt >= this.#pongTimeoutMs) peer.pongTimedOut()
-    } else if (this.#pingIntervalMs > 0 && this.#clock - liveness.heardAt >= this.#pingIntervalMs) {
+    } else if (this.#pingIntervalMs > 0 && this.#clock - liveness.seenAt >= this.#pingIntervalMs) {
       liveness.pingedAt = this.#clock
       this.#watched.add(peer)
       peer.ping()
@@ -187,7 +188,7 @@ export class Keepalive {
   }
 }
 
-/** The shortest of several times, without those that are 0. */
+/** Returns the shortest of several times, without those that are 0. */
 function shortestOf(...times: readonly number[]): number {
   return Math.min(...times.filter((ms) => ms > 0))
 }

@@ -1,9 +1,9 @@
 import { HubError } from '../base/errors.ts'
 
-/** The first entries of the metadata, as they were read. */
+/** The initial entries of the metadata. */
 export type MetadataEntries = readonly (readonly [key: string, value: unknown])[]
 
-/** A `Map` of at most so many entries. */
+/** A `Map` with a limited number of entries. */
 export class BoundedMap<Key, Value> extends Map<Key, Value> {
   readonly #maxEntries: number
 
@@ -18,7 +18,7 @@ export class BoundedMap<Key, Value> extends Map<Key, Value> {
   }
 }
 
-/** @throws {HubError} WSHUB_ERR_TOO_MUCH_METADATA when that is too many */
+/** Checks the number of entries. @throws {HubError} WSHUB_ERR_TOO_MUCH_METADATA when there are too many */
 export function checkMetadataSize(entries: number, maxEntries: number): void {
   if (entries <= maxEntries) return
   throw new HubError(

@@ -1,6 +1,9 @@
 import type { Connection } from './connection.ts'
 
-/** The time until `onOpen` has settled. A connection that is closed meanwhile waits for that with its `onClose`. */
+/**
+ * The time until `onOpen` has settled. A connection that is closed meanwhile waits for that with its
+ * `onClose`.
+ */
 export class Opening<Meta extends object> {
   /** Resolves when `onOpen` has settled. */
   readonly opened: Promise<Connection<Meta>>
@@ -17,8 +20,8 @@ export class Opening<Meta extends object> {
   }
 
   /**
-   * Keeps `onClose` until `onOpen` has settled. The keepalive no longer watches a closed connection, so a timer of its own
-   * limits that.
+   * Keeps `onClose` until `onOpen` has settled. The keepalive no longer watches a closed connection, so a
+   * timer of its own limits that.
    * @param timeoutMs 0 = no limit
    */
   deferOnClose(run: () => void, timeoutMs: number): void {

@@ -1,7 +1,9 @@
 import { MAX_INT32 } from '../base/option-rules.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 
-/** What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008. */
+/**
+ * What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008.
+ */
 export type RateLimitPolicy = 'pause' | 'close'
 
 /** The rates that a client may sustain; 0 = no limit. A second's worth may arrive at once. */

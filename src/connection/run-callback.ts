@@ -11,8 +11,10 @@ export interface CallbackOwner extends HandlerOwner {
 
 /**
  * Calls a callback of the application.
- * @param then is called once, when the promise that the callback returned has settled or is no longer waited for
- * @returns a function that stops waiting for the promise; `undefined` when there is none, and then `then` is not called
+ * @param then is called once, when the promise that the callback returned has settled or is no longer waited
+ *   for
+ * @returns a function that stops waiting for the promise; `undefined` when there is none, and then `then` is
+ *   not called
  */
 export function runCallback(
   name: CallbackName,

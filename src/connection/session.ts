@@ -191,7 +191,8 @@ export class Session<out Meta extends object>
       () => this.#openSettled(),
     )
     if (opening.stopWaiting === undefined) this.#openSettled()
-    else if (this.#isOpen && this.#opening !== undefined) keepalive.setDeadline(this, options.openTimeoutMs) // else it has another already
+    // A connection that is closing, or iterated already, has another deadline or none.
+    else if (this.#isOpen && this.#opening !== undefined) this.setDeadline(options.openTimeoutMs)
     return opening.opened
   }
 
@@ -458,8 +459,8 @@ export class Session<out Meta extends object>
   }
 
   /**
-   * Closes the connection once its callbacks have settled, after the messages that they send. Messages that arrive meanwhile
-   * are not delivered.
+   * Closes the connection once its callbacks have settled, after the messages that they send. Messages that
+   * arrive meanwhile are not delivered.
    * @param withinMs the time after which it is closed anyway; 0 = no limit
    */
   leave(code: number, text: string, withinMs: number): void {

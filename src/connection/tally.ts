@@ -29,5 +29,6 @@ export class Tally {
 }
 
 function noCloses(): Record<CloseReason, number> {
-  return Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0])) as Record<CloseReason, number> // each has its entry
+  const entries = CLOSE_REASONS.map((reason) => [reason, 0])
+  return Object.fromEntries(entries) as Record<CloseReason, number> // `fromEntries` forgets the keys
 }

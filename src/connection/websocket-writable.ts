@@ -4,15 +4,15 @@ import { Opcode } from '../protocol/frame-header.ts'
 import { isTextFrame, payloadOf } from '../protocol/message-frame.ts'
 import type { WebSocketLike } from './hub-websocket.ts'
 
-/** More than this waiting in the WebSocket counts as congestion. */
+/** A WebSocket with more than this many waiting bytes counts as congested. */
 const HIGH_WATER_BYTES = 65_536
 
-/** How often, in ms, it is looked whether what others have sent has gone. */
+/** The interval, in ms, of checks whether the bytes sent by others were written. */
 const FOREIGN_POLL_MS = 20
 
 /**
- * The outbox of a connection whose WebSocket was opened elsewhere writes here: each frame goes through the public
- * sending methods, since the socket beneath belongs to whoever opened it.
+ * Writes the frames of an outbox to a WebSocket that was opened elsewhere. They go through its public
+ * methods, since the socket beneath belongs to the code that opened it.
  */
 export class WebSocketWritable implements OutboxSocket {
   readonly #ws: WebSocketLike
@@ -22,7 +22,8 @@ export class WebSocketWritable implements OutboxSocket {
     const drained = this.#drained
     if (drained === undefined) return
     if (this.writableNeedDrain) {
-      // What waits now is of others who send through the same WebSocket; nobody tells when it has gone.
+      // The bytes that wait now were sent by others through the same WebSocket, and no event says when they
+      // are written.
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined
         this.#sent()
@@ -49,7 +50,7 @@ export class WebSocketWritable implements OutboxSocket {
     this.#drained = listener
   }
 
-  /** Takes whole frames, as the outbox joined them. */
+  /** Writes whole frames, as the outbox joined them. */
   write(bytes: Buffer): void {
     let rest = bytes
     for (let next = Frame.decode(rest); next !== null; next = Frame.decode(rest)) {
