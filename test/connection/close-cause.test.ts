@@ -17,7 +17,7 @@ import {
 import { CLOSE_REASONS } from '../../src/connection/close-cause.ts'
 import { eventually, inTime, Journal, RawClient, serve } from '../support/hub-server.ts'
 
-/** An `onClose`: its arguments behind the connection. */
+/** The arguments of a call of `onClose`, without the connection. */
 type Close = readonly [code: number, reason: string, cause: CloseCause]
 
 interface House {
@@ -43,7 +43,7 @@ const accepting: Open = async (options, handler, init) => {
   return { hub, port, connections, closes }
 }
 
-/** A hub that takes in what a server of `ws` has opened. */
+/** A hub that registers the WebSockets of a server of `ws`. */
 const registering: Open = async (options, handler, init) => {
   const hub = new Hub(options)
   const closes = new Journal<Close>()
@@ -72,7 +72,7 @@ const registering: Open = async (options, handler, init) => {
 
 const tick = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Sends until the hub gives the client up, or the connection has a backlog. */
+/** Sends until the hub ends the connection, or the connection has a backlog. */
 async function flood(connection: Connection, until: () => boolean): Promise<void> {
   const block = Buffer.alloc(200_000)
   await eventually(
@@ -278,7 +278,7 @@ function shown({ by, reason, code, error, openMs, ...rest }: CloseCause): unknow
   return { by, reason, code, error: found, openMs: openMs >= 0 && Number.isInteger(openMs), rest }
 }
 
-/** Hears the `wshub:close` of one hub. */
+/** Records the `wshub:close` messages of one hub. */
 function hear(): HubDiagnostics['wshub:close'][] {
   const told: HubDiagnostics['wshub:close'][] = []
   const listener = (message: unknown) => void told.push(message as HubDiagnostics['wshub:close']) // as the channel is documented
@@ -290,8 +290,8 @@ function hear(): HubDiagnostics['wshub:close'][] {
 describe.each([
   { how: 'accepted', open: accepting },
   { how: 'registered', open: registering },
-])('The cause of the end of a connection that was $how', ({ open }) => {
-  it.each(cases)('tells of $what', async ({ options = {}, handler = {}, init, end, close, cause }) => {
+])('The close cause of a connection that was $how', ({ open }) => {
+  it.each(cases)('reports $what', async ({ options = {}, handler = {}, init, end, close, cause }) => {
     const told = hear()
     const house = await open(options, handler, init?.() ?? {})
     const { hub, port, connections, closes } = house
@@ -318,8 +318,8 @@ describe.each([
   })
 })
 
-describe('The cause of the end of a connection', () => {
-  it('has every reason in a case here', () => {
+describe('The close cause', () => {
+  it('is tested here for every reason', () => {
     expect(new Set(cases.map(({ cause }) => cause.reason))).toEqual(new Set<CloseReason>(CLOSE_REASONS))
   })
 
@@ -338,7 +338,7 @@ describe('The cause of the end of a connection', () => {
     expect(cause).toMatchObject({ by: 'network', reason: 'lost', code: 1006, openMs: 0 })
   })
 
-  it('tells how long the connection was open', async () => {
+  it('contains the time that the connection was open', async () => {
     const { connectRaw, causes, log } = await serve()
     const { client } = await connectRaw()
     const start = performance.now()
@@ -352,7 +352,7 @@ describe('The cause of the end of a connection', () => {
     expect(causes[0]?.openMs).toBeGreaterThanOrEqual(30)
   })
 
-  it('is the rate, where a client sends more pings than can be answered', async () => {
+  it('is the rate when a client sends more pings than can be answered', async () => {
     const { port, log, causes, connections, errors } = await serve({ maxBufferedBytes: 100_000_000 })
     const client = await RawClient.open(port)
     await log.first('onOpen', (entry) => entry === 'open')

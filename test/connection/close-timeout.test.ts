@@ -8,7 +8,7 @@ import { eventually, handshake, inTime, Journal, serve } from '../support/hub-se
 
 const closeTimeoutMs = 80
 
-/** A hub, and where a client finds it. */
+/** A hub and its address. */
 interface House {
   readonly hub: Hub
   readonly port: number
@@ -23,7 +23,7 @@ async function accepting(options: HubOptions): Promise<House> {
 
 const compressing = (options: HubOptions) => accepting({ ...options, enableCompression: true })
 
-/** A hub that takes in what a server of `ws` has opened, with the close timeout of `ws` itself: 30 s. */
+/** A hub that registers the WebSockets of a server of `ws`, whose own close timeout is 30 s. */
 async function registering(options: HubOptions): Promise<House> {
   const hub = new Hub(options)
   const log = new Journal<string>()
@@ -100,7 +100,7 @@ describe.each([
 })
 
 describe('closeTimeoutMs', () => {
-  it('still holds when onOpen settles while the client closes', async () => {
+  it('applies when onOpen settles while the client closes', async () => {
     let settle = (): void => {}
     const { hub, port, log } = await serve(
       { closeTimeoutMs, pingIntervalMs: 0 },
@@ -126,7 +126,7 @@ describe('closeTimeoutMs', () => {
     expect(hub.size).toBe(0)
   })
 
-  it('holds for a registered socket that somebody else closes', async () => {
+  it('applies to a registered socket that somebody else closes', async () => {
     const house = await registering({ closeTimeoutMs, pingIntervalMs: 0 })
     const late = new Journal<string>()
     const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })

@@ -54,7 +54,7 @@ describe('Connection', () => {
       expect(() => connection.sendBinary(data as never)).toThrow(hubError('WSHUB_ERR_INVALID_PAYLOAD'))
     })
 
-    it('refuse what is for the other', async () => {
+    it('refuse the payload of the other', async () => {
       const { connect } = await serve()
       const { connection } = await connect()
       expect(() => connection.sendText(Buffer.from('x') as never)).toThrow(
@@ -80,7 +80,7 @@ describe('Connection', () => {
       await client.upTo('end')
     })
 
-    it('refuse 126 bytes, also once it is closed', async () => {
+    it('refuse 126 bytes, also on a closed connection', async () => {
       const { connect } = await serve()
       const { connection } = await connect()
       const long = 'x'.repeat(126)
@@ -104,7 +104,7 @@ describe('Connection', () => {
       expect(connection.close()).toBe(false)
     })
 
-    it('lets nothing be sent afterwards', async () => {
+    it('prevents further sending', async () => {
       const { connect, hub, log } = await serve()
       const { client, connection } = await connect()
       hub.joinRoom(connection, 'tea')
@@ -124,7 +124,7 @@ describe('Connection', () => {
       expect(client.received.all).toEqual([])
     })
 
-    it('delivers nothing that comes afterwards', async () => {
+    it('delivers no message that arrives afterwards', async () => {
       const { connectRaw, log } = await serve()
       const { client, connection } = await connectRaw()
       connection.close()
@@ -146,7 +146,7 @@ describe('Connection', () => {
       [1000.5, ''],
       [1000, 'x'.repeat(124)],
       [1000, 'ü'.repeat(62)],
-    ])('refuses %d %o, and the connection stays', async (code, reason) => {
+    ])('refuses %d %o and keeps the connection open', async (code, reason) => {
       const { connect } = await serve()
       const { client, connection } = await connect()
       expect(() => connection.close(code, reason)).toThrow(hubError('WSHUB_ERR_INVALID_CLOSE'))
@@ -164,7 +164,7 @@ describe('Connection', () => {
   })
 
   describe('#terminate', () => {
-    it('ends without a close frame', async () => {
+    it('ends the connection without a close frame', async () => {
       const { connectRaw, log } = await serve()
       const { client, connection } = await connectRaw()
       connection.terminate()
@@ -178,7 +178,7 @@ describe('Connection', () => {
   })
 
   describe('#metadata', () => {
-    it('is there before onOpen, and set and got by key', async () => {
+    it('is filled before onOpen, and is set and read by key', async () => {
       const seen: unknown[] = []
       const { connect } = await serve(
         {},
@@ -198,7 +198,7 @@ describe('Connection', () => {
   })
 
   describe('onOpen', () => {
-    it('comes before the frames that came with the handshake, and loses none', async () => {
+    it('runs before the frames that arrived with the handshake, and none is lost', async () => {
       const first = new Frame({ opcode: Opcode.text, payload: Buffer.from('1'), masked: true }).encode()
       const second = new Frame({ opcode: Opcode.binary, payload: Buffer.from([2]), masked: true }).encode()
       const { connectRaw, log } = await serve()
@@ -207,7 +207,7 @@ describe('Connection', () => {
       expect(log.all).toEqual(['open', 'message 1', 'message 0x02'])
     })
 
-    it('keeps messages waiting while it is pending, and the promise too', async () => {
+    it('holds back the messages and the promise while it is pending', async () => {
       let finish = () => {}
       const pending = new Promise<void>((resolve) => {
         finish = resolve
@@ -230,7 +230,7 @@ describe('Connection', () => {
       expect(await upgrades[0]).toBe(connection)
     })
 
-    it('that does not settle within openTimeoutMs is reported and ends with 1011', async () => {
+    it('is reported and ends the connection with 1011 when it does not settle within openTimeoutMs', async () => {
       const { connect, log, upgrades } = await serve(
         { openTimeoutMs: 40 },
         { onOpen: () => new Promise(() => {}) },
@@ -242,7 +242,7 @@ describe('Connection', () => {
       expect(await upgrades[0]).toBe(connection)
     })
 
-    it('that never settles does not swallow onClose of a connection it has closed', async () => {
+    it('does not suppress onClose when it closes the connection and never settles', async () => {
       const { connect, log } = await serve(
         { openTimeoutMs: 40, closeTimeoutMs: 40 },
         {
@@ -267,7 +267,7 @@ describe('Connection', () => {
       connection.close()
       await client.closed()
       await eventually(
-        'the connection to be gone',
+        'the connection to be closed',
         () => hub.size === 0,
         () => log.all,
       )
@@ -303,7 +303,7 @@ describe('Connection', () => {
       expect(log.all).toEqual(['open', 'close 1006'])
     })
 
-    it('still sees the rooms, which no longer have the connection, and receives nothing', async () => {
+    it('can read the rooms, which no longer have the connection, and receives nothing from them', async () => {
       const seen: unknown[] = []
       const { connect, hub, log } = await serve(
         {},
@@ -361,7 +361,7 @@ describe('Connection', () => {
       { way: 'rejects with undefined', fail: (error: unknown) => Promise.reject(error), thrown: undefined },
     ]
     describe.each(ways)('that $way', ({ fail, thrown }) => {
-      it.each(names)('in %s is reported once, and the process lives', async (name) => {
+      it.each(names)('in %s is reported once, and the process keeps running', async (name) => {
         const reported: unknown[] = []
         const handler: EventHandler = { [name]: () => fail(thrown) }
         if (name !== 'onError') handler.onError = (_connection, error) => reported.push(error)
@@ -391,7 +391,7 @@ describe('Connection', () => {
       })
     })
 
-    it('leaves one warning for a fault that clients can repeat at will', async () => {
+    it('causes one warning for an error that clients can repeat at will', async () => {
       const warnings = hearWarnings()
       const { connect } = await serve({ maxMessageSize: 10 }, {}, { withoutOnError: true })
       for (let i = 0; i < 3; i++) {
@@ -404,7 +404,7 @@ describe('Connection', () => {
       ])
     })
 
-    it('that fails without any onError becomes a process warning with its stack, its connection and its path', async () => {
+    it('causes a process warning with stack, connection and path when it fails and there is no onError', async () => {
       const warnings = hearWarnings()
       const { port, connections } = await serve(
         {},
@@ -428,7 +428,7 @@ describe('Connection', () => {
       expect(warning).toMatchObject({ name: 'HubWarning', detail: expect.stringMatching(STACK_WITH_CAUSE) })
     })
 
-    it('that throws no Error leaves a warning that shows what it threw', async () => {
+    it('causes a warning with the thrown value when that is no Error', async () => {
       const warnings = hearWarnings()
       const { connect } = await serve({}, { onPing: () => Promise.reject('odd') }, { withoutOnError: true })
       const { client, connection } = await connect()
@@ -442,7 +442,7 @@ describe('Connection', () => {
       })
     })
 
-    it('fails together with options.onError, and a warning is left', async () => {
+    it('causes a warning when options.onError fails too', async () => {
       const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
       onTestFinished(() => warn.mockRestore())
       const { connect } = await serve(
@@ -468,7 +468,7 @@ describe('Connection', () => {
       ])
     })
 
-    it('closes, leaves rooms and broadcasts to the room it leaves', async () => {
+    it('may close, leave rooms and broadcast to the room it leaves', async () => {
       const { connect, hub, log } = await serve(
         {},
         {
@@ -582,24 +582,27 @@ describe('Connection', () => {
         error: 'WSHUB_ERR_MESSAGE_TOO_BIG',
       },
     ]
-    it.each(cases)('$what is closed with $closeCode, and nobody else', async ({ send, closeCode, error }) => {
-      const { connect, connectRaw, errors, log } = await serve({ maxMessageSize: 100 })
-      const { client: other, connection } = await connect()
-      const { client } = await connectRaw()
-      send(client)
-      expect((await client.closeFrame()).code).toBe(closeCode)
-      await client.hungUp()
-      await log.first('onClose', (entry) => entry.startsWith('close'))
-      expect(log.all.filter((entry) => !entry.startsWith('open'))).toEqual([
-        `error ${error}`,
-        `close ${closeCode}`,
-      ])
-      expect(errors[0]).toMatchObject({ closeCode, cause: expect.any(Error) })
-      connection.sendText('end')
-      expect(await other.upTo('end')).toEqual([])
-    })
+    it.each(cases)(
+      '$what is closed with $closeCode, and no other client is',
+      async ({ send, closeCode, error }) => {
+        const { connect, connectRaw, errors, log } = await serve({ maxMessageSize: 100 })
+        const { client: other, connection } = await connect()
+        const { client } = await connectRaw()
+        send(client)
+        expect((await client.closeFrame()).code).toBe(closeCode)
+        await client.hungUp()
+        await log.first('onClose', (entry) => entry.startsWith('close'))
+        expect(log.all.filter((entry) => !entry.startsWith('open'))).toEqual([
+          `error ${error}`,
+          `close ${closeCode}`,
+        ])
+        expect(errors[0]).toMatchObject({ closeCode, cause: expect.any(Error) })
+        connection.sendText('end')
+        expect(await other.upTo('end')).toEqual([])
+      },
+    )
 
-    it('exactly maxMessageSize is heard', async () => {
+    it('exactly maxMessageSize bytes is served', async () => {
       const { connectRaw, log } = await serve({ maxMessageSize: 3 })
       const { client } = await connectRaw()
       client.send({ opcode: Opcode.text, fin: false, payload: Buffer.from('ab') })
@@ -613,7 +616,7 @@ describe('Connection', () => {
   })
 
   describe('keepalive', () => {
-    it('gives up a client that does not answer pings, and times are true', async () => {
+    it('ends a client that does not answer pings, and records the times', async () => {
       const { connect, log } = await serve({ pingIntervalMs: 40, pongTimeoutMs: 40 })
       const before = Date.now()
       const { connection } = await connect({ autoPong: false })

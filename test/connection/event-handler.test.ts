@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { checkHandler } from '../../src/connection/event-handler.ts'
 
 describe('checkHandler', () => {
-  it('accepts callbacks, undefined ones, and other members of a class', () => {
+  it('accepts callbacks, undefined callbacks, and other members of a class', () => {
     expect(() => checkHandler({ onOpen() {}, onClose: undefined })).not.toThrow()
     expect(() =>
       checkHandler(

@@ -3,12 +3,12 @@ import { type CloseCause, type EventHandler, Opcode } from 'wshub'
 import { handshake, Journal, RawClient, serve, thrownBy } from '../support/hub-server.ts'
 import { Gate } from '../support/raw.ts'
 
-/** A hub looks at its connections as often as its shortest time asks for: with these, each 10 ms. */
+/** With these options the keepalive checks the connections every 10 ms. */
 const quick = { closeTimeoutMs: 80 }
 const inAWhile = () => new Date(Date.now() + 60)
 const far = () => Date.now() + 3_600_000
 
-/** The clock of the hub, which passes when it is told to; sockets and waits go by the real one. */
+/** A clock of the hub that the test moves; sockets and waits use the real one. */
 function useClock(): { pass(ms: number): void } {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance', 'Date'] })
   onTestFinished(() => {
@@ -36,7 +36,7 @@ describe('A connection whose credential expires', () => {
         renew()
       },
     ],
-  ])('stays when onExpire renews it, %s', async (_how, run) => {
+  ])('stays open when onExpire renews it, %s', async (_how, run) => {
     let expired = 0
     const { connect, log } = await serve(
       quick,
@@ -58,7 +58,7 @@ describe('A connection whose credential expires', () => {
     expect(connection.expiresAt).toBeGreaterThan(Date.now())
   })
 
-  it('is renewed before, or for good', async () => {
+  it('stays open when it is renewed before, or without an end', async () => {
     const { connect, log } = await serve(quick, { onExpire: () => log.push('expire') })
     const first = await connect()
     const second = await connect()
@@ -72,7 +72,7 @@ describe('A connection whose credential expires', () => {
     expect(log.all.filter((entry) => entry === 'expire')).toHaveLength(1)
   })
 
-  it('delivers nothing while onExpire is pending, and everything behind it', async () => {
+  it('delivers nothing while onExpire is pending, and everything afterwards', async () => {
     const gate = new Gate()
     const { connect, log } = await serve(
       quick,
@@ -97,7 +97,7 @@ describe('A connection whose credential expires', () => {
     expect(log.all).toEqual(['open', 'expire', 'renewed', 'message a', 'message b'])
   })
 
-  it('when it came so, is closed before a message is delivered', async () => {
+  it('is closed before a message is delivered when the credential has expired before', async () => {
     const { connectRaw, log } = await serve(
       quick,
       { onExpire: () => log.push('expire') },
@@ -111,7 +111,7 @@ describe('A connection whose credential expires', () => {
     expect(log.all).toEqual(['open', 'expire', 'close 4401'])
   })
 
-  it('waits with onExpire for onOpen, whose time still ends', async () => {
+  it('calls onExpire only after onOpen, whose timeout still applies', async () => {
     const { connect, log } = await serve(
       { ...quick, openTimeoutMs: 200 },
       { onOpen: () => new Promise(() => {}), onExpire: () => log.push('expire') },
@@ -155,7 +155,7 @@ describe('A connection whose credential expires', () => {
     },
   )
 
-  it('stays when it is renewed while onOpen never settles and openTimeoutMs is 0', async () => {
+  it('stays open when it is renewed while onOpen never settles and openTimeoutMs is 0', async () => {
     const clock = useClock()
     const handler = { onOpen: () => new Promise(() => {}) }
     const { connect } = await serve({ openTimeoutMs: 0 }, handler, { expiresAt: Date.now() + 5_000 })
@@ -182,7 +182,7 @@ describe('A connection whose credential expires', () => {
     expect(log.all).toContain('error no renewal')
   })
 
-  it('is asked once when it is renewed to a time that has passed, and then closed', async () => {
+  it('calls onExpire once and is closed when it is renewed to a time that has passed', async () => {
     let expired = 0
     const { connect } = await serve(
       quick,
@@ -200,7 +200,7 @@ describe('A connection whose credential expires', () => {
     expect(expired).toBe(1)
   })
 
-  it('is terminated when it is closed meanwhile and its client does not answer', async () => {
+  it('is terminated when it is closed during onExpire and its client does not answer', async () => {
     const { connectRaw, log } = await serve(
       quick,
       {
@@ -217,7 +217,7 @@ describe('A connection whose credential expires', () => {
     await log.first('the end', (entry) => entry === 'close 1000 meanwhile')
   })
 
-  it('that is paused stays paused when it is renewed', async () => {
+  it('stays paused when it is renewed', async () => {
     const { connect, log } = await serve(
       quick,
       {
@@ -241,7 +241,7 @@ describe('A connection whose credential expires', () => {
 
 describe('expiresAt', () => {
   it.each([[new Date('never')], [Number.NaN], ['tomorrow'], [{}]])(
-    'is not %s: refused before the 101',
+    'is refused before the 101 when it is %s',
     async (at) => {
       const { port, refusals, hub } = await serve(quick, {}, { expiresAt: at as Date })
       const client = new RawClient(port)
@@ -255,7 +255,7 @@ describe('expiresAt', () => {
     },
   )
 
-  it('is refused by renew where it is no time', async () => {
+  it('is refused by renew when it is no time', async () => {
     const { connect } = await serve()
     const { connection } = await connect()
     expect(thrownBy(() => connection.renew(Number.NaN))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
@@ -263,7 +263,7 @@ describe('expiresAt', () => {
 })
 
 describe('hub.disconnect', () => {
-  it('closes those in rooms, or those of a predicate, behind what was sent to them', async () => {
+  it('closes the connections in rooms, or those of a predicate, after what was sent to them', async () => {
     const { connect, hub } = await serve()
     const [a, b, c] = [await connect(), await connect(), await connect()]
     hub.joinRoom(a.connection, 'x')

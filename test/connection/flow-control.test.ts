@@ -24,7 +24,7 @@ const sendAtOnce = (client: RawClient, ...frames: Buffer[]) => client.socket.wri
 
 const messagesIn = ({ log }: HubServer) => log.all.filter((entry) => entry.startsWith('message'))
 
-/** Proves that nothing comes of what was sent before: another client is heard that speaks later. */
+/** Proves that no more messages are delivered: a message that another client sends later is. */
 async function marker(served: HubServer): Promise<void> {
   const { client } = await served.connect()
   client.socket.send('marker')
@@ -33,7 +33,7 @@ async function marker(served: HubServer): Promise<void> {
   await client.close()
 }
 
-/** Iterates a connection and tells each step. */
+/** Iterates over a connection and records each step. */
 function iterating(connection: Connection, each: (message: Message) => unknown = () => {}) {
   const seen = new Journal<string>()
   const loop = async () => {
@@ -62,7 +62,7 @@ function gate() {
 
 describe('Connection', () => {
   describe('#pause and #resume', () => {
-    it('hold messages, also those of the same packet, and deliver them in order', async () => {
+    it('hold messages back, also those of the same packet, and deliver them in order', async () => {
       const served = await serve(
         {},
         {
@@ -117,7 +117,7 @@ describe('Connection', () => {
       expect(messagesIn(served)).toEqual(['message 1', 'message 2'])
     })
 
-    it('do not read on before an async onOpen has settled', async () => {
+    it('do not resume reading before an async onOpen has settled', async () => {
       const { open, passed } = gate()
       const served = await serve(
         {},
@@ -160,7 +160,7 @@ describe('Connection', () => {
       expect(numbers).toEqual(Array.from({ length: 500 }, (_, i) => i))
     })
 
-    it('let the client feel it: it is read no further', async () => {
+    it('make the client wait, which is not read any further', async () => {
       const { connectRaw, log } = await serve()
       const { client, connection, serverSocket } = await connectRaw()
       connection.pause()
@@ -172,7 +172,7 @@ describe('Connection', () => {
       await log.until('all messages', (all) => all.length === 1_001)
     })
 
-    it('deliver what waits when the client closes, before onClose', async () => {
+    it('deliver waiting messages before onClose when the client closes', async () => {
       const served = await serve({}, { onMessage: (connection) => connection.pause() })
       const { client } = await served.connectRaw()
       sendAtOnce(client, text('1'), text('2'), goodbye)
@@ -180,7 +180,7 @@ describe('Connection', () => {
       expect(served.log.all).toEqual(['open', 'message 1', 'message 2', 'close 1000'])
     })
 
-    it('do not hold up the end of a connection that the client has closed', async () => {
+    it('do not delay the end of a connection that the client has closed', async () => {
       const { connectRaw, log } = await serve(
         {},
         {
@@ -198,7 +198,7 @@ describe('Connection', () => {
       await log.first('onClose', (entry) => entry === 'close 1000')
     })
 
-    it('do nothing once it is closed', async () => {
+    it('do nothing on a closed connection', async () => {
       const { connect, log } = await serve()
       const { client, connection } = await connect()
       connection.pause()
@@ -210,7 +210,7 @@ describe('Connection', () => {
       connection.resume()
     })
 
-    it('deliver nothing any more once the hub closes it', async () => {
+    it('deliver no more messages once the hub closes the connection', async () => {
       const served = await serve({}, { onMessage: (connection) => connection.pause() })
       const { client, connection } = await served.connectRaw()
       sendAtOnce(client, text('1'), text('2'))
@@ -223,7 +223,7 @@ describe('Connection', () => {
       expect(messagesIn(served)).toEqual(['message 1'])
     })
 
-    it('let a client that is too slow to read answer the close frame all the same', async () => {
+    it('still let a client that reads too slowly answer the close frame', async () => {
       const { connectRaw, log } = await serve({ maxBufferedBytes: 100_000 })
       const { client, connection } = await connectRaw()
       connection.pause()
@@ -245,7 +245,7 @@ describe('Connection', () => {
       const { connection: paused } = await connect({ autoPong: false })
       paused.pause()
       await connect({ autoPong: false })
-      // The other one, which came later, has been pinged and given up meanwhile.
+      // The other connection, which was opened later, was pinged and timed out meanwhile.
       await log.first('onClose', (entry) => entry.startsWith('close'))
       expect({ state: paused.state, lastPingTime: paused.lastPingTime }).toEqual({
         state: 'open',
@@ -253,7 +253,7 @@ describe('Connection', () => {
       })
       paused.resume()
       await log.until(
-        'it to be given up too',
+        'it to time out too',
         (all) => all.filter((entry) => entry.startsWith('close')).length === 2,
       )
     })
@@ -273,7 +273,7 @@ describe('Connection', () => {
       expect(messagesIn(served)).toEqual([])
     })
 
-    it('takes what came with the handshake, begun in onOpen or after the upgrade', async () => {
+    it('yields messages that arrived with the handshake when it starts in onOpen or after the upgrade', async () => {
       for (const where of ['onOpen', 'after'] as const) {
         const seen: Journal<string>[] = []
         const served = await serve(
@@ -307,7 +307,7 @@ describe('Connection', () => {
       }
     })
 
-    it('reads the client only as fast as the loop goes', async () => {
+    it('reads from the client only as fast as the loop runs', async () => {
       const { open, passed } = gate()
       const { connectRaw } = await serve()
       const { client, connection, serverSocket } = await connectRaw()
@@ -345,7 +345,7 @@ describe('Connection', () => {
       { what: 'closed', end: (_client: RawClient, connection: Connection) => connection.close() },
       { what: 'terminated', end: (_client: RawClient, connection: Connection) => connection.terminate() },
       { what: 'reset by the client', end: (client: RawClient) => client.socket.resetAndDestroy() },
-    ])('ends while it waits when the connection is $what', async ({ end }) => {
+    ])('ends a loop that waits when the connection is $what', async ({ end }) => {
       const { connectRaw } = await serve()
       const { client, connection } = await connectRaw()
       const seen = iterating(connection)
@@ -357,7 +357,7 @@ describe('Connection', () => {
       expect(seen.all).toEqual(['1', 'end'])
     })
 
-    it('gives the rest to onMessage when the loop is left, and the client is read on', async () => {
+    it('leaves the remaining messages to onMessage when the loop ends early, and resumes reading', async () => {
       const served = await serve()
       const { client, connection } = await served.connectRaw()
       sendAtOnce(client, text('1'), text('2'), text('3'))
@@ -373,7 +373,7 @@ describe('Connection', () => {
     it.each([
       { what: 'is all of', before: async () => {} },
       { what: 'comes later in', before: turn },
-    ])('that $what an async onOpen does not wait for it, nor run into openTimeoutMs', async ({ before }) => {
+    ])('that $what an async onOpen neither waits for it nor exceeds openTimeoutMs', async ({ before }) => {
       const { connect, connections, log, hub, upgrades } = await serve(
         { openTimeoutMs: 40 },
         {
@@ -389,7 +389,7 @@ describe('Connection', () => {
       expect(await upgrades[0]).toBe(connection)
       client.socket.send('1')
       await client.received.first('the echo', (data) => data === 'echo 1')
-      // The time of one that came later is over.
+      // The timeout of a connection that was opened later has passed.
       const { client: other } = await connect()
       expect(await other.closed()).toBe('1011')
       client.socket.send('2')
@@ -400,7 +400,7 @@ describe('Connection', () => {
       expect(log.all.filter((entry) => entry.startsWith('error'))).toEqual(['error WSHUB_ERR_OPEN_TIMEOUT'])
     })
 
-    it('is refused at once while another goes on, and not when that has ended', async () => {
+    it('is refused while another iteration runs, and accepted when that has ended', async () => {
       const { connectRaw } = await serve()
       const { client, connection } = await connectRaw()
       const { open, passed } = gate()
@@ -432,7 +432,7 @@ describe('Connection', () => {
       expect([during.all, after.all]).toEqual([['end'], ['end']])
     })
 
-    it('leaves what the loop throws to the application, and what follows to onMessage', async () => {
+    it('leaves an error of the loop to the application, and later messages to onMessage', async () => {
       const served = await serve()
       const { client, connection } = await served.connectRaw()
       const seen = iterating(connection, () => {
@@ -448,7 +448,7 @@ describe('Connection', () => {
       })
     })
 
-    it('that throws in onOpen ends the connection, like any callback', async () => {
+    it('ends the connection like any callback when it throws in onOpen', async () => {
       const { connectRaw, errors, log } = await serve(
         {},
         {
@@ -489,7 +489,7 @@ describe('Connection', () => {
       return `ws://127.0.0.1:${(wss.address() as AddressInfo).port}` // of a TCP server that listens
     }
 
-    it('is iterated and paused likewise', async () => {
+    it('is iterated and paused in the same way', async () => {
       const hub = new Hub()
       onTestFinished(() => hub.close({ timeoutMs: 50 }).then(() => {}))
       const connections = new Journal<Connection>()
@@ -503,7 +503,7 @@ describe('Connection', () => {
       expect(seen.all).toEqual(['1', '2', '3', 'end'])
     })
 
-    it('keeps messages behind a pending onOpen that come in the middle of a packet', async () => {
+    it('holds back messages from the middle of a packet while onOpen is pending', async () => {
       const hub = new Hub()
       onTestFinished(() => hub.close({ timeoutMs: 50 }).then(() => {}))
       const log = new Journal<string>()
@@ -532,12 +532,12 @@ describe('Connection', () => {
   })
 })
 
-/** Waits until the server reads no more of a client that has more to send. */
+/** Waits until the server has stopped reading from a client that has more to send. */
 async function untilItIsStuck(client: RawClient, serverSocket: Socket): Promise<void> {
   let bytesRead = -1
   let unchanged = 0
   await eventually(
-    'the client to be held up',
+    'the client to be blocked',
     () => {
       unchanged = serverSocket.bytesRead === bytesRead && client.socket.writableLength > 0 ? unchanged + 1 : 0
       bytesRead = serverSocket.bytesRead
@@ -545,6 +545,6 @@ async function untilItIsStuck(client: RawClient, serverSocket: Socket): Promise<
     },
     () => ({ bytesRead, writableLength: client.socket.writableLength }),
   )
-  // What one read of the socket brings, of 32 MB.
+  // One read of the socket, of 32 MB that were sent.
   expect(bytesRead).toBeLessThan(200_000)
 }

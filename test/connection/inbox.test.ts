@@ -12,7 +12,7 @@ function setUp() {
     pauseReading: () => {
       owner.isReading = false
     },
-    /** What `onMessage` got. */
+    /** The messages that `onMessage` received. */
     taken: [] as string[], // an empty array is inferred as never[]
     onTake: () => {},
     exceeded: (message: string) => expect.fail(message),
@@ -27,12 +27,12 @@ function setUp() {
   const push = (...texts: string[]) => {
     for (const data of texts) inbox.push({ type: 'text', data }, data.length)
   }
-  /** What an iteration gives next; `end` when it is over. */
+  /** The next message of an iteration; `end` when it has ended. */
   const next = async (messages: AsyncGenerator<Message>) => {
     const { value, done } = await inTime('the next message', messages.next(), () => owner.taken)
     return done === true ? 'end' : String(value.data)
   }
-  /** Whether a promise is still pending when all that could settle it by itself has run. */
+  /** Whether a promise is still pending after everything that could settle it has run. */
   const isPending = async (promise: Promise<unknown>) => {
     let pending = true
     void promise.then(() => {
@@ -47,7 +47,7 @@ function setUp() {
 const alreadyIterated = expect.objectContaining({ code: 'WSHUB_ERR_ALREADY_ITERATED' })
 
 describe('Inbox', () => {
-  it('is open to begin with, and closed while it is paused, iterated or holds a message', async () => {
+  it('is open at first, and closed while it is paused, iterated or holds a message', async () => {
     const { inbox, push } = setUp()
     expect(inbox.isOpen).toBe(true)
     inbox.pause()
@@ -64,7 +64,7 @@ describe('Inbox', () => {
   })
 
   describe('#pause and #resume', () => {
-    it('stop reading and hold what comes, and deliver it in order before reading on', async () => {
+    it('stop reading, hold messages back, and deliver them in order before reading resumes', async () => {
       const { owner, inbox, push } = setUp()
       inbox.pause()
       expect(owner.isReading).toBe(false)
@@ -80,7 +80,7 @@ describe('Inbox', () => {
       })
     })
 
-    it('twice do it once', async () => {
+    it('have no further effect when repeated', async () => {
       const { owner, inbox, push } = setUp()
       inbox.pause()
       inbox.pause()
@@ -99,7 +99,7 @@ describe('Inbox', () => {
       })
     })
 
-    it('in one turn leave it as the last one says', async () => {
+    it('follow the last call of a turn', async () => {
       const { owner, inbox, push } = setUp()
       inbox.pause()
       push('1')
@@ -124,7 +124,7 @@ describe('Inbox', () => {
       }
     })
 
-    it('keep the order of what comes while it is delivered', async () => {
+    it('keep the order of messages that arrive during delivery', async () => {
       const { owner, inbox, push } = setUp()
       inbox.pause()
       push('1', '2')
@@ -136,7 +136,7 @@ describe('Inbox', () => {
   })
 
   describe('#iterate', () => {
-    it('gives each message as it came, text and binary, to the iteration alone', async () => {
+    it('yields each message, text or binary, to the iteration alone', async () => {
       const { owner, inbox, push, next } = setUp()
       const messages = inbox.iterate()
       push('1')
@@ -165,7 +165,7 @@ describe('Inbox', () => {
       expect(await third).toBe('3')
     })
 
-    it('begins with what waits', async () => {
+    it('begins with the messages that wait', async () => {
       const { owner, inbox, push, next } = setUp()
       inbox.pause()
       push('1', '2')
@@ -203,7 +203,7 @@ describe('Inbox', () => {
       expect(await Promise.all(three)).toEqual(['1', '2', 'end'])
     })
 
-    it('is refused while another goes on, and not when that has ended', async () => {
+    it('is refused while another iteration runs, and accepted when that has ended', async () => {
       const { owner, inbox, push, next } = setUp()
       const messages = inbox.iterate()
       expect(thrownBy(() => inbox.iterate())).toEqual(alreadyIterated)
@@ -217,7 +217,7 @@ describe('Inbox', () => {
       expect(owner.taken).toEqual([])
     })
 
-    it('gives the rest back when it is left', async () => {
+    it('returns the remaining messages when it ends early', async () => {
       const { owner, inbox, push, next } = setUp()
       const messages = inbox.iterate()
       push('1', '2', '3')
@@ -231,7 +231,7 @@ describe('Inbox', () => {
       })
     })
 
-    it('gives the rest back when it is left by a throw', async () => {
+    it('returns the remaining messages when it ends by a throw', async () => {
       const { owner, inbox, push } = setUp()
       const broken = new Error('broken')
       const loop = async () => {
@@ -244,7 +244,7 @@ describe('Inbox', () => {
       expect(owner.taken).toEqual(['2'])
     })
 
-    it('gives everything back when it is left before it began', async () => {
+    it('returns all messages when it ends before its first step', async () => {
       const { owner, inbox, push } = setUp()
       const messages = inbox.iterate()
       push('1')
@@ -257,7 +257,7 @@ describe('Inbox', () => {
       })
     })
 
-    it('gives the rest back to a pause when it is left while paused', async () => {
+    it('returns the remaining messages to a pause when it ends while paused', async () => {
       const { owner, inbox, push, next } = setUp()
       const messages = inbox.iterate()
       push('1', '2')
@@ -273,7 +273,7 @@ describe('Inbox', () => {
   })
 
   describe('#end', () => {
-    it('ends an iteration behind what waits', async () => {
+    it('ends an iteration after the messages that wait', async () => {
       const { inbox, push, next } = setUp()
       const messages = inbox.iterate()
       push('1', '2')
@@ -292,7 +292,7 @@ describe('Inbox', () => {
       }
     })
 
-    it('delivers what waits at once, paused or not', () => {
+    it('delivers waiting messages at once, paused or not', () => {
       for (const isPaused of [false, true]) {
         const { owner, inbox, push } = setUp()
         inbox.pause()
@@ -303,7 +303,7 @@ describe('Inbox', () => {
       }
     })
 
-    it('leaves nothing for an iteration that begins afterwards', async () => {
+    it('leaves no message for an iteration that begins afterwards', async () => {
       const { inbox, next } = setUp()
       inbox.end()
       expect(await next(inbox.iterate())).toBe('end')
@@ -325,7 +325,7 @@ describe('Inbox', () => {
       expect(await first).toBe('end')
     })
 
-    it('drops what a pause holds', async () => {
+    it('drops the messages that a pause holds back', async () => {
       const { owner, inbox, push } = setUp()
       inbox.pause()
       push('1')

@@ -8,7 +8,7 @@ import { eventually, Journal, RawClient, serve, turn } from '../support/hub-serv
 
 const OFFER = 'Sec-WebSocket-Extensions: permessage-deflate'
 
-/** More must never wait: what ends a message over 64 KiB of them, and that message. */
+/** The most that may wait: one message, and the read of 64 KiB that ends it. */
 const MOST_WAITING_BYTES = 3 * 65_536
 
 function deflated(data: string | Buffer): Buffer {
@@ -42,7 +42,7 @@ const bomb = () => {
   return Buffer.concat(Array<Buffer>(Math.floor(65_000 / frame.length)).fill(frame))
 }
 
-/** Resolves when nothing more is inflated: the figure stays for some turns in which another client is served. */
+/** Resolves when nothing more is inflated: the figure stays the same while another client is served for some turns. */
 async function settled(figure: () => number, serveAnother: () => Promise<unknown>): Promise<void> {
   for (let before = -1; before !== figure(); ) {
     before = figure()
@@ -51,7 +51,7 @@ async function settled(figure: () => number, serveAnother: () => Promise<unknown
 }
 
 describe('Compressed messages', () => {
-  it('wait as they came while the connection is paused, and count as they are inflated', async () => {
+  it('wait compressed while the connection is paused, and count with their size as they are inflated', async () => {
     const served = await serve(
       { enableCompression: true },
       { onMessage: (connection) => (isPausing ? connection.pause() : undefined) },
@@ -88,7 +88,7 @@ describe('Compressed messages', () => {
   it.each([
     { what: 'a slow loop', options: {} },
     { what: 'a rate', options: { limits: { maxMessagesPerSecond: 5 } } },
-  ])('are inflated no faster than $what takes them', async ({ what, options }) => {
+  ])('are inflated no faster than $what consumes them', async ({ what, options }) => {
     const served = await serve({ enableCompression: true, ...options })
     const { hub } = served
     const { client, connection } = await served.connectRaw([OFFER])
@@ -117,7 +117,7 @@ describe('Compressed messages', () => {
     expect(hub.stats().receivedBytes).toBeLessThan(3_000_000)
   })
 
-  it('in one packet before a slow loop lose nothing, a thousand of them, in fragments and with others between', async () => {
+  it('all arrive from one packet at a slow loop, a thousand of them, fragmented and mixed with others', async () => {
     const served = await serve({ enableCompression: true })
     const { client, connection } = await served.connectRaw([OFFER])
     const seen: string[] = []
@@ -175,7 +175,7 @@ describe('Compressed messages', () => {
     expect(messages).toEqual(expected.map((data) => `message ${data}`))
   })
 
-  it('are taken before onClose when the client goes away behind them', async () => {
+  it('are delivered before onClose when the client disconnects after them', async () => {
     const served = await serve({ enableCompression: true })
     const { client, connection } = await served.connectRaw([OFFER])
     connection.pause()
@@ -186,7 +186,7 @@ describe('Compressed messages', () => {
     expect(served.log.all).toEqual(['open', 'message 1', 'message 2', 'message 3', 'close 1006'])
   })
 
-  it('may be negotiated, and pings are still answered in whole frames behind a congested socket', async () => {
+  it('may be negotiated, and pings are still answered in whole frames on a congested socket', async () => {
     const served = await serve({
       enableCompression: { thresholdBytes: 1_000_000 },
       maxBufferedBytes: 50_000_000,
@@ -216,7 +216,7 @@ describe('Compressed messages', () => {
     expect(of(Opcode.pong)).toEqual(Array.from({ length: 20 }, (_, i) => `ping ${i}`))
   })
 
-  it('that are broken end the connection, whatever waits behind them', async () => {
+  it('end the connection when they are invalid, whatever waits after them', async () => {
     const served = await serve({ enableCompression: true })
     const { client } = await served.connectRaw([OFFER])
     const broken = new Frame({
@@ -232,7 +232,7 @@ describe('Compressed messages', () => {
     expect(served.log.all.slice(0, 3)).toEqual(['open', 'message 1', 'error WSHUB_ERR_INVALID_DATA'])
   })
 
-  it('that wait do not keep a connection from being closed or terminated', async () => {
+  it('do not keep a connection from being closed or terminated while they wait', async () => {
     const served = await serve({ enableCompression: true })
     for (const end of ['close', 'terminate'] as const) {
       const { client, connection } = await served.connectRaw([OFFER])
@@ -252,7 +252,7 @@ describe('Compressed messages', () => {
     )
   })
 
-  it('of a WebSocket that was opened elsewhere end it with 1008 when too many wait', async () => {
+  it('end a WebSocket that was opened elsewhere with 1008 when too many wait', async () => {
     const hub = new Hub()
     const server = new WebSocketServer({ port: 0, perMessageDeflate: true })
     onTestFinished(async () => {

@@ -17,13 +17,13 @@ class Peer implements KeepalivePeer {
     if (this.answers) this.bytesRead += 2
   }
   pongTimedOut(): void {
-    this.events.push('giveUp')
+    this.events.push('pongTimedOut')
   }
   deadlinePassed(): void {
-    this.events.push('expire')
+    this.events.push('deadlinePassed')
   }
   credentialExpired(): void {
-    this.events.push('lapse')
+    this.events.push('credentialExpired')
   }
 }
 
@@ -66,7 +66,7 @@ describe('Keepalive', () => {
     expect(at).toBeLessThanOrEqual(1_100)
     vi.advanceTimersByTime(10_000)
     expect(peer.events.length).toBeGreaterThanOrEqual(9)
-    expect(peer.events).not.toContain('giveUp')
+    expect(peer.events).not.toContain('pongTimedOut')
   })
 
   it('counts any inbound byte as a sign of life', () => {
@@ -79,16 +79,16 @@ describe('Keepalive', () => {
     expect(peer.events).toEqual([])
   })
 
-  it('gives up a peer that sends nothing within pongTimeoutMs after a ping', () => {
+  it('calls pongTimedOut when a peer sends nothing within pongTimeoutMs after a ping', () => {
     const peer = new Peer(false)
     watching([peer])
     vi.advanceTimersByTime(1_000 + 399)
     expect(peer.events).toHaveLength(1)
     vi.advanceTimersByTime(101)
-    expect(peer.events[1]).toBe('giveUp')
+    expect(peer.events[1]).toBe('pongTimedOut')
   })
 
-  it('spares a peer that is paused, and counts its silence from then on', () => {
+  it('tolerates the silence of a paused peer, and counts it from the end of the pause', () => {
     const peer = new Peer(false)
     watching([peer])
     peer.isPaused = true
@@ -108,7 +108,7 @@ describe('Keepalive', () => {
     expect(peer.events).toEqual([])
   })
 
-  it('calls lapse once when lapseAt has passed, by the clock of the wall', () => {
+  it('calls credentialExpired once when expiresAt has passed, by the wall clock', () => {
     const peer = new Peer(true)
     const other = new Peer(true)
     const keepalive = watching([peer, other], { pingIntervalMs: 0 })
@@ -116,12 +116,12 @@ describe('Keepalive', () => {
     vi.advanceTimersByTime(2_900)
     expect(peer.events).toEqual([])
     vi.advanceTimersByTime(200)
-    expect(peer.events).toEqual(['lapse'])
+    expect(peer.events).toEqual(['credentialExpired'])
     vi.advanceTimersByTime(60_000)
-    expect([peer.events, other.events]).toEqual([['lapse'], []])
+    expect([peer.events, other.events]).toEqual([['credentialExpired'], []])
   })
 
-  it('gives up nobody for a stall of its own process', () => {
+  it('lets no peer time out when its own process was blocked', () => {
     const peer = new Peer(false)
     watching([peer])
     vi.advanceTimersByTime(1_050)
@@ -135,7 +135,7 @@ describe('Keepalive', () => {
     expect(peer.events).toHaveLength(1)
   })
 
-  it('calls expire once when a deadline has passed, and not when it is called off', () => {
+  it('calls deadlinePassed once when a deadline has passed, and not when it was cancelled', () => {
     const [late, saved] = [new Peer(true), new Peer(true)]
     const keepalive = watching([late, saved], { pingIntervalMs: 0 })
     keepalive.setDeadline(late, 800)
@@ -144,12 +144,12 @@ describe('Keepalive', () => {
     expect(late.events).toEqual([])
     keepalive.setDeadline(saved, 0)
     vi.advanceTimersByTime(5_000)
-    expect(late.events).toEqual(['expire'])
+    expect(late.events).toEqual(['deadlinePassed'])
     expect(saved.events).toEqual([])
   })
 
   it.each([0, 1_000, 3_600_000])(
-    'calls expire within a quarter after closeTimeoutMs for a peer that has begun to close, with pingIntervalMs %d',
+    'calls deadlinePassed within a quarter after closeTimeoutMs for a peer that has begun to close, with pingIntervalMs %d',
     (pingIntervalMs) => {
       const [closing, other] = [new Peer(true), new Peer(true)]
       watching([closing, other], { pingIntervalMs })
@@ -158,8 +158,8 @@ describe('Keepalive', () => {
       vi.advanceTimersByTime(799)
       expect(closing.events).toEqual([])
       vi.advanceTimersByTime(201)
-      expect(closing.events).toEqual(['expire'])
-      expect(other.events).not.toContain('expire')
+      expect(closing.events).toEqual(['deadlinePassed'])
+      expect(other.events).not.toContain('deadlinePassed')
     },
   )
 
@@ -169,11 +169,11 @@ describe('Keepalive', () => {
     keepalive.setDeadline(peer, 400)
     peer.isClosing = true
     vi.advanceTimersByTime(500)
-    expect(peer.events).toEqual(['expire'])
+    expect(peer.events).toEqual(['deadlinePassed'])
   })
 })
 
-describe('the keepalive of a hub', () => {
+describe('The keepalive of a hub', () => {
   it('has a timer from the first connection to the last', async () => {
     const start = vi.spyOn(globalThis, 'setInterval')
     const end = vi.spyOn(globalThis, 'clearInterval')
@@ -186,14 +186,14 @@ describe('the keepalive of a hub', () => {
     expect(mine()).toHaveLength(1)
     await client.close()
     await eventually(
-      'one to be gone',
+      'one to be closed',
       () => hub.size === 1,
       () => hub.size,
     )
     expect(end.mock.calls.flat()).not.toContain(mine()[0])
     await other.close()
     await eventually(
-      'both to be gone',
+      'both to be closed',
       () => hub.size === 0,
       () => hub.size,
     )

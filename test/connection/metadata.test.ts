@@ -5,7 +5,7 @@ import { handshake, RawClient, serve, thrownBy } from '../support/hub-server.ts'
 const tooMuch = expect.objectContaining({ code: 'WSHUB_ERR_TOO_MUCH_METADATA', closeCode: 1008 })
 
 describe('BoundedMap', () => {
-  it('is a Map of at most so many entries', () => {
+  it('is a Map with a limited number of entries', () => {
     const map = new BoundedMap<string, number>(2).set('a', 1).set('b', 2)
     expect(() => map.set('c', 3)).toThrow(tooMuch)
     expect([...map.set('a', 4)]).toEqual([
@@ -29,7 +29,7 @@ describe('connection.metadata', () => {
     expect(Object.fromEntries(connection.metadata)).toEqual({ a: 3, b: 2 })
   })
 
-  it('closes with 1008 the connection whose handler lets that error through', async () => {
+  it('closes the connection with 1008 when its handler does not catch that error', async () => {
     const { connect } = await serve(
       { limits: { maxMetadataEntries: 1 } },
       { onMessage: (connection, { data }) => connection.setMetadata(String(data), true) },
@@ -40,7 +40,7 @@ describe('connection.metadata', () => {
     expect(await client.closed()).toBe('1008')
   })
 
-  it('that is too much for an upgrade is refused before the 101', async () => {
+  it('is refused before the 101 when an upgrade has too many entries', async () => {
     const init = { metadata: { a: 1, b: 2 } }
     const { port, refusals, hub } = await serve({ limits: { maxMetadataEntries: 1 } }, {}, init)
     new RawClient(port).socket.write(handshake())

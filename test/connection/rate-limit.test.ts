@@ -35,13 +35,13 @@ describe('RateLimit', () => {
     expect(refused).toEqual([])
   })
 
-  it('does not save up more than a second', () => {
+  it('accumulates no more than a second', () => {
     const rate = new RateLimit({ maxMessagesPerSecond: 2, maxBytesPerSecond: 0, rateLimitPolicy: 'pause' })
     vi.advanceTimersByTime(3_600_000)
     expect([rate.take(0), rate.take(0), rate.take(0)]).toEqual([true, true, false])
   })
 
-  it('counts bytes beside messages', () => {
+  it('counts bytes and messages', () => {
     const rate = new RateLimit({
       maxMessagesPerSecond: 100,
       maxBytesPerSecond: 1_000,
@@ -50,7 +50,7 @@ describe('RateLimit', () => {
     expect([rate.take(600), rate.take(400), rate.take(1)]).toEqual([true, true, false])
   })
 
-  it('holds until what is owed has been paid, once', () => {
+  it('holds messages back until the client is within its rates, once', () => {
     const rate = new RateLimit({
       maxMessagesPerSecond: 0,
       maxBytesPerSecond: 1_000,
@@ -70,7 +70,7 @@ describe('RateLimit', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('holds for longer than a timer can wait', () => {
+  it('holds messages back for longer than a timer can wait', () => {
     const rate = new RateLimit({ maxMessagesPerSecond: 0, maxBytesPerSecond: 1, rateLimitPolicy: 'pause' })
     const held = inbox()
     rate.take(2_147_483_647)

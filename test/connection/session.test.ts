@@ -51,7 +51,7 @@ async function openSession() {
 
 describe('Session', () => {
   describe('#bytesRead', () => {
-    it('changes while a client that sends nothing takes what waits for it', async () => {
+    it('changes while a client that sends nothing reads what waits for it', async () => {
       const { session, client } = await openSession()
       client.pause()
       for (let i = 0; i < 20; i++) session.send(Buffer.alloc(MIB), undefined)
@@ -66,7 +66,7 @@ describe('Session', () => {
       })
       client.resume()
       await eventually(
-        'everything to be taken',
+        'everything to be read',
         () => {
           if (session.bufferedBytes > 0) seen.add(session.bytesRead)
           return taken >= 20 * MIB
