@@ -7,6 +7,7 @@ import {
   type Metadata,
   type UpgradeInit,
 } from 'wshub'
+import { initDefaults } from './init-defaults.ts'
 
 declare global {
   namespace Express {
@@ -61,11 +62,8 @@ export function wsHub<Meta extends object = Metadata>(
         readonly next?: Next
       }
       try {
-        return hub.upgrade(request, handler, {
-          remoteAddress: request.ip,
-          isSecure: request.secure,
-          ...init,
-        })
+        const client = { remoteAddress: request.ip, isSecure: request.secure }
+        return hub.upgrade(request, handler, initDefaults(init, client))
       } catch (error) {
         if (isRejectionCaught(res)) throw error
         // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is the `next` of

@@ -10,6 +10,7 @@ import {
   type Metadata,
   type UpgradeInit,
 } from 'wshub'
+import { initDefaults } from './init-defaults.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,15 +49,17 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
   fastify.decorateReply('upgradeWebSocket', function (
     this: FastifyReply,
     handler: EventHandler,
-    init: UpgradeInit = {},
+    init?: UpgradeInit,
   ) {
-    const headers = { ...this.getHeaders(), ...init.headers } as NonNullable<UpgradeInit['headers']> // Fastify's type admits undefined values, its object has none
-    const connection = hub.upgrade(this.request.raw, handler, {
-      remoteAddress: this.request.ip,
-      isSecure: this.request.protocol === 'https',
-      ...init,
-      headers,
-    })
+    const connection = hub.upgrade(
+      this.request.raw,
+      handler,
+      initDefaults(init, {
+        remoteAddress: this.request.ip,
+        isSecure: this.request.protocol === 'https',
+        headers: this.getHeaders() as NonNullable<UpgradeInit['headers']>, // Fastify's type admits undefined values, its object has none
+      }),
+    )
     this.hijack()
     upgraded.add(this)
     return connection

@@ -7,6 +7,7 @@ import {
   type Metadata,
   type UpgradeInit,
 } from 'wshub'
+import { initDefaults } from './init-defaults.ts'
 
 declare module 'koa' {
   interface ExtendableContext {
@@ -44,11 +45,8 @@ export function wsHub<Meta extends object = Metadata>(
     let isErrorAnswered = false
     ctx.hub = hub
     ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
-      const connection = hub.upgrade(ctx.req, handler, {
-        remoteAddress: ctx.ip || undefined,
-        isSecure: ctx.secure,
-        ...init,
-      })
+      const client = { remoteAddress: ctx.ip || undefined, isSecure: ctx.secure }
+      const connection = hub.upgrade(ctx.req, handler, initDefaults(init, client))
       ctx.respond = false
       isUpgraded = true
       // Koa ignores a status once headers are sent; one that is set all the same tells an error from an envelope for all bodies.

@@ -3,7 +3,7 @@ import express from 'express'
 import fastify from 'fastify'
 import Koa from 'koa'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Hub, HubOptions } from 'wshub'
+import type { Hub, HubOptions, UpgradeInit } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
@@ -15,32 +15,32 @@ afterEach(async () => {
   await closeApps()
 })
 
-type Start = (trust: boolean, options?: HubOptions) => Promise<Target & { hub: Hub }>
+type Start = (trust: boolean, options?: HubOptions, init?: UpgradeInit) => Promise<Target & { hub: Hub }>
 
-const startFastify: Start = async (trust, options = {}) => {
+const startFastify: Start = async (trust, options = {}, init) => {
   const app = fastify({ trustProxy: trust })
   await app.register(hubPlugin, options)
-  app.get('/ws', (_req, reply) => reply.upgradeWebSocket(echo))
+  app.get('/ws', (_req, reply) => reply.upgradeWebSocket(echo, init))
   await app.listen({ port: 0, host: '127.0.0.1' })
   closeAfterTest(app.hub, app.server, () => app.close())
   return { hub: app.hub, port: portOf(app.server) }
 }
 
-const startExpress: Start = async (trust, options) => {
+const startExpress: Start = async (trust, options, init) => {
   const app = express().set('trust proxy', trust)
   const middleware = expressHub(options)
   app.use(middleware)
-  app.get('/ws', (_req, res) => res.upgradeWebSocket(echo))
+  app.get('/ws', (_req, res) => res.upgradeWebSocket(echo, init))
   const target = await listen(createServer(app))
   closeAfterTest(middleware.hub, target.server)
   return { ...target, hub: middleware.hub }
 }
 
-const startKoa: Start = async (trust, options) => {
+const startKoa: Start = async (trust, options, init) => {
   const app = new Koa({ proxy: trust })
   const middleware = koaHub(options)
   app.use(middleware)
-  app.use((ctx) => ctx.upgradeWebSocket(echo))
+  app.use((ctx) => ctx.upgradeWebSocket(echo, init))
   const target = await listen(createServer(app.callback()))
   closeAfterTest(middleware.hub, target.server)
   return { ...target, hub: middleware.hub }
@@ -63,6 +63,11 @@ describe.each([
 
   it("is what the framework's own setting says", async () => {
     expect(await address(await start(true))).toBe('1.1.1.1')
+  })
+
+  it("is what the framework's own setting says where the route passes undefined", async () => {
+    const init = { remoteAddress: undefined, isSecure: undefined }
+    expect(await address(await start(true, {}, init))).toBe('1.1.1.1')
   })
 
   it("is what the hub's trustProxy says, which goes before", async () => {
