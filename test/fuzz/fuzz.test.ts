@@ -13,11 +13,18 @@ describe('hostile bytes', () => {
     expect(report.inputs).toBe(INPUTS)
     expect(report.exchanged).toBeGreaterThan(INPUTS / 20)
     expect(report.ticks).toBeGreaterThan(0)
+    expect(report.pipelined).toBeGreaterThan(INPUTS / 20)
     // That they get where they hurt: past the handshake, into every fault, and to refusals of all kinds.
-    const { opened, errors, refusals } = report.audit
+    const { opened, errors, refusals, envelopes } = report.audit
+    expect(envelopes).toBeGreaterThan(INPUTS / 100)
     expect(opened).toBeGreaterThan(INPUTS / 4)
     expect(Object.keys(errors)).toEqual(
-      expect.arrayContaining(['WSHUB_ERR_PROTOCOL', 'WSHUB_ERR_INVALID_DATA', 'WSHUB_ERR_MESSAGE_TOO_BIG']),
+      expect.arrayContaining([
+        'WSHUB_ERR_PROTOCOL',
+        'WSHUB_ERR_INVALID_DATA',
+        'WSHUB_ERR_MESSAGE_TOO_BIG',
+        'WSHUB_ERR_ENVELOPE',
+      ]),
     )
     expect(Object.keys(refusals)).toEqual(
       expect.arrayContaining([

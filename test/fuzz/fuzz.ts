@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { WebSocket } from 'ws'
 import { WAIT_MS } from '../support/in-time.ts'
+import { request } from '../support/raw.ts'
 import { Ending, type Input, input } from './inputs.ts'
 import type { Audit, FromServer } from './server.ts'
 
@@ -25,6 +26,8 @@ export interface FuzzReport {
   /** Numbered messages that the client beside them sent and got back, and broadcasts that it got, in order and all. */
   exchanged: number
   ticks: number
+  /** Requests of the client that has always one in flight. */
+  pipelined: number
   /** Memory of the server after a collection: after the first tenth of the inputs, and at the end. */
   heapBytes: { before: number; after: number }
   audit: Audit
@@ -36,6 +39,12 @@ const BATCH = 20
 const SHRINK_MS = 60_000
 /** What the heap may have grown by between the first tenth of the inputs and the end. */
 const MAX_GROWTH_BYTES = 8 * 1024 * 1024
+/** What the server may have in memory at any time, garbage too: a batch of bombs, inflated at once, would be 1 GB. */
+const MAX_PEAK_BYTES = 256 * 1024 * 1024
+/** Requests that may be left beside those that are not answered: the latest of the process may be on a stack. */
+const MAX_REQUESTS = 50
+/** How much later a client may hang up: behind the pause of `/paused`. */
+const LATE_MS = 75
 const MAX_STDERR = 20_000
 const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -82,6 +91,7 @@ export async function fuzz({ inputs, seed, onProgress, onFailure }: FuzzOptions)
     if (growth > MAX_GROWTH_BYTES) {
       throw new Error(`the heap has grown by ${growth} bytes: ${JSON.stringify({ before, audit })}`)
     }
+    if (audit.peakBytes > MAX_PEAK_BYTES) throw new Error(`the server had ${audit.peakBytes} bytes in memory`)
     const { exchanged, ticks } = await arena.neighbour.leave(audit.ticks)
     return {
       inputs: batches * BATCH,
@@ -89,6 +99,7 @@ export async function fuzz({ inputs, seed, onProgress, onFailure }: FuzzOptions)
       seconds: Math.round((performance.now() - started) / 100) / 10,
       exchanged,
       ticks,
+      pipelined: arena.pipeliner.answered,
       heapBytes: { before: before.heapBytes, after: audit.heapBytes },
       audit,
     }
@@ -113,6 +124,7 @@ class Arena {
   readonly #child: ChildProcess
   readonly #audits: ((audit: Audit) => void)[] = []
   #neighbour: Neighbour | undefined
+  #pipeliner: Pipeliner | undefined
   #stderr = ''
   #problem: string | undefined
   #port = 0
@@ -167,6 +179,9 @@ class Arena {
       setTimeout(() => arena.#fail(what), 500).unref()
     })
     await arena.#inTime('the neighbour to open', arena.#neighbour.opened)
+    arena.#pipeliner = new Pipeliner(arena.#port, (what) => {
+      setTimeout(() => arena.#fail(what), 500).unref()
+    })
     return arena
   }
 
@@ -179,13 +194,18 @@ class Arena {
     return this.#neighbour
   }
 
+  get pipeliner(): Pipeliner {
+    if (this.#pipeliner === undefined) throw new Error('the pipeliner has not come yet')
+    return this.#pipeliner
+  }
+
   /** Throws a batch, and resolves once every connection has ended and the neighbour has been answered. */
   async endure(batch: readonly Input[]): Promise<void> {
     await Promise.all(batch.map((one) => this.#inTime('a connection to end', this.#throw(one))))
     await this.#inTime('the neighbour to be answered', this.neighbour.answered())
   }
 
-  /** Resolves once nobody but the neighbour is left. */
+  /** Resolves once nobody is left but the neighbour and the pipeliner, and nothing of requests that are answered. */
   async audit(): Promise<Audit> {
     const end = Date.now() + WAIT_MS
     for (;;) {
@@ -196,8 +216,9 @@ class Arena {
           this.#child.send('audit')
         }),
       )
-      const { connections, sockets, rooms, opened, closed } = audit
-      if (connections === 1 && sockets === 1 && rooms === 0 && opened - closed === 1) return audit
+      const { connections, sockets, rooms, requests, opened, closed } = audit
+      const isClean = connections === 1 && sockets === 2 && rooms === 0 && requests <= MAX_REQUESTS
+      if (isClean && opened - closed === 1) return audit
       if (Date.now() > end) throw this.#failure(`something is left: ${JSON.stringify(audit)}`)
       await wait(50)
     }
@@ -206,6 +227,7 @@ class Arena {
   async close(): Promise<void> {
     this.#problem ??= 'it is closed'
     this.#neighbour?.terminate()
+    this.#pipeliner?.leave()
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const ended = new Promise((resolve) => this.#child.once('close', resolve))
       this.#child.kill('SIGKILL')
@@ -226,7 +248,8 @@ class Arena {
     if (!eager) await answered
     await writeCut(socket, bytes, cuts)
     if (ending === Ending.answered) await Promise.race([answered, wait(20)])
-    if (ending === Ending.fin) socket.end()
+    if (ending === Ending.late) await wait(LATE_MS)
+    if (ending === Ending.fin || ending === Ending.late) socket.end()
     else if (!socket.destroyed) socket.resetAndDestroy()
     await closed
   }
@@ -286,6 +309,33 @@ async function writeCut(socket: Socket, bytes: Uint8Array, cuts: readonly number
     await turn()
   }
   if (!socket.destroyed) socket.write(bytes.subarray(start))
+}
+
+/** A client with one TCP connection, on which a request is in flight at any time: the server answers each when the next has come. */
+class Pipeliner {
+  readonly #socket: Socket
+  readonly #asking: NodeJS.Timeout
+  #rest = ''
+  answered = 0
+
+  constructor(port: number, failed: (what: string) => void) {
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    this.#socket.on('data', (bytes) => this.#hear(bytes.toString('latin1')))
+    this.#socket.on('error', (error) => failed(`the pipeliner has failed: ${error.stack}`))
+    this.#socket.on('close', () => failed(`the pipeliner was hung up on after ${this.answered} answers`))
+    this.#asking = setInterval(() => this.#socket.write(request('/next')), 2)
+  }
+
+  leave(): void {
+    clearInterval(this.#asking)
+    this.#socket.removeAllListeners('close').destroy()
+  }
+
+  #hear(text: string): void {
+    const parts = `${this.#rest}${text}`.split('hello')
+    this.#rest = parts.pop() ?? ''
+    this.answered += parts.length
+  }
 }
 
 /** A client that sends numbers all the time, wants each back, and every tick of the server besides. */

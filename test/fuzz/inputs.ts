@@ -2,11 +2,12 @@
 import { constants, deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { Opcode } from 'wshub'
+import { type Body, encodeEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { close, wire } from '../conformance/wire.ts'
 import { handshake, request } from '../support/raw.ts'
 
-/** How a client ends: it hangs up, it resets, or it resets once something has come back. */
-export const Ending = { fin: 'fin', reset: 'reset', answered: 'answered' } as const
+/** How a client ends: it hangs up, it resets, it resets once something has come back, or it hangs up after a while. */
+export const Ending = { fin: 'fin', reset: 'reset', answered: 'answered', late: 'late' } as const
 
 export type Ending = (typeof Ending)[keyof typeof Ending]
 
@@ -271,6 +272,51 @@ const queuedRequest = fc
   )
   .map((requests) => Buffer.concat(requests))
 
+/** What nodes of a cluster tell each other to keep calls behind messages: read, counted and held before it is known to be true. */
+const natural = fc.oneof(fc.nat(3), fc.maxSafeNat())
+const channel = fc.oneof(fc.constantFrom('wshub.c', 'wshub.a', ''), fc.string())
+const body: fc.Arbitrary<Body> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('barriers'),
+      barriers: fc.array(fc.record({ channel, epoch: natural, sequence: natural, ageMs: natural }), {
+        maxLength: 40,
+      }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('request'),
+      id: natural,
+      request: fc.record({ op: fc.constantFrom('connections', 'node') }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('checkpoint'), nonce: natural }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave') }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('heartbeat'), isHello: fc.boolean(), awayMs: natural }),
+  },
+)
+const envelope = fc
+  .record({ node: fc.constantFrom('a', 'b', 'c'), epoch: natural, sequence: natural })
+  .chain((stamp) => body.map((one) => encodeEnvelope(stamp, one)))
+const publishing = fc
+  .array(mostly(2, envelope, mutated(envelope)), { minLength: 1, maxLength: 6 })
+  .map((envelopes) =>
+    Buffer.concat(
+      envelopes.map((bytes) =>
+        request('/envelope', {
+          method: 'POST',
+          headers: { 'Content-Length': String(bytes.length) },
+          body: bytes.toString('latin1'),
+        }),
+      ),
+    ),
+  )
+
 const oddRequest = fc.oneof(
   queuedRequest,
   fc.constantFrom('/', '/http', '/nowhere', '*', '//', 'http://a/b').map((path) => request(path)),
@@ -306,9 +352,19 @@ const attackOnHandshake = fc.oneof(
   { weight: 4, arbitrary: mutated(oddHandshake) },
   { weight: 2, arbitrary: oddRequest },
   { weight: 1, arbitrary: mutated(oddRequest) },
+  { weight: 2, arbitrary: publishing },
   { weight: 1, arbitrary: cutRequest }, // never mutated: with another length the body were a request by right
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)) },
 )
+
+/** Messages of the largest size that is allowed, some 80 bytes each: a packet of them is 50 MB. */
+const bombs = fc
+  .tuple(fc.constantFrom(Opcode.text, Opcode.binary), fc.constantFrom(10, 700, 700))
+  .map(([opcode, count]) => {
+    const mask = [1, 2, 3, 4]
+    const one = wire({ opcode, fin: true, rsv: 4, mask, payload: deflated('x'.repeat(65_536)) })
+    return Buffer.concat(Array.from({ length: count }, () => one))
+  })
 
 const attackOnConnection = fc.oneof(
   { weight: 5, arbitrary: frames },
@@ -316,18 +372,20 @@ const attackOnConnection = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)) },
 )
 
-const OPENINGS = [{}, { 'Sec-WebSocket-Extensions': 'permessage-deflate' }].flatMap((headers) =>
-  ['/', '/async', '/late'].map((path) => handshake(path, { headers }).toString('latin1')),
+const DEFLATE = { 'Sec-WebSocket-Extensions': 'permessage-deflate' }
+
+const OPENINGS = [{}, DEFLATE].flatMap((headers) =>
+  ['/', '/async', '/late', '/paused'].map((path) => handshake(path, { headers }).toString('latin1')),
 )
 
 const manner = {
   cuts: fc.oneof(fc.constant([]), fc.array(fraction, { maxLength: 4 })),
-  ending: fc.constantFrom(...Object.values(Ending)),
+  ending: fc.constantFrom(Ending.fin, Ending.reset, Ending.answered),
 }
 
 export const input: fc.Arbitrary<Input> = fc.oneof(
   {
-    weight: 2,
+    weight: 4,
     arbitrary: fc.record({
       ...manner,
       opening: fc.constant(''),
@@ -336,12 +394,22 @@ export const input: fc.Arbitrary<Input> = fc.oneof(
     }),
   },
   {
-    weight: 3,
+    weight: 6,
     arbitrary: fc.record({
       ...manner,
       opening: fc.constantFrom(...OPENINGS),
       eager: fc.boolean(),
       bytes: attackOnConnection,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      ...manner,
+      opening: fc.constant(handshake('/paused', { headers: DEFLATE }).toString('latin1')),
+      eager: fc.constant(false),
+      bytes: bombs,
+      ending: fc.constant(Ending.late), // until then nothing but the pause keeps them from being inflated
     }),
   },
 )

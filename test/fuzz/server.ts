@@ -1,9 +1,18 @@
 /** The process under fire: a hub behind a server of node:http, which tells its parent what it has seen. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Connection, type EventHandler, Hub, HubError, type HubErrorCode } from 'wshub'
+import {
+  type Connection,
+  type EventHandler,
+  Hub,
+  HubError,
+  type HubErrorCode,
+  MemoryBackplane,
+  MemoryBus,
+} from 'wshub'
 
 /** What the process has seen, with the garbage collected. */
 export interface Audit {
@@ -11,11 +20,17 @@ export interface Audit {
   connections: number
   sockets: number
   rooms: number
+  /** Requests that something still refers to. */
+  requests: number
   opened: number
   closed: number
   /** The ticks broadcast so far. */
   ticks: number
   heapBytes: number
+  /** The most that heap and buffers have had at once. */
+  peakBytes: number
+  /** Envelopes that the hub of the cluster was given. */
+  envelopes: number
   /** What `onError` heard, by code. */
   errors: Partial<Record<HubErrorCode, number>>
   /** Refusals before the 101, by code. */
@@ -32,7 +47,22 @@ const REPORTED = 5
 const LARGE_CHUNK = Buffer.alloc(50_000, 'x')
 
 /** What a client may cause on an open connection. Any other error is the hub's own fault. */
-const CLIENT_FAULTS = /^WSHUB_ERR_(PROTOCOL|INVALID_DATA|MESSAGE_TOO_BIG|TOO_MANY_PARTS|SLOW_CONSUMER)$/
+const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
+  'WSHUB_ERR_PROTOCOL',
+  'WSHUB_ERR_INVALID_DATA',
+  'WSHUB_ERR_MESSAGE_TOO_BIG',
+  'WSHUB_ERR_TOO_MANY_FRAGMENTS',
+  'WSHUB_ERR_SLOW_CONSUMER',
+])
+/** What a node of the cluster may cause. */
+const NODE_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
+  'WSHUB_ERR_ENVELOPE',
+  'WSHUB_ERR_ENVELOPE_VERSION',
+])
+/** How long a connection of `/paused` is paused. */
+const PAUSE_MS = 50
+/** What may wait for it by then: reads of 64 KiB and a few messages, not all that they inflate to. */
+const MAX_WAITING_BYTES = 524_288
 
 const hub = new Hub({
   enableCompression: true,
@@ -45,13 +75,33 @@ const hub = new Hub({
   trustProxy: 1,
   proxyHeader: 'forwarded',
 })
+/** A hub of a cluster, in which the client behind `/envelope` is another node. It has no connections, which that could close. */
+const bus = new MemoryBus()
+const clustered = new Hub({
+  backplane: new MemoryBackplane(bus),
+  onError(error) {
+    if (!(error instanceof HubError) || !NODE_FAULTS.has(error.code)) unexpected(String(error.stack))
+    else errors[error.code] = (errors[error.code] ?? 0) + 1
+  },
+})
+const node = new MemoryBackplane(bus)
+void node.start({ onMessage() {}, onStateChange() {}, onError() {} })
+
 const alive = new Set<Connection>()
 const errors: Audit['errors'] = {}
 const refusals: Audit['refusals'] = {}
 let opened = 0
 let closed = 0
 let ticks = 0
+let envelopes = 0
+let requests = 0
+let peakBytes = 0
 let reported = 0
+/** What is answered when the next request of the socket has come. */
+const nextAnswers = new WeakMap<Socket, ServerResponse>()
+const collected = new FinalizationRegistry<undefined>(() => {
+  requests--
+})
 
 function tell(message: FromServer): void {
   process.send?.(message)
@@ -82,7 +132,7 @@ const handler: EventHandler = {
     if (connection.state !== 'closed') unexpected(`onClose ran in the state ${connection.state}`)
   },
   onError(_connection, error) {
-    if (!(error instanceof HubError) || !CLIENT_FAULTS.test(error.code)) unexpected(String(error.stack))
+    if (!(error instanceof HubError) || !CLIENT_FAULTS.has(error.code)) unexpected(String(error.stack))
     else errors[error.code] = (errors[error.code] ?? 0) + 1
   },
 }
@@ -92,6 +142,36 @@ const asyncHandler: EventHandler = {
     handler.onOpen?.(connection)
     await turn()
   },
+}
+
+/** Pauses for a while at the first message. What has been read with it has to wait. */
+function pausing(): EventHandler {
+  let hasPaused = false
+  return {
+    ...handler,
+    onMessage(connection) {
+      if (hasPaused) return
+      hasPaused = true
+      connection.pause()
+      setTimeout(() => {
+        const { bufferedBytes } = connection
+        if (bufferedBytes > MAX_WAITING_BYTES)
+          unexpected(`${bufferedBytes} bytes waited for a paused connection`)
+        connection.resume()
+      }, PAUSE_MS)
+    },
+  }
+}
+
+/** Publishes the body of a request, as a node of the cluster may. */
+async function publish(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  try {
+    node.publish('wshub.c', await buffer(req))
+    envelopes++
+    res.end()
+  } catch {
+    res.destroy() // the client hung up in the middle
+  }
 }
 
 function upgrade(req: IncomingMessage, res: ServerResponse, chosen = handler): void {
@@ -109,11 +189,17 @@ function upgrade(req: IncomingMessage, res: ServerResponse, chosen = handler): v
 }
 
 const server = createServer((req, res) => {
+  requests++
+  collected.register(req, undefined)
   switch (req.url) {
     case '/':
       return upgrade(req, res)
     case '/async':
       return upgrade(req, res, asyncHandler)
+    case '/paused':
+      return upgrade(req, res, pausing())
+    case '/envelope':
+      return void publish(req, res)
     case '/late':
       setImmediate(() => upgrade(req, res))
       return
@@ -129,6 +215,10 @@ const server = createServer((req, res) => {
       return
     case '/slow':
       setTimeout(() => res.end('hello'), 5)
+      return
+    case '/next':
+      nextAnswers.get(req.socket)?.end('hello')
+      nextAnswers.set(req.socket, res)
       return
     case '/large':
       // Most clients end before they have read it.
@@ -159,11 +249,11 @@ process.on('message', () => {
 })
 
 async function audit(): Promise<Audit> {
+  if (clustered.cluster.state !== 'connected') unexpected(`the cluster is ${clustered.cluster.state}`)
   for (let i = 0; i < 3; i++) {
     global.gc?.()
     await turn()
   }
-  const { heapUsed, external } = process.memoryUsage()
   const sockets = await new Promise<number>((resolve, reject) => {
     server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)))
   })
@@ -171,16 +261,25 @@ async function audit(): Promise<Audit> {
     connections: hub.size,
     sockets,
     rooms: hub.rooms().length,
+    requests,
     opened,
     closed,
     ticks,
-    heapBytes: heapUsed + external,
+    envelopes,
+    heapBytes: usedBytes(),
+    peakBytes,
     errors,
     refusals,
   }
 }
 
+function usedBytes(): number {
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
 setInterval(() => {
+  peakBytes = Math.max(peakBytes, usedBytes())
   if (hub.size > 0) hub.broadcast(`tick ${ticks++}`)
 }, TICK_MS).unref()
 
