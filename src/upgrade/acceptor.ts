@@ -92,7 +92,7 @@ export class Acceptor {
         throw error
       }
       if (gate === undefined) return
-      ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
+      tellGate(ws, gate)
       gate.start(pending.head)
     })
     for (const result of results) return result
@@ -121,6 +121,11 @@ export class Acceptor {
     this.#refusal = undefined
     return new HubError('WSHUB_ERR_BAD_HANDSHAKE', refusal.message) // no cause: loggers would add its stack
   }
+}
+
+/** A function of its own: a listener made where the request is at hand would keep it for as long as the connection lives. */
+function tellGate(ws: HubWebSocket, gate: InflationGate): void {
+  ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
 }
 
 /** Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their answers come first. */

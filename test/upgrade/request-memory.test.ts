@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocketServer } from 'ws'
-import { Hub } from 'wshub'
+import { type EventHandler, Hub, type HubOptions } from 'wshub'
 import { closeAfterTest, closeApps, closeServer, echo, frameworks, listen } from '../adapters/frameworks.ts'
 import { Tracked } from '../support/garbage.ts'
 import { destroyClients, handshake, RawClient, request, until } from '../support/raw.ts'
@@ -24,11 +24,34 @@ async function leavesAtMost(most: number, tracked: Tracked): Promise<void> {
   )
 }
 
+/** How a connection comes about. */
+const ways: { way: string; hub?: HubOptions; headers?: Record<string, string>; handler?: EventHandler }[] = [
+  { way: 'as it is' },
+  {
+    way: 'with compression',
+    hub: { enableCompression: true },
+    headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' },
+  },
+  {
+    way: 'with limits, a trusted proxy and a subprotocol',
+    hub: {
+      trustProxy: 1,
+      protocols: ['chat'],
+      limits: { maxConnectionsPerAddress: CLIENTS, maxUpgradesPerSecondPerAddress: CLIENTS },
+    },
+    headers: { 'Sec-WebSocket-Protocol': 'chat', 'X-Forwarded-For': '1.1.1.1' },
+  },
+  { way: 'with an asynchronous onOpen', handler: { ...echo, async onOpen() {} } },
+  { way: 'while onOpen waits', handler: { onOpen: () => new Promise(() => {}) } },
+]
+
 describe.each(frameworks)('An open connection: $name', ({ start }) => {
-  it('keeps neither its request nor the response, nor those before on its socket', async () => {
+  it.each(ways)('keeps neither its request nor the response, nor those before: $way', async (way) => {
+    const { hub = {}, headers = {}, handler = echo } = way
     const requests = new Tracked()
     const responses = new Tracked()
     const app = await start({
+      hub: { openTimeoutMs: 0, ...hub },
       before({ req, res }) {
         requests.add(req)
         responses.add(res)
@@ -36,7 +59,7 @@ describe.each(frameworks)('An open connection: $name', ({ start }) => {
       },
       routes: {
         '/page': (exchange) => exchange.send(200, 'page'),
-        '/ws': (exchange) => exchange.upgrade(echo),
+        '/ws': (exchange) => void exchange.upgrade(handler),
       },
     })
     const clients: RawClient[] = []
@@ -44,7 +67,7 @@ describe.each(frameworks)('An open connection: $name', ({ start }) => {
       const client = await RawClient.connect(app)
       await client.write(request('/page'))
       expect((await client.answer()).body).toBe('page')
-      await client.write(handshake('/ws'))
+      await client.write(handshake('/ws', { headers }))
       await client.opened()
       clients.push(client)
     }
@@ -52,7 +75,7 @@ describe.each(frameworks)('An open connection: $name', ({ start }) => {
     // The latest may be on a stack, or in a cache of the framework.
     await leavesAtMost(2, requests)
     await leavesAtMost(2, responses)
-    for (const client of clients) await client.echoes()
+    expect(app.hub.size).toBe(CLIENTS)
   })
 })
 
