@@ -1,4 +1,5 @@
 import type { Backplane, BackplaneState } from '../backplane/backplane.ts'
+import { HubError } from '../base/errors.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -118,6 +119,12 @@ export class BackplaneLink implements Link {
 
   ask(node: string | undefined, id: number, request: NodeRequest): boolean {
     return this.#publisher.ask(node, id, request)
+  }
+
+  /** @see Link.reportUnasked */
+  reportUnasked(): void {
+    const message = 'a call was answered by this node alone: the cluster was not reached'
+    this.#faults.add(new HubError('WSHUB_ERR_NOT_PUBLISHED', message))
   }
 
   respond(node: string, id: number, responses: readonly NodeResponse[]): void {

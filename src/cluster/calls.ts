@@ -90,10 +90,12 @@ export class Calls implements LinkListener {
     const { peers } = link
     const holdMs = link.isStarting ? Number.POSITIVE_INFINITY : link.settlingMs
     const call = this.#open([this.node, ...peers], options, holdMs)
-    this.#whenStarted(call, () => {
+    const make = () => {
       if (link.ask(undefined, call.id, request)) return
       for (const peer of peers) this.#pending.miss(call.id, peer)
-    })
+      if (peers.length === 0) link.reportUnasked() // nobody is missing, so the answer would look complete
+    }
+    this.#whenStarted(call, make, () => link.reportUnasked())
     void this.#askSelf(call.id, request)
     return answer(call, read)
   }
@@ -142,10 +144,10 @@ export class Calls implements LinkListener {
   started(): void {
     for (const [id, call] of this.#early) {
       if (!this.#pending.has(id)) continue // it has ended in this turn
+      this.#early.delete(id)
       call()
       this.#pending.release(id, this.link.settlingMs)
     }
-    this.#early.clear()
   }
 
   nodeGone(node: string): void {
@@ -163,13 +165,15 @@ export class Calls implements LinkListener {
    * Makes a call at once, or when the cluster is reached for the first time: before that, no other node is
    * known.
    */
-  #whenStarted({ id, outcome }: OpenCall, call: () => void): void {
+  #whenStarted({ id, outcome }: OpenCall, call: () => void, onNeverStarted = () => {}): void {
     if (!this.link.isStarting) {
       call()
       return
     }
     this.#early.set(id, call)
-    void outcome.then(() => this.#early.delete(id))
+    void outcome.then(() => {
+      if (this.#early.delete(id)) onNeverStarted()
+    })
   }
 
   #askSelf(id: number, request: NodeRequest): Promise<void> {

@@ -71,6 +71,8 @@ export interface Link {
    * @returns `false` when it certainly does not arrive
    */
   ask(node: string | undefined, id: number, request: NodeRequest): boolean
+  /** Reports a call that no other node was asked, although there may be some. */
+  reportUnasked(): void
   /** Answers a request of another node, in as many parts as there are responses. */
   respond(node: string, id: number, responses: readonly NodeResponse[]): void
   /**

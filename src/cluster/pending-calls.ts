@@ -56,7 +56,8 @@ export class PendingCalls {
     }
     const id = ++this.#count
     const outcome = new Promise<Outcome>((resolve) => {
-      const timers = [setTimeout(() => this.#end(call), timeoutMs).unref()]
+      // It keeps the process alive, for no longer than the call: a job may have nothing else that does.
+      const timers = [setTimeout(() => this.#end(call), timeoutMs)]
       const call: PendingCall = {
         hold: (ms) => timers.push(setTimeout(() => this.#done(call, HOLD), ms).unref()),
         waiting: new Set(nodes),

@@ -31,6 +31,8 @@ export class SoloLink implements Link {
     return false
   }
 
+  reportUnasked(): void {}
+
   respond(): void {}
 
   async close(): Promise<void> {}

@@ -97,7 +97,8 @@ describe('what is published before a hub is connected', () => {
     expect(hub.state).toBe('closed')
     await closed
     await call
-    expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    // One for the message, one for the call.
+    expect(faults.all).toEqual(Array(2).fill(hubError('WSHUB_ERR_NOT_PUBLISHED')))
   })
 
   it('early messages are reported as not published when the backplane cannot start, and so are later ones', async () => {
@@ -200,7 +201,7 @@ describe('a call before a hub is connected', () => {
     const a = await join(bus)
     bus.stop()
     await untilState(a, 'reconnecting')
-    const { hub } = publisher(bus)
+    const { hub, faults } = publisher(bus)
     const before = performance.now()
     expect(await hub.cluster.disconnect({ all: true }, 4_001, '', { timeoutMs: 50 })).toMatchObject({
       results: [{ node: hub.cluster.node, count: 0 }],
@@ -208,6 +209,9 @@ describe('a call before a hub is connected', () => {
     expect(performance.now() - before).toBeGreaterThanOrEqual(49)
     const byId = await hub.cluster.disconnect({ id: a.connection.id }, 4_001, '', { timeoutMs: 50 })
     expect(byId).toMatchObject({ count: 0, missing: [a.hub.cluster.node] })
+    // The first answer names nobody as missing: no other node was known.
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    expect(faults.all[0]?.message).toBe('a call was answered by this node alone: the cluster was not reached')
     bus.start()
     await hub.cluster.ready()
     await untilState(a, 'connected')
@@ -217,9 +221,14 @@ describe('a call before a hub is connected', () => {
   })
 
   it('an early call ends when the backplane cannot start, and when the hub is closed', async () => {
-    const { hub } = publisher(new Bus(), {}, new Error('wrong password'))
+    const { hub, faults } = publisher(new Bus(), {}, new Error('wrong password'))
     const patience = { timeoutMs: 60_000 }
     expect(await hub.cluster.nodes(patience)).toMatchObject({ results: [{ node: hub.cluster.node }] })
+    expect(faults.all).toEqual([hubError('WSHUB_ERR_BACKPLANE'), hubError('WSHUB_ERR_NOT_PUBLISHED')])
+    // Nobody else is asked about a connection of this node.
+    const own = await hub.cluster.join({ id: `${hub.cluster.node}.1` }, 'tea')
+    expect(own).toMatchObject({ count: 0, missing: [] })
+    expect(faults.all).toHaveLength(2)
     const bus = new Bus()
     bus.stop()
     const { hub: other } = publisher(bus)

@@ -119,3 +119,16 @@ describe('PendingCalls', () => {
     expect(await outcome).toMatchObject({ responses: { size: 1 }, missing: [] })
   })
 })
+
+describe('a pending call', () => {
+  it('keeps the process alive until it ends', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const before = timers()
+    const calls = new PendingCalls(10)
+    const { id, outcome } = calls.open(['a'], 60_000, 0)
+    expect(timers()).toBe(before + 1)
+    calls.respond(id, 'a', 0, true, count(1))
+    await outcome
+    expect(timers()).toBe(before)
+  })
+})
