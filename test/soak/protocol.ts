@@ -16,13 +16,15 @@ export interface Account {
   isGraceful: boolean
 }
 
-/** What a server holds when nobody is connected. */
+/** What a server holds. */
 export interface Snapshot {
   readonly heapBytes: number
   readonly resources: readonly string[]
   readonly timers: number
   readonly rooms: number
   readonly accounts: number
+  /** Requests that something still refers to. */
+  readonly requests: number
   readonly listeners: number
   readonly stats: HubStats
 }

@@ -1,6 +1,7 @@
 /** The server of the soak: a hub that clients ask to do things, and an account of every message for each connection. */
 import { createHook } from 'node:async_hooks'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { type Connection, type EventHandler, Hub, HubError } from 'wshub'
 import type { Account, Command, Snapshot } from './protocol.ts'
 
@@ -82,7 +83,22 @@ function toRoom(room: string, data: string): void {
   hub.broadcastToRoom(room, data)
 }
 
+let requests = 0
+const collected = new FinalizationRegistry<undefined>(() => {
+  requests--
+})
+/** What is answered when the next request of the socket has come. */
+const nextAnswers = new WeakMap<Socket, ServerResponse>()
+
 const server = createServer((req, res) => {
+  requests++
+  collected.register(req, undefined)
+  res.sendDate = false // Node keeps the date for a second, by a timer
+  if (req.url === '/next') {
+    nextAnswers.get(req.socket)?.end()
+    nextAnswers.set(req.socket, res)
+    return
+  }
   try {
     hub.upgrade(req, handler)
   } catch (error) {
@@ -106,7 +122,7 @@ const ticking = setInterval(() => {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-/** What is there once nobody is connected and all garbage is gone. */
+/** What is there once all garbage is gone. */
 async function snapshot(): Promise<Snapshot> {
   const { gc } = globalThis
   if (gc === undefined) throw new Error('the soak needs node --expose-gc')
@@ -122,6 +138,7 @@ async function snapshot(): Promise<Snapshot> {
     timers: timers.size,
     rooms: hub.rooms().length,
     accounts: accounts.size,
+    requests,
     listeners: listeners(server) + listeners(process),
     stats: hub.stats(),
   }

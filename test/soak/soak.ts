@@ -7,7 +7,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
-import { WAIT_MS } from '../support/in-time.ts'
+import { inTime, WAIT_MS } from '../support/in-time.ts'
 import type { Account, Command, Report, Snapshot } from './protocol.ts'
 
 export interface SoakOptions {
@@ -24,6 +24,12 @@ export interface SoakResult {
 
 /** What the heap may have grown by: a connection that leaves 1 KiB behind is found after a few thousand. */
 const MAX_GROWTH_BYTES = 3 * 1_048_576
+
+/** What the server may have in memory for each open connection: with its request and session it would be 10 kB more. */
+const MAX_BYTES_PER_CONNECTION = 16_384
+
+/** Requests that may be left: those of one tick, which may be on a stack. */
+const MAX_REQUESTS = 20
 
 /** Both sides together stay below 6,000 sockets. */
 const MAX_CLIENTS = 2_500
@@ -58,8 +64,15 @@ export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResul
     await run(start + seconds * 250)
     const before = await server.snapshot()
     await run(start + seconds * 1_000)
+    const { crowded, pipelined } = await crowd(server, port, clients, seen)
+    await server.emptied()
     const after = await server.snapshot()
-    const problems = [...compareSnapshots(before, after), ...compareAccounts(server.accounts, seen, after)]
+    const bytesPerConnection = Math.round((crowded.heapBytes - after.heapBytes) / clients)
+    const problems = [
+      ...compareSnapshots(before, after),
+      ...compareAccounts(server.accounts, seen, after),
+      ...checkCrowd(crowded, clients, bytesPerConnection),
+    ]
     for (const { received } of seen.values()) figures.received += received
     const { stats } = after
     return {
@@ -71,12 +84,52 @@ export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResul
         sent: stats.sentMessages,
         heard: stats.receivedMessages,
         dropped: Object.values(stats.dropped).reduce((sum, { messages }) => sum + messages, 0),
+        pipelined,
+        requestsLeft: crowded.requests,
+        bytesPerConnection,
         growthBytes: after.heapBytes - before.heapBytes,
       },
     }
   } finally {
     await server.stop()
   }
+}
+
+/** Opens so many connections, beside one with requests that are always in flight, and looks at the server meanwhile. */
+async function crowd(
+  server: SoakServer,
+  port: number,
+  clients: number,
+  seen: Map<string, Seen>,
+): Promise<{ crowded: Snapshot; pipelined: number }> {
+  const pipeliner = new Pipeliner(port)
+  const headers = { cookie: 'x'.repeat(4_000) }
+  const sockets: WebSocket[] = []
+  for (let i = 0; i < clients; i++) {
+    const ws = new WebSocket(`ws://127.0.0.1:${port}`, { headers })
+    const account: Seen = { received: 0, code: 0 }
+    ws.once('message', (id) => seen.set(String(id), account))
+    ws.on('message', () => {
+      account.received++
+    })
+    ws.on('error', () => {}) // 'close' follows
+    sockets.push(ws)
+    await once(ws, 'open')
+  }
+  const pipelined = await pipeliner.answers(5_000)
+  const crowded = await server.snapshot()
+  for (const ws of sockets) ws.terminate()
+  pipeliner.leave()
+  return { crowded, pipelined }
+}
+
+function checkCrowd({ requests, stats }: Snapshot, clients: number, bytesPerConnection: number): string[] {
+  const problems: string[] = []
+  if (stats.connections !== clients) problems.push(`${stats.connections} of ${clients} connections are open`)
+  if (requests > MAX_REQUESTS) problems.push(`${requests} requests are left beside open connections`)
+  if (bytesPerConnection > MAX_BYTES_PER_CONNECTION)
+    problems.push(`a connection has ${bytesPerConnection} bytes`)
+  return problems
 }
 
 function compareSnapshots(before: Snapshot, after: Snapshot): string[] {
@@ -231,6 +284,48 @@ class Visitor {
   #say(text: string): void {
     this.#sent++
     this.#ws.send(text)
+  }
+}
+
+/** A client with one TCP connection, on which a request is always in flight: the server answers each when the next has come. */
+class Pipeliner {
+  readonly #socket: Socket
+  #answered = 0
+  #rest = ''
+  #wake = () => {}
+
+  constructor(port: number) {
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    this.#socket.on('error', () => {}) // the answers will be missed
+    this.#socket.on('data', (bytes) => {
+      const parts = `${this.#rest}${bytes.toString('latin1')}`.split('\r\n\r\n')
+      this.#rest = parts.pop() ?? ''
+      for (const _ of parts) {
+        this.#answered++
+        this.#ask()
+      }
+      this.#wake()
+    })
+    this.#ask()
+    this.#ask()
+  }
+
+  /** Resolves once there were so many. */
+  answers(count: number): Promise<number> {
+    const reached = new Promise<number>((resolve) => {
+      this.#wake = () => {
+        if (this.#answered >= count) resolve(this.#answered)
+      }
+    })
+    return inTime(`${count} answers`, reached, () => this.#answered)
+  }
+
+  leave(): void {
+    this.#socket.destroy()
+  }
+
+  #ask(): void {
+    this.#socket.write('GET /next HTTP/1.1\r\nHost: a\r\n\r\n')
   }
 }
 
