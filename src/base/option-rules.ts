@@ -23,6 +23,11 @@ export function checkKeys(options: unknown, known: object, what: string): void {
   }
 }
 
+/** Returns the default in place of `undefined` alone: `null` is a value, and of the wrong type. */
+export function orDefault<Value, Default>(value: Value | undefined, byDefault: Default): Value | Default {
+  return value === undefined ? byDefault : value
+}
+
 /**
  * Returns the value of an option.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION unless it is an integer in the range
@@ -44,7 +49,8 @@ export function integersOf<Options extends object>(
   defaults: Readonly<Record<keyof Options & string, unknown>>,
   prefix = '',
 ): (key: keyof Options & string, least: number, most?: number) => number {
-  return (key, least, most = MAX_INT32) => inRange(prefix + key, options[key] ?? defaults[key], least, most)
+  return (key, least, most = MAX_INT32) =>
+    inRange(prefix + key, orDefault(options[key], defaults[key]), least, most)
 }
 
 /**
@@ -54,7 +60,7 @@ export function integersOf<Options extends object>(
 export function strings(key: string, value: unknown): readonly string[] {
   if (!Array.isArray(value)) throw invalid(key, 'is an array of non-empty strings', value)
   return Object.freeze(
-    value.map((item: unknown) => {
+    Array.from(value, (item: unknown) => {
       if (typeof item !== 'string' || item === '')
         throw invalid(key, 'is an array of non-empty strings', item)
       return item

@@ -1,4 +1,4 @@
-import { checkKeys, integersOf, invalid, type Resolved, strings } from '../base/option-rules.ts'
+import { checkKeys, integersOf, invalid, orDefault, type Resolved, strings } from '../base/option-rules.ts'
 import type { Gap } from './gaps.ts'
 
 /** Settings of a hub's cluster. Every key is optional; an explicit `undefined` means the default. */
@@ -96,7 +96,7 @@ export function resolveClusterOptions(options: ClusterOptions = {}): ResolvedClu
     roomGraceMs: integer('roomGraceMs', 0),
     publicMetadata: strings(
       'cluster.publicMetadata',
-      options.publicMetadata ?? CLUSTER_DEFAULTS.publicMetadata,
+      orDefault(options.publicMetadata, CLUSTER_DEFAULTS.publicMetadata),
     ),
     onGap,
   })

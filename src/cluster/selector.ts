@@ -15,7 +15,7 @@ export function readSelector(selector: Selector): Selection {
     if ('room' in selector) return { by: 'room', names: asRooms(selector.room) }
     if ('id' in selector) {
       const names: unknown = typeof selector.id === 'string' ? [selector.id] : selector.id
-      if (Array.isArray(names) && names.every((id) => typeof id === 'string')) return { by: 'id', names }
+      if (Array.isArray(names) && [...names].every((id) => typeof id === 'string')) return { by: 'id', names }
     }
   }
   throw new HubError(

@@ -47,7 +47,7 @@ export function readAudience(rooms: readonly string[] | undefined, options: Broa
   if (typeof local !== 'boolean') throw invalid('local', 'is true or false', local)
   return {
     rooms,
-    exceptIds: except === undefined ? NONE : [except].flat().map((one) => idOf('except', one)),
+    exceptIds: except === undefined ? NONE : asArray(except).map((one) => idOf('except', one)),
     exceptRooms: exceptRooms === undefined ? NONE : asRooms(exceptRooms),
     isLocal: local,
   }
@@ -70,4 +70,9 @@ export function idOf(key: string, ref: unknown): string {
     'WSHUB_ERR_INVALID_OPTION',
     `${key} is a connection or the id of one, not ${show(ref)}${hint}`,
   )
+}
+
+/** Returns a list without holes, which `map` would skip. */
+function asArray<Item>(items: Item | readonly Item[]): Item[] {
+  return Array.isArray(items) ? [...items] : [items as Item] // `isArray` does not narrow to a readonly array
 }

@@ -1,4 +1,4 @@
-import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
+import { checkKeys, inRange, MAX_INT32, orDefault } from '../base/option-rules.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 
@@ -39,14 +39,14 @@ const CLOSE_DEFAULTS: ResolvedCloseOptions = {
  */
 export function readCloseOptions(options: CloseOptions): ResolvedCloseOptions {
   checkKeys(options, CLOSE_DEFAULTS, 'an option of close')
-  const code = options.code ?? CLOSE_DEFAULTS.code
-  const reason = options.reason ?? CLOSE_DEFAULTS.reason
+  const code = orDefault(options.code, CLOSE_DEFAULTS.code)
+  const reason = orDefault(options.reason, CLOSE_DEFAULTS.reason)
   checkClose(code, reason)
   return {
     code,
     reason,
-    batch: inRange('batch', options.batch ?? CLOSE_DEFAULTS.batch, 1, MAX_INT32),
-    everyMs: inRange('everyMs', options.everyMs ?? CLOSE_DEFAULTS.everyMs, 0, MAX_INT32),
-    timeoutMs: inRange('timeoutMs', options.timeoutMs ?? CLOSE_DEFAULTS.timeoutMs, 0, MAX_INT32),
+    batch: inRange('batch', orDefault(options.batch, CLOSE_DEFAULTS.batch), 1, MAX_INT32),
+    everyMs: inRange('everyMs', orDefault(options.everyMs, CLOSE_DEFAULTS.everyMs), 0, MAX_INT32),
+    timeoutMs: inRange('timeoutMs', orDefault(options.timeoutMs, CLOSE_DEFAULTS.timeoutMs), 0, MAX_INT32),
   }
 }

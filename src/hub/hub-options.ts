@@ -1,5 +1,5 @@
 import type { Backplane } from '../backplane/backplane.ts'
-import { checkKeys, inRange, invalid, MAX_INT32, strings } from '../base/option-rules.ts'
+import { checkKeys, inRange, invalid, MAX_INT32, orDefault, strings } from '../base/option-rules.ts'
 import {
   type ClusterOptions,
   type ResolvedClusterOptions,
@@ -208,9 +208,12 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)
   checkKeys(options, HUB_DEFAULTS, 'an option of a hub')
-  const allowedOrigins = strings('allowedOrigins', options.allowedOrigins ?? HUB_DEFAULTS.allowedOrigins)
-  const allowedHosts = strings('allowedHosts', options.allowedHosts ?? HUB_DEFAULTS.allowedHosts)
-  const protocols = strings('protocols', options.protocols ?? HUB_DEFAULTS.protocols)
+  const allowedOrigins = strings(
+    'allowedOrigins',
+    orDefault(options.allowedOrigins, HUB_DEFAULTS.allowedOrigins),
+  )
+  const allowedHosts = strings('allowedHosts', orDefault(options.allowedHosts, HUB_DEFAULTS.allowedHosts))
+  const protocols = strings('protocols', orDefault(options.protocols, HUB_DEFAULTS.protocols))
   for (const protocol of protocols) {
     if (!TOKEN.test(protocol)) throw invalid('protocols', 'names subprotocols, which are tokens', protocol)
   }
@@ -218,9 +221,9 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   if (onError !== undefined && typeof onError !== 'function') {
     throw invalid('onError', 'is a function', onError)
   }
-  const slowConsumer = readSlowConsumer(options.slowConsumer ?? HUB_DEFAULTS.slowConsumer)
-  const trustProxy = options.trustProxy ?? HUB_DEFAULTS.trustProxy
-  const proxyHeader = options.proxyHeader ?? HUB_DEFAULTS.proxyHeader
+  const slowConsumer = readSlowConsumer(orDefault(options.slowConsumer, HUB_DEFAULTS.slowConsumer))
+  const trustProxy = orDefault(options.trustProxy, HUB_DEFAULTS.trustProxy)
+  const proxyHeader = orDefault(options.proxyHeader, HUB_DEFAULTS.proxyHeader)
   if (!isTrustProxy(trustProxy)) {
     throw invalid('trustProxy', 'is true, false, a number of hops, addresses or a function', trustProxy)
   }
@@ -268,8 +271,8 @@ function limitsOf(options: LimitOptions = HUB_DEFAULTS.limits, maxMessageSize: n
   if (typeof options !== 'object' || options === null) throw invalid('limits', 'is an object', options)
   checkKeys(options, LIMIT_DEFAULTS, 'one of the limits')
   const limit = (key: Exclude<keyof LimitOptions, 'rateLimitPolicy'>, least: number) =>
-    inRange(`limits.${key}`, options[key] ?? LIMIT_DEFAULTS[key], least, MAX_INT32)
-  const rateLimitPolicy = options.rateLimitPolicy ?? LIMIT_DEFAULTS.rateLimitPolicy
+    inRange(`limits.${key}`, orDefault(options[key], LIMIT_DEFAULTS[key]), least, MAX_INT32)
+  const rateLimitPolicy = orDefault(options.rateLimitPolicy, LIMIT_DEFAULTS.rateLimitPolicy)
   if (rateLimitPolicy !== 'pause' && rateLimitPolicy !== 'close') {
     throw invalid('limits.rateLimitPolicy', 'is pause or close', rateLimitPolicy)
   }
@@ -291,7 +294,7 @@ function limitsOf(options: LimitOptions = HUB_DEFAULTS.limits, maxMessageSize: n
 
 function isTrustProxy(value: TrustProxy): boolean {
   if (typeof value === 'number') return Number.isInteger(value) && value >= 0
-  if (Array.isArray(value)) return value.every((item) => typeof item === 'string')
+  if (Array.isArray(value)) return [...value].every((item) => typeof item === 'string')
   return ['boolean', 'string', 'function'].includes(typeof value)
 }
 
@@ -300,7 +303,7 @@ type NumericKey = {
 }[keyof typeof HUB_DEFAULTS]
 
 function integer(key: NumericKey, options: HubOptions, least: number): number {
-  return inRange(key, options[key] ?? HUB_DEFAULTS[key], least, MAX_INT32)
+  return inRange(key, orDefault(options[key], HUB_DEFAULTS[key]), least, MAX_INT32)
 }
 
 const BACKPLANE_METHODS = ['start', 'publish', 'subscribe', 'unsubscribe', 'close'] as const

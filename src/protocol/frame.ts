@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { HubError } from '../base/errors.ts'
-import { checkKeys } from '../base/option-rules.ts'
+import { HubError, show } from '../base/errors.ts'
+import { checkKeys, invalid } from '../base/option-rules.ts'
 import { checkClose, controlPayload, MAX_CONTROL_PAYLOAD_BYTES } from './control-frame.ts'
 import {
   FIN,
@@ -67,18 +67,23 @@ export class Frame {
   /**
    * @throws {HubError} WSHUB_ERR_INVALID_FRAME when a control frame is fragmented or over 125 bytes, or a
    *   masking key is
-   *   not 4 bytes; WSHUB_ERR_INVALID_OPTION for an unknown field
+   *   not 4 bytes, and for a reserved opcode; WSHUB_ERR_INVALID_PAYLOAD for a payload that is not bytes;
+   *   WSHUB_ERR_INVALID_OPTION for an unknown field, or one of the wrong type
    */
   constructor(init: FrameInit) {
     checkKeys(init, FRAME_INIT, 'a field of a frame')
-    this.fin = init.fin ?? true
-    this.rsv1 = init.rsv1 ?? false
-    this.rsv2 = init.rsv2 ?? false
-    this.rsv3 = init.rsv3 ?? false
-    this.opcode = init.opcode
-    this.masked = init.masked ?? init.maskKey != null
-    this.maskKey = this.masked ? asBuffer(init.maskKey ?? randomBytes(MASK_BYTES)) : null
-    this.payload = asBuffer(init.payload ?? EMPTY)
+    const { opcode, maskKey = null, payload = EMPTY } = init
+    if (!isOpcode(opcode)) throw invalidFrame(`${show(opcode)} is no opcode of RFC 6455`)
+    if (maskKey !== null && !(maskKey instanceof Uint8Array)) throw invalid('maskKey', 'is bytes', maskKey)
+    if (!(payload instanceof Uint8Array)) throw invalidPayload(payload)
+    this.fin = flag('fin', init.fin, true)
+    this.rsv1 = flag('rsv1', init.rsv1, false)
+    this.rsv2 = flag('rsv2', init.rsv2, false)
+    this.rsv3 = flag('rsv3', init.rsv3, false)
+    this.opcode = opcode
+    this.masked = flag('masked', init.masked, maskKey !== null)
+    this.maskKey = this.masked ? asBuffer(maskKey ?? randomBytes(MASK_BYTES)) : null
+    this.payload = asBuffer(payload)
     if (this.maskKey !== null && this.maskKey.length !== MASK_BYTES)
       throw invalidFrame('a masking key has 4 bytes')
     checkControl(this.opcode, this.fin, this.payload.length)
@@ -143,7 +148,7 @@ export class Frame {
    *   its shortest form or over 2^53 - 1, a control frame that is fragmented or over 125 bytes
    */
   static decode(buffer: Uint8Array): { frame: Frame; bytes: number } | null {
-    const bytes = asBuffer(buffer)
+    const bytes = asBuffer(payloadBytes(buffer))
     const first = bytes[0]
     const second = bytes[1]
     if (first === undefined || second === undefined) return null
@@ -195,8 +200,16 @@ function applyMask(bytes: Buffer, key: Buffer): void {
   for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] ?? 0) ^ (key[i & 3] ?? 0)
 }
 
-function isOpcode(value: number): value is Opcode {
-  return value <= 0x2 || (value >= 0x8 && value <= 0xa)
+const OPCODES: ReadonlySet<unknown> = new Set(Object.values(Opcode))
+
+function isOpcode(value: unknown): value is Opcode {
+  return OPCODES.has(value)
+}
+
+function flag(key: string, value: boolean | undefined, byDefault: boolean): boolean {
+  if (value === undefined) return byDefault
+  if (typeof value === 'boolean') return value
+  throw invalid(key, 'is true or false', value)
 }
 
 function checkControl(opcode: Opcode, fin: boolean, length: number): void {

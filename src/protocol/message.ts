@@ -20,9 +20,8 @@ export type Payload = string | BinaryPayload
  * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD unless it is bytes
  */
 export function payloadBytes(data: BinaryPayload): Uint8Array {
-  if (data instanceof Uint8Array) return data
-  if (data instanceof ArrayBuffer) return new Uint8Array(data)
-  throw invalidPayload(data)
+  if (!isBytes(data)) throw invalidPayload(data)
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : data
 }
 
 /** Returns bytes as a Buffer over the same memory. */
@@ -32,16 +31,31 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 
 /** Returns the error for a payload that is neither text nor bytes. */
 export function invalidPayload(data: unknown): HubError {
+  const isTransferred = (data instanceof Uint8Array || data instanceof ArrayBuffer) && !isBytes(data)
+  const shown = isTransferred ? 'a detached one' : show(data)
   return new HubError(
     'WSHUB_ERR_INVALID_PAYLOAD',
-    `a payload is a string, a Buffer, a Uint8Array or an ArrayBuffer, not ${show(data)}; serialize objects yourself`,
+    `a payload is a string, a Buffer, a Uint8Array or an ArrayBuffer, not ${shown}; serialize objects yourself`,
   )
 }
 
 /** Checks that a payload can be sent. @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD */
 export function checkPayload(data: unknown): asserts data is Payload {
-  if (typeof data !== 'string' && !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
-    throw invalidPayload(data)
+  if (typeof data !== 'string' && !isBytes(data)) throw invalidPayload(data)
+}
+
+function isBytes(data: unknown): data is BinaryPayload {
+  if (data instanceof Uint8Array) return data.length > 0 || !isDetached(data.buffer)
+  return data instanceof ArrayBuffer && (data.byteLength > 0 || !isDetached(data))
+}
+
+/** Returns whether a buffer was transferred, to a worker for example: it looks empty then. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer)
+    return false
+  } catch {
+    return true
   }
 }
 

@@ -71,9 +71,11 @@ function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
   ) {
     throw invalid('metadata', 'is an object of entries', metadata)
   }
-  const address: unknown = remoteAddress ?? undefined
-  if (address !== undefined && typeof address !== 'string') {
-    throw invalid('remoteAddress', 'is a string', address)
+  if (remoteAddress !== undefined && typeof remoteAddress !== 'string') {
+    throw invalid('remoteAddress', 'is a string', remoteAddress)
+  }
+  if (isSecure !== undefined && typeof isSecure !== 'boolean') {
+    throw invalid('isSecure', 'is true or false', isSecure)
   }
   const entries = Object.entries(metadata)
   checkMetadataSize(entries.length, maxMetadataEntries)
@@ -81,7 +83,7 @@ function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
     handshake: { ...(protocol !== undefined && { protocol }), ...(headers !== undefined && { headers }) },
     metadata: entries,
     expiresAt: expiresAt === undefined ? undefined : readExpiry(expiresAt),
-    remoteAddress: address,
+    remoteAddress,
     isSecure: isSecure === true,
   }
 }
