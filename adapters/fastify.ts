@@ -8,6 +8,7 @@ import {
   Hub,
   type HubOptions,
   type Metadata,
+  readCloseOptions,
   type UpgradeInit,
 } from 'wshub'
 import { initDefaults } from './init-defaults.ts'
@@ -41,7 +42,7 @@ export type HubPluginOptions =
 const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
   const { close, ...hubOptions } = options
   const isShared = options.hub !== undefined
-  await new Hub().close(close) // throws now what it would throw when the application is closed
+  readCloseOptions(close) // throws now what it would throw when the application is closed
   const hub = Hub.from(isShared && close !== undefined ? options : hubOptions) // a shared one takes no option beside it
   const detach = hub.attach(fastify.server)
   const upgraded = new WeakSet<FastifyReply>()

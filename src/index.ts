@@ -26,7 +26,7 @@ export type { RateLimitPolicy } from './connection/rate-limit.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
-export type { CloseOptions } from './hub/close-options.ts'
+export { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from './hub/close-options.ts'
 export type { HubDiagnostics } from './hub/diagnostics.ts'
 export { type CloseResult, Hub, type HubState, type HubSummary } from './hub/hub.ts'
 export type {

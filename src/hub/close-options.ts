@@ -34,10 +34,11 @@ const CLOSE_DEFAULTS: ResolvedCloseOptions = {
 }
 
 /**
- * Reads the options of `hub.close`. An explicit `undefined` means the default.
+ * Checks the options of `hub.close` and returns them with every default in place, so that an adapter refuses them at its start and not at
+ * the end. An explicit `undefined` means the default.
  * @throws {HubError} WSHUB_ERR_INVALID_CLOSE or WSHUB_ERR_INVALID_OPTION
  */
-export function readCloseOptions(options: CloseOptions): ResolvedCloseOptions {
+export function readCloseOptions(options: CloseOptions = {}): ResolvedCloseOptions {
   checkKeys(options, CLOSE_DEFAULTS, 'an option of close')
   const code = orDefault(options.code, CLOSE_DEFAULTS.code)
   const reason = orDefault(options.reason, CLOSE_DEFAULTS.reason)

@@ -519,7 +519,7 @@ export class Hub<out Meta extends object = Metadata> {
    * Further calls return the same promise.
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
    */
-  close(options: CloseOptions = {}): Promise<CloseResult> {
+  close(options?: CloseOptions): Promise<CloseResult> {
     const goodbye = readCloseOptions(options)
     this.#closing ??= this.#shutDown(goodbye)
     return this.#closing

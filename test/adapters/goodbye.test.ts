@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub } from 'wshub'
 import { type HubPluginOptions, hubPlugin } from 'wshub/fastify'
 import { connect } from 'wshub/testing'
@@ -115,6 +115,16 @@ describe('The goodbye of Fastify', () => {
     const app = fastify()
     await expect(app.register(hubPlugin, { close })).rejects.toMatchObject({ code })
     await app.close()
+  })
+
+  it('is read without a hub that nobody uses', async () => {
+    const app = fastify()
+    const close = vi.spyOn(Hub.prototype, 'close')
+    onTestFinished(() => close.mockRestore())
+    await app.register(hubPlugin, { close: { timeoutMs: 100 } })
+    expect(close).not.toHaveBeenCalled()
+    await app.close()
+    expect(new Set(close.mock.contexts)).toEqual(new Set([app.hub]))
   })
 
   it.each<{ options: object; name: string }>([
