@@ -9,7 +9,12 @@ import {
 } from '@nats-io/transport-node'
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
 import { backoffMs, pause } from './backoff.ts'
-import { MESSAGE_OVERHEAD_BYTES, readMaxPendingBytes, refuseUnknown } from './backplane-options.ts'
+import {
+  invalidOption,
+  MESSAGE_OVERHEAD_BYTES,
+  readMaxPendingBytes,
+  refuseUnknown,
+} from './backplane-options.ts'
 import { Channels } from './channels.ts'
 import { inTime } from './in-time.ts'
 import { NatsServers } from './nats-servers.ts'
@@ -18,6 +23,11 @@ import { OpenedSockets } from './opened-sockets.ts'
 interface Limits {
   /** Most bytes published that the server has not taken yet, 1 or more; a further message is not accepted. Default 16 777 216. */
   maxPendingBytes?: number | undefined
+}
+
+interface NatsServerOptions {
+  readonly servers?: string | string[] | undefined
+  readonly port?: number | undefined
 }
 
 /** Where NATS is. */
@@ -75,6 +85,7 @@ const CONNECTION_OPTIONS: Record<keyof NodeConnectionOptions, true> = {
   waitOnFirstConnect: true,
 }
 
+const DEFAULT_PORT = 4222
 const CONNECT_MS = 5_000
 /** One that does not answer is given up after one to two of these. */
 const PING_MS = 5_000
@@ -87,6 +98,8 @@ const EMPTY = Buffer.alloc(0)
 class NatsBackplane implements Backplane {
   readonly #options: NatsBackplaneOptions
   readonly #maxPendingBytes: number
+  /** The servers, as an error names them. */
+  readonly #place: string
   readonly #closing = new AbortController()
   readonly #channels = new Channels()
   readonly #subscriptions = new Map<string, Subscription>()
@@ -115,6 +128,7 @@ class NatsBackplane implements Backplane {
     const { maxPendingBytes, ...options } = all
     this.#options = options
     this.#maxPendingBytes = readMaxPendingBytes({ maxPendingBytes })
+    this.#place = all.connection === undefined ? readServers(all) : ''
   }
 
   get state(): BackplaneState {
@@ -192,7 +206,8 @@ class NatsBackplane implements Backplane {
           this.#started.reject(error as Error) // of the client
           return void this.close()
         }
-        this.#report(error as Error) // likewise
+        const { message } = error as Error // likewise
+        this.#report(new Error(`${message}: no connection to ${this.#place}`, { cause: error }))
       }
       await pause(backoffMs(this.#failures++), signal, this.#state === 'connecting')
     }
@@ -275,9 +290,12 @@ class NatsBackplane implements Backplane {
         return
       } catch (error) {
         if (connected !== this.#connects) return
-        this.#started.reject(error as Error) // there is a server, and what is sent does not come back: without effect later
-        this.#report(error as Error) // ours, or of the client
-        if (this.#state === 'connecting') return void this.close()
+        if (this.#state === 'connecting') {
+          // There is a server, and what is sent does not come back.
+          this.#started.reject(error as Error) // ours, or of the client
+          return void this.close()
+        }
+        this.#report(error as Error) // likewise
       }
       await pause(backoffMs(this.#failures++), this.#closing.signal, false)
     }
@@ -368,6 +386,18 @@ class NatsBackplane implements Backplane {
   #report(error: Error): void {
     if (this.#state !== 'closed') this.#listener?.onError(error)
   }
+}
+
+/**
+ * Returns the servers as a text, without the credentials that a URL may have.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+function readServers({ servers, port = DEFAULT_PORT }: NatsServerOptions): string {
+  const list = servers === undefined ? [`127.0.0.1:${port}`] : [servers].flat()
+  if (list.length === 0 || !list.every((server) => typeof server === 'string' && server !== '')) {
+    throw invalidOption('servers are one host[:port] or several, and none is empty')
+  }
+  return list.map((server) => server.replace(/^.*@/, '')).join(', ')
 }
 
 /** An empty token is no token: what NATS does not take of a channel's name becomes what no channel's name has. */

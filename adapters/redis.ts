@@ -18,6 +18,7 @@ import {
 /** A client or a cluster of node-redis 5 or 6: what `createClient` or `createCluster` returns. */
 export interface RedisClientLike {
   duplicate(overrides?: object): unknown
+  destroy(): unknown
   sSubscribe(channels: string, listener: (message: string, channel: string) => unknown): Promise<unknown>
 }
 
@@ -88,6 +89,7 @@ class RedisBackplane implements Backplane, ShardOwner {
       this.#discover = singleServer(this.#ownClient)
     } else {
       const { client } = options
+      checkClient(client)
       this.#isSharded = 'slots' in client
       // What has slots is what createCluster returns, whatever modules it was given; of the rest nothing is used either.
       this.#discover =
@@ -249,6 +251,16 @@ function clientOf(url: string): RedisClient {
   } catch (cause) {
     throw invalidOption(`url is of Redis: ${cause instanceof Error ? cause.message : ''}`, cause)
   }
+}
+
+/** Clients of other packages have other methods; a sentinel and a pool of node-redis lend clients out. */
+function checkClient(client: RedisClientLike): void {
+  const isObject = typeof client === 'object' && client !== null
+  const has = (name: keyof RedisClientLike) => isObject && typeof client[name] === 'function'
+  if (has('duplicate') && has('sSubscribe') && has('destroy') && !('acquire' in client)) return
+  throw invalidOption(
+    'client is made by createClient or createCluster of node-redis 5 or 6, the package "redis": ioredis, a sentinel and a pool are not supported',
+  )
 }
 
 function closedError(): Error {

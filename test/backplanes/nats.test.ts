@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import { natsBackplane } from 'wshub/nats'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { freePort } from '../support/free-port.ts'
-import { eventually, turn } from '../support/hub-server.ts'
+import { eventually, thrownBy, turn } from '../support/hub-server.ts'
 import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, startNats, startNatsCluster } from '../support/servers.ts'
 import { SilentServer } from '../support/silent-server.ts'
@@ -77,6 +77,7 @@ describe('natsBackplane', () => {
       const node = Node.of(natsBackplane({ connection }))
       await expect(node.begin()).rejects.toThrow(/did not pass a test message/)
       expect(node.backplane.state).toBe('closed')
+      expect(node.errors.all).toEqual([])
     })
   })
 
@@ -119,7 +120,23 @@ describe('natsBackplane', () => {
     )
   })
 
+  it('says which servers it does not reach, without their credentials', async () => {
+    const ports = [await freePort(), await freePort()]
+    const servers = ports.map((port) => `nats://user:secret@127.0.0.1:${port}`)
+    const node = Node.of(natsBackplane({ servers }))
+    node.begin().catch(() => {}) // it is closed
+    const { message } = await node.errors.first('a report', () => true)
+    expect(message).toBe(`connection refused: no connection to 127.0.0.1:${ports[0]}, 127.0.0.1:${ports[1]}`)
+  })
+
   describe('a configuration that can never work', () => {
+    it('throws where there is no server, or one is no text', () => {
+      for (const servers of [[], '', [''], 4222, ['127.0.0.1', 1], null]) {
+        // @ts-expect-error some are of another type
+        expect(thrownBy(() => natsBackplane({ servers }))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
+      }
+    })
+
     it('rejects the start where the token is wrong', async () => {
       const guarded = await startNats('--auth', 'right')
       onTestFinished(() => guarded.stop())

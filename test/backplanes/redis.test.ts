@@ -1,4 +1,4 @@
-import { createClient, type RedisClientType } from 'redis'
+import { createClient, createClientPool, createSentinel, type RedisClientType } from 'redis'
 import { createClient as createClient5 } from 'redis5'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { redisBackplane } from 'wshub/redis'
@@ -178,6 +178,20 @@ describe('redisBackplane', () => {
       expect(thrownBy(() => redisBackplane({}))).toEqual(invalid)
       // @ts-expect-error no such option
       expect(thrownBy(() => redisBackplane({ url, maxPendingByte: 1 }))).toEqual(invalid)
+    })
+
+    it('throws where the client is not one of node-redis 5 or 6, or lends clients out', () => {
+      const name = { name: 'main', sentinelRootNodes: [{ host: '127.0.0.1', port: 1 }] }
+      // What ioredis and node-redis 4 have of the methods.
+      const ioredis = { duplicate() {}, subscribe() {}, ssubscribe() {}, disconnect() {}, slots: [] }
+      const redis4 = { duplicate() {}, subscribe() {}, sSubscribe() {}, disconnect() {} }
+      for (const client of [ioredis, redis4, createSentinel(name), createClientPool(), null, 'redis']) {
+        // @ts-expect-error clients of other kinds
+        expect(thrownBy(() => redisBackplane({ client }))).toMatchObject({
+          code: 'WSHUB_ERR_INVALID_OPTION',
+          message: expect.stringMatching(/^client is made by .* of node-redis 5 or 6/),
+        })
+      }
     })
 
     it('rejects the start where the password is wrong', async () => {
