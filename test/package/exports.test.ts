@@ -26,6 +26,7 @@ describe('the values exported', () => {
         "MemoryBackplane",
         "MemoryBus",
         "Opcode",
+        "readCloseOptions",
       ]
     `)
   })
@@ -185,6 +186,7 @@ describe('the types exported', () => {
         "ProxyHeader",
         "RateLimitPolicy",
         "RegisterInit",
+        "ResolvedCloseOptions",
         "ResolvedClusterOptions",
         "ResolvedHubOptions",
         "ResolvedLimits",
