@@ -150,6 +150,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
    */
   #exclusion({ exceptIds, exceptRooms }: Recipients): ((session: Identified) => boolean) | undefined {
     if (exceptIds.length === 0 && exceptRooms.length === 0) return undefined // most broadcasts
+    if (exceptIds.length === 0 && exceptRooms.length === 0) return undefined
     const ids = new Set(exceptIds.filter((id) => this.#sessions.has(id)))
     const rooms = exceptRooms
       .map((room): ReadonlySet<object> => this.#rooms.members(room))
