@@ -7,7 +7,6 @@ import {
   type Metadata,
   type UpgradeInit,
 } from 'wshub'
-import { initDefaults } from './init-defaults.ts'
 
 declare global {
   namespace Express {
@@ -62,8 +61,15 @@ export function wsHub<Meta extends object = Metadata>(
         readonly next?: Next
       }
       try {
-        const client = { remoteAddress: request.ip, isSecure: request.secure }
-        return hub.upgrade(request, handler, initDefaults(init, client))
+        return hub.upgrade(request, handler, init, {
+          // Getters, so that the hub calls Express's trust function, as all user code that it reads `init` with.
+          get remoteAddress() {
+            return request.ip
+          },
+          get isSecure() {
+            return request.secure
+          },
+        })
       } catch (error) {
         if (isRejectionCaught(res)) throw error
         // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is the `next` of

@@ -11,7 +11,6 @@ import {
   readCloseOptions,
   type UpgradeInit,
 } from 'wshub'
-import { initDefaults } from './init-defaults.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -52,15 +51,17 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     handler: EventHandler,
     init?: UpgradeInit,
   ) {
-    const connection = hub.upgrade(
-      this.request.raw,
-      handler,
-      initDefaults(init, {
-        remoteAddress: this.request.ip,
-        isSecure: this.request.protocol === 'https',
-        headers: this.getHeaders() as NonNullable<UpgradeInit['headers']>, // Fastify's type admits undefined values, its object has none
-      }),
-    )
+    const { request } = this
+    const connection = hub.upgrade(request.raw, handler, init, {
+      // Getters, so that the hub calls Fastify's trust function, as all user code that it reads `init` with.
+      get remoteAddress() {
+        return request.ip
+      },
+      get isSecure() {
+        return request.protocol === 'https'
+      },
+      headers: this.getHeaders() as NonNullable<UpgradeInit['headers']>, // Fastify's type admits undefined values, its object has none
+    })
     this.hijack()
     upgraded.add(this)
     return connection

@@ -7,7 +7,6 @@ import {
   type Metadata,
   type UpgradeInit,
 } from 'wshub'
-import { initDefaults } from './init-defaults.ts'
 
 declare module 'koa' {
   interface ExtendableContext {
@@ -45,8 +44,10 @@ export function wsHub<Meta extends object = Metadata>(
     let isErrorAnswered = false
     ctx.hub = hub
     ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
-      const client = { remoteAddress: ctx.ip || undefined, isSecure: ctx.secure }
-      const connection = hub.upgrade(ctx.req, handler, initDefaults(init, client))
+      const connection = hub.upgrade(ctx.req, handler, init, {
+        remoteAddress: ctx.ip || undefined,
+        isSecure: ctx.secure,
+      })
       ctx.respond = false
       isUpgraded = true
       // Koa ignores a status once headers are sent; one that is set all the same tells an error from an envelope for all bodies.

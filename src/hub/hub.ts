@@ -32,6 +32,7 @@ import { Acceptor } from '../upgrade/acceptor.ts'
 import { Admission } from '../upgrade/address-limits.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
 import {
+  type FrameworkInit,
   type RegisterInit,
   type ResolvedInit,
   resolveInit,
@@ -278,6 +279,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   /**
    * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response travel with the 101.
+   * @param framework for adapters: holds where `init` says nothing, or `undefined`; cookies of both are sent
    * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never rejects.
    * @throws {HubError} at once, with an HTTP status, when the upgrade is refused: WSHUB_ERR_HUB_CLOSED,
    *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_HOST, WSHUB_ERR_ORIGIN,
@@ -288,11 +290,12 @@ export class Hub<out Meta extends object = Metadata> {
     req: IncomingMessage,
     handler: EventHandler<Meta>,
     init: UpgradeInit<Meta> = {},
+    framework: FrameworkInit = {},
   ): Promise<Connection<Meta>> {
     claimUpgrade(req)
     try {
       checkHandler(handler)
-      return this.#upgrade(req, handler, init)
+      return this.#upgrade(req, handler, init, framework)
     } catch (thrown) {
       const error = asError(thrown, 'the init or handler of an upgrade')
       if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
@@ -304,11 +307,12 @@ export class Hub<out Meta extends object = Metadata> {
     req: IncomingMessage,
     handler: EventHandler<Meta>,
     init: UpgradeInit<Meta>,
+    framework: FrameworkInit,
   ): Promise<Connection<Meta>> {
     this.#checkOpen()
     checkHandshake(req)
     // Here, since behind the 101 there is nobody left to tell.
-    const resolved = resolveInit(init, this.#options.limits.maxMetadataEntries)
+    const resolved = resolveInit(init, this.#options.limits.maxMetadataEntries, framework)
     const { origin, host } = req.headers
     if (!this.#rules.isHostAllowed(host)) {
       throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
@@ -323,7 +327,7 @@ export class Hub<out Meta extends object = Metadata> {
       addressOf === undefined ? (resolved.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
     this.#admission.check(remoteAddress, req.socket.remoteAddress)
     const pending = findUpgrade(req)
-    return this.#acceptor.accept(pending, resolved.handshake, ({ ws, windowBits, gate }) => {
+    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, gate }) => {
       completeUpgrade(pending)
       const { socket, server } = pending
       const transport = {

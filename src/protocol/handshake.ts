@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http'
 import { HubError, show } from '../base/errors.ts'
-import { checkKeys } from '../base/option-rules.ts'
+import { checkKeys, invalid } from '../base/option-rules.ts'
 
 /** Appended to the client's key before it is hashed. @see RFC 6455 §1.3 */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -72,7 +72,7 @@ export const Handshake = {
     ]
     if (init.protocol && !isBearer(init.protocol))
       lines.push(...headerLines([['Sec-WebSocket-Protocol', init.protocol]]))
-    lines.push(...extraHeaderLines(init.headers))
+    lines.push(...extraHeaderLines(readHeaders(init.headers)))
     return `${lines.join('\r\n')}\r\n\r\n`
   },
 }
@@ -148,7 +148,31 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
   return headerLines(headers.values())
 }
 
-type Headers = Readonly<Record<string, number | string | readonly string[] | undefined>>
+/**
+ * Reads the headers that an application passes, once.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no object of headers, WSHUB_ERR_INVALID_HEADER for a value that is none
+ */
+export function readHeaders(headers: HandshakeInit['headers'] = {}): Headers {
+  // Of a Headers, a Map or an array the entries are not properties: they would be lost.
+  if (typeof headers !== 'object' || headers === null || Symbol.iterator in headers) {
+    throw invalid('headers', 'is a plain object of headers', headers)
+  }
+  const read = Object.entries(headers)
+  for (const [name, value] of read) {
+    const isValid = Array.isArray(value)
+      ? [...value].every((item) => typeof item === 'string')
+      : ['string', 'number', 'undefined'].includes(typeof value)
+    if (isValid) continue
+    throw new HubError(
+      'WSHUB_ERR_INVALID_HEADER',
+      `the header ${show(name)} is a string, a number or an array of strings, not ${show(value)}`,
+    )
+  }
+  return Object.fromEntries(read)
+}
+
+/** Headers by name. */
+export type Headers = Readonly<Record<string, number | string | readonly string[] | undefined>>
 
 function headerLines(headers: Iterable<readonly [name: string, value: Headers[string]]>): string[] {
   const lines: string[] = []

@@ -7,7 +7,7 @@ import { HubWebSocket } from '../connection/hub-websocket.ts'
 import { InflationGate } from '../connection/inflation-gate.ts'
 import type { ResolvedHubOptions } from '../hub/hub-options.ts'
 import { FragmentedText } from '../protocol/fragmented-text.ts'
-import { extraHeaderLines, type HandshakeInit, isBearer } from '../protocol/handshake.ts'
+import { extraHeaderLines, isBearer } from '../protocol/handshake.ts'
 import {
   acceptableOffers,
   DEFLATE_PARAMETERS,
@@ -15,6 +15,7 @@ import {
   negotiatedWindowBits,
 } from '../protocol/permessage-deflate.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
+import type { ResolvedInit } from './upgrade-init.ts'
 
 /** A WebSocket whose 101 has just been written. */
 export interface AcceptedUpgrade {
@@ -73,11 +74,11 @@ export class Acceptor {
    */
   accept<Result>(
     pending: PendingUpgrade,
-    init: HandshakeInit,
+    { protocol, headers }: Pick<ResolvedInit, 'protocol' | 'headers'>,
     accepted: (upgrade: AcceptedUpgrade) => Result,
   ): Result {
-    this.#extraLines = extraHeaderLines(pending.collectHeaders(), init.headers)
-    this.#protocol = init.protocol
+    this.#extraLines = extraHeaderLines(pending.collectHeaders(), ...headers)
+    this.#protocol = protocol
     const results: Result[] = []
     const req = asPlainUpgrade(pending.req)
     const gate = this.#mayInflate(req, pending.socket) ? new InflationGate(pending.socket) : undefined

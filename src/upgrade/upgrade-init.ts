@@ -2,7 +2,7 @@ import type { Metadata } from '../base/metadata.ts'
 import { checkKeys, invalid } from '../base/option-rules.ts'
 import { readExpiry } from '../connection/credential.ts'
 import { checkMetadataSize, type MetadataEntries } from '../connection/metadata.ts'
-import { HANDSHAKE_INIT, type HandshakeInit } from '../protocol/handshake.ts'
+import { HANDSHAKE_INIT, type HandshakeInit, type Headers, readHeaders } from '../protocol/handshake.ts'
 
 /** What a route can say about a connection it opens. */
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
@@ -15,6 +15,9 @@ export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeIn
   /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
   isSecure?: boolean | undefined
 }
+
+/** What a framework knows of a request. {@link UpgradeInit} goes before it; cookies of both are sent. */
+export type FrameworkInit = Pick<UpgradeInit, 'remoteAddress' | 'isSecure' | 'headers'>
 
 /** What can be said about a WebSocket that was opened elsewhere. */
 export type RegisterInit<Meta extends object = Metadata> = Pick<
@@ -35,7 +38,9 @@ const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
 
 /** An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101. */
 export interface ResolvedInit {
-  readonly handshake: HandshakeInit
+  readonly protocol: string | undefined
+  /** For the 101: those of the framework, and those of the route. */
+  readonly headers: readonly (Headers | undefined)[]
   readonly metadata: MetadataEntries
   /** In ms since the epoch. */
   readonly expiresAt: number | undefined
@@ -44,9 +49,13 @@ export interface ResolvedInit {
 }
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA, and whatever a getter throws */
-export function resolveInit(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
+export function resolveInit(
+  init: UpgradeInit,
+  maxMetadataEntries: number,
+  framework: FrameworkInit,
+): ResolvedInit {
   checkKeys(init, UPGRADE_INIT, 'an option of an upgrade')
-  return read(init, maxMetadataEntries)
+  return read(init, maxMetadataEntries, framework)
 }
 
 /** @throws {HubError} as for {@link resolveInit} */
@@ -55,13 +64,11 @@ export function resolveRegisterInit(init: RegisterInit, maxMetadataEntries: numb
   return read(init, maxMetadataEntries)
 }
 
-function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
-  const { protocol, headers, metadata = {}, expiresAt, remoteAddress, isSecure } = init
+function read(init: UpgradeInit, maxMetadataEntries: number, framework: FrameworkInit = {}): ResolvedInit {
+  const { protocol, headers, metadata = {}, expiresAt } = init
+  const { remoteAddress = framework.remoteAddress, isSecure = framework.isSecure } = init
   if (protocol !== undefined && typeof protocol !== 'string')
     throw invalid('protocol', 'is a string', protocol)
-  if (headers !== undefined && (typeof headers !== 'object' || headers === null)) {
-    throw invalid('headers', 'is an object of headers', headers)
-  }
   // Of these the entries are not properties: they would be lost.
   if (
     typeof metadata !== 'object' ||
@@ -80,7 +87,8 @@ function read(init: UpgradeInit, maxMetadataEntries: number): ResolvedInit {
   const entries = Object.entries(metadata)
   checkMetadataSize(entries.length, maxMetadataEntries)
   return {
-    handshake: { ...(protocol !== undefined && { protocol }), ...(headers !== undefined && { headers }) },
+    protocol,
+    headers: [framework.headers, readHeaders(headers)],
     metadata: entries,
     expiresAt: expiresAt === undefined ? undefined : readExpiry(expiresAt),
     remoteAddress,

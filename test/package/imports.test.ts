@@ -32,9 +32,9 @@ const FOUNDATIONS = ['ws', 'proxy-addr']
  * a part that several adapters share or that one is made of; it is built into each of them.
  */
 const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: readonly string[] }>> = {
-  express: { values: ['./init-defaults.ts', 'wshub'], types: [] },
-  fastify: { values: ['./init-defaults.ts', 'fastify-plugin', 'wshub'], types: ['fastify'] },
-  koa: { values: ['./init-defaults.ts', 'wshub'], types: ['koa'] },
+  express: { values: ['wshub'], types: [] },
+  fastify: { values: ['fastify-plugin', 'wshub'], types: ['fastify'] },
+  koa: { values: ['wshub'], types: ['koa'] },
   redis: {
     values: [
       './backoff.ts',
@@ -74,7 +74,6 @@ const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: read
   backoff: { values: [], types: [] },
   channels: { values: [], types: [] },
   'in-time': { values: [], types: [] },
-  'init-defaults': { values: [], types: ['wshub'] },
 }
 
 /** What the test client may import beside `wshub` and `node:*`. It names no framework: applications are known by their shape. */
