@@ -43,7 +43,7 @@ export interface NodeInfo {
 /** The answer of one node's handler; see {@link Cluster.handle}. */
 export interface CallResult {
   readonly node: string
-  /** What the handler returned; `undefined` when it returned nothing, or failed. */
+  /** The value that the handler returned; `undefined` when it returned nothing, or failed. */
   readonly value: string | Buffer | undefined
   /**
    * Why it failed: there is no such handler, it threw, or the node is busy with other calls. `undefined` when

@@ -17,7 +17,7 @@ import type { NodeResponse } from './wire/response.ts'
 
 /** Most rooms whose channels are probed when the engine is back. */
 const MAX_PROBED_ROOMS = 16
-/** What is no longer used is looked for once in this many beats. */
+/** Unused sequences and silent publishers are looked for once in this many beats. */
 const SWEEP_BEATS = 12
 /** How long a backplane may take to close. */
 const CLOSE_TIMEOUT_MS = 5_000

@@ -8,7 +8,7 @@ export interface EarlyMessage {
   readonly bytes: Buffer
 }
 
-/** What a message counts in addition to its bytes. */
+/** Bytes that a message counts in addition to its own. */
 const OVERHEAD_BYTES = 256
 
 /** The messages that were published before the cluster was reached for the first time, in order. */

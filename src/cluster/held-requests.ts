@@ -4,7 +4,7 @@ import type { NodeRequest } from './wire/request.ts'
 
 /** Most bytes of requests and barriers that wait at once; a request beyond that is refused. */
 const MAX_HELD_BYTES = 16_777_216
-/** What a request, or an envelope of barriers, counts in addition to its bytes. */
+/** Bytes that a request, or an envelope of barriers, counts in addition to its own. */
 const STEP_OVERHEAD_BYTES = 256
 /** Most nodes whose requests are refused at once. */
 const MAX_REFUSED_NODES = 10_000

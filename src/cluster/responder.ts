@@ -21,7 +21,7 @@ export type CallHandler = (
 
 /** Long answers are sent in parts of about this size. */
 const PART_BYTES = 65_536
-/** What a part takes in addition to its members. */
+/** Bytes that a part takes in addition to its members. */
 const PART_OVERHEAD_BYTES = 256
 
 /** Most characters of the reason for a failed call that are sent. */
