@@ -26,16 +26,17 @@ export type { RateLimitPolicy } from './connection/rate-limit.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
-export { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from './hub/close-options.ts'
+export {
+  type CloseOptions,
+  type CloseResult,
+  type ResolvedCloseOptions,
+  readCloseOptions,
+} from './hub/close-options.ts'
 export type { HubDiagnostics } from './hub/diagnostics.ts'
-export { type CloseResult, Hub, type HubState, type HubSummary } from './hub/hub.ts'
-export type {
-  HubOptions,
-  LimitOptions,
-  ResolvedHubOptions,
-  ResolvedLimits,
-} from './hub/hub-options.ts'
-export type { HubStats } from './hub/stats.ts'
+export { Hub, type HubState } from './hub/hub.ts'
+export type { HubOptions, ResolvedHubOptions } from './hub/hub-options.ts'
+export type { LimitOptions, ResolvedLimits } from './hub/limit-options.ts'
+export type { HubStats, HubSummary } from './hub/stats.ts'
 export { CloseCode } from './protocol/close-code.ts'
 export { Frame, type FrameInit } from './protocol/frame.ts'
 export { Opcode } from './protocol/frame-header.ts'

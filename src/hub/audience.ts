@@ -5,7 +5,9 @@ import type { Member } from '../cluster/answer.ts'
 import type { Recipients } from '../cluster/local-hub.ts'
 import { isConnectionId } from '../cluster/wire/connection-id.ts'
 import type { Connection } from '../connection/connection.ts'
+import { HubConnection } from '../connection/hub-connection.ts'
 import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
+import type { Hub } from './hub.ts'
 
 /** A connection of this process, a member of the cluster, or the id of one. */
 export type ConnectionRef = string | Connection | Member
@@ -75,4 +77,17 @@ export function idOf(key: string, ref: unknown): string {
 /** Returns a list without holes, which `map` would skip. */
 function asArray<Item>(items: Item | readonly Item[]): Item[] {
   return Array.isArray(items) ? [...items] : [items as Item] // `isArray` does not narrow to a readonly array
+}
+
+/** @throws {HubError} WSHUB_ERR_FOREIGN_CONNECTION for anything but a connection of the hub */
+export function checkOwn(hub: Hub, connection: unknown): void {
+  if (connection instanceof HubConnection && connection.hub === hub) return
+  throw new HubError(
+    'WSHUB_ERR_FOREIGN_CONNECTION',
+    typeof connection === 'string'
+      ? `you passed the string ${show(connection)} in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
+      : connection instanceof HubConnection
+        ? 'the connection belongs to another hub'
+        : `a connection of this hub is expected, not ${show(connection)}`,
+  )
 }

@@ -21,6 +21,14 @@ export interface CloseOptions {
   timeoutMs?: number | undefined
 }
 
+/** How {@link Hub.close} went. */
+export interface CloseResult {
+  /** Connections that ended by a closing handshake. */
+  closed: number
+  /** Connections that did not: they were terminated when the time was over, or lost before. */
+  terminated: number
+}
+
 /** {@link CloseOptions} with every default in place. */
 export type ResolvedCloseOptions = { readonly [Key in keyof CloseOptions]-?: NonNullable<CloseOptions[Key]> }
 

@@ -1,21 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type InspectOptions, inspect } from 'node:util'
-import type { BackplaneState } from '../backplane/backplane.ts'
 import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
 import { asRooms } from '../base/room-names.ts'
 import { RunningHandlers } from '../base/running-handlers.ts'
 import { asError } from '../base/thrown.ts'
-import { settlesWithin } from '../base/time-limit.ts'
 import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
 import { EVERYONE } from '../cluster/wire/channel-names.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
-import { HubConnection } from '../connection/hub-connection.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { Keepalive } from '../connection/keepalive.ts'
 import { Session, type SessionHost } from '../connection/session.ts'
@@ -26,16 +23,14 @@ import { Delivery } from '../delivery/delivery.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
-import { checkHandshake } from '../protocol/handshake.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
-import { Admission } from '../upgrade/address-limits.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
+import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
 import {
   type FrameworkInit,
   type RegisterInit,
   type ResolvedInit,
-  resolveInit,
   resolveRegisterInit,
   type UpgradeInit,
 } from '../upgrade/upgrade-init.ts'
@@ -44,49 +39,27 @@ import {
   type Audience,
   type BroadcastOptions,
   type ConnectionRef,
+  checkOwn,
   idOf,
   readAudience,
   without,
 } from './audience.ts'
-import { type CloseOptions, type ResolvedCloseOptions, readCloseOptions } from './close-options.ts'
+import {
+  type CloseOptions,
+  type CloseResult,
+  type ResolvedCloseOptions,
+  readCloseOptions,
+} from './close-options.ts'
 import { isHeard, tell } from './diagnostics.ts'
 import { ErrorReporter } from './error-reporter.ts'
-import {
-  claimBackplane,
-  type HubOptions,
-  type ResolvedHubOptions,
-  resolveHubOptions,
-  type UpgradeRules,
-  upgradeRules,
-} from './hub-options.ts'
+import { claimBackplane, type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
 import { RoomIndex } from './room-index.ts'
-import { type HubStats, UpgradeTally } from './stats.ts'
-
-/** How {@link Hub.close} went. */
-export interface CloseResult {
-  /** Connections that ended by a closing handshake. */
-  closed: number
-  /** Connections that did not: they were terminated when the time was over, or lost before. */
-  terminated: number
-}
-
-/** What `toJSON` and `util.inspect` show of a hub. */
-export interface HubSummary {
-  /** Its id in the cluster, with which the ids of its connections begin. */
-  readonly node: string
-  readonly state: HubState
-  readonly connections: number
-  /** Rooms that have a member in this process. */
-  readonly rooms: number
-  readonly cluster: BackplaneState
-}
+import { Shutdown } from './shutdown.ts'
+import { type HubStats, type HubSummary, statsOf, UpgradeTally } from './stats.ts'
 
 /** Whether a hub takes connections. */
 export type HubState = 'open' | 'closing' | 'closed'
-
-/** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
-const HANDLERS_SHARE = 0.8
 
 /**
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of them.
@@ -94,12 +67,11 @@ const HANDLERS_SHARE = 0.8
  */
 export class Hub<out Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
-  readonly #rules: UpgradeRules
   /** By the ids of their connections. */
   readonly #sessions = new Map<string, Session<Meta>>()
   readonly #rooms = new RoomIndex<Session<Meta>>()
   readonly #bridge: UpgradeBridge
-  readonly #admission: Admission
+  readonly #gate: UpgradeGate
   readonly #tally = new Tally()
   readonly #upgrades = new UpgradeTally()
   readonly #delivery: Delivery
@@ -115,15 +87,15 @@ export class Hub<out Meta extends object = Metadata> {
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
   readonly #running = new RunningHandlers()
-  #onEmpty: (() => void) | undefined
+  readonly #shutdown = new Shutdown<Meta>(this.#sessions, this.#running, this.#tally)
   readonly #reporter: ErrorReporter<Meta>
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
     this.#options = resolveHubOptions(options)
-    this.#rules = upgradeRules(this.#options)
+    this.#gate = new UpgradeGate(this.#options, this)
     claimBackplane(this.#options.backplane)
-    this.#reporter = new ErrorReporter(asHeard(this), this.#running, this.#options.onError)
+    this.#reporter = new ErrorReporter(this, this.#running, this.#options.onError)
     const sessions = this.#sessions
     const peers = {
       get size() {
@@ -133,9 +105,8 @@ export class Hub<out Meta extends object = Metadata> {
     }
     this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
     this.#acceptor = new Acceptor(this.#options)
-    this.#admission = new Admission(this.#options.limits, this.#rules.addressOf)
     this.#bridge = new UpgradeBridge(this.#options.limits, {
-      enterPending: (req) => this.#admission.enterPending(req),
+      enterPending: (req) => this.#gate.enterPending(req),
       refused: (req, error) => this.#refused(req, error),
     })
     this.#delivery = new Delivery(this.#options)
@@ -221,25 +192,13 @@ export class Hub<out Meta extends object = Metadata> {
   stats(): HubStats {
     let bufferedBytes = 0
     for (const session of this.#sessions.values()) bufferedBytes += session.bufferedBytes
-    const { acceptedUpgrades, refusedUpgrades } = this.#upgrades
-    const { closedConnections, closeReasons } = this.#tally
-    const { receivedMessages, receivedBytes, sentMessages, sentBytes } = this.#tally
-    return {
+    return statsOf(this.#tally, this.#upgrades, {
       connections: this.#sessions.size,
       rooms: this.#rooms.size,
       pendingUpgrades: this.#bridge.pendingCount,
       bufferedBytes,
-      acceptedUpgrades,
-      refusedUpgrades: { ...refusedUpgrades },
-      closedConnections,
-      lostConnections: closeReasons.lost + closeReasons.timeout,
-      closeReasons: { ...closeReasons },
-      receivedMessages,
-      receivedBytes,
-      sentMessages,
-      sentBytes,
-      dropped: structuredClone(this.#delivery.dropped),
-    }
+      dropped: this.#delivery.dropped,
+    })
   }
 
   /** How much was dropped instead of sent since the hub was made, by reason; live. */
@@ -309,23 +268,7 @@ export class Hub<out Meta extends object = Metadata> {
     init: UpgradeInit<Meta>,
     framework: FrameworkInit,
   ): Promise<Connection<Meta>> {
-    this.#checkOpen()
-    checkHandshake(req)
-    // Here, since behind the 101 there is nobody left to tell.
-    const resolved = resolveInit(init, this.#options.limits.maxMetadataEntries, framework)
-    const { origin, host } = req.headers
-    if (!this.#rules.isHostAllowed(host)) {
-      throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
-    }
-    const isSecure = 'encrypted' in req.socket || (this.#rules.isSecure?.(req) ?? resolved.isSecure)
-    if (!this.#rules.isOriginAllowed(origin, host, isSecure)) {
-      throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
-    }
-    this.#checkNotFull()
-    const { addressOf } = this.#rules
-    const remoteAddress =
-      addressOf === undefined ? (resolved.remoteAddress ?? req.socket.remoteAddress) : addressOf(req)
-    this.#admission.check(remoteAddress, req.socket.remoteAddress)
+    const { init: resolved, remoteAddress } = this.#gate.admit(req, init, framework)
     const pending = findUpgrade(req)
     return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, gate }) => {
       completeUpgrade(pending)
@@ -347,9 +290,9 @@ export class Hub<out Meta extends object = Metadata> {
       this.#upgrades.countAccepted()
       if (isHeard('wshub:upgrade:accepted')) {
         tell('wshub:upgrade:accepted', {
-          hub: asHeard(this),
+          hub: this,
           request: req,
-          connection: asHeard(session.connection),
+          connection: session.connection,
         })
       }
       const opened = session.open()
@@ -370,8 +313,8 @@ export class Hub<out Meta extends object = Metadata> {
     init: RegisterInit<Meta> = {},
   ): Connection<Meta> {
     checkHandler(handler)
-    this.#checkOpen()
-    this.#checkNotFull()
+    this.#gate.checkOpen()
+    this.#gate.checkNotFull()
     const resolved = resolveRegisterInit(init, this.#options.limits.maxMetadataEntries)
     checkWebSocket(socket)
     socket.binaryType = 'nodebuffer'
@@ -401,11 +344,11 @@ export class Hub<out Meta extends object = Metadata> {
    *   `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub. Nothing is joined then
    */
   joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
-    this.#checkOwn(connection)
+    checkOwn(this, connection)
     const rooms = asRooms(room)
     const session = this.#sessions.get(connection.id)
     if (session === undefined || session.state === 'closing') return false
-    this.#checkJoin(session, rooms)
+    this.#rooms.checkLimits(session, rooms, this.#options.limits)
     for (const name of rooms) this.#rooms.add(session, name)
     return true
   }
@@ -416,7 +359,7 @@ export class Hub<out Meta extends object = Metadata> {
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub
    */
   leaveRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
-    this.#checkOwn(connection)
+    checkOwn(this, connection)
     const rooms = asRooms(room)
     const session = this.#sessions.get(connection.id)
     if (session === undefined) return false
@@ -533,59 +476,14 @@ export class Hub<out Meta extends object = Metadata> {
     const endsAt = performance.now() + goodbye.timeoutMs
     this.#state = 'closing'
     this.#bridge.isLeaving = true
-    const count = this.#sessions.size
-    const unansweredBefore = this.#tally.unansweredConnections
-    const stopBatches = this.#sayGoodbye(goodbye)
-    const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
-    const isEmpty = await settlesWithin(goodbye.timeoutMs, this.#emptied())
-    const left = isEmpty ? [] : [...this.#sessions.values()]
-    stopBatches()
-    stopWaiting()
-    const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
-    for (const session of left) session.abandon()
+    const result = await this.#shutdown.run(goodbye)
     await this.#calls.close(Math.max(0, endsAt - performance.now()))
     this.#keepalive.stop()
     this.#delivery.stop()
     this.#bridge.close()
     this.#acceptor.close()
     this.#state = 'closed'
-    return { closed: count - terminated, terminated }
-  }
-
-  /** Closes connections in batches, give or take half the pause, so that those who come back do not come all at once. */
-  #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
-    const sessions = shuffled([...this.#sessions.values()])
-    const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(sessions.length / batch))
-    let done = 0
-    let timer: NodeJS.Timeout | undefined
-    const next = (): void => {
-      for (const session of sessions.slice(done, done + batch)) {
-        if (session.state === 'connecting') session.abandon()
-        else session.leave(code, reason, 0)
-      }
-      done += batch
-      if (done < sessions.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
-    }
-    next()
-    return () => clearTimeout(timer)
-  }
-
-  /** Says goodbye after so many ms to those whose callbacks still run. */
-  #limitHandlers(ms: number): () => void {
-    const timer = setTimeout(() => {
-      for (const session of this.#sessions.values()) session.leaveNow()
-    }, ms)
-    return () => clearTimeout(timer)
-  }
-
-  /** Resolves when there is no connection and no callback that has not settled. */
-  async #emptied(): Promise<void> {
-    if (this.#sessions.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onEmpty = resolve
-      })
-    }
-    await this.#running.idle()
+    return result
   }
 
   #open(
@@ -597,7 +495,7 @@ export class Hub<out Meta extends object = Metadata> {
     const session = new Session(this.#host, id, transport, handler, metadata)
     if (expiresAt !== undefined) session.renew(expiresAt)
     this.#sessions.set(id, session)
-    this.#admission.enter(session.remoteAddress)
+    this.#gate.enter(session.remoteAddress)
     if (this.#sessions.size === 1) this.#link.occupied(EVERYONE)
     this.#keepalive.start()
     return session
@@ -605,39 +503,18 @@ export class Hub<out Meta extends object = Metadata> {
 
   #release(session: Session<Meta>): ReadonlySet<string> {
     this.#sessions.delete(session.id)
-    this.#admission.leave(session.remoteAddress)
+    this.#gate.leave(session.remoteAddress)
     if (this.#sessions.size === 0) {
       this.#link.vacated(EVERYONE)
       this.#keepalive.stop()
-      // After the `onClose` that the caller is about to run.
-      process.nextTick(() => this.#onEmpty?.())
+      this.#shutdown.lastClosed()
     }
     return this.#rooms.removeMember(session)
   }
 
-  #checkJoin(session: Session<Meta>, rooms: readonly string[]): void {
-    const { maxRoomsPerConnection, maxRoomNameBytes } = this.#options.limits
-    const present = this.#rooms.roomsOf(session)
-    let count = present.size
-    for (const name of new Set(rooms)) {
-      if (present.has(name)) continue
-      count++
-      if (Buffer.byteLength(name) > maxRoomNameBytes) {
-        throw new HubError('WSHUB_ERR_INVALID_ROOM', `a room's name has at most ${maxRoomNameBytes} bytes`)
-      }
-    }
-    if (count > maxRoomsPerConnection) {
-      throw new HubError(
-        'WSHUB_ERR_TOO_MANY_ROOMS',
-        `a connection is in at most ${maxRoomsPerConnection} rooms`,
-      )
-    }
-  }
-
   #refused(request: IncomingMessage, error: HubError): void {
     this.#upgrades.countRefused(error.code)
-    if (isHeard('wshub:upgrade:refused'))
-      tell('wshub:upgrade:refused', { hub: asHeard(this), request, error })
+    if (isHeard('wshub:upgrade:refused')) tell('wshub:upgrade:refused', { hub: this, request, error })
   }
 
   /** Locally first: the other nodes are a round trip away, and may not be there. */
@@ -658,31 +535,6 @@ export class Hub<out Meta extends object = Metadata> {
       }
     }
   }
-
-  #checkOpen(): void {
-    if (this.#state !== 'open')
-      throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
-  }
-
-  #checkNotFull(): void {
-    const { maxConnections } = this.#options
-    if (this.#sessions.size >= maxConnections) {
-      throw new HubError('WSHUB_ERR_HUB_FULL', `the hub is full: ${maxConnections} connections`)
-    }
-  }
-
-  #checkOwn(connection: Connection<Meta>): void {
-    if (connection?.hub === this) return
-    const given: unknown = connection
-    throw new HubError(
-      'WSHUB_ERR_FOREIGN_CONNECTION',
-      typeof given === 'string'
-        ? `you passed the string ${show(given)} in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
-        : given instanceof HubConnection
-          ? 'the connection belongs to another hub'
-          : `a connection of this hub is expected, not ${show(given)}`,
-    )
-  }
 }
 
 function answeredTwice(): HubError {
@@ -690,19 +542,4 @@ function answeredTwice(): HubError {
     'WSHUB_ERR_ALREADY_UPGRADED',
     'the request was answered again behind its 101, most likely for an error of its route',
   )
-}
-
-/** Hubs and connections of any Meta share the channels of diagnostics, which know none. */
-function asHeard<Meta extends object>(hub: Hub<Meta>): Hub
-function asHeard<Meta extends object>(connection: Connection<Meta>): Connection
-function asHeard(noun: unknown): unknown {
-  return noun
-}
-
-/** A copy in random order. */
-function shuffled<T>(items: readonly T[]): T[] {
-  return items
-    .map((item) => ({ item, place: Math.random() }))
-    .sort((a, b) => a.place - b.place)
-    .map(({ item }) => item)
 }

@@ -107,7 +107,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   gapFound(gap: Gap): void {
-    if (isHeard('wshub:gap')) tell('wshub:gap', { hub: withoutMeta(this.#hub), gap })
+    if (isHeard('wshub:gap')) tell('wshub:gap', { hub: this.#hub, gap })
     const { onGap } = this.#options.cluster
     if (onGap === undefined) return
     const pending = runHandler('the option onGap', () => onGap(gap), {
@@ -117,7 +117,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   stateChanged(state: BackplaneState): void {
-    if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: withoutMeta(this.#hub), state })
+    if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: this.#hub, state })
   }
 
   report(error: Error, where?: string): void {
@@ -139,7 +139,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
     }
     if (message !== undefined && isHeard('wshub:delivery')) {
       const bytes = message.frame(0).length
-      tell('wshub:delivery', { hub: withoutMeta(this.#hub), recipients: accepted, bytes })
+      tell('wshub:delivery', { hub: this.#hub, recipients: accepted, bytes })
     }
     return accepted
   }
@@ -177,10 +177,4 @@ export function disconnect<Meta extends object>(
 /** Returns the objects that applications hold. */
 export function connectionsOf<Meta extends object>(sessions: Iterable<Session<Meta>>): Connection<Meta>[] {
   return Array.from(sessions, ({ connection }) => connection)
-}
-
-/** Diagnostics are typed without the application's Meta. */
-function withoutMeta<Meta extends object>(hub: Hub<Meta>): Hub
-function withoutMeta(hub: unknown): unknown {
-  return hub
 }

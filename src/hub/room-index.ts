@@ -1,4 +1,12 @@
-/** What hears which rooms come to exist and which end. */
+import { HubError } from '../base/errors.ts'
+
+/** Limits on the rooms of one member. */
+export interface RoomLimits {
+  readonly maxRoomsPerConnection: number
+  readonly maxRoomNameBytes: number
+}
+
+/** A listener to the first member and the end of each room. */
 export interface RoomListener {
   /** The room has its first member. */
   occupied(room: string): void
@@ -10,7 +18,7 @@ const NO_MEMBERS: ReadonlySet<never> = new Set<never>()
 const NO_ROOMS: ReadonlySet<string> = new Set<string>()
 
 /**
- * Which members are in which rooms, indexed both ways. Pure data: it knows nothing of connections.
+ * The members of rooms and the rooms of members. Pure data: it knows nothing of connections.
  * A room exists while it has a member; a member is known while it is in a room.
  */
 export class RoomIndex<T extends object> {
@@ -21,6 +29,29 @@ export class RoomIndex<T extends object> {
   /** Tells a listener from now on which rooms come to exist and which end. */
   watch(listener: RoomListener): void {
     this.#listener = listener
+  }
+
+  /**
+   * Checks that a member may be put into rooms.
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_TOO_MANY_ROOMS
+   */
+  checkLimits(
+    member: T,
+    rooms: readonly string[],
+    { maxRoomsPerConnection, maxRoomNameBytes }: RoomLimits,
+  ): void {
+    const present = this.roomsOf(member)
+    const added = new Set(rooms.filter((name) => !present.has(name)))
+    for (const name of added) {
+      if (Buffer.byteLength(name) <= maxRoomNameBytes) continue
+      throw new HubError('WSHUB_ERR_INVALID_ROOM', `a room's name has at most ${maxRoomNameBytes} bytes`)
+    }
+    if (present.size + added.size > maxRoomsPerConnection) {
+      throw new HubError(
+        'WSHUB_ERR_TOO_MANY_ROOMS',
+        `a connection is in at most ${maxRoomsPerConnection} rooms`,
+      )
+    }
   }
 
   /** Puts a member into a room; `false` when it was there already. */

@@ -1,6 +1,9 @@
+import type { BackplaneState } from '../backplane/backplane.ts'
 import type { HubErrorCode } from '../base/errors.ts'
 import type { CloseReason } from '../connection/close-cause.ts'
+import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
+import type { HubState } from './hub.ts'
 
 /** The figures of a hub since it was made, and as of now. */
 export interface HubStats {
@@ -32,6 +35,17 @@ export interface HubStats {
   readonly dropped: Readonly<Record<DropReason, Readonly<DropCount>>>
 }
 
+/** What `toJSON` and `util.inspect` show of a hub. */
+export interface HubSummary {
+  /** Its id in the cluster, with which the ids of its connections begin. */
+  readonly node: string
+  readonly state: HubState
+  readonly connections: number
+  /** Rooms that have a member in this process. */
+  readonly rooms: number
+  readonly cluster: BackplaneState
+}
+
 /** The counters of all upgrades of a hub, since it was made. */
 export class UpgradeTally {
   acceptedUpgrades = 0
@@ -43,5 +57,22 @@ export class UpgradeTally {
 
   countRefused(code: HubErrorCode): void {
     this.refusedUpgrades[code] = (this.refusedUpgrades[code] ?? 0) + 1
+  }
+}
+
+/** Returns the figures of a hub: those counted since it was made, and those of this moment. */
+export function statsOf(
+  { unansweredConnections: _, closeReasons, ...connections }: Tally,
+  { acceptedUpgrades, refusedUpgrades }: UpgradeTally,
+  now: Pick<HubStats, 'connections' | 'rooms' | 'pendingUpgrades' | 'bufferedBytes' | 'dropped'>,
+): HubStats {
+  return {
+    ...now,
+    ...connections,
+    acceptedUpgrades,
+    refusedUpgrades: { ...refusedUpgrades },
+    closeReasons: { ...closeReasons },
+    lostConnections: closeReasons.lost + closeReasons.timeout,
+    dropped: structuredClone(now.dropped),
   }
 }

@@ -5,7 +5,6 @@ import { HubError } from '../base/errors.ts'
 import { MAX_INT32 } from '../base/option-rules.ts'
 import { HubWebSocket } from '../connection/hub-websocket.ts'
 import { InflationGate } from '../connection/inflation-gate.ts'
-import type { ResolvedHubOptions } from '../hub/hub-options.ts'
 import { FragmentedText } from '../protocol/fragmented-text.ts'
 import { extraHeaderLines, isBearer } from '../protocol/handshake.ts'
 import {
@@ -26,6 +25,16 @@ export interface AcceptedUpgrade {
   readonly gate: InflationGate | undefined
 }
 
+/** The options of a hub that an acceptor needs. */
+export interface AcceptorOptions {
+  readonly maxMessageSize: number
+  /** `false`, or settings that are not for the handshake. */
+  readonly enableCompression: object | false
+  readonly protocols: readonly string[]
+  readonly closeTimeoutMs: number
+  readonly limits: { readonly maxFragments: number; readonly maxBufferedChunks: number }
+}
+
 /** Writes the 101: negotiates subprotocol and compression, and adds the headers of the route. */
 export class Acceptor {
   readonly #wss: Server<typeof HubWebSocket>
@@ -37,12 +46,7 @@ export class Acceptor {
   #windowBits = 0
   #refusal: Error | undefined
 
-  constructor(
-    options: Pick<
-      ResolvedHubOptions,
-      'maxMessageSize' | 'enableCompression' | 'protocols' | 'closeTimeoutMs' | 'limits'
-    >,
-  ) {
+  constructor(options: AcceptorOptions) {
     this.#protocols = options.protocols
     this.#isCompressing = options.enableCompression !== false
     // A deadline behind that of the keepalive, which does not count a stall of this process against the client.

@@ -10,14 +10,14 @@ const SWEEP_INTERVAL_MS = 1_000
 const MAX_PROXIES = 1_000
 
 /** Per-address limits, 0 for none, and how many upgrades may be pending in all. */
-export interface AddressLimits {
+export interface AddressLimitOptions {
   readonly maxConnectionsPerAddress: number
   readonly maxUpgradesPerSecondPerAddress: number
   readonly maxPendingUpgrades: number
 }
 
 /** Limits connections, pending upgrades and the rate of upgrades per client address. Keeps only addresses that count now. */
-export class Admission {
+export class AddressLimits {
   readonly #maxConnections: number
   readonly #maxUpgradesPerSecond: number
   /** Most pending upgrades of an address that may stand for many clients, or that has no other limit. */
@@ -32,7 +32,7 @@ export class Admission {
   #sweptAt = 0
 
   /** @param addressOf the hub's own rule of which address a client has; `undefined` when the route says it */
-  constructor(limits: AddressLimits, addressOf?: AddressRule) {
+  constructor(limits: AddressLimitOptions, addressOf?: AddressRule) {
     this.#maxConnections = limits.maxConnectionsPerAddress
     this.#maxUpgradesPerSecond = limits.maxUpgradesPerSecondPerAddress
     this.#maxPendingShare = Math.max(1, Math.floor(limits.maxPendingUpgrades / 2))

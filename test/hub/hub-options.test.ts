@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Hub, type HubOptions } from 'wshub'
-import { HUB_DEFAULTS, LIMIT_DEFAULTS, resolveHubOptions } from '../../src/hub/hub-options.ts'
+import { HUB_DEFAULTS, resolveHubOptions } from '../../src/hub/hub-options.ts'
+import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
 
 const numeric = [
   { key: 'maxConnections', least: 1, standard: 10_000 },

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { Frame, Hub, type HubOptions, Opcode } from 'wshub'
-import { HUB_DEFAULTS, LIMIT_DEFAULTS } from '../../src/hub/hub-options.ts'
+import { HUB_DEFAULTS } from '../../src/hub/hub-options.ts'
+import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
 import { KEY, thrownBy } from '../support/hub-server.ts'
 
 const hub = new Hub()

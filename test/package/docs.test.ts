@@ -6,12 +6,8 @@ import { HUB_ERRORS, type HubErrorCode } from '../../src/base/errors.ts'
 import { CLUSTER_DEFAULTS } from '../../src/cluster/cluster-options.ts'
 import { CLOSE_REASONS, type CloseParty } from '../../src/connection/close-cause.ts'
 import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
-import {
-  HUB_DEFAULTS,
-  type HubOptions,
-  LIMIT_DEFAULTS,
-  resolveHubOptions,
-} from '../../src/hub/hub-options.ts'
+import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/hub-options.ts'
+import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
 
 /** The tables of options in the documents, the interface of each, and how its keys are given to a hub. */
@@ -34,7 +30,7 @@ const TABLES: readonly {
   {
     name: 'limits',
     headings: ['limit', 'unit', 'default'],
-    file: 'src/hub/hub-options.ts',
+    file: 'src/hub/limit-options.ts',
     type: 'LimitOptions',
     defaults: LIMIT_DEFAULTS,
     asOptions: (limits) => ({ limits }),

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Admission } from '../../src/upgrade/address-limits.ts'
+import { AddressLimits } from '../../src/upgrade/address-limits.ts'
 
 const none = { maxConnectionsPerAddress: 0, maxUpgradesPerSecondPerAddress: 0, maxPendingUpgrades: 10 }
 const refused = (code: string) => expect.objectContaining({ code, status: 429 })
@@ -12,9 +12,9 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-describe('Admission', () => {
+describe('AddressLimits', () => {
   it('admits everything without limits', () => {
-    const admission = new Admission(none)
+    const admission = new AddressLimits(none)
     for (let i = 0; i < 100; i++) {
       admission.check('1.1.1.1')
       admission.enter('1.1.1.1')
@@ -22,7 +22,7 @@ describe('Admission', () => {
   })
 
   it('admits so many connections of an address at once', () => {
-    const admission = new Admission({ ...none, maxConnectionsPerAddress: 2 })
+    const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 2 })
     admission.enter('1.1.1.1')
     admission.check('1.1.1.1')
     admission.enter('::ffff:1.1.1.1')
@@ -33,14 +33,14 @@ describe('Admission', () => {
   })
 
   it('counts IPv6 addresses by their first 64 bits', () => {
-    const admission = new Admission({ ...none, maxConnectionsPerAddress: 1 })
+    const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 1 })
     admission.enter('2001:db8:0:1::1')
     expect(() => admission.check('2001:db8:0:1:ffff::2')).toThrow(refused('WSHUB_ERR_TOO_MANY_CONNECTIONS'))
     admission.check('2001:db8:0:2::1')
   })
 
   it('admits so many upgrades of an address at once, and so many a second behind them', () => {
-    const admission = new Admission({ ...none, maxUpgradesPerSecondPerAddress: 3 })
+    const admission = new AddressLimits({ ...none, maxUpgradesPerSecondPerAddress: 3 })
     const isAdmitted = (address: string) => {
       try {
         admission.check(address)
@@ -66,7 +66,7 @@ describe('Admission', () => {
   })
 
   it('does not count who has no address', () => {
-    const admission = new Admission({
+    const admission = new AddressLimits({
       maxConnectionsPerAddress: 1,
       maxUpgradesPerSecondPerAddress: 1,
       maxPendingUpgrades: 10,
@@ -83,7 +83,7 @@ describe('Admission', () => {
     const from = (remoteAddress: string) => ({ socket: { remoteAddress } }) as unknown as IncomingMessage // all that is read
 
     /** How many upgrades a peer may have pending at once. */
-    function pendingOf(admission: Admission, peer: string): number {
+    function pendingOf(admission: AddressLimits, peer: string): number {
       const leaves: (() => void)[] = []
       try {
         for (;;) leaves.push(admission.enterPending(from(peer)))
@@ -95,7 +95,7 @@ describe('Admission', () => {
     }
 
     it('may have half of all pending upgrades', () => {
-      const admission = new Admission(limits)
+      const admission = new AddressLimits(limits)
       expect(pendingOf(admission, '10.0.0.1')).toBe(1)
       admission.check('1.1.1.1', '10.0.0.1')
       expect(pendingOf(admission, '10.0.0.1')).toBe(5)
@@ -103,7 +103,7 @@ describe('Admission', () => {
     })
 
     it('is remembered while it is one of the 1,000 that were told last', () => {
-      const admission = new Admission(limits)
+      const admission = new AddressLimits(limits)
       admission.check('1.1.1.1', '10.0.0.1')
       admission.check('1.1.1.1', '10.0.0.2')
       for (let i = 0; i < 998; i++) admission.check('1.1.1.1', `10.1.${i >> 8}.${i & 255}`)
@@ -116,7 +116,7 @@ describe('Admission', () => {
     })
 
     it('has no more than a client where the hub itself knows the proxies', () => {
-      const admission = new Admission(limits, () => '1.1.1.1')
+      const admission = new AddressLimits(limits, () => '1.1.1.1')
       admission.check('2.2.2.2', '1.1.1.1')
       expect(pendingOf(admission, '10.0.0.1')).toBe(1)
     })

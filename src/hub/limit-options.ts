@@ -1,0 +1,84 @@
+import { checkKeys, inRange, invalid, MAX_INT32, orDefault } from '../base/option-rules.ts'
+import type { RateLimitPolicy } from '../connection/rate-limit.ts'
+
+/** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
+export interface LimitOptions {
+  /**
+   * Most connections and pending upgrades from one address (IPv6: one /64), 0 or more; a further upgrade is answered 429. 0 = no limit, because behind a proxy without
+   * `trustProxy`, or behind one company's gateway, all clients have one address. Default 0.
+   */
+  maxConnectionsPerAddress?: number | undefined
+  /** Most upgrades in a second from one address, 0 or more; a further one is answered 429. 0 = no limit, for the same reason. Default 0. */
+  maxUpgradesPerSecondPerAddress?: number | undefined
+  /** Most upgrades that wait for the application's answer at once, 1 or more; a further one is answered 503. Default 1 024. */
+  maxPendingUpgrades?: number | undefined
+  /**
+   * Time, in ms, to accept an upgrade or to send an ordinary answer in full; then it is answered 408, or its socket is destroyed where an answer
+   * has begun. 0 = no limit. Default 30 000.
+   */
+  upgradeTimeoutMs?: number | undefined
+  /** Most messages and pings a second from one client, 0 or more; 0 = no limit, because what is normal is the application's to say. Default 0. */
+  maxMessagesPerSecond?: number | undefined
+  /** Most bytes of messages a second from one client, after inflation, 0 or more; 0 = no limit, for the same reason. Default 0. */
+  maxBytesPerSecond?: number | undefined
+  /** What happens above these two rates: `pause`, it is read more slowly, or `close` (1008). Default `pause`. */
+  rateLimitPolicy?: RateLimitPolicy | undefined
+  /** Most rooms a connection is in, 1 or more; joining another one throws. Default 1 000. */
+  maxRoomsPerConnection?: number | undefined
+  /** Most bytes of UTF-8 in a room's name, 1 or more; joining it throws. Default 1 024. */
+  maxRoomNameBytes?: number | undefined
+  /** Most entries of a connection's metadata, 1 or more; setting another one throws. Default 256. */
+  maxMetadataEntries?: number | undefined
+  /** Most fragments of an incoming message, 0 or more; above it 1008. 0 = 16 384, or what `maxMessageSize` takes in fragments of 64 bytes. Default 0. */
+  maxFragments?: number | undefined
+  /** Most chunks of an incoming frame that wait for the others, 0 or more; above it 1008. 0 = 262 144, or `maxMessageSize` in chunks of 16 bytes. Default 0. */
+  maxBufferedChunks?: number | undefined
+}
+
+/** {@link LimitOptions} with every default in place. */
+export type ResolvedLimits = { readonly [Key in keyof LimitOptions]-?: NonNullable<LimitOptions[Key]> }
+
+/** The defaults of {@link LimitOptions}. */
+export const LIMIT_DEFAULTS = Object.freeze({
+  maxConnectionsPerAddress: 0,
+  maxUpgradesPerSecondPerAddress: 0,
+  maxPendingUpgrades: 1_024,
+  upgradeTimeoutMs: 30_000,
+  maxMessagesPerSecond: 0,
+  maxBytesPerSecond: 0,
+  rateLimitPolicy: 'pause',
+  maxRoomsPerConnection: 1_000,
+  maxRoomNameBytes: 1_024,
+  maxMetadataEntries: 256,
+  maxFragments: 0,
+  maxBufferedChunks: 0,
+})
+
+/**
+ * Reads the limits of one client. Those of fragments and chunks default to what a message of `maxMessageSize` bytes may need.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+export function readLimits(options: LimitOptions = {}, maxMessageSize: number): ResolvedLimits {
+  if (typeof options !== 'object' || options === null) throw invalid('limits', 'is an object', options)
+  checkKeys(options, LIMIT_DEFAULTS, 'one of the limits')
+  const limit = (key: Exclude<keyof LimitOptions, 'rateLimitPolicy'>, least: number) =>
+    inRange(`limits.${key}`, orDefault(options[key], LIMIT_DEFAULTS[key]), least, MAX_INT32)
+  const rateLimitPolicy = orDefault(options.rateLimitPolicy, LIMIT_DEFAULTS.rateLimitPolicy)
+  if (rateLimitPolicy !== 'pause' && rateLimitPolicy !== 'close') {
+    throw invalid('limits.rateLimitPolicy', 'is pause or close', rateLimitPolicy)
+  }
+  return Object.freeze({
+    maxConnectionsPerAddress: limit('maxConnectionsPerAddress', 0),
+    maxUpgradesPerSecondPerAddress: limit('maxUpgradesPerSecondPerAddress', 0),
+    maxPendingUpgrades: limit('maxPendingUpgrades', 1),
+    upgradeTimeoutMs: limit('upgradeTimeoutMs', 0),
+    maxMessagesPerSecond: limit('maxMessagesPerSecond', 0),
+    maxBytesPerSecond: limit('maxBytesPerSecond', 0),
+    rateLimitPolicy,
+    maxRoomsPerConnection: limit('maxRoomsPerConnection', 1),
+    maxRoomNameBytes: limit('maxRoomNameBytes', 1),
+    maxMetadataEntries: limit('maxMetadataEntries', 1),
+    maxFragments: limit('maxFragments', 0) || Math.max(16_384, Math.ceil(maxMessageSize / 64)),
+    maxBufferedChunks: limit('maxBufferedChunks', 0) || Math.max(262_144, Math.ceil(maxMessageSize / 16)),
+  })
+}

@@ -1,0 +1,86 @@
+import type { RunningHandlers } from '../base/running-handlers.ts'
+import { settlesWithin } from '../base/time-limit.ts'
+import type { Session } from '../connection/session.ts'
+import type { Tally } from '../connection/tally.ts'
+import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
+
+/** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
+const HANDLERS_SHARE = 0.8
+
+/** Closes all connections of a hub, in batches and behind their running callbacks. */
+export class Shutdown<Meta extends object> {
+  readonly #sessions: ReadonlyMap<string, Session<Meta>>
+  readonly #running: RunningHandlers
+  readonly #tally: Tally
+  #onEmpty: (() => void) | undefined
+
+  constructor(sessions: ReadonlyMap<string, Session<Meta>>, running: RunningHandlers, tally: Tally) {
+    this.#sessions = sessions
+    this.#running = running
+    this.#tally = tally
+  }
+
+  /** Closes all connections, and terminates those that are left after `timeoutMs`. */
+  async run(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
+    const count = this.#sessions.size
+    const unansweredBefore = this.#tally.unansweredConnections
+    const stopBatches = this.#sayGoodbye(goodbye)
+    const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
+    const isEmpty = await settlesWithin(goodbye.timeoutMs, this.#emptied())
+    const left = isEmpty ? [] : [...this.#sessions.values()]
+    stopBatches()
+    stopWaiting()
+    const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
+    for (const session of left) session.abandon()
+    return { closed: count - terminated, terminated }
+  }
+
+  /** Must be called when the hub has lost its last connection, before the `onClose` of that one. */
+  lastClosed(): void {
+    process.nextTick(() => this.#onEmpty?.()) // after that `onClose`
+  }
+
+  /** Closes connections in batches. The pauses vary by half, so that clients do not come back all at once. */
+  #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
+    const sessions = shuffled([...this.#sessions.values()])
+    const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(sessions.length / batch))
+    let done = 0
+    let timer: NodeJS.Timeout | undefined
+    const next = (): void => {
+      for (const session of sessions.slice(done, done + batch)) {
+        if (session.state === 'connecting') session.abandon()
+        else session.leave(code, reason, 0)
+      }
+      done += batch
+      if (done < sessions.length) timer = setTimeout(next, pauseMs * (0.5 + Math.random()))
+    }
+    next()
+    return () => clearTimeout(timer)
+  }
+
+  /** Closes, after so many ms, the connections whose callbacks still run. */
+  #limitHandlers(ms: number): () => void {
+    const timer = setTimeout(() => {
+      for (const session of this.#sessions.values()) session.leaveNow()
+    }, ms)
+    return () => clearTimeout(timer)
+  }
+
+  /** Resolves when there is no connection and no running callback. */
+  async #emptied(): Promise<void> {
+    if (this.#sessions.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onEmpty = resolve
+      })
+    }
+    await this.#running.idle()
+  }
+}
+
+/** A copy in random order. */
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, place: Math.random() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ item }) => item)
+}
