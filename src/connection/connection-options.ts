@@ -3,6 +3,7 @@ import type { RateOptions } from './rate-limit.ts'
 
 /** The options of a hub that a connection reads. */
 export interface ConnectionOptions {
+  readonly maxMessageSize: number
   readonly pongTimeoutMs: number
   readonly openTimeoutMs: number
   readonly closeTimeoutMs: number

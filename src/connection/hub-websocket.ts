@@ -139,14 +139,17 @@ function onClose(this: Listened, code: number, reason: Buffer): void {
   this.listener?.closed(code, reason.toString())
 }
 
+/** Returns the error for a message over `maxMessageSize`. */
+export function messageTooBig(cause?: Error): HubError {
+  return new HubError('WSHUB_ERR_MESSAGE_TOO_BIG', 'the client sent a message over maxMessageSize', { cause })
+}
+
 /** Turns an error of `ws` about the client into the error for the close code that `ws` has sent. */
 function clientError(thrown: unknown): HubError {
   const cause = asError(thrown, 'the WebSocket') // one that was opened elsewhere may emit anything
   const code = textOf(cause, 'code') ?? ''
   if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' || code === 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH') {
-    return new HubError('WSHUB_ERR_MESSAGE_TOO_BIG', 'the client sent a message over maxMessageSize', {
-      cause,
-    })
+    return messageTooBig(cause)
   }
   if (code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') {
     return new HubError('WSHUB_ERR_TOO_MANY_FRAGMENTS', 'the client sent a message in too many pieces', {

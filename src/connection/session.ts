@@ -19,7 +19,7 @@ import * as endings from './endings.ts'
 import type { ErrorSource } from './error-source.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type ConnectionCore, HubConnection } from './hub-connection.ts'
-import { listen, type WebSocketListener } from './hub-websocket.ts'
+import { listen, messageTooBig, type WebSocketListener } from './hub-websocket.ts'
 import { Inbox, type InboxOwner } from './inbox.ts'
 import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
 import type { MetadataEntries } from './metadata.ts'
@@ -284,6 +284,13 @@ export class Session<out Meta extends object>
   received(data: Buffer, isBinary: boolean): void {
     this.#eventsRead++
     if (!this.#isDelivering) return
+    if (data.length > this.#host.options.maxMessageSize) {
+      // Of a WebSocket that was opened elsewhere; one of ours has this limit itself.
+      const ending = endings.protocolFailure(messageTooBig())
+      this.close(ending)
+      this.#report(ending.error)
+      return
+    }
     this.#host.tally.countReceived(data.length)
     const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
     if (messageChannel.hasSubscribers) {

@@ -241,6 +241,27 @@ describe('Hub', () => {
       expect(log.all).toEqual(['open', 'text hi', 'close 1001'])
     })
 
+    it('closes one that sends more than maxMessageSize with 1009', async () => {
+      const { url, sockets } = await elsewhere()
+      const client = await Client.open(url)
+      const hub = new Hub({ maxMessageSize: 100 })
+      const log = new Journal<string>()
+      hub.register(await sockets.first('a socket', () => true), {
+        onMessage: (connection, { data }) => void connection.sendText(`${data.length}`),
+        onError: (_connection, { message }) => log.push(message),
+        onClose: (_connection, code, _reason, { by, reason }) => log.push(`close ${code} ${by} ${reason}`),
+      })
+      client.socket.send('x'.repeat(100))
+      client.socket.send(Buffer.alloc(101))
+      client.socket.send('behind')
+      expect(await client.closed()).toBe('1009')
+      expect(client.received.all).toEqual(['100'])
+      await log.first('the end', (entry) => entry === 'close 1009 hub tooBig')
+      expect(log.all).toEqual(['the client sent a message over maxMessageSize', 'close 1009 hub tooBig'])
+      expect(hub.stats()).toMatchObject({ receivedMessages: 1, closeReasons: { tooBig: 1 } })
+      await hub.close()
+    })
+
     it('holds back what a reader that stopped does not take, and sends all of it in order when it reads on', async () => {
       const { url, sockets } = await elsewhere()
       const client = await Client.open(url)
