@@ -1,13 +1,16 @@
-// npm run mutate [-- src/cluster/gaps.ts…]: changes a source in every way that Stryker knows, one change at a time, and runs the tests of
-// its room that reach it. Prints the changes that no test noticed. Without names, the nouns that everything rests on, one after the other.
+// npm run mutate [-- src/cluster/gaps.ts…]: changes a source in every way that Stryker knows, one change at a time, and runs the
+// tests that reach it. Prints the changes that no test noticed. Without names, the nouns that everything rests on, one after the other.
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Stryker } from '@stryker-mutator/core'
 
-/** What everything rests on, and the tests for it beside those of its room. */
+/**
+ * The nouns that everything rests on. Their mutants have to fail the tests in the file of the noun's name, or these beside them: a test that
+ * notices a change only by accident does not say what the noun promises. Any other file is tested by its whole room, which takes far longer.
+ */
 const NOUNS = {
-  'src/base/token-bucket.ts': ['test/connection/rate-limit.test.ts', 'test/upgrade/address-limits.test.ts'],
+  'src/base/token-bucket.ts': ['test/connection/rate-limit.test.ts'],
   'src/delivery/congestion.ts': [],
   'src/delivery/flush-loop.ts': [],
   'src/hub/room-index.ts': [],
@@ -16,10 +19,11 @@ const NOUNS = {
   'src/cluster/replay-window.ts': [],
   'src/cluster/subscriptions.ts': [],
   'src/connection/keepalive.ts': [],
-  'src/connection/rate-limit.ts': ['test/hub/limits.test.ts'],
-  'src/upgrade/address-limits.ts': ['test/hub/limits.test.ts'],
+  'src/connection/rate-limit.ts': [],
+  'src/upgrade/address-limits.ts': [],
   'src/upgrade/client-address.ts': [],
-  'src/protocol/handshake.ts': ['test/upgrade/**'],
+  'src/protocol/handshake.ts': [],
+  'src/protocol/permessage-deflate.ts': [],
   'src/cluster/wire/envelope.ts': [],
 }
 /** Of the mutants of a file, in percent. */
@@ -53,9 +57,8 @@ process.exitCode = summary.every(({ isGood }) => isGood) ? 0 : 1
 /** Mutates one file; several at once would run the tests of all for each. */
 async function mutate(file) {
   const started = performance.now()
-  const room = file.split('/')[1]
   // For mutate.vitest.ts, which the processes of Stryker read.
-  process.env.WSHUB_MUTATE_TESTS = JSON.stringify([`test/${room}/**`, ...(NOUNS[file] ?? [])])
+  process.env.WSHUB_MUTATE_TESTS = JSON.stringify(testsOf(file.replace(/:.*/, '')))
   const mutants = await new Stryker({
     mutate: [file],
     testRunner: 'vitest',
@@ -95,6 +98,12 @@ async function mutate(file) {
     .join('; ')
   console.log(text)
   return { text, isGood }
+}
+
+function testsOf(file) {
+  const beside = NOUNS[file]
+  if (beside === undefined) return [`test/${file.split('/')[1]}/**`]
+  return [file.replace(/^src(.*)\.ts$/, 'test$1.test.ts'), ...beside]
 }
 
 function byPlace({ location: a }, { location: b }) {
