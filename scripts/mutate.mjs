@@ -67,6 +67,8 @@ async function mutate(file) {
     // What runs once, as the module is loaded, would have all tests run for each mutant.
     ignoreStatic: true,
     coverageAnalysis: 'perTest',
+    // Vitest may end its worker before the report of the test that failed has left it, and the mutant would have survived.
+    disableBail: true,
     concurrency: 2,
     timeoutMS: HANGS_MS,
     dryRunTimeoutMinutes: 30, // a minute on quiet cores

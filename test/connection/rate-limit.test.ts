@@ -12,6 +12,20 @@ afterEach(() => {
 const inbox = () => ({ hold: vi.fn(), release: vi.fn() })
 
 describe('RateLimit', () => {
+  it.each([
+    [0, 0, false],
+    [1, 0, true],
+    [0, 1, true],
+    [1, 1, true],
+  ])(
+    'exists for %d messages and %d bytes a second: %s',
+    (maxMessagesPerSecond, maxBytesPerSecond, isLimited) => {
+      const limit = RateLimit.of({ maxMessagesPerSecond, maxBytesPerSecond, rateLimitPolicy: 'close' })
+      expect(limit instanceof RateLimit).toBe(isLimited)
+      expect(limit?.policy).toBe(isLimited ? 'close' : undefined)
+    },
+  )
+
   it("lets a second's worth of messages through at once, and then one after another", () => {
     const rate = new RateLimit({ maxMessagesPerSecond: 10, maxBytesPerSecond: 0, rateLimitPolicy: 'pause' })
     const first = Array.from({ length: 11 }, () => rate.take(1_000_000))

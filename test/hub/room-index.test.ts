@@ -46,6 +46,16 @@ describe('RoomIndex', () => {
     expect(index.roomsOf(ann).size).toBe(0)
   })
 
+  it('forgets a member with its last room', () => {
+    const index = new RoomIndex<object>()
+    index.add(ann, 'tea')
+    index.add(ann, 'rum')
+    index.remove(ann, 'tea')
+    expect(index.roomsOf(ann)).not.toBe(index.roomsOf(bob))
+    index.remove(ann, 'rum')
+    expect(index.roomsOf(ann)).toBe(index.roomsOf(bob)) // the one set for all members of no room
+  })
+
   it('returns the rooms of a member that it removes', () => {
     const index = new RoomIndex<object>()
     index.add(ann, 'tea')
