@@ -2,6 +2,13 @@ import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { Handshake } from 'wshub'
+import {
+  checkHandshake,
+  extraHeaderLines,
+  hasBody,
+  isWebSocketUpgrade,
+  listIncludes,
+} from '../../src/protocol/handshake.ts'
 import { KEY, serve } from '../support/hub-server.ts'
 
 function request(
@@ -34,6 +41,9 @@ describe('Handshake', () => {
       [{ authorization: 'Bearer' }, undefined],
       [{ authorization: 'Bearer a b' }, undefined],
       [{ authorization: 'Basic abc' }, undefined],
+      [{ authorization: 'Not a Bearer abc' }, undefined],
+      [{ authorization: 'Bearer abc, Basic def' }, undefined],
+      [{ 'sec-websocket-protocol': 'a.bearer.abc' }, undefined],
       [{ 'sec-websocket-protocol': 'chat' }, undefined],
       [{ 'sec-websocket-protocol': 'chat, bearer.abc' }, 'abc'],
       [{ 'sec-websocket-protocol': 'bearer.abc.def , chat' }, 'abc.def'],
@@ -95,6 +105,30 @@ describe('Handshake', () => {
       expect(connection.protocol).toBe('chat')
     })
 
+    it('returns the response of RFC 6455 §1.3, from the status line to the empty line', () => {
+      const lines = [
+        'HTTP/1.1 101 Switching Protocols',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+      ]
+      expect(Handshake.createResponse(KEY)).toBe([...lines, '', ''].join('\r\n'))
+      expect(Handshake.createResponse(KEY, { protocol: '' })).toBe([...lines, '', ''].join('\r\n'))
+      expect(Handshake.createResponse(KEY, { protocol: 'chat', headers: { 'X-A': 'b' } })).toBe(
+        [...lines, 'Sec-WebSocket-Protocol: chat', 'X-A: b', '', ''].join('\r\n'),
+      )
+    })
+
+    it('refuses an unknown option', () => {
+      const init: object = { protocl: 'chat' }
+      expect(() => Handshake.createResponse(KEY, init)).toThrow(
+        expect.objectContaining({
+          code: 'WSHUB_ERR_INVALID_OPTION',
+          message: expect.stringContaining('an option of a response'),
+        }),
+      )
+    })
+
     it('ignores headers that would replace those of the handshake', () => {
       const headers = {
         'Sec-WebSocket-Accept': 'x',
@@ -117,5 +151,123 @@ describe('Handshake', () => {
         expect.objectContaining({ code: 'WSHUB_ERR_INVALID_HEADER' }),
       )
     })
+  })
+})
+
+describe('checkHandshake', () => {
+  it('accepts a handshake', () => {
+    expect(() => checkHandshake(request())).not.toThrow()
+  })
+
+  it.each([
+    [request({ upgrade: undefined }), 'NOT_UPGRADE', 426, 'the request must upgrade to websocket'],
+    [request({ connection: 'close' }), 'NOT_UPGRADE', 426, 'the request must upgrade to websocket'],
+    [request({ upgrade: undefined }, 'POST'), 'NOT_UPGRADE', 426, 'the request must upgrade to websocket'],
+    [request({}, 'POST'), 'METHOD', 405, 'a handshake is a GET, not "POST"'],
+    [request({ 'content-length': '1' }, 'POST'), 'METHOD', 405, 'a handshake is a GET, not "POST"'],
+    [request({ 'content-length': '1' }), 'BAD_HANDSHAKE', 400, 'a handshake has no body'],
+    [request({ 'transfer-encoding': 'chunked' }), 'BAD_HANDSHAKE', 400, 'a handshake has no body'],
+    [request({}, 'GET', '1.0'), 'BAD_HANDSHAKE', 400, 'a handshake needs HTTP/1.1'],
+    [request({ 'sec-websocket-version': '8' }), 'VERSION', 426, 'Sec-WebSocket-Version must be 13'],
+    [request({ 'sec-websocket-key': `${KEY} ` }), 'BAD_HANDSHAKE', 400, 'must be 16 bytes in base64'],
+    [request({ 'sec-websocket-key': undefined }), 'BAD_HANDSHAKE', 400, 'must be 16 bytes in base64'],
+  ])('names the flaw of a request: case %#', (req, code, status, message) => {
+    expect(() => checkHandshake(req)).toThrow(
+      expect.objectContaining({
+        code: `WSHUB_ERR_${code}`,
+        status,
+        message: expect.stringContaining(message),
+      }),
+    )
+  })
+})
+
+describe('isWebSocketUpgrade', () => {
+  it.each([
+    [{}, true],
+    [{ upgrade: 'h2c' }, false],
+    [{ connection: 'close' }, false],
+  ])('of %o is %o', (headers, expected) => {
+    expect(isWebSocketUpgrade(request(headers))).toBe(expected)
+  })
+})
+
+describe('hasBody', () => {
+  it.each([
+    [{}, false],
+    [{ 'content-length': '0' }, false],
+    [{ 'content-length': '1' }, true],
+    [{ 'transfer-encoding': 'chunked' }, true],
+    [{ 'content-length': '0', 'transfer-encoding': 'chunked' }, true],
+  ])('of %o is %o', (headers, expected) => {
+    expect(hasBody(request(headers))).toBe(expected)
+  })
+})
+
+describe('listIncludes', () => {
+  it.each([
+    [undefined, false],
+    ['', false],
+    ['upgrade', true],
+    ['keep-alive,UPGRADE', true],
+    [' Upgrade\t, close', true],
+    ['upgrades, an upgrade', false],
+  ])('finds "upgrade" in %o: %o', (header, expected) => {
+    expect(listIncludes(header, 'upgrade')).toBe(expected)
+  })
+})
+
+describe('extraHeaderLines', () => {
+  it('writes a line for each value', () => {
+    const headers = { 'X-Text': 'a', 'X-Number': 7, 'X-List': ['b', 'c'], 'X-Empty': [], 'X-None': undefined }
+    expect(extraHeaderLines(headers)).toEqual(['X-Text: a', 'X-Number: 7', 'X-List: b', 'X-List: c'])
+    expect(extraHeaderLines()).toEqual([])
+    expect(extraHeaderLines(undefined, {})).toEqual([])
+  })
+
+  it('replaces headers of earlier sources, in any case', () => {
+    const lines = extraHeaderLines(
+      { 'X-One': '1', 'x-two': '2' },
+      { 'x-ONE': ['3', '4'], 'X-Two': undefined },
+    )
+    expect(lines).toEqual(['x-ONE: 3', 'x-ONE: 4'])
+  })
+
+  it('adds cookies to those of earlier sources', () => {
+    expect(
+      extraHeaderLines(
+        { 'set-cookie': 'a=1' },
+        { 'Set-Cookie': ['b=2', 'c=3'] },
+        { 'SET-COOKIE': undefined },
+        { 'Set-Cookie': 4 },
+      ),
+    ).toEqual(['Set-Cookie: a=1', 'Set-Cookie: b=2', 'Set-Cookie: c=3', 'Set-Cookie: 4'])
+  })
+
+  it.each([
+    'Sec-WebSocket-Protocol',
+    'Connection',
+    'Upgrade',
+    'Keep-Alive',
+    'Transfer-Encoding',
+    'Content-Length',
+    'Content-Type',
+    'Content-Encoding',
+    'Trailer',
+    'ETag',
+  ])('leaves out %s, and no header with a longer name', (name) => {
+    const longer = { [`X-${name}`]: 'a', [`${name}-X`]: 'b', [name]: 'c' }
+    const kept = name.startsWith('Sec-WebSocket-') ? [`X-${name}: a`] : [`X-${name}: a`, `${name}-X: b`]
+    expect(extraHeaderLines(longer)).toEqual(kept)
+  })
+
+  it('names the header that cannot be sent, with the cause', () => {
+    expect(() => extraHeaderLines({ 'X-Bad': 'a\nb' })).toThrow(
+      expect.objectContaining({
+        code: 'WSHUB_ERR_INVALID_HEADER',
+        message: expect.stringContaining('the header "X-Bad" cannot be sent'),
+        cause: expect.any(Error),
+      }),
+    )
   })
 })

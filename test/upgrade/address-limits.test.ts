@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { TokenBucket } from '../../src/base/token-bucket.ts'
 import { AddressLimits } from '../../src/upgrade/address-limits.ts'
 
 const none = { maxConnectionsPerAddress: 0, maxUpgradesPerSecondPerAddress: 0, maxPendingUpgrades: 10 }
@@ -10,6 +11,7 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.useRealTimers()
+  vi.restoreAllMocks()
 })
 
 describe('AddressLimits', () => {
@@ -78,21 +80,101 @@ describe('AddressLimits', () => {
     admission.leave(undefined)
   })
 
+  it('says which limit an address has reached', () => {
+    const admission = new AddressLimits({
+      ...none,
+      maxConnectionsPerAddress: 1,
+      maxUpgradesPerSecondPerAddress: 2,
+    })
+    admission.enter('1.1.1.1')
+    expect(() => admission.check('1.1.1.1')).toThrow('too many connections from this address')
+    admission.leave('1.1.1.1')
+    admission.check('1.1.1.1')
+    expect(() => admission.check('1.1.1.1')).toThrow('too many connections were opened in a second')
+  })
+
+  it('forgets, once a second, the addresses that made no upgrade in the last second', () => {
+    const looks = vi.spyOn(TokenBucket.prototype, 'isFull') // at each address that is remembered
+    const looksAt = (address: string) => {
+      looks.mockClear()
+      admission.check(address)
+      return looks.mock.calls.length
+    }
+    const admission = new AddressLimits({ ...none, maxUpgradesPerSecondPerAddress: 1 })
+    vi.advanceTimersByTime(10_000)
+    expect([looksAt('1.1.1.1'), looksAt('2.2.2.2')]).toEqual([0, 0])
+    vi.advanceTimersByTime(999)
+    expect(looksAt('3.3.3.3')).toBe(0)
+    vi.advanceTimersByTime(1)
+    expect(looksAt('4.4.4.4')).toBe(3)
+    expect(looksAt('1.1.1.1')).toBe(0)
+    vi.advanceTimersByTime(1_000)
+    expect(looksAt('5.5.5.5')).toBe(3) // 3.3.3.3, 4.4.4.4 and 1.1.1.1
+  })
+
+  const from = (remoteAddress: string | undefined) =>
+    ({ socket: { remoteAddress } }) as unknown as IncomingMessage // all that is read
+
+  /** How many upgrades a peer may have pending at once. */
+  function pendingOf(admission: AddressLimits, peer: string): number {
+    const leaves: (() => void)[] = []
+    try {
+      while (leaves.length < 100) leaves.push(admission.enterPending(from(peer)))
+    } catch (error) {
+      expect(error).toEqual(refused('WSHUB_ERR_TOO_MANY_CONNECTIONS'))
+    }
+    for (const leave of leaves) leave()
+    return leaves.length
+  }
+
+  describe('#enterPending', () => {
+    it('counts nothing without limits', () => {
+      const admission = new AddressLimits(none)
+      for (let i = 0; i < 100; i++) admission.enterPending(from('1.1.1.1'))
+      for (let i = 0; i < 100; i++) admission.enterPending(from('1.1.1.1'))()
+    })
+
+    it('counts pending upgrades with the connections of their address', () => {
+      const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 3 })
+      expect(pendingOf(admission, '1.1.1.1')).toBe(3)
+      admission.enter('1.1.1.1')
+      expect(pendingOf(admission, '1.1.1.1')).toBe(2)
+      expect(pendingOf(admission, '::ffff:1.1.1.1')).toBe(2)
+      expect(pendingOf(admission, '2.2.2.2')).toBe(3)
+      admission.leave('1.1.1.1')
+      expect(pendingOf(admission, '1.1.1.1')).toBe(3)
+    })
+
+    it.each([
+      [10, 5],
+      [7, 3],
+      [1, 1],
+    ])(
+      'of %d upgrades that may be pending, gives an address that has no limit of connections %d',
+      (most, share) => {
+        const limits = { ...none, maxUpgradesPerSecondPerAddress: 100, maxPendingUpgrades: most }
+        expect(pendingOf(new AddressLimits(limits), '1.1.1.1')).toBe(share)
+      },
+    )
+
+    it('does not count who has no address', () => {
+      const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 1 })
+      for (let i = 0; i < 3; i++) admission.enterPending(from(undefined))
+    })
+
+    it("counts by the hub's own rule, and by the TCP peer where that throws", () => {
+      const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 2 }, ({ socket }) => {
+        if (socket.remoteAddress === '10.0.0.1') return '1.1.1.1'
+        throw new Error('who is that?')
+      })
+      admission.enter('1.1.1.1')
+      expect(pendingOf(admission, '10.0.0.1')).toBe(1)
+      expect(pendingOf(admission, '10.0.0.2')).toBe(2)
+    })
+  })
+
   describe('a peer by which clients with other addresses came', () => {
     const limits = { ...none, maxConnectionsPerAddress: 1 }
-    const from = (remoteAddress: string) => ({ socket: { remoteAddress } }) as unknown as IncomingMessage // all that is read
-
-    /** How many upgrades a peer may have pending at once. */
-    function pendingOf(admission: AddressLimits, peer: string): number {
-      const leaves: (() => void)[] = []
-      try {
-        for (;;) leaves.push(admission.enterPending(from(peer)))
-      } catch (error) {
-        expect(error).toEqual(refused('WSHUB_ERR_TOO_MANY_CONNECTIONS'))
-      }
-      for (const leave of leaves) leave()
-      return leaves.length
-    }
 
     it('may have half of all pending upgrades', () => {
       const admission = new AddressLimits(limits)
@@ -113,6 +195,15 @@ describe('AddressLimits', () => {
       expect(pendingOf(admission, '10.2.0.0')).toBe(5)
       expect(pendingOf(admission, '10.0.0.1')).toBe(5)
       expect(pendingOf(admission, '10.0.0.2')).toBe(1)
+    })
+
+    it('is no proxy where it is the client, or has no address', () => {
+      const admission = new AddressLimits(limits)
+      admission.check('10.0.0.1')
+      admission.check('10.0.0.1', '10.0.0.1')
+      admission.check('1.1.1.1', undefined)
+      expect(pendingOf(admission, '10.0.0.1')).toBe(1)
+      expect(pendingOf(admission, '1.1.1.1')).toBe(1)
     })
 
     it('has no more than a client where the hub itself knows the proxies', () => {
