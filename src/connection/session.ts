@@ -2,15 +2,12 @@ import { channel } from 'node:diagnostics_channel'
 import type { HubError } from '../base/errors.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
 import type { Delivery } from '../delivery/delivery.ts'
-import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
-import { Outbox, type OutboxOwner } from '../delivery/outbox.ts'
-import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import type { DropCount } from '../delivery/drop-count.ts'
+import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { controlPayload } from '../protocol/control-frame.ts'
-import { Frame } from '../protocol/frame.ts'
-import { Opcode } from '../protocol/frame-header.ts'
+import type { Opcode } from '../protocol/frame-header.ts'
 import type { Message, Payload, SendOptions } from '../protocol/message.ts'
-import { encodeMessage } from '../protocol/message-frame.ts'
 import { type CloseCause, closeCause, type Ending } from './close-cause.ts'
 import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionOptions } from './connection-options.ts'
@@ -20,12 +17,12 @@ import type { ErrorSource } from './error-source.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type ConnectionCore, HubConnection } from './hub-connection.ts'
 import { listen, messageTooBig, type WebSocketListener } from './hub-websocket.ts'
-import { Inbox, type InboxOwner } from './inbox.ts'
 import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
 import type { MetadataEntries } from './metadata.ts'
 import { Opening } from './opening.ts'
-import { RateLimit } from './rate-limit.ts'
-import { type CallbackOwner, runCallback } from './run-callback.ts'
+import { Receiver, type ReceiverOwner } from './receiver.ts'
+import { runCallback } from './run-callback.ts'
+import { Sender, type SenderOwner } from './sender.ts'
 import type { Tally } from './tally.ts'
 import type { Transport } from './transport.ts'
 
@@ -47,23 +44,17 @@ export interface SessionHost<Meta extends object> {
 /** The `readyState` of an open WebSocket. */
 const OPEN = 1
 
-// One frame for all: 15,000 idle clients are pinged 500 times a second.
-const KEEPALIVE_PING = Frame.ping().encode()
-
 const openChannel = channel('wshub:open')
-const messageChannel = channel('wshub:message')
-const dropChannel = channel('wshub:drop')
 const closeChannel = channel('wshub:close')
 
 /** The behaviour of one connection, behind the {@link Connection} that applications hold. */
 export class Session<out Meta extends object>
   implements
     ConnectionCore<Meta>,
-    CallbackOwner,
     CredentialOwner,
-    InboxOwner,
     KeepalivePeer,
-    OutboxOwner,
+    ReceiverOwner<Meta>,
+    SenderOwner<Meta>,
     WebSocketListener
 {
   readonly id: string
@@ -74,18 +65,14 @@ export class Session<out Meta extends object>
   /** The server that the connection came through. */
   readonly server: object | undefined
   readonly liveness = new Liveness()
-  lastPingTime = 0
-  lastPongTime = 0
+  readonly handler: EventHandler<Meta>
 
   readonly #host: SessionHost<Meta>
-  readonly #handler: EventHandler<Meta>
   readonly #ws: Transport['ws']
   readonly #socket: Transport['socket']
   readonly #gate: Transport['gate']
-  readonly #windowBits: number
-  readonly #outbox: Outbox
-  /** Created when messages may have to wait, and where the rates are limited. */
-  #inbox: Inbox | undefined
+  readonly #sender: Sender<Meta>
+  readonly #receiver: Receiver<Meta>
   /** Created with the first time of expiry. */
   #credential: Credential | undefined
   #state: ConnectionState = 'connecting'
@@ -103,9 +90,6 @@ export class Session<out Meta extends object>
   #isCloseSent = false
   /** The rooms at the time of closing. */
   #lastRooms: ReadonlySet<string> | undefined
-  #dropped: DropCount | undefined
-  /** Stands for the bytes that were read from a WebSocket that was opened elsewhere. */
-  #eventsRead = 0
 
   constructor(
     host: SessionHost<Meta>,
@@ -119,14 +103,13 @@ export class Session<out Meta extends object>
     this.path = transport.path
     this.server = transport.server
     this.#host = host
-    this.#handler = handler
+    this.handler = handler
     this.#ws = transport.ws
     this.#socket = transport.socket
     this.#gate = transport.gate
-    this.#windowBits = transport.windowBits
-    this.#outbox = new Outbox(transport.socket, host.delivery, this)
-    const rate = RateLimit.of(host.options.limits)
-    if (rate !== undefined) this.#inbox = new Inbox(this, rate)
+    const { delivery, tally, options } = host
+    this.#sender = new Sender(this, transport, delivery, tally, options.enableCompression)
+    this.#receiver = new Receiver(this, transport.ws, tally, options)
     this.connection = new HubConnection(this, id, transport.remoteAddress, metadata)
     listen(transport.ws, this)
   }
@@ -158,11 +141,19 @@ export class Session<out Meta extends object>
   }
 
   get bufferedBytes(): number {
-    return this.#outbox.bufferedBytes + (this.#inbox?.bytes ?? 0) + (this.#gate?.heldBytes ?? 0)
+    return this.#sender.outbox.bufferedBytes + this.#receiver.bufferedBytes + (this.#gate?.heldBytes ?? 0)
   }
 
   get dropped(): Readonly<DropCount> {
-    return this.#dropped ?? noDrops()
+    return this.#sender.dropped
+  }
+
+  get lastPingTime(): number {
+    return this.#sender.lastPingTime
+  }
+
+  get lastPongTime(): number {
+    return this.#receiver.lastPongTime
   }
 
   // Opening
@@ -186,7 +177,7 @@ export class Session<out Meta extends object>
     if (openChannel.hasSubscribers) openChannel.publish({ connection: this.connection })
     opening.stopWaiting = runCallback(
       'onOpen',
-      () => this.#handler.onOpen?.(this.connection),
+      () => this.handler.onOpen?.(this.connection),
       this,
       () => this.#openSettled(),
     )
@@ -206,42 +197,25 @@ export class Session<out Meta extends object>
     if (this.#credential?.isExpired) this.credentialExpired()
     if (opening.runOnClose()) return
     // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-    setImmediate(() => {
-      if (this.#inbox === undefined) this.#ws.resume()
-      else this.#inbox.flow()
-    })
+    setImmediate(() => this.#receiver.start())
   }
 
   // Sending
 
   send(data: Payload, options: SendOptions | undefined): boolean {
-    if (!this.#isOpen) return false
-    if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
-    return this.deliver(new OutgoingMessage(data, this.#host.options.enableCompression), options)
+    return this.#isOpen && this.#sender.send(data, options)
   }
 
   /** Queues a message that is shared with others; `false` when it was not accepted. */
   deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
-    return this.#isOpen && this.#accept(message.frame(this.#windowBits), options)
+    return this.#isOpen && this.#sender.deliver(message, options)
   }
 
   sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
     const payload = controlPayload(data)
     if (!this.#isOpen) return false
-    this.#outbox.sendControl(new Frame({ opcode, payload }).encode())
-    if (opcode === Opcode.ping) this.lastPingTime = Date.now()
+    this.#sender.sendControl(opcode, payload)
     return true
-  }
-
-  #accept(frame: Buffer, options: SendOptions | undefined): boolean {
-    if (!this.#outbox.send(frame, options)) return false
-    this.#host.tally.countSent(frame.length)
-    return true
-  }
-
-  /** Whether a data frame may still be written: not after a close frame. */
-  get writable(): boolean {
-    return this.#ws.readyState === OPEN
   }
 
   overflow(of: 'client' | 'hub'): void {
@@ -256,10 +230,10 @@ export class Session<out Meta extends object>
       return
     }
     this.#beginClosing(ending, closeTimeoutMs)
-    this.#outbox.clear('overflow')
+    this.#sender.outbox.clear('overflow')
     // In a turn of its own: no user code runs inside a broadcast.
     process.nextTick(() => {
-      this.#outbox.tellDrops()
+      this.#sender.outbox.tellDrops()
       this.#ws.resume() // the answer could not be read from a paused socket
       // A close frame behind so much would be late, and the hub needs the room.
       if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.#ws.terminate()
@@ -268,68 +242,30 @@ export class Session<out Meta extends object>
     })
   }
 
-  reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void {
-    this.#dropped ??= noDrops()
-    const { connection } = this
-    for (const [reason, count] of drops) {
-      addDrops(this.#dropped, count)
-      const dropped = { reason, ...count }
-      if (dropChannel.hasSubscribers) dropChannel.publish({ connection, dropped })
-      runCallback('onDrop', () => this.#handler.onDrop?.(connection, dropped), this)
-    }
-  }
-
   // Receiving
 
   received(data: Buffer, isBinary: boolean): void {
-    this.#eventsRead++
-    if (!this.#isDelivering) return
-    if (data.length > this.#host.options.maxMessageSize) {
-      // Of a WebSocket that was opened elsewhere; one of ours has this limit itself.
-      const ending = endings.protocolFailure(messageTooBig())
-      this.close(ending)
-      this.#report(ending.error)
-      return
-    }
-    this.#host.tally.countReceived(data.length)
-    const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
-    if (messageChannel.hasSubscribers) {
-      messageChannel.publish({ connection: this.connection, message, bytes: data.length })
-    }
-    const isEarly = this.#opening !== undefined
-    if (this.#inbox === undefined && !isEarly) this.callOnMessage(message)
-    else this.#ownInbox().receive(message, data.length, isEarly)
-  }
-
-  callOnMessage(message: Message): void {
-    if (this.#state !== 'open') return
-    runCallback('onMessage', () => this.#handler.onMessage?.(this.connection, message), this)
+    this.#receiver.received(data, isBinary)
   }
 
   pinged(payload: Buffer): void {
-    this.#eventsRead++
-    this.#inbox?.receivePing(payload.length)
-    if (this.#isDelivering)
-      runCallback('onPing', () => this.#handler.onPing?.(this.connection, payload), this)
+    this.#receiver.pinged(payload)
   }
 
   ponged(payload: Buffer): void {
-    this.#eventsRead++
-    this.lastPongTime = Date.now()
-    if (this.#isDelivering)
-      runCallback('onPong', () => this.#handler.onPong?.(this.connection, payload), this)
+    this.#receiver.ponged(payload)
   }
 
   pause(): void {
-    if (this.#state !== 'closed') this.#ownInbox().pause()
+    if (this.#state !== 'closed') this.#receiver.pause()
   }
 
   resume(): void {
-    this.#inbox?.resume()
+    this.#receiver.resume()
   }
 
   iterate(): AsyncGenerator<Message, void, undefined> {
-    const messages = this.#ownInbox().iterate()
+    const messages = this.#receiver.iterate()
     if (this.#state === 'open') this.#openSettled()
     return messages
   }
@@ -341,24 +277,19 @@ export class Session<out Meta extends object>
     this.close(ending)
   }
 
-  resumeReading(): void {
-    if (this.#opening === undefined) this.#ws.resume()
+  receivedTooBig(): void {
+    const ending = endings.protocolFailure(messageTooBig())
+    this.close(ending)
+    this.#report(ending.error)
   }
 
-  pauseReading(): void {
-    if (this.#state !== 'closing') this.#ws.pause()
+  get isOpening(): boolean {
+    return this.#opening !== undefined
   }
 
-  holdMessages(): void {
-    this.#ownInbox().hold()
-  }
-
-  #ownInbox(): Inbox {
-    if (this.#inbox === undefined) {
-      this.#inbox = new Inbox(this)
-      if (this.#state === 'closing' || this.#state === 'closed') this.#inbox.clear()
-    }
-    return this.#inbox
+  /** Also for what arrived before the client's close frame. */
+  get isDelivering(): boolean {
+    return this.#state === 'open' && this.#pendingEnding === undefined
   }
 
   // The credential
@@ -380,14 +311,18 @@ export class Session<out Meta extends object>
     }
   }
 
+  holdMessages(): void {
+    this.#receiver.hold()
+  }
+
   runOnExpire(then: () => void): (() => void) | undefined {
-    return runCallback('onExpire', () => this.#handler.onExpire?.(this.connection), this, then)
+    return runCallback('onExpire', () => this.handler.onExpire?.(this.connection), this, then)
   }
 
   renewalEnded(): void {
-    if (!this.#isDelivering) return
+    if (!this.isDelivering) return
     if (this.#isOpen) this.setDeadline(0)
-    this.#inbox?.release()
+    this.#receiver.release()
     if (this.#credential?.isExpired) this.close(endings.EXPIRED)
   }
 
@@ -395,7 +330,7 @@ export class Session<out Meta extends object>
 
   get bytesRead(): number {
     // A client that takes what waits for it is alive, and answers a ping only when it has got so far.
-    return (this.#socket.bytesRead ?? this.#eventsRead) + this.#outbox.takenBytes
+    return (this.#socket.bytesRead ?? this.#receiver.eventsRead) + this.#sender.outbox.takenBytes
   }
 
   get isPaused(): boolean {
@@ -407,8 +342,7 @@ export class Session<out Meta extends object>
   }
 
   ping(): void {
-    this.#outbox.sendControl(KEEPALIVE_PING)
-    this.lastPingTime = Date.now()
+    this.#sender.ping()
   }
 
   pongTimedOut(): void {
@@ -447,11 +381,6 @@ export class Session<out Meta extends object>
     return this.#isOpen && this.#pendingEnding === undefined
   }
 
-  /** Whether what arrives is delivered; also what arrived before the client's close frame. */
-  get #isDelivering(): boolean {
-    return this.#state === 'open' && this.#pendingEnding === undefined
-  }
-
   close(ending: Ending): boolean {
     if (!this.#isOpen) return false
     this.#sayGoodbye(ending)
@@ -478,8 +407,7 @@ export class Session<out Meta extends object>
       return
     }
     this.setDeadline(withinMs)
-    this.#inbox?.clear()
-    this.#ws.resume() // the client may answer a ping, or close
+    this.#receiver.drop()
   }
 
   /** Closes a connection that is leaving, even when callbacks are still running. */
@@ -493,7 +421,7 @@ export class Session<out Meta extends object>
   }
 
   closing(): void {
-    this.#outbox.flushAll()
+    this.#sender.outbox.flushAll()
   }
 
   protocolError(error: HubError): void {
@@ -525,7 +453,7 @@ export class Session<out Meta extends object>
   #sayGoodbye(ending: Ending, then?: () => void): void {
     this.#beginClosing(ending, this.#host.options.closeTimeoutMs)
     this.#ws.resume() // the answer could not be read from a paused socket
-    this.#outbox.end(() => {
+    this.#sender.outbox.end(() => {
       this.#sendClose(ending)
       then?.()
     })
@@ -535,7 +463,7 @@ export class Session<out Meta extends object>
     this.#ending ??= ending
     this.#state = 'closing'
     this.setDeadline(timeoutMs)
-    this.#inbox?.clear()
+    this.#receiver.stop()
   }
 
   #sendClose({ code, text }: Ending): void {
@@ -546,11 +474,11 @@ export class Session<out Meta extends object>
   closed(code: number, reason: string): void {
     if (this.#state === 'closed') return
     const opening = this.#state === 'connecting' ? undefined : this.#opening
-    this.#inbox?.end()
+    this.#receiver.end()
     this.#host.keepalive.forget(this)
     this.#state = 'closed'
-    this.#outbox.clear('closed')
-    this.#outbox.tellDrops()
+    this.#sender.outbox.clear('closed')
+    this.#sender.outbox.tellDrops()
     this.#lastRooms = this.#host.release(this)
     const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now() - this.#openedAt)
     const end = closeCause({ code, reason }, this.#ending, this.#isCloseSent, openMs)
@@ -564,7 +492,7 @@ export class Session<out Meta extends object>
     const { connection } = this
     const { code } = cause
     if (closeChannel.hasSubscribers) closeChannel.publish({ connection, code, reason, cause })
-    runCallback('onClose', () => this.#handler.onClose?.(connection, code, reason, cause), this)
+    runCallback('onClose', () => this.handler.onClose?.(connection, code, reason, cause), this)
   }
 
   // User code
@@ -591,6 +519,6 @@ export class Session<out Meta extends object>
 
   #report(error: Error, where?: string): void {
     const { connection, path } = this
-    this.#host.report(error, { where, connection, path, handler: this.#handler })
+    this.#host.report(error, { where, connection, path, handler: this.handler })
   }
 }

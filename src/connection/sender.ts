@@ -1,0 +1,113 @@
+import { channel } from 'node:diagnostics_channel'
+import type { Delivery } from '../delivery/delivery.ts'
+import type { CompressionSettings } from '../delivery/delivery-options.ts'
+import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
+import { Outbox, type OutboxOwner } from '../delivery/outbox.ts'
+import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import { Frame } from '../protocol/frame.ts'
+import { Opcode } from '../protocol/frame-header.ts'
+import type { Payload, SendOptions } from '../protocol/message.ts'
+import { encodeMessage } from '../protocol/message-frame.ts'
+import type { Connection } from './connection.ts'
+import type { EventHandler } from './event-handler.ts'
+import { type CallbackOwner, runCallback } from './run-callback.ts'
+import type { Tally } from './tally.ts'
+import type { Transport } from './transport.ts'
+
+/** The `readyState` of an open WebSocket. */
+const OPEN = 1
+
+// One frame for all: 15,000 idle clients are pinged 500 times a second.
+const KEEPALIVE_PING = Frame.ping().encode()
+
+const dropChannel = channel('wshub:drop')
+
+/** The connection that a {@link Sender} belongs to. */
+export interface SenderOwner<Meta extends object> extends CallbackOwner {
+  readonly connection: Connection<Meta>
+  readonly handler: EventHandler<Meta>
+  /**
+   * Closes the connection: too much waits for this client, or for all clients together and for this one the
+   * most.
+   */
+  overflow(of: 'client' | 'hub'): void
+}
+
+/** The sending half of a connection: makes frames of messages, and counts those that are sent and dropped. */
+export class Sender<out Meta extends object> implements OutboxOwner {
+  readonly outbox: Outbox
+  readonly #owner: SenderOwner<Meta>
+  readonly #ws: Transport['ws']
+  readonly #windowBits: number
+  readonly #compression: CompressionSettings | false
+  readonly #tally: Tally
+  #dropped: DropCount | undefined
+  lastPingTime = 0
+
+  constructor(
+    owner: SenderOwner<Meta>,
+    { ws, socket, windowBits }: Transport,
+    delivery: Delivery,
+    tally: Tally,
+    compression: CompressionSettings | false,
+  ) {
+    this.#owner = owner
+    this.#ws = ws
+    this.#windowBits = windowBits
+    this.#compression = compression
+    this.#tally = tally
+    this.outbox = new Outbox(socket, delivery, this)
+  }
+
+  get dropped(): Readonly<DropCount> {
+    return this.#dropped ?? noDrops()
+  }
+
+  send(data: Payload, options: SendOptions | undefined): boolean {
+    if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
+    return this.deliver(new OutgoingMessage(data, this.#compression), options)
+  }
+
+  /** Queues a message that is shared with others; `false` when it was dropped. */
+  deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
+    return this.#accept(message.frame(this.#windowBits), options)
+  }
+
+  sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, payload: Buffer): void {
+    this.outbox.sendControl(new Frame({ opcode, payload }).encode())
+    if (opcode === Opcode.ping) this.lastPingTime = Date.now()
+  }
+
+  /** Sends a ping of the keepalive. */
+  ping(): void {
+    this.outbox.sendControl(KEEPALIVE_PING)
+    this.lastPingTime = Date.now()
+  }
+
+  /** Whether a data frame may still be written: not after a close frame. */
+  get writable(): boolean {
+    return this.#ws.readyState === OPEN
+  }
+
+  overflow(of: 'client' | 'hub'): void {
+    this.#owner.overflow(of)
+  }
+
+  reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void {
+    this.#dropped ??= noDrops()
+    const owner = this.#owner
+    const { connection } = owner
+    for (const [reason, count] of drops) {
+      addDrops(this.#dropped, count)
+      const dropped = { reason, ...count }
+      if (dropChannel.hasSubscribers) dropChannel.publish({ connection, dropped })
+      runCallback('onDrop', () => owner.handler.onDrop?.(connection, dropped), owner)
+    }
+  }
+
+  #accept(frame: Buffer, options: SendOptions | undefined): boolean {
+    if (!this.outbox.send(frame, options)) return false
+    this.#tally.countSent(frame.length)
+    return true
+  }
+}
