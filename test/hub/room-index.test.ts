@@ -76,6 +76,39 @@ describe('RoomIndex', () => {
     expect(index.union(['tea'])).toBe(index.members('tea'))
   })
 
+  it('lets a member into as many rooms as the limit says, each counted once', () => {
+    const index = new RoomIndex<object>()
+    const limits = { maxRoomsPerConnection: 3, maxRoomNameBytes: 4 }
+    index.add(ann, 'tea')
+    index.checkLimits(ann, ['rum', 'ale'], limits)
+    index.checkLimits(ann, ['tea', 'rum', 'rum', 'ale', 'ale'], limits)
+    expect(() => index.checkLimits(ann, ['rum', 'ale', 'gin'], limits)).toThrow(
+      expect.objectContaining({
+        code: 'WSHUB_ERR_TOO_MANY_ROOMS',
+        message: expect.stringContaining('a connection is in at most 3 rooms'),
+      }),
+    )
+    index.checkLimits(bob, ['rum', 'ale', 'gin'], limits)
+    expect(index.names()).toEqual(['tea'])
+  })
+
+  it("lets a room's name have as many bytes as the limit says, unless the member is in it", () => {
+    const index = new RoomIndex<object>()
+    const limits = { maxRoomsPerConnection: 3, maxRoomNameBytes: 4 }
+    index.checkLimits(ann, ['four', 'éé'], limits)
+    for (const name of ['fifth', 'ééé']) {
+      expect(() => index.checkLimits(ann, ['four', name], limits)).toThrow(
+        expect.objectContaining({
+          code: 'WSHUB_ERR_INVALID_ROOM',
+          message: expect.stringContaining("a room's name has at most 4 bytes"),
+        }),
+      )
+      index.add(ann, name)
+      index.checkLimits(ann, ['four', name], limits)
+      index.removeMember(ann)
+    }
+  })
+
   it('takes names that objects have for rooms', () => {
     const index = new RoomIndex<object>()
     index.add(ann, '__proto__')

@@ -8,6 +8,7 @@ import {
   hasBody,
   isWebSocketUpgrade,
   listIncludes,
+  readHeaders,
 } from '../../src/protocol/handshake.ts'
 import { KEY, serve } from '../support/hub-server.ts'
 
@@ -270,4 +271,46 @@ describe('extraHeaderLines', () => {
       }),
     )
   })
+})
+
+describe('readHeaders', () => {
+  it('returns a copy of the headers, and none for undefined', () => {
+    const headers = { 'X-Text': 'a', 'X-Number': 7, 'X-List': ['b', 'c'], 'X-Empty': [] }
+    expect(readHeaders(headers)).toEqual(headers)
+    expect(readHeaders(headers)).not.toBe(headers)
+    expect(readHeaders(undefined)).toEqual({})
+    const none: object = { 'X-None': undefined }
+    expect(readHeaders({ ...none })).toEqual(none)
+  })
+
+  // As JavaScript may pass it.
+  const read = (headers: unknown) => readHeaders(headers as undefined)
+
+  it.each([
+    [null],
+    ['X-A: b'],
+    [7],
+    [['X-A', 'b']],
+    [new Map([['X-A', 'b']])],
+    [new Headers({ 'X-A': 'b' })],
+  ])('refuses %o, which is no plain object', (headers) => {
+    expect(() => read(headers)).toThrow(
+      expect.objectContaining({
+        code: 'WSHUB_ERR_INVALID_OPTION',
+        message: expect.stringMatching(/headers.* is a plain object of headers/),
+      }),
+    )
+  })
+
+  it.each([[null], [true], [{}], [() => {}], [[7]], [['a', 7]], [[undefined]]])(
+    'refuses the value %o',
+    (value) => {
+      expect(() => read({ 'X-Fine': 'a', 'X-Bad': value })).toThrow(
+        expect.objectContaining({
+          code: 'WSHUB_ERR_INVALID_HEADER',
+          message: expect.stringContaining('the header "X-Bad" is a string, a number or an array of strings'),
+        }),
+      )
+    },
+  )
 })
