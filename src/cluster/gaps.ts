@@ -116,8 +116,7 @@ export class Gaps {
 
   #forgetOldest(): void {
     if (this.#channels.size > 1) {
-      const most = Math.min(this.#maxFollowed, this.#channels.size - 1)
-      for (const channel of oldestKeys(this.#channels, most)) this.leave(channel)
+      for (const channel of oldestKeys(this.#channels, this.#channels.size)) this.leave(channel)
       return
     }
     for (const publishers of this.#channels.values()) {

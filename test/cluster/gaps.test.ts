@@ -86,6 +86,15 @@ describe('Gaps', () => {
     expect(gaps.follow('5', at(3, 1, 'g'), true, 0)).toBe(1)
   })
 
+  it('Gaps keeps nothing of a channel on which no publisher is followed any more', () => {
+    const gaps = new Gaps(2)
+    gaps.follow('c', at(1), true, 0)
+    gaps.forget(() => true)
+    // What is left of the channel would be forgotten first, in place of a publisher.
+    for (const node of ['a', 'b', 'c']) gaps.follow('d', at(1, 1, node), true, 0)
+    expect(gaps.size).toBe(2)
+  })
+
   it('Gaps forgets a sixty-fourth of its limit at once', () => {
     const gaps = new Gaps(128)
     for (let i = 0; i < 128; i++) gaps.follow(String(i), at(1), true, 0)

@@ -171,6 +171,120 @@ describe('Keepalive', () => {
     vi.advanceTimersByTime(500)
     expect(peer.events).toEqual(['deadlinePassed'])
   })
+
+  it.each([
+    [{}, 50],
+    [{ pingIntervalMs: 80 }, 10],
+    [{ openTimeoutMs: 160 }, 20],
+    [{ closeTimeoutMs: 247 }, 30],
+    [{ pongTimeoutMs: 3 }, 1],
+    [{ pingIntervalMs: 0, pongTimeoutMs: 0, openTimeoutMs: 0, closeTimeoutMs: 4_000 }, 500],
+    [{ pingIntervalMs: 0, pongTimeoutMs: 9_000, openTimeoutMs: 9_000, closeTimeoutMs: 9_000 }, 1_000],
+  ])('with %o sweeps every %d ms: an eighth of the shortest timeout, between 1 ms and 1 s', (options, ms) => {
+    const sweeps = vi.fn()
+    const keepalive = new Keepalive(new Set(), { ...times, ...options }, sweeps)
+    keepalive.start()
+    vi.advanceTimersByTime(ms - 1)
+    expect(sweeps).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1)
+    expect(sweeps).toHaveBeenCalledTimes(1)
+    vi.advanceTimersByTime(9 * ms)
+    expect(sweeps).toHaveBeenCalledTimes(10)
+    keepalive.stop()
+    vi.advanceTimersByTime(10 * ms)
+    expect(sweeps).toHaveBeenCalledTimes(10)
+  })
+
+  it('checks each peer once in an eighth of the shorter of pingIntervalMs and closeTimeoutMs', () => {
+    const looks = Array<number>(8).fill(0)
+    const peers = looks.map((_, place) => {
+      const isClosing = (): boolean => {
+        looks[place] = (looks[place] ?? 0) + 1
+        return false
+      }
+      return Object.defineProperty(new Peer(true), 'isClosing', { get: isClosing })
+    })
+    watching(peers, { pingIntervalMs: 100_000, pongTimeoutMs: 200 }) // sweeps every 25 ms, a round takes 100
+    const seen: string[] = []
+    for (let sweep = 0; sweep < 8; sweep++) {
+      vi.advanceTimersByTime(25)
+      seen.push(looks.join(''))
+    }
+    expect(seen).toEqual([
+      '11000000',
+      '11110000',
+      '11111100',
+      '11111111',
+      '22111111',
+      '22221111',
+      '22222211',
+      '22222222',
+    ])
+  })
+
+  it('counts the silence of a new peer from its beginning, whatever it has sent before', () => {
+    const keepalive = watching([])
+    const peers = new Set<Peer>()
+    const other = new Keepalive(peers, times, () => {})
+    other.start()
+    vi.advanceTimersByTime(5_000)
+    const peer = new Peer(true)
+    peer.bytesRead = 100
+    peers.add(peer)
+    other.watch(peer)
+    vi.advanceTimersByTime(950)
+    expect(peer.events).toEqual([])
+    vi.advanceTimersByTime(150)
+    expect(peer.events).toHaveLength(1)
+    other.stop()
+    keepalive.stop()
+  })
+
+  it('calls nothing of a peer that it forgot', () => {
+    const peers = new Set([new Peer(true), new Peer(true)])
+    const [peer, other] = peers
+    if (peer === undefined || other === undefined) throw new Error('two peers')
+    const keepalive = new Keepalive(peers, { ...times, pingIntervalMs: 0 }, () => {})
+    keepalive.start()
+    for (const each of peers) {
+      keepalive.setDeadline(each, 400)
+      keepalive.setExpiry(each, Date.now() + 200)
+    }
+    peers.delete(peer)
+    keepalive.forget(peer)
+    vi.advanceTimersByTime(5_000)
+    expect(peer.events).toEqual([])
+    expect(other.events).toEqual(['credentialExpired', 'deadlinePassed'])
+    keepalive.stop()
+  })
+
+  it('does not call credentialExpired once the expiry was cancelled', () => {
+    const peer = new Peer(true)
+    const keepalive = watching([peer], { pingIntervalMs: 0 })
+    keepalive.setExpiry(peer, Date.now() + 500)
+    vi.advanceTimersByTime(400)
+    keepalive.setExpiry(peer, undefined)
+    vi.advanceTimersByTime(5_000)
+    expect(peer.events).toEqual([])
+  })
+
+  it('is accurate for a deadline, an expiry and an unanswered ping among very many peers', () => {
+    const peers = Array.from({ length: 1_000 }, () => new Peer(true))
+    const [deadline, expiry] = peers.slice(-2)
+    const silent = new Peer(false)
+    if (deadline === undefined || expiry === undefined) throw new Error('two peers')
+    const keepalive = watching([...peers, silent], { pingIntervalMs: 100_000, closeTimeoutMs: 100_000 })
+    keepalive.setDeadline(deadline, 1_000)
+    keepalive.setExpiry(expiry, Date.now() + 1_000)
+    vi.advanceTimersByTime(1_050)
+    expect([deadline.events, expiry.events]).toEqual([['deadlinePassed'], ['credentialExpired']])
+    vi.advanceTimersByTime(99_000)
+    while (silent.events.length === 0) vi.advanceTimersByTime(50)
+    vi.advanceTimersByTime(350)
+    expect(silent.events).toHaveLength(1)
+    vi.advanceTimersByTime(100)
+    expect(silent.events[1]).toBe('pongTimedOut')
+  })
 })
 
 describe('The keepalive of a hub', () => {
