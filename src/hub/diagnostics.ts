@@ -1,4 +1,3 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { HubError } from '../base/errors.ts'
@@ -10,8 +9,9 @@ import type { Message } from '../protocol/message.ts'
 import type { Hub } from './hub.ts'
 
 /**
- * What each `node:diagnostics_channel` carries. Messages are made only while somebody listens. A subscriber runs at once, inside the hub: it must be
- * quick, must not throw, and must not call back into the hub.
+ * The messages of each channel of `node:diagnostics_channel`. They are created only while the channel has a
+ * subscriber. A subscriber runs synchronously, inside the hub: it must be quick, must not throw, and must not
+ * call back into the hub.
  */
 export interface HubDiagnostics {
   /** An upgrade was answered with 101; `onOpen` follows. */
@@ -34,27 +34,4 @@ export interface HubDiagnostics {
   'wshub:gap': { hub: Hub; gap: Gap }
   /** `hub.cluster.state` of a hub with a backplane is another one now. */
   'wshub:cluster:state': { hub: Hub; state: BackplaneState }
-}
-
-const CHANNELS: Readonly<Record<keyof HubDiagnostics, Channel>> = {
-  'wshub:upgrade:accepted': channel('wshub:upgrade:accepted'),
-  'wshub:upgrade:refused': channel('wshub:upgrade:refused'),
-  'wshub:open': channel('wshub:open'),
-  'wshub:message': channel('wshub:message'),
-  'wshub:delivery': channel('wshub:delivery'),
-  'wshub:drop': channel('wshub:drop'),
-  'wshub:close': channel('wshub:close'),
-  'wshub:error': channel('wshub:error'),
-  'wshub:gap': channel('wshub:gap'),
-  'wshub:cluster:state': channel('wshub:cluster:state'),
-}
-
-/** Whether somebody listens: only then is a message made. */
-export function isHeard(name: keyof HubDiagnostics): boolean {
-  return CHANNELS[name].hasSubscribers
-}
-
-/** Tells all who listen. */
-export function tell<Name extends keyof HubDiagnostics>(name: Name, message: HubDiagnostics[Name]): void {
-  CHANNELS[name].publish(message)
 }

@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import { HubError, type HubErrorCode } from '../base/errors.ts'
 import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
@@ -5,8 +6,9 @@ import { propertyOf, textOf } from '../base/thrown.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { ErrorSource } from '../connection/error-source.ts'
 import type { EventHandler } from '../connection/event-handler.ts'
-import { isHeard, tell } from './diagnostics.ts'
 import type { Hub } from './hub.ts'
+
+const errorChannel = channel('wshub:error')
 
 /** Errors that any client can cause at will: a warning for each would let it fill the log. */
 const CLIENT_FAULTS: ReadonlySet<unknown> = new Set<HubErrorCode>([
@@ -44,9 +46,7 @@ export class ErrorReporter<Meta extends object> {
 
   report(error: Error, source: ErrorSource<Meta> = {}): void {
     const { connection, handler, path } = source
-    // Diagnostics and the hub's `onError` are written without the application's Meta.
-    const heard = connection as unknown as Connection | undefined
-    if (isHeard('wshub:error')) tell('wshub:error', { hub: this.#hub, connection: heard, error })
+    if (errorChannel.hasSubscribers) errorChannel.publish({ hub: this.#hub, connection, error })
     if (connection !== undefined && handler !== undefined) {
       if (this.#tellHandler(error, connection, handler, path)) return
     }
@@ -55,7 +55,9 @@ export class ErrorReporter<Meta extends object> {
       this.#warn(error, source)
       return
     }
-    const pending = runHandler('the option onError', () => onError(error, heard), {
+    // The option is written without the application's Meta.
+    const general = connection as unknown as Connection | undefined
+    const pending = runHandler('the option onError', () => onError(error, general), {
       failed: (thrown, where) => this.#warn(thrown, { ...source, where }),
     })
     this.#running.watch(pending)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import { type InspectOptions, inspect } from 'node:util'
 import { HubError, show } from '../base/errors.ts'
@@ -50,13 +51,15 @@ import {
   type ResolvedCloseOptions,
   readCloseOptions,
 } from './close-options.ts'
-import { isHeard, tell } from './diagnostics.ts'
 import { ErrorReporter } from './error-reporter.ts'
 import { claimBackplane, type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
 import { RoomIndex } from './room-index.ts'
 import { Shutdown } from './shutdown.ts'
 import { type HubStats, type HubSummary, statsOf, UpgradeTally } from './stats.ts'
+
+const acceptedChannel = channel('wshub:upgrade:accepted')
+const refusedChannel = channel('wshub:upgrade:refused')
 
 /** Whether a hub takes connections. */
 export type HubState = 'open' | 'closing' | 'closed'
@@ -288,8 +291,8 @@ export class Hub<out Meta extends object = Metadata> {
           session.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
       }
       this.#upgrades.countAccepted()
-      if (isHeard('wshub:upgrade:accepted')) {
-        tell('wshub:upgrade:accepted', {
+      if (acceptedChannel.hasSubscribers) {
+        acceptedChannel.publish({
           hub: this,
           request: req,
           connection: session.connection,
@@ -514,7 +517,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   #refused(request: IncomingMessage, error: HubError): void {
     this.#upgrades.countRefused(error.code)
-    if (isHeard('wshub:upgrade:refused')) tell('wshub:upgrade:refused', { hub: this, request, error })
+    if (refusedChannel.hasSubscribers) refusedChannel.publish({ hub: this, request, error })
   }
 
   /** Locally first: the other nodes are a round trip away, and may not be there. */

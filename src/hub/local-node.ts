@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import type { BackplaneState } from '../backplane/backplane.ts'
 import { HubError } from '../base/errors.ts'
 import { runHandler } from '../base/run-handler.ts'
@@ -9,11 +10,14 @@ import type { Connection } from '../connection/connection.ts'
 import type { Session } from '../connection/session.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
-import { isHeard, tell } from './diagnostics.ts'
 import type { ErrorReporter } from './error-reporter.ts'
 import type { Hub } from './hub.ts'
 import type { ResolvedHubOptions } from './hub-options.ts'
 import type { RoomIndex } from './room-index.ts'
+
+const deliveryChannel = channel('wshub:delivery')
+const gapChannel = channel('wshub:gap')
+const stateChannel = channel('wshub:cluster:state')
 
 /** The parts of a hub that a {@link LocalNode} works with. */
 export interface LocalNodeParts<Meta extends object> {
@@ -107,7 +111,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   gapFound(gap: Gap): void {
-    if (isHeard('wshub:gap')) tell('wshub:gap', { hub: this.#hub, gap })
+    if (gapChannel.hasSubscribers) gapChannel.publish({ hub: this.#hub, gap })
     const { onGap } = this.#options.cluster
     if (onGap === undefined) return
     const pending = runHandler('the option onGap', () => onGap(gap), {
@@ -117,7 +121,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   stateChanged(state: BackplaneState): void {
-    if (isHeard('wshub:cluster:state')) tell('wshub:cluster:state', { hub: this.#hub, state })
+    if (stateChannel.hasSubscribers) stateChannel.publish({ hub: this.#hub, state })
   }
 
   report(error: Error, where?: string): void {
@@ -137,9 +141,9 @@ export class LocalNode<Meta extends object> implements LocalHub {
       message ??= new OutgoingMessage(data, this.#options.enableCompression)
       if (session.deliver(message, options)) accepted++
     }
-    if (message !== undefined && isHeard('wshub:delivery')) {
+    if (message !== undefined && deliveryChannel.hasSubscribers) {
       const bytes = message.frame(0).length
-      tell('wshub:delivery', { hub: this.#hub, recipients: accepted, bytes })
+      deliveryChannel.publish({ hub: this.#hub, recipients: accepted, bytes })
     }
     return accepted
   }
