@@ -8,6 +8,8 @@ export class Liveness {
   seenAt = 0
   /** When the ping was sent that is still unanswered; -1 when there is none. */
   pingedAt = -1
+  /** When the peer was last pinged during a pause, or the pause was noticed; -1 while it is read. */
+  pausedAt = -1
   /** When `deadlinePassed` is due; -1 = never. */
   deadlineAt = -1
   /** When `credentialExpired` is due, in ms since the epoch; `Infinity` = never. */
@@ -19,7 +21,10 @@ export interface KeepalivePeer {
   readonly liveness: Liveness
   /** Changes with every byte that the peer sends, and while the peer reads what waits for it. */
   readonly bytesRead: number
-  /** Whether the hub has stopped reading from the peer, whose silence then proves nothing. */
+  /**
+   * Whether the hub has stopped reading from the peer, whose silence then proves nothing. Nor is its end seen,
+   * before something is written.
+   */
   readonly isPaused: boolean
   /** Whether either side has begun to close. */
   readonly isClosing: boolean
@@ -173,8 +178,10 @@ export class Keepalive {
       if (liveness.deadlineAt < 0) this.setDeadline(peer, this.#closeTimeoutMs)
       return
     }
-    const { bytesRead } = peer
-    if (bytesRead !== liveness.bytesRead || peer.isPaused) {
+    const { bytesRead, isPaused } = peer
+    if (isPaused) this.#pingPaused(peer)
+    else liveness.pausedAt = -1
+    if (bytesRead !== liveness.bytesRead || isPaused) {
       liveness.bytesRead = bytesRead
       liveness.seenAt = this.#clock
       liveness.pingedAt = -1
@@ -185,6 +192,15 @@ export class Keepalive {
       this.#watched.add(peer)
       peer.ping()
     }
+  }
+
+  /** Pings a peer that cannot answer: the system closes its socket when it has gone. */
+  #pingPaused(peer: KeepalivePeer): void {
+    const { liveness } = peer
+    if (liveness.pausedAt < 0) liveness.pausedAt = this.#clock
+    if (this.#pingIntervalMs === 0 || this.#clock - liveness.pausedAt < this.#pingIntervalMs) return
+    liveness.pausedAt = this.#clock
+    peer.ping()
   }
 }
 

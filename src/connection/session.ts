@@ -342,7 +342,7 @@ export class Session<out Meta extends object>
   }
 
   ping(): void {
-    this.#sender.ping()
+    if (this.#isOpen) this.#sender.ping()
   }
 
   pongTimedOut(): void {

@@ -51,6 +51,19 @@ function iterating(connection: Connection, each: (message: Message) => unknown =
   return seen
 }
 
+/** Sends more than a server takes that does not read, behind which no end is seen. */
+async function overfill(client: RawClient, connection: Connection): Promise<void> {
+  const some = Buffer.concat(Array.from({ length: 1_000 }, (_, i) => text(String(i).padEnd(100, '.'))))
+  await eventually(
+    'the buffers to be full',
+    () => {
+      if (client.socket.writableLength === 0) client.socket.write(some)
+      return client.socket.writableNeedDrain && client.socket.writableLength > 0
+    },
+    () => connection,
+  )
+}
+
 /** A promise that a test resolves when it wants to. */
 function gate() {
   let open = () => {}
@@ -240,22 +253,55 @@ describe('Connection', () => {
       await log.first('onClose', (entry) => entry === 'close 1013')
     })
 
-    it('keep the keepalive from pinging a client that is not read', async () => {
+    it('keep a client that is not read, and so cannot answer a ping, from timing out', async () => {
       const { connect, log } = await serve({ pingIntervalMs: 40, pongTimeoutMs: 40 })
       const { connection: paused } = await connect({ autoPong: false })
       paused.pause()
       await connect({ autoPong: false })
       // The other connection, which was opened later, was pinged and timed out meanwhile.
       await log.first('onClose', (entry) => entry.startsWith('close'))
-      expect({ state: paused.state, lastPingTime: paused.lastPingTime }).toEqual({
-        state: 'open',
-        lastPingTime: 0,
-      })
+      await eventually(
+        'a ping',
+        () => paused.lastPingTime > 0,
+        () => paused,
+      )
+      expect(paused.state).toBe('open')
       paused.resume()
       await log.until(
         'it to time out too',
         (all) => all.filter((entry) => entry.startsWith('close')).length === 2,
       )
+    })
+  })
+
+  describe.each([
+    ['resets', (client: RawClient) => client.socket.resetAndDestroy()],
+    ['closes its socket without a close frame', (client: RawClient) => client.socket.destroy()],
+  ])('a client that %s while it is not read', (_what, leave) => {
+    it('gives its slot and rooms back while an iteration goes on with what was read', async () => {
+      const { connectRaw, hub, log } = await serve({ pingIntervalMs: 40 })
+      const { client, connection } = await connectRaw()
+      hub.joinRoom(connection, 'tea')
+      const { open, passed } = gate()
+      const seen = iterating(connection, () => passed)
+      await overfill(client, connection)
+      await seen.first('a message', () => true)
+      leave(client)
+      await log.first('onClose', (entry) => entry === 'close 1006')
+      expect([hub.size, hub.rooms(), seen.all.length]).toEqual([0, [], 1])
+      open()
+      await seen.first('the end', (entry) => entry === 'end')
+      expect(seen.all.length).toBeGreaterThan(2)
+    })
+
+    it('ends a pause, in which nothing of it could be read', async () => {
+      const { connectRaw, hub, log } = await serve({ pingIntervalMs: 40 })
+      const { client, connection } = await connectRaw()
+      connection.pause()
+      await overfill(client, connection)
+      leave(client)
+      await log.first('onClose', (entry) => entry === 'close 1006')
+      expect(hub.size).toBe(0)
     })
   })
 

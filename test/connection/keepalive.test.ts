@@ -93,19 +93,36 @@ describe('Keepalive', () => {
     watching([peer])
     peer.isPaused = true
     vi.advanceTimersByTime(60_000)
-    expect(peer.events).toEqual([])
+    expect(peer.events).not.toContain('pongTimedOut')
     peer.isPaused = false
+    const before = peer.events.length
     vi.advanceTimersByTime(870)
-    expect(peer.events).toEqual([])
+    expect(peer.events).toHaveLength(before)
     vi.advanceTimersByTime(230)
-    expect(peer.events).toHaveLength(1)
+    expect(peer.events).toHaveLength(before + 1)
+  })
+
+  it('pings a paused peer every pingIntervalMs, and not one that is paused for less', () => {
+    const [paused, iterated] = [new Peer(false), new Peer(false)]
+    watching([paused, iterated])
+    paused.isPaused = true
+    for (let i = 0; i < 20; i++) {
+      iterated.isPaused = true
+      vi.advanceTimersByTime(400)
+      iterated.isPaused = false
+      vi.advanceTimersByTime(100)
+    }
+    expect(paused.events.length).toBeGreaterThanOrEqual(8)
+    expect(paused.events.length).toBeLessThanOrEqual(10)
+    expect(iterated.events).toEqual([])
   })
 
   it('never pings with pingIntervalMs 0', () => {
-    const peer = new Peer(false)
-    watching([peer], { pingIntervalMs: 0 })
+    const [peer, paused] = [new Peer(false), new Peer(false)]
+    watching([peer, paused], { pingIntervalMs: 0 })
+    paused.isPaused = true
     vi.advanceTimersByTime(600_000)
-    expect(peer.events).toEqual([])
+    expect([peer.events, paused.events]).toEqual([[], []])
   })
 
   it('calls credentialExpired once when expiresAt has passed, by the wall clock', () => {
