@@ -95,6 +95,7 @@ describe('Congestion#relieve', () => {
   it('gives up clients with the most bytes waiting, until an eighth is free', () => {
     expect(waiting(100, 300, 250, 351)).toEqual({ given: [3], left: 650 })
     expect(waiting(500, 510, 400, 300, 5)).toEqual({ given: [1, 0], left: 705 })
+    expect(waiting(175, 175, 200, 175, 175, 175)).toEqual({ given: [2], left: 875 })
     expect(waiting(120, 100, 100, 100, 100, 100, 100, 100, 100, 100)).toEqual({ given: [0, 1], left: 800 })
   })
 

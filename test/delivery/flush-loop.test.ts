@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Batch } from '../../src/delivery/batch.ts'
 import { Delivery } from '../../src/delivery/delivery.ts'
 import { type Flushable, FlushLoop } from '../../src/delivery/flush-loop.ts'
@@ -91,6 +91,30 @@ describe('FlushLoop', () => {
       ...all.slice(32),
       'timer after 40',
     ])
+  })
+
+  it.each([
+    [0.1, 32],
+    [0.125, 16],
+    [0, 50],
+  ])('with flushes of %d ms each yields to the event loop after %d of them', async (ms, most) => {
+    let now = 1_000
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now)
+    onTestFinished(() => clock.mockRestore())
+    const loop = new FlushLoop()
+    let flushed = 0
+    for (let i = 0; i < 50; i++) {
+      loop.schedule(
+        outbox(() => {
+          now += ms
+          flushed++
+        }),
+      )
+    }
+    await turn()
+    expect(flushed).toBe(most)
+    for (let i = 0; i < 3; i++) await turn()
+    expect(flushed).toBe(50)
   })
 
   it('flushes outboxes that are scheduled between two slices last', async () => {
