@@ -17,7 +17,14 @@ describe('Sequences', () => {
       'app.n.tea',
     ])
     expect(new Set([all.control, tea, rum, node].map(({ epoch }) => epoch)).size).toBe(4)
-    expect(tea.sequence).toBe(0)
+    expect(tea).toEqual({
+      name: 'app.r.tea',
+      epoch: tea.epoch,
+      sequence: 0,
+      usedAt: 0,
+      accepted: { sequence: 0, at: 0 },
+      barriersAt: 0,
+    })
   })
 
   it('a forgotten sequence begins again in a later epoch', () => {
@@ -104,6 +111,59 @@ describe('Sequences', () => {
       expect([barriers[0]?.channel, barriers.at(-1)?.channel]).toEqual(['app.r.10000', 'app.r.19999'])
     })
 
+    it('are of 10,000 channels, however many are noted', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      for (let i = 0; i < 15_000; i++) publish(all, all.room(String(i)))
+      const barriers = all.barriers(all.control, performance.now())
+      expect(barriers).toHaveLength(10_000)
+      expect([barriers[0]?.channel, barriers.at(-1)?.channel]).toEqual(['app.r.5000', 'app.r.14999'])
+    })
+
+    it('are noted as long as calls have to stay behind them, also when old sequences are forgotten', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      publish(all, all.room('tea'))
+      all.forget(0)
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 0'])
+      vi.advanceTimersByTime(5_000)
+      all.forget(0)
+      expect(show(all, all.control)).toEqual(['app.r.tea 1 5000'])
+    })
+
+    /** Counts how often a message, the latest on its channel, is looked at from now on. */
+    function countLooks(room: ReturnType<Sequences['room']>): { looks: number } {
+      const counter = { looks: 0 }
+      const { accepted } = room
+      const get = () => {
+        counter.looks++
+        return accepted
+      }
+      Object.defineProperty(room, 'accepted', { get })
+      return counter
+    }
+
+    it('are looked at once for every 10,000 messages', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      for (let i = 0; i < 19_000; i++) publish(all, all.room(String(i)))
+      publish(all, all.room('tea'))
+      const counter = countLooks(all.room('tea'))
+      for (let i = 0; i < 5_000; i++) publish(all, all.room(`later ${i}`))
+      expect(counter.looks).toBe(1)
+    })
+
+    it('are no longer noted once they are too old', () => {
+      vi.useFakeTimers()
+      const all = sequences()
+      publish(all, all.room('tea'))
+      const counter = countLooks(all.room('tea'))
+      vi.advanceTimersByTime(5_001)
+      all.forget(0)
+      for (let i = 0; i < 20_000; i++) publish(all, all.room(String(i)))
+      expect(counter.looks).toBe(0)
+    })
+
     it('are of all channels, however many messages one of them has had', () => {
       vi.useFakeTimers()
       const all = sequences()
@@ -116,24 +176,18 @@ describe('Sequences', () => {
     it('cost a look at what was published since the call before, and not at all channels', () => {
       vi.useFakeTimers()
       const all = sequences()
-      let looks = 0
-      for (let i = 0; i < 1_000; i++) {
-        const room = all.room(String(i))
-        publish(all, room)
-        const { accepted } = room
-        const get = () => {
-          looks++
-          return accepted
-        }
-        Object.defineProperty(room, 'accepted', { get })
-      }
+      const counters = Array.from({ length: 1_000 }, (_, i) => {
+        publish(all, all.room(String(i)))
+        return countLooks(all.room(String(i)))
+      })
+      const looks = () => counters.reduce((sum, counter) => sum + counter.looks, 0)
       expect(show(all, all.control)).toHaveLength(1_000)
-      looks = 0
+      expect(looks()).toBe(1_000)
       vi.advanceTimersByTime(1)
       all.control.barriersAt = performance.now()
       publish(all, all.room('tea'))
       expect(show(all, all.control)).toEqual(['app.r.tea 1 0'])
-      expect(looks).toBe(0)
+      expect(looks()).toBe(1_000)
     })
   })
 })

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Counts } from '../../src/base/counts.ts'
 import { TokenBucket } from '../../src/base/token-bucket.ts'
 import { AddressLimits } from '../../src/upgrade/address-limits.ts'
 
@@ -78,6 +79,20 @@ describe('AddressLimits', () => {
       admission.enter(undefined)
     }
     admission.leave(undefined)
+  })
+
+  it('keeps no address where connections have no limit, and nothing for who has no address', () => {
+    const kept = [vi.spyOn(Counts.prototype, 'add'), vi.spyOn(Counts.prototype, 'remove')]
+    const unlimited = new AddressLimits({ ...none, maxUpgradesPerSecondPerAddress: 1 })
+    unlimited.enter('1.1.1.1')
+    unlimited.leave('1.1.1.1')
+    const limited = new AddressLimits({ ...none, maxConnectionsPerAddress: 1 })
+    limited.enter(undefined)
+    limited.leave(undefined)
+    expect(kept.flatMap(({ mock }) => mock.calls)).toEqual([])
+    limited.enter('1.1.1.1')
+    limited.leave('1.1.1.1')
+    expect(kept.flatMap(({ mock }) => mock.calls)).toEqual([['1.1.1.1'], ['1.1.1.1']])
   })
 
   it('says which limit an address has reached', () => {

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { HubError } from 'wshub'
 import {
   type Body,
+  barrierCapacity,
   encodeEnvelope,
+  isCounted,
   openEnvelope,
   readBody,
   type Stamp,
@@ -119,6 +121,105 @@ describe('an envelope', () => {
     )
   })
 
+  // As nodes of the first version read and write it: none of these bytes may ever change.
+  const wire: [string, Body][] = [
+    ['00 02 6e 01 02 01 68 69', { ...sent, data: 'hi' }],
+    [
+      '00 02 6e 01 02 0e 02 69 02 6b ff',
+      { ...sent, data: Buffer.from([255]), exceptIds: ['i'], options: { key: 'k', volatile: true } },
+    ],
+    [
+      '00 02 6e 01 02 39 03 02 02 61 02 62 02 02 69 02 6a 01 02 72 68 69',
+      {
+        kind: 'message',
+        data: 'hi',
+        rooms: ['a', 'b'],
+        union: 3,
+        exceptIds: ['i', 'j'],
+        exceptRooms: ['r'],
+        options: { volatile: true },
+      },
+    ],
+    [
+      '01 02 6e 01 02 05 02 69 02 6b 68 69',
+      { kind: 'direct', connectionId: 'i', data: 'hi', options: { key: 'k', volatile: false } },
+    ],
+    ['02 02 6e 01 02 01 07', { kind: 'heartbeat', isHello: true, awayMs: 7 }],
+    ['02 02 6e 01 02 00 ac 02', { kind: 'heartbeat', isHello: false, awayMs: 300 }],
+    ['03 02 6e 01 02', { kind: 'leave' }],
+    ['04 02 6e 01 02 07', { kind: 'checkpoint', nonce: 7 }],
+    ['05 02 6e 01 02 07 03', { kind: 'request', id: 7, request: { op: 'node' } }],
+    [
+      '06 02 6e 01 02 07 01 01 05',
+      { kind: 'response', id: 7, part: 1, isLast: true, response: { type: 'nothing' } },
+    ],
+    [
+      '06 02 6e 01 02 07 00 00 05',
+      { kind: 'response', id: 7, part: 0, isLast: false, response: { type: 'nothing' } },
+    ],
+    [
+      '07 02 6e 01 02 01 02 63 04 05 06',
+      { kind: 'barriers', barriers: [{ channel: 'c', epoch: 4, sequence: 5, ageMs: 6 }] },
+    ],
+  ]
+  it.each(wire)('an envelope is 01 %s on the wire', (hex, content) => {
+    const bytes = Buffer.from(`01${hex.replaceAll(' ', '')}`, 'hex')
+    const header = { node: 'n', epoch: 1, sequence: 2 }
+    expect(encodeEnvelope(header, content).toString('hex')).toBe(bytes.toString('hex'))
+    expect(decode(bytes)).toEqual({ stamp: header, body: content })
+  })
+
+  it('an envelope has room for the largest numbers and for long strings of any character', () => {
+    const most = Number.MAX_SAFE_INTEGER
+    const long = '\u0416'.repeat(1_000)
+    const options = { key: long, volatile: true }
+    const lists = { exceptIds: [long, long], exceptRooms: [long] }
+    const barriers = Array.from({ length: 100 }, () => ({
+      channel: 'c',
+      epoch: most,
+      sequence: most,
+      ageMs: most,
+    }))
+    const bodies: Body[] = [
+      { kind: 'message', data: long, rooms: [long, long], union: most, ...lists, options },
+      { kind: 'message', data: long, rooms: undefined, union: 0, ...lists, options: undefined },
+      { ...sent, data: '', exceptIds: [long], options: undefined },
+      { ...sent, data: '', options },
+      { kind: 'direct', connectionId: long, data: '', options: undefined },
+      { kind: 'direct', connectionId: '', data: long, options },
+      { kind: 'heartbeat', isHello: true, awayMs: most },
+      { kind: 'checkpoint', nonce: most },
+      { kind: 'request', id: most, request: { op: 'size', rooms: [long] } },
+      { kind: 'response', id: most, part: most, isLast: true, response: { type: 'failed', reason: long } },
+      { kind: 'response', id: most, part: most, isLast: true, response: { type: 'count', count: most } },
+      { kind: 'barriers', barriers },
+      { kind: 'barriers', barriers: [{ channel: long, epoch: most, sequence: most, ageMs: most }] },
+    ]
+    const largest = { node: 'n'.repeat(64), epoch: most, sequence: most }
+    for (const content of bodies) {
+      expect(decode(encodeEnvelope(largest, content))).toEqual({ stamp: largest, body: content })
+    }
+  })
+
+  it('a barrier takes no more bytes than its capacity', () => {
+    const most = Number.MAX_SAFE_INTEGER
+    for (const channel of ['', 'c'.repeat(1_000), '\u0416'.repeat(1_000)]) {
+      const barrier = { channel, epoch: most, sequence: most, ageMs: most }
+      const [none, one] = [[], [barrier]].map((barriers) =>
+        encodeEnvelope(stamp, { kind: 'barriers', barriers }),
+      )
+      const taken = (one?.length ?? 0) - (none?.length ?? 0)
+      expect(taken).toBeLessThanOrEqual(barrierCapacity(barrier))
+    }
+  })
+
+  it('each kind has a number of its own, but checkpoints and heartbeats', () => {
+    const kinds = wire.map(([, { kind }]) => kind)
+    const counted = [...new Set(kinds)].filter(isCounted)
+    expect(counted).toEqual(['message', 'direct', 'leave', 'request', 'response', 'barriers'])
+    expect(isCounted(undefined)).toBe(true)
+  })
+
   it('an envelope adds fewer than 20 bytes to a payload', () => {
     const data = Buffer.from([0, 255, 128, 10])
     const bytes = encodeEnvelope({ ...stamp, node: 'AbCdEfGhIjKl' }, { ...sent, data })
@@ -211,21 +312,56 @@ describe('bytes that are no envelope', () => {
   const varint = Buffer.from([255, 255, 255, 255, 255, 255, 255, 255, 1])
 
   it.each([
-    ['nothing at all', Buffer.alloc(0), 'WSHUB_ERR_ENVELOPE'],
-    ['another version', changed(alive, 0, 2), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown kind', changed(alive, 1, 200), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown flag', changed(message, flagsAt, 64), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown request', changed(asked, asked.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown response', changed(replied, replied.length - 1, 99), 'WSHUB_ERR_ENVELOPE_VERSION'],
-    ['an unknown selection', changed(selected, selected.length - 3, 9), 'WSHUB_ERR_ENVELOPE'],
-    ['a node without an id', encodeEnvelope({ ...stamp, node: '' }, nothing), 'WSHUB_ERR_ENVELOPE'],
-    ['a node with a dot', encodeEnvelope({ ...stamp, node: 'a.b' }, nothing), 'WSHUB_ERR_ENVELOPE'],
-    ['a room without a name', changed(union, union.length - 2, 0), 'WSHUB_ERR_ENVELOPE'],
-    ['an empty key', keyed, 'WSHUB_ERR_ENVELOPE'],
-    ['a string beyond its end', changed(alive, 2, 254), 'WSHUB_ERR_ENVELOPE'],
-    ['a number beyond 2^53', Buffer.concat([alive.subarray(0, -1), varint]), 'WSHUB_ERR_ENVELOPE'],
-  ])('an envelope with %s throws its code', (_what, bytes, code) => {
-    expect(thrownBy(() => decode(bytes))).toMatchObject({ code })
+    ['nothing at all', Buffer.alloc(0), 'WSHUB_ERR_ENVELOPE', 'it ends too early'],
+    ['another version', changed(alive, 0, 2), 'WSHUB_ERR_ENVELOPE_VERSION', 'version 2'],
+    ['an unknown kind', changed(alive, 1, 200), 'WSHUB_ERR_ENVELOPE_VERSION', 'an unknown kind'],
+    ['an unknown flag', changed(message, flagsAt, 64), 'WSHUB_ERR_ENVELOPE_VERSION', 'an unknown flag'],
+    [
+      'an unknown request',
+      changed(asked, asked.length - 1, 99),
+      'WSHUB_ERR_ENVELOPE_VERSION',
+      'an unknown request',
+    ],
+    [
+      'an unknown response',
+      changed(replied, replied.length - 1, 99),
+      'WSHUB_ERR_ENVELOPE_VERSION',
+      'an unknown response',
+    ],
+    [
+      'an unknown selection',
+      changed(selected, selected.length - 3, 9),
+      'WSHUB_ERR_ENVELOPE',
+      'unknown selection',
+    ],
+    [
+      'a node without an id',
+      encodeEnvelope({ ...stamp, node: '' }, nothing),
+      'WSHUB_ERR_ENVELOPE',
+      'invalid node id',
+    ],
+    [
+      'a node with a dot',
+      encodeEnvelope({ ...stamp, node: 'a.b' }, nothing),
+      'WSHUB_ERR_ENVELOPE',
+      'invalid node id',
+    ],
+    ['a room without a name', changed(union, union.length - 2, 0), 'WSHUB_ERR_ENVELOPE', 'empty room name'],
+    ['an empty key', keyed, 'WSHUB_ERR_ENVELOPE', 'empty key'],
+    [
+      'a string beyond its end',
+      changed(alive, 2, 254),
+      'WSHUB_ERR_ENVELOPE',
+      'a string is longer than the rest',
+    ],
+    [
+      'a number beyond 2^53',
+      Buffer.concat([alive.subarray(0, -1), varint]),
+      'WSHUB_ERR_ENVELOPE',
+      'a number is too large',
+    ],
+  ])('an envelope with %s throws its code', (_what, bytes, code, why) => {
+    expect(thrownBy(() => decode(bytes))).toMatchObject({ code, message: expect.stringContaining(why) })
   })
 
   it('a false count of rooms costs no more than the bytes that arrived', () => {
