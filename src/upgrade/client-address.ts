@@ -168,10 +168,7 @@ function forwardedElements(text: string): ForwardedElement[] | undefined {
     }
     if (end === ';' && at < text.length) continue
     if (pairs !== undefined) {
-      elements.push({
-        for: pairs.for === undefined ? UNKNOWN : withoutPort(pairs.for),
-        proto: pairs.proto,
-      })
+      elements.push({ for: withoutPort(pairs.for || UNKNOWN), proto: pairs.proto })
     }
     pairs = undefined
   }

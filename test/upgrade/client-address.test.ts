@@ -43,6 +43,13 @@ describe('addressRule by X-Forwarded-For', () => {
     ['an address has a port', 1, '10.0.0.1', '2.2.2.2:4711', '2.2.2.2'],
     ['an IPv6 address is bare', 1, '10.0.0.1', '2001:db8::1', '2001:db8::1'],
     ['an IPv6 address has a port', 1, '10.0.0.1', '[2001:db8::1]:4711', '2001:db8::1'],
+    ['an IPv6 address is in brackets', 1, '10.0.0.1', '[2001:db8::1]', '2001:db8::1'],
+    ['an address begins with something else', 1, '10.0.0.1', 'x2.2.2.2:80', 'x2.2.2.2:80'],
+    ['an address ends with something else', 1, '10.0.0.1', '2.2.2.2:80x', '2.2.2.2:80x'],
+    ['a port is missing', 1, '10.0.0.1', '2.2.2.2:', '2.2.2.2:'],
+    ['brackets begin with something else', 1, '10.0.0.1', 'x[::1]:80', 'x[::1]:80'],
+    ['brackets end with something else', 1, '10.0.0.1', '[::1]:80x', '[::1]:80x'],
+    ['brackets are empty', 1, '10.0.0.1', '[]:80', '[]:80'],
     ['what a client has written is no address', 2, '10.0.0.1', 'evil, 2.2.2.2', 'evil'],
     ['what a client has written stands before it', ['10.0.0.1'], '10.0.0.1', '10.0.0.1, evil', 'evil'],
   ])('when %s', (_what, trust, peer, value, expected) => {
@@ -86,6 +93,13 @@ describe('addressRule by Forwarded', () => {
     ['for="6.6.6.6, for=1.1.1.1', 'unknown'],
     ['nonsense', 'unknown'],
     ['for =1.1.1.1', 'unknown'],
+    [' \tfor=1.1.1.1\t ', '1.1.1.1'],
+    ['for=', 'unknown'],
+    ['for=""', 'unknown'],
+    [';', '10.0.0.1'],
+    ['for=1.1.1.1; ;', '1.1.1.1'],
+    ['for=1.1.1.1 by=2.2.2.2', 'unknown'],
+    ['for="1.1.1.1"x', 'unknown'],
   ])('reads %s', (value, expected) => {
     expect(read(value)).toBe(expected)
   })
@@ -111,9 +125,37 @@ describe('addressRule by Forwarded', () => {
 })
 
 describe('addressRule', () => {
+  it('asks a function about each hop, from the TCP peer on, until one is not trusted', () => {
+    const asked: [string, number][] = []
+    const trust = (address: string, hop: number) => {
+      asked.push([address, hop])
+      return hop < 2
+    }
+    const headers = { 'x-forwarded-for': '1.1.1.1, 2.2.2.2, 3.3.3.3' }
+    expect(addressOf(trust, 'x-forwarded-for', undefined, headers)).toBe('2.2.2.2')
+    expect(asked).toEqual([
+      ['', 0],
+      ['3.3.3.3', 1],
+      ['2.2.2.2', 2],
+    ])
+  })
+
+  it('throws what frameworks can read, whatever the function throws', () => {
+    const trust = () => {
+      throw Symbol('none')
+    }
+    expect(() => addressOf(trust, 'forwarded', '10.0.0.1')).toThrow(
+      expect.objectContaining({ message: expect.stringContaining('the option trustProxy') }),
+    )
+  })
+
   it.each([['300.1.1.1'], ['10.0.0.0/99'], [['somewhere']]])('refuses %o', (trustProxy) => {
     expect(() => addressRule(trustProxy, 'forwarded')).toThrow(
-      expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION', cause: expect.anything() }),
+      expect.objectContaining({
+        code: 'WSHUB_ERR_INVALID_OPTION',
+        message: expect.stringContaining('trustProxy takes addresses and networks, not '),
+        cause: expect.anything(),
+      }),
     )
   })
 })
@@ -136,6 +178,8 @@ describe('secureRule', () => {
     [1, '', false],
     [1, undefined, false],
     [1, 'httpsx', false],
+    [1, 'xhttps', false],
+    [1, ' , https', true],
     [false, 'https', false],
     ['10.0.0.0/8', 'https', true],
     ['192.168.0.0/16', 'https', false],
@@ -161,6 +205,22 @@ describe('secureRule', () => {
   ])('says of Forwarded %j: %j', (forwarded, expected) => {
     expect(isSecure(1, 'forwarded', { forwarded })).toBe(expected)
   })
+
+  it('asks a function about the TCP peer alone', () => {
+    const asked: [string, number][] = []
+    const rule = secureRule((address, hop) => {
+      asked.push([address, hop])
+      return true
+    }, 'x-forwarded-for')
+    const headers = { 'x-forwarded-for': '1.1.1.1', 'x-forwarded-proto': 'https' }
+    const from = (remoteAddress: string | undefined) =>
+      rule({ socket: { remoteAddress }, headers } as unknown as IncomingMessage) // all that a rule looks at
+    expect([from('10.0.0.1'), from(undefined)]).toEqual([true, true])
+    expect(asked).toEqual([
+      ['10.0.0.1', 0],
+      ['', 0],
+    ])
+  })
 })
 
 describe('addressKey', () => {
@@ -170,6 +230,10 @@ describe('addressKey', () => {
     ['::FFFF:192.0.2.7', '192.0.2.7'],
     ['0:0:0:0:0:ffff:192.0.2.7', '192.0.2.7'],
     ['::ffff:c000:207', '192.0.2.7'],
+    ['::ffff:1.2.3.4', '1.2.3.4'],
+    ['1::ffff:1.2.3.4', '1:0:0:0::/64'],
+    ['::1:ffff:1.2.3.4', '0:0:0:0::/64'],
+    ['::fffe:1.2.3.4', '0:0:0:0::/64'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
     ['2001:DB8:0001:2::', '2001:db8:1:2::/64'],
     ['2001:db8::6', '2001:db8:0:0::/64'],
