@@ -111,6 +111,31 @@ describe('Subscriptions', () => {
     expect(subscriptions.find('#tea')?.isLive).toBe(true)
   })
 
+  it('a subscription says whether and when the engine has confirmed it', async () => {
+    const { subscriptions, confirmAll } = make()
+    subscriptions.occupied('tea')
+    const tea = subscriptions.find('#tea')
+    expect(tea).toMatchObject({ channel: '#tea', room: 'tea', isLive: false, liveAt: 0, isIdle: false })
+    vi.advanceTimersByTime(50)
+    const now = performance.now()
+    await confirmAll()
+    expect(tea).toMatchObject({ isLive: true, liveAt: now })
+    const pinned = subscriptions.pin('control')
+    expect(pinned).toMatchObject({ channel: 'control', room: undefined, isLive: false, isIdle: false })
+    expect(subscriptions.find('control')).toBe(pinned)
+    await confirmAll()
+    await pinned.settled
+    expect(pinned.isLive).toBe(true)
+  })
+
+  it('a room that nobody has occupied is not subscribed when it is vacated', async () => {
+    const { subscriptions, log } = make({ graceMs: 0 })
+    subscriptions.vacated('tea')
+    await vi.advanceTimersByTimeAsync(10)
+    expect(log).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it('settled waits for the confirmation of rooms, and not for a room that has lost its members', async () => {
     const { subscriptions, confirmAll } = make({ graceMs: 0 })
     subscriptions.occupied('tea')
@@ -178,6 +203,21 @@ describe('Subscriptions', () => {
     subscriptions.vacated('2')
     await vi.advanceTimersByTimeAsync(0)
     expect(take(4)).toEqual(['3', '1', '3', '1'])
+  })
+
+  it('closing forgets what the engine refused, and what it confirms later', async () => {
+    const { subscriptions, log, refused, confirmAll } = make()
+    refused.add('#tea')
+    subscriptions.occupied('tea')
+    subscriptions.occupied('rum')
+    const rum = subscriptions.find('#rum')
+    await vi.advanceTimersByTimeAsync(0)
+    subscriptions.close()
+    subscriptions.retry()
+    await confirmAll()
+    expect(log).toEqual(['+#tea', '+#rum', 'failed no #tea'])
+    expect([rum?.isLive, subscriptions.rooms, subscriptions.nextLive()]).toEqual([false, 0, undefined])
+    expect(subscriptions.live(9)).toEqual([])
   })
 
   it('closing forgets all subscriptions and settles everything that waits', async () => {
