@@ -9,12 +9,10 @@ export default defineConfig({
     alias: [
       { find: /^wshub$/, replacement: path('./src/index.ts') },
       { find: /^wshub\/protocol$/, replacement: path('./src/protocol.ts') },
-      {
-        find: /^wshub\/(fastify|express|koa|redis|nats|node-cluster)$/,
-        replacement: path('./adapters/$1.ts'),
-      },
+      { find: /^wshub\/(fastify|express|koa)$/, replacement: path('./adapters/$1.ts') },
+      { find: /^wshub\/(redis|nats|node-cluster)$/, replacement: path('./adapters/$1/$1.ts') },
       { find: /^wshub\/testing$/, replacement: path('./testing/index.ts') },
-      { find: /^wshub\/testing\/backplane$/, replacement: path('./testing/backplane-contract.ts') },
+      { find: /^wshub\/testing\/backplane$/, replacement: path('./testing/backplane/backplane-contract.ts') },
     ],
   },
   test: {

@@ -1,3 +1,3 @@
-export type { CloseInfo, TestClient } from './client.ts'
-export { type Application, type ConnectOptions, connect } from './connect.ts'
-export { UpgradeRefusedError } from './upgrade-refused-error.ts'
+export type { CloseInfo, TestClient } from './client/client.ts'
+export { type Application, type ConnectOptions, connect } from './client/connect.ts'
+export { UpgradeRefusedError } from './client/upgrade-refused-error.ts'

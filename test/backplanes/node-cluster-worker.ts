@@ -2,7 +2,7 @@
 import type { Backplane } from 'wshub'
 import { nodeClusterBackplane } from 'wshub/node-cluster'
 import { backplaneContract } from 'wshub/testing/backplane'
-import { isPacket } from '../../adapters/ipc-outbox.ts'
+import { isPacket } from '../../adapters/node-cluster/ipc-outbox.ts'
 import { answer, Caller, isCall, type Methods } from '../support/call.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 

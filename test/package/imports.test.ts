@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
-import { dirname, extname, join, sep } from 'node:path'
+import { dirname, extname, join, relative, sep } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import { root } from './support.ts'
@@ -25,65 +25,25 @@ const CIRCLE = 'connection/connection.ts -> hub/hub.ts'
 const FOUNDATIONS = ['ws', 'proxy-addr']
 
 /**
- * What an adapter may import beside `node:*`: by value, and as types only (a peer may be missing). What begins with a dot is
- * a part that several adapters share or that one is made of; it is built into each of them.
+ * The files and folders of `adapters/`, and what each may import beside `node:*` and its own folder: `wshub`, its peers, and the
+ * folder that all backplanes share. Peers in brackets are imported as types alone: they may be missing.
  */
-const ADAPTERS: Readonly<Record<string, { values: readonly string[]; types: readonly string[] }>> = {
-  express: { values: ['wshub'], types: [] },
-  fastify: { values: ['fastify-plugin', 'wshub'], types: ['fastify'] },
-  koa: { values: ['wshub'], types: ['koa'] },
-  redis: {
-    values: [
-      './backoff.ts',
-      './backplane-options.ts',
-      './channels.ts',
-      './redis-shard.ts',
-      './redis-topology.ts',
-      'redis',
-    ],
-    types: ['wshub'],
-  },
-  'redis-shard': {
-    values: ['./backoff.ts', './backplane-options.ts', './in-time.ts', './redis-topology.ts'],
-    types: ['./channels.ts'],
-  },
-  'redis-topology': { values: ['./in-time.ts', './opened-sockets.ts'], types: [] },
-  'opened-sockets': { values: [], types: [] },
-  nats: {
-    values: [
-      './backoff.ts',
-      './backplane-options.ts',
-      './channels.ts',
-      './in-time.ts',
-      './nats-servers.ts',
-      './opened-sockets.ts',
-      '@nats-io/transport-node',
-    ],
-    types: ['wshub'],
-  },
-  'nats-servers': { values: ['./backoff.ts'], types: ['@nats-io/transport-node'] },
-  'node-cluster': {
-    values: ['./backoff.ts', './backplane-options.ts', './channels.ts', './ipc-outbox.ts'],
-    types: ['wshub'],
-  },
-  'ipc-outbox': { values: ['./backplane-options.ts'], types: [] },
-  'backplane-options': { values: ['wshub'], types: [] },
-  backoff: { values: [], types: [] },
-  channels: { values: [], types: [] },
-  'in-time': { values: [], types: [] },
+const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
+  express: ['wshub'],
+  fastify: ['[fastify]', 'fastify-plugin', 'wshub'],
+  koa: ['[koa]', 'wshub'],
+  redis: ['backplane', 'redis', 'wshub'],
+  nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
+  'node-cluster': ['backplane', 'wshub'],
+  backplane: ['wshub'],
 }
 
-/** What the test client may import beside `wshub` and `node:*`. It names no framework: applications are known by their shape. */
-const TESTING = ['ws']
-
-/** The order of the files of the test client: each may import those above. */
-const TESTING_LEVELS = [
-  ['known-keys'],
-  ['backplane-contract', 'memory-socket', 'upgrade-refused-error', 'wait'],
-  ['client'],
-  ['connect'],
-  ['index'],
-]
+/** The folders of `testing/`, and what their files may import beside `node:*` and `wshub`. It names no framework. */
+const TESTING: Readonly<Record<string, readonly string[]>> = {
+  '.': ['client'],
+  client: ['.', 'ws'],
+  backplane: ['.'],
+}
 
 interface Import {
   readonly from: string
@@ -148,42 +108,41 @@ describe('the imports of src/', () => {
 
 describe('the imports of adapters/', () => {
   const files = sources('adapters')
+  const ownerOf = (path: string) => path.replace(/^adapters\//, '').replace(/(\.ts|\/.*)$/, '')
 
   it('belong to the adapters that are known', () => {
-    expect(files.map(nameOf).sort()).toEqual(Object.keys(ADAPTERS).sort())
+    expect(unique(files.map(ownerOf))).toEqual(Object.keys(ADAPTERS).sort())
   })
 
-  it.each(Object.entries(ADAPTERS))(
-    'of %s name the core as wshub and what they adapt it to',
-    (name, allowed) => {
-      const imports = importsOf(`adapters/${name}.ts`).filter(({ to }) => !isBuiltin(to))
-      const to = (isTypeOnly: boolean) =>
-        unique(imports.filter((edge) => edge.isTypeOnly === isTypeOnly).map((edge) => edge.to))
-      expect({ values: to(false), types: to(true) }).toEqual({
-        values: [...allowed.values],
-        types: [...allowed.types],
-      })
-    },
-  )
+  it.each(Object.entries(ADAPTERS))('of %s are the core, its peers and its own parts', (owner, allowed) => {
+    const imports = files.filter((file) => ownerOf(file) === owner).flatMap(importsOf)
+    const outside = imports.flatMap(({ from, to, isTypeOnly }) => {
+      const target = to.startsWith('.') ? ownerOf(join(dirname(from), to)) : to
+      return target === owner && to.startsWith('.') ? [] : [{ target, isTypeOnly }]
+    })
+    const values = outside.filter(({ isTypeOnly }) => !isTypeOnly).map(({ target }) => target)
+    const found = outside
+      .map(({ target }) => (values.includes(target) || target === 'wshub' ? target : `[${target}]`))
+      .filter((target) => !isBuiltin(target.replace(/[[\]]/g, '')))
+    expect(unique(found)).toEqual([...allowed])
+  })
 })
 
 describe('the imports of testing/', () => {
-  const files = sources('testing')
-  const imports = files.flatMap(importsOf)
+  const imports = sources('testing').flatMap(importsOf)
+  const folderOf = (path: string) => relative('testing', dirname(path)) || '.'
 
-  it('are between files that have a place in the order, and point down', () => {
-    expect(files.map(nameOf).sort()).toEqual(TESTING_LEVELS.flat().sort())
-    const place = (name: string) => TESTING_LEVELS.findIndex((names) => names.includes(name))
-    const edges = imports.filter(({ to }) => to.startsWith('.'))
-    expect(edges.filter(({ to }) => !/^\.\/[a-z-]+\.ts$/.test(to))).toEqual([])
-    expect(edges.filter(({ from, to }) => place(nameOf(to)) >= place(nameOf(from)))).toEqual([])
+  it('lead to the folders and packages that each may use', () => {
+    const against = imports.filter(({ from, to }) => {
+      const target = to.startsWith('.') ? folderOf(join(dirname(from), to)) : to
+      const isOwn = target === folderOf(from) || target === 'wshub' || isBuiltin(target)
+      return !isOwn && TESTING[folderOf(from)]?.includes(target) !== true
+    })
+    expect(against).toEqual([])
   })
 
-  it('name the core as wshub, as types alone, and no framework', () => {
-    const outside = imports.filter(({ to }) => !to.startsWith('.') && !isBuiltin(to) && !TESTING.includes(to))
-    expect(unique(outside.map(({ to, isTypeOnly }) => (isTypeOnly ? `type ${to}` : to)))).toEqual([
-      'type wshub',
-    ])
+  it('name the core as a type alone', () => {
+    expect(imports.filter(({ to, isTypeOnly }) => /^wshub/.test(to) && !isTypeOnly)).toEqual([])
   })
 })
 
@@ -231,10 +190,6 @@ describe.each(['examples', 'bench'])('the imports of %s/', (folder) => {
 /** A path of `src/`, from there. */
 function place(path: string): string {
   return path.replace(/^src\//, '')
-}
-
-function nameOf(path: string): string {
-  return path.replace(/^.*\//, '').replace(/\.ts$/, '')
 }
 
 function unique(names: readonly string[]): string[] {

@@ -71,9 +71,9 @@ export const ENTRIES = {
   'wshub/fastify': 'adapters/fastify.ts',
   'wshub/express': 'adapters/express.ts',
   'wshub/koa': 'adapters/koa.ts',
-  'wshub/redis': 'adapters/redis.ts',
-  'wshub/nats': 'adapters/nats.ts',
-  'wshub/node-cluster': 'adapters/node-cluster.ts',
+  'wshub/redis': 'adapters/redis/redis.ts',
+  'wshub/nats': 'adapters/nats/nats.ts',
+  'wshub/node-cluster': 'adapters/node-cluster/node-cluster.ts',
   'wshub/testing': 'testing/index.ts',
-  'wshub/testing/backplane': 'testing/backplane-contract.ts',
+  'wshub/testing/backplane': 'testing/backplane/backplane-contract.ts',
 } as const

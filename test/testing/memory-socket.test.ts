@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { buffer } from 'node:stream/consumers'
 import { describe, expect, it, vi } from 'vitest'
-import { MemorySocket } from '../../testing/memory-socket.ts'
+import { MemorySocket } from '../../testing/client/memory-socket.ts'
 import { until } from '../support/raw.ts'
 
 function pair(): [MemorySocket, MemorySocket] {

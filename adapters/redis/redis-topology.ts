@@ -1,5 +1,5 @@
-import { inTime } from './in-time.ts'
-import { OpenedSockets } from './opened-sockets.ts'
+import { inTime } from '../backplane/in-time.ts'
+import { OpenedSockets } from '../backplane/opened-sockets.ts'
 
 /** Hears the channels of a subscription, with bytes because of the last argument. */
 type Subscribe = (

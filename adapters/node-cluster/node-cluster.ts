@@ -2,9 +2,9 @@ import cluster, { type Worker } from 'node:cluster'
 import { randomUUID } from 'node:crypto'
 import { isUint8Array } from 'node:util/types'
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
-import { pause } from './backoff.ts'
-import { readMaxPendingBytes, refuseUnknown } from './backplane-options.ts'
-import { Channels } from './channels.ts'
+import { pause } from '../backplane/backoff.ts'
+import { readMaxPendingBytes, refuseUnknown } from '../backplane/backplane-options.ts'
+import { Channels } from '../backplane/channels.ts'
 import { type Entry, IpcOutbox, isPacket, type SendPacket } from './ipc-outbox.ts'
 
 /** Limits of a backplane over the channel between the processes: in a worker, and in the primary for each worker. */

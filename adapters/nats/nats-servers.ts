@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
-import { pause } from './backoff.ts'
+import { pause } from '../backplane/backoff.ts'
 
 // No channel of a hub has a colon.
 /** Answered with the name of its server by one backplane of each server. */

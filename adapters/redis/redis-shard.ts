@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { backoffMs, pause } from './backoff.ts'
-import { MESSAGE_OVERHEAD_BYTES } from './backplane-options.ts'
-import type { Channels } from './channels.ts'
-import { inTime } from './in-time.ts'
+import { backoffMs, pause } from '../backplane/backoff.ts'
+import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
+import type { Channels } from '../backplane/channels.ts'
+import { inTime } from '../backplane/in-time.ts'
 import { destroy, type RedisClient, type RedisServer, slotOf } from './redis-topology.ts'
 
 /** What a shard belongs to. */

@@ -1,8 +1,8 @@
 import { createClient } from 'redis'
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
-import { backoffMs, pause } from './backoff.ts'
-import { invalidOption, readMaxPendingBytes, refuseUnknown } from './backplane-options.ts'
-import { Channels } from './channels.ts'
+import { backoffMs, pause } from '../backplane/backoff.ts'
+import { invalidOption, readMaxPendingBytes, refuseUnknown } from '../backplane/backplane-options.ts'
+import { Channels } from '../backplane/channels.ts'
 import { RedisShard, type ShardOwner } from './redis-shard.ts'
 import {
   clusterServers,

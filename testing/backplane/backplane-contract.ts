@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backplane, BackplaneState } from 'wshub'
-import { checkKeys } from './known-keys.ts'
+import { checkKeys } from '../known-keys.ts'
 
 /** An engine that is up, and how to reach it. */
 export interface BackplaneSetup {

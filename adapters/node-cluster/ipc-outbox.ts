@@ -1,4 +1,4 @@
-import { MESSAGE_OVERHEAD_BYTES } from './backplane-options.ts'
+import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
 
 /** One thing that the backplane of a worker tells the primary, or the primary a backplane. */
 export type Entry =

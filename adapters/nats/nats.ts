@@ -8,17 +8,17 @@ import {
   type Subscription,
 } from '@nats-io/transport-node'
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
-import { backoffMs, pause } from './backoff.ts'
+import { backoffMs, pause } from '../backplane/backoff.ts'
 import {
   invalidOption,
   MESSAGE_OVERHEAD_BYTES,
   readMaxPendingBytes,
   refuseUnknown,
-} from './backplane-options.ts'
-import { Channels } from './channels.ts'
-import { inTime } from './in-time.ts'
+} from '../backplane/backplane-options.ts'
+import { Channels } from '../backplane/channels.ts'
+import { inTime } from '../backplane/in-time.ts'
+import { OpenedSockets } from '../backplane/opened-sockets.ts'
 import { NatsServers } from './nats-servers.ts'
-import { OpenedSockets } from './opened-sockets.ts'
 
 interface Limits {
   /** Most bytes published that the server has not taken yet, 1 or more; a further message is not accepted. Default 16 777 216. */
