@@ -212,7 +212,8 @@ describe('Keepalive', () => {
     expect(sweeps).toHaveBeenCalledTimes(10)
   })
 
-  it('checks each peer once in an eighth of the shorter of pingIntervalMs and closeTimeoutMs', () => {
+  /** Eight peers, and how often each of them was looked at. */
+  function countLooks() {
     const looks = Array<number>(8).fill(0)
     const peers = looks.map((_, place) => {
       const isClosing = (): boolean => {
@@ -221,6 +222,11 @@ describe('Keepalive', () => {
       }
       return Object.defineProperty(new Peer(true), 'isClosing', { get: isClosing })
     })
+    return { looks, peers }
+  }
+
+  it('checks each peer once in an eighth of the shorter of pingIntervalMs and closeTimeoutMs', () => {
+    const { looks, peers } = countLooks()
     watching(peers, { pingIntervalMs: 100_000, pongTimeoutMs: 200 }) // sweeps every 25 ms, a round takes 100
     const seen: string[] = []
     for (let sweep = 0; sweep < 8; sweep++) {
@@ -239,21 +245,90 @@ describe('Keepalive', () => {
     ])
   })
 
-  it('counts the silence of a new peer from its beginning, whatever it has sent before', () => {
-    const keepalive = watching([])
+  it('checks a peer at each sweep only while it has a deadline, an expiry or an unanswered ping', () => {
+    const { looks, peers } = countLooks()
+    const [peer] = peers
+    if (peer === undefined) throw new Error('eight peers')
+    const keepalive = watching(peers, { pingIntervalMs: 100_000, pongTimeoutMs: 200 }) // as above
+    const looksInRound = () => {
+      looks.fill(0)
+      vi.advanceTimersByTime(100)
+      return looks.join('')
+    }
+    keepalive.setDeadline(peer, 10_000)
+    expect(looksInRound()).toBe('51111111')
+    keepalive.setExpiry(peer, Date.now() + 10_000)
+    keepalive.setDeadline(peer, 0)
+    expect(looksInRound()).toBe('51111111')
+    keepalive.setExpiry(peer, undefined)
+    vi.advanceTimersByTime(100)
+    expect(looksInRound()).toBe('11111111')
+  })
+
+  it.each([0, 100])('counts the silence of a new peer that has sent %d bytes from its beginning', (bytes) => {
     const peers = new Set<Peer>()
-    const other = new Keepalive(peers, times, () => {})
-    other.start()
+    const keepalive = new Keepalive(peers, times, () => {})
+    keepalive.start()
     vi.advanceTimersByTime(5_000)
     const peer = new Peer(true)
-    peer.bytesRead = 100
+    peer.bytesRead = bytes
     peers.add(peer)
-    other.watch(peer)
-    vi.advanceTimersByTime(950)
+    keepalive.watch(peer)
+    vi.advanceTimersByTime(999)
     expect(peer.events).toEqual([])
-    vi.advanceTimersByTime(150)
+    vi.advanceTimersByTime(1)
     expect(peer.events).toHaveLength(1)
-    other.stop()
+    keepalive.stop()
+  })
+
+  /** A sweep every 50 ms, each a whole round. */
+  const eachSweep = { closeTimeoutMs: 400 }
+
+  it('acts at the sweep at which a time is over, no later', () => {
+    const [silent, late, expired, paused] = [false, true, true, false].map((answers) => new Peer(answers))
+    if (!silent || !late || !expired || !paused) throw new Error('four peers')
+    const keepalive = watching([silent, late, expired, paused], eachSweep)
+    paused.isPaused = true
+    keepalive.setDeadline(late, 600)
+    keepalive.setExpiry(expired, Date.now() + 600)
+    vi.advanceTimersByTime(599)
+    expect([late.events, expired.events]).toEqual([[], []])
+    vi.advanceTimersByTime(1)
+    expect([late.events, expired.events]).toEqual([['deadlinePassed'], ['credentialExpired']])
+    vi.advanceTimersByTime(399)
+    expect(silent.events).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(silent.events).toHaveLength(1)
+    vi.advanceTimersByTime(399)
+    expect(silent.events).toHaveLength(1)
+    vi.advanceTimersByTime(1)
+    expect(silent.events[1]).toBe('pongTimedOut')
+    expect(paused.events).toHaveLength(1)
+    vi.advanceTimersByTime(649) // its pause was noticed at the first sweep, after 50 ms
+    expect(paused.events).toHaveLength(1)
+    vi.advanceTimersByTime(1)
+    expect(paused.events).toHaveLength(2)
+  })
+
+  it('ends a sweep in which all peers were removed', () => {
+    const peers = new Set<Peer>()
+    const sweeps = vi.fn()
+    const keepalive = new Keepalive(peers, { ...times, ...eachSweep }, sweeps)
+    class LastPeer extends Peer {
+      override ping(): void {
+        super.ping()
+        peers.clear()
+      }
+    }
+    const pair = [new LastPeer(false), new LastPeer(false)]
+    for (const peer of pair) {
+      peers.add(peer)
+      keepalive.watch(peer)
+    }
+    keepalive.start()
+    vi.advanceTimersByTime(1_100)
+    expect(pair.map(({ events }) => events.length)).toEqual([1, 0])
+    expect(sweeps).toHaveBeenCalledTimes(22)
     keepalive.stop()
   })
 
