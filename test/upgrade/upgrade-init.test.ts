@@ -2,8 +2,18 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
-import { Hub, type UpgradeInit } from 'wshub'
-import { handshake, Journal, listen, RawClient, serve, stop, thrownBy, turn } from '../support/hub-server.ts'
+import { Handshake, Hub, type UpgradeInit } from 'wshub'
+import {
+  handshake,
+  Journal,
+  KEY,
+  listen,
+  RawClient,
+  serve,
+  stop,
+  thrownBy,
+  turn,
+} from '../support/hub-server.ts'
 import { watchProcess } from '../support/thrown.ts'
 
 const error = new Error('of the application')
@@ -163,5 +173,15 @@ describe('What throws behind the 101', () => {
     expect(client.response).toMatch(/^HTTP\/1\.1 101 /)
     expect(hub.size).toBe(0)
     expect(stray).toEqual([])
+  })
+})
+
+describe('The 101 of an upgrade', () => {
+  it('is the response that Handshake.createResponse returns', async () => {
+    const init = { protocol: 'chat', headers: { 'Set-Cookie': ['a=1', 'b=2'], 'X-Number': 7 } }
+    const { connectRaw } = await serve({}, {}, init)
+    const { client, connection } = await connectRaw(['Sec-WebSocket-Protocol: other, chat'])
+    expect(client.response).toBe(Handshake.createResponse(KEY, init))
+    expect(connection.protocol).toBe('chat')
   })
 })
