@@ -93,6 +93,11 @@ describe('Handshake', () => {
       expect(Handshake.validateRequest(request(headers))).toBe(false)
     })
 
+    it('accepts any version from HTTP/1.1 on', () => {
+      expect(Handshake.validateRequest(request({}, 'GET', '1.1'))).toBe(true)
+      expect(Handshake.validateRequest(request({}, 'GET', '2.0'))).toBe(true)
+    })
+
     it('refuses other methods and HTTP/1.0', () => {
       expect(Handshake.validateRequest(request({}, 'POST'))).toBe(false)
       expect(Handshake.validateRequest(request({}, 'GET', '1.0'))).toBe(false)
