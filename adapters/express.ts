@@ -16,11 +16,12 @@ declare global {
     }
     interface Response {
       /**
-       * Answers the request with 101 and opens a connection; headers set on the response travel along. A refusal is thrown
-       * at once and rendered by the application's error handler. Express 4 does not catch what an async route throws: there
-       * the refusal goes to the error handler directly, nothing is thrown, and the promise never settles, so that neither the code
-       * behind an `await` runs nor a `finally` around it. There, acquire nothing before it that has to be released: `onOpen` may
-       * acquire and `onClose` release. `req.hub.upgrade` throws in Express 4 too.
+       * Answers the request with 101 and opens a connection; headers set on the response travel along. A
+       * refusal is thrown at once and rendered by the application's error handler. Express 4 does not catch
+       * what an async route throws: there the refusal goes to the error handler directly, nothing is thrown,
+       * and the promise never settles, so that neither the code behind an `await` runs nor a `finally` around
+       * it. There, acquire nothing before it that has to be released: `onOpen` may acquire and `onClose`
+       * release. `req.hub.upgrade` throws in Express 4 too.
        * @throws {HubError} see `hub.upgrade`
        */
       upgradeWebSocket<Meta extends object = Metadata>(
@@ -62,7 +63,8 @@ export function wsHub<Meta extends object = Metadata>(
       }
       try {
         return hub.upgrade(request, handler, init, {
-          // Getters, so that the hub calls Express's trust function, as all user code that it reads `init` with.
+          // Getters, so that the hub calls Express's trust function, as all user code that it reads `init`
+          // with.
           get remoteAddress() {
             return request.ip
           },
@@ -72,8 +74,8 @@ export function wsHub<Meta extends object = Metadata>(
         })
       } catch (error) {
         if (isRejectionCaught(res)) throw error
-        // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is the `next` of
-        // the router that runs the route, so that its own error handlers come first.
+        // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is
+        // the `next` of the router that runs the route, so that its own error handlers come first.
         const refuse = request.next ?? next
         refuse(error)
         return new Promise(() => {}) // the code behind an `await` has no connection to run with
@@ -85,7 +87,10 @@ export function wsHub<Meta extends object = Metadata>(
   return Object.assign(middleware, { hub })
 }
 
-/** Whether the application catches rejections of its routes: Express does from version 5, which has no `res.sendfile` any more. */
+/**
+ * Whether the application catches rejections of its routes: Express does from version 5, which has no
+ * `res.sendfile` any more.
+ */
 function isRejectionCaught(res: Express.Response): boolean {
   return !('sendfile' in res)
 }

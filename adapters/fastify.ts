@@ -19,8 +19,9 @@ declare module 'fastify' {
   }
   interface FastifyReply {
     /**
-     * Answers the request with 101 and opens a connection; headers set on the reply travel along. Must be called before
-     * anything is sent. A refusal is thrown at once and rendered by the error handler of the scope.
+     * Answers the request with 101 and opens a connection; headers set on the reply travel along. Must be
+     * called before anything is sent. A refusal is thrown at once and rendered by the error handler of the
+     * scope.
      * @throws {HubError} see `hub.upgrade`
      */
     upgradeWebSocket<Meta extends object = Metadata>(
@@ -33,7 +34,10 @@ declare module 'fastify' {
 /** How much of Fastify's `pluginTimeout` the goodbye may take before the server stops listening. */
 const HOOK_SHARE = 0.8
 
-/** Options of a new hub, which is closed with the application as `close` says; or `{ hub }` to use one that exists. */
+/**
+ * Options of a new hub, which is closed with the application as `close` says; or `{ hub }` to use one that
+ * exists.
+ */
 export type HubPluginOptions =
   | (HubOptions & { readonly hub?: undefined; readonly close?: CloseOptions | undefined })
   | { readonly hub: Hub; readonly close?: undefined }
@@ -89,8 +93,8 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
   })
   // A shared hub notices the closing of one server by itself.
   if (isShared) return
-  // Before the server closes, since that waits for its sockets; and in a scope of its own, whose preClose hooks run behind those
-  // of this scope, so that the application can speak first.
+  // Before the server closes, since that waits for its sockets; and in a scope of its own, whose preClose
+  // hooks run behind those of this scope, so that the application can speak first.
   fastify.register(async (scope) => {
     scope.addHook('preClose', async () => {
       const goodbye = hub.close(close)
@@ -106,7 +110,9 @@ function isPromise(value: unknown): value is Promise<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
-/** Mounts a hub in a Fastify scope: `app.hub` and `reply.upgradeWebSocket`. It is closed with the application. */
+/**
+ * Mounts a hub in a Fastify scope: `app.hub` and `reply.upgradeWebSocket`. It is closed with the application.
+ */
 export const hubPlugin = fastifyPlugin(plugin, { fastify: '5.x', name: 'wshub' })
 
 export default hubPlugin

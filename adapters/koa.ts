@@ -13,8 +13,8 @@ declare module 'koa' {
     /** The hub of the nearest `wsHub()`. */
     hub: Hub
     /**
-     * Answers the request with 101 and opens a connection; headers set on the response travel along. A refusal is thrown
-     * at once and rendered by Koa's error handling.
+     * Answers the request with 101 and opens a connection; headers set on the response travel along. A
+     * refusal is thrown at once and rendered by Koa's error handling.
      * @throws {HubError} see `hub.upgrade`
      */
     upgradeWebSocket<Meta extends object = Metadata>(
@@ -50,7 +50,8 @@ export function wsHub<Meta extends object = Metadata>(
       })
       ctx.respond = false
       isUpgraded = true
-      // Koa ignores a status once headers are sent; one that is set all the same tells an error from an envelope for all bodies.
+      // Koa ignores a status once headers are sent; one that is set all the same tells an error from an
+      // envelope for all bodies.
       Object.defineProperty(ctx.response, 'status', {
         configurable: true,
         get: () => ctx.res.statusCode,

@@ -15,8 +15,9 @@ interface Reading {
 }
 
 /**
- * Measures by how much the server grows for a burst, at its peak. All clients must get everything. ws writes each message
- * at once, so its clients read along while its event loop stands still; its growth is no measure for a target.
+ * Measures by how much the server grows for a burst, at its peak. All clients must get everything. ws writes
+ * each message at once, so its clients read along while its event loop stands still; its growth is no measure
+ * for a target.
  */
 export async function runBurst(name: string, scenario: BurstScenario): Promise<Result> {
   const wshub = await readRounds('wshub', scenario)

@@ -16,7 +16,10 @@ interface Reading {
   engineMicros: number
 }
 
-/** Measures what the other nodes have of messages that are none of their business, and of the same time without any. */
+/**
+ * Measures what the other nodes have of messages that are none of their business, and of the same time
+ * without any.
+ */
 export async function runBystanders(name: string, scenario: BystandersScenario): Promise<Result> {
   const rows: Row[] = []
   for (const peerName of scenario.peers) {

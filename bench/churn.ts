@@ -30,7 +30,10 @@ const FIGURES: readonly { key: keyof Reading; label: string; digits: number }[] 
   { key: 'perSecond', label: 'rooms/s', digits: 0 },
 ]
 
-/** Measures how responsive a node and its engine are while rooms come and go. What another node publishes must all come. */
+/**
+ * Measures how responsive a node and its engine are while rooms come and go. What another node publishes must
+ * all come.
+ */
 export async function runChurn(name: string, scenario: ChurnScenario): Promise<Result> {
   const entrants: { contestant: ClusterContestant; readings: Reading[] }[] = []
   try {

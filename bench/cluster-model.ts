@@ -1,5 +1,6 @@
-// What a cluster over Redis costs, in messages and bytes, as a function of its nodes, rooms and traffic. Nothing in here is
-// fitted: the sizes are those of the envelope and of the Redis protocol, and bench/prediction.ts checks them against a run.
+// What a cluster over Redis costs, in messages and bytes, as a function of its nodes, rooms and traffic.
+// Nothing in here is fitted: the sizes are those of the envelope and of the Redis protocol, and
+// bench/prediction.ts checks them against a run.
 
 /** Where the members of a room are: the numbers of the nodes. */
 export type Placement = readonly number[]
@@ -19,7 +20,10 @@ export interface Activity {
   heartbeatsPerSecond: number
   /** `roomSize`, and what else asks all nodes. */
   callsPerSecond: number
-  /** Rooms that get their first member on a node, or that a node leaves after the grace period: changes of subscription. */
+  /**
+   * Rooms that get their first member on a node, or that a node leaves after the grace period: changes of
+   * subscription.
+   */
   subscriptionsPerSecond: number
 }
 
@@ -136,7 +140,10 @@ function spreadSeenByNode(rooms: readonly Placement[]): number {
   return total === 0 ? 0 : rooms.reduce((sum, { length }) => sum + length ** 2, 0) / total
 }
 
-/** What PUBLISH costs, and what comes of it: each listening node gets the message, the publisher itself if it listens. */
+/**
+ * What PUBLISH costs, and what comes of it: each listening node gets the message, the publisher itself if it
+ * listens.
+ */
 function published(
   perSecond: number,
   listeners: number,

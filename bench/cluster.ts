@@ -142,7 +142,10 @@ function engineBytes({ engine, messages }: ClusterRound): number {
   return (engine.receivedBytes + engine.sentBytes) / messages
 }
 
-/** What the engine itself takes for each message: Redis, NATS, or the primary. Of all rounds, because it may be counted coarsely. */
+/**
+ * What the engine itself takes for each message: Redis, NATS, or the primary. Of all rounds, because it may
+ * be counted coarsely.
+ */
 function engineMicros(rounds: readonly ClusterRound[]): number {
   const micros = rounds.reduce((sum, { engine, primary }) => sum + (primary ?? engine).cpuMicros, 0)
   return micros / rounds.reduce((sum, { messages }) => sum + messages, 0)

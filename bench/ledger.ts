@@ -8,8 +8,8 @@ interface Entry {
 }
 
 /**
- * The messages of one room, in the order in which all its members must get them. The first member to get a message has
- * it checked to the last character; the others must get the same bytes at the same place.
+ * The messages of one room, in the order in which all its members must get them. The first member to get a
+ * message has it checked to the last character; the others must get the same bytes at the same place.
  */
 export class Ledger {
   /** How many clients must get each message. */
@@ -25,7 +25,8 @@ export class Ledger {
   }
 
   /**
-   * Notes that a member got the message at `place`, and returns when that was sent, negated once all members got it.
+   * Notes that a member got the message at `place`, and returns when that was sent, negated once all members
+   * got it.
    * @throws {Error} when it is not the message that belongs there.
    */
   record(place: number, bytes: Buffer, start: number, end: number): number {

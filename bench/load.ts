@@ -1,5 +1,5 @@
-// The load process: opens the clients, sends what they send, and checks what they get. It answers the calls of
-// index.ts over IPC. A message lost, doubled, torn or out of order fails the call under way.
+// The load process: opens the clients, sends what they send, and checks what they get. It answers the calls
+// of index.ts over IPC. A message lost, doubled, torn or out of order fails the call under way.
 
 import { Ledger } from './ledger.ts'
 import { type Dialect, RawClient } from './raw-client.ts'
@@ -16,7 +16,10 @@ export interface ConnectOptions {
   /** How many rooms there are, and how many of them each member is in. */
   rooms: number
   roomsPerMember: number
-  /** On how many nodes the rooms have members: at least and at most. All rooms on all nodes unless it is given. */
+  /**
+   * On how many nodes the rooms have members: at least and at most. All rooms on all nodes unless it is
+   * given.
+   */
   spread?: RoomSpread | undefined
   /** How many processes publish, each with numbers of its own. One unless it is given. */
   publishers?: number | undefined
@@ -218,7 +221,9 @@ function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: numbe
   onClientReady(client)
 }
 
-/** Whether it is the text that was sent as number `place` of the source; in a chat, by any client in its turn. */
+/**
+ * Whether it is the text that was sent as number `place` of the source; in a chat, by any client in its turn.
+ */
 function isGenuine(text: string, place: number, expected: number): boolean {
   const { number, source, sentMicros } = readHeader(text)
   const inPlace =

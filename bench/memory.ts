@@ -12,7 +12,10 @@ interface PerConnection {
   heapBytes: number
 }
 
-/** Compares the memory per idle connection with bare ws, which has no rooms. Each reading takes a fresh process. */
+/**
+ * Compares the memory per idle connection with bare ws, which has no rooms. Each reading takes a fresh
+ * process.
+ */
 export async function runMemory(name: string, scenario: MemoryScenario): Promise<Result> {
   const readings = new Map<PeerName, PerConnection[]>([
     ['wshub', []],

@@ -43,7 +43,8 @@ const FOLDER = fileURLToPath(new URL('.', import.meta.url))
 const PACKAGES = `${FOLDER}peers/node_modules/`
 // uWebSockets.js is not on npm itself; this package holds its binaries.
 const UWS_BINARY = `${PACKAGES}uws-pack/dist/bin/uws_${process.platform}_${process.arch}_${process.versions.modules}.node`
-// The package's install script moves the binary to the first; where install scripts do not run it stays in the second.
+// The package's install script moves the binary to the first; where install scripts do not run it stays in
+// the second.
 const BUN_BINARIES = [
   `${PACKAGES}bun/bin/bun.exe`,
   `${PACKAGES}@oven/bun-${process.platform}-${process.arch === 'arm64' ? 'aarch64' : process.arch}/bin/bun`,
@@ -90,7 +91,9 @@ function nodePeer(name: PeerName, file: string, dialect: Dialect = 'plain'): Pee
   return { name, file: FOLDER + file, runtime: process.execPath, dialect }
 }
 
-/** Installs the peers that are not dependencies of the package itself, so that its own `npm ci` stays light. */
+/**
+ * Installs the peers that are not dependencies of the package itself, so that its own `npm ci` stays light.
+ */
 function installPeers(): void {
   const { dependencies } = JSON.parse(readFileSync(`${FOLDER}peers/package.json`, 'utf8'))
   if (Object.keys(dependencies).every((name) => existsSync(PACKAGES + name))) return

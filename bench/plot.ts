@@ -23,7 +23,10 @@ const GOOD = '#2f9e6e'
 const BAD = '#d9534f'
 const GUIDE = '#b0893c'
 
-/** An SVG of every comparison that has a target, as a share of the target, legible on light and dark backgrounds. */
+/**
+ * An SVG of every comparison that has a target, as a share of the target, legible on light and dark
+ * backgrounds.
+ */
 export function plot(results: readonly Result[], machine: Machine): string {
   const bars = results.flatMap(barsOf)
   const height = TOP + bars.length * LINE_HEIGHT + 12

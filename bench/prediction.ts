@@ -187,7 +187,10 @@ function compared(
     })
 }
 
-/** Puts each connection on a node at random, into rooms of so many; a room's are on the first so many nodes from its own. */
+/**
+ * Puts each connection on a node at random, into rooms of so many; a room's are on the first so many nodes
+ * from its own.
+ */
 function place(connections: number, nodes: number, members: number, keptOn: number): Placement[] {
   const random = seededRandom(connections + members)
   const rooms: Placement[] = []

@@ -28,8 +28,8 @@ export interface RawClientListener {
 }
 
 /**
- * A WebSocket client on a bare TCP socket that does no more than the benchmarks need, so that the server is what they
- * measure: text messages in one frame each, pings answered, everything else a failure.
+ * A WebSocket client on a bare TCP socket that does no more than the benchmarks need, so that the server is
+ * what they measure: text messages in one frame each, pings answered, everything else a failure.
  */
 export class RawClient {
   readonly index: number

@@ -1,15 +1,20 @@
 import type { ClusterPeerName, PeerName } from './peers.ts'
 import type { RoomSpread } from './room-spread.ts'
 
-/** By how much of each peer's figure wshub may get along with, at most; `undefined` compares without a target. */
+/**
+ * By how much of each peer's figure wshub may get along with, at most; `undefined` compares without a target.
+ */
 export type RatioTargets = Partial<Record<PeerName, number | undefined>>
 
 /** Messages to many: what they cost the server in CPU time, each. */
 export interface TrafficScenario {
   kind: 'traffic'
   title: string
-  /** `broadcast`: the server sends, a batch in each turn of its event loop. `chat`: each client sends whenever it has
-   * all of the last turn, and all get all. `echo`: each client sends as soon as its last message is back. */
+  /**
+   * `broadcast`: the server sends, a batch in each turn of its event loop. `chat`: each client sends whenever
+   * it has all of the last turn, and all get all. `echo`: each client sends as soon as its last message is
+   * back.
+   */
   traffic: 'broadcast' | 'chat' | 'echo'
   clients: number
   payloadBytes: number

@@ -4,7 +4,9 @@ import { findPeer, type Peer, type PeerName } from './peers.ts'
 import { type Column, type Comparison, median, type Result, type Row } from './result.ts'
 import type { SparseScenario, TrafficScenario } from './scenarios.ts'
 
-/** Each heat takes fresh processes, because two of the same program may differ. Few entrants get more heats. */
+/**
+ * Each heat takes fresh processes, because two of the same program may differ. Few entrants get more heats.
+ */
 const HEATS_OF_MANY = 1
 const HEATS_OF_FEW = 5
 const ROUNDS_PER_HEAT = 7
@@ -100,8 +102,10 @@ function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
   return { name, peer, traffic, version: '', rounds: [], loopDelays: [] }
 }
 
-/** Runs the heats. In each the entrants are measured in turns, so that a noisy neighbour hits all alike; every other
- * round goes in reverse, so that no one gains by its place. */
+/**
+ * Runs the heats. In each the entrants are measured in turns, so that a noisy neighbour hits all alike; every
+ * other round goes in reverse, so that no one gains by its place.
+ */
 async function compete(entrants: readonly Entrant[]): Promise<void> {
   const heats = entrants.length > 3 ? HEATS_OF_MANY : HEATS_OF_FEW
   for (let heat = 0; heat < heats; heat++) {

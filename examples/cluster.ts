@@ -1,6 +1,6 @@
 /**
- * A chat on every core of this machine: a worker for each, all on one port, and no broker. Whichever worker a client comes
- * to, it hears everybody.
+ * A chat on every core of this machine: a worker for each, all on one port, and no broker. Whichever worker a
+ * client comes to, it hears everybody.
  */
 import cluster from 'node:cluster'
 import { createServer } from 'node:http'

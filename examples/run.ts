@@ -17,7 +17,9 @@ export interface Running {
   close(): Promise<void>
 }
 
-/** Resolves once the server listens; without a `close` of the framework's own, closes the hub and the server. */
+/**
+ * Resolves once the server listens; without a `close` of the framework's own, closes the hub and the server.
+ */
 export async function running(server: Server, hub: Hub, close?: () => Promise<void>): Promise<Running> {
   if (!server.listening) await once(server, 'listening')
   const { address, port } = server.address() as AddressInfo // an example never listens on a pipe

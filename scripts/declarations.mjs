@@ -1,5 +1,6 @@
-// node scripts/declarations.mjs: the type declarations of the package, into dist/types, once as of ES modules (.d.ts) and once
-// as of CommonJS ones (.d.cts). They are left in files, as the sources are: a bundler of declarations takes a minute.
+// node scripts/declarations.mjs: the type declarations of the package, into dist/types, once as of ES modules
+// (.d.ts) and once as of CommonJS ones (.d.cts). They are left in files, as the sources are: a bundler of
+// declarations takes a minute.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'

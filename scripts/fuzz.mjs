@@ -1,4 +1,5 @@
-// npm run fuzz [-- inputs [seed]]: hostile bytes at the handshake and at open connections, 100,000 by default.
+// npm run fuzz [-- inputs [seed]]: hostile bytes at the handshake and at open connections, 100,000 by
+// default.
 import { fuzz } from '../test/fuzz/fuzz.ts'
 
 const PROGRESS_MS = 10_000

@@ -1,13 +1,15 @@
-// npm run mutate [-- src/cluster/gaps.ts…]: changes a source in every way that Stryker knows, one change at a time, and runs the
-// tests that reach it. Prints the changes that no test noticed. Without names, the nouns that everything rests on, one after the other.
+// npm run mutate [-- src/cluster/gaps.ts…]: changes a source in every way that Stryker knows, one change at a
+// time, and runs the tests that reach it. Prints the changes that no test noticed. Without names, the nouns
+// that everything rests on, one after the other.
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Stryker } from '@stryker-mutator/core'
 
 /**
- * The nouns that everything rests on. Their mutants have to fail the tests in the file of the noun's name, or these beside them: a test that
- * notices a change only by accident does not say what the noun promises. Any other file is tested by its whole room, which takes far longer.
+ * The nouns that everything rests on. Their mutants have to fail the tests in the file of the noun's name, or
+ * these beside them: a test that notices a change only by accident does not say what the noun promises. Any
+ * other file is tested by its whole room, which takes far longer.
  */
 const NOUNS = {
   'src/base/token-bucket.ts': ['test/connection/rate-limit.test.ts'],
@@ -67,7 +69,8 @@ async function mutate(file) {
     // What runs once, as the module is loaded, would have all tests run for each mutant.
     ignoreStatic: true,
     coverageAnalysis: 'perTest',
-    // Vitest may end its worker before the report of the test that failed has left it, and the mutant would have survived.
+    // Vitest may end its worker before the report of the test that failed has left it, and the mutant would
+    // have survived.
     disableBail: true,
     concurrency: 2,
     timeoutMS: HANGS_MS,

@@ -3,8 +3,8 @@ import base from '../vitest.config.ts'
 const tests: string[] = JSON.parse(process.env.WSHUB_MUTATE_TESTS ?? '[]') // of mutate.mjs
 
 /**
- * The tests for `npm run mutate`, which share a process: without those that measure its memory or its time, and those that start
- * another, where no mutant is active.
+ * The tests for `npm run mutate`, which share a process: without those that measure its memory or its time,
+ * and those that start another, where no mutant is active.
  */
 export default {
   ...base,

@@ -1,5 +1,5 @@
-// node scripts/node-binary.mjs 22: prints the path of a Node of that major version, taken from npm into .cache when it is
-// not there yet.
+// node scripts/node-binary.mjs 22: prints the path of a Node of that major version, taken from npm into
+// .cache when it is not there yet.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,6 @@
-// Before npm packs: the links of README.md become absolute, for npm shows it where there are no files beside it. They lead to the
-// site, else to the tag of this version. `restore`, after npm has packed: the README is as it was.
+// Before npm packs: the links of README.md become absolute, for npm shows it where there are no files beside
+// it. They lead to the site, else to the tag of this version. `restore`, after npm has packed: the README is
+// as it was.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 
 const KEPT = '.cache/README.md'

@@ -1,4 +1,5 @@
-// npm run test:nodes [-- 22 26] [vitest arguments…]: the suite on each Node, as npm ships it; nothing is installed outside .cache.
+// npm run test:nodes [-- 22 26] [vitest arguments…]: the suite on each Node, as npm ships it; nothing is
+// installed outside .cache.
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, openSync, readFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'

@@ -7,7 +7,8 @@ const MAX_PENDING_BYTES = 16_777_216
 export const MESSAGE_OVERHEAD_BYTES = 256
 
 interface Limits {
-  // The documented one stands with the options of each backplane: a type that they share would be a file of its own in the package.
+  // The documented one stands with the options of each backplane: a type that they share would be a file of
+  // its own in the package.
   maxPendingBytes?: number | undefined
 }
 

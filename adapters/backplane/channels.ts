@@ -16,7 +16,10 @@ export class Channels {
     return this.#waiters.keys()
   }
 
-  /** Adds a channel. Resolves with the next {@link confirm}, or when the channel is deleted: nobody waits for it then. */
+  /**
+   * Adds a channel. Resolves with the next {@link confirm}, or when the channel is deleted: nobody waits for
+   * it then.
+   */
   add(channel: string): Promise<void> {
     let waiter = this.#waiters.get(channel)
     if (waiter === undefined) {

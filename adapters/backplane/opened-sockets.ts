@@ -10,8 +10,9 @@ const storage = new AsyncLocalStorage<OpenedSockets>()
 const running = new Set<object>()
 
 /**
- * The TCP connections that a client library opens during a run. Such a library gives its caller nothing before it is connected: one
- * that connects to a server which says nothing, or is given up meanwhile, leaves connections behind that nobody else can end.
+ * The TCP connections that a client library opens during a run. Such a library gives its caller nothing
+ * before it is connected: one that connects to a server which says nothing, or is given up meanwhile, leaves
+ * connections behind that nobody else can end.
  */
 export class OpenedSockets {
   readonly #sockets = new Set<Socket>()

@@ -10,7 +10,9 @@ const HERE = 'wshub:here'
 
 /** How long who joins waits for answers from servers that it does not know yet. */
 const JOIN_MS = 250
-/** How long it waits for the servers that it knows: one that has come back needs a moment to find the others. */
+/**
+ * How long it waits for the servers that it knows: one that has come back needs a moment to find the others.
+ */
 const REJOIN_MS = 2_000
 /** How long a subscription waits for a server that has become silent. */
 const SYNC_MS = 1_000
@@ -18,9 +20,9 @@ const SYNC_MS = 1_000
 const EMPTY = Buffer.alloc(0)
 
 /**
- * The servers of a NATS cluster that have backplanes. A server confirms a subscription at once, and tells the others of it at its
- * leisure: what somebody publishes there meanwhile is lost. What is sent to the others afterwards takes the same way, so an answer
- * to it shows that they know.
+ * The servers of a NATS cluster that have backplanes. A server confirms a subscription at once, and tells the
+ * others of it at its leisure: what somebody publishes there meanwhile is lost. What is sent to the others
+ * afterwards takes the same way, so an answer to it shows that they know.
  */
 export class NatsServers {
   readonly #known = new Set<string>()
@@ -74,7 +76,9 @@ export class NatsServers {
     for (const server of await this.#ask(SYNC_MS, false)) this.#known.delete(server)
   }
 
-  /** Returns who did not answer. One who is patient waits for answers of servers that it does not know, too. */
+  /**
+   * Returns who did not answer. One who is patient waits for answers of servers that it does not know, too.
+   */
   async #ask(ms: number, isPatient: boolean): Promise<Set<string>> {
     const missing = new Set(this.#known)
     if (this.#connection === undefined) return missing

@@ -21,7 +21,10 @@ import { OpenedSockets } from '../backplane/opened-sockets.ts'
 import { NatsServers } from './nats-servers.ts'
 
 interface Limits {
-  /** Most bytes published that the server has not taken yet, 1 or more; a further message is not accepted. Default 16 777 216. */
+  /**
+   * Most bytes published that the server has not taken yet, 1 or more; a further message is not accepted.
+   * Default 16 777 216.
+   */
   maxPendingBytes?: number | undefined
 }
 
@@ -34,7 +37,10 @@ interface NatsServerOptions {
 export type NatsBackplaneOptions = Limits &
   (
     | {
-        /** A connection of yours. It is not closed; when it closes for good, so does the backplane. It must not have `noEcho`. */
+        /**
+         * A connection of yours. It is not closed; when it closes for good, so does the backplane. It must
+         * not have `noEcho`.
+         */
         connection: NatsConnection
       }
     | (NodeConnectionOptions & {
@@ -45,7 +51,8 @@ export type NatsBackplaneOptions = Limits &
   )
 
 /**
- * A backplane over NATS: a subject for each channel, and the servers pass a message on to where there is interest.
+ * A backplane over NATS: a subject for each channel, and the servers pass a message on to where there is
+ * interest.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function natsBackplane(options: NatsBackplaneOptions = {}): Backplane {
@@ -270,7 +277,10 @@ class NatsBackplane implements Backplane {
     else await this.close()
   }
 
-  /** Has everything subscribed, and tests it: the server takes commands in order, so what it passes is behind the subscriptions. */
+  /**
+   * Has everything subscribed, and tests it: the server takes commands in order, so what it passes is behind
+   * the subscriptions.
+   */
   async #goLive(connection: NatsConnection): Promise<void> {
     const connected = ++this.#connects
     for (const channel of this.#channels.names()) {
@@ -400,7 +410,9 @@ function readServers({ servers, port = DEFAULT_PORT }: NatsServerOptions): strin
   return list.map((server) => server.replace(/^.*@/, '')).join(', ')
 }
 
-/** An empty token is no token: what NATS does not take of a channel's name becomes what no channel's name has. */
+/**
+ * An empty token is no token: what NATS does not take of a channel's name becomes what no channel's name has.
+ */
 function subjectOf(channel: string): string {
   return channel
     .split('.')

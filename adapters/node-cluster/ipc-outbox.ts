@@ -2,7 +2,8 @@ import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
 
 /** One thing that the backplane of a worker tells the primary, or the primary a backplane. */
 export type Entry =
-  // From a worker. All its subscriptions stand between `hello` and `ready`; the probe shows whether bytes arrive as bytes.
+  // From a worker. All its subscriptions stand between `hello` and `ready`; the probe shows whether bytes
+  // arrive as bytes.
   | readonly ['hello', probe: Uint8Array]
   | readonly ['subscribe', channel: string, id: number]
   | readonly ['unsubscribe', channel: string]
@@ -62,7 +63,10 @@ export class IpcOutbox {
     return true
   }
 
-  /** Takes something of a subscription unless there is no room; the half of it is left to messages. A single one always fits. */
+  /**
+   * Takes something of a subscription unless there is no room; the half of it is left to messages. A single
+   * one always fits.
+   */
   pushSubscription(entry: Entry): boolean {
     if (this.#pendingBytes > 0 && this.#pendingBytes + sizeOf(entry) > this.#maxPendingBytes / 2) return false
     this.push(entry)

@@ -7,11 +7,14 @@ import { readMaxPendingBytes, refuseUnknown } from '../backplane/backplane-optio
 import { Channels } from '../backplane/channels.ts'
 import { type Entry, IpcOutbox, isPacket, type SendPacket } from './ipc-outbox.ts'
 
-/** Limits of a backplane over the channel between the processes: in a worker, and in the primary for each worker. */
+/**
+ * Limits of a backplane over the channel between the processes: in a worker, and in the primary for each
+ * worker.
+ */
 export interface NodeClusterOptions {
   /**
-   * Most bytes, of messages and of subscriptions, that the other process has not taken yet, 1 or more. A further message is not accepted;
-   * subscriptions wait. Default 16 777 216.
+   * Most bytes, of messages and of subscriptions, that the other process has not taken yet, 1 or more. A
+   * further message is not accepted; subscriptions wait. Default 16 777 216.
    */
   maxPendingBytes?: number | undefined
 }
@@ -23,8 +26,8 @@ const NOT_ADVANCED =
   "node:cluster passes JSON: call cluster.setupPrimary({ serialization: 'advanced' }) before the first fork"
 
 /**
- * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed. Workers of a cluster that
- * was set up with `cluster.setupPrimary({ serialization: 'advanced' })` only.
+ * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed.
+ * Workers of a cluster that was set up with `cluster.setupPrimary({ serialization: 'advanced' })` only.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  * @returns what ends it: the workers' backplanes are `reconnecting` until somebody serves them again
  */
@@ -274,7 +277,10 @@ class NodeClusterBackplane implements Backplane {
     this.#tell()
   }
 
-  /** Tells the primary of subscriptions, as far as there is room; of one that came and went meanwhile it is told nothing. */
+  /**
+   * Tells the primary of subscriptions, as far as there is room; of one that came and went meanwhile it is
+   * told nothing.
+   */
   #tell(): void {
     for (const channel of this.#dirty) {
       if (!(this.#channels.has(channel) ? this.#ask(channel) : this.#leave(channel))) return

@@ -37,21 +37,28 @@ export interface ShardOptions {
 const CONNECT_MS = 5_000
 /** To subscribe anew to everything, and to hear the test. */
 const RESUBSCRIBE_MS = 15_000
-/** How often the way through the server is tested. One that does not answer is given up after one to two of these. */
+/**
+ * How often the way through the server is tested. One that does not answer is given up after one to two of
+ * these.
+ */
 const HEARTBEAT_MS = 5_000
 /** How long `close` waits for the server to take what was published. */
 const CLOSE_MS = 1_000
 /** Redis is away from everyone else while it executes one command. */
 const MAX_CHANNELS_A_COMMAND = 1_000
 
-/** More than it takes to find a name for a shard that has only one of the 16,384 slots, but for one in 200,000 times. */
+/**
+ * More than it takes to find a name for a shard that has only one of the 16,384 slots, but for one in 200,000
+ * times.
+ */
 const MAX_ATTEMPTS = 200_000
 
 const EMPTY = Buffer.alloc(0)
 
 /**
- * One Redis server: a connection that publishes, and one that is subscribed. They are opened together, and when either fails both
- * are thrown away: nothing of a broken connection, such as the client's own list of subscriptions, is carried into the next.
+ * One Redis server: a connection that publishes, and one that is subscribed. They are opened together, and
+ * when either fails both are thrown away: nothing of a broken connection, such as the client's own list of
+ * subscriptions, is carried into the next.
  */
 export class RedisShard {
   readonly #server: RedisServer
@@ -243,7 +250,10 @@ export class RedisShard {
     return this.#owner.channels.has(channel) && this.#owner.carrier(channel) === this
   }
 
-  /** One round trip after the other: commands of the two kinds never race, and what piles up meanwhile goes in one. */
+  /**
+   * One round trip after the other: commands of the two kinds never race, and what piles up meanwhile goes in
+   * one.
+   */
   async #sync(): Promise<void> {
     const subscriber = this.#subscriber
     while (this.#dirty.size > 0 && subscriber !== undefined && subscriber === this.#subscriber) {

@@ -9,8 +9,8 @@ type Subscribe = (
 ) => Promise<void>
 
 /**
- * What we use of a client of node-redis 5 or 6, spelled out: its own types name each command, several times, and comparing two of
- * them takes the compiler 15 seconds.
+ * What we use of a client of node-redis 5 or 6, spelled out: its own types name each command, several times,
+ * and comparing two of them takes the compiler 15 seconds.
  */
 export interface RedisClient {
   readonly options?: { readonly socket?: object | undefined } | undefined
@@ -49,7 +49,8 @@ export interface RedisServer {
   readonly address: string
   /**
    * Makes a client that is ours: not connected, never reconnecting by itself, and without an offline queue.
-   * @param signal ends its connection: where it is only being opened, node-redis would not, and version 5 never can
+   * @param signal ends its connection: where it is only being opened, node-redis would not, and version 5
+   *   never can
    */
   open(signal: AbortSignal): RedisClient
 }
@@ -65,7 +66,9 @@ export interface RedisTopology {
 export type Discover = (report: (error: Error) => void, signal: AbortSignal) => Promise<RedisTopology>
 
 const DISCOVERY_MS = 5_000
-/** A discovery that has been given up hangs until its server answers or goes: not more than this many at once. */
+/**
+ * A discovery that has been given up hangs until its server answers or goes: not more than this many at once.
+ */
 const MAX_HANGING = 4
 
 /** The one server that a client is made for. */
@@ -120,7 +123,8 @@ function server(address: string, pattern: RedisClient): RedisServer {
       pattern.duplicate({
         socket: { ...pattern.options?.socket, reconnectStrategy: false, signal },
         disableOfflineQueue: true,
-        // Version 6 starts a timer for each command; a server that does not answer is found out by the heartbeat.
+        // Version 6 starts a timer for each command; a server that does not answer is found out by the
+        // heartbeat.
         commandOptions: { timeout: 0 },
       }),
   }

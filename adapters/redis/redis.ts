@@ -23,7 +23,10 @@ export interface RedisClientLike {
 }
 
 interface Limits {
-  /** Most bytes published that Redis has not taken yet, per server, 1 or more; a further message is not accepted. Default 16 777 216. */
+  /**
+   * Most bytes published that Redis has not taken yet, per server, 1 or more; a further message is not
+   * accepted. Default 16 777 216.
+   */
   maxPendingBytes?: number | undefined
 }
 
@@ -37,8 +40,8 @@ export type RedisBackplaneOptions = Limits &
       }
     | {
         /**
-         * A client or a cluster of yours, connected or not. It is the pattern for connections of the backplane's own: it is neither
-         * used nor closed.
+         * A client or a cluster of yours, connected or not. It is the pattern for connections of the
+         * backplane's own: it is neither used nor closed.
          */
         client: RedisClientLike
         url?: undefined
@@ -46,8 +49,8 @@ export type RedisBackplaneOptions = Limits &
   )
 
 /**
- * A backplane over Redis 6 or later, or Valkey, by pub/sub; over a Redis Cluster of version 7 or later by sharded pub/sub.
- * It opens two connections to each server.
+ * A backplane over Redis 6 or later, or Valkey, by pub/sub; over a Redis Cluster of version 7 or later by
+ * sharded pub/sub. It opens two connections to each server.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function redisBackplane(options: RedisBackplaneOptions): Backplane {
@@ -91,7 +94,8 @@ class RedisBackplane implements Backplane, ShardOwner {
       const { client } = options
       checkClient(client)
       this.#isSharded = 'slots' in client
-      // What has slots is what createCluster returns, whatever modules it was given; of the rest nothing is used either.
+      // What has slots is what createCluster returns, whatever modules it was given; of the rest nothing is
+      // used either.
       this.#discover =
         'slots' in client
           ? clusterServers(client as unknown as RedisCluster)

@@ -1,5 +1,5 @@
-// Socket.IO as one of several nodes: with one of the Redis adapters, or as a worker of node:cluster where the argument is
-// `primary`. The Redis client is the one that wshub has, too.
+// Socket.IO as one of several nodes: with one of the Redis adapters, or as a worker of node:cluster where the
+// argument is `primary`. The Redis client is the one that wshub has, too.
 
 import cluster from 'node:cluster'
 import { createServer } from 'node:http'

@@ -1,4 +1,5 @@
-// uWebSockets.js and its native publish. The library is released on GitHub only; uws-pack is a repackage on npm.
+// uWebSockets.js and its native publish. The library is released on GitHub only; uws-pack is a repackage on
+// npm.
 
 import { readFileSync } from 'node:fs'
 import * as uws from 'uws-pack'

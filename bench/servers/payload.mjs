@@ -1,4 +1,5 @@
-// The one message format of all scenarios, as fixed-width ASCII so that both sides handle it without parsing JSON:
+// The one message format of all scenarios, as fixed-width ASCII so that both sides handle it without parsing
+// JSON:
 //   bytes 0-8    its number, counted from 0 by whoever sends it
 //   bytes 8-12   its source: a room, or the client that wrote it
 //   bytes 12-28  when it was sent, in microseconds of the wall clock

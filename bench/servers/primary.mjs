@@ -1,4 +1,5 @@
-// The primary of a node:cluster under measurement: starts the workers, and passes on the calls that are for them.
+// The primary of a node:cluster under measurement: starts the workers, and passes on the calls that are for
+// them.
 
 import cluster from 'node:cluster'
 import { once } from 'node:events'

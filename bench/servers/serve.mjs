@@ -1,11 +1,11 @@
-// What every server process has in common: it answers the calls of bench/index.ts over IPC, paces the broadcasts, and
-// measures itself. What differs is the `peer` given to serve():
+// What every server process has in common: it answers the calls of bench/index.ts over IPC, paces the
+// broadcasts, and measures itself. What differs is the `peer` given to serve():
 //
 //   version              of the library, printed in the tables
 //   listen(options)      starts the server on 127.0.0.1, resolves with its port; options are
-//     answer               what becomes of a client's message: 'echo', 'broadcast' (to everyone in room 0), or nothing
-//     rooms                how many rooms there are; a client names its own in the query: /?rooms=3,7
-//     compression          whether permessage-deflate is on
+//     answer               what becomes of a client's message: 'echo', 'broadcast' (to everyone in room 0),
+//     or nothing rooms                how many rooms there are; a client names its own in the query:
+//     /?rooms=3,7 compression          whether permessage-deflate is on
 //   broadcast(room, text)  sends to every member of a room
 //   join(index, room)    has one of the clients join a room; leave() likewise
 //   calls                further calls, of this peer alone
@@ -31,8 +31,11 @@ export function serve(peer) {
       return { port: await peer.listen(options), version: peer.version }
     },
 
-    /** Sends `messages` messages to rooms drawn at random, `perTurn` of them in each turn of the event loop, and never
-     * has more than `inFlight` that the clients did not acknowledge. Resolves when the last one is sent. */
+    /**
+     * Sends `messages` messages to rooms drawn at random, `perTurn` of them in each turn of the event loop,
+     * and never has more than `inFlight` that the clients did not acknowledge. Resolves when the last one is
+     * sent.
+     */
     broadcast({ messages, perTurn, inFlight, rooms, payloadBytes }) {
       return new Promise((resolve) => {
         let sent = 0
@@ -64,8 +67,10 @@ export function serve(peer) {
       })
     },
 
-    /** Sends to rooms drawn at random, `perTurn` messages every `everyMs`, as one of several that do so. A turn that comes
-     * late is not made up for. Resolves when the last one is sent. */
+    /**
+     * Sends to rooms drawn at random, `perTurn` messages every `everyMs`, as one of several that do so. A
+     * turn that comes late is not made up for. Resolves when the last one is sent.
+     */
     publish({ messages, perTurn, everyMs, publisher, rooms, payloadBytes }) {
       const random = seededRandom(publisher + 1)
       return new Promise((resolve) => {
@@ -84,8 +89,10 @@ export function serve(peer) {
       })
     },
 
-    /** Has clients join rooms that nobody else is in, and leave each after `holdMs`. What comes late is made up for.
-     * Resolves with how many were joined in a second. */
+    /**
+     * Has clients join rooms that nobody else is in, and leave each after `holdMs`. What comes late is made
+     * up for. Resolves with how many were joined in a second.
+     */
     churn({ roomsPerSecond, seconds, holdMs }) {
       return new Promise((resolve) => {
         const start = performance.now()
@@ -106,7 +113,10 @@ export function serve(peer) {
       })
     },
 
-    /** Starts the clock. The event loop's delay is measured in passes of their own, because the sampling costs. */
+    /**
+     * Starts the clock. The event loop's delay is measured in passes of their own, because the sampling
+     * costs.
+     */
     beginRound({ sampleLoopDelay }) {
       roundDelay = sampleLoopDelay ? startLoopDelay() : undefined
       round = { readBytes: readBytes(), wallMs: performance.now(), cpu: process.cpuUsage() }

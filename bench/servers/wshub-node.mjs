@@ -1,4 +1,5 @@
-// wshub, built, as one of several nodes: over Redis or NATS, or as a worker of node:cluster where the argument is `primary`.
+// wshub, built, as one of several nodes: over Redis or NATS, or as a worker of node:cluster where the
+// argument is `primary`.
 
 import nodeCluster from 'node:cluster'
 import { createServer } from 'node:http'
@@ -73,7 +74,10 @@ function backplaneOf(redis, nats) {
   return nats === undefined ? nodeClusterBackplane() : natsBackplane({ servers: nats })
 }
 
-/** A message was lost, or the backplane failed: the run is void. The hub would catch what is thrown here at once. */
+/**
+ * A message was lost, or the backplane failed: the run is void. The hub would catch what is thrown here at
+ * once.
+ */
 function fail(reason) {
   setImmediate(() => {
     throw reason instanceof Error ? reason : new Error(`messages were lost: ${JSON.stringify(reason)}`)

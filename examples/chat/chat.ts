@@ -4,12 +4,14 @@
  * The protocol is JSON in text messages. `id` is the connection's, `at` is in milliseconds since 1970.
  *
  *     the page says                    the server says
- *     { type: 'join', name, room }     { type: 'here', room, you, people: [{ id, name }] }   after join and who
- *     { type: 'say', text }            { type: 'said', id, name, text, at }                  to the room
- *     { type: 'who' }                  { type: 'joined', id, name, at }                      to the others there
- *     { type: 'leave' }                { type: 'left', id, name, at }                        to the others there
+ *     { type: 'join', name, room }     { type: 'here', room, you, people: [{ id, name }] }   after join and
+ *     who { type: 'say', text }            { type: 'said', id, name, text, at }                  to the room
+ *     { type: 'who' }                  { type: 'joined', id, name, at }                      to the others
+ *     there { type: 'leave' }                { type: 'left', id, name, at }                        to the
+ *     others there
  *                                      { type: 'rooms', rooms: [{ name, people }] }          to everybody
- *                                      { type: 'error', message }                            to whom it concerns
+ *                                      { type: 'error', message }                            to whom it
+ *                                      concerns
  *
  * A connection is in one room at a time. A room exists while somebody is in it.
  */

@@ -1,13 +1,18 @@
 import { makeServer, type ServerOptions } from 'graphql-ws'
 import type { Connection, EventHandler } from 'wshub'
 
-/** What the handler of one connection keeps in its metadata: the two functions that graphql-ws gives for it. */
+/**
+ * What the handler of one connection keeps in its metadata: the two functions that graphql-ws gives for it.
+ */
 type Metadata = {
   receive: (data: string) => Promise<void>
   closed: (code: number, reason: string) => Promise<void>
 }
 
-/** Makes a handler that speaks `graphql-transport-ws`. The connection is `ctx.extra` in the options' callbacks. */
+/**
+ * Makes a handler that speaks `graphql-transport-ws`. The connection is `ctx.extra` in the options'
+ * callbacks.
+ */
 export function graphqlHandler(
   options: ServerOptions<Record<string, unknown> | undefined, Connection<Metadata>>,
 ): EventHandler<Metadata> {

@@ -40,8 +40,8 @@ export function inRange(key: string, value: unknown, least: number, most: number
 }
 
 /**
- * Returns a function that reads one integer of the options, or its default, within a range. The function throws
- * WSHUB_ERR_INVALID_OPTION.
+ * Returns a function that reads one integer of the options, or its default, within a range. The function
+ * throws WSHUB_ERR_INVALID_OPTION.
  * @param prefix comes before the key in the message of the error
  */
 export function integersOf<Options extends object>(

@@ -8,8 +8,9 @@ const MAX_ROUND_MS = 1_000
  * Proves by probes of a node to itself that its messages come back. An engine that says it is connected may
  * hang, or may have forgotten a subscription.
  *
- * The adapters test their connections too: that makes them replace a connection that hangs, which nothing here
- * could. This test covers the channels of the hub, over any backplane, and so the state that the hub reports.
+ * The adapters test their connections too: that makes them replace a connection that hangs, which nothing
+ * here could. This test covers the channels of the hub, over any backplane, and so the state that the hub
+ * reports.
  */
 export class LoopbackTest {
   readonly #publish: (channel: OutgoingChannel, nonce: number) => void

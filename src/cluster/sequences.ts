@@ -74,8 +74,8 @@ export class Sequences {
   }
 
   /**
-   * Returns the barriers that a call on a channel has to stay behind, without those of the calls before it. The cost grows with the
-   * messages that were published since, not with the channels that there are.
+   * Returns the barriers that a call on a channel has to stay behind, without those of the calls before it.
+   * The cost grows with the messages that were published since, not with the channels that there are.
    * @param now the time, in ms of `performance.now()`
    */
   barriers(channel: OutgoingChannel, now: number): Barrier[] {

@@ -22,8 +22,8 @@ export interface KeepalivePeer {
   /** Changes with every byte that the peer sends, and while the peer reads what waits for it. */
   readonly bytesRead: number
   /**
-   * Whether the hub has stopped reading from the peer, whose silence then proves nothing. Nor is its end seen,
-   * before something is written.
+   * Whether the hub has stopped reading from the peer, whose silence then proves nothing. Nor is its end
+   * seen, before something is written.
    */
   readonly isPaused: boolean
   /** Whether either side has begun to close. */

@@ -16,7 +16,9 @@ export type ConnectionRef = string | Connection | Member
 export interface BroadcastOptions extends SendOptions {
   /** Connections that do not receive it, wherever in the cluster they are: one or an array. Default none. */
   except?: ConnectionRef | readonly ConnectionRef[] | undefined
-  /** Rooms whose members do not receive it, wherever in the cluster they are: one or an array. Default none. */
+  /**
+   * Rooms whose members do not receive it, wherever in the cluster they are: one or an array. Default none.
+   */
   exceptRooms?: string | readonly string[] | undefined
   /** Whether only connections of this process receive it. Default false. */
   local?: boolean | undefined
@@ -62,7 +64,8 @@ export function without(audience: Audience, except: ConnectionRef): Audience {
 
 /**
  * The id of a connection that is passed as it is or by its id.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it cannot be one: what names nobody would leave nobody out, in silence
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it cannot be one: what names nobody would leave nobody
+ *   out, in silence
  */
 export function idOf(key: string, ref: unknown): string {
   const id: unknown = typeof ref === 'object' && ref !== null && 'id' in ref ? ref.id : ref

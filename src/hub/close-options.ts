@@ -10,12 +10,15 @@ export interface CloseOptions {
   reason?: string | undefined
   /** How many connections are closed at a time, 1 or more. Default 500. */
   batch?: number | undefined
-  /** Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of `timeoutMs`. Default 50. */
+  /**
+   * Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of
+   * `timeoutMs`. Default 50.
+   */
   everyMs?: number | undefined
   /**
-   * Time, in ms, for async callbacks to settle, for clients to answer, and then for messages that wait for the cluster; when it is over,
-   * what is left is terminated. A client whose callbacks still run after four fifths of it is closed all the same. A backplane that does not
-   * close takes 5 000 more at most.
+   * Time, in ms, for async callbacks to settle, for clients to answer, and then for messages that wait for
+   * the cluster; when it is over, what is left is terminated. A client whose callbacks still run after four
+   * fifths of it is closed all the same. A backplane that does not close takes 5 000 more at most.
    * Default 5 000.
    */
   timeoutMs?: number | undefined
@@ -42,8 +45,8 @@ const CLOSE_DEFAULTS: ResolvedCloseOptions = {
 }
 
 /**
- * Checks the options of `hub.close` and returns them with every default in place, so that an adapter refuses them at its start and not at
- * the end. An explicit `undefined` means the default.
+ * Checks the options of `hub.close` and returns them with every default in place, so that an adapter refuses
+ * them at its start and not at the end. An explicit `undefined` means the default.
  * @throws {HubError} WSHUB_ERR_INVALID_CLOSE or WSHUB_ERR_INVALID_OPTION
  */
 export function readCloseOptions(options: CloseOptions = {}): ResolvedCloseOptions {

@@ -26,7 +26,9 @@ const MAX_STACK = 8_000
 /** How many causes of an error a warning shows. */
 const MAX_CAUSES = 4
 
-/** Reports each error to `onError` of its handler, else to that of the hub, else as a warning of the process. */
+/**
+ * Reports each error to `onError` of its handler, else to that of the hub, else as a warning of the process.
+ */
 export class ErrorReporter<Meta extends object> {
   readonly #hub: Hub
   readonly #running: RunningHandlers
@@ -100,11 +102,17 @@ export class ErrorReporter<Meta extends object> {
   }
 }
 
-/** A warning of its own, since Node reads properties of it that an application's error may have made unreadable. */
+/**
+ * A warning of its own, since Node reads properties of it that an application's error may have made
+ * unreadable.
+ */
 class HubWarning extends Error {
   override readonly name = 'HubWarning'
   readonly code: string | undefined
-  /** Node prints this below the message: the stack, which it prints of the warning itself only with `--trace-warnings`. */
+  /**
+   * Node prints this below the message: the stack, which it prints of the warning itself only with
+   * `--trace-warnings`.
+   */
   readonly detail: string | undefined
 
   constructor(message: string, cause: Error, code: string | undefined, where: string | undefined) {

@@ -20,60 +20,81 @@ import { type LimitOptions, type ResolvedLimits, readLimits } from './limit-opti
 export interface HubOptions {
   /** Most connections at once, 1 or more; a further upgrade is answered 503. Default 10 000. */
   maxConnections?: number | undefined
-  /** Most bytes of an incoming message, after inflation, 1 to 2 147 483 647; a longer one ends its connection with 1009. Default 65 536. */
+  /**
+   * Most bytes of an incoming message, after inflation, 1 to 2 147 483 647; a longer one ends its connection
+   * with 1009. Default 65 536.
+   */
   maxMessageSize?: number | undefined
   /** Silence, in ms, after which a client is pinged; 0 = never. Default 30 000. */
   pingIntervalMs?: number | undefined
-  /** Time, in ms, a client has to send anything after a ping before it is given up with 1006; 1 or more. Default 10 000. */
+  /**
+   * Time, in ms, a client has to send anything after a ping before it is given up with 1006; 1 or more.
+   * Default 10 000.
+   */
   pongTimeoutMs?: number | undefined
-  /** Negotiates permessage-deflate with clients that offer it: `true`, or settings. A message is compressed once. Default false. */
+  /**
+   * Negotiates permessage-deflate with clients that offer it: `true`, or settings. A message is compressed
+   * once. Default false.
+   */
   enableCompression?: boolean | CompressionOptions | undefined
   /**
-   * Origins of pages that may connect beside the page's own origin: `https://app.example.com`, `https://*.example.com`,
-   * `null` (sandboxed and file pages), `*` (all). `[]` = the page's own origin only. Default `[]`.
+   * Origins of pages that may connect beside the page's own origin: `https://app.example.com`,
+   * `https://*.example.com`, `null` (sandboxed and file pages), `*` (all). `[]` = the page's own origin only.
+   * Default `[]`.
    */
   allowedOrigins?: readonly string[] | undefined
   /**
-   * Hosts that are the application's: `app.example.com`, `*.example.com`, `localhost:8080`; without a port, on any. An upgrade with another
-   * `Host` is answered 403, which stops DNS rebinding. `[]` = all. Default `[]`.
+   * Hosts that are the application's: `app.example.com`, `*.example.com`, `localhost:8080`; without a port,
+   * on any. An upgrade with another `Host` is answered 403, which stops DNS rebinding. `[]` = all. Default
+   * `[]`.
    */
   allowedHosts?: readonly string[] | undefined
-  /** Subprotocols that the application speaks, the preferred first; `[]` = none is ever chosen. Default `[]`. */
+  /**
+   * Subprotocols that the application speaks, the preferred first; `[]` = none is ever chosen. Default `[]`.
+   */
   protocols?: readonly string[] | undefined
   /**
-   * Receives every error that no handler's `onError` took. Without it, each becomes a process warning, and only the first of each kind of fault that
-   * clients can repeat at will.
+   * Receives every error that no handler's `onError` took. Without it, each becomes a process warning, and
+   * only the first of each kind of fault that clients can repeat at will.
    */
   onError?: ((error: Error, connection?: Connection) => void) | undefined
   /** Most bytes waiting for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048 576. */
   maxBufferedBytes?: number | undefined
   /**
-   * Most bytes waiting for all slow clients together, 1 or more; a message counts once, however many wait for it. Above it those
-   * with the most waiting are closed with 1013, whatever `slowConsumer` says. Default 134 217 728.
+   * Most bytes waiting for all slow clients together, 1 or more; a message counts once, however many wait for
+   * it. Above it those with the most waiting are closed with 1013, whatever `slowConsumer` says. Default 134
+   * 217 728.
    */
   maxTotalBufferedBytes?: number | undefined
   /**
-   * What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`, which keeps the
-   * latest message of each `key` for a client that lags and closes when that is not enough. Default `close`.
+   * What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`,
+   * which keeps the latest message of each `key` for a client that lags and closes when that is not enough.
+   * Default `close`.
    */
   slowConsumer?: SlowConsumerPolicy | undefined
-  /** Time, in ms, an async `onOpen` may take, while the client's messages wait; 0 = no limit. Default 10 000. */
+  /**
+   * Time, in ms, an async `onOpen` may take, while the client's messages wait; 0 = no limit. Default 10 000.
+   */
   openTimeoutMs?: number | undefined
   /**
-   * Time, in ms, from the beginning of a connection's end, whoever began it, until its socket is destroyed; 1 or more. Default
-   * 10 000.
+   * Time, in ms, from the beginning of a connection's end, whoever began it, until its socket is destroyed; 1
+   * or more. Default 10 000.
    */
   closeTimeoutMs?: number | undefined
   /** Limits of one client; see {@link LimitOptions}. Default {}. */
   limits?: LimitOptions | undefined
   /**
-   * Which proxies may say who the client is: `true` (all), how many stand in front, addresses and networks, or a function. `false` = none. An adapter takes
-   * its framework's own setting instead while this is `false`. Default false.
+   * Which proxies may say who the client is: `true` (all), how many stand in front, addresses and networks,
+   * or a function. `false` = none. An adapter takes its framework's own setting instead while this is
+   * `false`. Default false.
    */
   trustProxy?: TrustProxy | undefined
   /** The header in which they say it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
   proxyHeader?: ProxyHeader | undefined
-  /** Carries messages to the hubs of other processes, and theirs to this one. It belongs to this hub, which also closes it. */
+  /**
+   * Carries messages to the hubs of other processes, and theirs to this one. It belongs to this hub, which
+   * also closes it.
+   */
   backplane?: Backplane | undefined
   /** How this hub works together with those of other processes. */
   cluster?: ClusterOptions | undefined
@@ -130,7 +151,8 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /**
  * Reads options into their final, frozen form.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that does not exist
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that
+ *   does not exist
  */
 export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)

@@ -65,8 +65,8 @@ const refusedChannel = channel('wshub:upgrade:refused')
 export type HubState = 'open' | 'closing' | 'closed'
 
 /**
- * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of them.
- * A hub belongs to one process. `Meta` types `connection.metadata`.
+ * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of
+ * them. A hub belongs to one process. `Meta` types `connection.metadata`.
  */
 export class Hub<out Meta extends object = Metadata> {
   readonly #options: ResolvedHubOptions
@@ -189,8 +189,8 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * What happened so far in this process, and how things stand. Adding up `bufferedBytes` looks at each connection.
-   * What came and went between processes is in `hub.cluster.stats()`.
+   * What happened so far in this process, and how things stand. Adding up `bufferedBytes` looks at each
+   * connection. What came and went between processes is in `hub.cluster.stats()`.
    */
   stats(): HubStats {
     let bufferedBytes = 0
@@ -225,11 +225,11 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Leads a server's upgrades through its ordinary request listeners, where a route can call {@link Hub.upgrade}.
-   * Other `upgrade` listeners of that server keep what no route of the hub takes. A server that stops listening takes its
-   * connections along: they are closed with 1001 within a second.
-   * @param server a server of `node:http` or `node:https`; without one, every such server of this process that takes a
-   *   TCP connection from now on, as long as the hub is open
+   * Leads a server's upgrades through its ordinary request listeners, where a route can call
+   * {@link Hub.upgrade}. Other `upgrade` listeners of that server keep what no route of the hub takes. A
+   * server that stops listening takes its connections along: they are closed with 1001 within a second.
+   * @param server a server of `node:http` or `node:https`; without one, every such server of this process
+   *   that takes a TCP connection from now on, as long as the hub is open
    * @returns a function that detaches again; connections stay
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no server, such as an application
    */
@@ -240,13 +240,17 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response travel with the 101.
+   * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response
+   * travel with the 101.
    * @param framework for adapters: holds where `init` says nothing, or `undefined`; cookies of both are sent
-   * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never rejects.
+   * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never
+   *   rejects.
    * @throws {HubError} at once, with an HTTP status, when the upgrade is refused: WSHUB_ERR_HUB_CLOSED,
-   *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_HOST, WSHUB_ERR_ORIGIN,
-   *   WSHUB_ERR_HUB_FULL, WSHUB_ERR_TOO_MANY_UPGRADES, WSHUB_ERR_TOO_MANY_CONNECTIONS, WSHUB_ERR_SOCKET_CLOSED; or misused: WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_HEADER,
-   *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_NOT_ATTACHED, WSHUB_ERR_ALREADY_UPGRADED
+   *   WSHUB_ERR_NOT_UPGRADE, WSHUB_ERR_METHOD, WSHUB_ERR_VERSION, WSHUB_ERR_BAD_HANDSHAKE, WSHUB_ERR_HOST,
+   *   WSHUB_ERR_ORIGIN, WSHUB_ERR_HUB_FULL, WSHUB_ERR_TOO_MANY_UPGRADES, WSHUB_ERR_TOO_MANY_CONNECTIONS,
+   *   WSHUB_ERR_SOCKET_CLOSED; or misused: WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_HEADER,
+   *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_NOT_ATTACHED,
+   *   WSHUB_ERR_ALREADY_UPGRADED
    */
   upgrade(
     req: IncomingMessage,
@@ -305,10 +309,11 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Takes in a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still connecting. It is written through its own `send`.
-   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER, WSHUB_ERR_INVALID_OPTION,
-   *   WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_INVALID_SOCKET for anything else, or WSHUB_ERR_SOCKET_CLOSED when it is closing or closed;
-   *   the socket is left alone then
+   * Takes in a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still connecting. It is
+   * written through its own `send`.
+   * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER,
+   *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_INVALID_SOCKET for anything else, or
+   *   WSHUB_ERR_SOCKET_CLOSED when it is closing or closed; the socket is left alone then
    */
   register(
     socket: WebSocketLike,
@@ -340,11 +345,12 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Puts a connection into a room, or into each of several. What other nodes send there comes as soon as the backplane's
-   * engine has confirmed, which `await hub.cluster.join({ id: connection.id }, room)` waits for.
+   * Puts a connection into a room, or into each of several. What other nodes send there comes as soon as the
+   * backplane's engine has confirmed, which `await hub.cluster.join({ id: connection.id }, room)` waits for.
    * @returns `false` when it is not open any more; nothing is joined then
-   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, also for a name over `limits.maxRoomNameBytes`; WSHUB_ERR_TOO_MANY_ROOMS above
-   *   `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub. Nothing is joined then
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, also for a name over `limits.maxRoomNameBytes`;
+   *   WSHUB_ERR_TOO_MANY_ROOMS above `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a
+   *   connection of another hub. Nothing is joined then
    */
   joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     checkOwn(this, connection)
@@ -359,7 +365,8 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Takes a connection out of a room, or out of each of several.
    * @returns whether it was in one of them
-   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_FOREIGN_CONNECTION for a connection of another
+   *   hub
    */
   leaveRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     checkOwn(this, connection)
@@ -372,8 +379,8 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Closes connections of this process behind what was sent to them: those in a room, or in the union of several, or those that
-   * a predicate picks. `hub.cluster.disconnect` closes those of all processes.
+   * Closes connections of this process behind what was sent to them: those in a room, or in the union of
+   * several, or those that a predicate picks. `hub.cluster.disconnect` closes those of all processes.
    * @param code 1000 by default
    * @returns how many were open
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE
@@ -408,8 +415,8 @@ export class Hub<out Meta extends object = Metadata> {
    * and compressed at most once, however many receive it.
    * @param data a string for a text message, bytes for a binary one
    * @returns how many connections of this process accepted it
-   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself. WSHUB_ERR_INVALID_OPTION, and
-   *   WSHUB_ERR_INVALID_ROOM for the option `exceptRooms`
+   * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself.
+   *   WSHUB_ERR_INVALID_OPTION, and WSHUB_ERR_INVALID_ROOM for the option `exceptRooms`
    */
   broadcast(data: Payload, options?: BroadcastOptions): number {
     return this.#broadcast(readAudience(undefined, options), data, options)
@@ -418,15 +425,16 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Like {@link Hub.broadcast}, without one connection, wherever it is.
    * @param except a connection or its id, also of one that is closed; several go into the option `except`
-   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be the id of a connection
+   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be the id
+   *   of a connection
    */
   broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
     return this.#broadcast(without(readAudience(undefined, options), except), data, options)
   }
 
   /**
-   * Sends to the members of a room, or of the union of several, each once, those of the other nodes included. An empty room
-   * costs nothing here.
+   * Sends to the members of a room, or of the union of several, each once, those of the other nodes included.
+   * An empty room costs nothing here.
    * @returns how many connections of this process accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
@@ -435,8 +443,8 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Like {@link Hub.broadcastToRoom}, without one connection, wherever it is. The message stands before the connection: swapped, both may
-   * be strings, and only a message that has not the form of an id is refused.
+   * Like {@link Hub.broadcastToRoom}, without one connection, wherever it is. The message stands before the
+   * connection: swapped, both may be strings, and only a message that has not the form of an id is refused.
    * @param except as for {@link Hub.broadcastExcept}
    * @throws {HubError} as for {@link Hub.broadcastToRoom} and {@link Hub.broadcastExcept}
    */
@@ -452,7 +460,8 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Sends to one connection, wherever in the cluster it is.
    * @param to a connection, a member of the cluster, or the id of one
-   * @returns `false` when it surely does not arrive; `true` for a connection of another node says that it was published
+   * @returns `false` when it surely does not arrive; `true` for a connection of another node says that it was
+   *   published
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   sendTo(to: ConnectionRef, data: Payload, options?: SendOptions): boolean {
@@ -463,11 +472,12 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Refuses new connections with 503, closes all others behind what was sent to them, leaves the cluster, and lets go of the
-   * backplane, servers and timers. A connection whose callbacks run is closed when they have settled, behind their replies;
-   * nothing more is delivered to it. So a callback that itself awaits this takes until `timeoutMs` is over.
-   * Further calls return the same promise.
-   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long; WSHUB_ERR_INVALID_OPTION
+   * Refuses new connections with 503, closes all others behind what was sent to them, leaves the cluster, and
+   * lets go of the backplane, servers and timers. A connection whose callbacks run is closed when they have
+   * settled, behind their replies; nothing more is delivered to it. So a callback that itself awaits this
+   * takes until `timeoutMs` is over. Further calls return the same promise.
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long;
+   *   WSHUB_ERR_INVALID_OPTION
    */
   close(options?: CloseOptions): Promise<CloseResult> {
     const goodbye = readCloseOptions(options)

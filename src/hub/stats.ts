@@ -13,7 +13,10 @@ export interface HubStats {
   readonly rooms: number
   /** Upgrades that wait for the application's answer now. */
   readonly pendingUpgrades: number
-  /** Bytes that wait in memory now, for slow clients or for slow takers of their messages: of all connections together. */
+  /**
+   * Bytes that wait in memory now, for slow clients or for slow takers of their messages: of all connections
+   * together.
+   */
   readonly bufferedBytes: number
   /** Upgrades answered with 101. */
   readonly acceptedUpgrades: number
@@ -21,7 +24,10 @@ export interface HubStats {
   readonly refusedUpgrades: Readonly<Partial<Record<HubErrorCode, number>>>
   /** Connections that are closed. */
   readonly closedConnections: number
-  /** Of these, those that were lost: without a close frame of either side (`lost`), or without an answer to a ping (`timeout`). */
+  /**
+   * Of these, those that were lost: without a close frame of either side (`lost`), or without an answer to a
+   * ping (`timeout`).
+   */
   readonly lostConnections: number
   /** Connections that are closed, by the reason of their cause. */
   readonly closeReasons: Readonly<Record<CloseReason, number>>

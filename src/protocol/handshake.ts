@@ -150,7 +150,8 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
 
 /**
  * Reads the headers that an application passes, once.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no object of headers, WSHUB_ERR_INVALID_HEADER for a value that is none
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no object of headers, WSHUB_ERR_INVALID_HEADER for
+ *   a value that is none
  */
 export function readHeaders(headers: HandshakeInit['headers'] = {}): Headers {
   // Of a Headers, a Map or an array the entries are not properties: they would be lost.

@@ -49,7 +49,8 @@ export class Acceptor {
   constructor(options: AcceptorOptions) {
     this.#protocols = options.protocols
     this.#isCompressing = options.enableCompression !== false
-    // A deadline behind that of the keepalive, which does not count a stall of this process against the client.
+    // A deadline behind that of the keepalive, which does not count a stall of this process against the
+    // client.
     const closeTimeout = Math.min(2 * options.closeTimeoutMs, MAX_INT32)
     this.#wss = new WebSocketServer({
       ...{ closeTimeout }, // the types of `ws` do not have it yet
@@ -72,9 +73,10 @@ export class Acceptor {
   }
 
   /**
-   * Accepts an upgrade. `accepted` is called in the same tick as the 101 is written, so that it loses no byte; when it throws, the
-   * WebSocket is terminated.
-   * @throws {HubError} WSHUB_ERR_INVALID_HEADER, WSHUB_ERR_BAD_HANDSHAKE or WSHUB_ERR_SOCKET_CLOSED; nothing is written then
+   * Accepts an upgrade. `accepted` is called in the same tick as the 101 is written, so that it loses no
+   * byte; when it throws, the WebSocket is terminated.
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER, WSHUB_ERR_BAD_HANDSHAKE or WSHUB_ERR_SOCKET_CLOSED; nothing
+   *   is written then
    */
   accept<Result>(
     pending: PendingUpgrade,
@@ -128,12 +130,18 @@ export class Acceptor {
   }
 }
 
-/** A function of its own: a listener made where the request is at hand would keep it for as long as the connection lives. */
+/**
+ * A function of its own: a listener made where the request is at hand would keep it for as long as the
+ * connection lives.
+ */
 function tellGate(ws: HubWebSocket, gate: InflationGate): void {
   ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
 }
 
-/** Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their answers come first. */
+/**
+ * Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their
+ * answers come first.
+ */
 function watchText(socket: Duplex, ws: HubWebSocket): void {
   const hangUp = () => socket.end()
   const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.invalidText(hangUp))) // behind the rest of the packet
@@ -141,8 +149,9 @@ function watchText(socket: Duplex, ws: HubWebSocket): void {
 }
 
 /**
- * The request in the form that `ws` takes. It wants a bare `Upgrade: websocket`, where RFC 6455 §4.2.1 allows a list that
- * contains it; and it refuses the request over an offer of compression that RFC 7692 §7.1 only lets it decline.
+ * The request in the form that `ws` takes. It wants a bare `Upgrade: websocket`, where RFC 6455 §4.2.1 allows
+ * a list that contains it; and it refuses the request over an offer of compression that RFC 7692 §7.1 only
+ * lets it decline.
  */
 function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
   const { upgrade, 'sec-websocket-extensions': offers } = req.headers

@@ -16,7 +16,10 @@ export interface AddressLimitOptions {
   readonly maxPendingUpgrades: number
 }
 
-/** Limits connections, pending upgrades and the rate of upgrades per client address. Keeps only addresses that count now. */
+/**
+ * Limits connections, pending upgrades and the rate of upgrades per client address. Keeps only addresses that
+ * count now.
+ */
 export class AddressLimits {
   readonly #maxConnections: number
   readonly #maxUpgradesPerSecond: number
@@ -27,7 +30,9 @@ export class AddressLimits {
   readonly #pending = new Counts<string>()
   /** Peers by which clients with other addresses came, as the framework says, the latest last. */
   readonly #proxies = new Set<string>()
-  /** Upgrades that an address may still make. Each bucket is full after a second, and full ones are deleted. */
+  /**
+   * Upgrades that an address may still make. Each bucket is full after a second, and full ones are deleted.
+   */
   readonly #upgrades = new Map<string, TokenBucket>()
   #sweptAt = 0
 
@@ -40,8 +45,9 @@ export class AddressLimits {
   }
 
   /**
-   * Counts an upgrade against its address, as a connection, before a route has seen it. Where only the framework knows which
-   * address a client behind a proxy has, the proxy may have half of all pending upgrades, once it has told of a client.
+   * Counts an upgrade against its address, as a connection, before a route has seen it. Where only the
+   * framework knows which address a client behind a proxy has, the proxy may have half of all pending
+   * upgrades, once it has told of a client.
    * @returns a function that ends the counting
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
    */

@@ -5,15 +5,19 @@ import { HubError, show } from '../base/errors.ts'
 import { asError } from '../base/thrown.ts'
 
 /**
- * Which proxies may say who the client is: `true` (all: the first address in the header, which anyone can write), how many stand in front,
- * addresses and networks (`'10.0.0.0/8'`, `'loopback'`), or a function of an address and its distance.
+ * Which proxies may say who the client is: `true` (all: the first address in the header, which anyone can
+ * write), how many stand in front, addresses and networks (`'10.0.0.0/8'`, `'loopback'`), or a function of an
+ * address and its distance.
  */
 export type TrustProxy = boolean | number | string | readonly string[] | TrustFunction
 
 /** Whether a proxy of that address, so many hops away (0 = the TCP peer), is trusted. */
 export type TrustFunction = (address: string, hop: number) => boolean
 
-/** The header in which trusted proxies name the client. The other one is never looked at: a client could have written it. */
+/**
+ * The header in which trusted proxies name the client. The other one is never looked at: a client could have
+ * written it.
+ */
 export type ProxyHeader = 'x-forwarded-for' | 'forwarded'
 
 /** Whether a trusted proxy says that the client came by TLS. */
@@ -41,8 +45,8 @@ export function addressRule(trustProxy: TrustProxy, header: ProxyHeader): Addres
 }
 
 /**
- * The rule for a choice of trusted proxies: `X-Forwarded-Proto` beside `X-Forwarded-For`, else the `proto` of `Forwarded`. One proxy of several is
- * enough: TLS often ends at the first.
+ * The rule for a choice of trusted proxies: `X-Forwarded-Proto` beside `X-Forwarded-For`, else the `proto` of
+ * `Forwarded`. One proxy of several is enough: TLS often ends at the first.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function secureRule(trustProxy: TrustProxy, header: ProxyHeader): SecureRule {
@@ -59,8 +63,8 @@ export function secureRule(trustProxy: TrustProxy, header: ProxyHeader): SecureR
 }
 
 /**
- * What addresses are counted by: an IPv4 address as it is, also inside an IPv6 one; of an IPv6 address the first 64 bits, because that is what
- * one customer gets.
+ * What addresses are counted by: an IPv4 address as it is, also inside an IPv6 one; of an IPv6 address the
+ * first 64 bits, because that is what one customer gets.
  */
 export function addressKey(address: string): string {
   if (!isIPv6(address)) return address
@@ -124,8 +128,8 @@ function listItems(text: string): string[] {
 /** What RFC 7239 calls a hop whose address is not told. */
 const UNKNOWN = 'unknown'
 
-// One after the other, each from where the last one ended: in one expression the blanks before and after a pair that is
-// missing would be tried in every split, which takes the square of their number.
+// One after the other, each from where the last one ended: in one expression the blanks before and after a
+// pair that is missing would be tried in every split, which takes the square of their number.
 const BLANKS = /[ \t]*/y
 const PAIR = /([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))/y
 const END = /[ \t]*([;,]|$)/y
@@ -136,8 +140,8 @@ interface ForwardedElement {
 }
 
 /**
- * The `for` of each element. A header that cannot be read is one unknown hop: else a client that opens a quote, and does not close it, would
- * swallow what the proxy has added behind.
+ * The `for` of each element. A header that cannot be read is one unknown hop: else a client that opens a
+ * quote, and does not close it, would swallow what the proxy has added behind.
  */
 function forwardedFor(text: string): string[] {
   return forwardedElements(text)?.map((element) => element.for) ?? [UNKNOWN]

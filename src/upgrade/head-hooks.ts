@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http'
 
 /**
- * Runs what middleware does as the head of a response is written, for a 101 that is written past it. Sessions set their cookies
- * there: they replace `writeHead` of the response (`on-headers`). This stands below them, and takes the head instead of sending it.
+ * Runs what middleware does as the head of a response is written, for a 101 that is written past it. Sessions
+ * set their cookies there: they replace `writeHead` of the response (`on-headers`). This stands below them,
+ * and takes the head instead of sending it.
  */
 export class HeadHooks {
   readonly #response: ServerResponse
@@ -36,7 +37,9 @@ export class HeadHooks {
   }
 }
 
-/** Sets the last argument of `writeHead`, as Node does: an object, or an array of names and values in turn. */
+/**
+ * Sets the last argument of `writeHead`, as Node does: an object, or an array of names and values in turn.
+ */
 function setHeaders(response: ServerResponse, headers: unknown): void {
   if (typeof headers !== 'object' || headers === null) return
   if (!Array.isArray(headers)) {

@@ -7,10 +7,11 @@ const METHODS = ['write', 'end', 'destroy', 'destroySoon'] as const
 const REFUSAL = /^HTTP\/1\.[01] [345]\d\d\s/
 
 /**
- * Holds back, for the rest of the tick, calls by which other `upgrade` listeners end a connection. `WebSocketServer` of
- * `ws` with `{ server, path }` answers 400 to every path but its own, in the tick of the event; a route that would take
- * the request has not run by then. A listener that accepts is not held back, and no other one ends what it has accepted.
- * It shadows public methods of the socket, which are back with the next tick.
+ * Holds back, for the rest of the tick, calls by which other `upgrade` listeners end a connection.
+ * `WebSocketServer` of `ws` with `{ server, path }` answers 400 to every path but its own, in the tick of the
+ * event; a route that would take the request has not run by then. A listener that accepts is not held back,
+ * and no other one ends what it has accepted. It shadows public methods of the socket, which are back with
+ * the next tick.
  */
 export class HeldRefusal {
   readonly #calls: (() => void)[] = []

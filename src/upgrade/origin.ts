@@ -1,7 +1,9 @@
 import { HubError, show } from '../base/errors.ts'
 import { invalid } from '../base/option-rules.ts'
 
-/** `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2), the host perhaps a `*.` pattern. */
+/**
+ * `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2), the host perhaps a `*.` pattern.
+ */
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d+)?)$/
 
 /** `host[:port]`, as in the header `Host`, the host perhaps a `*.` pattern. */
@@ -19,9 +21,9 @@ export type OriginRule = (origin: string | undefined, host: string | undefined, 
 export type HostRule = (host: string | undefined) => boolean
 
 /**
- * The rule for a list of allowed origins, and why: a page of another site can open a WebSocket with the visitor's
- * cookies, and CORS does not stop it. So a browser is admitted from the page's own origin or from one in the list; a
- * client that sends no `Origin` is not a browser and is admitted.
+ * The rule for a list of allowed origins, and why: a page of another site can open a WebSocket with the
+ * visitor's cookies, and CORS does not stop it. So a browser is admitted from the page's own origin or from
+ * one in the list; a client that sends no `Origin` is not a browser and is admitted.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION when an entry is not an origin
  * @see RFC 6455 §10.2
  */
@@ -47,8 +49,8 @@ export function originRule(allowed: readonly string[]): OriginRule {
     const origin = parseOrigin(header)
     if (origin === undefined || origin.wildcard) return false
     const { scheme } = origin
-    // By TLS a page of the same site that came without it is foreign: anybody on the way may have written it. The reverse is
-    // the rule behind a proxy that ends TLS.
+    // By TLS a page of the same site that came without it is foreign: anybody on the way may have written it.
+    // The reverse is the rule behind a proxy that ends TLS.
     const isOwnScheme = scheme === 'https' || (scheme === 'http' && !isSecure)
     return (
       (isOwnScheme && origin.host === withoutDefaultPort(scheme, host?.toLowerCase() ?? '')) ||
@@ -59,8 +61,9 @@ export function originRule(allowed: readonly string[]): OriginRule {
 }
 
 /**
- * The rule for a list of hosts that are the application's, `*.` patterns among them; an entry without a port admits every port. An empty
- * list admits all. A page whose own name its owner has pointed at this server (DNS rebinding) passes as the own origin; its `Host` does not pass here.
+ * The rule for a list of hosts that are the application's, `*.` patterns among them; an entry without a port
+ * admits every port. An empty list admits all. A page whose own name its owner has pointed at this server
+ * (DNS rebinding) passes as the own origin; its `Host` does not pass here.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION when an entry is not a host
  */
 export function hostRule(allowed: readonly string[]): HostRule {

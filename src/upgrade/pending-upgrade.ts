@@ -13,7 +13,9 @@ const MAX_PATH = 200
 /** Most bytes that are taken from a client which writes before it is answered; twice as many may be held. */
 const MAX_EARLY_BYTES = 65_536
 
-/** The socket of a request. A duplex stream that was injected into the server may lack what is optional here. */
+/**
+ * The socket of a request. A duplex stream that was injected into the server may lack what is optional here.
+ */
 export type UpgradeSocket = Duplex &
   Partial<Pick<Socket, 'remoteAddress' | 'bytesRead' | 'bytesWritten' | 'destroySoon'>>
 
@@ -21,7 +23,10 @@ export type UpgradeSocket = Duplex &
 export class PendingUpgrade {
   readonly req: IncomingMessage
   readonly socket: UpgradeSocket
-  /** The path that the client asked for, without its query, which may hold a secret. Frameworks change `req.url`. */
+  /**
+   * The path that the client asked for, without its query, which may hold a secret. Frameworks change
+   * `req.url`.
+   */
   readonly path: string
   /** The response that the request listeners get; nothing of it reaches the client before {@link claim}. */
   readonly response: ServerResponse
@@ -30,7 +35,10 @@ export class PendingUpgrade {
   readonly wasListening: boolean
   /** Called once, when the upgrade is accepted, answered in full, abandoned, or its client is gone. */
   onSettled = (): void => {}
-  /** Called once when the application answers behind the 101 all the same, or destroys the response, perhaps with an error. */
+  /**
+   * Called once when the application answers behind the 101 all the same, or destroys the response, perhaps
+   * with an error.
+   */
   onResponseUsed = (_error: unknown): void => {}
   /** Bytes that earlier responses on the same TCP connection had written. */
   readonly #bytesWrittenBefore: number
@@ -52,16 +60,19 @@ export class PendingUpgrade {
     this.response.shouldKeepAlive = false
     this.response.once('finish', this.#answered)
     this.#headHooks = new HeadHooks(this.response)
-    // Node sets the flag and clears it in its own listener, which it took off; frameworks replace the prototype.
+    // Node sets the flag and clears it in its own listener, which it took off; frameworks replace the
+    // prototype.
     Object.defineProperty(this.response, 'writableNeedDrain', {
       configurable: true,
       get: () => this.#needsDrain(),
     })
-    // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught error.
+    // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught
+    // error.
     this.socket.on('error', ignore)
     this.socket.once('close', this.#closed)
     this.socket.once('end', this.#ended)
-    // Node has taken its own listeners off, without which a response that is larger than the buffers would stop.
+    // Node has taken its own listeners off, without which a response that is larger than the buffers would
+    // stop.
     this.socket.on('drain', this.#drained)
     this.socket.on('timeout', this.#timedOut)
   }
@@ -108,12 +119,15 @@ export class PendingUpgrade {
     try {
       this.response.assignSocket(this.socket as Socket) // typed for TCP; any duplex will do
     } catch {
-      // An earlier response is still being written: the handshake was pipelined behind it, which no client may do.
+      // An earlier response is still being written: the handshake was pipelined behind it, which no client
+      // may do.
       this.socket.destroy()
     }
   }
 
-  /** Takes what the client has sent in the meantime: the socket tells its end only behind bytes that are read. */
+  /**
+   * Takes what the client has sent in the meantime: the socket tells its end only behind bytes that are read.
+   */
   takeEarlyBytes(): void {
     if (this.isHeld || this.#head.length >= MAX_EARLY_BYTES) return
     const bytes: unknown = this.socket.read()
@@ -134,8 +148,9 @@ export class PendingUpgrade {
   }
 
   /**
-   * Tells the middleware that waits for the end of the response (access logs, cleanups) that the 101 was it. Left waiting,
-   * it would hold on to the request for as long as the connection lives, and take its end for an aborted response.
+   * Tells the middleware that waits for the end of the response (access logs, cleanups) that the 101 was it.
+   * Left waiting, it would hold on to the request for as long as the connection lives, and take its end for
+   * an aborted response.
    */
   finishResponse(): void {
     this.response.statusCode = 101
@@ -144,8 +159,8 @@ export class PendingUpgrade {
   }
 
   /**
-   * Ends the upgrade with an error, whether or not an answer has begun: one that has is cut off. The application may go on
-   * to write to the response; nothing of that is sent.
+   * Ends the upgrade with an error, whether or not an answer has begun: one that has is cut off. The
+   * application may go on to write to the response; nothing of that is sent.
    * @returns `false` when there is nobody to answer
    */
   refuse(error: HubError): boolean {
@@ -190,8 +205,8 @@ export class PendingUpgrade {
   }
 
   /**
-   * Hangs up on a client that has hung up, as Node does for a request that was not upgraded: what is written already still
-   * goes out, and 'close' follows.
+   * Hangs up on a client that has hung up, as Node does for a request that was not upgraded: what is written
+   * already still goes out, and 'close' follows.
    */
   readonly #ended = (): void => {
     if (this.isHeld && this.isTaken) this.abandon()
@@ -238,7 +253,8 @@ export class PendingUpgrade {
     this.socket.off('end', this.#ended)
     this.socket.off('drain', this.#drained)
     this.socket.off('timeout', this.#timedOut)
-    // A socket that an earlier response has broken has yet to emit its error, which would have no other listener.
+    // A socket that an earlier response has broken has yet to emit its error, which would have no other
+    // listener.
     if (this.socket.writable) this.socket.off('error', ignore)
   }
 

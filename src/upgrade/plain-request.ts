@@ -5,11 +5,15 @@ import type { UpgradeServer } from './upgrade-server.ts'
 /** Headers that a request may have where `server.maxHeadersCount` is not set. */
 const DEFAULT_MAX_HEADERS = 1_000
 
-/** Node's own listener for connections, the same for all servers: emitting `connection` would call those of the application. */
+/**
+ * Node's own listener for connections, the same for all servers: emitting `connection` would call those of
+ * the application.
+ */
 const [readRequests] = new HttpServer().listeners('connection')
 
-// An association, not state: the responses of a connection that are not finished, in the order of their requests. It is empty
-// between requests: a socket lives longer than they do, and must not keep what the application knows of them.
+// An association, not state: the responses of a connection that are not finished, in the order of their
+// requests. It is empty between requests: a socket lives longer than they do, and must not keep what the
+// application knows of them.
 const unfinished = new WeakMap<Duplex, Set<ServerResponse>>()
 
 /** A `request` listener that notes which responses of a connection are not finished. */
@@ -30,8 +34,8 @@ function forgetResponse(this: ServerResponse): void {
 }
 
 /**
- * Whether Node may have dropped headers of a request: it stops counting at `server.maxHeadersCount`, and says nothing. Among
- * those may be the length of the body, and the address that a proxy has added at the end.
+ * Whether Node may have dropped headers of a request: it stops counting at `server.maxHeadersCount`, and says
+ * nothing. Among those may be the length of the body, and the address that a proxy has added at the end.
  */
 export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage): boolean {
   const most = server.maxHeadersCount ?? DEFAULT_MAX_HEADERS
@@ -39,11 +43,12 @@ export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage)
 }
 
 /**
- * Serves an upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that has no
- * listener for it: Node would have ignored the wish and served the request, body and all. Since our listener made Node
- * stop, Node's own listener reads the request again, without the wish. Where its body has been read already it is served
- * like a handshake that failed: once, and then the connection ends.
- * @param waitMs how long responses to earlier requests of the connection may take; then it is destroyed. 0 = no limit
+ * Serves an upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that
+ * has no listener for it: Node would have ignored the wish and served the request, body and all. Since our
+ * listener made Node stop, Node's own listener reads the request again, without the wish. Where its body has
+ * been read already it is served like a handshake that failed: once, and then the connection ends.
+ * @param waitMs how long responses to earlier requests of the connection may take; then it is destroyed. 0 =
+ *   no limit
  */
 export function continueAsHttp(
   server: UpgradeServer,
@@ -59,7 +64,10 @@ export function continueAsHttp(
   })
 }
 
-/** Calls back when all earlier requests of a connection are answered: Node assigns each response when the one before is done. */
+/**
+ * Calls back when all earlier requests of a connection are answered: Node assigns each response when the one
+ * before is done.
+ */
 function whenAnswered(socket: IncomingMessage['socket'], waitMs: number, callback: () => void): void {
   const responses = unfinished.get(socket) ?? new Set()
   const last = [...responses].at(-1)

@@ -4,8 +4,9 @@ import type { ServerResponse } from 'node:http'
 const ANSWERS = ['writeHead', 'flushHeaders', 'write', 'end'] as const
 
 /**
- * Marks a response as answered, which the 101 did without it: `headersSent` and `writableEnded` are true. An application that
- * answers all the same, or destroys the response, most likely handles an error of the route behind the upgrade.
+ * Marks a response as answered, which the 101 did without it: `headersSent` and `writableEnded` are true. An
+ * application that answers all the same, or destroys the response, most likely handles an error of the route
+ * behind the upgrade.
  * @param onUse called once, with what the response was destroyed with
  */
 export function sealResponse(response: ServerResponse, onUse: (error: unknown) => void): void {

@@ -11,10 +11,10 @@ import type { UpgradeServer } from './upgrade-server.ts'
 export type { PendingUpgrade } from './pending-upgrade.ts'
 
 /**
- * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a request that we
- * do not. So our plain answer is held back: shortly, in ms, when it is about who the client is (401, 403), since Socket.IO
- * ends what is not its own after 1,000; and long when it may only mean that the request is not ours (a 404, or the 400 of
- * Socket.IO's own request listener).
+ * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a
+ * request that we do not. So our plain answer is held back: shortly, in ms, when it is about who the client
+ * is (401, 403), since Socket.IO ends what is not its own after 1,000; and long when it may only mean that
+ * the request is not ours (a 404, or the 400 of Socket.IO's own request listener).
  */
 const HOLD_MS = 500
 const LONG_HOLD_MS = 30_000
@@ -23,19 +23,23 @@ const LONG_HOLD_MS = 30_000
 const REFUSED_LOOK_MS = 25
 
 /**
- * How often, in ms, pending upgrades are looked at: no event tells that a server has stopped listening, or that a client has
- * hung up behind bytes that nobody reads.
+ * How often, in ms, pending upgrades are looked at: no event tells that a server has stopped listening, or
+ * that a client has hung up behind bytes that nobody reads.
  */
 const LOOK_MS = 1_000
 
-/** Since Node 25 the body of an upgrade request is read from the request, as any other, and no part of it is in `head`. */
+/**
+ * Since Node 25 the body of an upgrade request is read from the request, as any other, and no part of it is
+ * in `head`.
+ */
 const IS_BODY_APART = Number(process.versions.node.split('.')[0]) >= 25
 
 /** Node publishes `{ socket }` here for each TCP connection, before a byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
 
-// Associations, not state: what belongs to a request, and to nothing once the request is gone. They are shared by all
-// hubs because two hubs may hear of an upgrade, and the one whose route it is may not be the one that heard first.
+// Associations, not state: what belongs to a request, and to nothing once the request is gone. They are
+// shared by all hubs because two hubs may hear of an upgrade, and the one whose route it is may not be the
+// one that heard first.
 const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
 // Whose limits hold for the upgrades of a server: those of the first of its hubs.
 const bridges = new WeakMap<UpgradeServer, Set<UpgradeBridge>>()
@@ -68,11 +72,14 @@ export class UpgradeBridge {
   /** Upgrades that wait for the application. */
   readonly #pending = new Set<PendingUpgrade>()
   /**
-   * Upgrades whose answer is held back since the request may be another listener's, the oldest first. They are not counted as
-   * pending: clients of a neighbour that knock again and again would keep out ours.
+   * Upgrades whose answer is held back since the request may be another listener's, the oldest first. They
+   * are not counted as pending: clients of a neighbour that knock again and again would keep out ours.
    */
   readonly #held = new Set<PendingUpgrade>()
-  /** The servers attached, each with its detach function. Bounded by the servers of the process: a closed one leaves. */
+  /**
+   * The servers attached, each with its detach function. Bounded by the servers of the process: a closed one
+   * leaves.
+   */
   readonly #servers = new Map<UpgradeServer, () => void>()
   /** Servers that were detached and still listen: connections of the hub may have come from there. */
   readonly #detached = new Map<UpgradeServer, () => void>()
@@ -137,7 +144,9 @@ export class UpgradeBridge {
     return undefined
   }
 
-  /** Holds an answer back, and sends the oldest of those that are too many: each has its whole body in memory. */
+  /**
+   * Holds an answer back, and sends the oldest of those that are too many: each has its whole body in memory.
+   */
   hold(pending: PendingUpgrade): void {
     if (!this.#pending.delete(pending)) return
     this.#held.add(pending)
@@ -186,9 +195,10 @@ export class UpgradeBridge {
   }
 
   /**
-   * Attaches every http(s) server of this process that takes a TCP connection from now on: a middleware is not told its
-   * server, and the first request may be an upgrade. For a server that is not ours nothing changes: without an `upgrade`
-   * listener Node gives an upgrade to the request listeners too. Only the limits on pending upgrades hold for it as well.
+   * Attaches every http(s) server of this process that takes a TCP connection from now on: a middleware is
+   * not told its server, and the first request may be an upgrade. For a server that is not ours nothing
+   * changes: without an `upgrade` listener Node gives an upgrade to the request listeners too. Only the
+   * limits on pending upgrades hold for it as well.
    * @returns the function that ends the search
    */
   discover(): () => void {
@@ -274,7 +284,10 @@ export function claimUpgrade(req: IncomingMessage): void {
   pendingUpgrades.get(req)?.claim()
 }
 
-/** The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from others. */
+/**
+ * The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from
+ * others.
+ */
 function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, head: Buffer): void {
   if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has received it first
   const [bridge] = bridges.get(this) ?? []
@@ -301,14 +314,17 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, he
   }
 }
 
-/** The `request` listener. An upgrade is the last request of its connection: nothing waits for its response. */
+/**
+ * The `request` listener. An upgrade is the last request of its connection: nothing waits for its response.
+ */
 function onRequest(req: IncomingMessage, response: ServerResponse): void {
   if (!pendingUpgrades.has(req)) noteResponse(req, response)
 }
 
 /**
- * Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it: one to another protocol, and one
- * with a body, which is no handshake. Node leaves the body of an upgrade unread, where its route would wait for it.
+ * Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it: one to
+ * another protocol, and one with a body, which is no handshake. Node leaves the body of an upgrade unread,
+ * where its route would wait for it.
  */
 function isPlain(req: IncomingMessage): boolean {
   return hasBody(req) ? !IS_BODY_APART : !listIncludes(req.headers.upgrade, 'websocket')
@@ -347,7 +363,10 @@ function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: H
   })
 }
 
-/** Whether an answer says who the client is, which comes from a hook of ours and is not a sign that the request is not. */
+/**
+ * Whether an answer says who the client is, which comes from a hook of ours and is not a sign that the
+ * request is not.
+ */
 function isAboutClient({ headersSent, statusCode }: ServerResponse): boolean {
   return headersSent && (statusCode === 401 || statusCode === 403)
 }

@@ -74,7 +74,8 @@ export class UpgradeGate {
   }
 
   /**
-   * Checks an upgrade that a route accepts, in this order: hub, handshake, `init`, host, origin, room in the hub, address.
+   * Checks an upgrade that a route accepts, in this order: hub, handshake, `init`, host, origin, room in the
+   * hub, address.
    * @throws {HubError} the reason of the refusal, with its HTTP status
    */
   admit(req: IncomingMessage, init: UpgradeInit, framework: FrameworkInit): AdmittedUpgrade {

@@ -8,9 +8,15 @@ import { HANDSHAKE_INIT, type HandshakeInit, type Headers, readHeaders } from '.
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
   /** First entries of `connection.metadata`, there before `onOpen`. */
   metadata?: object & Partial<Meta>
-  /** When the client's credential expires: a Date, or ms since the epoch. Default never. See `connection.renew`. */
+  /**
+   * When the client's credential expires: a Date, or ms since the epoch. Default never. See
+   * `connection.renew`.
+   */
   expiresAt?: Date | number | undefined
-  /** The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub goes before it. */
+  /**
+   * The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub
+   * goes before it.
+   */
   remoteAddress?: string | undefined
   /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
   isSecure?: boolean | undefined
@@ -36,7 +42,9 @@ const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
   isSecure: undefined,
 }
 
-/** An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101. */
+/**
+ * An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101.
+ */
 export interface ResolvedInit {
   readonly protocol: string | undefined
   /** For the 101: those of the framework, and those of the route. */
@@ -48,7 +56,9 @@ export interface ResolvedInit {
   readonly isSecure: boolean
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA, and whatever a getter throws */
+/**
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_TOO_MUCH_METADATA, and whatever a getter throws
+ */
 export function resolveInit(
   init: UpgradeInit,
   maxMetadataEntries: number,

@@ -5,7 +5,10 @@ import { HubError, show } from '../base/errors.ts'
 /** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
 export type UpgradeServer = HttpServer | HttpsServer
 
-/** The methods of a server that are called. Not `instanceof`: the secure server of `node:http2` serves HTTP/1 as well. */
+/**
+ * The methods of a server that are called. Not `instanceof`: the secure server of `node:http2` serves HTTP/1
+ * as well.
+ */
 const METHODS = ['on', 'off', 'once', 'prependListener', 'listeners', 'emit'] as const
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no server, such as an application */

@@ -183,7 +183,8 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       await arrived.passed('the hook')
       client.reset()
       if (name === 'Fastify') {
-        // Fastify runs no hook and no route for a client that is gone; the marker below shows that it lives on.
+        // Fastify runs no hook and no route for a client that is gone; the marker below shows that it lives
+        // on.
         await (await RawClient.open(app)).echoes()
       } else {
         await refused.passed('the refusal')
@@ -476,7 +477,8 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
   })
 
   describe('for another protocol', () => {
-    // Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves one request.
+    // Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves
+    // one request.
     const isBodyApart = Number(process.versions.node.split('.')[0]) >= 25
     const h2c = {
       Connection: 'Upgrade, HTTP2-Settings',

@@ -57,7 +57,10 @@ async function checkOurs(app: App): Promise<void> {
 
 const engineIO = '/socket.io/?EIO=4&transport=websocket'
 
-/** The status of an answer that is held back in case that a neighbour has one; the server's timers are hurried on. */
+/**
+ * The status of an answer that is held back in case that a neighbour has one; the server's timers are hurried
+ * on.
+ */
 async function statusInTheEnd(app: App, path: string, withinMs = 60_000): Promise<number> {
   const client = await RawClient.connect(app)
   fakeTimers()

@@ -9,7 +9,8 @@ import { WebSocket } from 'ws'
 import { wsHub as expressHub } from 'wshub/express'
 import { wsHub as koaHub } from 'wshub/koa'
 
-// Applications of 2019 run the majors before: Express 4 and Koa 2. Their types are those of today's, for what is used here.
+// Applications of 2019 run the majors before: Express 4 and Koa 2. Their types are those of today's, for what
+// is used here.
 const require = createRequire(import.meta.url)
 const express4 = require('express4') as typeof express
 const Koa2 = require('koa2') as typeof Koa

@@ -117,7 +117,10 @@ const connectionOptions = (answer: Answer) =>
   (answer.header('connection') ?? '').toLowerCase().split(/\s*,\s*/)
 
 describe.each(frameworks)('Refusal by $name', ({ start }) => {
-  /** Each answer twice: rendered by the framework, and by an error handler of the application that sees the code. */
+  /**
+   * Each answer twice: rendered by the framework, and by an error handler of the application that sees the
+   * code.
+   */
   async function refuse({ what, status, code, answer = {}, hub = {}, ...init }: Case): Promise<void> {
     const plain = await start({ hub, routes: { '/ws': echoRoute } })
     const rendered = await RawClient.refused(plain, '/ws', init)

@@ -56,7 +56,10 @@ const methods: Methods = {
     return accepted
   },
 
-  /** Subscribes to channels and leaves them again while the primary is stopped; returns by how many bytes the memory grows. */
+  /**
+   * Subscribes to channels and leaves them again while the primary is stopped; returns by how many bytes the
+   * memory grows.
+   */
   async churn(count: number) {
     const used = () => {
       globalThis.gc?.()

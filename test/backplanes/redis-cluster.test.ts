@@ -42,8 +42,8 @@ describe('redisBackplane of a Redis Cluster', () => {
     },
   })
 
-  // Duplicates, of options as the backplane duplicates them again: for others than the last, node-redis makes a class of 500
-  // methods, which takes 50 ms.
+  // Duplicates, of options as the backplane duplicates them again: for others than the last, node-redis makes
+  // a class of 500 methods, which takes 50 ms.
   const pattern = once(() => createCluster(options()))
   const pattern5 = once(() => createCluster5(options()))
 

@@ -28,7 +28,10 @@ async function openPage(): Promise<Page> {
   return opened
 }
 
-/** Leads to the hub's own page, which is its 426; one made up for the test would be of no network, and barred from this machine. */
+/**
+ * Leads to the hub's own page, which is its 426; one made up for the test would be of no network, and barred
+ * from this machine.
+ */
 async function start(origin: string): Promise<Remote> {
   if (page === undefined || page.isClosed()) page = await openPage()
   const current = page

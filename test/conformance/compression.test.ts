@@ -28,7 +28,9 @@ function deflated(payload: Uint8Array | string, windowBits = 15): Buffer {
   return bytes.subarray(0, -TAIL.length)
 }
 
-/** The payload of a message of the hub, by itself: nothing of an earlier one is at hand. @see RFC 7692 §7.2.2 */
+/**
+ * The payload of a message of the hub, by itself: nothing of an earlier one is at hand. @see RFC 7692 §7.2.2
+ */
 function inflated({ rsv1, payload }: Frame, windowBits = 15): Buffer {
   if (!rsv1) return payload
   return inflateRawSync(Buffer.concat([payload, TAIL]), {

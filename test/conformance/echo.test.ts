@@ -1,4 +1,7 @@
-/** The sizes and patterns with which the public fuzzing suites try an echo server, on the example that is run against them. */
+/**
+ * The sizes and patterns with which the public fuzzing suites try an echo server, on the example that is run
+ * against them.
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
@@ -16,7 +19,10 @@ const types = [
   { type: 'binary', opcode: Opcode.binary },
 ]
 
-/** A client that takes frames of any size: their bytes are joined once for each frame, not once for each chunk. */
+/**
+ * A client that takes frames of any size: their bytes are joined once for each frame, not once for each
+ * chunk.
+ */
 class EchoClient {
   readonly frames = new Journal<Frame>()
   readonly #socket: Socket

@@ -1,4 +1,7 @@
-/** What the rules of RFC 6455 and RFC 7692 are tested with: a client of raw bytes, a hub that echoes, and a neighbour. */
+/**
+ * What the rules of RFC 6455 and RFC 7692 are tested with: a client of raw bytes, a hub that echoes, and a
+ * neighbour.
+ */
 import { expect } from 'vitest'
 import { type EventHandler, type Frame, type HubErrorCode, type HubOptions, Opcode } from 'wshub'
 import { type HubServer, type RawClient, serve } from '../support/hub-server.ts'
@@ -88,8 +91,9 @@ export class Peer {
   }
 
   /**
-   * Expects the hub to fail the connection: a close frame with that code behind the frames given, then the end of TCP;
-   * one error for the application behind the callbacks given; and a neighbour who is still served.
+   * Expects the hub to fail the connection: a close frame with that code behind the frames given, then the
+   * end of TCP; one error for the application behind the callbacks given; and a neighbour who is still
+   * served.
    */
   async fails(
     closeCode: number,

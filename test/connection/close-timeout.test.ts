@@ -106,7 +106,8 @@ describe('closeTimeoutMs', () => {
       { closeTimeoutMs, pingIntervalMs: 0 },
       {
         onOpen: (connection) => {
-          // The socket is paused until onOpen has settled: an iteration that has begun lets the close frame in.
+          // The socket is paused until onOpen has settled: an iteration that has begun lets the close frame
+          // in.
           void connection[Symbol.asyncIterator]().next()
           return new Promise<void>((resolve) => {
             settle = resolve

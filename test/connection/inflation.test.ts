@@ -42,7 +42,10 @@ const bomb = () => {
   return Buffer.concat(Array<Buffer>(Math.floor(65_000 / frame.length)).fill(frame))
 }
 
-/** Resolves when nothing more is inflated: the figure stays the same while another client is served for some turns. */
+/**
+ * Resolves when nothing more is inflated: the figure stays the same while another client is served for some
+ * turns.
+ */
 async function settled(figure: () => number, serveAnother: () => Promise<unknown>): Promise<void> {
   for (let before = -1; before !== figure(); ) {
     before = figure()

@@ -20,7 +20,10 @@ export function programsOf(document: string): Map<string, string> {
   )
 }
 
-/** The programs of one document in a folder of their own, on a port of their own instead of the one that they name. */
+/**
+ * The programs of one document in a folder of their own, on a port of their own instead of the one that they
+ * name.
+ */
 export class PagePrograms {
   readonly folder: string
   readonly #flags: readonly string[]
@@ -104,7 +107,9 @@ export class PageProgram {
     return line
   }
 
-  /** Sends a signal, and returns the code that the program exits with, `null` when it is killed by the signal. */
+  /**
+   * Sends a signal, and returns the code that the program exits with, `null` when it is killed by the signal.
+   */
   async stop(signal: NodeJS.Signals): Promise<number | null> {
     this.#child.kill(signal)
     await inTime(`${this.#name} to end after ${signal}`, this.#exited, () => this.#output)

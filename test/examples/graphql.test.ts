@@ -4,7 +4,8 @@ import { WebSocket } from 'ws'
 import { inTime, Process, Client as RawClient } from './support.ts'
 
 describe('GraphQL', () => {
-  // In a process of its own: the test runner would load a second copy of `graphql`, which refuses the first one's schema.
+  // In a process of its own: the test runner would load a second copy of `graphql`, which refuses the first
+  // one's schema.
   const server = new Process('examples/graphql/fastify.ts')
   let url: string
   let clients: Client[] = []

@@ -1,4 +1,7 @@
-/** Throws inputs at a server process, beside a client that must not notice, and looks for what is left of them. */
+/**
+ * Throws inputs at a server process, beside a client that must not notice, and looks for what is left of
+ * them.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises'
@@ -23,7 +26,10 @@ export interface FuzzReport {
   inputs: number
   seed: number
   seconds: number
-  /** Numbered messages that the client beside them sent and got back, and broadcasts that it got, in order and all. */
+  /**
+   * Numbered messages that the client beside them sent and got back, and broadcasts that it got, in order and
+   * all.
+   */
   exchanged: number
   ticks: number
   /** Requests of the client that has always one in flight. */
@@ -39,9 +45,14 @@ const BATCH = 20
 const SHRINK_MS = 60_000
 /** What the heap may have grown by between the first tenth of the inputs and the end. */
 const MAX_GROWTH_BYTES = 8 * 1024 * 1024
-/** What the server may have in memory at any time, garbage too: a batch of bombs, inflated at once, would be 1 GB. */
+/**
+ * What the server may have in memory at any time, garbage too: a batch of bombs, inflated at once, would be 1
+ * GB.
+ */
 const MAX_PEAK_BYTES = 256 * 1024 * 1024
-/** Requests that may be left beside those that are not answered: the latest of the process may be on a stack. */
+/**
+ * Requests that may be left beside those that are not answered: the latest of the process may be on a stack.
+ */
 const MAX_REQUESTS = 50
 /** How much later a client may hang up: behind the pause of `/paused`. */
 const LATE_MS = 75
@@ -51,8 +62,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
  * Runs inputs against a server.
- * @throws with the smallest batch that makes it fail: the process ends, reports an error that is not the client's fault,
- *   keeps a connection, its memory grows, or the client beside misses a message
+ * @throws with the smallest batch that makes it fail: the process ends, reports an error that is not the
+ *   client's fault, keeps a connection, its memory grows, or the client beside misses a message
  */
 export async function fuzz({ inputs, seed, onProgress, onFailure }: FuzzOptions): Promise<FuzzReport> {
   const started = performance.now()
@@ -205,7 +216,10 @@ class Arena {
     await this.#inTime('the neighbour to be answered', this.neighbour.answered())
   }
 
-  /** Resolves once nobody is left but the neighbour and the pipeliner, and nothing of requests that are answered. */
+  /**
+   * Resolves once nobody is left but the neighbour and the pipeliner, and nothing of requests that are
+   * answered.
+   */
   async audit(): Promise<Audit> {
     const end = Date.now() + WAIT_MS
     for (;;) {
@@ -311,7 +325,10 @@ async function writeCut(socket: Socket, bytes: Uint8Array, cuts: readonly number
   if (!socket.destroyed) socket.write(bytes.subarray(start))
 }
 
-/** A client with one TCP connection, on which a request is in flight at any time: the server answers each when the next has come. */
+/**
+ * A client with one TCP connection, on which a request is in flight at any time: the server answers each when
+ * the next has come.
+ */
 class Pipeliner {
   readonly #socket: Socket
   readonly #asking: NodeJS.Timeout

@@ -6,14 +6,20 @@ import { type Body, encodeEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { close, wire } from '../conformance/wire.ts'
 import { handshake, request } from '../support/raw.ts'
 
-/** How a client ends: it hangs up, it resets, it resets once something has come back, or it hangs up after a while. */
+/**
+ * How a client ends: it hangs up, it resets, it resets once something has come back, or it hangs up after a
+ * while.
+ */
 export const Ending = { fin: 'fin', reset: 'reset', answered: 'answered', late: 'late' } as const
 
 export type Ending = (typeof Ending)[keyof typeof Ending]
 
 /** What one TCP connection is given. */
 export interface Input {
-  /** A handshake that opens, and whose 101 is waited for unless `eager`; empty for an attack on the handshake itself. */
+  /**
+   * A handshake that opens, and whose 101 is waited for unless `eager`; empty for an attack on the handshake
+   * itself.
+   */
   opening: string
   eager: boolean
   bytes: Uint8Array
@@ -272,7 +278,10 @@ const queuedRequest = fc
   )
   .map((requests) => Buffer.concat(requests))
 
-/** What nodes of a cluster tell each other to keep calls behind messages: read, counted and held before it is known to be true. */
+/**
+ * What nodes of a cluster tell each other to keep calls behind messages: read, counted and held before it is
+ * known to be true.
+ */
 const natural = fc.oneof(fc.nat(3), fc.maxSafeNat())
 const channel = fc.oneof(fc.constantFrom('wshub.c', 'wshub.a', ''), fc.string())
 const body: fc.Arbitrary<Body> = fc.oneof(

@@ -75,7 +75,10 @@ const hub = new Hub({
   trustProxy: 1,
   proxyHeader: 'forwarded',
 })
-/** A hub of a cluster, in which the client behind `/envelope` is another node. It has no connections, which that could close. */
+/**
+ * A hub of a cluster, in which the client behind `/envelope` is another node. It has no connections, which
+ * that could close.
+ */
 const bus = new MemoryBus()
 const clustered = new Hub({
   backplane: new MemoryBackplane(bus),

@@ -13,7 +13,10 @@ const INPUTS = [
   'scripts/declarations.mjs',
 ]
 
-/** Makes `dist` that of the sources. `npm test` has built it once for the whole run; a test that is run alone may be the first. */
+/**
+ * Makes `dist` that of the sources. `npm test` has built it once for the whole run; a test that is run alone
+ * may be the first.
+ */
 export async function build(): Promise<void> {
   const newest = Math.max(...INPUTS.flatMap(changes))
   if (Math.min(...changes('dist')) > newest) return

@@ -3,7 +3,10 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { root } from './support.ts'
 
-/** What tells or compares a time of day. A duration is measured with `performance.now()`: the clock of a machine may be set. */
+/**
+ * What tells or compares a time of day. A duration is measured with `performance.now()`: the clock of a
+ * machine may be set.
+ */
 const TIME_OF_DAY = ['connection.ts', 'keepalive.ts']
 
 it('The clock of the machine is read for times of day, and never for durations', () => {

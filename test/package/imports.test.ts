@@ -25,8 +25,9 @@ const CIRCLE = 'connection/connection.ts -> hub/hub.ts'
 const FOUNDATIONS = ['ws', 'proxy-addr']
 
 /**
- * The files and folders of `adapters/`, and what each may import beside `node:*` and its own folder: `wshub`, its peers, and the
- * folder that all backplanes share. Peers in brackets are imported as types alone: they may be missing.
+ * The files and folders of `adapters/`, and what each may import beside `node:*` and its own folder: `wshub`,
+ * its peers, and the folder that all backplanes share. Peers in brackets are imported as types alone: they
+ * may be missing.
  */
 const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   express: ['wshub'],
@@ -38,7 +39,10 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   backplane: ['wshub'],
 }
 
-/** The folders of `testing/`, and what their files may import beside `node:*` and `wshub`. It names no framework. */
+/**
+ * The folders of `testing/`, and what their files may import beside `node:*` and `wshub`. It names no
+ * framework.
+ */
 const TESTING: Readonly<Record<string, readonly string[]>> = {
   '.': ['client'],
   client: ['.', 'ws'],
@@ -223,7 +227,10 @@ function lineOf(source: ts.SourceFile, node: ts.Node): number {
   return source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1
 }
 
-/** Every import, re-export, `import()`, `import = require()`, `require()` and `import('…')` type with a literal name. */
+/**
+ * Every import, re-export, `import()`, `import = require()`, `require()` and `import('…')` type with a
+ * literal name.
+ */
 function importsOf(file: string): Import[] {
   const source = parse(file)
   const found: Import[] = []

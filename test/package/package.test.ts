@@ -239,8 +239,8 @@ describe('nothing is found', () => {
 })
 
 /**
- * What a strict project without `skipLibCheck` is told about a file of the consumer and the declarations it installed.
- * Those of the frameworks are read but not judged: some contradict one another, whoever uses them.
+ * What a strict project without `skipLibCheck` is told about a file of the consumer and the declarations it
+ * installed. Those of the frameworks are read but not judged: some contradict one another, whoever uses them.
  */
 function check(file: string, options: object): string {
   const json = { ...options, strict: true, target: 'es2022', lib: ['es2023'], types: ['node'] }

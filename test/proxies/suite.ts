@@ -26,7 +26,10 @@ export async function application(options: HubOptions = {}): Promise<Application
 
 const isPong = (entry: string) => entry.startsWith('pong')
 
-/** Resolves after about two and a half seconds, by the pongs of another connection: there is nothing else to wait for. */
+/**
+ * Resolves after about two and a half seconds, by the pongs of another connection: there is nothing else to
+ * wait for.
+ */
 export async function overTwoSeconds(): Promise<void> {
   const pace = await serve({ pingIntervalMs: 500 })
   await pace.connect()

@@ -25,7 +25,10 @@ export function documented(language: string): string[] {
   return blocks.map(([, text = '']) => text)
 }
 
-/** Puts a test's ports, files and times in the place of those in a configuration, each of which must be there once. */
+/**
+ * Puts a test's ports, files and times in the place of those in a configuration, each of which must be there
+ * once.
+ */
 export function adapt(configuration: string, replacements: Replacements): string {
   let adapted = configuration
   for (const [text, replacement] of Object.entries(replacements)) {

@@ -7,7 +7,10 @@ export interface ChurnOptions {
 }
 
 export interface ChurnResult {
-  /** By how much the heap grows for each room that has come and gone, as the line of best fit has it; the first round warms up. */
+  /**
+   * By how much the heap grows for each room that has come and gone, as the line of best fit has it; the
+   * first round warms up.
+   */
   readonly bytesPerRoom: number
   readonly heapBytes: readonly number[]
   /** Messages of the other node that came, and that did not. */

@@ -1,6 +1,6 @@
 /**
- * Forked with `--expose-gc`: two hubs on one backplane, and rooms that come and go, each with a message from the other node. What
- * stays below every limit must leave nothing behind. Reports the heap after each round.
+ * Forked with `--expose-gc`: two hubs on one backplane, and rooms that come and go, each with a message from
+ * the other node. What stays below every limit must leave nothing behind. Reports the heap after each round.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

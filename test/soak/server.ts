@@ -1,4 +1,7 @@
-/** The server of the soak: a hub that clients ask to do things, and an account of every message for each connection. */
+/**
+ * The server of the soak: a hub that clients ask to do things, and an account of every message for each
+ * connection.
+ */
 import { createHook } from 'node:async_hooks'
 import { createServer, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'

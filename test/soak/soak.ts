@@ -1,6 +1,6 @@
 /**
- * A soak: for a while, clients come and go, join, leave, stall and are cut, while messages flow to them from a server in another process. Then
- * everything must be back where it began, and every message accounted for.
+ * A soak: for a while, clients come and go, join, leave, stall and are cut, while messages flow to them from
+ * a server in another process. Then everything must be back where it began, and every message accounted for.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
@@ -25,7 +25,10 @@ export interface SoakResult {
 /** What the heap may have grown by: a connection that leaves 1 KiB behind is found after a few thousand. */
 const MAX_GROWTH_BYTES = 3 * 1_048_576
 
-/** What the server may have in memory for each open connection: with its request and session it would be 10 kB more. */
+/**
+ * What the server may have in memory for each open connection: with its request and session it would be 10 kB
+ * more.
+ */
 const MAX_BYTES_PER_CONNECTION = 16_384
 
 /** Requests that may be left: those of one tick, which may be on a stack. */
@@ -60,7 +63,8 @@ export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResul
       await server.emptied()
     }
     const start = Date.now()
-    // A first round fills caches and compiles code; what is there behind it is where everything must come back to.
+    // A first round fills caches and compiles code; what is there behind it is where everything must come
+    // back to.
     await run(start + seconds * 250)
     const before = await server.snapshot()
     await run(start + seconds * 1_000)
@@ -95,7 +99,10 @@ export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResul
   }
 }
 
-/** Opens so many connections, beside one with requests that are always in flight, and looks at the server meanwhile. */
+/**
+ * Opens so many connections, beside one with requests that are always in flight, and looks at the server
+ * meanwhile.
+ */
 async function crowd(
   server: SoakServer,
   port: number,
@@ -152,7 +159,10 @@ function compareSnapshots(before: Snapshot, after: Snapshot): string[] {
   return problems
 }
 
-/** Each message was received, or dropped and counted; a client that was cut may have missed what was on its way. */
+/**
+ * Each message was received, or dropped and counted; a client that was cut may have missed what was on its
+ * way.
+ */
 function compareAccounts(
   accounts: ReadonlyMap<string, Account>,
   seen: ReadonlyMap<string, Seen>,
@@ -289,7 +299,10 @@ class Visitor {
   }
 }
 
-/** A client with one TCP connection, on which a request is always in flight: the server answers each when the next has come. */
+/**
+ * A client with one TCP connection, on which a request is always in flight: the server answers each when the
+ * next has come.
+ */
 class Pipeliner {
   readonly #socket: Socket
   #answered = 0

@@ -8,8 +8,8 @@ export interface Published {
 }
 
 /**
- * An engine within the process that can fail. It hands over in a later turn of the event loop, in order, copies of what was
- * published, to all who were subscribed when it was.
+ * An engine within the process that can fail. It hands over in a later turn of the event loop, in order,
+ * copies of what was published, to all who were subscribed when it was.
  */
 export class Bus {
   readonly published: Published[] = []
@@ -62,7 +62,10 @@ export class BusBackplane implements Backplane {
   received = 0
   /** Loses what it returns `true` for, on its way to the hub. */
   drop: (channel: string, bytes: Buffer) => boolean = () => false
-  /** Keeps back what it returns `true` for, on its way to the hub, until `release`: channels take different ways. */
+  /**
+   * Keeps back what it returns `true` for, on its way to the hub, until `release`: channels take different
+   * ways.
+   */
   delay: (channel: string) => boolean = () => false
   /** Accepts no message, though connected. */
   isFull = false

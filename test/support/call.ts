@@ -1,4 +1,7 @@
-/** Calls between a test and its processes, and between those: beside an application's own messages, over the same channel. */
+/**
+ * Calls between a test and its processes, and between those: beside an application's own messages, over the
+ * same channel.
+ */
 export interface Call {
   readonly call: number
   /** Where a primary passes it on: the number of a worker; -1 = nowhere, it is for whoever receives it. */

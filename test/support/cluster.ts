@@ -58,7 +58,9 @@ export async function three(
   return nodes
 }
 
-/** Waits until each of these knows as many nodes as they are, and all of them listen to what is for everyone. */
+/**
+ * Waits until each of these knows as many nodes as they are, and all of them listen to what is for everyone.
+ */
 export async function acquainted(nodes: readonly ClusterNode[]): Promise<void> {
   const known = () => nodes.map(({ hub }) => hub.cluster.stats().nodes)
   await eventually('the nodes to know each other', () => known().every((n) => n === nodes.length), known)

@@ -22,7 +22,10 @@ export class Tracked {
     return this.#refs.length
   }
 
-  /** How many are still there after a collection. A `WeakRef` keeps its object until the turn ends in which it was read. */
+  /**
+   * How many are still there after a collection. A `WeakRef` keeps its object until the turn ends in which it
+   * was read.
+   */
   async alive(): Promise<number> {
     await new Promise((resolve) => setImmediate(resolve))
     collectGarbage()

@@ -345,7 +345,10 @@ export class RawClient {
   }
 }
 
-/** The bytes of an opening handshake; a header given replaces the one of the same name, an empty value removes it. */
+/**
+ * The bytes of an opening handshake; a header given replaces the one of the same name, an empty value removes
+ * it.
+ */
 export function handshake(headers: readonly string[] = [], requestLine = 'GET / HTTP/1.1'): string {
   const lines = new Map([
     ['host', 'Host: localhost'],

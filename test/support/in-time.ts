@@ -1,6 +1,7 @@
 /**
- * Time for whatever a test waits for: more than ten times what the slowest takes on quiet cores, which is an engine that hangs and
- * is given up after ten seconds. No test has a shorter limit of its own, since a busy machine takes as long as it takes.
+ * Time for whatever a test waits for: more than ten times what the slowest takes on quiet cores, which is an
+ * engine that hangs and is given up after ten seconds. No test has a shorter limit of its own, since a busy
+ * machine takes as long as it takes.
  */
 export const WAIT_MS = 120_000
 /** Time for a test or its set-up, several waits: so a wait that is too late ends it, and says what it saw. */

@@ -1,6 +1,7 @@
 /**
- * A server of one of the frameworks, in a process of its own, that floods its clients and leaves on SIGTERM as docs/deploying.md says.
- * It tells its port first; and at the end how many messages each connection had accepted, and how the close went.
+ * A server of one of the frameworks, in a process of its own, that floods its clients and leaves on SIGTERM
+ * as docs/deploying.md says. It tells its port first; and at the end how many messages each connection had
+ * accepted, and how the close went.
  */
 import { createServer, type Server } from 'node:http'
 import express from 'express'

@@ -154,7 +154,10 @@ export async function redis(port: number, ...command: string[]): Promise<string>
   return answer
 }
 
-/** To be duplicated: `createClient` makes a class of 500 methods anew for other options than the last, which takes 50 ms. */
+/**
+ * To be duplicated: `createClient` makes a class of 500 methods anew for other options than the last, which
+ * takes 50 ms.
+ */
 const redisClient = createClient()
 
 /** Commands over one connection, without waiting in between. */
@@ -177,7 +180,10 @@ export async function startNats(...args: readonly string[]): Promise<Engine> {
   return engine
 }
 
-/** A NATS cluster of three, of which none tells the clients about the others: a test may stand a proxy before each. */
+/**
+ * A NATS cluster of three, of which none tells the clients about the others: a test may stand a proxy before
+ * each.
+ */
 export async function startNatsCluster(...more: readonly string[]): Promise<Engine[]> {
   const clusterPorts = [await freePort(), await freePort(), await freePort()]
   const routes = clusterPorts.map((port) => `nats://127.0.0.1:${port}`)

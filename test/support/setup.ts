@@ -8,7 +8,10 @@ const INSTALL_MS = 300_000
 /** Where Debian looks before it starts the service of a package. */
 const POLICY = '/usr/sbin/policy-rc.d'
 
-/** Finds the programs that tests run, or installs Debian's where that is possible; otherwise the run fails here. */
+/**
+ * Finds the programs that tests run, or installs Debian's where that is possible; otherwise the run fails
+ * here.
+ */
 export default function setup(): void {
   const missing = namesOf(TOOLS).filter((name) => !isFound(name))
   if (missing.length > 0 && canInstall()) install(missing)
@@ -53,8 +56,8 @@ function canInstall(): boolean {
 
 function install(names: readonly ToolName[]): void {
   const packages = names.map((name) => TOOLS[name].package)
-  // Debian starts a service once it is installed, and ports 80 and 443 are not ours. A policy that is there already is
-  // the machine's own.
+  // Debian starts a service once it is installed, and ports 80 and 443 are not ours. A policy that is there
+  // already is the machine's own.
   const isOurs = !existsSync(POLICY)
   if (isOurs) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
   try {

@@ -158,7 +158,10 @@ export function thrownValues(): [name: string, value: unknown][] {
   return Object.entries(KINDS).map(([kind, make]) => [kind, make(Symbol('filler'))])
 }
 
-/** What nobody caught until the test is over, and the warnings, which are read as Node reads them and not printed. */
+/**
+ * What nobody caught until the test is over, and the warnings, which are read as Node reads them and not
+ * printed.
+ */
 export function watchProcess(): { readonly stray: string[]; readonly warnings: Error[] } {
   const stray: string[] = []
   const warnings: Error[] = []

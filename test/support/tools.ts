@@ -10,7 +10,9 @@ export interface Tool {
   readonly probe?: readonly string[]
 }
 
-/** All of them; the path of each is in `CHROMIUM_PATH`, `NGINX_PATH` and so on, where the set-up leaves it. */
+/**
+ * All of them; the path of each is in `CHROMIUM_PATH`, `NGINX_PATH` and so on, where the set-up leaves it.
+ */
 export const TOOLS = {
   chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' },
   nginx: { names: ['nginx'], package: 'nginx', service: 'nginx' },
@@ -38,7 +40,7 @@ export function toolPath(name: ToolName): string {
 }
 
 /**
- * The oldest major version of Node with a `WebSocket` of its own. On an older one, the set-up leaves the path of such a
- * Node in the variable.
+ * The oldest major version of Node with a `WebSocket` of its own. On an older one, the set-up leaves the path
+ * of such a Node in the variable.
  */
 export const BUILTIN_WEBSOCKET = { major: '22', variable: 'NODE_22_PATH' } as const

@@ -1,4 +1,5 @@
-// Checked by `npm run types`, and never run: a hub that knows its metadata is used wherever a hub is asked for.
+// Checked by `npm run types`, and never run: a hub that knows its metadata is used wherever a hub is asked
+// for.
 import fastify from 'fastify'
 import { expectTypeOf } from 'vitest'
 import {
@@ -14,7 +15,10 @@ import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
 
-/** An interface has no index signature, so it is not a `Record<string, unknown>`; a type alias is. Both are written. */
+/**
+ * An interface has no index signature, so it is not a `Record<string, unknown>`; a type alias is. Both are
+ * written.
+ */
 interface UserMeta {
   userId: string
   age: number

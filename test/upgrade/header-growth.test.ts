@@ -8,7 +8,10 @@ import { hostRule, originRule } from '../../src/upgrade/origin.ts'
 
 /** Four times as long as all headers that Node accepts. */
 const LENGTH = 65_536
-/** Of the processor: a header is read in under 50 ms; where the time grew with the square of the length it took seconds. */
+/**
+ * Of the processor: a header is read in under 50 ms; where the time grew with the square of the length it
+ * took seconds.
+ */
 const LIMIT_MS = 1_000
 
 const asRequest = (value: string, names: readonly string[]) =>

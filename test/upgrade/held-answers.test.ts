@@ -10,7 +10,10 @@ afterEach(async () => {
   await closeApps()
 })
 
-/** A hub on a server with another `upgrade` listener, which never says a word. The timers of the hub stand still. */
+/**
+ * A hub on a server with another `upgrade` listener, which never says a word. The timers of the hub stand
+ * still.
+ */
 async function besideSilence(options: HubOptions, answer: RequestListener) {
   const hub = new Hub(options)
   const answered: (string | undefined)[] = []

@@ -33,7 +33,8 @@ const h2c = {
   'HTTP2-Settings': 'AAMAAABkAAQAoAAAAAIAAAAA',
 }
 
-// Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves one request.
+// Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves one
+// request.
 const isBodyApart = Number(process.versions.node.split('.')[0]) >= 25
 
 /** That many headers without a meaning, in few bytes. */

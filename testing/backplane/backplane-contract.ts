@@ -12,7 +12,10 @@ export interface BackplaneSetup {
   cut?: () => void | Promise<void>
   /** Undoes `cut`; also called where there is nothing to undo. */
   restore?: () => void | Promise<void>
-  /** Time, in ms, that each step may take; 1 or more. Default 5 000, which is what a hub's users are promised after an outage. */
+  /**
+   * Time, in ms, that each step may take; 1 or more. Default 5 000, which is what a hub's users are promised
+   * after an outage.
+   */
   timeoutMs?: number
 }
 
@@ -578,8 +581,8 @@ const OUTAGE_CASES: Readonly<Record<string, (bench: Bench, outage: Outage) => Pr
 }
 
 /**
- * Shows that messages of a channel end. A round that brings none, while its marker comes, is followed by three more: by then the
- * message of that round would have come.
+ * Shows that messages of a channel end. A round that brings none, while its marker comes, is followed by
+ * three more: by then the message of that round would have come.
  */
 async function ends(publisher: Station, subscriber: Station, channel: string, marker: string): Promise<void> {
   const round = randomUUID()

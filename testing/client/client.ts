@@ -3,7 +3,10 @@ import type { WebSocket } from 'ws'
 import type { Message, Payload } from 'wshub'
 import { Wait } from './wait.ts'
 
-/** How a connection ended: the code and the reason of the close frame, 1005 without a code and 1006 without a frame. */
+/**
+ * How a connection ended: the code and the reason of the close frame, 1005 without a code and 1006 without a
+ * frame.
+ */
 export interface CloseInfo {
   readonly code: number
   readonly reason: string
@@ -17,8 +20,8 @@ const SHOWN_MESSAGES = 20
 const SHOWN_LENGTH = 100
 
 /**
- * A WebSocket client for tests, made by `connect`. It answers pings, and keeps what it receives until that is taken: up to
- * 10,000 messages, and with one more it gives the connection up.
+ * A WebSocket client for tests, made by `connect`. It answers pings, and keeps what it receives until that is
+ * taken: up to 10,000 messages, and with one more it gives the connection up.
  */
 export class TestClient {
   /** The 101: `client.response.headers['set-cookie']`. */
@@ -59,8 +62,8 @@ export class TestClient {
   }
 
   /**
-   * How the connection ended. Each access is a wait of its own: it rejects when the connection has not ended after
-   * `timeoutMs`. A rejection that nobody looks at is no unhandled one.
+   * How the connection ended. Each access is a wait of its own: it rejects when the connection has not ended
+   * after `timeoutMs`. A rejection that nobody looks at is no unhandled one.
    */
   get closed(): Promise<CloseInfo> {
     const closed = this.#left()
@@ -85,7 +88,8 @@ export class TestClient {
 
   /**
    * Takes the next message that nobody has taken yet, in order; it may have come already.
-   * Rejects when none comes within `timeoutMs`, or the connection ends first, and tells what has come until then.
+   * Rejects when none comes within `timeoutMs`, or the connection ends first, and tells what has come until
+   * then.
    */
   async next(): Promise<Message> {
     const message = await this.#take()
@@ -105,7 +109,10 @@ export class TestClient {
     }
   }
 
-  /** Stops reading, as a client that stalls: the application finds its socket full. Pings are not answered then. */
+  /**
+   * Stops reading, as a client that stalls: the application finds its socket full. Pings are not answered
+   * then.
+   */
   pause(): void {
     this.#ws.pause()
   }

@@ -10,7 +10,10 @@ import { MemorySocket } from './memory-socket.ts'
 import { UpgradeRefusedError } from './upgrade-refused-error.ts'
 import { Wait } from './wait.ts'
 
-/** What is tested: a Fastify or Koa application, a server, or a request listener, as an Express application is. */
+/**
+ * What is tested: a Fastify or Koa application, a server, or a request listener, as an Express application
+ * is.
+ */
 export type Application =
   | { readonly server: UpgradeServer; ready(): PromiseLike<unknown> }
   | { callback(): RequestListener }
@@ -21,15 +24,18 @@ export type Application =
 export interface ConnectOptions {
   /** Headers of the request: `{ cookie: 'sid=…', origin: 'https://app.example.com' }`. None by default. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Subprotocols to offer; as in a browser, an application that chooses none of them is an error. None by default. */
+  /**
+   * Subprotocols to offer; as in a browser, an application that chooses none of them is an error. None by
+   * default.
+   */
   readonly protocols?: string | readonly string[] | undefined
   /** Offers compression. Default `false`. */
   readonly perMessageDeflate?: boolean | undefined
   /** The address that the application sees. Default `127.0.0.1`. */
   readonly remoteAddress?: string | undefined
   /**
-   * How long each wait of the client lasts, in ms; 0 = no limit. Default 1 000: a test that waits in vain says so before
-   * the runner gives it up (Mocha after 2,000, Jest and Vitest after 5,000).
+   * How long each wait of the client lasts, in ms; 0 = no limit. Default 1 000: a test that waits in vain
+   * says so before the runner gives it up (Mocha after 2,000, Jest and Vitest after 5,000).
    */
   readonly timeoutMs?: number | undefined
 }
@@ -51,9 +57,10 @@ const MAX_BODY_LENGTH = 1_048_576
 const SOCKET_CHANNEL = 'net.server.socket'
 
 /**
- * Connects to a WebSocket route through all that stands before it in the application, in memory: no port is opened, and
- * the application need not listen.
- * @param url a path; or a URL, for another `Host` than `localhost`, or `wss:` for an application that wants https
+ * Connects to a WebSocket route through all that stands before it in the application, in memory: no port is
+ * opened, and the application need not listen.
+ * @param url a path; or a URL, for another `Host` than `localhost`, or `wss:` for an application that wants
+ *   https
  * @throws {UpgradeRefusedError} when the answer is not 101
  * @throws {Error} when no answer comes within `timeoutMs`
  * @throws {TypeError} for an unknown option

@@ -1,15 +1,19 @@
 import { Duplex } from 'node:stream'
 import type { UpgradeServer } from 'wshub'
 
-/** What is taken for a reader that does not read, beside the buffers of its stream: the kernel's part of a real socket. */
+/**
+ * What is taken for a reader that does not read, beside the buffers of its stream: the kernel's part of a
+ * real socket.
+ */
 const CAPACITY_BYTES = 65_536
 
 // Taken when the module is loaded: a test may fake the timers of its application.
 const { setImmediate } = globalThis
 
 /**
- * One end of a connection that never leaves the process. Bytes arrive in a later turn of the event loop, in order; a
- * reader that does not read makes the writer wait; what one end destroys is over for the other. It keeps no process alive.
+ * One end of a connection that never leaves the process. Bytes arrive in a later turn of the event loop, in
+ * order; a reader that does not read makes the writer wait; what one end destroys is over for the other. It
+ * keeps no process alive.
  */
 export class MemorySocket extends Duplex {
   /** The other end. */

@@ -1,4 +1,7 @@
-/** A wait counts its time in so many steps: a process that stalls loses one of them and no more, however long it stalls. */
+/**
+ * A wait counts its time in so many steps: a process that stalls loses one of them and no more, however long
+ * it stalls.
+ */
 const STEPS = 10
 
 // Taken when the module is loaded: a test may fake the timers of its application.
