@@ -7,7 +7,7 @@ import { root } from './support.ts'
  * What tells or compares a time of day. A duration is measured with `performance.now()`: the clock of a
  * machine may be set.
  */
-const TIME_OF_DAY = ['connection.ts', 'keepalive.ts']
+const TIME_OF_DAY = ['credential.ts', 'keepalive.ts', 'receiver.ts', 'sender.ts']
 
 it('The clock of the machine is read for times of day, and never for durations', () => {
   const readers = ['src', 'adapters', 'testing'].flatMap((folder) => {
