@@ -3,7 +3,7 @@ import { HubError } from 'wshub'
 /** The default of `maxPendingBytes`. */
 const MAX_PENDING_BYTES = 16_777_216
 
-/** What a message that waits counts beside its bytes: small ones take memory, too. */
+/** Bytes that each waiting message counts beside its own: small ones take memory, too. */
 export const MESSAGE_OVERHEAD_BYTES = 256
 
 interface Limits {

@@ -6,7 +6,7 @@ import { Socket } from 'node:net'
 const CHANNEL = 'net.client.socket'
 
 const storage = new AsyncLocalStorage<OpenedSockets>()
-/** What runs. While it is empty, there is nothing here that costs the rest of the process. */
+/** The runs under way. While it is empty, there is nothing here that costs the rest of the process. */
 const running = new Set<object>()
 
 /**

@@ -59,7 +59,7 @@ export function natsBackplane(options: NatsBackplaneOptions = {}): Backplane {
   return new NatsBackplane(options)
 }
 
-/** What `connect` of NATS takes: an option that it gets in a later version has to be named here as well. */
+/** Options of `connect` of NATS: an option that it gets in a later version has to be named here as well. */
 const CONNECTION_OPTIONS: Record<keyof NodeConnectionOptions, true> = {
   authenticator: true,
   debug: true,

@@ -19,10 +19,10 @@ export type Entry =
   | readonly ['welcome']
   | readonly ['dropped', count: number]
 
-/** What goes over the channel between two processes, beside whatever the application sends there itself. */
+/** A message on the channel between two processes, beside whatever the application sends there itself. */
 export interface Packet {
   readonly wshub: 'backplane'
-  /** Which backplane of the worker; '' = all. */
+  /** The backplane of the worker; '' = all. */
   readonly peer: string
   readonly entries: readonly Entry[]
 }
@@ -37,7 +37,7 @@ export function isPacket(message: unknown): message is Packet {
 /** The channel to the other process: `callback` is called when a packet has gone. */
 export type SendPacket = (packet: Packet, callback: (error: Error | null) => void) => void
 
-/** What waits for the other process, in order: one packet a turn, and not more bytes than allowed. */
+/** Messages that wait for the other process, in order: one packet a turn, and not more bytes than allowed. */
 export class IpcOutbox {
   readonly #send: SendPacket
   readonly #peer: string

@@ -184,7 +184,7 @@ class NodeClusterBackplane implements Backplane {
   readonly #onMessage = (message: unknown) => this.#receive(message)
   /** The primary has gone, and does not come back. */
   readonly #onDisconnect = () => void this.close()
-  /** What the primary was told to send. */
+  /** Channels that the primary was asked to send. */
   readonly #told = new Set<string>()
   /** Channels of which it was told something else than holds now. */
   readonly #dirty = new Set<string>()

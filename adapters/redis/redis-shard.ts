@@ -5,7 +5,7 @@ import type { Channels } from '../backplane/channels.ts'
 import { inTime } from '../backplane/in-time.ts'
 import { destroy, type RedisClient, type RedisServer, slotOf } from './redis-topology.ts'
 
-/** What a shard belongs to. */
+/** The owner of a shard. */
 export interface ShardOwner {
   /** The channels that somebody wants. */
   readonly channels: Channels
@@ -74,7 +74,7 @@ export class RedisShard {
   /** Ends the session. */
   #fail: (error: Error) => void = () => {}
 
-  /** What the server has confirmed, and was not told to forget since. */
+  /** Channels that the server has confirmed and that were not given up since. */
   readonly #confirmed = new Set<string>()
   /** Channels to compare: is wanted, is confirmed. */
   #dirty = new Set<string>()

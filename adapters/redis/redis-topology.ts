@@ -9,8 +9,8 @@ type Subscribe = (
 ) => Promise<void>
 
 /**
- * What we use of a client of node-redis 5 or 6, spelled out: its own types name each command, several times,
- * and comparing two of them takes the compiler 15 seconds.
+ * The members that we use of a client of node-redis 5 or 6, spelled out: its own types name each command,
+ * several times, and comparing two of them takes the compiler 15 seconds.
  */
 export interface RedisClient {
   readonly options?: { readonly socket?: object | undefined } | undefined
@@ -32,7 +32,7 @@ interface RedisNode {
   readonly client?: RedisClient | undefined
 }
 
-/** What we use of a cluster of node-redis 5 or 6. */
+/** The members that we use of a cluster of node-redis 5 or 6. */
 export interface RedisCluster {
   readonly masters: RedisNode[]
   readonly slots: ArrayLike<{ readonly master: RedisNode } | undefined>
@@ -55,7 +55,7 @@ export interface RedisServer {
   open(signal: AbortSignal): RedisClient
 }
 
-/** Which servers there are. */
+/** The servers of the engine. */
 export interface RedisTopology {
   readonly servers: readonly RedisServer[]
   /** The owner of each hash slot of a Redis Cluster; where there is no cluster, one for all. */

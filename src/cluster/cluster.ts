@@ -57,7 +57,7 @@ export class Cluster<out Meta extends object = Metadata> {
 
   /**
    * Resolves when `state` is `connected`: messages that are published from then on reach the other nodes.
-   * Those published before the first time have waited, up to `maxEarlyBytes`.
+   * Messages published before the first connection wait, up to `maxEarlyBytes`.
    * @throws {HubError} WSHUB_ERR_HUB_CLOSED when the hub is closed, or is closed before that; as a rejection
    */
   ready(): Promise<void> {

@@ -2,7 +2,8 @@ import { MAX_INT32 } from '../base/option-rules.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 
 /**
- * What happens to a client that sends faster than its limits: it is read more slowly, or closed with 1008.
+ * The measure against a client that sends faster than its limits: it is read more slowly, or closed with
+ * 1008.
  */
 export type RateLimitPolicy = 'pause' | 'close'
 

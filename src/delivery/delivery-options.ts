@@ -1,9 +1,9 @@
 import { checkKeys, integersOf, invalid, type Resolved } from '../base/option-rules.ts'
 
-/** What happens to a message for a client whose `maxBufferedBytes` are full. */
+/** The fate of a message for a client whose `maxBufferedBytes` are full. */
 export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
 
-/** What is compressed, and how hard. Every key is optional; an explicit `undefined` means the default. */
+/** Settings of compression. Every key is optional; an explicit `undefined` means the default. */
 export interface CompressionOptions {
   /** Messages of fewer bytes are not compressed, 0 or more; 0 = all are. Default 512. */
   thresholdBytes?: number | undefined

@@ -3,7 +3,7 @@ import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
 import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
 import { FlushLoop } from './flush-loop.ts'
 
-/** What the outboxes of one hub share. */
+/** The state that the outboxes of one hub share. */
 export class Delivery {
   readonly maxBufferedBytes: number
   readonly slowConsumer: SlowConsumerPolicy

@@ -67,7 +67,7 @@ export interface HubOptions {
    */
   maxTotalBufferedBytes?: number | undefined
   /**
-   * What happens when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`,
+   * The policy when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`,
    * which keeps the latest message of each `key` for a client that lags and closes when that is not enough.
    * Default `close`.
    */
@@ -84,9 +84,9 @@ export interface HubOptions {
   /** Limits of one client; see {@link LimitOptions}. Default {}. */
   limits?: LimitOptions | undefined
   /**
-   * Which proxies may say who the client is: `true` (all), how many stand in front, addresses and networks,
-   * or a function. `false` = none. An adapter takes its framework's own setting instead while this is
-   * `false`. Default false.
+   * The proxies that may name the client's address: `true` (all), how many stand in front, addresses and
+   * networks, or a function. `false` = none. An adapter takes its framework's own setting instead while this
+   * is `false`. Default false.
    */
   trustProxy?: TrustProxy | undefined
   /** The header in which they say it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */

@@ -167,7 +167,7 @@ export class Hub<out Meta extends object = Metadata> {
     return this.#options
   }
 
-  /** What a log may show of it: no options, and of the connections their number. */
+  /** Returns a summary for a log: no options, and of the connections their number. */
   toJSON(): HubSummary {
     return {
       node: this.#node,
@@ -189,8 +189,9 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * What happened so far in this process, and how things stand. Adding up `bufferedBytes` looks at each
-   * connection. What came and went between processes is in `hub.cluster.stats()`.
+   * Returns counts since the hub was made and figures of this moment, of this process. Adding up
+   * `bufferedBytes` looks at each connection. What came and went between processes is in
+   * `hub.cluster.stats()`.
    */
   stats(): HubStats {
     let bufferedBytes = 0
@@ -209,7 +210,7 @@ export class Hub<out Meta extends object = Metadata> {
     return this.#delivery.dropped
   }
 
-  /** What this hub does together with those of other processes; without a backplane, it is alone there. */
+  /** The hubs of all processes together; without a backplane, this hub alone. */
   get cluster(): Cluster<Meta> {
     return this.#cluster
   }

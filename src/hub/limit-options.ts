@@ -35,7 +35,7 @@ export interface LimitOptions {
    */
   maxBytesPerSecond?: number | undefined
   /**
-   * What happens above these two rates: `pause`, it is read more slowly, or `close` (1008). Default `pause`.
+   * The measure above these two rates: `pause`, it is read more slowly, or `close` (1008). Default `pause`.
    */
   rateLimitPolicy?: RateLimitPolicy | undefined
   /** Most rooms a connection is in, 1 or more; joining another one throws. Default 1 000. */

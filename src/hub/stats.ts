@@ -37,11 +37,11 @@ export interface HubStats {
   /** Messages accepted for sending, once for each connection, and the bytes of their frames. */
   readonly sentMessages: number
   readonly sentBytes: number
-  /** What was dropped instead of sent, by reason. */
+  /** Messages dropped instead of sent, by reason. */
   readonly dropped: Readonly<Record<DropReason, Readonly<DropCount>>>
 }
 
-/** What `toJSON` and `util.inspect` show of a hub. */
+/** The summary of a hub in `toJSON` and `util.inspect`. */
 export interface HubSummary {
   /** Its id in the cluster, with which the ids of its connections begin. */
   readonly node: string

@@ -12,7 +12,7 @@ const KEY = /^[+/0-9A-Za-z]{22}==$/
 /** The beginning of a subprotocol that carries a bearer token: a browser cannot set headers. */
 const BEARER_PREFIX = 'bearer.'
 
-/** What an application can add to the 101. */
+/** Additions of an application to the 101. */
 export interface HandshakeInit {
   /** The subprotocol that the server chose, one of those that the client offered. */
   protocol?: string

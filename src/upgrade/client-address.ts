@@ -5,9 +5,9 @@ import { HubError, show } from '../base/errors.ts'
 import { asError } from '../base/thrown.ts'
 
 /**
- * Which proxies may say who the client is: `true` (all: the first address in the header, which anyone can
- * write), how many stand in front, addresses and networks (`'10.0.0.0/8'`, `'loopback'`), or a function of an
- * address and its distance.
+ * The proxies that may name the client's address: `true` (all: the first address in the header, which anyone
+ * can write), how many stand in front, addresses and networks (`'10.0.0.0/8'`, `'loopback'`), or a function
+ * of an address and its distance.
  */
 export type TrustProxy = boolean | number | string | readonly string[] | TrustFunction
 
@@ -63,8 +63,8 @@ export function secureRule(trustProxy: TrustProxy, header: ProxyHeader): SecureR
 }
 
 /**
- * What addresses are counted by: an IPv4 address as it is, also inside an IPv6 one; of an IPv6 address the
- * first 64 bits, because that is what one customer gets.
+ * Returns the key by which an address is counted: an IPv4 address as it is, also inside an IPv6 one; of an
+ * IPv6 address the first 64 bits, because that is what one customer gets.
  */
 export function addressKey(address: string): string {
   if (!isIPv6(address)) return address
@@ -125,7 +125,7 @@ function listItems(text: string): string[] {
     .filter((item) => item !== '')
 }
 
-/** What RFC 7239 calls a hop whose address is not told. */
+/** The name in RFC 7239 of a hop with an undisclosed address. */
 const UNKNOWN = 'unknown'
 
 // One after the other, each from where the last one ended: in one expression the blanks before and after a

@@ -4,7 +4,7 @@ import { readExpiry } from '../connection/credential.ts'
 import { checkMetadataSize, type MetadataEntries } from '../connection/metadata.ts'
 import { HANDSHAKE_INIT, type HandshakeInit, type Headers, readHeaders } from '../protocol/handshake.ts'
 
-/** What a route can say about a connection it opens. */
+/** Options of a route for the connection that it opens. */
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
   /** First entries of `connection.metadata`, there before `onOpen`. */
   metadata?: object & Partial<Meta>
@@ -22,10 +22,12 @@ export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeIn
   isSecure?: boolean | undefined
 }
 
-/** What a framework knows of a request. {@link UpgradeInit} goes before it; cookies of both are sent. */
+/**
+ * Facts that a framework knows of a request. {@link UpgradeInit} goes before it; cookies of both are sent.
+ */
 export type FrameworkInit = Pick<UpgradeInit, 'remoteAddress' | 'isSecure' | 'headers'>
 
-/** What can be said about a WebSocket that was opened elsewhere. */
+/** Options for a WebSocket that was opened elsewhere. */
 export type RegisterInit<Meta extends object = Metadata> = Pick<
   UpgradeInit<Meta>,
   'metadata' | 'expiresAt' | 'remoteAddress'

@@ -34,7 +34,7 @@ export interface BackplaneContractCase {
 }
 
 /**
- * What a hub relies on, case by case, for any test runner:
+ * The contract that a hub relies on, case by case, for any test runner:
  * `for (const { name, run } of backplaneContract(setup)) it(name, run)`.
  * @throws {TypeError} for an unknown part of the setup, and without `create`
  */
@@ -178,7 +178,7 @@ class Station {
   }
 }
 
-/** What one case works with. */
+/** The parts of one case. */
 class Bench {
   readonly #setup: BackplaneSetup
   readonly #stations: Station[] = []

@@ -11,8 +11,8 @@ import { UpgradeRefusedError } from './upgrade-refused-error.ts'
 import { Wait } from './wait.ts'
 
 /**
- * What is tested: a Fastify or Koa application, a server, or a request listener, as an Express application
- * is.
+ * The subject of a test: a Fastify or Koa application, a server, or a request listener, as an Express
+ * application is.
  */
 export type Application =
   | { readonly server: UpgradeServer; ready(): PromiseLike<unknown> }
