@@ -125,13 +125,16 @@ export interface ServeInit extends UpgradeInit {
   before?: (req: IncomingMessage) => void
 }
 
-/** A hub on a server of node:http, closed when the test is over. */
+/**
+ * A hub on a server of node:http, closed when the test is over. It sends no pings unless the options say so: a
+ * client that speaks in bytes answers none, and on a busy machine a test may take the 30 s until the first.
+ */
 export async function serve(
   options: HubOptions = {},
   handler: EventHandler = {},
   { withoutOnError = false, before, ...init }: ServeInit = {},
 ): Promise<HubServer> {
-  const hub = new Hub(options)
+  const hub = new Hub({ pingIntervalMs: 0, ...options })
   const log = new Journal<string>()
   const refusals = new Journal<unknown>()
   const errors: Error[] = []
