@@ -33,10 +33,10 @@ export {
   readCloseOptions,
 } from './hub/close-options.ts'
 export type { HubDiagnostics } from './hub/diagnostics.ts'
-export { Hub, type HubState } from './hub/hub.ts'
+export { Hub } from './hub/hub.ts'
 export type { HubOptions, ResolvedHubOptions } from './hub/hub-options.ts'
 export type { LimitOptions, ResolvedLimits } from './hub/limit-options.ts'
-export type { HubStats, HubSummary } from './hub/stats.ts'
+export type { HubState, HubStats, HubSummary } from './hub/stats.ts'
 export { CloseCode } from './protocol/close-code.ts'
 export { Frame, type FrameInit } from './protocol/frame.ts'
 export { Opcode } from './protocol/frame-header.ts'

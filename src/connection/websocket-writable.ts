@@ -3,6 +3,7 @@ import { Frame } from '../protocol/frame.ts'
 import { Opcode } from '../protocol/frame-header.ts'
 import { isTextFrame, payloadOf } from '../protocol/message-frame.ts'
 import type { WebSocketLike } from './hub-websocket.ts'
+import type { Transport } from './transport.ts'
 
 /** A WebSocket with more than this many waiting bytes counts as congested. */
 const HIGH_WATER_BYTES = 65_536
@@ -60,5 +61,19 @@ export class WebSocketWritable implements OutboxSocket {
       else this.#ws.send(payloadOf(rest.subarray(0, next.bytes)), { binary: !isTextFrame(rest) }, this.#sent)
       rest = rest.subarray(next.bytes)
     }
+  }
+}
+
+/** Returns the transport of a WebSocket that was opened elsewhere, whose messages come as Buffers from now on. */
+export function transportOf(ws: WebSocketLike, remoteAddress: string | undefined): Transport {
+  ws.binaryType = 'nodebuffer'
+  return {
+    ws,
+    socket: new WebSocketWritable(ws),
+    remoteAddress,
+    path: undefined,
+    windowBits: 0,
+    gate: undefined,
+    server: undefined,
   }
 }

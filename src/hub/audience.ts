@@ -7,7 +7,6 @@ import { isConnectionId } from '../cluster/wire/connection-id.ts'
 import type { Connection } from '../connection/connection.ts'
 import { HubConnection } from '../connection/hub-connection.ts'
 import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
-import type { Hub } from './hub.ts'
 
 /** A connection of this process, a member of the cluster, or the id of one. */
 export type ConnectionRef = string | Connection | Member
@@ -83,7 +82,7 @@ function asArray<Item>(items: Item | readonly Item[]): Item[] {
 }
 
 /** @throws {HubError} WSHUB_ERR_FOREIGN_CONNECTION for anything but a connection of the hub */
-export function checkOwn(hub: Hub, connection: unknown): void {
+export function checkOwn(hub: Connection['hub'], connection: unknown): void {
   if (connection instanceof HubConnection && connection.hub === hub) return
   throw new HubError(
     'WSHUB_ERR_FOREIGN_CONNECTION',

@@ -6,7 +6,6 @@ import { propertyOf, textOf } from '../base/thrown.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { ErrorSource } from '../connection/error-source.ts'
 import type { EventHandler } from '../connection/event-handler.ts'
-import type { Hub } from './hub.ts'
 
 const errorChannel = channel('wshub:error')
 
@@ -30,14 +29,14 @@ const MAX_CAUSES = 4
  * Reports each error to `onError` of its handler, else to that of the hub, else as a warning of the process.
  */
 export class ErrorReporter<Meta extends object> {
-  readonly #hub: Hub
+  readonly #hub: Connection['hub']
   readonly #running: RunningHandlers
   readonly #onError: ((error: Error, connection?: Connection) => void) | undefined
   /** Faults of clients that a warning was emitted for. */
   readonly #warned = new Set<unknown>()
 
   constructor(
-    hub: Hub,
+    hub: Connection['hub'],
     running: RunningHandlers,
     onError: ((error: Error, connection?: Connection) => void) | undefined,
   ) {

@@ -1,13 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import { type InspectOptions, inspect } from 'node:util'
 import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
 import { asRooms } from '../base/room-names.ts'
-import { RunningHandlers } from '../base/running-handlers.ts'
-import { asError } from '../base/thrown.ts'
 import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
@@ -15,23 +11,14 @@ import { EVERYONE } from '../cluster/wire/channel-names.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
-import { Keepalive } from '../connection/keepalive.ts'
-import { Session, type SessionHost } from '../connection/session.ts'
-import { Tally } from '../connection/tally.ts'
-import type { Transport } from '../connection/transport.ts'
-import { WebSocketWritable } from '../connection/websocket-writable.ts'
-import { Delivery } from '../delivery/delivery.ts'
+import { transportOf } from '../connection/websocket-writable.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
-import { Acceptor } from '../upgrade/acceptor.ts'
-import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
-import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
 import {
   type FrameworkInit,
   type RegisterInit,
-  type ResolvedInit,
   resolveRegisterInit,
   type UpgradeInit,
 } from '../upgrade/upgrade-init.ts'
@@ -51,90 +38,54 @@ import {
   type ResolvedCloseOptions,
   readCloseOptions,
 } from './close-options.ts'
-import { ErrorReporter } from './error-reporter.ts'
 import { claimBackplane, type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
-import { RoomIndex } from './room-index.ts'
+import { Sessions } from './sessions.ts'
 import { Shutdown } from './shutdown.ts'
-import { type HubStats, type HubSummary, statsOf, UpgradeTally } from './stats.ts'
-
-const acceptedChannel = channel('wshub:upgrade:accepted')
-const refusedChannel = channel('wshub:upgrade:refused')
-
-/** Whether a hub takes connections. */
-export type HubState = 'open' | 'closing' | 'closed'
+import { type HubState, type HubStats, type HubSummary, statsOf } from './stats.ts'
+import { Upgrades } from './upgrades.ts'
 
 /**
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of
  * them. A hub belongs to one process. `Meta` types `connection.metadata`.
  */
 export class Hub<out Meta extends object = Metadata> {
-  readonly #options: ResolvedHubOptions
-  /** By the ids of their connections. */
-  readonly #sessions = new Map<string, Session<Meta>>()
-  readonly #rooms = new RoomIndex<Session<Meta>>()
-  readonly #bridge: UpgradeBridge
-  readonly #gate: UpgradeGate
-  readonly #tally = new Tally()
-  readonly #upgrades = new UpgradeTally()
-  readonly #delivery: Delivery
-  readonly #keepalive: Keepalive
-  readonly #host: SessionHost<Meta>
-  readonly #acceptor: Acceptor
-  readonly #node = randomBytes(9).toString('base64url')
+  readonly #sessions: Sessions<Meta>
+  readonly #upgrades: Upgrades<Meta>
   readonly #local: LocalNode<Meta>
   readonly #calls: Calls
   readonly #link: Link
   readonly #cluster: Cluster<Meta>
-  #idCount = 0
+  readonly #shutdown: Shutdown<Meta>
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
-  readonly #running = new RunningHandlers()
-  readonly #shutdown = new Shutdown<Meta>(this.#sessions, this.#running, this.#tally)
-  readonly #reporter: ErrorReporter<Meta>
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions) {
-    this.#options = resolveHubOptions(options)
-    this.#gate = new UpgradeGate(this.#options, this)
-    claimBackplane(this.#options.backplane)
-    this.#reporter = new ErrorReporter(this, this.#running, this.#options.onError)
-    const sessions = this.#sessions
-    const peers = {
-      get size() {
-        return sessions.size
+    this.#sessions = new Sessions<Meta>(this, resolveHubOptions(options), {
+      added: (session) => {
+        this.#upgrades.gate.enter(session.remoteAddress)
+        if (this.size === 1) this.#link.occupied(EVERYONE)
       },
-      [Symbol.iterator]: () => sessions.values(),
-    }
-    this.#keepalive = new Keepalive(peers, this.#options, () => this.#leaveClosingServers())
-    this.#acceptor = new Acceptor(this.#options)
-    this.#bridge = new UpgradeBridge(this.#options.limits, {
-      enterPending: (req) => this.#gate.enterPending(req),
-      refused: (req, error) => this.#refused(req, error),
+      removed: (session) => {
+        this.#upgrades.gate.leave(session.remoteAddress)
+        if (this.size > 0) return
+        this.#link.vacated(EVERYONE)
+        this.#shutdown.lastClosed()
+      },
+      swept: () => {
+        // A hub that is closing closes them in its own order.
+        if (this.#state === 'open') this.#upgrades.leaveClosingServers()
+      },
     })
-    this.#delivery = new Delivery(this.#options)
-    this.#host = {
-      hub: this,
-      options: this.#options,
-      delivery: this.#delivery,
-      keepalive: this.#keepalive,
-      tally: this.#tally,
-      roomsOf: (session) => this.#rooms.roomsOf(session),
-      release: (session) => this.#release(session),
-      report: (error, source) => this.#reporter.report(error, source),
-      running: this.#running,
-    }
-    this.#local = new LocalNode<Meta>(this.#node, this, {
-      options: this.#options,
-      sessions,
-      rooms: this.#rooms,
-      running: this.#running,
-      reporter: this.#reporter,
-    })
-    this.#calls = new Calls(this.#local, this.#options)
+    this.#upgrades = new Upgrades(this.#sessions)
+    claimBackplane(this.options.backplane) // behind all checks of the options
+    this.#local = new LocalNode(this.#sessions)
+    this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
-    this.#rooms.watch(this.#link)
+    this.#sessions.rooms.watch(this.#link)
     this.#cluster = new Cluster<Meta>(this.#calls)
+    this.#shutdown = new Shutdown(this.#sessions)
   }
 
   /**
@@ -164,16 +115,16 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** The options that it was made with, every default in place; frozen. */
   get options(): ResolvedHubOptions {
-    return this.#options
+    return this.#sessions.options
   }
 
   /** Returns a summary for a log: no options, and of the connections their number. */
   toJSON(): HubSummary {
     return {
-      node: this.#node,
+      node: this.#sessions.node,
       state: this.#state,
       connections: this.#sessions.size,
-      rooms: this.#rooms.size,
+      rooms: this.#sessions.rooms.size,
       cluster: this.#cluster.state,
     }
   }
@@ -194,20 +145,18 @@ export class Hub<out Meta extends object = Metadata> {
    * `hub.cluster.stats()`.
    */
   stats(): HubStats {
-    let bufferedBytes = 0
-    for (const session of this.#sessions.values()) bufferedBytes += session.bufferedBytes
-    return statsOf(this.#tally, this.#upgrades, {
-      connections: this.#sessions.size,
-      rooms: this.#rooms.size,
-      pendingUpgrades: this.#bridge.pendingCount,
-      bufferedBytes,
-      dropped: this.#delivery.dropped,
+    return statsOf(this.#sessions.tally, this.#upgrades.tally, {
+      connections: this.size,
+      rooms: this.#sessions.rooms.size,
+      pendingUpgrades: this.#upgrades.pendingCount,
+      bufferedBytes: this.#sessions.bufferedBytes(),
+      dropped: this.dropped,
     })
   }
 
   /** How much was dropped instead of sent since the hub was made, by reason; live. */
   get dropped(): Readonly<Record<DropReason, Readonly<DropCount>>> {
-    return this.#delivery.dropped
+    return this.#sessions.delivery.dropped
   }
 
   /** The hubs of all processes together; without a backplane, this hub alone. */
@@ -222,7 +171,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** All connections, as of now. */
   connections(): Connection<Meta>[] {
-    return connectionsOf(this.#sessions.values())
+    return connectionsOf(this.#sessions)
   }
 
   /**
@@ -236,8 +185,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   attach(server?: UpgradeServer): () => void {
     if (server !== undefined) checkServer(server)
-    if (this.#state !== 'open') return () => {}
-    return server === undefined ? this.#bridge.discover() : this.#bridge.attach(server)
+    return this.#state === 'open' ? this.#upgrades.attach(server) : () => {}
   }
 
   /**
@@ -259,54 +207,7 @@ export class Hub<out Meta extends object = Metadata> {
     init: UpgradeInit<Meta> = {},
     framework: FrameworkInit = {},
   ): Promise<Connection<Meta>> {
-    claimUpgrade(req)
-    try {
-      checkHandler(handler)
-      return this.#upgrade(req, handler, init, framework)
-    } catch (thrown) {
-      const error = asError(thrown, 'the init or handler of an upgrade')
-      if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
-      throw error
-    }
-  }
-
-  #upgrade(
-    req: IncomingMessage,
-    handler: EventHandler<Meta>,
-    init: UpgradeInit<Meta>,
-    framework: FrameworkInit,
-  ): Promise<Connection<Meta>> {
-    const { init: resolved, remoteAddress } = this.#gate.admit(req, init, framework)
-    const pending = findUpgrade(req)
-    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, gate }) => {
-      completeUpgrade(pending)
-      const { socket, server } = pending
-      const transport = {
-        ws,
-        socket,
-        windowBits,
-        gate,
-        remoteAddress,
-        path: pending.path,
-        server: server.listening ? server : undefined,
-      }
-      const session = this.#open(transport, handler, resolved)
-      pending.onResponseUsed = (error) => {
-        if (session.state !== 'closed')
-          session.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
-      }
-      this.#upgrades.countAccepted()
-      if (acceptedChannel.hasSubscribers) {
-        acceptedChannel.publish({
-          hub: this,
-          request: req,
-          connection: session.connection,
-        })
-      }
-      const opened = session.open()
-      pending.finishResponse() // calls what middleware waits with
-      return opened
-    })
+    return this.#upgrades.accept(req, handler, init, framework)
   }
 
   /**
@@ -322,25 +223,11 @@ export class Hub<out Meta extends object = Metadata> {
     init: RegisterInit<Meta> = {},
   ): Connection<Meta> {
     checkHandler(handler)
-    this.#gate.checkOpen()
-    this.#gate.checkNotFull()
-    const resolved = resolveRegisterInit(init, this.#options.limits.maxMetadataEntries)
+    this.#upgrades.gate.checkOpen()
+    this.#upgrades.gate.checkNotFull()
+    const resolved = resolveRegisterInit(init, this.options.limits.maxMetadataEntries)
     checkWebSocket(socket)
-    socket.binaryType = 'nodebuffer'
-    const writable = new WebSocketWritable(socket)
-    const session = this.#open(
-      {
-        ws: socket,
-        socket: writable,
-        remoteAddress: resolved.remoteAddress,
-        path: undefined,
-        windowBits: 0,
-        gate: undefined,
-        server: undefined,
-      },
-      handler,
-      resolved,
-    )
+    const session = this.#sessions.add(transportOf(socket, resolved.remoteAddress), handler, resolved)
     void session.open()
     return session.connection
   }
@@ -355,12 +242,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   joinRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     checkOwn(this, connection)
-    const rooms = asRooms(room)
-    const session = this.#sessions.get(connection.id)
-    if (session === undefined || session.state === 'closing') return false
-    this.#rooms.checkLimits(session, rooms, this.#options.limits)
-    for (const name of rooms) this.#rooms.add(session, name)
-    return true
+    return this.#sessions.join(connection.id, room)
   }
 
   /**
@@ -371,12 +253,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   leaveRoom(connection: Connection<Meta>, room: string | readonly string[]): boolean {
     checkOwn(this, connection)
-    const rooms = asRooms(room)
-    const session = this.#sessions.get(connection.id)
-    if (session === undefined) return false
-    let left = false
-    for (const name of rooms) left = this.#rooms.remove(session, name) || left
-    return left
+    return this.#sessions.leave(connection.id, room)
   }
 
   /**
@@ -398,17 +275,17 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** How many connections are in the room, or in the union of several; 0 for a room that does not exist. */
   roomSize(room: string | readonly string[]): number {
-    return this.#rooms.union(asRooms(room)).size
+    return this.#sessions.rooms.union(asRooms(room)).size
   }
 
   /** The names of all rooms that have a member. */
   rooms(): string[] {
-    return this.#rooms.names()
+    return this.#sessions.rooms.names()
   }
 
   /** The connections in the room, or in the union of several, each once, as of now. */
   members(room: string | readonly string[]): Connection<Meta>[] {
-    return connectionsOf(this.#rooms.union(asRooms(room)))
+    return connectionsOf(this.#sessions.rooms.union(asRooms(room)))
   }
 
   /**
@@ -489,46 +366,13 @@ export class Hub<out Meta extends object = Metadata> {
   async #shutDown(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
     const endsAt = performance.now() + goodbye.timeoutMs
     this.#state = 'closing'
-    this.#bridge.isLeaving = true
+    this.#upgrades.refuseAll()
     const result = await this.#shutdown.run(goodbye)
     await this.#calls.close(Math.max(0, endsAt - performance.now()))
-    this.#keepalive.stop()
-    this.#delivery.stop()
-    this.#bridge.close()
-    this.#acceptor.close()
+    this.#sessions.stop()
+    this.#upgrades.close()
     this.#state = 'closed'
     return result
-  }
-
-  #open(
-    transport: Transport,
-    handler: EventHandler<Meta>,
-    { metadata, expiresAt }: ResolvedInit,
-  ): Session<Meta> {
-    const id = `${this.#node}.${(this.#idCount++).toString(36)}`
-    const session = new Session(this.#host, id, transport, handler, metadata)
-    if (expiresAt !== undefined) session.renew(expiresAt)
-    this.#sessions.set(id, session)
-    this.#gate.enter(session.remoteAddress)
-    if (this.#sessions.size === 1) this.#link.occupied(EVERYONE)
-    this.#keepalive.start()
-    return session
-  }
-
-  #release(session: Session<Meta>): ReadonlySet<string> {
-    this.#sessions.delete(session.id)
-    this.#gate.leave(session.remoteAddress)
-    if (this.#sessions.size === 0) {
-      this.#link.vacated(EVERYONE)
-      this.#keepalive.stop()
-      this.#shutdown.lastClosed()
-    }
-    return this.#rooms.removeMember(session)
-  }
-
-  #refused(request: IncomingMessage, error: HubError): void {
-    this.#upgrades.countRefused(error.code)
-    if (refusedChannel.hasSubscribers) refusedChannel.publish({ hub: this, request, error })
   }
 
   /** Locally first: the other nodes are a round trip away, and may not be there. */
@@ -538,22 +382,4 @@ export class Hub<out Meta extends object = Metadata> {
     if (!audience.isLocal) this.#link.broadcast(audience, data, options)
     return accepted
   }
-
-  #leaveClosingServers(): void {
-    if (this.#state !== 'open') return // they are leaving already, in their order
-    for (const server of this.#bridge.closingServers()) {
-      for (const session of this.#sessions.values()) {
-        if (session.server === server) {
-          session.leave(CloseCode.goingAway, '', this.#options.closeTimeoutMs)
-        }
-      }
-    }
-  }
-}
-
-function answeredTwice(): HubError {
-  return new HubError(
-    'WSHUB_ERR_ALREADY_UPGRADED',
-    'the request was answered again behind its 101, most likely for an error of its route',
-  )
 }

@@ -10,62 +10,46 @@ import type { Connection } from '../connection/connection.ts'
 import type { Session } from '../connection/session.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
-import type { ErrorReporter } from './error-reporter.ts'
-import type { Hub } from './hub.ts'
-import type { ResolvedHubOptions } from './hub-options.ts'
-import type { RoomIndex } from './room-index.ts'
+import type { Sessions } from './sessions.ts'
 
 const deliveryChannel = channel('wshub:delivery')
 const gapChannel = channel('wshub:gap')
 const stateChannel = channel('wshub:cluster:state')
-
-/** The parts of a hub that a {@link LocalNode} works with. */
-export interface LocalNodeParts<Meta extends object> {
-  readonly options: ResolvedHubOptions
-  readonly sessions: ReadonlyMap<string, Session<Meta>>
-  readonly rooms: RoomIndex<Session<Meta>>
-  readonly running: RunningHandlers
-  readonly reporter: ErrorReporter<Meta>
-}
 
 /**
  * A hub without the other nodes: sends to the connections of this process, and does what its cluster asks it
  * to do with them.
  */
 export class LocalNode<Meta extends object> implements LocalHub {
-  readonly node: string
-  readonly running: RunningHandlers
-  readonly #hub: Hub<Meta>
-  readonly #options: ResolvedHubOptions
-  readonly #sessions: ReadonlyMap<string, Session<Meta>>
-  readonly #rooms: RoomIndex<Session<Meta>>
-  readonly #reporter: ErrorReporter<Meta>
+  readonly #sessions: Sessions<Meta>
 
-  constructor(node: string, hub: Hub<Meta>, parts: LocalNodeParts<Meta>) {
-    this.node = node
-    this.running = parts.running
-    this.#hub = hub
-    this.#options = parts.options
-    this.#sessions = parts.sessions
-    this.#rooms = parts.rooms
-    this.#reporter = parts.reporter
+  constructor(sessions: Sessions<Meta>) {
+    this.#sessions = sessions
+  }
+
+  get node(): string {
+    return this.#sessions.node
+  }
+
+  get running(): RunningHandlers {
+    return this.#sessions.running
   }
 
   get isOpen(): boolean {
-    return this.#hub.state === 'open'
+    return this.#sessions.hub.state === 'open'
   }
 
   size(): { readonly connections: number; readonly rooms: number } {
-    return { connections: this.#sessions.size, rooms: this.#rooms.size }
+    return { connections: this.#sessions.size, rooms: this.#sessions.rooms.size }
   }
 
   roomSize(rooms: readonly string[]): number {
-    return this.#rooms.union(rooms).size
+    return this.#sessions.rooms.union(rooms).size
   }
 
   select({ by, names }: Selection): Connection<Meta>[] {
-    if (by === 'all') return connectionsOf(this.#sessions.values())
-    if (by === 'room') return connectionsOf(this.#rooms.union(names))
+    if (by === 'all') return connectionsOf(this.#sessions)
+    if (by === 'room') return connectionsOf(this.#sessions.rooms.union(names))
     return [...new Set(names)].flatMap((id) => this.#sessions.get(id)?.connection ?? [])
   }
 
@@ -77,7 +61,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
     let last: HubError | undefined
     for (const connection of connections) {
       try {
-        if (this.#hub.joinRoom(connection, rooms)) joined++
+        if (this.#sessions.join(connection.id, rooms)) joined++
       } catch (error) {
         if (!(error instanceof HubError)) throw error
         last = error
@@ -92,7 +76,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   leave(selection: Selection, rooms: readonly string[]): number {
-    return this.select(selection).filter((connection) => this.#hub.leaveRoom(connection, rooms)).length
+    return this.select(selection).filter((connection) => this.#sessions.leave(connection.id, rooms)).length
   }
 
   disconnect(selection: Selection, code: number, reason: string): number {
@@ -101,7 +85,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
 
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number {
     const { rooms } = recipients
-    const targets = rooms === undefined ? this.#sessions.values() : this.#rooms.union(rooms)
+    const targets = rooms === undefined ? this.#sessions : this.#sessions.rooms.union(rooms)
     return this.#send(targets, data, options, this.#exclusion(recipients))
   }
 
@@ -111,8 +95,8 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   gapFound(gap: Gap): void {
-    if (gapChannel.hasSubscribers) gapChannel.publish({ hub: this.#hub, gap })
-    const { onGap } = this.#options.cluster
+    if (gapChannel.hasSubscribers) gapChannel.publish({ hub: this.#sessions.hub, gap })
+    const { onGap } = this.#sessions.options.cluster
     if (onGap === undefined) return
     const pending = runHandler('the option onGap', () => onGap(gap), {
       failed: (error, where) => this.report(error, where),
@@ -121,11 +105,11 @@ export class LocalNode<Meta extends object> implements LocalHub {
   }
 
   stateChanged(state: BackplaneState): void {
-    if (stateChannel.hasSubscribers) stateChannel.publish({ hub: this.#hub, state })
+    if (stateChannel.hasSubscribers) stateChannel.publish({ hub: this.#sessions.hub, state })
   }
 
   report(error: Error, where?: string): void {
-    this.#reporter.report(error, { where })
+    this.#sessions.reporter.report(error, { where })
   }
 
   #send(
@@ -138,12 +122,12 @@ export class LocalNode<Meta extends object> implements LocalHub {
     let accepted = 0
     for (const session of targets) {
       if (isExcluded?.(session) === true) continue
-      message ??= new OutgoingMessage(data, this.#options.enableCompression)
+      message ??= new OutgoingMessage(data, this.#sessions.options.enableCompression)
       if (session.deliver(message, options)) accepted++
     }
     if (message !== undefined && deliveryChannel.hasSubscribers) {
       const bytes = message.frame(0).length
-      deliveryChannel.publish({ hub: this.#hub, recipients: accepted, bytes })
+      deliveryChannel.publish({ hub: this.#sessions.hub, recipients: accepted, bytes })
     }
     return accepted
   }
@@ -154,10 +138,9 @@ export class LocalNode<Meta extends object> implements LocalHub {
    */
   #exclusion({ exceptIds, exceptRooms }: Recipients): ((session: Identified) => boolean) | undefined {
     if (exceptIds.length === 0 && exceptRooms.length === 0) return undefined // most broadcasts
-    if (exceptIds.length === 0 && exceptRooms.length === 0) return undefined
-    const ids = new Set(exceptIds.filter((id) => this.#sessions.has(id)))
+    const ids = new Set(exceptIds.filter((id) => this.#sessions.get(id) !== undefined))
     const rooms = exceptRooms
-      .map((room): ReadonlySet<object> => this.#rooms.members(room))
+      .map((room): ReadonlySet<object> => this.#sessions.rooms.members(room))
       .filter(({ size }) => size > 0)
     if (ids.size === 0 && rooms.length === 0) return undefined
     return (session) => ids.has(session.id) || rooms.some((members) => members.has(session))

@@ -1,36 +1,30 @@
-import type { RunningHandlers } from '../base/running-handlers.ts'
 import { settlesWithin } from '../base/time-limit.ts'
-import type { Session } from '../connection/session.ts'
-import type { Tally } from '../connection/tally.ts'
 import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
+import type { Sessions } from './sessions.ts'
 
 /** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
 const HANDLERS_SHARE = 0.8
 
 /** Closes all connections of a hub, in batches and behind their running callbacks. */
 export class Shutdown<Meta extends object> {
-  readonly #sessions: ReadonlyMap<string, Session<Meta>>
-  readonly #running: RunningHandlers
-  readonly #tally: Tally
+  readonly #sessions: Sessions<Meta>
   #onEmpty: (() => void) | undefined
 
-  constructor(sessions: ReadonlyMap<string, Session<Meta>>, running: RunningHandlers, tally: Tally) {
+  constructor(sessions: Sessions<Meta>) {
     this.#sessions = sessions
-    this.#running = running
-    this.#tally = tally
   }
 
   /** Closes all connections, and terminates those that are left after `timeoutMs`. */
   async run(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
     const count = this.#sessions.size
-    const unansweredBefore = this.#tally.unansweredConnections
+    const unansweredBefore = this.#sessions.tally.unansweredConnections
     const stopBatches = this.#sayGoodbye(goodbye)
     const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
     const isEmpty = await settlesWithin(goodbye.timeoutMs, this.#emptied())
-    const left = isEmpty ? [] : [...this.#sessions.values()]
+    const left = isEmpty ? [] : [...this.#sessions]
     stopBatches()
     stopWaiting()
-    const terminated = left.length + this.#tally.unansweredConnections - unansweredBefore
+    const terminated = left.length + this.#sessions.tally.unansweredConnections - unansweredBefore
     for (const session of left) session.abandon()
     return { closed: count - terminated, terminated }
   }
@@ -42,7 +36,7 @@ export class Shutdown<Meta extends object> {
 
   /** Closes connections in batches. The pauses vary by half, so that clients do not come back all at once. */
   #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
-    const sessions = shuffled([...this.#sessions.values()])
+    const sessions = shuffled([...this.#sessions])
     const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(sessions.length / batch))
     let done = 0
     let timer: NodeJS.Timeout | undefined
@@ -61,7 +55,7 @@ export class Shutdown<Meta extends object> {
   /** Closes, after so many ms, the connections whose callbacks still run. */
   #limitHandlers(ms: number): () => void {
     const timer = setTimeout(() => {
-      for (const session of this.#sessions.values()) session.leaveNow()
+      for (const session of this.#sessions) session.leaveNow()
     }, ms)
     return () => clearTimeout(timer)
   }
@@ -73,7 +67,7 @@ export class Shutdown<Meta extends object> {
         this.#onEmpty = resolve
       })
     }
-    await this.#running.idle()
+    await this.#sessions.running.idle()
   }
 }
 

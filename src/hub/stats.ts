@@ -3,7 +3,9 @@ import type { HubErrorCode } from '../base/errors.ts'
 import type { CloseReason } from '../connection/close-cause.ts'
 import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
-import type { HubState } from './hub.ts'
+
+/** Whether a hub takes connections. */
+export type HubState = 'open' | 'closing' | 'closed'
 
 /** The figures of a hub since it was made, and as of now. */
 export interface HubStats {

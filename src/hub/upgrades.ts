@@ -1,0 +1,142 @@
+import { channel } from 'node:diagnostics_channel'
+import type { IncomingMessage } from 'node:http'
+import { HubError } from '../base/errors.ts'
+import { asError } from '../base/thrown.ts'
+import type { Connection } from '../connection/connection.ts'
+import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
+import { CloseCode } from '../protocol/close-code.ts'
+import { Acceptor } from '../upgrade/acceptor.ts'
+import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
+import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
+import type { FrameworkInit, UpgradeInit } from '../upgrade/upgrade-init.ts'
+import type { UpgradeServer } from '../upgrade/upgrade-server.ts'
+import type { Sessions } from './sessions.ts'
+import { UpgradeTally } from './stats.ts'
+
+const acceptedChannel = channel('wshub:upgrade:accepted')
+const refusedChannel = channel('wshub:upgrade:refused')
+
+/** The upgrades of a hub, from the request to the session. */
+export class Upgrades<Meta extends object> {
+  /** Also for WebSockets that were opened elsewhere. */
+  readonly gate: UpgradeGate
+  readonly tally = new UpgradeTally()
+  readonly #hub: Connection<Meta>['hub']
+  readonly #sessions: Sessions<Meta>
+  readonly #bridge: UpgradeBridge
+  readonly #acceptor: Acceptor
+
+  /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a malformed address, origin or host */
+  constructor(sessions: Sessions<Meta>) {
+    const { hub, options } = sessions
+    this.#hub = hub
+    this.#sessions = sessions
+    this.gate = new UpgradeGate(options, hub)
+    this.#acceptor = new Acceptor(options)
+    this.#bridge = new UpgradeBridge(options.limits, {
+      enterPending: (req) => this.gate.enterPending(req),
+      refused: (req, error) => this.#refused(req, error),
+    })
+  }
+
+  /** Upgrades that are neither accepted nor answered yet. */
+  get pendingCount(): number {
+    return this.#bridge.pendingCount
+  }
+
+  /** Attaches a server; without one, all of this process. @returns a function that detaches again */
+  attach(server: UpgradeServer | undefined): () => void {
+    return server === undefined ? this.#bridge.discover() : this.#bridge.attach(server)
+  }
+
+  /**
+   * Answers with 101 and opens the connection.
+   * @returns a promise of the connection, once `onOpen` has settled
+   * @throws {HubError} when the upgrade is refused
+   */
+  accept(
+    req: IncomingMessage,
+    handler: EventHandler<Meta>,
+    init: UpgradeInit<Meta>,
+    framework: FrameworkInit,
+  ): Promise<Connection<Meta>> {
+    claimUpgrade(req)
+    try {
+      checkHandler(handler)
+      return this.#accept(req, handler, init, framework)
+    } catch (thrown) {
+      const error = asError(thrown, 'the init or handler of an upgrade')
+      if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
+      throw error
+    }
+  }
+
+  #accept(
+    req: IncomingMessage,
+    handler: EventHandler<Meta>,
+    init: UpgradeInit<Meta>,
+    framework: FrameworkInit,
+  ): Promise<Connection<Meta>> {
+    const { init: resolved, remoteAddress } = this.gate.admit(req, init, framework)
+    const pending = findUpgrade(req)
+    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, gate }) => {
+      completeUpgrade(pending)
+      const { socket, server } = pending
+      const transport = {
+        ws,
+        socket,
+        windowBits,
+        gate,
+        remoteAddress,
+        path: pending.path,
+        server: server.listening ? server : undefined,
+      }
+      const session = this.#sessions.add(transport, handler, resolved)
+      pending.onResponseUsed = (error) => {
+        if (session.state !== 'closed')
+          session.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
+      }
+      this.tally.countAccepted()
+      const { connection } = session
+      if (acceptedChannel.hasSubscribers) {
+        acceptedChannel.publish({ hub: this.#hub, request: req, connection })
+      }
+      const opened = session.open()
+      pending.finishResponse() // calls what middleware waits with
+      return opened
+    })
+  }
+
+  /** Closes the connections of servers that have stopped listening. */
+  leaveClosingServers(): void {
+    for (const server of this.#bridge.closingServers()) {
+      for (const session of this.#sessions) {
+        if (session.server !== server) continue
+        session.leave(CloseCode.goingAway, '', this.#sessions.options.closeTimeoutMs)
+      }
+    }
+  }
+
+  /** Refuses further upgrades: the hub is closing. */
+  refuseAll(): void {
+    this.#bridge.isLeaving = true
+  }
+
+  /** Ends pending upgrades and detaches from everything. */
+  close(): void {
+    this.#bridge.close()
+    this.#acceptor.close()
+  }
+
+  #refused(request: IncomingMessage, error: HubError): void {
+    this.tally.countRefused(error.code)
+    if (refusedChannel.hasSubscribers) refusedChannel.publish({ hub: this.#hub, request, error })
+  }
+}
+
+function answeredTwice(): HubError {
+  return new HubError(
+    'WSHUB_ERR_ALREADY_UPGRADED',
+    'the request was answered again behind its 101, most likely for an error of its route',
+  )
+}
