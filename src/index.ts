@@ -25,6 +25,15 @@ export type { WebSocketLike } from './connection/hub-websocket.ts'
 export type { RateLimitPolicy } from './connection/rate-limit.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
+export type {
+  HistoryLimits,
+  HistoryListener,
+  HistoryStore,
+  Mark,
+  ReadRequest,
+  ReadResult,
+  StoredRecord,
+} from './history/history-store.ts'
 export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
 export {
   type CloseOptions,

@@ -7,10 +7,21 @@ import { root } from './support.ts'
 
 /** The rooms of `src/`, and the rooms whose files each may import, beside its own. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  hub: ['upgrade', 'cluster', 'cluster/wire', 'connection', 'delivery', 'backplane', 'protocol', 'base'],
+  hub: [
+    'upgrade',
+    'cluster',
+    'cluster/wire',
+    'history',
+    'connection',
+    'delivery',
+    'backplane',
+    'protocol',
+    'base',
+  ],
   upgrade: ['connection', 'protocol', 'base'],
   cluster: ['cluster/wire', 'backplane', 'protocol', 'base'],
   'cluster/wire': ['protocol', 'base'],
+  history: ['cluster/wire', 'delivery', 'backplane', 'protocol', 'base'],
   connection: ['delivery', 'protocol', 'base'],
   delivery: ['protocol', 'base'],
   protocol: ['base'],

@@ -1,0 +1,112 @@
+import type { BackplaneState } from '../backplane/backplane.ts'
+
+/** Where a message stands in the history of its room. */
+export interface Mark {
+  /**
+   * The life of the history; another one begins when the store has lost or evicted the room. 1 to 32
+   * characters, `A–Z a–z 0–9 _ -` only.
+   */
+  readonly epoch: string
+  /** The number of the message in its epoch, from 1; 0 = before the first message. */
+  readonly offset: number
+  /**
+   * Tells the message from another one that took its number after the store had lost its latest writes. 0 to
+   * 16 characters, `A–Z a–z 0–9 _ -` only; empty = not known, or the store does not lose writes within an
+   * epoch.
+   */
+  readonly tag: string
+}
+
+/** A message as a store keeps it. */
+export interface StoredRecord extends Mark {
+  /** What was given to `append`. Whoever receives it may keep it, and must not write into it. */
+  readonly record: Buffer
+}
+
+/** How much history a room has. */
+export interface HistoryLimits {
+  /** Most messages kept, 1 or more. */
+  readonly maxMessages: number
+  /** Time, in ms, for which a message is kept, 1 or more. */
+  readonly maxAgeMs: number
+}
+
+/** Which messages of a room to read. */
+export interface ReadRequest {
+  /** The messages after this one. */
+  readonly after?: Mark | undefined
+  /** The latest so many, 1 or more, where there is no `after`. */
+  readonly last?: number | undefined
+  /** Most messages, and most bytes of records, that one read returns; at least one message. */
+  readonly maxMessages: number
+  readonly maxBytes: number
+}
+
+/** The messages that a read found. */
+export interface ReadResult {
+  /**
+   * The latest message of the room at that moment. A room without one has an epoch all the same, and the
+   * offset 0, so that a client can come back before the first message.
+   */
+  readonly head: Mark
+  /**
+   * Oldest first, without a gap, and no more than the request allows: a next read goes on after the last one.
+   */
+  readonly records: readonly StoredRecord[]
+  /**
+   * Whether no message after `after` is missing. `false`, and no records, when `after` is of another epoch,
+   * was lost, is not there yet, or is followed by messages that are not kept any more. `true` without `after`.
+   */
+  readonly isComplete: boolean
+}
+
+/** The hub that started a store, as the store calls it. */
+export interface HistoryListener {
+  /**
+   * Receives a message of a subscribed room, also one that this store appended. Those of a room come in the
+   * order of their offsets, but some may be lost.
+   */
+  onMessage(room: string, stored: StoredRecord): void
+  /** Called when `state` has changed. After `reconnecting`, messages may have been lost. */
+  onStateChange(state: BackplaneState): void
+  /** Receives an error from which the store recovers by itself. */
+  onError(error: Error): void
+}
+
+/**
+ * Keeps the latest messages of rooms, gives each a place in the one order of its room, and passes it on to
+ * the hubs that subscribed to the room. What a store cannot keep it refuses; what it evicts or loses shows as
+ * another epoch, or as a read that is not complete, and never as silence.
+ */
+export interface HistoryStore {
+  readonly state: BackplaneState
+  /** Whether hubs of several processes can use the same history. */
+  readonly isShared: boolean
+  /**
+   * Connects, and reconnects by itself from then on. Called once. Resolves when it is connected for the first
+   * time; rejects only when it is closed before, or when its configuration can never work.
+   */
+  start(listener: HistoryListener): Promise<void>
+  /**
+   * Appends a message to the history of a room and passes it on.
+   * @returns its place, once it is stored; rejects, within a bounded time, when it is not, or when that is
+   *   not known
+   */
+  append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Mark>
+  /** Reads messages of a room. Rejects, within a bounded time, when the store is away. */
+  read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult>
+  /**
+   * Returns the latest message of each of at most 1,000 rooms, which also keeps their epochs from expiring:
+   * `undefined` for a room that has none. Rejects, within a bounded time, when the store is away.
+   */
+  heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]>
+  /**
+   * Subscribes to a room. Resolves when messages that are appended from then on are received; stays pending
+   * while the store is away.
+   */
+  subscribe(room: string): Promise<void>
+  /** Unsubscribes from a room. Some more messages of it may arrive. */
+  unsubscribe(room: string): void
+  /** Closes connections and stops timers, after what was appended before, within a bounded time. */
+  close(): Promise<void>
+}
