@@ -234,6 +234,21 @@ describe('an envelope', () => {
     expect(bytes.subarray(-3).toString()).toBe('n.0')
   })
 
+  it('an envelope with every known flag is decoded, and its lists of exclusions count', () => {
+    const bytes = encodeEnvelope(stamp, {
+      ...sent,
+      data: '',
+      rooms: ['a', 'b'],
+      union: 1,
+      exceptIds: ['n.0', 'n.1'],
+      options: { key: 'k', volatile: true },
+    })
+    const flags = bytes.indexOf(1 | 4 | 8 | 16 | 32, 2)
+    const all = Buffer.from(bytes)
+    all[flags] = 63
+    expect(decode(all)).toEqual(decode(bytes))
+  })
+
   it('a payload is decoded without a copy', () => {
     const bytes = encodeEnvelope(stamp, { ...sent, data: Buffer.alloc(100_000, 1) })
     const { body: read } = decode(bytes)
