@@ -1,3 +1,5 @@
+import type { HeartbeatOptions } from './heartbeat.ts'
+
 const NEVER = Number.POSITIVE_INFINITY
 
 /** The state of a peer between two sweeps of a {@link Keepalive}; times are in ms of its own clock. */
@@ -10,6 +12,10 @@ export class Liveness {
   pingedAt = -1
   /** When the peer was last pinged during a pause, or the pause was noticed; -1 while it is read. */
   pausedAt = -1
+  /** `messagesSent` at the last check that saw it change. */
+  messagesSent = 0
+  /** When the peer was last seen to be sent something. */
+  sentAt = 0
   /** When `deadlinePassed` is due; -1 = never. */
   deadlineAt = -1
   /** When `credentialExpired` is due, in ms since the epoch; `Infinity` = never. */
@@ -26,9 +32,13 @@ export interface KeepalivePeer {
    * seen, before something is written.
    */
   readonly isPaused: boolean
+  /** Changes with every message to the peer. */
+  readonly messagesSent: number
   /** Whether either side has begun to close. */
   readonly isClosing: boolean
   ping(): void
+  /** Nothing was sent to the peer for `heartbeat.everyMs`. */
+  beat(): void
   /** The peer sent nothing within `pongTimeoutMs` after a ping. */
   pongTimedOut(): void
   /** A deadline set with {@link Keepalive.setDeadline} has passed. */
@@ -40,7 +50,7 @@ export interface KeepalivePeer {
 /** The longest time between two sweeps; otherwise it is an eighth of the shortest timeout. */
 const MAX_SWEEP_MS = 1_000
 
-/** The number of checks of each peer within `pingIntervalMs`, and within `closeTimeoutMs`. */
+/** The number of checks of each peer within `pingIntervalMs`, `closeTimeoutMs` and `heartbeat.everyMs`. */
 const CHECKS = 8
 
 /** All peers of a {@link Keepalive}. */
@@ -67,6 +77,8 @@ export class Keepalive {
   readonly #pingIntervalMs: number
   readonly #pongTimeoutMs: number
   readonly #closeTimeoutMs: number
+  /** 0 = no heartbeat. */
+  readonly #beatEveryMs: number
   /** Time, in ms, in which each peer is checked once. */
   readonly #roundMs: number
   readonly #sweepMs: number
@@ -82,6 +94,7 @@ export class Keepalive {
       readonly pongTimeoutMs: number
       readonly openTimeoutMs: number
       readonly closeTimeoutMs: number
+      readonly heartbeat?: Readonly<HeartbeatOptions> | undefined
     },
     onSweep: () => void,
   ) {
@@ -89,10 +102,12 @@ export class Keepalive {
     this.#pingIntervalMs = options.pingIntervalMs
     this.#pongTimeoutMs = options.pongTimeoutMs
     this.#closeTimeoutMs = options.closeTimeoutMs
-    this.#roundMs = shortestOf(options.pingIntervalMs, options.closeTimeoutMs) / CHECKS
+    const beatEveryMs = options.heartbeat?.everyMs ?? 0
+    this.#beatEveryMs = beatEveryMs
+    this.#roundMs = shortestOf(options.pingIntervalMs, options.closeTimeoutMs, beatEveryMs) / CHECKS
     this.#onSweep = onSweep
     const { pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs } = options
-    const shortest = shortestOf(pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs)
+    const shortest = shortestOf(pingIntervalMs, pongTimeoutMs, openTimeoutMs, closeTimeoutMs, beatEveryMs)
     this.#sweepMs = Math.min(MAX_SWEEP_MS, Math.max(1, Math.floor(shortest / CHECKS)))
   }
 
@@ -110,10 +125,12 @@ export class Keepalive {
     this.#round = undefined
   }
 
-  /** Counts the silence of a new peer from now. */
+  /** Counts the silence of a new peer, and that of the hub towards it, from now. */
   watch(peer: KeepalivePeer): void {
     peer.liveness.bytesRead = peer.bytesRead
     peer.liveness.seenAt = this.#clock
+    peer.liveness.messagesSent = peer.messagesSent
+    peer.liveness.sentAt = this.#clock
   }
 
   /** Stops watching a peer that is closed. */
@@ -178,6 +195,7 @@ export class Keepalive {
       if (liveness.deadlineAt < 0) this.setDeadline(peer, this.#closeTimeoutMs)
       return
     }
+    if (this.#beatEveryMs > 0) this.#beat(peer)
     const { bytesRead, isPaused } = peer
     if (isPaused) this.#pingPaused(peer)
     else liveness.pausedAt = -1
@@ -192,6 +210,16 @@ export class Keepalive {
       this.#watched.add(peer)
       peer.ping()
     }
+  }
+
+  #beat(peer: KeepalivePeer): void {
+    const { liveness, messagesSent } = peer
+    if (messagesSent === liveness.messagesSent) {
+      if (this.#clock - liveness.sentAt < this.#beatEveryMs) return
+      peer.beat()
+    }
+    liveness.messagesSent = messagesSent
+    liveness.sentAt = this.#clock
   }
 
   /** Pings a peer that cannot answer: the system closes its socket when it has gone. */

@@ -20,6 +20,9 @@ const OPEN = 1
 // One frame for all: 15,000 idle clients are pinged 500 times a second.
 const KEEPALIVE_PING = Frame.ping().encode()
 
+/** An empty text message, for each client that was sent nothing for a while. */
+const HEARTBEAT = encodeMessage('')
+
 const dropChannel = channel('wshub:drop')
 
 /** The connection that a {@link Sender} belongs to. */
@@ -43,6 +46,8 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   readonly #tally: Tally
   #dropped: DropCount | undefined
   lastPingTime = 0
+  /** The messages that were accepted, without heartbeats. */
+  messages = 0
 
   constructor(
     owner: SenderOwner<Meta>,
@@ -84,6 +89,14 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     this.lastPingTime = Date.now()
   }
 
+  /**
+   * Sends a heartbeat, which is counted like a ping: it is no message of the application. A client for which
+   * more waits gets that instead.
+   */
+  beat(): void {
+    if (this.outbox.bufferedBytes === 0) this.outbox.sendControl(HEARTBEAT)
+  }
+
   /** Whether a data frame may still be written: not after a close frame. */
   get writable(): boolean {
     return this.#ws.readyState === OPEN
@@ -107,6 +120,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
 
   #accept(frame: Buffer, options: SendOptions | undefined): boolean {
     if (!this.outbox.send(frame, options)) return false
+    this.messages++
     this.#tally.countSent(frame.length)
     return true
   }

@@ -345,6 +345,14 @@ export class Session<out Meta extends object>
     if (this.#isOpen) this.#sender.ping()
   }
 
+  get messagesSent(): number {
+    return this.#sender.messages
+  }
+
+  beat(): void {
+    if (this.#isOpen) this.#sender.beat()
+  }
+
   pongTimedOut(): void {
     this.terminate(endings.unansweredPing(this.#host.options.pongTimeoutMs))
   }

@@ -6,6 +6,7 @@ import {
   resolveClusterOptions,
 } from '../cluster/cluster-options.ts'
 import type { Connection } from '../connection/connection.ts'
+import { type HeartbeatOptions, readHeartbeat } from '../connection/heartbeat.ts'
 import {
   type CompressionOptions,
   type CompressionSettings,
@@ -32,6 +33,12 @@ export interface HubOptions {
    * Default 10 000.
    */
   pongTimeoutMs?: number | undefined
+  /**
+   * Sends an empty text message to each client that was sent no message for `everyMs`, so that a page, which
+   * sees no pings, notices a dead connection. `wshub/client` swallows it; other clients must ignore it.
+   * `undefined` = none.
+   */
+  heartbeat?: HeartbeatOptions | undefined
   /**
    * Negotiates permessage-deflate with clients that offer it: `true`, or settings. A message is compressed
    * once. Default false.
@@ -106,6 +113,7 @@ export interface ResolvedHubOptions {
   readonly maxMessageSize: number
   readonly pingIntervalMs: number
   readonly pongTimeoutMs: number
+  readonly heartbeat: Readonly<HeartbeatOptions> | undefined
   readonly enableCompression: CompressionSettings | false
   readonly allowedOrigins: readonly string[]
   readonly allowedHosts: readonly string[]
@@ -129,6 +137,7 @@ export const HUB_DEFAULTS = Object.freeze({
   maxMessageSize: 65_536,
   pingIntervalMs: 30_000,
   pongTimeoutMs: 10_000,
+  heartbeat: undefined,
   enableCompression: false,
   allowedOrigins: Object.freeze([]) as readonly string[], // an empty array is inferred as never[]
   allowedHosts: Object.freeze([]) as readonly string[], // likewise
@@ -187,6 +196,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     maxMessageSize,
     pingIntervalMs: integer('pingIntervalMs', options, 0),
     pongTimeoutMs: integer('pongTimeoutMs', options, 1),
+    heartbeat: readHeartbeat(options.heartbeat),
     enableCompression: readCompression(enableCompression),
     allowedOrigins,
     allowedHosts,

@@ -1,10 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { WebSocketServer } from 'ws'
 import { Keepalive, type KeepalivePeer, Liveness } from '../../src/connection/keepalive.ts'
-import { eventually, serve } from '../support/hub-server.ts'
+import { Client, eventually, serve } from '../support/hub-server.ts'
 
 class Peer implements KeepalivePeer {
   readonly liveness = new Liveness()
   bytesRead = 0
+  messagesSent = 0
   isPaused = false
   isClosing = false
   readonly answers: boolean
@@ -15,6 +19,9 @@ class Peer implements KeepalivePeer {
   ping(): void {
     this.events.push(`ping ${Math.round(performance.now())}`)
     if (this.answers) this.bytesRead += 2
+  }
+  beat(): void {
+    this.events.push('beat')
   }
   pongTimedOut(): void {
     this.events.push('pongTimedOut')
@@ -123,6 +130,41 @@ describe('Keepalive', () => {
     paused.isPaused = true
     vi.advanceTimersByTime(600_000)
     expect([peer.events, paused.events]).toEqual([[], []])
+  })
+
+  it('sends a heartbeat after everyMs without a message, and again', () => {
+    const [peer, sender] = [new Peer(true), new Peer(true)]
+    watching([peer, sender], { pingIntervalMs: 0, heartbeat: { everyMs: 400 } })
+    vi.advanceTimersByTime(399)
+    expect(peer.events).toEqual([])
+    vi.advanceTimersByTime(101)
+    expect(peer.events).toEqual(['beat'])
+    for (let i = 0; i < 20; i++) {
+      sender.messagesSent++
+      vi.advanceTimersByTime(200)
+    }
+    expect(sender.events).toEqual(['beat'])
+    expect(peer.events.length).toBeGreaterThanOrEqual(8)
+    expect(peer.events.length).toBeLessThanOrEqual(11)
+  })
+
+  it('sends a heartbeat to a peer that sends, or is paused, but to none that is closing', () => {
+    const [sending, paused, closing] = [new Peer(true), new Peer(true), new Peer(true)]
+    watching([sending, paused, closing], { heartbeat: { everyMs: 400 } })
+    paused.isPaused = true
+    closing.isClosing = true
+    for (let i = 0; i < 9; i++) {
+      sending.bytesRead++
+      vi.advanceTimersByTime(50)
+    }
+    expect([sending.events, paused.events, closing.events]).toEqual([['beat'], ['beat'], []])
+  })
+
+  it('sends no heartbeat without heartbeat', () => {
+    const peer = new Peer(true)
+    watching([peer], { pingIntervalMs: 0 })
+    vi.advanceTimersByTime(600_000)
+    expect(peer.events).toEqual([])
   })
 
   it('calls credentialExpired once when expiresAt has passed, by the wall clock', () => {
@@ -376,6 +418,60 @@ describe('Keepalive', () => {
     expect(silent.events).toHaveLength(1)
     vi.advanceTimersByTime(100)
     expect(silent.events[1]).toBe('pongTimedOut')
+  })
+})
+
+describe('The heartbeat of a hub', () => {
+  it('is an empty text message to each connection that was sent none for everyMs', async () => {
+    const { connect, hub } = await serve({ heartbeat: { everyMs: 40 } })
+    const { client } = await connect()
+    await client.received.until('two heartbeats', ({ length }) => length >= 2)
+    hub.broadcast('x')
+    expect(new Set(await client.upTo('x'))).toEqual(new Set(['']))
+    expect(hub.stats().sentMessages).toBe(1)
+  })
+
+  it('is a text frame without a payload, uncompressed', async () => {
+    const { connectRaw } = await serve({
+      heartbeat: { everyMs: 40 },
+      enableCompression: { thresholdBytes: 0 },
+    })
+    const { client } = await connectRaw(['Sec-WebSocket-Extensions: permessage-deflate'])
+    const frame = await client.frames.first('a heartbeat', () => true)
+    expect([...frame.encode()]).toEqual([0x81, 0])
+  })
+
+  it('does not wait behind what a client that does not read has yet to get', async () => {
+    const { connectRaw } = await serve({ heartbeat: { everyMs: 20 }, maxBufferedBytes: 100_000_000 })
+    const { client, connection } = await connectRaw()
+    const { client: other } = await connectRaw()
+    client.socket.pause()
+    const message = Buffer.alloc(1_000_000)
+    for (let i = 0; i < 20; i++) connection.sendBinary(message)
+    await eventually(
+      'the socket to be congested',
+      () => connection.bufferedBytes > 0,
+      () => connection.bufferedBytes,
+    )
+    const before = other.frames.all.length
+    await other.frames.until('five heartbeats of another client', ({ length }) => length >= before + 5)
+    connection.sendText('marker')
+    client.socket.resume()
+    await client.frames.first('the marker', ({ payload }) => payload.toString() === 'marker')
+    const [waiting] = [client.frames.all.map(({ payload }) => payload.length)]
+    expect(waiting.slice(waiting.indexOf(message.length), -1)).toEqual(Array(20).fill(message.length))
+  })
+
+  it('reaches a WebSocket that was opened elsewhere', async () => {
+    const { hub, port } = await serve({ heartbeat: { everyMs: 20 } })
+    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    onTestFinished(() => wss.close())
+    await once(wss, 'listening')
+    wss.on('connection', (ws) => void hub.register(ws, {}))
+    const { port: other } = wss.address() as AddressInfo // of a TCP server that listens
+    expect(other).not.toBe(port)
+    const client = await Client.open(`ws://127.0.0.1:${other}`)
+    expect(await client.received.first('a heartbeat', () => true)).toBe('')
   })
 })
 

@@ -15,6 +15,7 @@ const numeric = [
 ] as const
 
 const others = {
+  heartbeat: undefined,
   enableCompression: false,
   allowedOrigins: [],
   allowedHosts: [],
@@ -92,6 +93,9 @@ describe('resolveHubOptions', () => {
   })
 
   it.each([
+    [{ heartbeat: 1_000 }, 'heartbeat is an object, not 1000'],
+    [{ heartbeat: {} }, 'heartbeat.everyMs is an integer from 1 to 2147483647, not undefined'],
+    [{ heartbeat: { everyMs: 0 } }, 'heartbeat.everyMs is an integer from 1 to 2147483647, not 0'],
     [{ enableCompression: 1 }, 'enableCompression is true, false or an object, not 1'],
     [{ enableCompression: { treshold: 1 } }, '"treshold" is not a setting of enableCompression'],
     [

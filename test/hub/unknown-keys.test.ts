@@ -30,6 +30,7 @@ const CALLS: readonly [what: string, call: (options: never) => unknown, key: str
   ['a hub', (options) => new Hub(options), 'maxConnection', 'maxConnections'],
   ['limits', (limits) => new Hub({ limits }), 'maxRoomPerConnection', 'maxRoomsPerConnection'],
   ['compression', (enableCompression) => new Hub({ enableCompression }), 'threshold', 'thresholdBytes'],
+  ['a heartbeat', (heartbeat) => new Hub({ heartbeat }), 'every', 'everyMs'],
   ['a cluster', (cluster) => new Hub({ cluster }), 'heartbeatInterval', 'heartbeatIntervalMs'],
   ['Hub#close', (options) => hub.close(options), 'timeout', 'timeoutMs'],
   ['Hub#broadcast', (options) => hub.broadcast('x', options), 'excepts', 'except'],

@@ -162,6 +162,7 @@ describe('the types exported', () => {
         "FrameInit",
         "Gap",
         "HandshakeInit",
+        "HeartbeatOptions",
         "HistoryLimits",
         "HistoryListener",
         "HistoryStore",

@@ -361,6 +361,8 @@ hub.cluster.disconnect('room')
 new Hub({ backplane: { start() {} } })
 // @ts-expect-error misspelt
 new Hub({ cluster: { heartbeatInterval: 1 } })
+// @ts-expect-error a heartbeat has an interval
+new Hub({ heartbeat: {} })
 
 // Options
 
@@ -370,6 +372,7 @@ export const all: Required<HubOptions> = {
   maxMessageSize: 1,
   pingIntervalMs: 0,
   pongTimeoutMs: 1,
+  heartbeat: { everyMs: 25_000 },
   enableCompression: true,
   allowedOrigins: ['https://app.example.com'] as const,
   allowedHosts: ['app.example.com'] as const,
