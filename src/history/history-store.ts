@@ -7,7 +7,10 @@ export interface Mark {
    * characters, `A–Z a–z 0–9 _ -` only.
    */
   readonly epoch: string
-  /** The number of the message in its epoch, from 1; 0 = before the first message. */
+  /**
+   * The number of the message, a safe integer: higher than those of all earlier messages of its room and
+   * epoch. Numbers may be left out. In a room without a message, lower than that of the first one.
+   */
   readonly offset: number
   /**
    * Tells the message from another one that took its number after the store had lost its latest writes. 0 to
@@ -19,6 +22,11 @@ export interface Mark {
 
 /** A message as a store keeps it. */
 export interface StoredRecord extends Mark {
+  /**
+   * The offset of the message before it in the room: whoever has received that one has missed nothing. In an
+   * epoch without earlier messages, at most the offset of the room at that time.
+   */
+  readonly previous: number
   /** What was given to `append`. Whoever receives it may keep it, and must not write into it. */
   readonly record: Buffer
 }
@@ -45,12 +53,12 @@ export interface ReadRequest {
 /** The messages that a read found. */
 export interface ReadResult {
   /**
-   * The latest message of the room at that moment. A room without one has an epoch all the same, and the
-   * offset 0, so that a client can come back before the first message.
+   * The latest message of the room at that moment. A room without one has an epoch and an offset all the
+   * same, so that a client can come back before the first message.
    */
   readonly head: Mark
   /**
-   * Oldest first, without a gap, and no more than the request allows: a next read goes on after the last one.
+   * Oldest first, without a gap (`previous` tells), and no more than the request allows: a next read goes on after the last one.
    */
   readonly records: readonly StoredRecord[]
   /**
