@@ -87,12 +87,15 @@ export class Calls implements LinkListener {
     read: ReadReplies<Result>,
   ): Promise<Answer<Result>> {
     const { link } = this
-    const { peers } = link
     const holdMs = link.isStarting ? Number.POSITIVE_INFINITY : link.settlingMs
-    const call = this.#open([this.node, ...peers], options, holdMs)
+    const call = this.#open([this.node, ...link.peers], options, holdMs)
     const make = () => {
-      if (link.ask(undefined, call.id, request)) return
-      for (const peer of peers) this.#pending.miss(call.id, peer)
+      const { peers } = link // a call that waited for the cluster was opened before any was known
+      if (link.ask(undefined, call.id, request)) {
+        this.#pending.reached(call.id, peers)
+        return
+      }
+      this.#pending.notAsked(call.id, peers)
       if (peers.length === 0) link.reportUnasked() // nobody is missing, so the answer would look complete
     }
     this.#whenStarted(call, make, () => link.reportUnasked())
@@ -148,6 +151,10 @@ export class Calls implements LinkListener {
       call()
       this.#pending.release(id, this.link.settlingMs)
     }
+  }
+
+  nodeFound(node: string): void {
+    this.#pending.found(node)
   }
 
   nodeGone(node: string): void {

@@ -90,6 +90,8 @@ export interface LinkListener {
   responded(node: string, id: number, part: number, isLast: boolean, response: NodeResponse): void
   /** The cluster was reached for the first time, or never will be. */
   started(): void
+  /** Another node, which was alive before this one connected, has become known. */
+  nodeFound(node: string): void
   /** Another node has left, or has been silent for too long. */
   nodeGone(node: string): void
 }

@@ -17,6 +17,8 @@ interface PendingCall {
   readonly parts: Map<string, NodeResponse[]>
   readonly responses: Map<string, readonly NodeResponse[]>
   readonly hold: (ms: number) => void
+  /** Whether the request was published. */
+  isAsked: boolean
   readonly finish: () => void
 }
 
@@ -64,6 +66,7 @@ export class PendingCalls {
         missing: new Set(),
         parts: new Map(),
         responses: new Map(),
+        isAsked: true,
         finish: () => {
           for (const timer of timers) clearTimeout(timer)
           this.#calls.delete(id)
@@ -116,6 +119,28 @@ export class PendingCalls {
     if (call !== undefined) this.#miss(call, node)
   }
 
+  /** Names nodes as missing, now and later, since the request of a call to all could not be published. */
+  notAsked(id: number, nodes: Iterable<string>): void {
+    const call = this.#calls.get(id)
+    if (call === undefined) return
+    call.isAsked = false
+    for (const node of nodes) this.#miss(call, node)
+  }
+
+  /** Waits for nodes as well that a call to all has reached, and that were not known when it was opened. */
+  reached(id: number, nodes: Iterable<string>): void {
+    const call = this.#calls.get(id)
+    if (call !== undefined) for (const node of nodes) this.#expect(call, node)
+  }
+
+  /**
+   * A node has become known that was alive before: the calls that wait for such nodes have reached it, or
+   * nobody.
+   */
+  found(node: string): void {
+    for (const call of this.#calls.values()) if (call.waiting.has(HOLD)) this.#expect(call, node)
+  }
+
   /** Names a node that is gone as missing in every call that waits for it. */
   gone(node: string): void {
     for (const call of this.#calls.values()) if (call.waiting.has(node)) this.#miss(call, node)
@@ -124,6 +149,11 @@ export class PendingCalls {
   /** Ends all calls, with the answers that have arrived. */
   close(): void {
     for (const call of this.#calls.values()) this.#end(call)
+  }
+
+  #expect(call: PendingCall, node: string): void {
+    if (!call.isAsked) this.#miss(call, node)
+    else if (!call.responses.has(node) && !call.missing.has(node)) call.waiting.add(node)
   }
 
   #miss(call: PendingCall, node: string): void {

@@ -36,6 +36,7 @@ export class Receiver {
   readonly #held: HeldRequests
   /** Messages to unions of rooms that have arrived. */
   readonly #windows = new ReplayWindows()
+  readonly #ownChannel: string
   #beats = 0
   readonly subscriptions: Subscriptions
 
@@ -44,6 +45,7 @@ export class Receiver {
     this.#publisher = publisher
     this.#listener = listener
     const { backplane, faults, membership, names, options } = parts
+    this.#ownChannel = names.node(parts.local.node)
     this.subscriptions = new Subscriptions(
       {
         subscribe: async (channel) => backplane.subscribe(channel),
@@ -151,6 +153,8 @@ export class Receiver {
         return
       case 'heartbeat':
         membership.heartbeatOf(node)
+        // Those on its own channel answer the hello of this node, which was published before its calls.
+        if (subscription.channel === this.#ownChannel) this.#listener.nodeFound(node)
         if (body.isHello) this.#answerHello(node, body.awayMs)
         return
       case 'leave':

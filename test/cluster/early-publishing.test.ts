@@ -1,8 +1,10 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub, type HubErrorCode, type HubOptions } from 'wshub'
+import { openEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
 import { acquainted, enter, FAST, join, three, untilState } from '../support/cluster.ts'
-import { Journal } from '../support/hub-server.ts'
+import { eventually, Journal } from '../support/hub-server.ts'
+import { Gate } from '../support/raw.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
@@ -218,6 +220,42 @@ describe('a call before a hub is connected', () => {
     hub.sendTo(a.connection.id, 'end')
     await a.client.received.first('the end', (text) => text === 'end')
     expect(a.connection.state).toBe('open')
+  })
+
+  it('an early call that the backplane rejects names the other nodes as missing', async () => {
+    const bus = new Bus()
+    const others = await three(bus)
+    const { hub, backplane, faults } = publisher(bus)
+    const publish = backplane.publish.bind(backplane)
+    backplane.publish = (channel, bytes) =>
+      openEnvelope(Buffer.from(bytes)).kind !== 'request' && publish(channel, bytes)
+    const { results, missing } = await hub.cluster.nodes({ timeoutMs: 10_000 })
+    expect(results.map(({ node }) => node)).toEqual([hub.cluster.node])
+    expect(missing.toSorted()).toEqual(others.map((other) => other.hub.cluster.node).toSorted())
+    expect(faults.all).toContainEqual(hubError('WSHUB_ERR_BACKPLANE'))
+  })
+
+  it('an early call waits for slow answers, and names a node that does not answer', async () => {
+    const bus = new Bus()
+    const [quick, slow, silent] = await three(bus)
+    const gate = new Gate()
+    quick.hub.cluster.handle('work', () => 'quick')
+    slow.hub.cluster.handle('work', async () => {
+      await gate.opened
+      return 'slow'
+    })
+    silent.hub.cluster.handle('work', () => new Promise(() => {}))
+    const { hub } = publisher(bus)
+    const answered = hub.cluster.call('work', '', { timeoutMs: 60_000 })
+    await hub.cluster.ready()
+    const readyAt = performance.now()
+    const passedMs = () => performance.now() - readyAt
+    await eventually('more time than unknown nodes get', () => passedMs() > 500, passedMs)
+    gate.open()
+    silent.backplane.cut()
+    const { results, missing } = await answered
+    expect(results.map(({ value }) => value)).toEqual([undefined, 'quick', 'slow'])
+    expect(missing).toEqual([silent.hub.cluster.node])
   })
 
   it('an early call ends when the backplane cannot start, and when the hub is closed', async () => {

@@ -54,6 +54,46 @@ describe('PendingCalls', () => {
     expect([...(await outcome).responses.keys()]).toEqual(['a', 'new'])
   })
 
+  it('a call waits for the nodes that become known while it waits for unknown ones, and names them', async () => {
+    const calls = new PendingCalls(10)
+    const { id, outcome } = calls.open(['a'], 1_000, 50)
+    const { outcome: settled } = calls.open(['a'], 1_000, 0)
+    calls.respond(id, 'a', 0, true, count(1))
+    calls.respond(id, 'early', 0, true, count(2))
+    for (const node of ['early', 'late', 'silent']) calls.found(node)
+    vi.advanceTimersByTime(50)
+    calls.found('later')
+    calls.respond(id, 'late', 0, true, count(3))
+    expect(calls.size).toBe(2)
+    vi.advanceTimersByTime(950)
+    const { responses, missing } = await outcome
+    expect([[...responses.keys()], missing]).toEqual([['a', 'early', 'late'], ['silent']])
+    expect((await settled).missing).toEqual(['a'])
+  })
+
+  it('a call waits for the nodes that were known when it was published, although it was opened before', async () => {
+    const calls = new PendingCalls(10)
+    const { id, outcome } = calls.open([], 1_000, Number.POSITIVE_INFINITY)
+    calls.reached(id, ['a', 'b'])
+    calls.release(id, 0)
+    vi.advanceTimersByTime(10)
+    calls.respond(id, 'a', 0, true, count(1))
+    vi.advanceTimersByTime(990)
+    expect((await outcome).missing).toEqual(['b'])
+    calls.reached(id, ['c'])
+    calls.notAsked(id, ['c'])
+  })
+
+  it('a call that was not published names all nodes, also those that become known, and waits for none', async () => {
+    const calls = new PendingCalls(10)
+    const { id, outcome } = calls.open(['self', 'a'], 1_000, 50)
+    calls.respond(id, 'self', 0, true, count(1))
+    calls.notAsked(id, ['a'])
+    calls.found('b')
+    vi.advanceTimersByTime(50)
+    expect(await outcome).toEqual({ responses: new Map([['self', [count(1)]]]), missing: ['a', 'b'] })
+  })
+
   it('a call puts the parts of an answer together, and drops an incomplete answer', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a', 'b', 'c'], 1_000, 0)

@@ -16,8 +16,8 @@ import {
 } from '../support/hub-server.ts'
 
 /**
- * Starts a server whose only hub has the given handler. It sends no pings: the clients here answer none, and on
- * a busy machine a test takes longer than the 30 s after which the first is sent.
+ * Starts a server whose only hub has the given handler. It sends no pings: the clients here answer none, and
+ * on a busy machine a test takes longer than the 30 s after which the first is sent.
  */
 async function bare(options: HubOptions, handler: EventHandler) {
   const hub = new Hub({ pingIntervalMs: 0, ...options })

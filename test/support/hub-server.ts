@@ -126,8 +126,8 @@ export interface ServeInit extends UpgradeInit {
 }
 
 /**
- * A hub on a server of node:http, closed when the test is over. It sends no pings unless the options say so: a
- * client that speaks in bytes answers none, and on a busy machine a test may take the 30 s until the first.
+ * A hub on a server of node:http, closed when the test is over. It sends no pings unless the options say so:
+ * a client that speaks in bytes answers none, and on a busy machine a test may take the 30 s until the first.
  */
 export async function serve(
   options: HubOptions = {},

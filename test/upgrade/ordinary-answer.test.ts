@@ -17,8 +17,8 @@ afterEach(destroyClients)
 const MEBIBYTE = 1_048_576
 
 /**
- * A hub on a server of these listeners, on any number of which a test may end in the middle. Its upgrades have
- * no deadline unless a test sets one: on a busy machine the standard one, 30 s, ends what a test counts.
+ * A hub on a server of these listeners, on any number of which a test may end in the middle. Its upgrades
+ * have no deadline unless a test sets one: on a busy machine the standard one, 30 s, ends what a test counts.
  */
 async function answering(options: HubOptions, listener: RequestListener) {
   const hub = new Hub({ ...options, limits: { upgradeTimeoutMs: 0, ...options.limits } })
