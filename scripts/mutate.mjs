@@ -93,9 +93,11 @@ async function mutate(file) {
   const all = killed + survivors.length
   const percent = all === 0 ? 0 : (100 * killed) / all
   const isGood = percent >= LEAST_KILLED
+  const byClock = report('Timeout').length
   const others = mutants.length - all
   const text = [
     `${file}: ${killed} of ${all} mutants killed, ${percent.toFixed(1)} %${isGood ? '' : `, below ${LEAST_KILLED} %`}`,
+    byClock > 0 ? `${byClock} of them by the clock` : '',
     others > 0 ? `${others} static, ignored` : '',
     `${Math.round((performance.now() - started) / 1_000)} s`,
   ]

@@ -109,6 +109,21 @@ describe('Keepalive', () => {
     expect(peer.events).toHaveLength(before + 1)
   })
 
+  it('pings a peer that connects late and is paused at once after pingIntervalMs, not before', () => {
+    const peers = new Set<Peer>()
+    const keepalive = new Keepalive(peers, times, () => {})
+    keepalive.start()
+    vi.advanceTimersByTime(60_000)
+    const peer = new Peer(false)
+    peer.isPaused = true
+    peers.add(peer)
+    keepalive.watch(peer)
+    vi.advanceTimersByTime(999)
+    expect(peer.events).toEqual([])
+    vi.advanceTimersByTime(251)
+    expect(peer.events).toHaveLength(1)
+  })
+
   it('pings a paused peer every pingIntervalMs, and not one that is paused for less', () => {
     const [paused, iterated] = [new Peer(false), new Peer(false)]
     watching([paused, iterated])
