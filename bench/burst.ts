@@ -5,7 +5,7 @@ import type { BurstScenario } from './scenarios.ts'
 
 const ROUNDS = 3
 const MEGABYTE = 1e6
-/** Broadcast a few at a time before the burst, to grow what the server needs in any case. */
+/** Broadcast a few at a time before the burst, to allocate the memory that the server needs anyway. */
 const WARM_UP_MESSAGES = 10_000
 
 interface Reading {
@@ -15,9 +15,8 @@ interface Reading {
 }
 
 /**
- * Measures by how much the server grows for a burst, at its peak. All clients must get everything. ws writes
- * each message at once, so its clients read along while its event loop stands still; its growth is no measure
- * for a target.
+ * Measures the peak growth of the server's memory in a burst. All clients must get everything. ws writes each
+ * message at once, so its clients read while its event loop is blocked; its growth is no basis for a target.
  */
 export async function runBurst(name: string, scenario: BurstScenario): Promise<Result> {
   const wshub = await readRounds('wshub', scenario)
@@ -62,7 +61,7 @@ async function readRounds(name: PeerName, scenario: BurstScenario) {
   }
 }
 
-/** Each reading takes a fresh process. */
+/** Uses a fresh process for each reading. */
 async function readOnce(
   peerName: PeerName,
   { clients, payloadBytes, messages }: BurstScenario,

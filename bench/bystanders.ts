@@ -7,18 +7,18 @@ import type { BystandersScenario } from './scenarios.ts'
 const ROUNDS = 5
 
 interface Reading {
-  /** CPU time of the nodes that have nothing to do with it. */
+  /** CPU time of the nodes that have no member in the room. */
   othersMicros: number
   idleMicros: number
   ownMicros: number
-  /** What each of them reads. */
+  /** Bytes that each of them reads. */
   bytes: number
   engineMicros: number
 }
 
 /**
- * Measures what the other nodes have of messages that are none of their business, and of the same time
- * without any.
+ * Measures the cost of messages for nodes without a member in the room, and their cost in the same time
+ * without any messages.
  */
 export async function runBystanders(name: string, scenario: BystandersScenario): Promise<Result> {
   const rows: Row[] = []

@@ -31,8 +31,8 @@ const FIGURES: readonly { key: keyof Reading; label: string; digits: number }[] 
 ]
 
 /**
- * Measures how responsive a node and its engine are while rooms come and go. What another node publishes must
- * all come.
+ * Measures how responsive a node and its engine are while rooms come and go. All messages that another node
+ * publishes must arrive.
  */
 export async function runChurn(name: string, scenario: ChurnScenario): Promise<Result> {
   const entrants: { contestant: ClusterContestant; readings: Reading[] }[] = []
@@ -72,7 +72,7 @@ export async function runChurn(name: string, scenario: ChurnScenario): Promise<R
   }
 }
 
-/** Room 0 has its members on the first node, and the second publishes. The first round warms up. */
+/** Room 0 has its members on the first node, and the second node publishes. The first round is a warm-up. */
 async function prepare(contestant: ClusterContestant, scenario: ChurnScenario): Promise<void> {
   const { clients, payloadBytes } = scenario
   await contestant.connect({
@@ -115,7 +115,7 @@ async function read(contestant: ClusterContestant, scenario: ChurnScenario): Pro
   }
 }
 
-/** Asks the engine again and again how long it takes to answer. */
+/** Measures repeatedly how long the engine takes to answer. */
 class Pings {
   readonly #engine: Engine
   readonly #millis: number[] = []

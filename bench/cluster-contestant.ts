@@ -11,13 +11,13 @@ import { Subprocess } from './subprocess.ts'
 const NODES_CORE = 0
 const LOAD_CORE = 1
 
-/** A process that answers calls, itself or by way of its primary. */
+/** A process that answers calls, directly or through its primary. */
 interface Node {
   call<Result>(call: string, options?: unknown): Promise<Result>
 }
 
 export interface Publishing {
-  /** Of each publisher. */
+  /** The number of messages of each publisher. */
   messages: number
   perTurn: number
   everyMs: number
@@ -26,23 +26,23 @@ export interface Publishing {
   payloadBytes: number
 }
 
-/** What something took. */
+/** The resources that something took. */
 export interface ClusterSpent {
   nodes: Spent[]
-  /** Of the primary, where there is one. */
+  /** Those of the primary, if there is one. */
   primary: Spent | undefined
-  /** What the engine did meanwhile; zeros where there is none. */
+  /** The work of the engine in the same time; zeros if there is none. */
   engine: EngineCounts
 }
 
-/** What came of a round, and what it took. */
+/** The result of a round and the resources it took. */
 export interface ClusterRound extends ClusterSpent, Received {
   messages: number
 }
 
 const NOTHING: EngineCounts = { receivedBytes: 0, sentBytes: 0, commands: 0, cpuMicros: 0 }
 
-/** Several nodes in a process each, what connects them, and the load process of their clients. */
+/** Several nodes in a process each, their engine, and the load process of their clients. */
 export class ClusterContestant {
   readonly peer: ClusterPeer
   readonly nodes: readonly Node[]
@@ -107,7 +107,7 @@ export class ClusterContestant {
     }
   }
 
-  /** Connects clients, to each node in turn, and waits until the nodes hear of their rooms. */
+  /** Connects clients, to each node in turn, and waits until the nodes are subscribed to their rooms. */
   async connect(
     options: Pick<ConnectOptions, 'clients' | 'rooms' | 'roomsPerMember' | 'payloadBytes'> & {
       spread: RoomSpread
@@ -125,7 +125,7 @@ export class ClusterContestant {
     await Promise.all(this.nodes.map((node) => node.call('settle')))
   }
 
-  /** Publishes, and waits until all members got everything. */
+  /** Publishes, and waits until all members have received everything. */
   async publish({ publishers, messages, ...pace }: Publishing): Promise<Received & { messages: number }> {
     const all = messages * publishers.length
     const received = this.load.call<Received>('receive', { messages: all, acknowledgeEvery: all })
@@ -136,7 +136,7 @@ export class ClusterContestant {
     return { ...result, messages: all }
   }
 
-  /** What the nodes spend while `work` is done. */
+  /** The resources that the nodes spend while `work` runs. */
   async measure<Result>(
     work: () => Promise<Result>,
     { sampleLoopDelay = false } = {},

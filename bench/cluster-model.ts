@@ -1,69 +1,69 @@
-// What a cluster over Redis costs, in messages and bytes, as a function of its nodes, rooms and traffic.
-// Nothing in here is fitted: the sizes are those of the envelope and of the Redis protocol, and
-// bench/prediction.ts checks them against a run.
+// The cost of a cluster over Redis, in messages and bytes, as a function of its nodes, rooms and traffic. No
+// parameter is fitted: the sizes are those of the envelope and of the Redis protocol, and bench/prediction.ts
+// checks them against a run.
 
-/** Where the members of a room are: the numbers of the nodes. */
+/** The nodes that have members of a room, by number. */
 export type Placement = readonly number[]
 
-/** What happens in a cluster, each rate over the whole of it. */
+/** The traffic of a cluster; each rate is for the whole cluster. */
 export interface Activity {
   nodes: number
   namespace: string
-  /** The length of a room's name as its channel has it. */
+  /** The length of a room's name in its channel. */
   roomNameBytes: number
   payloadBytes: number
-  /** Every node publishes as much, to every room as much. */
+  /** Every node publishes the same amount, to every room equally. */
   messagesPerSecond: number
   rooms: readonly Placement[]
   /** Nodes that have connections. */
   occupiedNodes: number
   heartbeatsPerSecond: number
-  /** `roomSize`, and what else asks all nodes. */
+  /** `roomSize`, and other calls to all nodes. */
   callsPerSecond: number
   /**
-   * Rooms that get their first member on a node, or that a node leaves after the grace period: changes of
-   * subscription.
+   * Subscription changes: rooms that get their first member on a node, or that a node leaves after the grace
+   * period.
    */
   subscriptionsPerSecond: number
 }
 
 /** Messages and bytes a second. */
 export interface Traffic {
-  /** What the engine is sent: by each publisher once, whoever listens. */
+  /** Received by the engine: once from each publisher, however many nodes are subscribed. */
   messagesIn: number
   bytesIn: number
-  /** What it sends: once to each node that listens. */
+  /** Sent by the engine: once to each subscribed node. */
   messagesOut: number
   bytesOut: number
 }
 
-/** What a cluster costs in all, and one node of it in the mean. */
+/** The cost of a cluster in total, and of one node on average. */
 export interface Cost {
   engine: Traffic
-  /** Of the engine's, what nodes tell each other when nobody says anything. */
+  /** The part of the engine's traffic that nodes cause without any message. */
   heartbeats: Traffic
   node: {
-    /** Messages for its members that come from other nodes. */
+    /** Messages from other nodes for its members. */
     received: number
-    /** What it reads from the engine. */
+    /** Bytes that it reads from the engine. */
     bytesIn: number
     bytesOut: number
   }
 }
 
 const NODE_ID_BYTES = 12
-/** Version, kind, the node's id and its length, the number of the count. */
+/** Version, kind, the node's id and its length, the epoch. */
 const STAMP_BYTES = 2 + 1 + NODE_ID_BYTES + 1
-/** A count below 128 takes one byte, below 16,384 two. */
+/** A varint below 128 takes one byte, below 16,384 two. */
 const NUMBER_BYTES = 2
 const FLAG_BYTES = 1
 /** Redis answers each PUBLISH with `:1\r\n`. */
 const REPLY_BYTES = 4
 const TEST_INTERVAL_S = 5
-/** `wshub:test:`, a UUID and an attempt. */
+/** `wshub:test:`, a UUID and the number of the attempt. */
 const TEST_CHANNEL_BYTES = 49
 
-/** The price of each kind of message, then how many there are. */
+/** The cost of each kind of message, then how many there are. */
 export function costOf(activity: Activity): Cost {
   const { nodes, rooms } = activity
   const channel = {
@@ -80,7 +80,8 @@ export function costOf(activity: Activity): Cost {
   )
 
   const beats = activity.heartbeatsPerSecond * nodes
-  // A node proves its own channel with each beat, and that of one of its rooms: one is everyone's.
+  // With each heartbeat a node tests its own channel and that of one of its rooms; one of these is
+  // everyone's.
   const roomsOfNode = (rooms.length * spread) / nodes + 1
   const probedSpread = (spreadSeenByNode(rooms) * (roomsOfNode - 1) + activity.occupiedNodes) / roomsOfNode
   const mark = STAMP_BYTES + NUMBER_BYTES + 1
@@ -93,7 +94,8 @@ export function costOf(activity: Activity): Cost {
 
   const { callsPerSecond } = activity
   const calls = sum(
-    // An id, the question, one room; the answers have an id, a part, whether it is the last, and a count.
+    // A request has an id, the question and one room; the answers have an id, a part, a flag for the last
+    // part, and a count.
     published(
       callsPerSecond,
       nodes,
@@ -116,7 +118,7 @@ export function costOf(activity: Activity): Cost {
     engine,
     heartbeats,
     node: {
-      // The publisher is one of the listening nodes as often as any other.
+      // The publisher is one of the subscribed nodes as often as any other.
       received: (activity.messagesPerSecond * spread * (1 - 1 / nodes)) / nodes,
       bytesIn: engine.bytesOut / nodes,
       bytesOut: engine.bytesIn / nodes,
@@ -124,25 +126,24 @@ export function costOf(activity: Activity): Cost {
   }
 }
 
-/** On how many nodes a room has members, in the mean. */
+/** The average number of nodes on which a room has members. */
 export function meanSpread(rooms: readonly Placement[]): number {
   return rooms.length === 0 ? 0 : rooms.reduce((total, { length }) => total + length, 0) / rooms.length
 }
 
-/** On how many nodes `members` are that come to any node alike: N(1 - (1 - 1/N)^m). */
+/** The number of nodes on which `members` are, if each chooses any node: N(1 - (1 - 1/N)^m). */
 export function expectedSpread(nodes: number, members: number): number {
   return nodes * (1 - (1 - 1 / nodes) ** members)
 }
 
-/** A room that is on many nodes is probed by each of them. */
+/** A room on several nodes is tested by each of them. */
 function spreadSeenByNode(rooms: readonly Placement[]): number {
   const total = rooms.reduce((sum, { length }) => sum + length, 0)
   return total === 0 ? 0 : rooms.reduce((sum, { length }) => sum + length ** 2, 0) / total
 }
 
 /**
- * What PUBLISH costs, and what comes of it: each listening node gets the message, the publisher itself if it
- * listens.
+ * The cost of a PUBLISH: each subscribed node receives the message, also the publisher if it is subscribed.
  */
 function published(
   perSecond: number,

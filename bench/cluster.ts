@@ -18,7 +18,7 @@ const COLUMNS: readonly Column[] = [
   { label: 'loop p99 ms', digits: 1 },
 ]
 
-/** A contestant in a scenario, and how it did. */
+/** A contestant in a scenario, and its result. */
 interface Entrant {
   contestant: ClusterContestant
   rounds: ClusterRound[]
@@ -64,7 +64,7 @@ export async function runCluster(name: string, scenario: ClusterScenario): Promi
   }
 }
 
-/** Rounds in turns, every other in reverse, as for the other traffic. */
+/** Rounds in turns, every second one in reverse order, as for the other traffic. */
 async function compete(scenario: ClusterScenario): Promise<Entrant[]> {
   const { clients, rooms, roomsPerMember, spread, nodes, payloadBytes } = scenario
   const entrants: Entrant[] = []
@@ -122,13 +122,13 @@ function remark(name: string, comparison: NonNullable<Row['comparison']>): Row {
   return { name, version: '', figures: [], comparison }
 }
 
-/** The median over the rounds, each compared with the one that ran beside it. */
+/** The median over the rounds, each compared with the round that ran beside it. */
 function ratioOf(subject: Entrant, other: Entrant, of: (round: ClusterRound) => number): number {
   const others = other.rounds.map(of)
   return median(subject.rounds.map((round, index) => of(round) / (others[index] ?? Number.NaN)))
 }
 
-/** Of the nodes, and of their primary: it does what a broker would. */
+/** Of the nodes and their primary, which does the work of a broker. */
 function cpuOf({ nodes, primary }: ClusterRound): number {
   return nodes.reduce((sum, { cpuMicros }) => sum + cpuMicros, primary?.cpuMicros ?? 0)
 }
@@ -143,8 +143,8 @@ function engineBytes({ engine, messages }: ClusterRound): number {
 }
 
 /**
- * What the engine itself takes for each message: Redis, NATS, or the primary. Of all rounds, because it may
- * be counted coarsely.
+ * The cost of each message for the engine itself: Redis, NATS, or the primary. Over all rounds, because it
+ * may be counted coarsely.
  */
 function engineMicros(rounds: readonly ClusterRound[]): number {
   const micros = rounds.reduce((sum, { engine, primary }) => sum + (primary ?? engine).cpuMicros, 0)

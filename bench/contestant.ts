@@ -18,7 +18,7 @@ export interface Spent {
   wallMs: number
   loopDelayP99Ms?: number
   loopDelayMaxMs?: number
-  /** What the process has read from its sockets, where the system tells. */
+  /** Bytes that the process has read from its sockets, if the system counts them. */
   readBytes?: number
 }
 
@@ -27,7 +27,7 @@ export interface Memory {
   heapBytes: number
 }
 
-/** A peer's server in a process of its own, and the load process that belongs to it. */
+/** A peer's server in its own process, with its load process. */
 export class Contestant {
   readonly peer: Peer
   readonly server: Subprocess
@@ -68,7 +68,7 @@ export class Contestant {
     return this.load.call('connect', { ...options, ports: [this.#port], dialect: this.peer.dialect })
   }
 
-  /** Broadcasts from the server and waits until all clients got everything. */
+  /** Broadcasts from the server and waits until all clients have received everything. */
   async broadcast(options: {
     messages: number
     perTurn: number
@@ -84,7 +84,7 @@ export class Contestant {
     return result
   }
 
-  /** What the server spends while `work` is done. */
+  /** The resources that the server spends while `work` runs. */
   async measure<Result>(
     work: () => Promise<Result>,
     { sampleLoopDelay = false } = {},

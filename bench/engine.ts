@@ -5,25 +5,25 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const READY_MS = 10_000
 
-/** What an engine has done since it was started. */
+/** The work of an engine since it was started. */
 export interface EngineCounts {
   receivedBytes: number
   sentBytes: number
-  /** `NaN` where the engine does not tell. */
+  /** `NaN` if the engine does not count it. */
   commands: number
   cpuMicros: number
 }
 
-/** A server that connects nodes, of a contestant's own: what it counts is the contestant's. */
+/** A server that connects nodes, started for one contestant: its counts are the contestant's. */
 export interface Engine {
   readonly url: string
   counts(): Promise<EngineCounts>
-  /** How long an answer takes, in ms. */
+  /** The time until an answer, in ms. */
   ping(): Promise<number>
   stop(): Promise<void>
 }
 
-/** A server program, which ends with this process at the latest. */
+/** A server program that ends with this process at the latest. */
 export class EngineProcess {
   readonly #child: ChildProcess
   readonly #failed: Promise<never>
@@ -43,7 +43,7 @@ export class EngineProcess {
     return this.#child.pid
   }
 
-  /** Resolves with what `connect` does, once the server answers. */
+  /** Resolves with the result of `connect` once the server answers. */
   async ready<Client>(connect: () => Promise<Client>): Promise<Client> {
     const late = sleep(READY_MS, undefined, { ref: false }).then(() => {
       throw new Error(`an engine did not answer within ${READY_MS} ms`)

@@ -6,7 +6,7 @@ import type { IdleScenario } from './scenarios.ts'
 
 const SETTLE_MS = 3_000
 
-/** Measures what keeping idle connections alive costs. Every client must have been pinged in the time. */
+/** Measures the cost of keeping idle connections alive. Every client must get a ping in the given time. */
 export async function runIdle(name: string, scenario: IdleScenario): Promise<Result> {
   const peer = findPeer('wshub')
   if (!peer) throw new Error('wshub is missing')

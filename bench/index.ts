@@ -1,12 +1,12 @@
 // npm run bench -- [scenario...] [--save]
 //
-// Measures what wshub costs a server beside its alternatives. Each library runs in a process of its own,
-// pinned to one core; the clients of each run in another process on another core, on bare sockets, and check
-// every message. The figure is the server's CPU time per message, which a noisy machine disturbs least;
-// rounds alternate between the libraries and the medians are compared. A name stands for itself and all that
+// Measures the cost of wshub for a server, beside its alternatives. Each library runs in its own process,
+// pinned to one core. The clients run in another process on another core, on bare sockets, and check every
+// message. The figure is the server's CPU time per message, which a noisy machine disturbs least; rounds
+// alternate between the libraries, and the medians are compared. A name stands for itself and for all that
 // begin with it and a dash: `cluster` for cluster-redis and so on. Without arguments all scenarios run, and
-// docs/bench.json and docs/bench.svg are written; with --save the scenarios named take the place of their
-// earlier results there.
+// docs/bench.json and docs/bench.svg are written. With --save the given scenarios replace their earlier
+// results there.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -25,7 +25,7 @@ import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
 import { runSparse, runTraffic } from './traffic.ts'
 
-/** A result, and what it was measured on. */
+/** A result, and the machine it was measured on. */
 type Saved = Result & { machine: Machine }
 
 const DEADLINE_PER_SCENARIO_MS = 10 * 60_000

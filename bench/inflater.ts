@@ -1,9 +1,9 @@
 import { constants, inflateRawSync } from 'node:zlib'
 
-/** Turns the payloads of one sender back into text, in their order. */
+/** Inflates the payloads of one sender, in their order. */
 export type Decoder = (payload: Buffer) => string
 
-// What RFC 7692 §7.2.1 takes from the end of each message.
+// The bytes that RFC 7692 §7.2.1 removes from the end of each message.
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff])
 
 /** Inflates messages with the parameters that a server chose in its 101. */
@@ -15,7 +15,7 @@ function inflateAlone(payload: Buffer): string {
   return inflate(payload).toString('latin1')
 }
 
-/** For a server that keeps its compression context: what was said before is the dictionary. */
+/** For a server that keeps its compression context: its earlier messages are the dictionary. */
 function inflateInContext(): Decoder {
   let window = Buffer.alloc(0)
   return (payload) => {

@@ -8,11 +8,11 @@ interface Entry {
 }
 
 /**
- * The messages of one room, in the order in which all its members must get them. The first member to get a
- * message has it checked to the last character; the others must get the same bytes at the same place.
+ * The messages of one room, in the order in which all its members must get them. When the first member gets a
+ * message, every character is checked; the others must get the same bytes in the same place.
  */
 export class Ledger {
-  /** How many clients must get each message. */
+  /** The number of clients that must get each message. */
   members: number
   readonly #isGenuine: (text: string, place: number) => boolean
   readonly #entries: (Entry | undefined)[] = []
@@ -25,8 +25,8 @@ export class Ledger {
   }
 
   /**
-   * Notes that a member got the message at `place`, and returns when that was sent, negated once all members
-   * got it.
+   * Notes that a member got the message at `place`, and returns when that message was sent; negated once all
+   * members have it.
    * @throws {Error} when it is not the message that belongs there.
    */
   record(place: number, bytes: Buffer, start: number, end: number): number {

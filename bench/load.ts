@@ -1,5 +1,5 @@
-// The load process: opens the clients, sends what they send, and checks what they get. It answers the calls
-// of index.ts over IPC. A message lost, doubled, torn or out of order fails the call under way.
+// The load process: opens the clients, sends their messages, and checks what they receive. It answers the
+// calls of index.ts over IPC. A message lost, duplicated, truncated or out of order fails the current call.
 
 import { Ledger } from './ledger.ts'
 import { type Dialect, RawClient } from './raw-client.ts'
@@ -7,23 +7,23 @@ import { nodesOfRoom, type RoomSpread } from './room-spread.ts'
 import { makePayload, nowMicros, readHeader, seededRandom } from './servers/payload.mjs'
 
 export interface ConnectOptions {
-  /** Of each node; the clients take turns. */
+  /** The ports of the nodes; the clients use them in turn. */
   ports: readonly number[]
   dialect: Dialect
-  /** Every message must come compressed, or none. */
+  /** If true, every message must arrive compressed; otherwise none may. */
   compression: boolean
   clients: number
-  /** How many rooms there are, and how many of them each member is in. */
+  /** The number of rooms, and the number of rooms of each member. */
   rooms: number
   roomsPerMember: number
   /**
-   * On how many nodes the rooms have members: at least and at most. All rooms on all nodes unless it is
-   * given.
+   * The fewest and the most nodes on which the rooms have members. By default all rooms have members on all
+   * nodes.
    */
   spread?: RoomSpread | undefined
-  /** How many processes publish, each with numbers of its own. One unless it is given. */
+  /** The number of processes that publish, each with its own numbering. Default 1. */
   publishers?: number | undefined
-  /** The first so many clients are members of rooms, the others of none. */
+  /** The number of clients, from the first, that are members of rooms; the others are in no room. */
   members: number
   payloadBytes: number
 }
@@ -34,17 +34,19 @@ export interface Received {
   p99Ms: number
 }
 
-/** Latency is measured on every so-manieth client; a prime, so that clients of all nodes are among them. */
+/** Latency is measured on every n-th client; n is prime, so that clients of all nodes are among them. */
 const LATENCY_STRIDE = 17
-/** How many handshakes are under way at a time. */
+/** The number of handshakes that run at the same time. */
 const CONNECT_BATCH = 64
 
 let connection: ConnectOptions
 const clients: RawClient[] = []
-/** The sources of each member (a room, or a room of a publisher), and how many messages it got of each. */
+/**
+ * The sources of each member (a room, or a room of a publisher), and how many messages it received from each.
+ */
 const placesOf: Map<number, number>[] = []
 const ledgers: Ledger[] = []
-/** The text that each client waits to get back. */
+/** The text that each client expects to get back. */
 const echoes: string[] = []
 const stalled = new Set<RawClient>()
 
@@ -109,7 +111,7 @@ const calls = {
     }
   },
 
-  /** Resolves when all members of the rooms got `messages` more messages. */
+  /** Resolves when all members of the rooms have received `messages` more messages. */
   receive({ messages, acknowledgeEvery }: { messages: number; acknowledgeEvery: number }): Promise<Received> {
     mode = 'broadcast'
     return round((finish) => {
@@ -122,7 +124,9 @@ const calls = {
     })
   },
 
-  /** Each client sends a message whenever it has got all of the last turn, `turns` times. All get all. */
+  /**
+   * Each client sends a message when it has received all of the last turn, `turns` times. All receive all.
+   */
   chat({ turns }: { turns: number }): Promise<Received> {
     mode = 'chat'
     const lastTurn = (placesOf[0]?.get(0) ?? 0) / clients.length + turns
@@ -162,7 +166,7 @@ const calls = {
     })
   },
 
-  /** From now on the first client reads nothing, and nobody waits for it. */
+  /** Stops the first client from reading; nobody waits for it from now on. */
   stallOne(): void {
     const client = clients[0]
     if (!client) throw new Error('there is no client')
@@ -171,7 +175,7 @@ const calls = {
     for (const ledger of ledgers) ledger.members--
   },
 
-  /** How many pings the clients got so far. */
+  /** The number of pings that the clients have received. */
   countPings(): number {
     return pings
   },
@@ -222,7 +226,8 @@ function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: numbe
 }
 
 /**
- * Whether it is the text that was sent as number `place` of the source; in a chat, by any client in its turn.
+ * Returns whether a text is the one sent as number `place` of the source; in a chat, by any client in its
+ * turn.
  */
 function isGenuine(text: string, place: number, expected: number): boolean {
   const { number, source, sentMicros } = readHeader(text)

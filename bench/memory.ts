@@ -13,8 +13,8 @@ interface PerConnection {
 }
 
 /**
- * Compares the memory per idle connection with bare ws, which has no rooms. Each reading takes a fresh
- * process.
+ * Compares the memory per idle connection with that of bare ws, which has no rooms. Uses a fresh process for
+ * each reading.
  */
 export async function runMemory(name: string, scenario: MemoryScenario): Promise<Result> {
   const readings = new Map<PeerName, PerConnection[]>([

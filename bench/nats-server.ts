@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { type Engine, type EngineCounts, EngineProcess, freePort } from './engine.ts'
 
-/** Of the times in /proc/<pid>/stat. */
+/** The unit of the times in /proc/<pid>/stat. */
 const MICROS_PER_TICK = 10_000
 
-/** A NATS server on a free port. It counts neither its CPU time nor the bytes of its protocol: Linux does. */
+/**
+ * A NATS server on a free port. NATS does not count its CPU time or the bytes of its protocol; Linux does.
+ */
 export class NatsServer implements Engine {
   readonly url: string
   readonly #process: EngineProcess
@@ -35,7 +37,7 @@ export class NatsServer implements Engine {
       return readFileSync(`/proc/${this.#process.pid}/${file}`, 'latin1')
     })
     const bytes = (key: string) => Number(new RegExp(`^${key}: (\\d+)`, 'm').exec(io ?? '')?.[1])
-    // Behind the name in brackets, which may hold blanks; see proc(5).
+    // The fields after the name in brackets, which may contain spaces; see proc(5).
     const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
     return {
       receivedBytes: bytes('rchar'),

@@ -12,7 +12,7 @@ export type PeerName =
   | 'uWebSockets.js'
   | 'Bun'
 
-/** What makes one of several processes. */
+/** Settings of one of several processes. */
 export type ClusterPeerName =
   | 'wshub/redis'
   | 'wshub/nats'
@@ -21,17 +21,17 @@ export type ClusterPeerName =
   | 'wshub/node-cluster'
   | 'Socket.IO cluster-adapter'
 
-/** A library, and what connects its nodes. */
+/** A library, and the engine that connects its nodes. */
 export interface ClusterPeer {
   name: ClusterPeerName
   file: string
   dialect: Dialect
   engine: 'redis' | 'nats' | 'primary'
-  /** What the server file's `listen` is told beside the URL of the engine. */
+  /** Options for the server file's `listen`, besides the URL of the engine. */
   options: object
 }
 
-/** A library under measurement: the file of its server and the program that runs it. */
+/** A library under measurement: the file of its server, and the program that runs it. */
 export interface Peer {
   name: PeerName
   file: string
@@ -41,16 +41,16 @@ export interface Peer {
 
 const FOLDER = fileURLToPath(new URL('.', import.meta.url))
 const PACKAGES = `${FOLDER}peers/node_modules/`
-// uWebSockets.js is not on npm itself; this package holds its binaries.
+// uWebSockets.js is not on npm itself; this package contains its binaries.
 const UWS_BINARY = `${PACKAGES}uws-pack/dist/bin/uws_${process.platform}_${process.arch}_${process.versions.modules}.node`
-// The package's install script moves the binary to the first; where install scripts do not run it stays in
+// The package's install script moves the binary to the first path; if install scripts do not run, it stays at
 // the second.
 const BUN_BINARIES = [
   `${PACKAGES}bun/bin/bun.exe`,
   `${PACKAGES}@oven/bun-${process.platform}-${process.arch === 'arm64' ? 'aarch64' : process.arch}/bin/bun`,
 ]
 
-/** The peer, or `undefined` where it cannot be installed. */
+/** The peer, or `undefined` if it cannot be installed. */
 export function findPeer(name: PeerName): Peer | undefined {
   if (name === 'wshub') return nodePeer(name, 'servers/wshub.mjs')
   if (name === 'ws') return nodePeer(name, 'servers/ws.mjs')
@@ -91,9 +91,7 @@ function nodePeer(name: PeerName, file: string, dialect: Dialect = 'plain'): Pee
   return { name, file: FOLDER + file, runtime: process.execPath, dialect }
 }
 
-/**
- * Installs the peers that are not dependencies of the package itself, so that its own `npm ci` stays light.
- */
+/** Installs the peers that are not dependencies of the package, so that its own `npm ci` stays small. */
 function installPeers(): void {
   const { dependencies } = JSON.parse(readFileSync(`${FOLDER}peers/package.json`, 'utf8'))
   if (Object.keys(dependencies).every((name) => existsSync(PACKAGES + name))) return

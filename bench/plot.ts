@@ -4,7 +4,7 @@ import { isWithinTarget, type Result } from './result.ts'
 interface Bar {
   label: string
   text: string
-  /** What is needed to reach the target: 1 is just enough, less is better. */
+  /** The share of the target that is used: 1 just reaches it, less is better. */
   share: number
   color: string
 }
@@ -15,9 +15,9 @@ const BAR_WIDTH = 380
 const LINE_HEIGHT = 18
 const BAR_HEIGHT = 10
 const TOP = 74
-/** Bars that are longer are cut off here. */
+/** Longer bars are cut off here. */
 const MAX_SHARE = 1.25
-// Mid tones: they stand out from white and from black.
+// Mid tones, legible on white and on black.
 const TEXT = '#808890'
 const GOOD = '#2f9e6e'
 const BAD = '#d9534f'

@@ -18,7 +18,7 @@ const ROUNDS = 5
 const HEARTBEAT_MS = 5_000
 const NAMESPACE = 'wshub'
 
-/** Compares what the model says with what nodes and Redis do. */
+/** Compares the model with a run of nodes and Redis. */
 export async function runPrediction(name: string, scenario: PredictionScenario): Promise<Result> {
   const rows: Row[] = []
   for (const [what, pace] of Object.entries(scenario.runs)) {
@@ -79,12 +79,12 @@ export async function runPrediction(name: string, scenario: PredictionScenario):
   }
 }
 
-/** What the model says of larger clusters, whose connections are placed one by one. */
+/** The model's figures for larger clusters, with each connection placed individually. */
 export async function runProjection(name: string, scenario: ProjectionScenario): Promise<Result> {
   const rows = scenario.deployments.map(({ nodes, members, keptOn }): Row => {
     const connections = nodes * scenario.connectionsPerNode
     const rooms = place(connections, nodes, members, keptOn ?? nodes)
-    // Each connection is in one room, and gets so many messages a second.
+    // Each connection is in one room, and gets that many messages a second.
     const messagesPerSecond = (connections * scenario.messagesPerConnection) / members
     const activity: Activity = {
       nodes,
@@ -188,8 +188,8 @@ function compared(
 }
 
 /**
- * Puts each connection on a node at random, into rooms of so many; a room's are on the first so many nodes
- * from its own.
+ * Puts each connection on a random node, into rooms of the given size; the members of a room are on the given
+ * number of nodes, beginning with its own.
  */
 function place(connections: number, nodes: number, members: number, keptOn: number): Placement[] {
   const random = seededRandom(connections + members)

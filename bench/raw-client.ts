@@ -6,10 +6,10 @@ const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 const ACCEPT = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
 const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d])
 const NOTHING = Buffer.alloc(0)
-// Every client reads into it: what is left of a frame is copied away before the next client reads.
+// Every client reads into it: the rest of a frame is copied away before the next client reads.
 const READ_BUFFER = Buffer.allocUnsafe(1 << 18)
 
-/** How messages are wrapped: not at all, or in Engine.IO and Socket.IO packets. */
+/** The way messages are wrapped: not at all, or in packets of Engine.IO and Socket.IO. */
 export type Dialect = 'plain' | 'socket.io'
 
 export interface RawClientOptions {
@@ -20,7 +20,7 @@ export interface RawClientOptions {
   compression: boolean
 }
 
-/** What happens to a client. `bytes` is valid only during the call. */
+/** The events of a client. `bytes` is valid only during the call. */
 export interface RawClientListener {
   onMessage(client: RawClient, bytes: Buffer, start: number, end: number, compressed: boolean): void
   onPing(): void
@@ -28,14 +28,14 @@ export interface RawClientListener {
 }
 
 /**
- * A WebSocket client on a bare TCP socket that does no more than the benchmarks need, so that the server is
- * what they measure: text messages in one frame each, pings answered, everything else a failure.
+ * A WebSocket client on a bare TCP socket that does only what the benchmarks need, so that they measure the
+ * server: text messages in one frame each, pings answered, everything else a failure.
  */
 export class RawClient {
   readonly index: number
   /** Resolves when messages may be sent and received. */
   readonly opened: Promise<void>
-  /** Turns the payloads of its messages into text, in their order. */
+  /** Inflates the payloads of its messages, in their order. */
   decode: Decoder = (payload) => payload.toString('latin1')
 
   readonly #options: RawClientOptions
@@ -79,7 +79,7 @@ export class RawClient {
     this.#socket.write(maskedFrame(0x81, Buffer.from(text, 'latin1')))
   }
 
-  /** Stops reading, so that the server's writes pile up. */
+  /** Stops reading, so that the server's writes queue up. */
   stall(): void {
     this.#socket.pause()
   }
@@ -118,7 +118,7 @@ export class RawClient {
     this.#rest = at < length ? Buffer.from(bytes.subarray(at, length)) : NOTHING
   }
 
-  /** Returns where the frames begin, 0 while the response is incomplete. */
+  /** Returns the offset of the first frame, 0 while the response is incomplete. */
   #readResponse(text: string): number {
     const end = text.indexOf('\r\n\r\n')
     if (end === -1) return 0
@@ -151,7 +151,7 @@ export class RawClient {
       return
     }
     const packet = bytes.toString('latin1', start, Math.min(end, start + 7))
-    // `42["m","` and `"]` stand around each message.
+    // Each message is wrapped in `42["m","` and `"]`.
     if (packet.startsWith('42')) this.#listener.onMessage(this, bytes, start + 8, end - 2, false)
     else if (packet.startsWith('40')) this.#markOpened()
     else if (packet.startsWith('0')) this.send('40')

@@ -21,7 +21,7 @@ export class RedisServer implements Engine {
     const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
     const process = new EngineProcess('redis-server', args)
     const client = clientOf(url)
-    client.on('error', () => {}) // until it listens
+    client.on('error', () => {}) // until it is listening
     await process.ready(() => client.connect())
     return new RedisServer(process, client, url)
   }

@@ -55,7 +55,7 @@ export function formatTable(result: Result, machine: Machine): string {
   ].join('\n')
 }
 
-/** The comparisons that fall short, one line each. */
+/** The comparisons that miss their target, one line each. */
 export function shortfalls(result: Result): string[] {
   return result.rows.flatMap((row) =>
     row.comparison && !isWithinTarget(row.comparison)

@@ -1,12 +1,12 @@
-/** What a scenario found: a table, and how wshub compares. */
+/** The result of a scenario: a table, and the comparison with wshub. */
 export interface Result {
   scenario: string
   title: string
-  /** What is measured, with its unit. */
+  /** The measured quantity, with its unit. */
   figure: string
   columns: readonly Column[]
   rows: Row[]
-  /** Whether a row that falls short makes the run fail: it is no matter of speed. */
+  /** Whether a row that misses its target makes the run fail, because it is not about speed. */
   isCheck?: boolean
 }
 
@@ -20,9 +20,9 @@ export interface Row {
   version: string
   /** The figures in the order of the columns; the first is the figure of merit. */
   figures: (number | undefined)[]
-  /** How wshub compares with this row, or with a bound. */
+  /** The comparison of wshub with this row, or with a limit. */
   comparison?: Comparison
-  /** Why there are no figures. */
+  /** The reason why there are no figures. */
   note?: string
 }
 

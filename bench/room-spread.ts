@@ -1,4 +1,4 @@
-/** On how many nodes rooms have members: in turns `least`, one more, and so on up to `most`. */
+/** The number of nodes on which rooms have members: in turns `least`, one more, and so on up to `most`. */
 export interface RoomSpread {
   least: number
   most: number

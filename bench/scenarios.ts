@@ -2,18 +2,18 @@ import type { ClusterPeerName, PeerName } from './peers.ts'
 import type { RoomSpread } from './room-spread.ts'
 
 /**
- * By how much of each peer's figure wshub may get along with, at most; `undefined` compares without a target.
+ * The largest accepted ratio of wshub's figure to that of each peer; `undefined` compares without a target.
  */
 export type RatioTargets = Partial<Record<PeerName, number | undefined>>
 
-/** Messages to many: what they cost the server in CPU time, each. */
+/** Messages to many clients: the CPU time of the server for each. */
 export interface TrafficScenario {
   kind: 'traffic'
   title: string
   /**
-   * `broadcast`: the server sends, a batch in each turn of its event loop. `chat`: each client sends whenever
-   * it has all of the last turn, and all get all. `echo`: each client sends as soon as its last message is
-   * back.
+   * `broadcast`: the server sends, a batch in each turn of its event loop. `chat`: each client sends when it
+   * has received all of the last turn, and all receive all. `echo`: each client sends as soon as its last
+   * message is back.
    */
   traffic: 'broadcast' | 'chat' | 'echo'
   clients: number
@@ -22,14 +22,16 @@ export interface TrafficScenario {
   roomsPerMember: number
   compression: boolean
   messagesPerTurn: number
-  /** How many messages may be under way before the server waits for the clients. */
+  /** The number of messages on their way before the server waits for the clients. */
   inFlight: number
   targets: RatioTargets
-  /** For how long wshub may keep its event loop from other work, at most. */
+  /** The longest time that wshub may block its event loop. */
   maxLoopDelayMs?: number
 }
 
-/** A broadcast to a few members of a large hub, over the same in a hub that has nobody else. */
+/**
+ * A broadcast to a few members of a large hub, compared with the same in a hub that has no other connections.
+ */
 export interface SparseScenario {
   kind: 'sparse'
   title: string
@@ -50,7 +52,7 @@ export interface MemoryScenario {
   maxExtraBytes: number
 }
 
-/** The CPU time that idle connections take, with keepalive. */
+/** The CPU time of idle connections, with keepalive. */
 export interface IdleScenario {
   kind: 'idle'
   title: string
@@ -59,7 +61,7 @@ export interface IdleScenario {
   maxCpuShare: number
 }
 
-/** One client that stops reading, while much is broadcast. */
+/** One client that stops reading during many broadcasts. */
 export interface StalledScenario {
   kind: 'stalled'
   title: string
@@ -71,7 +73,7 @@ export interface StalledScenario {
   maxGrowthBytes: number
 }
 
-/** Messages broadcast all in one go: how much memory that takes until the clients have them. */
+/** Messages broadcast all at once: the memory they take until the clients have them. */
 export interface BurstScenario {
   kind: 'burst'
   title: string
@@ -81,14 +83,14 @@ export interface BurstScenario {
   maxGrowthBytes: number
 }
 
-/** Messages to rooms whose members are on several nodes, at a rate that is the same for all. */
+/** Messages to rooms with members on several nodes, at the same rate for all contestants. */
 export interface ClusterScenario {
   kind: 'cluster'
   title: string
   subject: ClusterPeerName
-  /** What the subject is compared with. The limits hold for those that are not of wshub. */
+  /** The contestants that the subject is compared with. The limits apply to those that are not wshub. */
   peers: readonly ClusterPeerName[]
-  /** Each publishes. */
+  /** The number of nodes; each publishes. */
   nodes: number
   clients: number
   rooms: number
@@ -98,15 +100,15 @@ export interface ClusterScenario {
   messagesPerTurn: number
   turnMs: number
   turns: number
-  /** Of the CPU time per delivery, of all nodes together. */
+  /** Limit for the CPU time per delivery, of all nodes together. */
   maxCpuRatio?: number
-  /** Of the bytes through the engine. */
+  /** Limit for the bytes through the engine. */
   maxBytesRatio?: number
-  /** Of the time from publishing to delivery, p99. */
+  /** Limit for the time from publishing to delivery, p99. */
   maxLatencyRatio?: number
 }
 
-/** Messages to a room whose members are all on the node that publishes: what the other nodes have of it. */
+/** Messages to a room whose members are all on the publishing node: the cost for the other nodes. */
 export interface BystandersScenario {
   kind: 'bystanders'
   title: string
@@ -117,30 +119,33 @@ export interface BystandersScenario {
   messagesPerTurn: number
   turnMs: number
   turns: number
-  /** More than when nobody publishes, of all other nodes together, for each message. */
+  /**
+   * Limit for the CPU time of all other nodes together, for each message, in addition to that without
+   * publishing.
+   */
   maxExtraMicros: number
-  /** What each of the other nodes reads, for each message. */
+  /** Limit for the bytes that each of the other nodes reads, for each message. */
   maxBytes: number
 }
 
-/** Clients join and leave rooms that nobody else is in, while another node publishes to a room of theirs. */
+/** Clients join and leave rooms without other members, while another node publishes to one of their rooms. */
 export interface ChurnScenario {
   kind: 'churn'
   title: string
   peers: readonly ClusterPeerName[]
   clients: number
   payloadBytes: number
-  /** So many rooms are joined in a second, and as many left. */
+  /** The number of rooms that are joined in a second; as many are left. */
   roomsPerSecond: number
   seconds: number
-  /** How long each room has its member. */
+  /** The time that each room has its member. */
   holdMs: number
   messageEveryMs: number
-  /** Of the core that Redis has, in per cent, for wshub. */
+  /** Limit for wshub's share of the core that Redis has, in per cent. */
   maxRedisShare: number
 }
 
-/** What the model of the cluster's cost predicts, beside what is measured. */
+/** The prediction of the cluster's cost model, beside the measurement. */
 export interface PredictionScenario {
   kind: 'prediction'
   title: string
@@ -150,19 +155,19 @@ export interface PredictionScenario {
   spread: RoomSpread
   payloadBytes: number
   runs: Record<string, { seconds: number; beatMs?: number; messagesPerSecond?: number; calls?: number }>
-  /** Between the two, in per cent. */
+  /** Limit for the difference of the two, in per cent. */
   maxDifference: number
 }
 
-/** What the model says of clusters that are too large to run here. */
+/** The model's figures for clusters that are too large to run here. */
 export interface ProjectionScenario {
   kind: 'projection'
   title: string
   connectionsPerNode: number
-  /** What each connection gets in a second. */
+  /** The number of messages that each connection gets in a second. */
   messagesPerConnection: number
   payloadBytes: number
-  /** `keptOn`: the members of a room come to so many nodes only. */
+  /** `keptOn`: the number of nodes on which the members of a room are. */
   deployments: readonly { nodes: number; members: number; keptOn?: number }[]
 }
 
@@ -198,7 +203,7 @@ const overFourNodes = {
   maxLatencyRatio: 1,
 } as const
 
-/** To rooms of 100: what a client gets of one turn shares a write. */
+/** Rooms of 100: messages of one turn to a client share a write. */
 const inTurnsOfTen = { rooms: 8, messagesPerTurn: 10, turnMs: 100, turns: 25 } as const
 
 export const SCENARIOS: Record<string, Scenario> = {

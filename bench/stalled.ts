@@ -5,7 +5,7 @@ import type { StalledScenario } from './scenarios.ts'
 
 const ROUNDS = 5
 const MEGABYTE = 1e6
-/** How much is broadcast while all still read, to grow what the server needs in any case. */
+/** The amount that is broadcast while all still read, to allocate the memory that the server needs anyway. */
 const WARM_UP_BYTES = 20e6
 
 interface Growth {
@@ -13,7 +13,9 @@ interface Growth {
   peakBytes: number
 }
 
-/** Measures by how much the server grows for a client that stops reading. The others must get everything. */
+/**
+ * Measures the growth of the server's memory for a client that stops reading. The others must get everything.
+ */
 export async function runStalled(name: string, scenario: StalledScenario): Promise<Result> {
   const rows: Row[] = []
   for (const peerName of scenario.peers) {
@@ -47,7 +49,7 @@ export async function runStalled(name: string, scenario: StalledScenario): Promi
   }
 }
 
-/** Two passes: in the first all read, in the second one has stopped. */
+/** Makes two passes: in the first all clients read, in the second one has stopped. */
 async function readOnce(
   peerName: PeerName,
   scenario: StalledScenario,

@@ -16,7 +16,7 @@ interface Reply {
 const CALL_DEADLINE_MS = 180_000
 const canPin = availableParallelism() >= 2 && hasTaskset()
 
-/** A process of this run that answers calls over IPC, on a core of its own where there are two. */
+/** A process of this run that answers calls over IPC, on its own core if there are two. */
 export class Subprocess {
   /** Called when the load process reports how many messages all clients got. */
   onAcknowledged: (count: number) => void = () => {}
@@ -48,7 +48,7 @@ export class Subprocess {
       this.#pending.set(id, {
         resolve(result) {
           settled()
-          resolve(result as Result) // the calls and their results are declared where they are made
+          resolve(result as Result) // the calls and their results are declared by their callers
         },
         reject(error) {
           settled()

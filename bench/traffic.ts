@@ -5,12 +5,12 @@ import { type Column, type Comparison, median, type Result, type Row } from './r
 import type { SparseScenario, TrafficScenario } from './scenarios.ts'
 
 /**
- * Each heat takes fresh processes, because two of the same program may differ. Few entrants get more heats.
+ * Each heat uses fresh processes, because two of the same program may differ. Few entrants get more heats.
  */
 const HEATS_OF_MANY = 1
 const HEATS_OF_FEW = 5
 const ROUNDS_PER_HEAT = 7
-/** Rounds are as long as it takes the server to spend this. */
+/** The CPU time of the server in a round. */
 const ROUND_CPU_MICROS = 0.5e6
 const FIRST_DELIVERIES = 20_000
 
@@ -27,14 +27,14 @@ const COLUMNS: readonly Column[] = [
 
 type Measured = Received & { spent: Spent }
 
-/** A peer in a scenario: what it must do, and how it did. */
+/** A peer in a scenario: its work and its results. */
 interface Entrant {
   name: string
   peer: Peer
   traffic: Traffic
   version: string
   rounds: Measured[]
-  /** One of each heat. */
+  /** One for each heat. */
   loopDelays: Spent[]
 }
 
@@ -42,7 +42,7 @@ interface Entrant {
 interface Runner {
   contestant: Contestant
   entrant: Entrant
-  /** Puts the server through `amount` of work: messages, or turns of all clients. */
+  /** Gives the server `amount` of work: messages, or turns of all clients. */
   work(amount: number): Promise<Received>
   amount: number
   amountStep: number
@@ -103,8 +103,8 @@ function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
 }
 
 /**
- * Runs the heats. In each the entrants are measured in turns, so that a noisy neighbour hits all alike; every
- * other round goes in reverse, so that no one gains by its place.
+ * Runs the heats. In each, the entrants are measured in turns, so that a noisy neighbour affects all of them;
+ * every second round goes in reverse order, so that none gains from its position.
  */
 async function compete(entrants: readonly Entrant[]): Promise<void> {
   const heats = entrants.length > 3 ? HEATS_OF_MANY : HEATS_OF_FEW
@@ -156,7 +156,7 @@ async function start(entrant: Entrant): Promise<Runner> {
   return { contestant, entrant, work, amount, amountStep: traffic === 'broadcast' ? perTurn : 1 }
 }
 
-/** Runs until the code is compiled, and finds out how much work makes a round. */
+/** Runs until the code is compiled, and determines the amount of work of a round. */
 async function warmUp(runner: Runner): Promise<void> {
   for (let pass = 0; pass < 3; pass++) {
     const { spent } = await measure(runner)
@@ -189,13 +189,13 @@ function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
   }
 }
 
-/** The median over the rounds, each compared with the one that ran beside it. */
+/** The median over the rounds, each compared with the round that ran beside it. */
 function ratioOf(subject: Entrant | undefined, other: Entrant | undefined): number {
   const others = other?.rounds.map(costOf) ?? []
   return median(subject?.rounds.map((round, index) => costOf(round) / (others[index] ?? Number.NaN)) ?? [])
 }
 
-/** The median over the heats; `undefined` for a runtime that does not tell. */
+/** The median over the heats; `undefined` for a runtime without the figure. */
 function loopDelayOf({ loopDelays }: Entrant, key: 'loopDelayP99Ms' | 'loopDelayMaxMs'): number | undefined {
   const known = loopDelays.flatMap((spent) => spent[key] ?? [])
   return known.length > 0 ? median(known) : undefined

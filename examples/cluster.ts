@@ -1,6 +1,6 @@
 /**
- * A chat on every core of this machine: a worker for each, all on one port, and no broker. Whichever worker a
- * client comes to, it hears everybody.
+ * A chat on every core of this machine: one worker for each, all on one port, and no broker. A message
+ * reaches all clients, whichever workers they are connected to.
  */
 import cluster from 'node:cluster'
 import { createServer } from 'node:http'
@@ -24,7 +24,7 @@ const chat: EventHandler = {
 
 function startWorkers() {
   let isLeaving = false
-  cluster.setupPrimary({ serialization: 'advanced' }) // else binary data would go as JSON
+  cluster.setupPrimary({ serialization: 'advanced' }) // otherwise binary data would be sent as JSON
   serveNodeCluster()
   for (let core = 0; core < availableParallelism(); core++) cluster.fork()
 
@@ -40,7 +40,7 @@ function startWorkers() {
 }
 
 async function startWorker() {
-  // Heard from the start, and once: a terminal sends its own to the workers, too.
+  // Listen once: a terminal sends the signal to the workers, too.
   const leaving = new Promise((resolve) => {
     for (const signal of signals) process.on(signal, resolve)
   })

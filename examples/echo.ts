@@ -1,6 +1,6 @@
 /**
- * An echo server without a framework, as a protocol fuzzing client wants it: text comes back as text, binary
- * as binary, of any size up to 64 MiB, compressed if the client offers that.
+ * An echo server without a framework, as a protocol fuzzing client needs it: it returns text as text and
+ * binary as binary, of any size up to 64 MiB, compressed if the client offers that.
  */
 import { createServer } from 'node:http'
 import { type EventHandler, Hub, HubError } from 'wshub'

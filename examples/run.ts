@@ -4,13 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Hub } from 'wshub'
 
-/** Where an example listens: what `listen` of every framework takes. Port 0 takes a free one. */
+/** The address of an example: the argument of every framework's `listen`. Port 0 picks a free one. */
 export interface Address {
   port: number
   host: string
 }
 
-/** An example that is up: where it is, its hub, and how to end it. */
+/** A running example: its address, its hub, and a function that stops it. */
 export interface Running {
   url: string
   hub: Hub
@@ -18,7 +18,8 @@ export interface Running {
 }
 
 /**
- * Resolves once the server listens; without a `close` of the framework's own, closes the hub and the server.
+ * Resolves once the server listens. Stopping uses the framework's own `close`, or closes the hub and the
+ * server.
  */
 export async function running(server: Server, hub: Hub, close?: () => Promise<void>): Promise<Running> {
   if (!server.listening) await once(server, 'listening')
@@ -33,7 +34,7 @@ export async function running(server: Server, hub: Hub, close?: () => Promise<vo
   return { url: `http://${host}:${port}`, hub, close: close ?? closeBoth }
 }
 
-/** Runs an example if its file is the one that was started, and not when a test imports it. */
+/** Runs an example if its file was started, and not if a test imports it. */
 export async function runIfMain(file: string, port: number, start: (address: Address) => Promise<Running>) {
   if (process.argv[1] !== fileURLToPath(file)) return
 

@@ -1,6 +1,6 @@
-// node scripts/declarations.mjs: the type declarations of the package, into dist/types, once as of ES modules
-// (.d.ts) and once as of CommonJS ones (.d.cts). They are left in files, as the sources are: a bundler of
-// declarations takes a minute.
+// node scripts/declarations.mjs: writes the type declarations of the package to dist/types, once for ES
+// modules (.d.ts) and once for CommonJS (.d.cts). They stay in separate files, like the sources, since
+// bundling declarations takes a minute.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -48,7 +48,7 @@ for (const [name, text] of reached()) {
   }
 }
 
-/** The sources behind the package's `exports`, without their extension. */
+/** The sources of the package's `exports`, without their extension. */
 function readEntries() {
   const { exports } = JSON.parse(ts.sys.readFile(join(root, 'package.json')) ?? '')
   return Object.values(exports).flatMap((target) => {
@@ -63,7 +63,7 @@ function compilerOptions() {
   return ts.parseJsonConfigFileContent({ ...config, files: [], include: [] }, ts.sys, root).options
 }
 
-/** The modules that an entry needs; what only the implementation needs is not published. */
+/** The modules that an entry needs; modules that only the implementation needs are not published. */
 function reached() {
   const names = new Set(entries)
   for (const name of names) {
@@ -84,7 +84,7 @@ function textOf(name) {
   return text
 }
 
-/** Gives relative imports, which name sources, the extension of the modules. */
+/** Adds the extension of the modules to relative imports, which name sources. */
 function rename(text, extension) {
   let renamed = text
   for (const { fileName, pos } of relativeImports(text).reverse()) {

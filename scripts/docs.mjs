@@ -1,4 +1,4 @@
-// npm run docs: builds the site into docs/.vitepress/dist, and fails on a link that leads nowhere.
+// npm run docs: builds the site into docs/.vitepress/dist, and fails on a broken link.
 // npm run docs:serve: builds it and serves it on http://localhost:4173.
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -53,7 +53,7 @@ async function writeApi(folder) {
   })
   const project = await app.convert()
   if (project === undefined) throw new Error('TypeDoc cannot read the entries: see above')
-  // A module is named as it is imported, not as its file is.
+  // A module is named as it is imported, not after its file.
   for (const module of project.getChildrenByKind(ReflectionKind.Module)) {
     const file = project.getSymbolIdFromReflection(module)?.fileName
     module.name = sources.find(([, source]) => source === file)?.[0] ?? module.name

@@ -1,4 +1,4 @@
-// npm run fuzz [-- inputs [seed]]: hostile bytes at the handshake and at open connections, 100,000 by
+// npm run fuzz [-- inputs [seed]]: sends hostile bytes as handshakes and on open connections, 100,000 by
 // default.
 import { fuzz } from '../test/fuzz/fuzz.ts'
 

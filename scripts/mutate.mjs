@@ -1,15 +1,15 @@
 // npm run mutate [-- src/cluster/gaps.ts…]: changes a source in every way that Stryker knows, one change at a
-// time, and runs the tests that reach it. Prints the changes that no test noticed. Without names, the nouns
-// that everything rests on, one after the other.
+// time, and runs the tests that reach it. Prints the changes that no test noticed. Without names, it runs for
+// the most important files, one after the other.
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Stryker } from '@stryker-mutator/core'
 
 /**
- * The nouns that everything rests on. Their mutants have to fail the tests in the file of the noun's name, or
- * these beside them: a test that notices a change only by accident does not say what the noun promises. Any
- * other file is tested by its whole room, which takes far longer.
+ * The most important files. Their mutants have to fail the tests in the file of the same name, or the files
+ * listed here: if a test notices a change only by accident, it does not document what the file promises. Any
+ * other file is tested by the tests of its whole folder, which takes far longer.
  */
 const NOUNS = {
   'src/base/token-bucket.ts': ['test/connection/rate-limit.test.ts'],
@@ -28,9 +28,12 @@ const NOUNS = {
   'src/protocol/permessage-deflate.ts': [],
   'src/cluster/wire/envelope.ts': [],
 }
-/** Of the mutants of a file, in percent. */
+/** The share of a file's mutants, in percent. */
 const LEAST_KILLED = 90
-/** A mutant that hangs is killed by the clock; beside the time its tests take, which Stryker measures. */
+/**
+ * A mutant that hangs is ended after this time, in addition to the time its tests take, which Stryker
+ * measures.
+ */
 const HANGS_MS = 10_000
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -56,21 +59,21 @@ try {
 if (summary.length > 1) for (const line of summary) console.log(line.text)
 process.exitCode = summary.every(({ isGood }) => isGood) ? 0 : 1
 
-/** Mutates one file; several at once would run the tests of all for each. */
+/** Mutates one file; with several at once, the tests of all would run for each. */
 async function mutate(file) {
   const started = performance.now()
-  // For mutate.vitest.ts, which the processes of Stryker read.
+  // Read by mutate.vitest.ts in the processes of Stryker.
   process.env.WSHUB_MUTATE_TESTS = JSON.stringify(testsOf(file.replace(/:.*/, '')))
   const mutants = await new Stryker({
     mutate: [file],
     testRunner: 'vitest',
     plugins: ['@stryker-mutator/vitest-runner'],
     vitest: { configFile: 'scripts/mutate.vitest.ts', related: false },
-    // What runs once, as the module is loaded, would have all tests run for each mutant.
+    // Mutants in code that runs once, when the module is loaded, would need all tests each.
     ignoreStatic: true,
     coverageAnalysis: 'perTest',
-    // Vitest may end its worker before the report of the test that failed has left it, and the mutant would
-    // have survived.
+    // Vitest may end its worker before it has sent the report of the failed test, and the mutant would have
+    // survived.
     disableBail: true,
     concurrency: 2,
     timeoutMS: HANGS_MS,

@@ -1,10 +1,10 @@
 import base from '../vitest.config.ts'
 
-const tests: string[] = JSON.parse(process.env.WSHUB_MUTATE_TESTS ?? '[]') // of mutate.mjs
+const tests: string[] = JSON.parse(process.env.WSHUB_MUTATE_TESTS ?? '[]') // set by mutate.mjs
 
 /**
  * The tests for `npm run mutate`, which share a process: without those that measure its memory or its time,
- * and those that start another, where no mutant is active.
+ * and those that start another process, where no mutant is active.
  */
 export default {
   ...base,

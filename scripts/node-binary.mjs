@@ -1,5 +1,5 @@
-// node scripts/node-binary.mjs 22: prints the path of a Node of that major version, taken from npm into
-// .cache when it is not there yet.
+// node scripts/node-binary.mjs 22: prints the path of a Node of that major version, downloaded from npm into
+// .cache if it is missing.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ const INSTALL_MS = 300_000
 const isWindows = process.platform === 'win32'
 const platform = `node-${isWindows ? 'win' : process.platform}-${process.arch}`
 
-/** Where the files of that major version are. */
+/** The folder of that major version. */
 export function folderOf(major) {
   return fileURLToPath(new URL(`../.cache/node-${major}`, import.meta.url))
 }
@@ -23,7 +23,8 @@ export function nodeBinary(major) {
   mkdirSync(prefix, { recursive: true })
   execFileSync(
     isWindows ? 'npm.cmd' : 'npm',
-    // The platform's package itself: `node` only picks it, in a script that npm may not be allowed to run.
+    // Installs the platform's package itself: `node` only selects it, in a script that npm may not be allowed
+    // to run.
     [
       'install',
       '--prefix',

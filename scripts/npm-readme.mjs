@@ -1,11 +1,10 @@
-// Before npm packs: the links of README.md become absolute, for npm shows it where there are no files beside
-// it. They lead to the site, else to the tag of this version. `restore`, after npm has packed: the README is
-// as it was.
+// Before npm packs: makes the links of README.md absolute, because npm shows it without the files beside it.
+// They lead to the site, or to the tag of this version. `restore`, after npm has packed: restores the README.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 
 const KEPT = '.cache/README.md'
 
-if (existsSync(KEPT)) renameSync(KEPT, 'README.md') // also what a run that broke off has left
+if (existsSync(KEPT)) renameSync(KEPT, 'README.md') // also from an interrupted run
 if (process.argv[2] !== 'restore') {
   const { homepage, repository, version } = JSON.parse(readFileSync('package.json', 'utf8'))
   const files = repository.url.replace(/^git\+|\.git$/g, '')

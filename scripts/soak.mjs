@@ -1,5 +1,5 @@
-// npm run soak -- [seconds] [clients]: a long soak of a server in a process of its own, see
-// test/soak/soak.ts; before it rooms come and go in a cluster, below every limit, see test/soak/churn.ts.
+// npm run soak -- [seconds] [clients]: a long soak of a server in its own process, see test/soak/soak.ts;
+// before that, rooms come and go in a cluster, below every limit, see test/soak/churn.ts.
 import { churn, MAX_BYTES_PER_ROOM } from '../test/soak/churn.ts'
 import { soak } from '../test/soak/soak.ts'
 

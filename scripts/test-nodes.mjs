@@ -1,5 +1,5 @@
-// npm run test:nodes [-- 22 26] [vitest arguments…]: the suite on each Node, as npm ships it; nothing is
-// installed outside .cache.
+// npm run test:nodes [-- 22 26] [vitest arguments…]: runs the suite on each Node, as npm distributes it;
+// nothing is installed outside .cache.
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, openSync, readFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
@@ -38,12 +38,12 @@ for (const major of picked.length > 0 ? picked : MAJORS) {
 }
 process.exitCode = failures > 0 ? 1 : 0
 
-/** Runs vitest, and whatever it starts by the name of `node`, on that Node. */
+/** Runs vitest, and every `node` that it starts, on that Node. */
 function runSuite(node, log) {
   const output = openSync(log, 'w')
   const child = spawn(node, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...vitestArgs], {
     cwd: root,
-    // npm tells its scripts which Node runs it; here it is another one.
+    // npm tells its scripts which Node runs it; here it has to be another one.
     env: {
       ...process.env,
       PATH: dirname(node) + delimiter + process.env.PATH,
@@ -52,7 +52,7 @@ function runSuite(node, log) {
       NO_COLOR: '1',
     },
     stdio: ['ignore', output, output],
-    // A group of its own: what a suite that hangs has started ends with it.
+    // A process group: everything that a hanging suite has started ends with it.
     detached: !isWindows,
   })
   const stop = () => {

@@ -1,4 +1,4 @@
-// Bun's own server and its native publish. Run by the bun binary.
+// Bun's own server and its native publish. Runs with the bun binary.
 
 import { roomsOf, serve } from '../servers/serve.mjs'
 

@@ -1,4 +1,4 @@
-// @fastify/websocket with a loop over its clients, as its README has it.
+// @fastify/websocket with a loop over its clients, as in its README.
 
 import { createRequire } from 'node:module'
 import websocket from '@fastify/websocket'

@@ -1,5 +1,5 @@
-// Socket.IO as one of several nodes: with one of the Redis adapters, or as a worker of node:cluster where the
-// argument is `primary`. The Redis client is the one that wshub has, too.
+// Socket.IO as one of several nodes: with one of the Redis adapters, or as a worker of node:cluster if the
+// argument is `primary`. The Redis client is the same as for wshub.
 
 import cluster from 'node:cluster'
 import { createServer } from 'node:http'
@@ -45,7 +45,7 @@ function serveNode() {
     leave: (index, room) => clients[index % clients.length].leave(room),
 
     calls: {
-      /** Resolves when Redis has taken the subscriptions. */
+      /** Resolves when Redis has accepted the subscriptions. */
       async settle() {
         await subscriber?.ping()
       },

@@ -1,4 +1,4 @@
-// Socket.IO over its WebSocket transport. The clients speak the little of its protocol that they need.
+// Socket.IO over its WebSocket transport. The clients implement the part of its protocol that they need.
 
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'

@@ -1,5 +1,4 @@
-// uWebSockets.js and its native publish. The library is released on GitHub only; uws-pack is a repackage on
-// npm.
+// uWebSockets.js and its native publish. The library is released only on GitHub; uws-pack is a copy on npm.
 
 import { readFileSync } from 'node:fs'
 import * as uws from 'uws-pack'

@@ -30,7 +30,7 @@ export function makePayload(source, number, payloadBytes, sentMicros = nowMicros
   )
 }
 
-/** The header of a text that `makePayload` wrote. */
+/** The header of a text that was written by `makePayload`. */
 export function readHeader(text) {
   return { number: +text.slice(0, 8), source: +text.slice(8, 12), sentMicros: +text.slice(12, 28) }
 }

@@ -1,10 +1,9 @@
-// The primary of a node:cluster under measurement: starts the workers, and passes on the calls that are for
-// them.
+// The primary of a node:cluster under measurement: starts the workers, and passes their calls on to them.
 
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 
-/** Answers the calls of the bench, until its channel ends. */
+/** Answers the calls of the benchmark until its channel closes. */
 export function servePrimary() {
   const workers = []
   const pending = new Map()
@@ -13,15 +12,15 @@ export function servePrimary() {
 
   cluster.on('message', (_worker, { id, result, error }) => {
     const settle = pending.get(id)
-    if (settle === undefined) return // it is for the backplane or the adapter
+    if (settle === undefined) return // for the backplane or the adapter
     pending.delete(id)
     settle({ result, error })
   })
 
-  cluster.on('exit', () => process.exit(1)) // it has said why
+  cluster.on('exit', () => process.exit(1)) // it has printed why
 
   const calls = {
-    /** Resolves when all workers listen to calls: what comes earlier is lost. */
+    /** Resolves when all workers accept calls: earlier calls are lost. */
     async start({ workers: count }) {
       for (let index = 0; index < count; index++) workers.push(cluster.fork())
       await Promise.all(workers.map((worker) => once(worker, 'message')))

@@ -1,14 +1,15 @@
-// What every server process has in common: it answers the calls of bench/index.ts over IPC, paces the
-// broadcasts, and measures itself. What differs is the `peer` given to serve():
+// The code that all server processes share: it answers the calls of bench/index.ts over IPC, paces the
+// broadcasts, and measures its own process. Each library passes its `peer` to serve():
 //
-//   version              of the library, printed in the tables
-//   listen(options)      starts the server on 127.0.0.1, resolves with its port; options are
-//     answer               what becomes of a client's message: 'echo', 'broadcast' (to everyone in room 0),
-//     or nothing rooms                how many rooms there are; a client names its own in the query:
-//     /?rooms=3,7 compression          whether permessage-deflate is on
+//   version              the version of the library, printed in the tables
+//   listen(options)      starts the server on 127.0.0.1, resolves with its port; the options are
+//     answer               what to do with a client's message: 'echo', 'broadcast' (to everyone in room 0),
+//                          or nothing
+//     rooms                the number of rooms; a client names its own in the query: /?rooms=3,7
+//     compression          whether permessage-deflate is on
 //   broadcast(room, text)  sends to every member of a room
-//   join(index, room)    has one of the clients join a room; leave() likewise
-//   calls                further calls, of this peer alone
+//   join(index, room)    makes one of the clients join a room; leave() likewise
+//   calls                further calls, only for this peer
 
 import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
@@ -32,9 +33,8 @@ export function serve(peer) {
     },
 
     /**
-     * Sends `messages` messages to rooms drawn at random, `perTurn` of them in each turn of the event loop,
-     * and never has more than `inFlight` that the clients did not acknowledge. Resolves when the last one is
-     * sent.
+     * Sends `messages` messages to random rooms, `perTurn` of them in each turn of the event loop, and waits
+     * while more than `inFlight` are not acknowledged by the clients. Resolves when the last one is sent.
      */
     broadcast({ messages, perTurn, inFlight, rooms, payloadBytes }) {
       return new Promise((resolve) => {
@@ -68,8 +68,8 @@ export function serve(peer) {
     },
 
     /**
-     * Sends to rooms drawn at random, `perTurn` messages every `everyMs`, as one of several that do so. A
-     * turn that comes late is not made up for. Resolves when the last one is sent.
+     * Sends to random rooms, `perTurn` messages every `everyMs`, as one of several publishers. A late turn is
+     * not made up for. Resolves when the last one is sent.
      */
     publish({ messages, perTurn, everyMs, publisher, rooms, payloadBytes }) {
       const random = seededRandom(publisher + 1)
@@ -90,8 +90,8 @@ export function serve(peer) {
     },
 
     /**
-     * Has clients join rooms that nobody else is in, and leave each after `holdMs`. What comes late is made
-     * up for. Resolves with how many were joined in a second.
+     * Makes clients join rooms without other members, and leave each after `holdMs`. Delays are made up for.
+     * Resolves with the number of rooms joined in a second.
      */
     churn({ roomsPerSecond, seconds, holdMs }) {
       return new Promise((resolve) => {
@@ -114,15 +114,15 @@ export function serve(peer) {
     },
 
     /**
-     * Starts the clock. The event loop's delay is measured in passes of their own, because the sampling
-     * costs.
+     * Starts the clock. The event loop's delay is measured in separate passes, because sampling it costs CPU
+     * time.
      */
     beginRound({ sampleLoopDelay }) {
       roundDelay = sampleLoopDelay ? startLoopDelay() : undefined
       round = { readBytes: readBytes(), wallMs: performance.now(), cpu: process.cpuUsage() }
     },
 
-    /** What the server spent since `beginRound`, in all its threads. */
+    /** The resources that the server spent since `beginRound`, in all its threads. */
     endRound() {
       const cpu = process.cpuUsage(round.cpu)
       const wallMs = performance.now() - round.wallMs
@@ -165,7 +165,7 @@ export function serve(peer) {
 
   process.on('message', async ({ id, call, options, acknowledged }) => {
     if (acknowledged) return onAcknowledged(acknowledged)
-    if (call === undefined) return // of a worker and its primary, who have this channel for other things too
+    if (call === undefined) return // of a worker and its primary, which use this channel too
     try {
       process.send({ id, result: await calls[call](options) })
     } catch (error) {
@@ -181,7 +181,10 @@ export function roomsOf(url) {
   return /[?&]rooms=([\d,]+)/.exec(url)?.[1].split(',') ?? []
 }
 
-/** Listens on a free port of the loopback interface, each worker on another, and resolves with the port. */
+/**
+ * Listens on a free port of the loopback interface, a different one for each worker, and resolves with the
+ * port.
+ */
 export function listenOnLoopback(server) {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
@@ -191,7 +194,7 @@ export function listenOnLoopback(server) {
   })
 }
 
-/** What the process has read so far: sockets and files, not its IPC. `NaN` where there is no /proc. */
+/** Bytes that the process has read so far: sockets and files, not its IPC. `NaN` without /proc. */
 function readBytes() {
   try {
     return Number(/^rchar: (\d+)/.exec(readFileSync('/proc/self/io', 'latin1'))?.[1])

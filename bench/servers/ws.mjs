@@ -1,4 +1,4 @@
-// Bare ws, written the way its README does: a loop over the clients.
+// Bare ws as in its README: a loop over the clients.
 
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'

@@ -1,5 +1,5 @@
-// wshub, built, as one of several nodes: over Redis or NATS, or as a worker of node:cluster where the
-// argument is `primary`.
+// wshub, built, as one of several nodes: over Redis or NATS, or as a worker of node:cluster if the argument
+// is `primary`.
 
 import nodeCluster from 'node:cluster'
 import { createServer } from 'node:http'
@@ -51,14 +51,14 @@ function serveNode() {
     leave: (index, room) => hub.leaveRoom(clients[index % clients.length], room),
 
     calls: {
-      /** Resolves when the node hears what others publish to its rooms. */
+      /** Resolves when the node receives messages that others publish to its rooms. */
       async settle() {
         for (const room of hub.rooms()) await hub.cluster.join({ room }, room)
       },
 
       stats: () => hub.cluster.stats(),
 
-      /** Asks the other nodes, once for each room, again and again. */
+      /** Asks the other nodes repeatedly, once for each room. */
       async ask({ calls }) {
         for (let call = 0; call < calls; call++) {
           const { missing } = await hub.cluster.roomSize(String(call % 8))
@@ -75,8 +75,8 @@ function backplaneOf(redis, nats) {
 }
 
 /**
- * A message was lost, or the backplane failed: the run is void. The hub would catch what is thrown here at
- * once.
+ * A message was lost, or the backplane failed: the run is void. An error thrown synchronously would be caught
+ * by the hub.
  */
 function fail(reason) {
   setImmediate(() => {

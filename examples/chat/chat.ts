@@ -1,17 +1,15 @@
 /**
- * The chat: one handler for all three servers, and the page that talks to it.
+ * A chat: one handler for all three servers, and its page.
  *
- * The protocol is JSON in text messages. `id` is the connection's, `at` is in milliseconds since 1970.
+ * The protocol is JSON in text messages. `id` is that of the connection, `at` is in ms since 1970.
  *
- *     the page says                    the server says
- *     { type: 'join', name, room }     { type: 'here', room, you, people: [{ id, name }] }   after join and
- *     who { type: 'say', text }            { type: 'said', id, name, text, at }                  to the room
- *     { type: 'who' }                  { type: 'joined', id, name, at }                      to the others
- *     there { type: 'leave' }                { type: 'left', id, name, at }                        to the
- *     others there
- *                                      { type: 'rooms', rooms: [{ name, people }] }          to everybody
- *                                      { type: 'error', message }                            to whom it
- *                                      concerns
+ *     from the page                 from the server
+ *     { type: 'join', name, room }    { type: 'here', room, you, people: [{ id, name }] }  after join and who
+ *     { type: 'say', text }           { type: 'said', id, name, text, at }                 to the room
+ *     { type: 'who' }                 { type: 'joined', id, name, at }                     to the others
+ *     { type: 'leave' }               { type: 'left', id, name, at }                       to the others
+ *                                     { type: 'rooms', rooms: [{ name, people }] }         to everybody
+ *                                     { type: 'error', message }                           to the sender
  *
  * A connection is in one room at a time. A room exists while somebody is in it.
  */
@@ -103,7 +101,7 @@ function send(conn: Chatter, message: object) {
   conn.sendText(JSON.stringify(message))
 }
 
-/** What a client got wrong: it is told so, and nobody else notices. */
+/** An error of the client: only this client is told. */
 class BadInput extends Error {}
 
 function parse(message: Message): Record<string, unknown> {

@@ -1,4 +1,4 @@
-/** Takes docs/chat.png: two people in one room, one at a desk and one with a phone. */
+/** Takes docs/chat.png: two people in one room, one at a desk and one on a phone. */
 import { fileURLToPath } from 'node:url'
 import { chromium, type Page } from 'playwright-core'
 import { start } from './fastify.ts'

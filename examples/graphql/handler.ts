@@ -1,17 +1,15 @@
 import { makeServer, type ServerOptions } from 'graphql-ws'
 import type { Connection, EventHandler } from 'wshub'
 
-/**
- * What the handler of one connection keeps in its metadata: the two functions that graphql-ws gives for it.
- */
+/** The metadata of one connection: the two functions of graphql-ws for it. */
 type Metadata = {
   receive: (data: string) => Promise<void>
   closed: (code: number, reason: string) => Promise<void>
 }
 
 /**
- * Makes a handler that speaks `graphql-transport-ws`. The connection is `ctx.extra` in the options'
- * callbacks.
+ * Returns a handler that speaks `graphql-transport-ws`. In the callbacks of the options the connection is
+ * `ctx.extra`.
  */
 export function graphqlHandler(
   options: ServerOptions<Record<string, unknown> | undefined, Connection<Metadata>>,
@@ -30,7 +28,7 @@ export function graphqlHandler(
     },
 
     onMessage(conn, message) {
-      // The promise lasts as long as the operation; the next message does not wait for it.
+      // The promise settles when the operation ends; the next message does not wait for it.
       return conn.getMetadata('receive')?.(message.data.toString())
     },
 

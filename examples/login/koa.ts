@@ -12,7 +12,7 @@ declare module 'koa' {
   }
 }
 
-/** Keeps the sessions here and only their ids in the cookies, so that a logout ends them. */
+/** Keeps the sessions in memory and only their ids in the cookies, so that a logout ends them. */
 function memoryStore() {
   const sessions = new Map<string, unknown>()
   return {

@@ -1,4 +1,4 @@
-/** What the three servers have in common: who may log in, and what a logged-in connection does. */
+/** The code that the three servers share: who may log in, and what a logged-in connection does. */
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { CloseCode, type EventHandler, type Hub } from 'wshub'
@@ -7,7 +7,7 @@ type Metadata = { user: string }
 
 export const page = readFileSync(new URL('./page.html', import.meta.url), 'utf8')
 
-/** With a secret from the environment, sessions may outlive a restart; without one they do not. */
+/** With a secret from the environment, sessions may survive a restart; otherwise they do not. */
 export const secret = process.env.SESSION_SECRET ?? randomBytes(32).toString('hex')
 
 export const cookie = { httpOnly: true, sameSite: 'lax' } as const
@@ -31,7 +31,7 @@ export const greeter: EventHandler<Metadata> = {
   },
 }
 
-/** Ends every connection that a user has, in this tab and in all others. */
+/** Ends all connections of a user, in this tab and in all others. */
 export function disconnect(hub: Hub, user: string) {
   for (const conn of hub.members(`user:${user}`)) conn.close(CloseCode.policyViolation, 'logged out')
 }

@@ -64,7 +64,7 @@ export class WebSocketWritable implements OutboxSocket {
   }
 }
 
-/** Returns the transport of a WebSocket that was opened elsewhere, whose messages come as Buffers from now on. */
+/** Returns the transport of a WebSocket that was opened elsewhere. From now on its messages are Buffers. */
 export function transportOf(ws: WebSocketLike, remoteAddress: string | undefined): Transport {
   ws.binaryType = 'nodebuffer'
   return {

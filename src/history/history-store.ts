@@ -58,12 +58,13 @@ export interface ReadResult {
    */
   readonly head: Mark
   /**
-   * Oldest first, without a gap (`previous` tells), and no more than the request allows: a next read goes on after the last one.
+   * The messages in order, oldest first, without a gap (see `previous`), and no more than the request allows:
+   * the next read continues after the last one.
    */
   readonly records: readonly StoredRecord[]
   /**
    * Whether no message after `after` is missing. `false`, and no records, when `after` is of another epoch,
-   * was lost, is not there yet, or is followed by messages that are not kept any more. `true` without `after`.
+   * was lost, does not exist yet, or is followed by messages that are no longer kept. `true` without `after`.
    */
   readonly isComplete: boolean
 }
