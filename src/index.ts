@@ -1,4 +1,5 @@
 export type { Backplane, BackplaneListener, BackplaneState } from './backplane/backplane.ts'
+export { BackplaneLife } from './backplane/backplane-life.ts'
 export { MemoryBackplane } from './backplane/memory-backplane.ts'
 export { MemoryBus } from './backplane/memory-bus.ts'
 export { HubError, type HubErrorCode } from './base/errors.ts'

@@ -1,29 +1,29 @@
 import { randomUUID } from 'node:crypto'
-import { backoffMs, pause } from '../backplane/backoff.ts'
+import type { BackplaneLife } from 'wshub'
 import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
-import type { Channels } from '../backplane/channels.ts'
 import { inTime } from '../backplane/in-time.ts'
-import { destroy, type RedisClient, type RedisServer, slotOf } from './redis-topology.ts'
+import { HEARTBEAT_MS, RedisLink } from './redis-link.ts'
+import { type RedisClient, type RedisServer, slotOf } from './redis-topology.ts'
 
 /** The owner of a shard. */
 export interface ShardOwner {
-  /** The channels that somebody wants. */
-  readonly channels: Channels
-  /** The shard that a channel goes through. */
-  carrier(channel: string): RedisShard | undefined
-  heard(channel: string, bytes: Buffer): void
-  /** `isUp` has changed. */
+  /** The channels that the hub has subscribed to. */
+  readonly channels: BackplaneLife['channels']
+  /** Whether the first connection is still awaited. */
+  isStarting(): boolean
+  /** Returns the shard that a channel goes through. */
+  shardOf(channel: string): RedisShard | undefined
+  received(channel: string, bytes: Buffer): void
+  /** Called when `isUp` has changed. */
   changed(): void
-  /** A slot has another owner than we knew. */
+  /** Called when a slot belongs to another server now. */
   moved(): void
-  /** The connection has ended, or there is still none; the shard goes on trying. */
+  /** Receives the error that ended a connection, or an attempt to connect. The shard tries again. */
   failed(error: Error): void
-  /** The server does not permit a subscription. */
+  /** Called when the server does not permit a subscription. */
   refused(channel: string, error: Error): void
-  /** Messages were accepted, and did not get through. */
+  /** Called when messages that were accepted may not have arrived. */
   lost(error: Error): void
-  /** Whether somebody awaits the first connection. */
-  readonly isStarting: boolean
 }
 
 export interface ShardOptions {
@@ -33,58 +33,35 @@ export interface ShardOptions {
   readonly maxPendingBytes: number
 }
 
-/** From the first packet to the test: the server has accepted, or is given up. */
-const CONNECT_MS = 5_000
-/** To subscribe anew to everything, and to hear the test. */
-const RESUBSCRIBE_MS = 15_000
-/**
- * How often the way through the server is tested. One that does not answer is given up after one to two of
- * these.
- */
-const HEARTBEAT_MS = 5_000
 /** How long `close` waits for the server to take what was published. */
 const CLOSE_MS = 1_000
-/** Redis is away from everyone else while it executes one command. */
+/** Redis is single-threaded: one long command blocks everyone. */
 const MAX_CHANNELS_A_COMMAND = 1_000
 
-/**
- * More than it takes to find a name for a shard that has only one of the 16,384 slots, but for one in 200,000
- * times.
- */
+/** Enough to find a name for a shard that has only one of the 16,384 slots, except once in 200,000 times. */
 const MAX_ATTEMPTS = 200_000
 
 const EMPTY = Buffer.alloc(0)
 
-/**
- * One Redis server: a connection that publishes, and one that is subscribed. They are opened together, and
- * when either fails both are thrown away: nothing of a broken connection, such as the client's own list of
- * subscriptions, is carried into the next.
- */
+/** The channels of one Redis server: a connection that publishes, and one that is subscribed. */
 export class RedisShard {
   readonly #server: RedisServer
   readonly #owner: ShardOwner
   readonly #options: ShardOptions
-  readonly #closing = new AbortController()
-  readonly #closed: Promise<void>
-  readonly #onMessage = (bytes: Buffer, channel: Buffer) => this.#hear(channel.toString('latin1'), bytes)
+  readonly #link: RedisLink
+  readonly #onMessage = (bytes: Buffer, channel: Buffer) => this.#receive(channel.toString('latin1'), bytes)
 
-  #isUp = false
-  #publisher: RedisClient | undefined
-  #subscriber: RedisClient | undefined
-  /** Ends the session. */
-  #fail: (error: Error) => void = () => {}
-
-  /** Channels that the server has confirmed and that were not given up since. */
+  /** Channels that the server has confirmed and that were not unsubscribed since. */
   readonly #confirmed = new Set<string>()
-  /** Channels to compare: is wanted, is confirmed. */
+  /** Channels to be compared: subscribed by the hub, confirmed by the server. */
   #dirty = new Set<string>()
   #isScheduled = false
   #syncing: Promise<void> | undefined
 
   /** No channel of a hub has a colon. */
   #testChannel = ''
-  #isTestOut = false
-  #onTestHeard = () => {}
+  #isTestPending = false
+  #onTestReceived = () => {}
 
   #pendingBytes = 0
   #onNothingPending = () => {}
@@ -94,17 +71,27 @@ export class RedisShard {
     this.#server = server
     this.#owner = owner
     this.#options = options
-    this.#closed = this.#run()
+    this.#link = new RedisLink(server, 2, {
+      isStarting: () => owner.isStarting(),
+      prepare: () => this.#resubscribe(),
+      connected: () => owner.changed(),
+      beat: () => this.#beat(),
+      disconnected: () => {
+        this.#confirmed.clear()
+        owner.changed()
+      },
+      failed: (error) => owner.failed(error),
+    })
   }
 
   /** Whether all subscriptions are live and messages pass. */
   get isUp(): boolean {
-    return this.#isUp
+    return this.#link.isUp
   }
 
   publish(channel: string, bytes: Uint8Array): boolean {
     const size = bytes.byteLength + MESSAGE_OVERHEAD_BYTES
-    if (!this.#isUp || this.#pendingBytes + size > this.#options.maxPendingBytes) return false
+    if (!this.isUp || this.#pendingBytes + size > this.#options.maxPendingBytes) return false
     this.#pendingBytes += size
     this.#send(channel, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).then(
       () => this.#settle(size),
@@ -116,9 +103,9 @@ export class RedisShard {
     return true
   }
 
-  /** Has the server's subscription of a channel compared with what is wanted, at the end of this turn. */
+  /** Brings the server's subscription of a channel up to date at the end of this turn. */
   touch(channel: string): void {
-    if (this.#subscriber === undefined) return // with a new connection, everything is compared
+    if (this.#subscriber === undefined) return // a new connection subscribes to everything
     this.#dirty.add(channel)
     if (this.#isScheduled) return
     this.#isScheduled = true
@@ -128,14 +115,14 @@ export class RedisShard {
     })
   }
 
-  /** The same with all that the server has confirmed: some of it may be another's now. */
+  /** The same for all channels that the server has confirmed: another server may have some of them now. */
   touchConfirmed(): void {
     for (const channel of this.#confirmed) this.touch(channel)
   }
 
-  /** Resolves when the comparison is done, or the server is away and will be told later. */
+  /** Resolves when the subscriptions are up to date, or when the connection is lost: the next brings them. */
   sync(): Promise<void> {
-    const fail = this.#fail
+    const { fail } = this.#link
     this.#syncing ??= this.#sync()
       .catch(fail)
       .finally(() => {
@@ -145,114 +132,63 @@ export class RedisShard {
   }
 
   async close(): Promise<void> {
-    if (this.#isUp && this.#pendingBytes > 0) {
+    if (this.isUp && this.#pendingBytes > 0) {
       const sent = new Promise<void>((resolve) => {
         this.#onNothingPending = resolve
       })
-      await Promise.race([sent, pause(CLOSE_MS, this.#closing.signal, false)])
+      await inTime(CLOSE_MS, `${this.#server.address} did not answer`, sent).catch(() => {})
     }
-    this.#closing.abort()
-    await this.#closed
+    await this.#link.close()
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#closing
-    await undefined // the constructor's caller has the shard before it is called back
-    for (let failures = 0; !signal.aborted; failures++) {
-      try {
-        await this.#session(() => {
-          failures = 0
-        })
-      } catch (error) {
-        if (!signal.aborted) this.#owner.failed(error as Error) // of a client, or of ours
-      }
-      await pause(backoffMs(failures), signal, this.#owner.isStarting)
-    }
+  get #publisher(): RedisClient | undefined {
+    return this.#link.clients[0]
   }
 
-  /** From the first packet to the failure that ends it, which it throws. */
-  async #session(onUp: () => void): Promise<void> {
-    const sockets = new AbortController()
-    const publisher = this.#server.open(sockets.signal)
-    const subscriber = this.#server.open(sockets.signal)
-    let fail: (error: Error) => void = () => {}
-    const failed = new Promise<never>((_resolve, reject) => {
-      fail = reject
-    })
-    failed.catch(() => {})
-    this.#fail = fail
-    const onAbort = () => fail(new Error('closed'))
-    this.#closing.signal.addEventListener('abort', onAbort)
-    if (this.#closing.signal.aborted) onAbort()
-    for (const client of [publisher, subscriber]) {
-      client.on('error', fail)
-      client.on('end', () => fail(new Error(`${this.#server.address} has closed the connection`)))
-    }
-    subscriber.on('sharded-channel-moved', (channel: string) => {
-      this.#confirmed.delete(channel)
-      this.#owner.moved()
-      if (channel === this.#testChannel) fail(new Error(`The test channel has left ${this.#server.address}`))
-    })
-    let heartbeat: NodeJS.Timeout | undefined
-    try {
-      const { address } = this.#server
-      const connected = Promise.all([publisher.connect(), subscriber.connect()])
-      await inTime(CONNECT_MS, `${address} did not answer`, Promise.race([failed, connected]))
-      this.#publisher = publisher
-      this.#subscriber = subscriber
-      const tested = this.#resubscribe()
-      await inTime(RESUBSCRIBE_MS, `${address} did not pass a test message`, Promise.race([failed, tested]))
-      heartbeat = setInterval(() => setImmediate(() => this.#beat()), HEARTBEAT_MS).unref()
-      this.#isUp = true
-      onUp()
-      this.#owner.changed()
-      await failed
-    } finally {
-      clearInterval(heartbeat)
-      this.#closing.signal.removeEventListener('abort', onAbort)
-      this.#publisher = undefined
-      this.#subscriber = undefined
-      this.#confirmed.clear()
-      const wasUp = this.#isUp
-      this.#isUp = false
-      destroy(publisher)
-      destroy(subscriber)
-      sockets.abort()
-      if (wasUp) this.#owner.changed()
-    }
+  get #subscriber(): RedisClient | undefined {
+    return this.#link.clients[1]
   }
 
+  /** Subscribes to everything, and waits for a test message. */
   async #resubscribe(): Promise<void> {
+    this.#subscriber?.on('sharded-channel-moved', (channel) => this.#moved(channel))
     this.#testChannel = this.#ownChannel()
     this.#dirty = new Set([this.#testChannel])
     for (const channel of this.#owner.channels.names()) if (this.#wants(channel)) this.#dirty.add(channel)
     await this.#syncing // of the session before
     await this.sync()
-    const heard = new Promise<void>((resolve) => {
-      this.#onTestHeard = resolve
+    const received = new Promise<void>((resolve) => {
+      this.#onTestReceived = resolve
     })
     this.#test()
-    await heard
+    await received
   }
 
-  /** A channel that goes through this shard, and nobody else uses. */
+  #moved(channel: string): void {
+    this.#confirmed.delete(channel)
+    this.#owner.moved()
+    if (channel !== this.#testChannel) return
+    this.#link.fail(new Error(`the slot of the test channel has left ${this.#server.address}`))
+  }
+
+  /** Returns a channel that goes through this shard, and that nobody else uses. */
   #ownChannel(): string {
     const name = `wshub:test:${randomUUID()}`
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const channel = `${name}:${attempt}`
-      if (this.#owner.carrier(channel) === this) return channel
+      if (this.#owner.shardOf(channel) === this) return channel
     }
     throw new Error(`${this.#server.address} has no slots`)
   }
 
   #wants(channel: string): boolean {
     if (channel === this.#testChannel) return true
-    return this.#owner.channels.has(channel) && this.#owner.carrier(channel) === this
+    return this.#owner.channels.has(channel) && this.#owner.shardOf(channel) === this
   }
 
   /**
-   * One round trip after the other: commands of the two kinds never race, and what piles up meanwhile goes in
-   * one.
+   * Subscribes and unsubscribes in one round trip after the other, so commands of the two kinds never race,
+   * and changes made meanwhile share the next.
    */
   async #sync(): Promise<void> {
     const subscriber = this.#subscriber
@@ -292,7 +228,7 @@ export class RedisShard {
     }
   }
 
-  /** One channel that the server's access list does not permit has the whole command refused. */
+  /** Retries channels one by one: one that the access list does not permit makes the whole command fail. */
   async #refused(subscriber: RedisClient, channels: readonly string[], error: Error): Promise<void> {
     if (!error.message.startsWith('NOPERM') || channels.includes(this.#testChannel)) throw error
     const [channel = ''] = channels
@@ -305,7 +241,7 @@ export class RedisShard {
     else await subscriber.unsubscribe(channels, this.#onMessage, true)
   }
 
-  /** The channels of a command: in a Redis Cluster they have to be of one slot. */
+  /** Returns the channels of each command: in a Redis Cluster they must be of one slot. */
   #batches(channels: readonly string[]): string[][] {
     const batches: string[][] = []
     const open = new Map<number, string[]>()
@@ -322,28 +258,28 @@ export class RedisShard {
     return batches
   }
 
-  #hear(channel: string, bytes: Buffer): void {
+  #receive(channel: string, bytes: Buffer): void {
     if (channel === this.#testChannel) {
-      this.#isTestOut = false
-      this.#onTestHeard()
+      this.#isTestPending = false
+      this.#onTestReceived()
     } else {
-      this.#owner.heard(channel, bytes)
+      this.#owner.received(channel, bytes)
     }
   }
 
-  /** Runs after the turn's input: where the process was busy for long, the answer may be there and unread. */
   #beat(): void {
-    if (!this.#isUp) return
-    if (this.#isTestOut) {
-      this.#fail(new Error(`${this.#server.address} did not pass a test message within ${HEARTBEAT_MS} ms`))
+    if (this.#isTestPending) {
+      this.#link.fail(
+        new Error(`${this.#server.address} did not pass a test message within ${HEARTBEAT_MS} ms`),
+      )
     } else {
       this.#test()
     }
   }
 
   #test(): void {
-    this.#isTestOut = true
-    this.#send(this.#testChannel, EMPTY).catch((error: Error) => this.#fail(error))
+    this.#isTestPending = true
+    this.#send(this.#testChannel, EMPTY).catch((error: Error) => this.#link.fail(error))
   }
 
   #send(channel: string, bytes: Buffer): Promise<unknown> {
@@ -356,7 +292,7 @@ export class RedisShard {
     if (this.#pendingBytes === 0) this.#onNothingPending()
   }
 
-  /** Reports all that was lost in a turn at once: thousands may wait when a connection breaks. */
+  /** Reports the losses of a turn at once: thousands of messages may be pending when a connection breaks. */
   #lose(cause: Error): void {
     if (isMoved(cause)) this.#owner.moved()
     if (this.#lost++ > 0) return
@@ -371,7 +307,7 @@ export class RedisShard {
   }
 }
 
-/** Of a Redis Cluster: another server has the slot. */
+/** Returns whether another server of the Redis Cluster owns the slot. */
 function isMoved(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('MOVED ')
 }

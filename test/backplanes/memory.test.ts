@@ -13,22 +13,6 @@ describe('MemoryBackplane', () => {
 
   for (const { name, run } of contract) it(name, run)
 
-  const listener = { onMessage() {}, onStateChange() {}, onError() {} }
-
-  it('is started once', async () => {
-    const backplane = new MemoryBackplane(bus)
-    await backplane.start(listener)
-    await expect(backplane.start(listener)).rejects.toThrow('A backplane is started once')
-    await backplane.close()
-  })
-
-  it('is not started when it is closed', async () => {
-    const backplane = new MemoryBackplane(bus)
-    await backplane.close()
-    await expect(backplane.start(listener)).rejects.toThrow('The backplane is closed')
-    expect(backplane.state).toBe('closed')
-  })
-
   it('belongs to one hub: a second is refused, and the first goes on', async () => {
     const [backplane, others] = [new MemoryBackplane(bus), new MemoryBackplane(bus)]
     const [hub, other] = [new Hub({ backplane }), new Hub({ backplane: others })]
@@ -47,12 +31,5 @@ describe('MemoryBackplane', () => {
       ['close', 'constructor', 'publish', 'start', 'state', 'subscribe', 'unsubscribe'].sort(),
     )
     expect(Object.getOwnPropertyNames(new MemoryBackplane(bus))).toEqual([])
-  })
-
-  it('refuses a channel once it is closed', async () => {
-    const backplane = new MemoryBackplane(bus)
-    await backplane.start({ onMessage: () => {}, onStateChange: () => {}, onError: () => {} })
-    await backplane.close()
-    await expect(backplane.subscribe('a')).rejects.toThrow('The backplane is closed')
   })
 })

@@ -174,18 +174,6 @@ describe('natsBackplane', () => {
     expect(node.states.all).toEqual(['connected'])
   })
 
-  it('goes on when its listener throws', async () => {
-    const node = Node.of(natsBackplane({ servers }))
-    await node.begin(() => {
-      throw new Error('of the listener')
-    })
-    await node.backplane.subscribe('throwing')
-    for (const text of ['one', 'two', 'three']) node.publish('throwing', text)
-    await node.heard('throwing', 'three')
-    expect(node.errors.all.map(({ message }) => message)).toEqual(Array(3).fill('of the listener'))
-    expect(node.states.all).toEqual(['connected'])
-  })
-
   describe('when NATS', () => {
     it('is killed and started again, has everything flow, and nothing twice', async () => {
       const doomed = await startNats()

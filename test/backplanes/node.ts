@@ -26,12 +26,9 @@ export class Node {
     return new Node(backplane)
   }
 
-  begin(onMessage?: () => void): Promise<void> {
+  begin(): Promise<void> {
     return this.backplane.start({
-      onMessage: (channel, bytes) => {
-        this.messages.push(`${channel}: ${bytes.toString()}`)
-        onMessage?.()
-      },
+      onMessage: (channel, bytes) => this.messages.push(`${channel}: ${bytes.toString()}`),
       onStateChange: (state) => this.states.push(state),
       onError: (error) => this.errors.push(error),
     })

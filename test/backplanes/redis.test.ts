@@ -189,7 +189,7 @@ describe('redisBackplane', () => {
         // @ts-expect-error clients of other kinds
         expect(thrownBy(() => redisBackplane({ client }))).toMatchObject({
           code: 'WSHUB_ERR_INVALID_OPTION',
-          message: expect.stringMatching(/^client is made by .* of node-redis 5 or 6/),
+          message: expect.stringMatching(/^client must be made by .* of node-redis 5 or 6/),
         })
       }
     })
@@ -219,18 +219,6 @@ describe('redisBackplane', () => {
     await mine
     await flows([node], 'mine.room', 'hello')
     expect(node.errors.all.map(({ message }) => message)).toEqual([expect.stringContaining('NOPERM')])
-    expect(node.states.all).toEqual(['connected'])
-  })
-
-  it('goes on when its listener throws', async () => {
-    const node = Node.of(redisBackplane({ url }))
-    await node.begin(() => {
-      throw new Error('of the listener')
-    })
-    await node.backplane.subscribe('throwing')
-    for (const text of ['one', 'two', 'three']) node.publish('throwing', text)
-    await node.heard('throwing', 'three')
-    expect(node.errors.all.map(({ message }) => message)).toEqual(Array(3).fill('of the listener'))
     expect(node.states.all).toEqual(['connected'])
   })
 

@@ -18,6 +18,7 @@ describe('the values exported', () => {
   it('by wshub', () => {
     expect(Object.keys(core).sort()).toMatchInlineSnapshot(`
       [
+        "BackplaneLife",
         "CloseCode",
         "Frame",
         "Handshake",
@@ -132,6 +133,7 @@ describe('the types exported', () => {
       [
         "Answer",
         "Backplane",
+        "BackplaneLife",
         "BackplaneListener",
         "BackplaneState",
         "BinaryPayload",
