@@ -62,7 +62,7 @@ export class EngineProcess {
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  const { port } = server.address() as AddressInfo // the server listens on TCP
   server.close()
   await once(server, 'close')
   return port

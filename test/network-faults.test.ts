@@ -19,7 +19,7 @@ afterEach(() => {
   expect(uncaught).toEqual([])
 })
 
-/** How many TCP connections a server has. */
+/** The number of TCP connections of a server. */
 function counting(server: Server): Set<Socket> {
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => {
@@ -139,7 +139,7 @@ describe('A reset while a slow hook decides', () => {
         await hub.upgrade(req, echo)
         outcomes.push('upgraded')
       } catch (error) {
-        outcomes.push(String((error as { code?: string }).code)) // what hub.upgrade throws has one
+        outcomes.push(String((error as { code?: string }).code)) // the error of hub.upgrade has one
         res.writeHead(400).end('nobody hears this')
       }
     })

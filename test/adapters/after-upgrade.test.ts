@@ -25,7 +25,7 @@ import {
 // Express 4 is typed as Express 5, which declares the same for what is used here.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
-/** Errors that reached the process. */
+/** Errors that nobody caught. */
 const stray: unknown[] = []
 const strayed = (error: unknown) => void stray.push(error)
 
@@ -43,7 +43,7 @@ afterEach(async () => {
   expect(stray).toEqual([])
 })
 
-/** A handler that notes how its connection ended. */
+/** A handler that records how its connection ended. */
 function noted(): { handler: EventHandler; errors: unknown[]; closes: number[] } {
   const errors: unknown[] = []
   const closes: number[] = []

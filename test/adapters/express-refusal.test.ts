@@ -10,7 +10,7 @@ import { closeAfterTest, closeApps, echo, listen } from './frameworks.ts'
 // Express 4 is typed as Express 5, which declares the same for what is used here.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
-/** Errors that reached the process. */
+/** Errors that nobody caught. */
 const stray: unknown[] = []
 const strayed = (error: unknown) => void stray.push(error)
 
@@ -34,7 +34,7 @@ async function serve(
   build: (app: express.Express) => void,
   options: HubOptions = {},
 ): Promise<number> {
-  const app = make().set('env', 'test') // it logs nothing then
+  const app = make().set('env', 'test') // then it logs nothing
   const sockets = wsHub(options)
   app.use(sockets)
   build(app)
@@ -151,7 +151,7 @@ describe.each([
   it('renders a mistake in the call with 500', async () => {
     const port = await serve(make, (app) => {
       app.get('/ws', async (_req, res) => {
-        await res.upgradeWebSocket({ onOpen: 1 } as never) // what JavaScript may pass
+        await res.upgradeWebSocket({ onOpen: 1 } as never) // as JavaScript may pass it
       })
       app.use(((error, _req, res, _next) => {
         res.status(error.status).send(error.code)

@@ -20,13 +20,13 @@ const NAMES = [
   'onError',
 ] as const
 
-/** An application whose hooks note that they have run, each with the status then. */
+/** An application whose hooks record that they ran, and the status at that time. */
 async function start() {
   const ran: string[] = []
   const app = fastify()
   await app.register(hubPlugin)
   for (const name of NAMES) {
-    // One call for hooks of eight types, of which none has to answer.
+    // One call for hooks of eight types, none of which has to answer.
     app.addHook(name as 'onRequest', async (_request, reply) => {
       ran.push(name === 'onResponse' ? `${name} ${reply.statusCode}` : name)
       reply.header(`x-${name.toLowerCase()}`, 'yes')

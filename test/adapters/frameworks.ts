@@ -1,4 +1,4 @@
-/** The same small application in every framework, so that one suite can run over all of them. */
+/** The same small application in every framework, so that one suite can test all of them. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -19,29 +19,29 @@ import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
 import { inTime, type Target } from '../support/raw.ts'
 
-/** A request and its response, whatever the framework calls them. */
+/** A request and its response, with the same names in every framework. */
 export interface Exchange {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   setHeader(name: string, value: string | string[]): void
   upgrade(handler: EventHandler, init?: UpgradeInit): Promise<Connection>
-  /** The body of the request, read as the framework does. */
+  /** The body of the request, as the framework reads it. */
   body(): Promise<string>
   /** Answers as the framework does. */
   send(status: number, body: string): void
 }
 
-/** What is called for a path, with any method; what it throws is for the framework to render. */
+/** Called for a path, with any method; the framework renders what it throws. */
 export type Route = (exchange: Exchange) => unknown
 
 export interface AppOptions {
   readonly hub?: HubOptions | { readonly hub: Hub }
   readonly routes: Readonly<Record<string, Route>>
-  /** A middleware or hook before all routes; after `true` it has answered. */
+  /** A middleware or hook before all routes; if it returns `true`, it has answered. */
   readonly before?: (exchange: Exchange) => Promise<boolean> | boolean
-  /** The application's own error handler; the framework's without it. */
+  /** The application's own error handler; by default the framework's. */
   readonly onError?: (error: unknown, exchange: Exchange) => void
-  /** `listen` is the framework's own; by default. */
+  /** The framework's own `listen` by default. */
   readonly server?: 'listen' | 'createServer' | 'https'
 }
 
@@ -50,7 +50,7 @@ export interface App extends Target {
   readonly server: Server
   /** Serves the application on a second server. */
   listenAgain(): Promise<Target & { server: Server }>
-  /** What the framework offers to end: `fastify.close()`, else `server.close()`. */
+  /** The framework's way to stop: `fastify.close()`, or `server.close()`. */
   close(): Promise<void>
 }
 
@@ -61,7 +61,7 @@ export interface Framework {
 
 const apps = new Set<{ hub: Hub; servers: Set<Server>; close: () => Promise<void> }>()
 
-/** Ends what tests have left, for `afterEach`. */
+/** Stops applications that tests have not stopped, for `afterEach`. */
 export async function closeApps(): Promise<void> {
   for (const app of apps) {
     apps.delete(app)
@@ -73,7 +73,7 @@ export async function closeApps(): Promise<void> {
 
 let credentials: { key: string; cert: string } | undefined
 
-/** A key and a certificate signed with it, made once. */
+/** A key and a certificate signed with it, created once. */
 export function selfSigned(): { key: string; cert: string } {
   if (credentials === undefined) {
     const args =
@@ -106,12 +106,12 @@ export async function closeServer(server: Server): Promise<void> {
   })
 }
 
-/** For applications that tests put together by hand. */
+/** For applications that a test creates by hand. */
 export function closeAfterTest(hub: Hub, server: Server, close = () => closeServer(server)): void {
   apps.add({ hub, servers: new Set([server]), close })
 }
 
-/** An application that is a request listener, in servers made as asked. */
+/** An application that is a request listener, in servers that are created on request. */
 async function serve(
   hub: Hub,
   listener: RequestListener,
@@ -151,7 +151,7 @@ async function serve(
   return app
 }
 
-/** Fastify types the server of an application; here all applications are of one type. */
+/** Fastify's type of an application depends on its server; here all applications have one type. */
 function secureFastify(): FastifyInstance {
   return fastify({ https: selfSigned() }) as unknown as FastifyInstance
 }
@@ -307,7 +307,7 @@ const startPlain: Framework['start'] = async ({ hub: hubOptions = {}, routes, be
   )
 }
 
-/** As an application without a framework does it. */
+/** Does the same in an application without a framework. */
 function renderError(error: unknown, res: ServerResponse): void {
   const { status, headers, message } = error as {
     status?: number
@@ -324,7 +324,7 @@ export const frameworks: readonly Framework[] = [
   { name: 'node:http', start: startPlain },
 ]
 
-/** Sends back what it gets. */
+/** Sends every message back. */
 export const echo: EventHandler = {
   onMessage(connection, message) {
     if (message.type === 'text') connection.sendText(message.data)

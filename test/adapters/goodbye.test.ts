@@ -14,7 +14,7 @@ afterEach(async () => {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-/** An application whose hooks say goodbye before the hub does. */
+/** An application whose hooks send a message before the hub closes. */
 async function build(options: HubPluginOptions = {}): Promise<FastifyInstance> {
   const app = fastify()
   const say = (text: string) => async () => {
@@ -133,7 +133,7 @@ describe('The goodbye of Fastify', () => {
   ])('and options of a new hub are not for a shared one: $name', async ({ options, name }) => {
     const hub = new Hub()
     const app = fastify()
-    const rejected = app.register(hubPlugin, { hub, ...options } as HubPluginOptions) // which the type refuses
+    const rejected = app.register(hubPlugin, { hub, ...options } as HubPluginOptions) // the type does not allow it
     await expect(rejected).rejects.toMatchObject({
       code: 'WSHUB_ERR_INVALID_OPTION',
       message: expect.stringContaining(name),

@@ -14,7 +14,7 @@ import {
 } from '../support/raw.ts'
 import { closeApps, type Exchange, echo, echoRoute, frameworks } from './frameworks.ts'
 
-/** What reached the process that nobody had caught or expected. */
+/** Errors and warnings that nobody caught or expected. */
 const stray: unknown[] = []
 const strayed = (what: unknown) => void stray.push(what)
 
@@ -31,7 +31,7 @@ afterEach(async () => {
   expect(stray).toEqual([])
 })
 
-/** Resolves when the server has noticed that the client is gone. */
+/** Resolves when the server has noticed that the client has disconnected. */
 const gone = ({ req: { socket } }: Exchange): Promise<void> => {
   const closed = new Promise<void>((resolve) => {
     if (socket.destroyed) resolve()
@@ -113,7 +113,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       })
       const client = await RawClient.connect(app)
       const first = text('first')
-      // Half a frame comes with the handshake, the rest of it and the next while the hook runs.
+      // Half a frame arrives with the handshake; the rest and the next one arrive while the hook runs.
       await client.write(handshake(), first.subarray(0, 3))
       await client.write(first.subarray(3), text('second'))
       await client.opened()
@@ -183,8 +183,8 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       await arrived.passed('the hook')
       client.reset()
       if (name === 'Fastify') {
-        // Fastify runs no hook and no route for a client that is gone; the marker below shows that it lives
-        // on.
+        // Fastify runs no hook and no route for a client that has disconnected; the marker below shows that
+        // it still serves.
         await (await RawClient.open(app)).echoes()
       } else {
         await refused.passed('the refusal')
@@ -477,8 +477,8 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
   })
 
   describe('for another protocol', () => {
-    // Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves
-    // one request.
+    // Since Node 25 the body of such a request is parsed separately from the upgrade, and the connection
+    // serves one request.
     const isBodyApart = Number(process.versions.node.split('.')[0]) >= 25
     const h2c = {
       Connection: 'Upgrade, HTTP2-Settings',
@@ -521,13 +521,13 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
         expect([answer.status, answer.body]).toEqual([200, 'POST hello undefined'])
         expect(answer.header('connection')?.toLowerCase()).not.toBe('close')
 
-        // The body comes in pieces, after the head.
+        // The body arrives in pieces, after the head.
         const late = post('later')
         await client.write(late.subarray(0, -3))
         await client.write(late.subarray(-3))
         expect((await client.answer()).body).toBe('POST later undefined')
 
-        // As often as a client likes, and no listener is left behind.
+        // A client can do it repeatedly, and no listener is left behind.
         for (let i = 0; i < 15; i++) {
           client.write(request('/', { headers: h2c }))
           expect((await client.answer()).body).toBe('page')

@@ -7,7 +7,7 @@ import { wsHub as expressHub } from 'wshub/express'
 import { destroyClients, RawClient } from '../support/raw.ts'
 import { closeAfterTest, closeApps, type Exchange, echo, frameworks, listen } from './frameworks.ts'
 
-// Its types are those of version 5.
+// Typed as version 5.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 afterEach(async () => {

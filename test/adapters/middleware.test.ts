@@ -71,7 +71,7 @@ async function startFastify(build: (app: FastifyInstance) => Promise<void>): Pro
   return { port: portOf(app.server), hub: app.hub }
 }
 
-/** The cookies of an ordinary request, as a client sends them back. */
+/** Logs in, and returns the cookies of the answer as a client sends them back. */
 async function login(target: Target, path = '/login'): Promise<string> {
   const client = await RawClient.connect(target)
   client.write(request(path, { headers: { Connection: 'close' } }))
@@ -86,7 +86,10 @@ const greet = (user: string): EventHandler => ({
   onOpen: (conn) => void conn.sendText(`Hello, ${user}!`),
 })
 
-/** Any of the three sessions: without one 401, with one a connection that knows it. */
+/**
+ * Checks that an upgrade without a session, or with a forged one, is refused with 401, and that one with a
+ * session knows its user.
+ */
 async function checkSession(target: Target): Promise<void> {
   expect((await RawClient.refused(target)).status).toBe(401)
   const cookie = await login(target)
@@ -148,7 +151,7 @@ describe('Middleware', () => {
   })
 
   describe('a session that a route makes and saves before the upgrade', () => {
-    /** The cookie of the 101 is that of a session, which an ordinary request finds. */
+    /** Checks that the cookie of the 101 belongs to a session that an ordinary request finds. */
     async function checkNewSession(target: Target): Promise<void> {
       const client = await RawClient.ask(target)
       const cookies = (await client.opened()).headers.get('set-cookie') ?? []
@@ -208,7 +211,7 @@ describe('Middleware', () => {
           router.get('/ws', async (ctx) => {
             if (ctx.session !== null) {
               ctx.session.user = 'ada'
-              // An example of this repository types the session by what it uses itself.
+              // An example of this repository types the session with its own keys.
               await (ctx.session as unknown as { manuallyCommit(): Promise<void> }).manuallyCommit()
             }
             return ctx.upgradeWebSocket(echo)
@@ -361,7 +364,7 @@ describe('Middleware', () => {
           ctx.cookies.set('theme', 'dark')
           if (ctx.session !== null) {
             ctx.session.user = 'ada'
-            // An example of this repository types the session by what it uses itself.
+            // An example of this repository types the session with its own keys.
             await (ctx.session as unknown as { manuallyCommit(): Promise<void> }).manuallyCommit()
           }
           return ctx.upgradeWebSocket(echo)

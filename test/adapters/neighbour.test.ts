@@ -18,11 +18,11 @@ afterEach(async () => {
   await closeApps()
 })
 
-/** For the server alone; a client waits by those that are real. */
+/** The timers of the server; a client waits by the real ones. */
 const fakeTimers = () =>
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
 
-/** One path upgrades, one refuses, one takes its time; no other exists. */
+/** The paths: one upgrades, one refuses, one is slow; no other exists. */
 const routes: AppOptions['routes'] = {
   '/ws': echoRoute,
   '/page': (exchange) => exchange.send(200, 'page'),
@@ -39,7 +39,7 @@ const routes: AppOptions['routes'] = {
   },
 }
 
-/** Our routes beside a neighbour: HTTP, an upgrade, and one behind an async hook. */
+/** Our routes beside a neighbour: HTTP, an upgrade, and an upgrade behind an async hook. */
 async function checkOurs(app: App): Promise<void> {
   const client = await RawClient.connect(app)
   client.write(request('/page'))
@@ -48,7 +48,7 @@ async function checkOurs(app: App): Promise<void> {
   await client.opened()
   await client.echoes()
   await (await RawClient.open(app, '/slow')).echoes()
-  // A refusal by our own route is not held back until a timer says that no neighbour answers: no time passes.
+  // A refusal by our own route is not held back by a timer, so no time has to pass.
   fakeTimers()
   const refused = await RawClient.refused(app, '/ws', { headers: { Origin: 'https://evil.example' } })
   expect(refused.status).toBe(403)
@@ -57,10 +57,7 @@ async function checkOurs(app: App): Promise<void> {
 
 const engineIO = '/socket.io/?EIO=4&transport=websocket'
 
-/**
- * The status of an answer that is held back in case that a neighbour has one; the server's timers are hurried
- * on.
- */
+/** Returns the status of an answer that is held back for a neighbour; advances the server's timers. */
 async function statusInTheEnd(app: App, path: string, withinMs = 60_000): Promise<number> {
   const client = await RawClient.connect(app)
   fakeTimers()
@@ -74,7 +71,7 @@ async function statusInTheEnd(app: App, path: string, withinMs = 60_000): Promis
 
 describe.each(frameworks)('Neighbour in $name', ({ start }) => {
   describe('Socket.IO', () => {
-    /** Attached to a server that has served an upgrade of ours already, or before the first. */
+    /** Attached to a server that has already served an upgrade of ours, or before the first. */
     async function startBoth(
       order: 'before' | 'after',
       options: ConstructorParameters<typeof SocketIO>[1] = {},
@@ -85,7 +82,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       sockets.on('connection', (socket) => {
         socket.on('say', (data, reply) => reply(`${socket.conn.transport.name} ${data}`))
       })
-      // Disconnects only: closing it would close the server of the application too.
+      // Only disconnects: closing it would close the application's server too.
       leftovers.push(() => {
         sockets.disconnectSockets(true)
         sockets.engine.close()
@@ -184,7 +181,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
   })
 
   describe('WebSocketServer of ws', () => {
-    /** A server of its own path, which answers 400 to all others in the tick of the event. */
+    /** A server for its own path, which answers 400 to all others in the tick of the event. */
     function mount(app: App, path: string, options: ConstructorParameters<typeof WebSocketServer>[0] = {}) {
       const theirs = new WebSocketServer({ server: app.server, path, ...options })
       theirs.on('connection', (socket) => {
@@ -248,7 +245,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
     it('leaves our routes to us', async () => {
       const app = await start({ routes })
       app.server.on('upgrade', (req, socket) => {
-        if (req.url !== '/theirs') socket.destroy() // as the adapter of Nest for ws does
+        if (req.url !== '/theirs') socket.destroy() // like Nest's adapter for ws
       })
       await checkOurs(app)
       const client = await RawClient.ask(app, '/nowhere')

@@ -9,8 +9,8 @@ import { WebSocket } from 'ws'
 import { wsHub as expressHub } from 'wshub/express'
 import { wsHub as koaHub } from 'wshub/koa'
 
-// Applications of 2019 run the majors before: Express 4 and Koa 2. Their types are those of today's, for what
-// is used here.
+// Older applications use the previous major versions: Express 4 and Koa 2. They are typed as the current
+// ones, which declare the same for what is used here.
 const require = createRequire(import.meta.url)
 const express4 = require('express4') as typeof express
 const Koa2 = require('koa2') as typeof Koa
@@ -29,7 +29,7 @@ async function portOf(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port // a TCP server has an AddressInfo
 }
 
-/** What the first upgrade of a route ends in: its first message, or the status of the refusal. */
+/** Returns the result of a route's first upgrade: its first message, or the status of the refusal. */
 function outcome(url: string, options = {}): Promise<string | number | undefined> {
   return new Promise((resolve, reject) => {
     const client = new WebSocket(url, options)

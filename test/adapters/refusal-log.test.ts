@@ -21,14 +21,14 @@ afterEach(async () => {
   await closeApps()
 })
 
-/** The lines that a framework writes to the console, as it does by default. */
+/** Returns the lines that a framework writes to the console by default. */
 function consoleLines(): string[] {
   const lines: string[] = []
   vi.spyOn(console, 'error').mockImplementation((...args) => void lines.push(...format(...args).split('\n')))
   return lines
 }
 
-/** A refusal that the hub finds, and one that `ws` finds. */
+/** A refusal by the hub, and one by `ws`. */
 const refusals = [
   { headers: { Origin: 'https://evil.example' }, status: 403, code: 'WSHUB_ERR_ORIGIN' },
   { headers: { 'Sec-WebSocket-Protocol': 'a b' }, status: 400, code: 'WSHUB_ERR_BAD_HANDSHAKE' },

@@ -118,8 +118,8 @@ const connectionOptions = (answer: Answer) =>
 
 describe.each(frameworks)('Refusal by $name', ({ start }) => {
   /**
-   * Each answer twice: rendered by the framework, and by an error handler of the application that sees the
-   * code.
+   * Each answer is tested twice: rendered by the framework, and by an error handler of the application that
+   * receives the code.
    */
   async function refuse({ what, status, code, answer = {}, hub = {}, ...init }: Case): Promise<void> {
     const plain = await start({ hub, routes: { '/ws': echoRoute } })

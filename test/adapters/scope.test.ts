@@ -16,7 +16,7 @@ afterEach(async () => {
   await closeApps()
 })
 
-/** Says where it is. */
+/** Answers with its name. */
 const say = (where: string): EventHandler => ({ onOpen: (conn) => void conn.sendText(where) })
 
 async function said(port: number, path: string): Promise<string> {

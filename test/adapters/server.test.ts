@@ -24,7 +24,7 @@ afterEach(async () => {
   await closeApps()
 })
 
-/** A hub looks for servers that stop as often as its shortest time asks for: with these, each 25 ms. */
+/** A hub checks for stopped servers as often as its shortest time requires: every 25 ms with these. */
 const quick = { closeTimeoutMs: 200 }
 
 describe('Server', () => {
@@ -76,7 +76,7 @@ describe('Server', () => {
       }
       await inTime('the server to close', closed)
       expect(app.server.listening).toBe(false)
-      // A server tells that its sockets have gone a tick before each socket does.
+      // A server reports that its sockets have closed a tick before each socket does.
       await until(
         'both onClose',
         () => closes.length === 2,
@@ -145,7 +145,7 @@ describe('Server', () => {
 
     it('takes upgrades for Koa', async () => {
       const app = new Koa()
-      const server = createServer((req, res) => void app.callback()(req, res)) // Koa composes what it has by then
+      const server = createServer((req, res) => void app.callback()(req, res)) // Koa composes the middleware that it has at that time.
       const target = await listen(server)
       const hub = koaHub()
       closeAfterTest(hub.hub, server)

@@ -96,7 +96,7 @@ describe('natsBackplane', () => {
     const node = Node.of(natsBackplane({ servers: `127.0.0.1:${silent.port}`, timeout: 50 }))
     node.begin().catch(() => {}) // it is closed
     await silent.accepts(5)
-    expect(silent.connected).toBeLessThan(3) // one may just be leaving
+    expect(silent.connected).toBeLessThan(3) // a connection may just be closing
   })
 
   it('leaves no connection when it is closed while it connects', async () => {
@@ -105,7 +105,7 @@ describe('natsBackplane', () => {
     onTestFinished(() => own.stop())
     for (let turns = 0; turns < 10; turns++) {
       const node = Node.of(natsBackplane({ servers: `127.0.0.1:${own.port}` }))
-      node.begin().catch(() => {}) // it may be connected just before
+      node.begin().catch(() => {}) // it may have connected just before
       for (let index = 0; index < turns; index++) await turn()
       await node.backplane.close()
     }
@@ -290,7 +290,7 @@ describe('natsBackplane of a NATS cluster', () => {
     )
   })
 
-  /** Each at another server than the one before, as long as that is there. */
+  /** Connects each client to another server than the one before, while that is running. */
   function create() {
     const first = made++ % cables.length
     const ports = [...cables.slice(first), ...cables.slice(0, first)].map(({ port }) => `127.0.0.1:${port}`)

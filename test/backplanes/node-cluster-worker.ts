@@ -1,4 +1,4 @@
-/** A worker that does what a test says. */
+/** A worker that a test controls. */
 import type { Backplane } from 'wshub'
 import { nodeClusterBackplane } from 'wshub/node-cluster'
 import { backplaneContract } from 'wshub/testing/backplane'
@@ -8,7 +8,7 @@ import { WAIT_MS } from '../support/in-time.ts'
 
 const primary = new Caller((call) => process.send?.(call))
 
-/** Has the primary do something. */
+/** Calls a method of the primary. */
 async function ask(method: string): Promise<void> {
   await primary.call(-1, method, [])
 }
@@ -24,7 +24,7 @@ const contract = backplaneContract({
 })
 
 const messages: string[] = []
-/** Channels of the messages that have come to this process. */
+/** Channels of the messages that this process has received. */
 const came: string[] = []
 const states: string[] = []
 const errors: string[] = []
@@ -48,7 +48,7 @@ const methods: Methods = {
   unsubscribe: (channel: string) => backplane.unsubscribe(channel),
   publish: (channel: string, text: string) => backplane.publish(channel, Buffer.from(text)),
 
-  /** How many of a thousand messages of a length are accepted at once. */
+  /** Returns how many of a thousand messages of a length are accepted at once. */
   flood(channel: string, length: number) {
     const bytes = Buffer.alloc(length)
     let accepted = 0
@@ -57,8 +57,8 @@ const methods: Methods = {
   },
 
   /**
-   * Subscribes to channels and leaves them again while the primary is stopped; returns by how many bytes the
-   * memory grows.
+   * Subscribes to channels and unsubscribes again while the primary is stopped; returns the growth of the
+   * memory in bytes.
    */
   async churn(count: number) {
     const used = () => {
@@ -78,7 +78,7 @@ const methods: Methods = {
     return growth
   },
 
-  /** Resolves when many subscriptions, made at once, are confirmed. */
+  /** Resolves when many subscriptions made at once are confirmed. */
   async subscribeMany(prefix: string, count: number) {
     await Promise.all(Array.from({ length: count }, (_, index) => backplane.subscribe(`${prefix}.${index}`)))
   },
@@ -88,14 +88,14 @@ const methods: Methods = {
     process.kill(process.ppid, 'SIGSTOP')
     const early = nodeClusterBackplane()
     early.start({ onMessage() {}, onStateChange() {}, onError() {} }).catch(() => {}) // it is closed
-    early.subscribe(channel).catch(() => {}) // likewise
+    early.subscribe(channel).catch(() => {}) // it is closed
     for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve))
     const closed = early.close()
     process.kill(process.ppid, 'SIGCONT')
     await closed
   },
 
-  /** How many messages of a channel have come to this process, whoever was meant. */
+  /** Returns how many messages of a channel this process has received, for any backplane. */
   came: (channel: string) => came.filter((one) => one === channel).length,
 
   seen: () => ({ messages, states, errors, state: backplane.state }),

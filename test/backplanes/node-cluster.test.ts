@@ -37,7 +37,7 @@ class Worker {
   }
 
   async seen(): Promise<Seen> {
-    return (await this.call('seen')) as Seen // what worker.ts returns
+    return (await this.call('seen')) as Seen // the worker's `seen` returns it
   }
 
   async until(what: string, holds: (seen: Seen) => boolean): Promise<Seen> {
@@ -74,7 +74,7 @@ describe('nodeClusterBackplane', () => {
       worker = await Worker.of(primary)
     })
 
-    // The cases run in the worker; here are their names.
+    // The cases run in the worker; these are their names.
     const names = backplaneContract({ create: nodeClusterBackplane, cut() {}, restore() {} })
     for (const { name } of names) it(name, () => worker.call('contract', name))
   })

@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest'
 import type { Backplane, BackplaneState } from 'wshub'
 import { eventually, Journal } from '../support/hub-server.ts'
 
-/** A backplane that was started, closed when the test is over, and all that it told, in order. */
+/** A started backplane, closed after the test, and all its events, in order. */
 export class Node {
   readonly backplane: Backplane
   /** `channel: text`. */
@@ -21,7 +21,7 @@ export class Node {
     return node
   }
 
-  /** A node whose start is up to the test. */
+  /** A backplane that the test starts. */
   static of(backplane: Backplane): Node {
     return new Node(backplane)
   }
@@ -52,7 +52,7 @@ export class Node {
   }
 }
 
-/** Shows that a message of each node reaches each of them, once. */
+/** Checks that a message of each node reaches each of them, once. */
 export async function flows(nodes: readonly Node[], channel: string, text: string): Promise<void> {
   for (const [index, node] of nodes.entries()) {
     await eventually(

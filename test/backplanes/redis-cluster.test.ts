@@ -9,7 +9,7 @@ import { Cable, type Engine, redis, redisAll, startRedis, startRedisCluster } fr
 import { SilentServer } from '../support/silent-server.ts'
 import { flows, Node } from './node.ts'
 
-/** Enough that each of three masters has some. */
+/** Enough channels that each of three masters has some. */
 const channels = Array.from({ length: 60 }, (_, index) => `room.${index}`)
 
 describe('redisBackplane of a Redis Cluster', () => {
@@ -32,7 +32,7 @@ describe('redisBackplane of a Redis Cluster', () => {
     ])
   })
 
-  /** What both versions of createCluster take: the way to each node is its cable. */
+  /** Options for both versions of createCluster: each node is reached through its cable. */
   const options = () => ({
     minimizeConnections: true,
     rootNodes: cables.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` })),
@@ -42,8 +42,8 @@ describe('redisBackplane of a Redis Cluster', () => {
     },
   })
 
-  // Duplicates, of options as the backplane duplicates them again: for others than the last, node-redis makes
-  // a class of 500 methods, which takes 50 ms.
+  // These options are duplicated, as the backplane duplicates them: with options other than the last ones,
+  // node-redis creates a class of 500 methods, which takes 50 ms.
   const pattern = once(() => createCluster(options()))
   const pattern5 = once(() => createCluster5(options()))
 
@@ -83,13 +83,13 @@ describe('redisBackplane of a Redis Cluster', () => {
     'of %s leaves no connection when it is closed, connected or not, and has two to each master',
     async (_name, create) => {
       const rootNodes = engines.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
-      await eventuallyClients(0) // of the test before
+      await eventuallyClients(0) // those of the previous test
       const node = await Node.start(create(rootNodes))
       await eventuallyClients(6)
       await node.backplane.close()
       for (let turns = 0; turns < 20; turns++) {
         const early = Node.of(create(rootNodes))
-        early.begin().catch(() => {}) // it may be connected just before
+        early.begin().catch(() => {}) // it may have connected just before
         for (let index = 0; index < turns; index++) await turn()
         await early.backplane.close()
       }
@@ -111,7 +111,7 @@ describe('redisBackplane of a Redis Cluster', () => {
     },
   )
 
-  /** How many are connected to the masters, but who asks. */
+  /** The number of connections to the masters, without the one that asks. */
   async function clients(): Promise<number> {
     const lists = await Promise.all(engines.map(({ port }) => redis(port, 'CLIENT', 'LIST')))
     return lists
@@ -231,7 +231,7 @@ describe('redisBackplane of a Redis Cluster with a replica', () => {
   })
 })
 
-/** A channel whose slot has just moved loses what is published before everyone knows. */
+/** While a slot moves, a message to its channel is lost until all nodes know. */
 async function eventuallyFlows(nodes: readonly Node[], channel: string): Promise<void> {
   let attempt = 0
   await eventually(
@@ -256,7 +256,7 @@ function promoted(port: number): Promise<void> {
   return until('the replica to be promoted', async () => (await redis(port, 'ROLE')).startsWith('master'))
 }
 
-/** Returns what `make` made at the first call. */
+/** Returns the result of the first call of `make`. */
 function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined
   return () => {

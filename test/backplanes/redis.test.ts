@@ -16,7 +16,7 @@ const closers = {
     redisBackplane({ client: createClient5({ url: `redis://127.0.0.1:${port}` }) }),
 }
 
-/** Resolves when nobody but who asks is connected to a Redis. */
+/** Resolves when a Redis has no connection but the one that asks. */
 async function onlyOneClient(port: number): Promise<void> {
   let clients: string[] = []
   await until(
@@ -149,7 +149,7 @@ describe('redisBackplane', () => {
       onTestFinished(() => own.stop())
       for (let turns = 0; turns < 5; turns++) {
         const node = Node.of(create(own.port))
-        node.begin().catch(() => {}) // it may be connected just before
+        node.begin().catch(() => {}) // it may have connected just before
         for (let index = 0; index < turns; index++) await turn()
         await node.backplane.close()
       }
@@ -182,7 +182,7 @@ describe('redisBackplane', () => {
 
     it('throws where the client is not one of node-redis 5 or 6, or lends clients out', () => {
       const name = { name: 'main', sentinelRootNodes: [{ host: '127.0.0.1', port: 1 }] }
-      // What ioredis and node-redis 4 have of the methods.
+      // The methods that ioredis and node-redis 4 have.
       const ioredis = { duplicate() {}, subscribe() {}, ssubscribe() {}, disconnect() {}, slots: [] }
       const redis4 = { duplicate() {}, subscribe() {}, sSubscribe() {}, disconnect() {} }
       for (const client of [ioredis, redis4, createSentinel(name), createClientPool(), null, 'redis']) {
@@ -352,6 +352,6 @@ describe('redisBackplane', () => {
     client.on('error', () => {}) // the promises reject
     onTestFinished(() => client.destroy())
     await client.connect()
-    return client as unknown as RedisClientType // of the modules that createClient adds, nothing is used
+    return client as unknown as RedisClientType // the modules that createClient adds are not used
   }
 })

@@ -61,7 +61,7 @@ async function refusedBy(
     await hub.close()
     await stop(server)
   })
-  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  const { port } = server.address() as AddressInfo // the server listens on TCP
   for (let i = 0; i < upgrades; i++) new RawClient(port).socket.write(handshake(headers))
   return told.first('the refusal', () => true)
 }
@@ -125,7 +125,7 @@ const causes: Record<string, () => Promise<unknown>> = {
     })
     await listen(server)
     onTestFinished(() => stop(server))
-    new RawClient((server.address() as AddressInfo).port).socket.write(handshake()) // of a TCP server that listens
+    new RawClient((server.address() as AddressInfo).port).socket.write(handshake()) // the server listens on TCP
     return thrown.first('the refusal', () => true)
   },
   WSHUB_ERR_ALREADY_UPGRADED: async () => {
@@ -141,7 +141,7 @@ const causes: Record<string, () => Promise<unknown>> = {
       await hub.close({ timeoutMs: 20 })
       await stop(server)
     })
-    new RawClient((server.address() as AddressInfo).port).socket.write(handshake()) // of a TCP server that listens
+    new RawClient((server.address() as AddressInfo).port).socket.write(handshake()) // the server listens on TCP
     return thrown.first('the refusal', () => true)
   },
   WSHUB_ERR_INVALID_OPTION: now(() => new Hub({ maxConnections: 0 })),

@@ -10,6 +10,6 @@ describe('asRooms', () => {
   })
 
   it.each(['', [''], ['a', ''], 7, null, undefined, {}, new Set(['a']), ['a', 7]])('refuses %o', (room) => {
-    expect(() => asRooms(room as string)).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_ROOM' })) // not a room in types either
+    expect(() => asRooms(room as string)).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_ROOM' })) // not a room by its type either
   })
 })

@@ -37,7 +37,7 @@ async function check(
   const { stray } = watchProcess()
   const property = fc.asyncProperty(anyThrow(ways), async (thrown) => {
     await run(thrown)
-    await turn() // where an unhandled rejection shows
+    await turn() // when an unhandled rejection is reported
     expect(stray.splice(0)).toEqual([])
   })
   const examples = isBrief ? [] : eachThrow().filter(({ way }) => ways === undefined || ways.includes(way))
@@ -87,7 +87,7 @@ describe('the process survives whatever is thrown', () => {
           const client = await RawClient.open(port)
           PROVOKE[name](client)
           if (name === 'onExpire') await client.closeFrame()
-          client.send({ opcode: Opcode.close }) // as its answer, or for what was only returned
+          client.send({ opcode: Opcode.close }) // as its answer, or without effect
           await eventually(
             'the end of the connection',
             () => hub.size === 0,
@@ -108,7 +108,7 @@ describe('the process survives whatever is thrown', () => {
     const [asking, answering] = nodes
     let current: Throw | undefined
     for (const { hub } of nodes) {
-      hub.cluster.handle('fail', () => (current && hurl(current)) as string) // it answers with anything
+      hub.cluster.handle('fail', () => (current && hurl(current)) as string) // any answer is correct
       hub.cluster.handle('live', () => 'alive')
     }
     await check(async (thrown) => {

@@ -25,7 +25,7 @@ describe('settlesWithin', () => {
     const result = settlesWithin(100, promise)
     vi.advanceTimersByTime(100)
     expect(await result).toBe(false)
-    reject(new Error('too late')) // unhandled, it would fail this run
+    reject(new Error('too late')) // if it were unhandled, this run would fail
     await promise.catch(() => {})
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { TokenBucket } from '../../src/base/token-bucket.ts'
 
-const NOW = 864_000_123.456 // ten days after the process was started
+const NOW = 864_000_123.456 // ten days after the start of the process
 
 describe('a token bucket', () => {
   it('grants one second of tokens at once, and no more', () => {

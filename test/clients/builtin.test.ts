@@ -4,7 +4,7 @@ import { Remote } from './remote.ts'
 import { describeClient } from './suite.ts'
 
 const client = fileURLToPath(new URL('node-client.mjs', import.meta.url))
-/** This Node, or the newer one of the set-up. */
+/** This Node, or a newer one that the set-up downloads. */
 const node = 'WebSocket' in globalThis ? process.execPath : process.env[BUILTIN_WEBSOCKET.variable]
 if (node === undefined) throw new Error('test/support/setup.ts has found no Node with a WebSocket')
 

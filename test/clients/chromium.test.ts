@@ -8,7 +8,7 @@ import { describeClient } from './suite.ts'
 const source = readFileSync(new URL('whatwg-client.mjs', import.meta.url), 'utf8')
 
 let browser: Browser
-/** One for all tests: a new one takes a second. */
+/** One browser for all tests, since starting one takes a second. */
 let page: Page | undefined
 let remote: Remote | undefined
 
@@ -20,7 +20,7 @@ afterAll(() => browser.close())
 async function openPage(): Promise<Page> {
   const opened = await browser.newPage()
   await opened.exposeFunction('emit', (event: RemoteEvent) => remote?.told(event))
-  // The status of a refusal, which no script may see.
+  // The status of a refusal, which scripts cannot read.
   opened.on('console', (message) => {
     const [, status] = /Unexpected response code: (\d+)/.exec(message.text()) ?? []
     if (status !== undefined) remote?.told({ event: 'status', status: Number(status) })
@@ -29,8 +29,8 @@ async function openPage(): Promise<Page> {
 }
 
 /**
- * Leads to the hub's own page, which is its 426; one made up for the test would be of no network, and barred
- * from this machine.
+ * Opens the hub's own page, which is its 426: a page made for the test would belong to no network, and could
+ * not access this machine.
  */
 async function start(origin: string): Promise<Remote> {
   if (page === undefined || page.isClosed()) page = await openPage()

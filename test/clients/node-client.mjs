@@ -1,4 +1,4 @@
-// node node-client.mjs builtin | undici: commands come and events go as lines of JSON.
+// node node-client.mjs builtin | undici: reads commands and writes events, as lines of JSON.
 import { subscribe } from 'node:diagnostics_channel'
 import { createInterface } from 'node:readline'
 import { whatwgClient } from './whatwg-client.mjs'
@@ -8,7 +8,7 @@ const emit = (event) => process.stdout.write(`${JSON.stringify(event)}\n`)
 const { WebSocket, ping } = process.argv[2] === 'builtin' ? globalThis : await import('undici')
 const command = whatwgClient(WebSocket, emit)
 
-// What a WebSocket does not tell, undici tells here, as the copy of it inside Node does.
+// undici reports what a WebSocket hides, and so does the copy of it inside Node.
 subscribe('undici:request:headers', ({ response }) => {
   if (response.statusCode !== 101) emit({ event: 'status', status: response.statusCode })
 })

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { onTestFinished } from 'vitest'
 import { Journal } from '../support/hub-server.ts'
 
-/** What a client is told to do. Bytes are the characters of their numbers. */
+/** Commands of a client. Bytes are characters with these numbers. */
 export type Command =
   | { do: 'open'; url: string; protocols: readonly string[] }
   | { do: 'text'; data: string }
@@ -12,7 +12,7 @@ export type Command =
   | { do: 'ping'; data: string }
   | { do: 'close'; with: readonly [] | readonly [code: number, reason: string] }
 
-/** What a client tells. `failed`: it did not open; `status`: the HTTP status it was refused with. */
+/** Events of a client. `failed`: it did not open; `status`: the HTTP status of its refusal. */
 export type RemoteEvent =
   | { event: 'open'; protocol: string }
   | { event: 'text'; data: string }
@@ -22,7 +22,7 @@ export type RemoteEvent =
   | { event: 'failed' }
   | { event: 'close'; code: number; reason: string; wasClean: boolean }
 
-/** A client of another make. */
+/** A client of another implementation. */
 export class Remote {
   readonly #events = new Journal<RemoteEvent>()
   readonly #statuses = new Journal<number>()
@@ -35,7 +35,7 @@ export class Remote {
     this.#leave = leave
   }
 
-  /** A client in a process of its own that reads commands and writes events, a line of JSON each. */
+  /** A client in its own process that reads commands and writes events, a line of JSON each. */
   static spawn(file: string, args: readonly string[]): Remote {
     const child: ChildProcess = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
     const leave = () => void child.kill('SIGKILL')
@@ -49,7 +49,7 @@ export class Remote {
 
   /** Takes an event from the client. */
   told(event: RemoteEvent): void {
-    // The status comes by another way than the events, before or after the failure.
+    // The status comes through another channel than the events, before or after the failure.
     if (event.event === 'status') this.#statuses.push(event.status)
     else this.#events.push(event)
   }
@@ -67,12 +67,12 @@ export class Remote {
     return event
   }
 
-  /** The HTTP status that it was refused with. */
+  /** The HTTP status of its refusal. */
   status(): Promise<number> {
     return this.#statuses.first('the status', () => true)
   }
 
-  /** Goes away: the process is killed, the page is closed. */
+  /** Disconnects: the process is killed, or the page closed. */
   leave(): void {
     this.#leave()
   }

@@ -4,22 +4,22 @@ import { type HubServer, serve } from '../support/hub-server.ts'
 import { Tap } from '../support/tap.ts'
 import type { Command, Remote, RemoteEvent } from './remote.ts'
 
-/** A kind of client, and what it can do beyond what all can. */
+/** A kind of client, and the abilities that not all have. */
 export interface Kind {
   readonly name: string
-  /** @param origin where a page of it is to be */
+  /** @param origin the origin of its page */
   start(origin: string): Promise<Remote>
-  /** Whether it sends messages in fragments: by itself when they are long, or when told. */
+  /** Whether it sends messages in fragments: by itself when they are long, or on command. */
   readonly fragments: 'byItself' | 'whenTold' | 'never'
-  /** Has a call that sends a ping. */
+  /** Can send a ping. */
   readonly pings: boolean
-  /** Compresses what it sends. */
+  /** Compresses its messages. */
   readonly compresses: boolean
-  /** Gives up when the hub picks none of the subprotocols it has offered. */
+  /** Fails if the hub selects none of the subprotocols that it offered. */
   readonly insistsOnProtocol: boolean
-  /** The code of a close without one. */
+  /** The code that it sends in a close without a code. */
   readonly plainClose: 1000 | 1005
-  /** What the hub hears when the client goes away. */
+  /** The code for the hub when the client disconnects. */
   readonly goneCode: 1001 | 1006
 }
 
@@ -31,10 +31,10 @@ const echo: EventHandler = {
   },
 }
 
-/** Each byte there is, as the character of its number: a command is JSON. */
+/** Every byte, as the character with its number: a command is JSON. */
 const BYTES = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)).toString('latin1')
 
-/** What every kind of client gets from a hub. */
+/** The tests for every kind of client. */
 export function describeClient(kind: Kind): void {
   async function start(
     options?: HubOptions,
@@ -54,7 +54,7 @@ export function describeClient(kind: Kind): void {
     return { ...started, connection }
   }
 
-  /** Has the client send something, and expects it back. */
+  /** Makes the client send a message, and expects it back. */
   async function expectEcho(
     remote: Remote,
     message: Extract<Command, { do: 'text' | 'binary' }>,

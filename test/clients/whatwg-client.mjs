@@ -1,7 +1,8 @@
 /**
- * A WebSocket as browsers have it, moved by commands: in a page of Chromium as well as in Node.
+ * A WebSocket with the interface of browsers, controlled by commands: in a page of Chromium as well as in
+ * Node.
  * @param WebSocket the class
- * @param emit takes the events
+ * @param emit receives the events
  */
 export function whatwgClient(WebSocket, emit) {
   let socket

@@ -4,7 +4,7 @@ import { Bus } from '../support/bus.ts'
 import { type ClusterNode, enter, heard, three } from '../support/cluster.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 
-/** Long enough that a call which waits in vain makes the test time out. */
+/** Long enough that a call which never gets an answer makes the test time out. */
 const PATIENT = { callTimeoutMs: 60_000 }
 const isTea = (channel: string) => channel.endsWith('.r.tea')
 
@@ -122,7 +122,7 @@ describe('a call to the cluster', () => {
     await a.hub.cluster.leave({ all: true }, 'rum')
     const channels = ['wshub.a', `wshub.n.${b.hub.cluster.node}`, 'wshub.r.rum', 'wshub.r.tea'].sort()
     expect(barriersOf(bus, a)).toEqual([channels])
-    // The channel of a node is a separate way, on which no request overtakes a message to its connections.
+    // The channel of a node is a separate path, on which no request overtakes a message to its connections.
     for (let i = 0; i < 2; i++) await a.hub.cluster.leave({ id: b.connection.id }, 'rum')
     const others = channels.filter((channel) => !channel.includes('.n.'))
     expect(barriersOf(bus, a)).toEqual([channels, others])

@@ -60,7 +60,7 @@ describe('Sequences', () => {
       vi.useRealTimers()
     })
 
-    /** Publishes on each, with a number one higher. */
+    /** Publishes on each channel, with the next number. */
     function publish(all: Sequences, ...used: ReturnType<Sequences['room']>[]): void {
       for (const sequence of used) all.accepted(sequence, ++sequence.sequence)
     }
@@ -131,7 +131,7 @@ describe('Sequences', () => {
       expect(show(all, all.control)).toEqual(['app.r.tea 1 5000'])
     })
 
-    /** Counts how often a message, the latest on its channel, is looked at from now on. */
+    /** Counts how often a message, the latest on its channel, is read from now on. */
     function countLooks(room: ReturnType<Sequences['room']>): { looks: number } {
       const counter = { looks: 0 }
       const { accepted } = room

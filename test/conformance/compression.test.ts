@@ -11,7 +11,10 @@ const TAIL = Buffer.from([0, 0, 0xff, 0xff])
 const compressing: HubOptions = { enableCompression: true, maxMessageSize: 200_000 }
 const hex = (bytes: string) => Buffer.from(bytes, 'hex')
 
-/** Compressible, and with repetitions at distances up to 32 KiB, so that a window that is too large shows. */
+/**
+ * Compressible text with repetitions at distances up to 32 KiB, so that a window that is too large is
+ * detected.
+ */
 const long = Array.from({ length: 4_000 }, (_, i) => `${(i * 7919) % 1_009} wörter `).join('')
 const noise = randomBytes(4_000)
 const farApart = Buffer.concat([noise, noise, noise])
@@ -22,15 +25,13 @@ const offering = (parameters = '', options = compressing) =>
 /** The answer to an offer; empty for none. */
 const agreed = ({ response }: RawClient) => /^sec-websocket-extensions: (.*)\r$/im.exec(response)?.[1] ?? ''
 
-/** A message as permessage-deflate sends it. @see RFC 7692 §7.2.1 */
+/** A message in the form of permessage-deflate. @see RFC 7692 §7.2.1 */
 function deflated(payload: Uint8Array | string, windowBits = 15): Buffer {
   const bytes = deflateRawSync(Buffer.from(payload), { windowBits, finishFlush: constants.Z_SYNC_FLUSH })
   return bytes.subarray(0, -TAIL.length)
 }
 
-/**
- * The payload of a message of the hub, by itself: nothing of an earlier one is at hand. @see RFC 7692 §7.2.2
- */
+/** Inflates the payload of one message of the hub, without those before it. @see RFC 7692 §7.2.2 */
 function inflated({ rsv1, payload }: Frame, windowBits = 15): Buffer {
   if (!rsv1) return payload
   return inflateRawSync(Buffer.concat([payload, TAIL]), {
@@ -42,7 +43,7 @@ function inflated({ rsv1, payload }: Frame, windowBits = 15): Buffer {
 
 const compressedText = (payload: Uint8Array) => wire({ opcode: Opcode.text, rsv: RSV1, payload })
 
-/** The text that the one frame that has come carries. */
+/** The text in the one frame that was received. */
 async function echoOf(peer: Peer, windowBits = 15): Promise<string> {
   const [answer, ...rest] = await peer.heard()
   if (answer === undefined || rest.length > 0)
@@ -165,7 +166,7 @@ describe('the window (RFC 7692 §7.1.2)', () => {
   it.each(allBits)('of the client may be as small as it offers: %d bits', async (bits) => {
     const peer = await offering(`; client_max_window_bits=${bits}`)
     expect(agreed(peer.client)).toMatch(new RegExp(`; client_max_window_bits=${bits}\\b`))
-    peer.write(compressedText(deflated(long, Math.max(9, bits)))) // zlib's of 9 bits never refers further than 8
+    peer.write(compressedText(deflated(long, Math.max(9, bits)))) // zlib with 9 bits never refers further than with 8
     expect(await echoOf(peer)).toBe(long)
   })
 

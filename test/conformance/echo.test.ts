@@ -1,6 +1,6 @@
 /**
- * The sizes and patterns with which the public fuzzing suites try an echo server, on the example that is run
- * against them.
+ * The sizes and patterns that the public fuzzing suites send to an echo server, for the example that those
+ * suites are run against.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
@@ -20,8 +20,7 @@ const types = [
 ]
 
 /**
- * A client that takes frames of any size: their bytes are joined once for each frame, not once for each
- * chunk.
+ * A client that takes frames of any size: it joins their bytes once for each frame, not once for each chunk.
  */
 class EchoClient {
   readonly frames = new Journal<Frame>()
@@ -42,7 +41,7 @@ class EchoClient {
     })
   }
 
-  /** Starts the example and shakes hands. */
+  /** Starts the example and performs the handshake. */
   static async open(headers: readonly string[] = []): Promise<EchoClient> {
     const { url, close } = await start({ port: 0, host: '127.0.0.1' })
     onTestFinished(close)
@@ -57,19 +56,19 @@ class EchoClient {
     return this.#response
   }
 
-  /** Writes in one go. */
+  /** Writes everything at once. */
   write(...bytes: Buffer[]): void {
     this.#socket.write(Buffer.concat(bytes))
   }
 
-  /** Writes in packets of so many bytes. */
+  /** Writes in packets of the given size. */
   async writePackets(bytes: Buffer, length: number): Promise<void> {
     for (const packet of inPieces(bytes, length)) {
       await new Promise<void>((resolve) => this.#socket.write(packet, () => resolve()))
     }
   }
 
-  /** Takes the next frame. */
+  /** Returns the next frame. */
   async next(): Promise<Frame> {
     await this.frames.until('a frame', (all) => all.length > 0)
     const [frame] = this.frames.all.splice(0, 1)
@@ -77,7 +76,7 @@ class EchoClient {
     return frame
   }
 
-  /** Expects the message to come back in one frame, and a clean close to follow. */
+  /** Expects the message back in one frame, followed by a clean close. */
   async returns(opcode: number, payload: Buffer): Promise<void> {
     const echo = await this.next()
     expect(inWords(echo).slice(0, 20)).not.toMatch(/^close/)
@@ -120,7 +119,10 @@ class EchoClient {
   }
 }
 
-/** How many bytes a frame takes that begins so; one more than there are while its header is cut. */
+/**
+ * Returns the size of the frame that begins with these bytes; one more than there are while its header is
+ * incomplete.
+ */
 function lengthOf(bytes: Buffer): number {
   const short = (bytes[1] ?? 0) & 0x7f
   const head = short < 126 ? 2 : short === 126 ? 4 : 10
@@ -144,7 +146,7 @@ describe('the echo example', () => {
       },
     )
 
-    // Fragments of 64 bytes make 65,536 of them: the example has to allow that many.
+    // In fragments of 64 bytes, the message has 65,536 of them: the example has to allow that many.
     it.each([64, 256, KiB, 4 * KiB, 16 * KiB, 64 * KiB, 256 * KiB, MiB, 4 * MiB])(
       'of 4 MiB in fragments of %d bytes',
       async (length) => {
@@ -260,7 +262,7 @@ describe('the echo example, compressing', () => {
     let from = 0
     for (const { length, fragment } of sizes) {
       for (let i = 0; i < 3; i++) {
-        // Text is cut between characters, so that each message is UTF-8.
+        // The text is cut between characters, so each message is valid UTF-8.
         let to = (from + length) % data.length
         while (opcode === Opcode.text && ((data[to] ?? 0) & 0xc0) === 0x80) to++
         const payload =

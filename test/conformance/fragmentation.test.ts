@@ -144,7 +144,7 @@ describe('a control frame (RFC 6455 §5.5)', () => {
 })
 
 describe('floods of fragments (RFC 6455 §10.4)', () => {
-  // `limits.maxFragments` goes here once it is an option: until then it is the default of `ws`, 16,384.
+  // With the default of `limits.maxFragments`, 16,384.
   const options: HubOptions = {}
   const maxFragments = 16_384
 

@@ -15,7 +15,7 @@ const defined = [
 describe('the payload length (RFC 6455 §5.2)', () => {
   const lengths = [0, 1, 124, 125, 126, 127, 128, 65_535, 65_536, 65_537, 1_000_000]
 
-  // Frame.decode, which reads the answers, refuses a length that is not in its shortest form.
+  // Frame.decode, which reads the answers, rejects a length that is not encoded in the shortest form.
   describe.each([
     { type: 'text', opcode: Opcode.text },
     { type: 'binary', opcode: Opcode.binary },

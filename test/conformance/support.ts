@@ -1,6 +1,6 @@
 /**
- * What the rules of RFC 6455 and RFC 7692 are tested with: a client of raw bytes, a hub that echoes, and a
- * neighbour.
+ * Tools to test the rules of RFC 6455 and RFC 7692: a client of raw bytes, a hub that echoes, and a second
+ * client.
  */
 import { expect } from 'vitest'
 import { type EventHandler, type Frame, type HubErrorCode, type HubOptions, Opcode } from 'wshub'
@@ -36,7 +36,7 @@ export function inWords({ opcode, payload }: Frame): string {
   }
 }
 
-/** A client of raw bytes, beside a neighbour who must not notice. */
+/** A client of raw bytes, beside a second one that must not be affected. */
 export class Peer {
   readonly client: RawClient
   readonly served: HubServer
@@ -48,7 +48,7 @@ export class Peer {
     this.#neighbour = neighbour
   }
 
-  /** Shakes hands with a hub of its own that echoes. */
+  /** Performs the handshake with its own hub, which echoes. */
   static async meet(options: HubOptions = {}, headers: readonly string[] = []): Promise<Peer> {
     const served = await serve(options, echo)
     const { client: neighbour } = await served.connectRaw()
@@ -61,17 +61,17 @@ export class Peer {
     this.client.socket.write(Buffer.concat(bytes))
   }
 
-  /** Writes a byte at a time, each in a packet of its own. */
+  /** Writes one byte at a time, each in its own packet. */
   async writeBytewise(...bytes: Buffer[]): Promise<void> {
     for (const piece of inPieces(Buffer.concat(bytes), 1)) await this.flush(piece)
   }
 
-  /** Writes, and resolves once the operating system has it all. */
+  /** Writes, and resolves once the operating system has all bytes. */
   async flush(bytes: Uint8Array): Promise<void> {
     await new Promise<void>((resolve) => this.client.socket.write(bytes, () => resolve()))
   }
 
-  /** The frames that have come, once all that was written before has been dealt with. */
+  /** The frames that were received, once everything written before has been handled. */
   async heard(): Promise<Frame[]> {
     const isMarker = ({ opcode, payload }: Frame) => opcode === Opcode.text && payload.toString() === MARKER
     this.write(text(MARKER))
@@ -80,7 +80,7 @@ export class Peer {
     return all.splice(0, all.findIndex(isMarker) + 1).slice(0, -1)
   }
 
-  /** The same, in words. */
+  /** The same frames, in words. */
   async heardWords(): Promise<string[]> {
     return (await this.heard()).map(inWords)
   }
@@ -91,8 +91,8 @@ export class Peer {
   }
 
   /**
-   * Expects the hub to fail the connection: a close frame with that code behind the frames given, then the
-   * end of TCP; one error for the application behind the callbacks given; and a neighbour who is still
+   * Expects the hub to fail the connection: after the given frames, a close frame with that code and the end
+   * of TCP; after the given callbacks, one error for the application; and a second client that is still
    * served.
    */
   async fails(
@@ -107,7 +107,9 @@ export class Peer {
     expect(this.served.errors).toEqual([expect.objectContaining({ code: error, closeCode })])
   }
 
-  /** Expects the connection to end with those frames and callbacks, and a neighbour who is still served. */
+  /**
+   * Expects the connection to end with those frames and callbacks, and a second client that is still served.
+   */
   async closes(frames: readonly string[], callbacks: readonly string[]): Promise<void> {
     await this.client.hungUp()
     expect(this.client.frames.all.map(inWords)).toEqual(frames)

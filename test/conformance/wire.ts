@@ -1,7 +1,7 @@
-/** The bytes of frames, right or wrong. */
+/** The bytes of frames, correct or malformed. */
 import { Opcode } from 'wshub'
 
-/** A frame as it stands on the wire, however wrong: everything is written as it is given. */
+/** A frame as it is written on the wire: every field is written as given, even if it is wrong. */
 export interface WireFrame {
   /** 0–15, of which RFC 6455 knows six. */
   opcode: number
@@ -12,9 +12,9 @@ export interface WireFrame {
   /** `null` leaves the frame unmasked. Default 01 02 03 04. */
   mask?: readonly number[] | null
   payload?: Uint8Array | string
-  /** Bits of the length's form. Default the shortest. */
+  /** Bits of the length field. Default the shortest form. */
   form?: 7 | 16 | 64
-  /** The length that is announced. Default the payload's. */
+  /** The length in the header. Default that of the payload. */
   length?: bigint
 }
 
@@ -61,7 +61,7 @@ export function fragments(
   ]
 }
 
-/** A message in fragments of so many bytes. */
+/** A message in fragments of the given size. */
 export function inFragments(opcode: number, payload: Uint8Array, bytes: number, rsv = 0): Buffer[] {
   return fragments(opcode, inPieces(payload, bytes), rsv)
 }

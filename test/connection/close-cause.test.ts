@@ -66,7 +66,7 @@ const registering: Open = async (options, handler, init) => {
     wss.close()
   })
   if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => connections)
-  const { port } = wss.address() as AddressInfo // of a TCP server that listens
+  const { port } = wss.address() as AddressInfo // the server listens on TCP
   return { hub, port, connections, closes }
 }
 
@@ -329,7 +329,7 @@ describe('The close cause', () => {
     const closes = new Journal<Close>()
     const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => [])
-    const { port } = wss.address() as AddressInfo // of a TCP server that listens
+    const { port } = wss.address() as AddressInfo // the server listens on TCP
     await new Promise<void>((resolve) => wss.close(() => resolve()))
     hub.register(new WebSocket(`ws://127.0.0.1:${port}`), {
       onClose: (_connection, ...close) => closes.push(close),

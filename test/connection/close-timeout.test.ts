@@ -40,7 +40,7 @@ async function registering(options: HubOptions): Promise<House> {
     wss.close()
   })
   if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => log.all)
-  const { port } = wss.address() as AddressInfo // of a TCP server that listens
+  const { port } = wss.address() as AddressInfo // the server listens on TCP
   return { hub, port, log }
 }
 
@@ -137,7 +137,7 @@ describe('closeTimeoutMs', () => {
       socket.close()
     })
     if (wss.address() === null) await inTime('the server to listen', once(wss, 'listening'), () => late.all)
-    const { port } = wss.address() as AddressInfo // of a TCP server that listens
+    const { port } = wss.address() as AddressInfo // the server listens on TCP
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
     onTestFinished(() => void socket.destroy())
     socket.resume().write(handshake())

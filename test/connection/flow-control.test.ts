@@ -51,7 +51,10 @@ function iterating(connection: Connection, each: (message: Message) => unknown =
   return seen
 }
 
-/** Sends more than a server takes that does not read, behind which no end is seen. */
+/**
+ * Sends more than fits into the buffers of a server that does not read, so that the end after it is not
+ * noticed.
+ */
 async function overfill(client: RawClient, connection: Connection): Promise<void> {
   const some = Buffer.concat(Array.from({ length: 1_000 }, (_, i) => text(String(i).padEnd(100, '.'))))
   await eventually(
@@ -64,7 +67,7 @@ async function overfill(client: RawClient, connection: Connection): Promise<void
   )
 }
 
-/** A promise that a test resolves when it wants to. */
+/** A promise that the test resolves. */
 function gate() {
   let open = () => {}
   const passed = new Promise<void>((resolve) => {
@@ -532,7 +535,7 @@ describe('Connection', () => {
         for (const client of wss.clients) client.terminate()
         wss.close()
       })
-      return `ws://127.0.0.1:${(wss.address() as AddressInfo).port}` // of a TCP server that listens
+      return `ws://127.0.0.1:${(wss.address() as AddressInfo).port}` // the server listens on TCP
     }
 
     it('is iterated and paused in the same way', async () => {

@@ -43,7 +43,7 @@ const bomb = () => {
 }
 
 /**
- * Resolves when nothing more is inflated: the figure stays the same while another client is served for some
+ * Resolves when nothing more is inflated: the number stays the same while another client is served for some
  * turns.
  */
 async function settled(figure: () => number, serveAnother: () => Promise<unknown>): Promise<void> {
@@ -272,7 +272,7 @@ describe('Compressed messages', () => {
         onClose: (_connection, code) => events.push(`close ${code}`),
       })
     })
-    const { port } = server.address() as AddressInfo // of a TCP server that listens
+    const { port } = server.address() as AddressInfo // the server listens on TCP
     const client = await RawClient.open(port, [OFFER])
     client.socket.write(bomb())
     expect((await client.closeFrame()).code).toBe(1008)

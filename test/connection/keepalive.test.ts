@@ -269,7 +269,7 @@ describe('Keepalive', () => {
     expect(sweeps).toHaveBeenCalledTimes(10)
   })
 
-  /** Eight peers, and how often each of them was looked at. */
+  /** Eight peers, and how often each of them was checked. */
   function countLooks() {
     const looks = Array<number>(8).fill(0)
     const peers = looks.map((_, place) => {
@@ -483,7 +483,7 @@ describe('The heartbeat of a hub', () => {
     onTestFinished(() => wss.close())
     await once(wss, 'listening')
     wss.on('connection', (ws) => void hub.register(ws, {}))
-    const { port: other } = wss.address() as AddressInfo // of a TCP server that listens
+    const { port: other } = wss.address() as AddressInfo // the server listens on TCP
     expect(other).not.toBe(port)
     const client = await Client.open(`ws://127.0.0.1:${other}`)
     expect(await client.received.first('a heartbeat', () => true)).toBe('')

@@ -20,7 +20,7 @@ async function openSession() {
   const server = createServer()
   const wss = new WebSocketServer({ server })
   await listen(server)
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1') // of a TCP server that listens
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1') // the server listens on TCP
   onTestFinished(async () => {
     client.destroy()
     await stop(server)

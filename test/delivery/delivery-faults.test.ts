@@ -28,7 +28,7 @@ async function bare(options: HubOptions, handler: EventHandler) {
     await hub.close({ timeoutMs: 50 })
     await stop(server)
   })
-  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  const { port } = server.address() as AddressInfo // the server listens on TCP
   return { hub, port }
 }
 
@@ -327,7 +327,7 @@ describe('a broadcast', () => {
       () => hub.size,
     )
     for (const { socket } of leaving) socket.once('data', () => socket.resetAndDestroy())
-    for (const { socket } of leftEarly) socket.resetAndDestroy() // which the hub does not know yet
+    for (const { socket } of leftEarly) socket.resetAndDestroy() // not known to the hub yet
     for (const text of texts) expect(hub.broadcast(text)).toBe(15)
     await complete(staying, frames(texts).length)
     await eventually(
@@ -350,7 +350,7 @@ describe('a broadcast', () => {
     const connections = hub.connections()
     hub.broadcast(text)
     await turn()
-    // Every other client that has not been written to yet.
+    // Every second client whose frames have not been written yet.
     const ended = connections.filter(({ bufferedBytes }, i) => bufferedBytes > 0 && i % 2 === 0)
     expect(ended.length).toBeGreaterThan(0)
     for (const connection of ended) connection.terminate()
@@ -455,7 +455,7 @@ describe('a broadcast', () => {
     })
     // With a copy for each client, 144 MB would wait.
     expect(most - before).toBeLessThan((healthy.length * expected.length) / 2)
-    vi.advanceTimersByTime(2 * JUDGE_MS) // it has taken nothing
+    vi.advanceTimersByTime(2 * JUDGE_MS) // it has read nothing
     await log.first('the stalled client to be given up', (entry) => entry === 'error WSHUB_ERR_SLOW_CONSUMER')
     expect(stalledConnection?.state).toBe('closing')
     expect(stalledConnection?.bufferedBytes).toBeLessThan(200_000)

@@ -309,10 +309,10 @@ describe('Outbox', () => {
         burst(100_000)
         await turn()
         expect(send('y'.repeat(600))).toBe(true)
-        valve.step() // the first 64 KiB have gone
+        valve.step() // the first 64 KiB were written
         await turn()
         expect(outbox.bufferedBytes).toBe(100_600 - 65_536)
-        expect(send('y'.repeat(1_000))).toBe(true) // which is as much as it may grow
+        expect(send('y'.repeat(1_000))).toBe(true) // the backlog may grow by that much
         expect(send('z')).toBe(false)
         expect(owner.overflows).toBe(1)
         delivery.stop()
@@ -352,7 +352,7 @@ describe('Outbox', () => {
       })
       outbox.judge()
       expect(owner.overflows).toBe(0)
-      outbox.judge() // it has taken nothing
+      outbox.judge() // it has read nothing
       expect(owner.overflows).toBe(1)
       delivery.stop()
     })
@@ -432,7 +432,7 @@ describe('Outbox', () => {
       await turn()
       let sent = 0
       while (owner.overflows === 0 && sent < 100) {
-        send('s'.repeat(100_000)) // and some 64 KiB are taken
+        send('s'.repeat(100_000)) // and some 64 KiB are read
         sent++
         await turn()
         valve.step()

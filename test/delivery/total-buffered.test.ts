@@ -21,7 +21,7 @@ describe('maxTotalBufferedBytes', () => {
       { maxTotalBufferedBytes: 16 * MIB, closeTimeoutMs: 600_000 },
       {
         onMessage(connection, { data }) {
-          connection.sendBinary(Buffer.alloc(20_000)) // each has its own
+          connection.sendBinary(Buffer.alloc(20_000)) // each has its own buffer
           most = Math.max(most, sum(served.connections))
           if (data === 'last') connection.sendText('done')
         },
@@ -37,7 +37,7 @@ describe('maxTotalBufferedBytes', () => {
     const before = liveBytes()
     for (const client of greedy) for (let i = 0; i < 700; i++) client.send(text('many'))
     await served.log.until('their end', (all) => all.filter((entry) => entry.includes('SLOW')).length >= 3)
-    // Clients that were given up hold no buffers, although they have not answered the close frame.
+    // Clients that were closed hold no buffers, although they have not answered the close frame.
     await eventually(
       'their buffers to be freed',
       () => liveBytes() - before < 16 * MIB + 6 * 2 * 65_536,

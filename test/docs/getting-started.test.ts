@@ -37,6 +37,6 @@ describe('the chat of docs/getting-started.md', () => {
   }
 })
 
-/** Names of the page, in which the functions above run. */
+/** Names in the page, where the functions above run. */
 declare const ws: { readonly readyState: number }
 declare const log: { readonly textContent: string }

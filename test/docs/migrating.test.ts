@@ -27,7 +27,7 @@ describe.each(['docs/migrating-from-express-ws.md', 'docs/migrating-from-fastify
         ada?.send('hello')
         expect(await Promise.all([ada, bob].map(nextText))).toEqual(['hello', 'hello'])
         eve?.send('anybody here?')
-        expect(await nextText(eve)).toBe('anybody here?') // and not `hello`, which was said before
+        expect(await nextText(eve)).toBe('anybody here?') // and not `hello`, which was sent before
         for (const client of clients) client.terminate()
       },
     )

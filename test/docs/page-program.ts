@@ -7,7 +7,7 @@ import { freePort } from '../support/free-port.ts'
 import { inTime } from '../support/in-time.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-/** Of the sources, which are TypeScript. */
+/** The compiler of the sources, which are TypeScript. */
 const TSX = ['--import', pathToFileURL(join(root, 'node_modules/tsx/dist/loader.mjs')).href]
 
 /** Returns the blocks of code of a document that begin with a comment naming a file, by that name. */
@@ -20,10 +20,7 @@ export function programsOf(document: string): Map<string, string> {
   )
 }
 
-/**
- * The programs of one document in a folder of their own, on a port of their own instead of the one that they
- * name.
- */
+/** The programs of one document in their own folder, on a free port instead of the one in their code. */
 export class PagePrograms {
   readonly folder: string
   readonly #flags: readonly string[]
@@ -34,7 +31,7 @@ export class PagePrograms {
     this.#flags = flags
   }
 
-  /** Writes them for a run with the sources of this checkout in the place of the package. */
+  /** Writes them for a run with the sources of this checkout instead of the package. */
   static async ofSources(document: string): Promise<PagePrograms> {
     const folder = await write(programsOf(document), join(root, '.cache'))
     return new PagePrograms(folder, TSX)

@@ -29,7 +29,7 @@ describe('Chat page', () => {
     expect(seen).toEqual([])
   })
 
-  /** A browser of its own for each visitor, at the door of a room. */
+  /** A separate browser for each visitor, on the page that asks for a room. */
   async function atTheDoor(room: string, options = {}): Promise<Page> {
     const context = await browser.newContext(options)
     contexts.push(context)
@@ -139,7 +139,7 @@ describe('Chat page', () => {
     await ada.getByLabel('Your name').fill('Ada')
     await ada.getByRole('button', { name: 'Join' }).click()
     await sees(ada, 'state', 'Online')
-    await ada.clock.pauseAt(Date.now() + 1_000) // so that it does not return by itself
+    await ada.clock.pauseAt(Date.now() + 1_000) // to keep it from reconnecting
     const { port, hostname } = new URL(server.url)
     await ada.getByLabel('Message', { exact: true }).fill('Patience')
     await server.close()
@@ -158,7 +158,7 @@ describe('Chat page', () => {
     const page = await atTheDoor('garden')
     await page.clock.install()
     let connections = 0
-    let silent = 0 // the number of the connection on which nothing arrives any more
+    let silent = 0 // the number of the connection on which nothing more arrives
     await page.routeWebSocket('**/chat', (route) => {
       const number = ++connections
       route.connectToServer().onMessage((message) => {

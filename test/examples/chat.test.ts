@@ -34,7 +34,7 @@ describe('Chat', () => {
         return data === JSON.stringify({ type: 'rooms', rooms })
       })
 
-    /** What a client has received and not taken yet: all that came before its own marker. */
+    /** The messages that a client has received before its own marker, and that were not taken yet. */
     async function beforeMarker(client: Client): Promise<Json[]> {
       client.send({ type: 'say', text: 'marker' })
       const taken = await client.takeJson({ type: 'said', text: 'marker' })

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { WAIT_MS } from '../support/in-time.ts'
 import { Client, Process } from './support.ts'
 
-/** A client at each of so many workers. Which of them takes a connection is not theirs to say. */
+/** One client on each of the given number of workers. Clients cannot choose their worker. */
 async function clientsAt(workers: number, url: string): Promise<Client[]> {
   const clients = new Map<string | undefined, Client>()
   const end = Date.now() + WAIT_MS
@@ -38,7 +38,7 @@ describe('Cluster', () => {
 
   it('ends on a signal that comes while its workers start', async () => {
     example = new Process('examples/cluster.ts')
-    await example.url() // of the first
+    await example.url() // of the first one
     example.kill('SIGINT')
     expect(await example.exit()).toEqual([0, null])
   })

@@ -4,8 +4,8 @@ import { WebSocket } from 'ws'
 import { inTime, Process, Client as RawClient } from './support.ts'
 
 describe('GraphQL', () => {
-  // In a process of its own: the test runner would load a second copy of `graphql`, which refuses the first
-  // one's schema.
+  // In its own process: the test runner would load a second copy of `graphql`, which rejects the schema of
+  // the first.
   const server = new Process('examples/graphql/fastify.ts')
   let url: string
   let clients: Client[] = []
@@ -41,11 +41,11 @@ describe('GraphQL', () => {
   const post = (client: Client, text: string) =>
     ask(client, 'mutation ($text: String!) { post(text: $text) }', { text })
 
-  /** Subscribes, and returns when the server has the subscription: when the first post comes back. */
+  /** Subscribes, and returns when the server has the subscription: when the first post arrives. */
   async function subscribe(client: Client) {
     const posts = client.iterate<{ posts: string }>({ query: 'subscription { posts }' })
     const first = next(posts, 'the first post')
-    await ask(client, '{ hello }') // asked for after the subscription, so answered after it
+    await ask(client, '{ hello }') // requested after the subscription, so answered after it
     await post(client, 'first')
     expect((await first).value).toEqual({ data: { posts: 'first' } })
     return posts

@@ -14,7 +14,7 @@ export type Json = Record<string, unknown>
 
 export const anyPort: Address = { port: 0, host: '127.0.0.1' }
 
-/** A `ws` client that keeps all it receives, in order. */
+/** A `ws` client that keeps all messages it receives, in order. */
 export class Client {
   readonly #socket: WebSocket
   readonly #received: (string | Buffer)[] = []
@@ -51,7 +51,7 @@ export class Client {
     this.#socket.send(typeof data === 'string' || Buffer.isBuffer(data) ? data : JSON.stringify(data))
   }
 
-  /** The messages not taken yet up to the first that matches, which is the last of the list. */
+  /** The messages not taken yet, up to the first that matches, which is the last in the list. */
   async take(what: string, matches: (data: string | Buffer) => boolean): Promise<(string | Buffer)[]> {
     const start = this.#taken
     const found = new Promise<number>((resolve) => {
@@ -80,7 +80,7 @@ export class Client {
     return taken.at(-1)
   }
 
-  /** The code and the reason with which the connection closes. */
+  /** The code and the reason of the connection's close frame. */
   closed(): Promise<string> {
     return inTime('the close', this.#closed, () => this.#received)
   }
@@ -99,7 +99,9 @@ function parse(data: string | Buffer): Json {
   return JSON.parse(data.toString())
 }
 
-/** Asks for an upgrade in raw bytes and returns all that comes back until the server hangs up. */
+/**
+ * Requests an upgrade in raw bytes and returns everything received until the server closes the connection.
+ */
 export async function refusedUpgrade(
   { url }: Running,
   path: string,
@@ -127,7 +129,7 @@ export async function refusedUpgrade(
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** An example that runs in a process of its own, as a reader of the README starts it. */
+/** An example that runs in its own process, as a reader of the README starts it. */
 export class Process {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>
   readonly #exit: Promise<unknown[]>
@@ -152,7 +154,7 @@ export class Process {
     })
   }
 
-  /** The address it prints. */
+  /** The address that it prints. */
   url(): Promise<string> {
     return inTime('the address', this.#url, () => this.#output)
   }

@@ -7,14 +7,14 @@ const SEED = 20_260_101
 const INPUTS = 2_000
 
 describe('hostile bytes', () => {
-  // `npm run fuzz` does the same with 100,000 inputs and a seed of its own each time.
+  // `npm run fuzz` does the same with 100,000 inputs and a new seed each time.
   it(`(${INPUTS} inputs) take nothing down, leave nothing behind, and a client beside them misses nothing`, async () => {
     const report = await fuzz({ inputs: INPUTS, seed: SEED })
     expect(report.inputs).toBe(INPUTS)
     expect(report.exchanged).toBeGreaterThan(INPUTS / 20)
     expect(report.ticks).toBeGreaterThan(0)
     expect(report.pipelined).toBeGreaterThan(INPUTS / 20)
-    // That they get where they hurt: past the handshake, into every fault, and to refusals of all kinds.
+    // Checks that the inputs get past the handshake, cause every error, and get refusals of all kinds.
     const { opened, errors, refusals, envelopes } = report.audit
     expect(envelopes).toBeGreaterThan(INPUTS / 100)
     expect(opened).toBeGreaterThan(INPUTS / 4)
@@ -52,9 +52,9 @@ describe('what the fuzzing has found', () => {
     { what: 'an upgrade to something else', second: handshake('/', { headers: { Upgrade: 'h2c' } }) },
   ])('$what pipelined behind a request whose socket breaks leaves the process up', async ({ second }) => {
     const broken = afterRequest('/broken', second, Ending.fin)
-    // The same by a reset while the response is written, which takes some luck.
+    // The same by a reset while the response is written, which happens only sometimes.
     const reset = Array.from({ length: 200 }, () => afterRequest('/http', second, Ending.reset))
     const audit = await endure([broken, ...reset])
-    expect(audit.connections).toBe(1) // the client beside them
+    expect(audit.connections).toBe(1) // the client that must not be affected
   })
 })

@@ -1,6 +1,6 @@
 /**
- * Throws inputs at a server process, beside a client that must not notice, and looks for what is left of
- * them.
+ * Sends hostile inputs to a server process, beside a client that must not be affected, and checks that
+ * nothing is left of them.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
@@ -14,11 +14,11 @@ import { Ending, type Input, input } from './inputs.ts'
 import type { Audit, FromServer } from './server.ts'
 
 export interface FuzzOptions {
-  /** How many inputs are thrown, each at a TCP connection of its own; rounded up to whole batches. */
+  /** The number of inputs, each on its own TCP connection; rounded up to whole batches. */
   inputs: number
   seed: number
   onProgress?: (inputs: number) => void
-  /** Hears the first failure at once; a smaller counterexample is looked for then. */
+  /** Called at once with the first failure; after that a smaller counterexample is searched for. */
   onFailure?: (error: unknown) => void
 }
 
@@ -27,34 +27,35 @@ export interface FuzzReport {
   seed: number
   seconds: number
   /**
-   * Numbered messages that the client beside them sent and got back, and broadcasts that it got, in order and
-   * all.
+   * Numbered messages that the unaffected client sent and received back, and broadcasts that it received, all
+   * in order.
    */
   exchanged: number
   ticks: number
-  /** Requests of the client that has always one in flight. */
+  /** Requests of the client that always has one in flight. */
   pipelined: number
   /** Memory of the server after a collection: after the first tenth of the inputs, and at the end. */
   heapBytes: { before: number; after: number }
   audit: Audit
 }
 
-/** Thrown at the same time, which is what a counterexample consists of. */
+/** Inputs sent at the same time; a counterexample is one batch. */
 const BATCH = 20
-/** How long a smaller counterexample is looked for. */
+/** The time for finding a smaller counterexample. */
 const SHRINK_MS = 60_000
-/** What the heap may have grown by between the first tenth of the inputs and the end. */
+/** The growth of the heap that is allowed between the first tenth of the inputs and the end. */
 const MAX_GROWTH_BYTES = 8 * 1024 * 1024
 /**
- * What the server may have in memory at any time, garbage too: a batch of bombs, inflated at once, would be 1
- * GB.
+ * The memory that the server may use at any time, garbage included: a batch of bombs, inflated at once, would
+ * be 1 GB.
  */
 const MAX_PEAK_BYTES = 256 * 1024 * 1024
 /**
- * Requests that may be left beside those that are not answered: the latest of the process may be on a stack.
+ * Requests that may be left besides those that are not answered: the latest one of the process may be on a
+ * stack.
  */
 const MAX_REQUESTS = 50
-/** How much later a client may hang up: behind the pause of `/paused`. */
+/** The longest delay before a client disconnects: longer than the pause of `/paused`. */
 const LATE_MS = 75
 const MAX_STDERR = 20_000
 const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
@@ -62,8 +63,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
  * Runs inputs against a server.
- * @throws with the smallest batch that makes it fail: the process ends, reports an error that is not the
- *   client's fault, keeps a connection, its memory grows, or the client beside misses a message
+ * @throws with the smallest batch that makes it fail: the process ends, reports an error that no client
+ *   caused, or keeps a connection; its memory grows; or the unaffected client misses a message
  */
 export async function fuzz({ inputs, seed, onProgress, onFailure }: FuzzOptions): Promise<FuzzReport> {
   const started = performance.now()
@@ -119,7 +120,7 @@ export async function fuzz({ inputs, seed, onProgress, onFailure }: FuzzOptions)
   }
 }
 
-/** Throws these inputs at a server of their own. @throws like {@link fuzz} */
+/** Sends these inputs to their own server. @throws like {@link fuzz} */
 export async function endure(inputs: readonly Input[]): Promise<Audit> {
   const arena = await Arena.open()
   try {
@@ -130,7 +131,7 @@ export async function endure(inputs: readonly Input[]): Promise<Audit> {
   }
 }
 
-/** A server process and a client of good manners. */
+/** A server process and a well-behaved client. */
 class Arena {
   readonly #child: ChildProcess
   readonly #audits: ((audit: Audit) => void)[] = []
@@ -140,7 +141,7 @@ class Arena {
   #problem: string | undefined
   #port = 0
   #listening = () => {}
-  /** Rejects with the first problem, of whatever kind. */
+  /** Rejects with the first problem of any kind. */
   readonly #broken: Promise<never>
   #break: (error: Error) => void = () => {}
 
@@ -148,7 +149,7 @@ class Arena {
     this.#broken = new Promise((_resolve, reject) => {
       this.#break = reject
     })
-    this.#broken.catch(() => {}) // whoever waits for something races against it
+    this.#broken.catch(() => {}) // every wait races against it
     this.#child = spawn(
       process.execPath,
       ['--expose-gc', '--stack-trace-limit=30', '--import', 'tsx', SERVER],
@@ -161,7 +162,7 @@ class Arena {
       this.#stderr = (this.#stderr + text).slice(-MAX_STDERR)
     })
     this.#child.on('error', (error) => this.#fail(`the server cannot be reached: ${error.stack}`))
-    // On 'close', which comes when all of stderr has.
+    // At 'close', when all of stderr has been read.
     this.#child.on('close', (code, signal) =>
       this.#fail(`the server has ended with ${signal ?? code}: ${this.#stderr}`),
     )
@@ -185,7 +186,7 @@ class Arena {
         arena.#listening = resolve
       }),
     )
-    // A little later: if the server has ended, that is the better answer, and it takes its time to be heard.
+    // Wait a moment: if the server has ended, that is the better message, and it arrives later.
     arena.#neighbour = new Neighbour(`ws://127.0.0.1:${arena.#port}/`, (what) => {
       setTimeout(() => arena.#fail(what), 500).unref()
     })
@@ -210,16 +211,15 @@ class Arena {
     return this.#pipeliner
   }
 
-  /** Throws a batch, and resolves once every connection has ended and the neighbour has been answered. */
+  /**
+   * Sends a batch, and resolves once every connection has ended and the well-behaved client has its answer.
+   */
   async endure(batch: readonly Input[]): Promise<void> {
     await Promise.all(batch.map((one) => this.#inTime('a connection to end', this.#throw(one))))
     await this.#inTime('the neighbour to be answered', this.neighbour.answered())
   }
 
-  /**
-   * Resolves once nobody is left but the neighbour and the pipeliner, and nothing of requests that are
-   * answered.
-   */
+  /** Resolves once only the well-behaved client and the pipeliner are left, and no answered request is. */
   async audit(): Promise<Audit> {
     const end = Date.now() + WAIT_MS
     for (;;) {
@@ -249,7 +249,7 @@ class Arena {
     }
   }
 
-  /** One input on one TCP connection; resolves once that has ended on both sides. */
+  /** Sends one input on one TCP connection; resolves once that has ended on both sides. */
   async #throw({ opening, eager, bytes, cuts, ending }: Input): Promise<void> {
     const socket = await this.#connect()
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
@@ -268,7 +268,7 @@ class Arena {
     await closed
   }
 
-  /** Loopback has 28,000 ports, each of which rests for a second after use. */
+  /** Loopback has 28,000 ports, each of which is blocked for a second after use. */
   async #connect(): Promise<Socket> {
     for (;;) {
       const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
@@ -281,7 +281,7 @@ class Arena {
         socket.on('end', () => socket.end())
         return socket
       }
-      // Any other is told a little later: if the server has ended, that is the better answer.
+      // Report other problems a moment later: if the server has ended, that is the better message.
       await wait(error.code === 'EADDRNOTAVAIL' ? 100 : 500)
       if (error.code !== 'EADDRNOTAVAIL') throw this.#failure(String(error))
     }
@@ -313,7 +313,7 @@ class Arena {
   }
 }
 
-/** Writes with a turn between the pieces, so that most arrive apart. */
+/** Writes the pieces in separate turns, so that most arrive separately. */
 async function writeCut(socket: Socket, bytes: Uint8Array, cuts: readonly number[]): Promise<void> {
   let start = 0
   for (const cut of [...cuts].sort((a, b) => a - b)) {
@@ -326,8 +326,8 @@ async function writeCut(socket: Socket, bytes: Uint8Array, cuts: readonly number
 }
 
 /**
- * A client with one TCP connection, on which a request is in flight at any time: the server answers each when
- * the next has come.
+ * A client with one TCP connection that always has a request in flight: the server answers each when the next
+ * has arrived.
  */
 class Pipeliner {
   readonly #socket: Socket
@@ -355,9 +355,9 @@ class Pipeliner {
   }
 }
 
-/** A client that sends numbers all the time, wants each back, and every tick of the server besides. */
+/** A client that sends numbers all the time, expects each back, and also every tick of the server. */
 class Neighbour {
-  /** Rejects when the server refuses it. */
+  /** Rejects if the server refuses it. */
   readonly opened: Promise<void>
   readonly #socket: WebSocket
   readonly #failed: (what: string) => void
@@ -381,13 +381,13 @@ class Neighbour {
     this.#sending = setInterval(() => this.#send(), 2)
   }
 
-  /** Resolves once all that it has sent has come back, this call's message too. */
+  /** Resolves once everything it has sent is back, also the message of this call. */
   async answered(): Promise<void> {
     this.#send()
     await this.#until(() => this.#answered === this.#sent)
   }
 
-  /** Resolves once it has got everything, up to that many ticks, and closes. */
+  /** Resolves once it has received everything, up to that many ticks, and closes. */
   async leave(ticks: number): Promise<{ exchanged: number; ticks: number }> {
     clearInterval(this.#sending)
     await this.answered()
@@ -403,7 +403,7 @@ class Neighbour {
     this.#socket.terminate()
   }
 
-  /** Every tenth is long enough to be compressed. */
+  /** Every tenth message is long enough to be compressed. */
   #message(n: number): string {
     return `${n} ${'beside '.repeat(n % 10 === 0 ? 400 : 1)}`
   }

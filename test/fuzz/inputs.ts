@@ -1,4 +1,4 @@
-/** What is thrown at a server: handshakes and frames, right, wrong, mutated and random. */
+/** Inputs for a server: handshakes and frames, correct, malformed, mutated and random. */
 import { constants, deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { Opcode } from 'wshub'
@@ -7,18 +7,17 @@ import { close, wire } from '../conformance/wire.ts'
 import { handshake, request } from '../support/raw.ts'
 
 /**
- * How a client ends: it hangs up, it resets, it resets once something has come back, or it hangs up after a
- * while.
+ * How a client ends: with FIN, with RST, with RST once it has received something, or with FIN after a while.
  */
 export const Ending = { fin: 'fin', reset: 'reset', answered: 'answered', late: 'late' } as const
 
 export type Ending = (typeof Ending)[keyof typeof Ending]
 
-/** What one TCP connection is given. */
+/** The bytes for one TCP connection. */
 export interface Input {
   /**
-   * A handshake that opens, and whose 101 is waited for unless `eager`; empty for an attack on the handshake
-   * itself.
+   * A handshake that succeeds, and whose 101 is waited for unless `eager`; empty if the handshake itself is
+   * the attack.
    */
   opening: string
   eager: boolean
@@ -31,7 +30,7 @@ export interface Input {
 /** A fraction, whole or in between. */
 const fraction = fc.nat(1_000).map((n) => n / 1_000)
 
-/** Something that is usual most of the time. */
+/** A value that is usual most of the time. */
 function mostly<T>(weight: number, usual: fc.Arbitrary<T>, odd: fc.Arbitrary<T>): fc.Arbitrary<T> {
   return fc.oneof({ weight, arbitrary: usual }, { weight: 1, arbitrary: odd })
 }
@@ -158,7 +157,7 @@ const PATHS = [
 ]
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 
-/** Values that come near the truth, by the header they are for. */
+/** Almost valid values, by the header they are for. */
 const VALUES: Readonly<Record<string, readonly string[]>> = {
   Host: ['localhost', 'localhost:80', '', 'a b', '[::1', 'x'.repeat(300)],
   Connection: [
@@ -232,7 +231,7 @@ const header: fc.Arbitrary<readonly [string, string]> = fc.oneof(
   },
 )
 
-/** A handshake with some headers in another form, and what a client may send along. */
+/** A handshake with some headers in another form, and optional further bytes. */
 const oddHandshake = fc
   .record({
     path: fc.constantFrom(...PATHS),
@@ -245,7 +244,10 @@ const oddHandshake = fc
     Buffer.concat([handshake(path, { method, headers: Object.fromEntries(headers), body }), tail]),
   )
 
-/** Other protocols, with more headers than Node keeps, or in a queue with other requests, bodies and all. */
+/**
+ * Upgrades to other protocols, with more headers than Node keeps, or pipelined with other requests, bodies
+ * included.
+ */
 const h2c = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAAP__' }
 const smuggled = request('/smuggled')
 const cutRequest = fc
@@ -279,8 +281,8 @@ const queuedRequest = fc
   .map((requests) => Buffer.concat(requests))
 
 /**
- * What nodes of a cluster tell each other to keep calls behind messages: read, counted and held before it is
- * known to be true.
+ * Barriers of cluster nodes, which keep calls behind messages: they are read, counted and held before they
+ * are verified.
  */
 const natural = fc.oneof(fc.nat(3), fc.maxSafeNat())
 const channel = fc.oneof(fc.constantFrom('wshub.c', 'wshub.a', ''), fc.string())
@@ -366,7 +368,7 @@ const attackOnHandshake = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)) },
 )
 
-/** Messages of the largest size that is allowed, some 80 bytes each: a packet of them is 50 MB. */
+/** Messages of the largest allowed size, compressed to some 80 bytes each: a packet of them is 50 MB. */
 const bombs = fc
   .tuple(fc.constantFrom(Opcode.text, Opcode.binary), fc.constantFrom(10, 100, 100, 700))
   .map(([opcode, count]) => {

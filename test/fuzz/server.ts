@@ -1,4 +1,4 @@
-/** The process under fire: a hub behind a server of node:http, which tells its parent what it has seen. */
+/** The attacked process: a hub behind a server of node:http, which reports its state to its parent. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
@@ -14,7 +14,7 @@ import {
   MemoryBus,
 } from 'wshub'
 
-/** What the process has seen, with the garbage collected. */
+/** The state of the process after a garbage collection. */
 export interface Audit {
   /** Connections of the hub, and TCP connections of the server. */
   connections: number
@@ -27,11 +27,11 @@ export interface Audit {
   /** The ticks broadcast so far. */
   ticks: number
   heapBytes: number
-  /** The most that heap and buffers have had at once. */
+  /** The largest size of heap and buffers together. */
   peakBytes: number
-  /** Envelopes that the hub of the cluster was given. */
+  /** Envelopes that the hub of the cluster received. */
   envelopes: number
-  /** What `onError` heard, by code. */
+  /** Errors passed to `onError`, by code. */
   errors: Partial<Record<HubErrorCode, number>>
   /** Refusals before the 101, by code. */
   refusals: Partial<Record<HubErrorCode, number>>
@@ -46,7 +46,7 @@ const TICK_MS = 10
 const REPORTED = 5
 const LARGE_CHUNK = Buffer.alloc(50_000, 'x')
 
-/** What a client may cause on an open connection. Any other error is the hub's own fault. */
+/** Errors that a client may cause on an open connection. Any other error is a bug of the hub. */
 const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
   'WSHUB_ERR_PROTOCOL',
   'WSHUB_ERR_INVALID_DATA',
@@ -54,14 +54,16 @@ const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
   'WSHUB_ERR_TOO_MANY_FRAGMENTS',
   'WSHUB_ERR_SLOW_CONSUMER',
 ])
-/** What a node of the cluster may cause. */
+/** Errors that a node of the cluster may cause. */
 const NODE_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
   'WSHUB_ERR_ENVELOPE',
   'WSHUB_ERR_ENVELOPE_VERSION',
 ])
 /** How long a connection of `/paused` is paused. */
 const PAUSE_MS = 50
-/** What may wait for it by then: reads of 64 KiB and a few messages, not all that they inflate to. */
+/**
+ * The bytes that may wait for it by then: reads of 64 KiB and a few messages, not all that they inflate to.
+ */
 const MAX_WAITING_BYTES = 524_288
 
 const hub = new Hub({
@@ -76,8 +78,8 @@ const hub = new Hub({
   proxyHeader: 'forwarded',
 })
 /**
- * A hub of a cluster, in which the client behind `/envelope` is another node. It has no connections, which
- * that could close.
+ * A hub of a cluster, in which the client behind `/envelope` is another node. It has no connections that this
+ * client could close.
  */
 const bus = new MemoryBus()
 const clustered = new Hub({
@@ -100,7 +102,7 @@ let envelopes = 0
 let requests = 0
 let peakBytes = 0
 let reported = 0
-/** What is answered when the next request of the socket has come. */
+/** Answers the request when the next one of the socket has arrived. */
 const nextAnswers = new WeakMap<Socket, ServerResponse>()
 const collected = new FinalizationRegistry<undefined>(() => {
   requests--
@@ -147,7 +149,7 @@ const asyncHandler: EventHandler = {
   },
 }
 
-/** Pauses for a while at the first message. What has been read with it has to wait. */
+/** Pauses for a while at the first message. Messages that were read together with it have to wait. */
 function pausing(): EventHandler {
   let hasPaused = false
   return {
@@ -166,14 +168,14 @@ function pausing(): EventHandler {
   }
 }
 
-/** Publishes the body of a request, as a node of the cluster may. */
+/** Publishes the body of a request, as a node of the cluster could. */
 async function publish(req: IncomingMessage, res: ServerResponse): Promise<void> {
   try {
     node.publish('wshub.c', await buffer(req))
     envelopes++
     res.end()
   } catch {
-    res.destroy() // the client hung up in the middle
+    res.destroy() // the client disconnected in the middle
   }
 }
 
@@ -210,7 +212,7 @@ const server = createServer((req, res) => {
       res.writeHead(403).end('no')
       return
     case '/broken':
-      // What a reset of the client does to a response that is being written, without the luck it takes.
+      // Does what a reset of the client does to a response that is being written, but every time.
       req.socket.destroy(new Error('reset'))
       return
     case '/http':
@@ -224,7 +226,7 @@ const server = createServer((req, res) => {
       nextAnswers.set(req.socket, res)
       return
     case '/large':
-      // Most clients end before they have read it.
+      // Most clients disconnect before they have read it.
       Readable.from(Array.from({ length: 20 }, () => LARGE_CHUNK)).pipe(res)
       return
     case '/events': {
@@ -240,11 +242,11 @@ const server = createServer((req, res) => {
       res.writeHead(404).end()
   }
 })
-// Node does not always notice a reset behind an answered request: then the connection ends by this.
+// Node does not always notice a reset after an answered request: this ends the connection then.
 server.keepAliveTimeout = 500
 hub.attach(server)
 
-// A leak of listeners shows as a warning.
+// A leak of listeners causes a warning.
 process.on('warning', (warning) => unexpected(String(warning.stack)))
 process.on('disconnect', () => process.exit())
 process.on('message', () => {
@@ -287,5 +289,5 @@ setInterval(() => {
 }, TICK_MS).unref()
 
 server.listen(0, '127.0.0.1', () => {
-  tell({ type: 'listening', port: (server.address() as AddressInfo).port }) // of a TCP server that listens
+  tell({ type: 'listening', port: (server.address() as AddressInfo).port }) // the server listens on TCP
 })

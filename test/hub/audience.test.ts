@@ -140,7 +140,7 @@ describe('the options except and exceptRooms', () => {
     a.hub.broadcastToRoom(['tea', 'milk'], '5', { exceptRooms: 'rum', except: c.connection })
     a.hub.broadcastExcept('6', b.connection, { except: c.connection, exceptRooms: 'none', volatile: true })
     b.hub.broadcastToRoomExcept('tea', '7', a.connection, { except: b.connection })
-    // The last on the channels of the rooms.
+    // The last message on the channels of the rooms.
     for (const hub of [a.hub, b.hub]) hub.broadcastToRoom(['tea', 'milk', 'rum'], hub === a.hub ? 'a' : 'b')
     const received = await heard(nodes)
     expect(received.map((texts) => texts.filter((text) => text > '0' && text < '9'))).toEqual([

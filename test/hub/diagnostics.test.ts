@@ -21,7 +21,7 @@ const NAMES: readonly Name[] = [
   'wshub:cluster:state',
 ]
 
-/** Hears all channels until the test is over. */
+/** Subscribes to all channels until the test is over. */
 function hear(): Journal<Told> {
   const told = new Journal<Told>()
   for (const name of NAMES) {

@@ -25,7 +25,7 @@ const others = {
   backplane: undefined,
 } as const
 
-/** What they are compiled to is in other tests. */
+/** The compiled rules are tested elsewhere. */
 const compiled = ['limits', 'trustProxy', 'proxyHeader'] as const
 
 const limits = [

@@ -33,7 +33,7 @@ async function elsewhere() {
     for (const client of wss.clients) client.terminate()
     wss.close()
   })
-  const { port } = wss.address() as AddressInfo // of a TCP server that listens
+  const { port } = wss.address() as AddressInfo // the server listens on TCP
   return { url: `ws://127.0.0.1:${port}`, sockets, wss }
 }
 
@@ -292,7 +292,7 @@ describe('Hub', () => {
         const foreign = 'x'.repeat(100_000)
         for (let i = 0; i < 100; i++) socket.send(foreign)
         send(connection)
-        await turn() // in which it is written
+        await turn() // when it is written
         for (let i = 0; i < 100; i++) socket.send(foreign)
         expect(connection.bufferedBytes).toBeGreaterThan(1_048_576)
         client.socket.resume()
@@ -347,7 +347,7 @@ describe('Hub', () => {
 
     it('refuses a WebSocket of ws 7, which is left as it was', async () => {
       const { url } = await elsewhere()
-      // express-ws still brings it. Its types are taken for today's, as a user without types would.
+      // express-ws still depends on it. It is typed as the current version, as for a user without types.
       const Ws7 = createRequire(import.meta.url)('ws7') as typeof WebSocket
       const socket = new Ws7(url)
       await inTime('the client to open', once(socket, 'open'), () => socket.readyState)

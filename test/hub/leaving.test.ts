@@ -120,7 +120,7 @@ async function firstMessage<T>(child: ChildProcess): Promise<T> {
   child.once('exit', exit)
   try {
     const [message] = await once(child, 'message', { signal: exited.signal })
-    return message as T // the fixture declares what it sends
+    return message as T // the fixture declares its messages
   } catch (error) {
     throw exited.signal.aborted ? exited.signal.reason : error
   } finally {
@@ -145,7 +145,7 @@ describe.each(['Fastify', 'Express', 'Koa'])('SIGTERM under load, with %s,', (fr
     const url = `ws://127.0.0.1:${port}/ws`
     const clients = await Promise.all(Array.from({ length: 60 }, () => Client.open(url)))
     await Promise.all(clients.map((client) => client.received.until('the load', (all) => all.length > 20)))
-    // One that does not answer keeps the server from being done.
+    // A client that does not answer keeps the server from closing.
     const holdout = await RawClient.open({ port }, '/ws')
     const ready = () => fetch(`http://127.0.0.1:${port}/ready`).then(({ status }) => status)
     if (framework !== 'Fastify') expect(await ready()).toBe(200)

@@ -11,7 +11,7 @@ afterEach(async () => {
   await closeApps()
 })
 
-/** A hub on a server whose routes a test decides on by itself. */
+/** A hub on a server whose routes are decided by the test. */
 async function holding(options: HubOptions, answer: (req: IncomingMessage, res: ServerResponse) => void) {
   const hub = new Hub(options)
   const server = createServer(answer)
@@ -21,7 +21,7 @@ async function holding(options: HubOptions, answer: (req: IncomingMessage, res: 
   await listen(server)
   onTestFinished(async () => {
     await hub.close({ timeoutMs: 50 })
-    for (const socket of sockets) socket.destroy() // a server does not know those of upgrades
+    for (const socket of sockets) socket.destroy() // a server does not count the connections of upgrades
     await stop(server)
   })
   return { hub, server, port: portOf(server) }
@@ -299,9 +299,12 @@ describe('limits.maxMessagesPerSecond', () => {
   )
   const limits = { maxMessagesPerSecond: 40 }
 
-  /** That `times` has no second with more than its limit: one second's worth, and what comes during it. */
+  /**
+   * Checks that no second of `times` has more than the limit: one second's worth, and what is allowed during
+   * it.
+   */
   function expectRate(times: readonly number[]): void {
-    // 60 messages take half a second at least: 40 at once, 20 at 40 a second.
+    // At 40 a second, 60 messages take at least half a second: 40 at once, then 20.
     expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(450)
     const atOnce = times.filter((time) => time - (times[0] ?? 0) < 100)
     expect(atOnce.length).toBeLessThanOrEqual(46)
@@ -387,7 +390,7 @@ describe('limits.maxBytesPerSecond', () => {
       { onMessage: () => void times.push(performance.now()) },
     )
     const { client } = await connect()
-    client.socket.send('é'.repeat(1_500)) // 3,000 bytes: half a second too many
+    client.socket.send('é'.repeat(1_500)) // 3,000 bytes: half a second's worth too many
     client.socket.send('next')
     await log.first('the next', (entry) => entry === 'message next')
     expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(450)

@@ -11,7 +11,7 @@ async function pair() {
   return { here: here.hub, there }
 }
 
-// The table of the README.
+// The table of docs/cluster.md.
 describe('what a hub does over a backplane', () => {
   it('reaches a user anywhere by a room that has the name of the user', async () => {
     const { here, there } = await pair()

@@ -53,7 +53,7 @@ describe('RoomIndex', () => {
     index.remove(ann, 'tea')
     expect(index.roomsOf(ann)).not.toBe(index.roomsOf(bob))
     index.remove(ann, 'rum')
-    expect(index.roomsOf(ann)).toBe(index.roomsOf(bob)) // the one set for all members of no room
+    expect(index.roomsOf(ann)).toBe(index.roomsOf(bob)) // the same set for the members of every empty room
   })
 
   it('returns the rooms of a member that it removes', () => {

@@ -14,7 +14,7 @@ import { backplaneContract } from 'wshub/testing/backplane'
 import { checkHandler } from '../../src/connection/event-handler.ts'
 import { serve, thrownBy } from '../support/hub-server.ts'
 
-/** A socket that connects to nobody, since a hub refuses what it is called with before. */
+/** A socket that is never connected, because the hub throws before it uses the socket. */
 function socket(): WebSocket {
   const ws = new WebSocket('ws://127.0.0.1:1')
   ws.on('error', () => {})
@@ -23,7 +23,7 @@ function socket(): WebSocket {
 }
 
 const hub = new Hub()
-const request = {} as IncomingMessage // is not looked at before the handler and the init
+const request = {} as IncomingMessage // it is checked after the handler and the init
 
 /** Each object that an application passes, with a key that is misspelt, and the key that is meant. */
 const CALLS: readonly [what: string, call: (options: never) => unknown, key: string, meant: string][] = [

@@ -7,12 +7,12 @@ import { KEY, thrownBy } from '../support/hub-server.ts'
 
 const hub = new Hub()
 
-/** What the types do not allow. */
+/** Values that the types do not allow. */
 function wrong<Value>(value: unknown): Value {
   return value as Value
 }
 
-/** What an upgrade throws for an `init`, which is looked at before the rest of the request. */
+/** Returns the error of an upgrade for an `init`, which is checked before the rest of the request. */
 function upgraded(init: object): unknown {
   const headers = {
     connection: 'upgrade',

@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './support.ts'
 
-/** What the build reads. */
+/** The files that the build reads. */
 const INPUTS = [
   'src',
   'adapters',
@@ -14,8 +14,8 @@ const INPUTS = [
 ]
 
 /**
- * Makes `dist` that of the sources. `npm test` has built it once for the whole run; a test that is run alone
- * may be the first.
+ * Builds `dist` if the sources are newer. `npm test` has built it once for the whole run; a test that runs
+ * alone may be the first.
  */
 export async function build(): Promise<void> {
   const newest = Math.max(...INPUTS.flatMap(changes))
@@ -23,7 +23,7 @@ export async function build(): Promise<void> {
   await run('npm', ['run', 'build'], { cwd: root })
 }
 
-/** When each file at or below a path was written; 0 when there is none. */
+/** Returns when the newest file at or below a path was written; 0 if there is none. */
 function changes(path: string): number[] {
   const absolute = join(root, path)
   const stat = statSync(absolute, { throwIfNoEntry: false })

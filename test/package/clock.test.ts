@@ -4,8 +4,8 @@ import { expect, it } from 'vitest'
 import { root } from './support.ts'
 
 /**
- * What tells or compares a time of day. A duration is measured with `performance.now()`: the clock of a
- * machine may be set.
+ * Expressions that read or compare a time of day. A duration is measured with `performance.now()`, because
+ * the clock of a machine may be set.
  */
 const TIME_OF_DAY = ['credential.ts', 'keepalive.ts', 'receiver.ts', 'sender.ts']
 

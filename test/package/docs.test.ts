@@ -10,7 +10,9 @@ import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
 
-/** The tables of options in the documents, the interface of each, and how its keys are given to a hub. */
+/**
+ * The tables of options in the documents, the interface of each table, and the way to pass its keys to a hub.
+ */
 const TABLES: readonly {
   readonly name: string
   readonly headings: readonly string[]
@@ -340,7 +342,7 @@ function shownValue(shown: string | undefined): unknown {
   if (text === '[]') return []
   if (text === '{}') return {}
   if (text === 'true' || text === 'false') return text === 'true'
-  // Thousands may stand apart, by a plain, a no-break or a narrow no-break space.
+  // Thousands may be separated by a plain, a no-break or a narrow no-break space.
   if (/^\d{1,3}([ \u00a0\u202f]?\d{3})*$/.test(text)) return Number(text.replace(/\D/g, ''))
   return text
 }
@@ -374,9 +376,9 @@ function docstringsOf(path: string, name: string): Map<string, string> {
   )
 }
 
-/** What the compiler says about modules that exist only here, in the place of the paths they are given. */
+/** Returns the compiler's errors for modules that exist only here, at the paths they are given. */
 function typeErrors(files: ReadonlyMap<string, string>): string {
-  // What an example shows need not be used in it.
+  // An example need not use everything it declares.
   const options = { ...compilerOptions(), noUnusedLocals: false, noUnusedParameters: false }
   const host = ts.createCompilerHost(options)
   const { getSourceFile, fileExists, readFile } = host
@@ -388,7 +390,7 @@ function typeErrors(files: ReadonlyMap<string, string>): string {
       ? getSourceFile(path, version, ...rest)
       : ts.createSourceFile(path, text, version, true)
   }
-  // Files in a folder that is not there are not looked for.
+  // The compiler does not look for files in a folder that does not exist.
   const { directoryExists } = host
   host.directoryExists = (path) =>
     [...files.keys()].some((file) => dirname(file) === path) || (directoryExists?.(path) ?? true)

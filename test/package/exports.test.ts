@@ -11,8 +11,8 @@ import * as testing from 'wshub/testing'
 import * as backplaneTesting from 'wshub/testing/backplane'
 import { compilerOptions, ENTRIES, root, typeExports } from './support.ts'
 
-// A name that is missing here is a breaking change and one that is new is API for good: both are meant, or a
-// mistake. That the built package exports the same is in package.test.ts.
+// A missing name is a breaking change, and a new name is permanent API: both are either intended or a
+// mistake. package.test.ts checks that the built package exports the same names.
 
 describe('the values exported', () => {
   it('by wshub', () => {

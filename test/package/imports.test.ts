@@ -5,7 +5,7 @@ import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import { root } from './support.ts'
 
-/** The rooms of `src/`, and the rooms whose files each may import, beside its own. */
+/** The folders of `src/`, and for each the other folders it may import from. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   hub: [
     'upgrade',
@@ -29,16 +29,16 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   base: [],
 }
 
-/** The one circle, of types alone: a connection knows its hub. */
+/** The one circle, only of types: a connection knows its hub. */
 const CIRCLE = 'connection/connection.ts -> hub/hub.ts'
 
-/** The packages that the core stands on, beside `node:*`. */
+/** The packages that the core uses, besides `node:*`. */
 const FOUNDATIONS = ['ws', 'proxy-addr']
 
 /**
- * The files and folders of `adapters/`, and what each may import beside `node:*` and its own folder: `wshub`,
- * its peers, and the folder that all backplanes share. Peers in brackets are imported as types alone: they
- * may be missing.
+ * The files and folders of `adapters/`, and what each may import besides `node:*` and its own folder:
+ * `wshub`, its peers, and the folder that all backplanes share. Peers in brackets are imported only as types,
+ * because they may be missing.
  */
 const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   express: ['wshub'],
@@ -51,7 +51,7 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /**
- * The folders of `testing/`, and what their files may import beside `node:*` and `wshub`. It names no
+ * The folders of `testing/`, and what their files may import besides `node:*` and `wshub`. They name no
  * framework.
  */
 const TESTING: Readonly<Record<string, readonly string[]>> = {
@@ -67,7 +67,7 @@ interface Import {
   readonly isTypeOnly: boolean
 }
 
-/** Returns the files that lie on a cycle, or between two. */
+/** Returns the files that lie on a cycle, or between two cycles. */
 function cyclic(edges: readonly { readonly from: string; readonly to: string }[]): string[] {
   const left = new Set(edges.flatMap(({ from, to }) => [from, to]))
   for (;;) {
@@ -90,7 +90,7 @@ describe('the imports of src/', () => {
       to: place(join(dirname(from), to)),
       isTypeOnly,
     }))
-  const inside = edges.filter(({ from }) => from.includes('/')) // index.ts and protocol.ts stand before the rooms
+  const inside = edges.filter(({ from }) => from.includes('/')) // index.ts and protocol.ts are outside the folders
 
   it('are made in a room', () => {
     const rooms = new Set(files.map((file) => dirname(place(file))).filter((room) => room !== '.'))
@@ -212,7 +212,7 @@ describe.each(['examples', 'bench'])('the imports of %s/', (folder) => {
   })
 })
 
-/** A path of `src/`, from there. */
+/** A path relative to `src/`. */
 function place(path: string): string {
   return path.replace(/^src\//, '')
 }
@@ -225,7 +225,7 @@ function isBuiltin(specifier: string): boolean {
   return specifier.startsWith('node:') && builtinModules.includes(specifier.slice('node:'.length))
 }
 
-/** The modules of a folder and of those in it, as paths from the root. */
+/** The modules of a folder and its subfolders, as paths from the root. */
 function sources(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = `${folder}/${entry.name}`

@@ -24,7 +24,7 @@ import { WAIT_MS } from '../support/in-time.ts'
 import { build } from './build.ts'
 import { compilerOptions, ENTRIES, formatDiagnostics, root, run, typeExports } from './support.ts'
 
-/** What the consumer has beside the package, taken from this checkout as it is installed here. */
+/** The packages that the consumer has besides this one, copied from this checkout. */
 const PEERS = [
   'express',
   'fastify',
@@ -45,13 +45,13 @@ const MORE_THAN_STRICT = {
   verbatimModuleSyntax: true,
 }
 
-/** Its real path, as the compiler names what is in it. */
+/** Its real path, which the compiler uses for its files. */
 const temporary = realpathSync(mkdtempSync(join(tmpdir(), 'wshub-package-')))
 const project = join(temporary, 'project')
 const installed = join(project, 'node_modules/wshub')
 let tarball: string
 
-/** `prepack` would build again what `npm test` has built. */
+/** `prepack` would repeat the build of `npm test`. */
 beforeAll(async () => {
   await build()
   const pack = ['pack', '--ignore-scripts', '--pack-destination', temporary]
@@ -67,7 +67,7 @@ beforeAll(async () => {
   await run('npm', ['install', ...flags, tarball], { cwd: project })
   for (const name of PEERS) {
     const link = join(project, 'node_modules', name)
-    if (existsSync(link)) continue // it came as a dependency
+    if (existsSync(link)) continue // it was installed as a dependency
     mkdirSync(join(link, '..'), { recursive: true })
     symlinkSync(join(root, 'node_modules', name), link, 'junction')
   }
@@ -115,7 +115,7 @@ describe('the package', () => {
     const peers = ['@nats-io/transport-node', 'express', 'fastify', 'koa', 'redis']
     expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(peers)
     expect(peerDependenciesMeta).toEqual(Object.fromEntries(peers.map((name) => [name, optional])))
-    // The suite shows that it works with what is tested here, so that must be admitted.
+    // The suite shows that it works with the versions tested here, so the ranges must include them.
     for (const [name, range] of Object.entries(peerDependencies ?? {})) {
       expect(`${range} `).toContain(`${/\d+/.exec(devDependencies?.[name] ?? '')?.[0]}.`)
     }
@@ -200,7 +200,7 @@ describe('the quick start', () => {
     programs = await PagePrograms.ofPackage(new Map([[file, code]]), project)
     const tsc = [join(root, 'node_modules/typescript/bin/tsc'), '--module', 'nodenext', '--strict']
     if (file.endsWith('ts')) {
-      const flags = ['--skipLibCheck', file] // else the declarations of Express would be judged
+      const flags = ['--skipLibCheck', file] // otherwise the declarations of Express would be checked too
       await run(process.execPath, [...tsc, ...flags], { cwd: programs.folder })
     }
     const url = await programs.run(file.replace(/ts$/, 'js')).line()
@@ -239,14 +239,15 @@ describe('nothing is found', () => {
 })
 
 /**
- * What a strict project without `skipLibCheck` is told about a file of the consumer and the declarations it
- * installed. Those of the frameworks are read but not judged: some contradict one another, whoever uses them.
+ * Returns the errors that a strict project without `skipLibCheck` gets for a file of the consumer and the
+ * declarations it installed. The declarations of the frameworks are read but not checked: some contradict
+ * each other, whoever uses them.
  */
 function check(file: string, options: object): string {
   const json = { ...options, strict: true, target: 'es2022', lib: ['es2023'], types: ['node'] }
   const parsed = ts.convertCompilerOptionsFromJson({ ...json, esModuleInterop: true, noEmit: true }, project)
   const path = join(project, file)
-  // Where the packages of `types` are looked for; the working directory of the suite is another project.
+  // The folder with the packages of `types`; the working directory of the suite is another project.
   const host = { ...ts.createCompilerHost(parsed.options), getCurrentDirectory: () => project }
   const program = ts.createProgram([path], parsed.options, host)
   const ours = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(project))
@@ -270,7 +271,7 @@ function installedFiles(): string[] {
     .sort()
 }
 
-/** The declarations of each entry, as the package names them to `import` or `require`. */
+/** The declarations of each entry, for `import` and for `require`. */
 function declarationsOf(condition: string): string[] {
   return Object.keys(ENTRIES).map((entry) => {
     const { types } = manifest().exports[entry.replace(/^wshub/, '.')]?.[condition] ?? {}
@@ -278,7 +279,7 @@ function declarationsOf(condition: string): string[] {
   })
 }
 
-/** The lines of a program that import something, and all others. */
+/** The lines of a program that import something, and all other lines. */
 function splitImports(program = ''): [string, string] {
   const lines = program.split('\n')
   const isImport = (line: string) => line.startsWith('import ')

@@ -90,7 +90,7 @@ describe('the README that npm shows', () => {
 
   it('is the one of the repository again, once it is packed', async () => {
     await start(process.execPath, script)
-    await start(process.execPath, script) // a run before has broken off
+    await start(process.execPath, script) // an earlier run was interrupted
     await start(process.execPath, script, 'restore')
     expect(read('README.md')).toBe(readme)
   })

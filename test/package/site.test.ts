@@ -10,7 +10,7 @@ const pages = readdirSync(join(root, 'docs'))
   .filter((name) => name.endsWith('.md') && name !== 'index.md')
   .map((name) => name.replace(/\.md$/, ''))
 
-// The build fails on a link that leads nowhere, be it in a page or in a docstring.
+// The build fails on a broken link, in a page or in a docstring.
 beforeAll(async () => {
   await run(process.execPath, ['scripts/docs.mjs', '--out', folder], { cwd: root })
 })
@@ -32,7 +32,7 @@ describe('the site', () => {
   })
 
   it('does not build while a link leads nowhere', () => {
-    // VitePress fails on its own, unless it is told to ignore such links.
+    // VitePress fails by itself, unless it is configured to ignore such links.
     const config = readFileSync(join(root, 'docs/.vitepress/config.mts'), 'utf8')
     expect(config).not.toMatch(/ignoreDeadLinks/)
   })

@@ -6,14 +6,14 @@ import { WAIT_MS } from '../support/in-time.ts'
 /** The checkout. */
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** What npm tells its scripts about the package they belong to; a nested npm works on another one. */
+/** The variables that npm sets for scripts about their package; a nested npm works on another package. */
 const OUTER_NPM =
   /^(npm_package_|npm_lifecycle_|npm_command$|npm_config_(local_prefix|dry_run|json)$|INIT_CWD$)/
 
 /**
  * Runs a program to its end.
  * @returns its standard output
- * @throws with everything it printed when it fails or is not done in time
+ * @throws with everything it printed, if it fails or is too late
  */
 export function run(file: string, args: readonly string[], { cwd }: { cwd: string }): Promise<string> {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OUTER_NPM.test(name)))
@@ -44,7 +44,7 @@ export function formatDiagnostics(diagnostics: readonly ts.Diagnostic[]): string
   })
 }
 
-/** The names a module exports that can be used as types: interfaces, aliases and classes, sorted. */
+/** The names that a module exports as types: interfaces, aliases and classes, sorted. */
 export function typeExports(files: readonly string[], options: ts.CompilerOptions): string[][] {
   const program = ts.createProgram([...files], options)
   const checker = program.getTypeChecker()
@@ -64,7 +64,7 @@ export function typeExports(files: readonly string[], options: ts.CompilerOption
   })
 }
 
-/** Each entry of the package, by the name it is imported by, and the source it is built from. */
+/** Each entry of the package, by its import name, and its source. */
 export const ENTRIES = {
   wshub: 'src/index.ts',
   'wshub/protocol': 'src/protocol.ts',

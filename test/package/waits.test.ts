@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { root } from './support.ts'
 
-/** Limits that a test sets itself. */
+/** Time limits that a test sets itself. */
 const LIMITS = [
   { what: 'of a test or a hook', pattern: /^\s*\}, \d{2,3}_000\)|^ {4}[\d_]+,\n {2}\)/m },
   { what: 'of a suite', pattern: /\b(describe|it|test)\([^\n]*\{ timeout: / },

@@ -20,7 +20,7 @@ describe('checkClose', () => {
     [1000, 'ü'.repeat(62)],
     [1000, null],
   ])('refuses %o with %o', (code, reason) => {
-    const check = () => checkClose(code as number, reason as string) // wrong in types, too
+    const check = () => checkClose(code as number, reason as string) // wrong by its type, too
     expect(check).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_CLOSE' }))
   })
 })

@@ -11,7 +11,7 @@ const LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536, 2 ** 31, 2 ** 32 - 1, 2 **
 
 describe('a frame header', () => {
   it.each(LENGTHS)('with the payload length %d is read as it was written', (length) => {
-    const at = 3 // it may begin anywhere
+    const at = 3 // it may begin at any offset
     const bytes = Buffer.alloc(at + 10)
     writeHeader(bytes.subarray(at), 0x82, length)
     expect(bytes[at]).toBe(0x82)

@@ -5,7 +5,10 @@ import { caddy, haproxy, nginx } from './makes.ts'
 import { application } from './suite.ts'
 import { RunningProxy, SITE } from './support.ts'
 
-/** Of another site, which is on this machine too: Chromium bars pages of the internet from it. */
+/**
+ * The origin of another site, which is on this machine too, because Chromium blocks pages of the internet
+ * from it.
+ */
 const FOREIGN_HOST = 'foreign.example'
 
 describe('A page behind a proxy', () => {
@@ -18,7 +21,7 @@ describe('A page behind a proxy', () => {
   })
   afterAll(() => browser.close())
 
-  /** What a page gets for a greeting, and the console of the browser. */
+  /** The message that a page receives, and the console of the browser. */
   async function greet(pageUrl: string, siteUrl: string): Promise<{ answer: unknown; said: string[] }> {
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     try {

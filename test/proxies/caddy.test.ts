@@ -23,7 +23,7 @@ describe('A reload of Caddy', () => {
     const client = await proxy.connect()
     await proxy.reload({ app: after.port }, () => after.requests.length > 0)
     expect(await client.closed()).toBe('1001')
-    // Caddy 2.6.2, which Debian has, does not mask the close frame that it sends to the application.
+    // Caddy 2.6.2 of Debian does not mask the close frame that it sends to the application.
     const end = await before.log.first('the end', (entry) => entry.startsWith('close'))
     expect(end).toMatch(/^close (1001|1002)$/)
 

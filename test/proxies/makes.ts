@@ -20,7 +20,7 @@ export const nginx: Make = {
       '127.0.0.1:8080': `127.0.0.1:${app}`,
       'proxy_read_timeout 75s': `proxy_read_timeout ${idle}`,
     })
-    // What Debian's nginx.conf says around a site, and files of our own for everything it would write.
+    // The parts of Debian's nginx.conf around a site, and our own paths for all files it would write.
     const folders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     return [
       adapt(main, { 'worker_shutdown_timeout 1h': `worker_shutdown_timeout ${linger}` }),
@@ -62,7 +62,7 @@ export const haproxy: Make = {
     }
   },
   async isReady(site) {
-    // The worker serves before the master, which executes itself once more at its start, hears of a reload.
+    // The worker serves before the master, which executes itself again at its start, can receive a reload.
     return (await accepts(site.port)) && (await tellMaster(site, 'show version')) !== ''
   },
   reload(site) {
@@ -70,7 +70,7 @@ export const haproxy: Make = {
   },
 }
 
-/** What HAProxy's master answers to a command; empty when it hangs up instead. */
+/** Returns the answer of HAProxy's master to a command; empty if it closes the connection instead. */
 async function tellMaster(site: Site, command: string): Promise<string> {
   const socket = connect(site.file('master')).setEncoding('utf8')
   let answer = ''
@@ -89,7 +89,7 @@ export const caddy: Make = {
   configuration(site, { app }) {
     const [text = ''] = documented('caddyfile')
     const adapted = adapt(text, {
-      // A certificate of ours: example.com gives none out.
+      // A certificate of our own, since nobody issues one for example.com.
       [`${SITE} {`]: `https://${SITE}:${site.port} {\n\tbind 127.0.0.1\n\ttls ${site.certificate} ${site.key}`,
       '127.0.0.1:8080': `127.0.0.1:${app}`,
     })

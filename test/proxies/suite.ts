@@ -13,7 +13,7 @@ const echo: EventHandler = {
 }
 
 export interface Application extends HubServer {
-  /** The headers of the requests that came. */
+  /** The headers of the requests that arrived. */
   readonly requests: IncomingHttpHeaders[]
 }
 
@@ -27,8 +27,8 @@ export async function application(options: HubOptions = {}): Promise<Application
 const isPong = (entry: string) => entry.startsWith('pong')
 
 /**
- * Resolves after about two and a half seconds, by the pongs of another connection: there is nothing else to
- * wait for.
+ * Resolves after about two and a half seconds, measured by the pongs of another connection, because there is
+ * no event to wait for.
  */
 export async function overTwoSeconds(): Promise<void> {
   const pace = await serve({ pingIntervalMs: 500 })
@@ -36,7 +36,7 @@ export async function overTwoSeconds(): Promise<void> {
   await pace.log.until('five pongs', (all) => all.filter(isPong).length >= 5)
 }
 
-/** For proxies that cut a connection on which nothing moves. */
+/** Tests for proxies that close a connection without traffic. */
 export function describeIdleTimeout(make: Make): void {
   describe(`The idle timeout of ${make.name}`, () => {
     it('cuts a silent connection while the hub does not ping', async () => {
@@ -60,7 +60,7 @@ export function describeIdleTimeout(make: Make): void {
   })
 }
 
-/** For proxies whose old process serves on those who are connected. */
+/** Tests for proxies whose old process keeps serving its connections. */
 export function describeGracefulReload(make: Make): void {
   describe(`A reload of ${make.name}`, () => {
     it('keeps the connections there are, and leads new ones to where it says now', async () => {
@@ -69,7 +69,7 @@ export function describeGracefulReload(make: Make): void {
       const client = await proxy.connect()
       await proxy.reload({ app: after.port }, () => after.requests.length > 0)
 
-      // For a moment the old process takes connections beside the new one.
+      // For a moment both the old and the new process accept connections.
       while (after.connections.length === 0) await proxy.connect()
       client.socket.send('old')
       expect(await client.upTo('old')).toEqual([])
@@ -87,7 +87,7 @@ export function describeGracefulReload(make: Make): void {
   })
 }
 
-/** What holds behind every proxy that is set up as `docs/proxies.md` says. */
+/** Tests for every proxy that is set up as in `docs/proxies.md`. */
 export function describeProxy(make: Make): void {
   async function behindProxy(options?: HubOptions): Promise<{ app: Application; proxy: RunningProxy }> {
     const app = await application(options)
@@ -186,7 +186,7 @@ export function describeProxy(make: Make): void {
       client.socket.pause()
       let sent = 0
       const data = Buffer.alloc(65_536)
-      // The buffers of the proxy and of the operating system come first: some MiB.
+      // The buffers of the proxy and of the operating system are filled first: some MiB.
       while (connection?.sendBinary(data) === true && sent < 256 << 20) {
         sent += data.length
         await turn()

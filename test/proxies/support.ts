@@ -25,10 +25,7 @@ export function documented(language: string): string[] {
   return blocks.map(([, text = '']) => text)
 }
 
-/**
- * Puts a test's ports, files and times in the place of those in a configuration, each of which must be there
- * once.
- */
+/** Replaces ports, files and times of a configuration by those of a test. Each must occur once. */
 export function adapt(configuration: string, replacements: Replacements): string {
   let adapted = configuration
   for (const [text, replacement] of Object.entries(replacements)) {
@@ -42,26 +39,26 @@ export function adapt(configuration: string, replacements: Replacements): string
 export interface Settings {
   /** The port of the application. */
   readonly app: number
-  /** In place of the document's idle timeout. */
+  /** Replaces the document's idle timeout. */
   readonly idle?: string
-  /** In place of the document's time for which a reloaded proxy keeps its old connections. */
+  /** Replaces the document's time for which a reloaded proxy keeps its old connections. */
   readonly linger?: string
 }
 
-/** One make of proxy: how it is set up, run and reloaded. */
+/** A kind of proxy: how it is set up, run and reloaded. */
 export interface Make {
   readonly name: string
-  /** What it answers while the application is away. */
+  /** The status of its answer while the application is down. */
   readonly statusWithoutApp: number
   command(site: Site): { file: string; args: readonly string[]; env?: NodeJS.ProcessEnv }
   /** Whether it serves the site and can be reloaded. */
   isReady(site: Site): Promise<boolean>
   configuration(site: Site, settings: Settings): string
-  /** Has it read its configuration again. */
+  /** Makes it read its configuration again. */
   reload(site: Site, daemon: Daemon): Promise<unknown>
 }
 
-/** Where a proxy listens, and its files. */
+/** The addresses and the files of a proxy. */
 export class Site {
   readonly port: number
   readonly folder = mkdtempSync(join(tmpdir(), 'wshub-proxy-'))
@@ -114,7 +111,7 @@ export class RunningProxy {
     return this.#site.port
   }
 
-  /** What pages of the site send as their `Origin`. */
+  /** The `Origin` of the site's pages. */
   get origin(): string {
     return `https://${this.#authority}`
   }
@@ -123,7 +120,7 @@ export class RunningProxy {
     return `${SITE}:${this.port}`
   }
 
-  /** Resolves once requests reach the application of the new settings. */
+  /** Resolves once requests reach the application with the new settings. */
   async reload(settings: Settings, hasArrived: () => boolean): Promise<void> {
     writeFileSync(this.#site.configuration, this.#make.configuration(this.#site, settings))
     const arrival = async () => {
@@ -138,7 +135,7 @@ export class RunningProxy {
     return Client.open(`wss://127.0.0.1:${this.port}`, { ...options, ...this.tls, headers }, protocols)
   }
 
-  /** The answer to an ordinary request. */
+  /** Returns the answer to an ordinary request. */
   async get(): Promise<{ status: number | undefined; body: string }> {
     const request = get({
       host: '127.0.0.1',
@@ -153,7 +150,7 @@ export class RunningProxy {
     return { status: response?.statusCode, body }
   }
 
-  /** What a client needs to speak TLS to it. */
+  /** TLS options for a client. */
   get tls() {
     return { servername: SITE, ca: readFileSync(this.#site.certificate) }
   }

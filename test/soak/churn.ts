@@ -8,20 +8,20 @@ export interface ChurnOptions {
 
 export interface ChurnResult {
   /**
-   * By how much the heap grows for each room that has come and gone, as the line of best fit has it; the
-   * first round warms up.
+   * The growth of the heap for each room that was opened and closed, by the line of best fit; the first round
+   * is a warm-up.
    */
   readonly bytesPerRoom: number
   readonly heapBytes: readonly number[]
-  /** Messages of the other node that came, and that did not. */
+  /** Messages of the other node that arrived, and that did not. */
   readonly received: number
   readonly lost: number
 }
 
-/** A table that is kept alive for each room costs 100 or more; the noise of the heap is below 10. */
+/** A table that is kept for each room costs 100 bytes or more; the noise of the heap is below 10. */
 export const MAX_BYTES_PER_ROOM = 30
 
-/** Lets rooms come and go in a process of its own, with a backplane and below every limit. */
+/** Opens and closes rooms in its own process, with a backplane and below every limit. */
 export async function churn({ rounds, roomsPerRound }: ChurnOptions): Promise<ChurnResult> {
   const child = fork(
     fileURLToPath(new URL('room-churn.ts', import.meta.url)),
@@ -31,13 +31,13 @@ export async function churn({ rounds, roomsPerRound }: ChurnOptions): Promise<Ch
     },
   )
   const report = await new Promise<Omit<ChurnResult, 'bytesPerRoom'>>((resolve, reject) => {
-    child.once('message', (message) => resolve(message as Omit<ChurnResult, 'bytesPerRoom'>)) // of room-churn.ts
+    child.once('message', (message) => resolve(message as Omit<ChurnResult, 'bytesPerRoom'>)) // sent by room-churn.ts
     child.once('exit', (code) => reject(new Error(`it ended with ${code}`)))
   })
   return { ...report, bytesPerRoom: slope(report.heapBytes.slice(1)) / roomsPerRound }
 }
 
-/** The slope of the line of best fit, by least squares, for a step of one. */
+/** Returns the slope of the line of best fit, by least squares, for a step of one. */
 function slope(values: readonly number[]): number {
   const middle = (values.length - 1) / 2
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length

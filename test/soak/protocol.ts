@@ -1,29 +1,29 @@
 import type { HubStats } from 'wshub'
 
-/** What became of the messages of one connection. */
+/** The fate of the messages of one connection. */
 export interface Account {
   readonly id: string
-  /** Messages given to the hub for it while it was open. */
+  /** Messages passed to the hub for it while it was open. */
   attempts: number
-  /** Of these, those that `onDrop` has told of. */
+  /** Those of them that were reported to `onDrop`. */
   dropped: number
-  /** Messages that came from it. */
+  /** Messages received from it. */
   heard: number
-  /** What `onClose` was given. */
+  /** The arguments of `onClose`. */
   code: number
   reason: string
-  /** It said goodbye, and all it said it had sent has come. */
+  /** Whether it closed cleanly, and all messages it reported as sent have arrived. */
   isGraceful: boolean
 }
 
-/** What a server holds. */
+/** The objects that a server holds. */
 export interface Snapshot {
   readonly heapBytes: number
   readonly resources: readonly string[]
   readonly timers: number
   readonly rooms: number
   readonly accounts: number
-  /** Requests that something still refers to. */
+  /** Requests that are still referenced. */
   readonly requests: number
   readonly listeners: number
   readonly stats: HubStats

@@ -1,6 +1,7 @@
 /**
- * Forked with `--expose-gc`: two hubs on one backplane, and rooms that come and go, each with a message from
- * the other node. What stays below every limit must leave nothing behind. Reports the heap after each round.
+ * Forked with `--expose-gc`: two hubs on one backplane, and rooms that are opened and closed, each with a
+ * message from the other node. Below every limit, nothing may be left of them. Reports the heap after each
+ * round.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -9,7 +10,7 @@ import { type Connection, Hub, HubError, MemoryBackplane, MemoryBus } from 'wshu
 
 /** Well below every limit, the lowest of which is 10,000 rooms without members. */
 const BATCH = 500
-/** More than a node remembers what was used. */
+/** More rooms than a node remembers. */
 const FORGOTTEN_BEATS = 300
 
 /** Counts the heartbeats of its node. */
@@ -70,7 +71,7 @@ async function churn(connection: Connection, first: number, count: number): Prom
   }
 }
 
-/** The heap once all that was used has been forgotten. */
+/** Returns the size of the heap once all used rooms are forgotten. */
 async function settledHeap(): Promise<number> {
   const { gc } = globalThis
   if (gc === undefined) throw new Error('this needs node --expose-gc')
@@ -95,4 +96,4 @@ for (let round = 0; round < Number(rounds); round++) {
 }
 const { received, lost } = hub.cluster.stats()
 process.send?.({ heapBytes, received, lost }, () => process.exit())
-process.on('disconnect', () => process.exit()) // also when whoever forked it has been killed
+process.on('disconnect', () => process.exit()) // also when the process that forked it was killed

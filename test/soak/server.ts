@@ -1,5 +1,5 @@
 /**
- * The server of the soak: a hub that clients ask to do things, and an account of every message for each
+ * The server of the soak: a hub that does what clients ask for, and an account of all messages for each
  * connection.
  */
 import { createHook } from 'node:async_hooks'
@@ -21,7 +21,7 @@ const hub = new Hub({
   slowConsumer: 'dropNewest',
   maxBufferedBytes: 262_144,
   pingIntervalMs: 1_000,
-  // Where the machine is busy, clients may answer late.
+  // On a busy machine, clients may answer late.
   pongTimeoutMs: 60_000,
   closeTimeoutMs: 60_000,
   enableCompression: true,
@@ -69,7 +69,7 @@ const handler: EventHandler = {
   onError() {}, // of clients that are cut within a frame
 }
 
-/** An attempt counts where the connection can take it: then it is either sent or reported as dropped. */
+/** Counts the attempt if the connection is open: then the message is either sent or reported as dropped. */
 function attempt(connection: Connection): void {
   const account = accounts.get(connection.id)
   if (account !== undefined && connection.state === 'open') account.attempts++
@@ -90,13 +90,13 @@ let requests = 0
 const collected = new FinalizationRegistry<undefined>(() => {
   requests--
 })
-/** What is answered when the next request of the socket has come. */
+/** Answers the request when the next one of the socket has arrived. */
 const nextAnswers = new WeakMap<Socket, ServerResponse>()
 
 const server = createServer((req, res) => {
   requests++
   collected.register(req, undefined)
-  res.sendDate = false // Node keeps the date for a second, by a timer
+  res.sendDate = false // Node caches the date for a second, with a timer
   if (req.url === '/next') {
     nextAnswers.get(req.socket)?.end()
     nextAnswers.set(req.socket, res)
@@ -125,7 +125,7 @@ const ticking = setInterval(() => {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-/** What is there once all garbage is gone. */
+/** Returns the objects that are left after a garbage collection. */
 async function snapshot(): Promise<Snapshot> {
   const { gc } = globalThis
   if (gc === undefined) throw new Error('the soak needs node --expose-gc')
@@ -147,7 +147,7 @@ async function snapshot(): Promise<Snapshot> {
   }
 }
 
-process.on('disconnect', () => process.exit()) // also when whoever runs the soak has been killed
+process.on('disconnect', () => process.exit()) // also when the process that runs the soak was killed
 process.on('message', async (command: Command) => {
   if (command === 'snapshot') {
     process.send?.({ snapshot: await snapshot() })

@@ -1,6 +1,7 @@
 /**
- * A soak: for a while, clients come and go, join, leave, stall and are cut, while messages flow to them from
- * a server in another process. Then everything must be back where it began, and every message accounted for.
+ * A soak: for a while, clients connect, disconnect, join, leave, stall and are reset, while a server in
+ * another process sends them messages. At the end, nothing may be left over, and every message must be
+ * accounted for.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
@@ -12,21 +13,21 @@ import type { Account, Command, Report, Snapshot } from './protocol.ts'
 
 export interface SoakOptions {
   readonly seconds: number
-  /** How many clients there are at once. */
+  /** The number of clients at the same time. */
   readonly clients: number
 }
 
 export interface SoakResult {
-  /** What is not as it should be; empty when all is well. */
+  /** The problems that were found; empty if there are none. */
   readonly problems: readonly string[]
   readonly figures: Readonly<Record<string, number>>
 }
 
-/** What the heap may have grown by: a connection that leaves 1 KiB behind is found after a few thousand. */
+/** The allowed growth of the heap: if a connection leaves 1 KiB behind, it is found after a few thousand. */
 const MAX_GROWTH_BYTES = 3 * 1_048_576
 
 /**
- * What the server may have in memory for each open connection: with its request and session it would be 10 kB
+ * The memory that the server may use for each open connection: with its request and session it would be 10 kB
  * more.
  */
 const MAX_BYTES_PER_CONNECTION = 16_384
@@ -41,7 +42,7 @@ const ROOMS = 50
 
 type End = 'bye' | 'cut' | 'reset'
 
-/** What a client has seen, to be compared with the server's account. */
+/** The observations of a client, to compare with the server's account. */
 interface Seen {
   received: number
   code: number
@@ -63,8 +64,7 @@ export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResul
       await server.emptied()
     }
     const start = Date.now()
-    // A first round fills caches and compiles code; what is there behind it is where everything must come
-    // back to.
+    // A first round fills caches and compiles code; its end is the state that the soak must return to.
     await run(start + seconds * 250)
     const before = await server.snapshot()
     await run(start + seconds * 1_000)
@@ -100,7 +100,7 @@ export async function soak({ seconds, clients }: SoakOptions): Promise<SoakResul
 }
 
 /**
- * Opens so many connections, beside one with requests that are always in flight, and looks at the server
+ * Opens that many connections, beside one that always has a request in flight, and checks the server
  * meanwhile.
  */
 async function crowd(
@@ -143,7 +143,7 @@ function compareSnapshots(before: Snapshot, after: Snapshot): string[] {
   const problems: string[] = []
   const growth = after.heapBytes - before.heapBytes
   if (growth > MAX_GROWTH_BYTES) problems.push(`the heap has grown by ${growth} bytes`)
-  // Fewer are no leak: the timer that looks at congested clients ends up to 30 s behind the last of them.
+  // Fewer timers are no leak: the timer that checks congested clients ends up to 30 s after the last of them.
   if (after.timers > before.timers) problems.push(`timers were ${before.timers} and are ${after.timers}`)
   for (const key of ['resources', 'listeners'] as const) {
     const [was, is] = [JSON.stringify(before[key]), JSON.stringify(after[key])]
@@ -160,7 +160,7 @@ function compareSnapshots(before: Snapshot, after: Snapshot): string[] {
 }
 
 /**
- * Each message was received, or dropped and counted; a client that was cut may have missed what was on its
+ * Each message was received, or dropped and counted; a client that was reset may have missed those on their
  * way.
  */
 function compareAccounts(
@@ -200,7 +200,7 @@ function compareAccounts(
   return problems.slice(0, 20)
 }
 
-/** One visit to the server: most are clients, some only knock. */
+/** One visit to the server: most visitors are clients, some only send a few bytes. */
 async function visit(port: number, seen: Map<string, Seen>, figures: Record<string, number>): Promise<void> {
   const dice = Math.random()
   if (dice < 0.03) {
@@ -219,7 +219,7 @@ function count(figures: Record<string, number>, name: string): void {
   figures[name] = (figures[name] ?? 0) + 1
 }
 
-/** Writes some bytes, and goes when there is an answer, or at once. */
+/** Writes some bytes, and disconnects at once, or after the answer. */
 async function knock(port: number, bytes: string): Promise<void> {
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => {}) // 'close' follows
@@ -300,8 +300,8 @@ class Visitor {
 }
 
 /**
- * A client with one TCP connection, on which a request is always in flight: the server answers each when the
- * next has come.
+ * A client with one TCP connection that always has a request in flight: the server answers each when the next
+ * has arrived.
  */
 class Pipeliner {
   readonly #socket: Socket
@@ -311,7 +311,7 @@ class Pipeliner {
 
   constructor(port: number) {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
-    this.#socket.on('error', () => {}) // the answers will be missed
+    this.#socket.on('error', () => {}) // missing answers are noticed
     this.#socket.on('data', (bytes) => {
       const parts = `${this.#rest}${bytes.toString('latin1')}`.split('\r\n\r\n')
       this.#rest = parts.pop() ?? ''
@@ -325,7 +325,7 @@ class Pipeliner {
     this.#ask()
   }
 
-  /** Resolves once there were so many. */
+  /** Resolves once there were that many. */
   answers(count: number): Promise<number> {
     const reached = new Promise<number>((resolve) => {
       this.#wake = () => {
@@ -366,22 +366,22 @@ class SoakServer {
     this.#child.on('exit', (code) =>
       this.#reports.emit('error', new Error(`the server has ended with ${code}`)),
     )
-    this.#reports.on('error', () => {}) // heard by those who wait
+    this.#reports.on('error', () => {}) // the waits receive it
   }
 
   async port(): Promise<number> {
     const [report] = await once(this.#reports, 'report')
-    return (report as { port: number }).port // the first that it tells
+    return (report as { port: number }).port // its first message
   }
 
   async snapshot(): Promise<Snapshot> {
     const told = once(this.#reports, 'report')
     this.#tell('snapshot')
     const [report] = await told
-    return (report as { snapshot: Snapshot }).snapshot // what was asked for
+    return (report as { snapshot: Snapshot }).snapshot // the server's answer to that call
   }
 
-  /** Waits until the server has noticed that all have gone. */
+  /** Waits until the server has noticed that all have disconnected. */
   async emptied(): Promise<void> {
     const end = Date.now() + WAIT_MS
     for (;;) {

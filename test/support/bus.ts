@@ -1,6 +1,6 @@
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
 
-/** What was published: who, where, what. */
+/** A published message: its node, its channel, its bytes. */
 export interface Published {
   readonly by: BusBackplane
   readonly channel: string
@@ -8,8 +8,8 @@ export interface Published {
 }
 
 /**
- * An engine within the process that can fail. It hands over in a later turn of the event loop, in order,
- * copies of what was published, to all who were subscribed when it was.
+ * An engine within the process that can fail. In a later turn of the event loop it delivers copies of each
+ * message, in order, to all backplanes that were subscribed when it was published.
  */
 export class Bus {
   readonly published: Published[] = []
@@ -26,19 +26,19 @@ export class Bus {
     return backplane
   }
 
-  /** The engine goes: all lose their connection. */
+  /** Stops the engine: all lose their connection. */
   stop(): void {
     this.#isUp = false
     for (const backplane of this.#backplanes) backplane.moved()
   }
 
-  /** The engine is back, and knows nothing of before. */
+  /** Starts the engine again, without its earlier state. */
   start(): void {
     this.#isUp = true
     for (const backplane of this.#backplanes) backplane.moved()
   }
 
-  /** What anybody who can reach the engine might send. */
+  /** Publishes anything, as anyone who can reach the engine could. */
   inject(channel: string, bytes: Uint8Array): void {
     for (const backplane of this.#backplanes) backplane.take(channel, bytes)
   }
@@ -53,25 +53,25 @@ export class Bus {
   }
 }
 
-/** One hub's end of a {@link Bus}. */
+/** The backplane of one hub on a {@link Bus}. */
 export class BusBackplane implements Backplane {
   readonly channels = new Set<string>()
   /** Counts `subscribe` and `unsubscribe`. */
   readonly asked = { subscribe: 0, unsubscribe: 0 }
-  /** Envelopes that were handed to the hub. */
+  /** Envelopes that were delivered to the hub. */
   received = 0
-  /** Loses what it returns `true` for, on its way to the hub. */
+  /** Loses the messages for which it returns `true`, on their way to the hub. */
   drop: (channel: string, bytes: Buffer) => boolean = () => false
   /**
-   * Keeps back what it returns `true` for, on its way to the hub, until `release`: channels take different
-   * ways.
+   * Holds back the messages for which it returns `true`, on their way to the hub, until `release`: channels
+   * take different paths.
    */
   delay: (channel: string) => boolean = () => false
   /** Accepts no message, though connected. */
   isFull = false
   /** Refuses these subscriptions. */
   refuse: (channel: string) => boolean = () => false
-  /** Why `start` rejects. */
+  /** The reason for which `start` rejects. */
   startError: Error | undefined
   readonly #bus: Bus
   #listener: BackplaneListener | undefined
@@ -131,35 +131,35 @@ export class BusBackplane implements Backplane {
     this.moved()
   }
 
-  /** Lets it be made again. */
+  /** Allows the connection again. */
   restore(): void {
     this.#isCut = false
     this.moved()
   }
 
-  /** Keeps what comes; the engine, or the way to it, hangs, and nobody notices. */
+  /** Holds all messages: the engine, or the path to it, hangs without a sign. */
   stall(): void {
     this.#isStalled = true
   }
 
-  /** Hands over what was kept. */
+  /** Delivers the held messages. */
   resume(): void {
     this.#isStalled = false
     this.#deliver()
   }
 
-  /** Hands over what was kept back, and keeps back nothing more. */
+  /** Delivers the messages that were held back, and holds back no more. */
   release(): void {
     this.delay = () => false
     for (const { channel, bytes } of this.#delayed.splice(0)) this.take(channel, bytes)
   }
 
-  /** A complaint of the client library. */
+  /** Reports an error of the client library. */
   complain(error: Error): void {
     this.#listener?.onError(error)
   }
 
-  /** For the bus: something was published. */
+  /** Called by the bus when a message was published. */
   take(channel: string, bytes: Uint8Array): void {
     if (this.#state !== 'connected' || !this.channels.has(channel)) return
     if (this.delay(channel)) {
@@ -170,7 +170,7 @@ export class BusBackplane implements Backplane {
     if (this.#incoming.length === 1) setImmediate(() => this.#deliver())
   }
 
-  /** For the bus: the way to the engine has opened or closed. */
+  /** Called by the bus when the connection to the engine has opened or closed. */
   moved(): void {
     if (this.#listener === undefined || this.#state === 'closed') return
     if (this.#bus.isUp && !this.#isCut) {

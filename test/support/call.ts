@@ -1,10 +1,10 @@
 /**
- * Calls between a test and its processes, and between those: beside an application's own messages, over the
- * same channel.
+ * Calls between a test and its processes, and between those, on the same channel as an application's own
+ * messages.
  */
 export interface Call {
   readonly call: number
-  /** Where a primary passes it on: the number of a worker; -1 = nowhere, it is for whoever receives it. */
+  /** The worker to which a primary passes it on, by number; -1 = it is for its receiver. */
   readonly to: number
   readonly method: string
   readonly args: readonly unknown[]
@@ -28,7 +28,7 @@ export function isAnswer(message: unknown): message is Answer {
 
 export async function answer(methods: Methods, { call, method, args }: Call): Promise<Answer> {
   try {
-    const value = await methods[method]?.(...(args as never[])) // the caller knows what each takes
+    const value = await methods[method]?.(...(args as never[])) // the caller knows the parameters of each
     return { answer: call, value }
   } catch (error) {
     return { answer: call, error: error instanceof Error ? error.message : String(error) }
@@ -45,7 +45,7 @@ export class Caller {
     this.#send = send
   }
 
-  /** Takes the messages of the other process, of which some are answers. */
+  /** Takes the messages of the other process, some of which are answers. */
   receive(message: unknown): void {
     if (isAnswer(message)) this.#asked.get(message.answer)?.(message)
   }

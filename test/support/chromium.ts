@@ -1,7 +1,7 @@
 import { type Browser, chromium } from 'playwright-core'
 import { toolPath } from './tools.ts'
 
-/** Starts Chromium without a window, and without what it does on its own. */
+/** Starts Chromium without a window, and without its background services. */
 export function launchChromium(...args: readonly string[]): Promise<Browser> {
   return chromium.launch({
     executablePath: toolPath('chromium'),

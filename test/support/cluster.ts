@@ -2,7 +2,7 @@ import type { ClusterOptions, Connection, EventHandler, Gap, HubOptions } from '
 import type { Bus, BusBackplane } from './bus.ts'
 import { type Client, eventually, type HubServer, Journal, serve } from './hub-server.ts'
 
-/** Times that a test can wait for; a heartbeat may be ten times as late as it is on quiet cores. */
+/** Times that a test can wait for; a heartbeat may be ten times as late as on idle cores. */
 export const FAST: ClusterOptions = {
   heartbeatIntervalMs: 40,
   heartbeatTimeoutMs: 400,
@@ -10,17 +10,17 @@ export const FAST: ClusterOptions = {
   roomGraceMs: 60,
 }
 
-/** A hub on a server, with a client, over a bus. */
+/** A hub on a server, with a client, on a bus. */
 export interface ClusterNode extends HubServer {
   readonly backplane: BusBackplane
   readonly client: Client
   readonly connection: Connection
   readonly gaps: Journal<Gap>
-  /** What the hub's `onError` heard. */
+  /** Errors passed to the hub's `onError`. */
   readonly faults: Journal<Error>
 }
 
-/** A node that is connected, with one client. */
+/** Starts a node with one client; resolves when it is connected. */
 export async function join(
   bus: Bus,
   cluster: ClusterOptions = {},
@@ -59,7 +59,8 @@ export async function three(
 }
 
 /**
- * Waits until each of these knows as many nodes as they are, and all of them listen to what is for everyone.
+ * Waits until each of these nodes knows as many nodes as there are, and all are subscribed to the channel for
+ * everyone.
  */
 export async function acquainted(nodes: readonly ClusterNode[]): Promise<void> {
   const known = () => nodes.map(({ hub }) => hub.cluster.stats().nodes)
@@ -72,18 +73,18 @@ export async function acquainted(nodes: readonly ClusterNode[]): Promise<void> {
   )
 }
 
-/** Puts the client of a node into rooms; resolves when what others publish there comes. */
+/** Puts the client of a node into rooms; resolves when messages that others publish there arrive. */
 export async function enter({ hub, connection }: ClusterNode, ...rooms: string[]): Promise<void> {
   await hub.cluster.join({ id: connection.id }, rooms)
 }
 
-/** What the clients have received, up to a marker that the first node sends to all. */
+/** The messages that the clients have received, up to a marker that the first node sends to all. */
 export async function heard(nodes: readonly ClusterNode[], marker = 'end'): Promise<string[][]> {
   nodes[0]?.hub.broadcast(marker)
   return Promise.all(nodes.map(({ client }) => client.upTo(marker)))
 }
 
-/** Waits until a node says that it is connected, or is not. */
+/** Waits until a node is connected, or is not. */
 export async function untilState({ hub }: ClusterNode, state: string): Promise<void> {
   await eventually(
     `the state ${state}`,

@@ -3,14 +3,14 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { inTime } from './hub-server.ts'
 
-/** A server of another make that a test starts, and stops by its pid. */
+/** Another program's server that a test starts, and stops by its pid. */
 export class Daemon {
   readonly #child: ChildProcess
   readonly #exited: Promise<unknown>
   readonly #kill = (): void => {
     this.#child.kill('SIGKILL')
   }
-  /** All it has printed. */
+  /** Everything it has printed. */
   output = ''
 
   private constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
@@ -21,11 +21,11 @@ export class Daemon {
         this.output += text
       })
     }
-    // A test run that is broken off runs no teardown.
+    // If a test run is interrupted, it runs no teardown.
     process.once('exit', this.#kill)
   }
 
-  /** Starts a program; resolves once it is ready, rejects with what it printed when it ends instead. */
+  /** Starts a program; resolves once it is ready. If it ends before that, rejects with its output. */
   static async start(
     file: string,
     args: readonly string[],
@@ -58,7 +58,7 @@ export class Daemon {
     this.#child.kill(name)
   }
 
-  /** Ends it with SIGTERM; rejects, after SIGKILL, when that does not do. */
+  /** Ends it with SIGTERM; if that fails, with SIGKILL, and rejects. */
   async stop(): Promise<void> {
     if (this.#isRunning) this.#child.kill('SIGTERM')
     try {
@@ -70,7 +70,7 @@ export class Daemon {
   }
 }
 
-/** Whether somebody listens on a port of 127.0.0.1. */
+/** Returns whether a program listens on a port of 127.0.0.1. */
 export async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   try {

@@ -2,15 +2,15 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 
 /**
- * Outgoing connections have theirs from 32 768 on (Linux) or higher: while a server is away, none of them
- * takes its port.
+ * Outgoing connections use ports from 32 768 on (Linux) or higher, so none of them takes the port of a server
+ * while it is down.
  */
 const FIRST = 10_000
 const COUNT = 22_768
 
 /**
- * A port of 127.0.0.1 that nobody listens on, and that is still free when its server is killed and comes
- * back.
+ * Returns a port of 127.0.0.1 on which no program listens, and that stays free while its server is killed and
+ * restarted.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -9,7 +9,7 @@ export function collectGarbage(): void {
   gc()
 }
 
-/** Objects that are counted for as long as something refers to them. */
+/** Counts objects for as long as they are referenced. */
 export class Tracked {
   readonly #refs: WeakRef<object>[] = []
 
@@ -17,14 +17,14 @@ export class Tracked {
     this.#refs.push(new WeakRef(object))
   }
 
-  /** How many were added. */
+  /** The number of added objects. */
   get total(): number {
     return this.#refs.length
   }
 
   /**
-   * How many are still there after a collection. A `WeakRef` keeps its object until the turn ends in which it
-   * was read.
+   * Returns how many are left after a collection. A `WeakRef` keeps its object until the end of the turn in
+   * which it was read.
    */
   async alive(): Promise<number> {
     await new Promise((resolve) => setImmediate(resolve))

@@ -22,7 +22,7 @@ export { inTime }
 /** The key of RFC 6455 §1.3. */
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 
-/** Things that happened, in order, and waits for them. */
+/** Events in order, and waits for them. */
 export class Journal<T> {
   readonly all: T[] = []
   readonly #waiting = new Set<() => void>()
@@ -32,7 +32,7 @@ export class Journal<T> {
     for (const wake of this.#waiting) wake()
   }
 
-  /** Resolves with the first item that matches, also one of the past. */
+  /** Resolves with the first item that matches, also an earlier one. */
   async first(what: string, matches: (item: T) => boolean): Promise<T> {
     await this.until(what, () => this.all.some(matches))
     const found = this.all.find(matches)
@@ -40,7 +40,7 @@ export class Journal<T> {
     return found
   }
 
-  /** Resolves when the condition holds, which is asked after each item. */
+  /** Resolves when the condition holds, which is checked after each item. */
   async until(what: string, holds: (all: readonly T[]) => boolean): Promise<readonly T[]> {
     let wake = () => {}
     const reached = new Promise<void>((resolve) => {
@@ -59,7 +59,7 @@ export class Journal<T> {
   }
 }
 
-/** Polls, a turn of the event loop at a time, what no event tells. */
+/** Polls a condition that has no event, once in each turn of the event loop. */
 export async function eventually(what: string, holds: () => boolean, seen: () => unknown): Promise<void> {
   const end = Date.now() + WAIT_MS
   while (!holds()) {
@@ -73,7 +73,7 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** What a call throws; fails when it does not. */
+/** Returns the error that a call throws; fails if it throws none. */
 export function thrownBy(call: () => unknown): unknown {
   try {
     call()
@@ -99,13 +99,13 @@ export interface HubServer {
   readonly server: Server
   readonly port: number
   readonly url: string
-  /** `open`, `message …`, `ping …`, `pong …`, `error CODE`, `close CODE reason`: the callbacks, in order. */
+  /** The callbacks in order: `open`, `message …`, `ping …`, `pong …`, `error CODE`, `close CODE reason`. */
   readonly log: Journal<string>
-  /** What `onError` of the handler heard. */
+  /** Errors passed to the handler's `onError`. */
   readonly errors: Error[]
-  /** What `hub.upgrade` threw. */
+  /** Errors that `hub.upgrade` threw. */
   readonly refusals: Journal<unknown>
-  /** What `onClose` got as its last argument. */
+  /** The last arguments of `onClose`. */
   readonly causes: CloseCause[]
   readonly connections: Connection[]
   /** The promises of `hub.upgrade`. */
@@ -127,7 +127,7 @@ export interface ServeInit extends UpgradeInit {
 
 /**
  * A hub on a server of node:http, closed when the test is over. It sends no pings unless the options say so:
- * a client that speaks in bytes answers none, and on a busy machine a test may take the 30 s until the first.
+ * a client of raw bytes answers none, and on a busy machine a test may take the 30 s until the first.
  */
 export async function serve(
   options: HubOptions = {},
@@ -188,7 +188,7 @@ export async function serve(
   server.on('connection', (socket) => sockets.push(socket))
   hub.attach(server)
   await listen(server)
-  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  const { port } = server.address() as AddressInfo // the server listens on TCP
   const url = `ws://127.0.0.1:${port}`
   onTestFinished(async () => {
     await hub.close({ timeoutMs: 50 })
@@ -237,7 +237,7 @@ export async function stop(server: Server): Promise<void> {
   await inTime('the server to close', closed, () => server.address())
 }
 
-/** A `ws` client that keeps what it receives. */
+/** A `ws` client that keeps the messages it receives. */
 export class Client {
   readonly socket: WebSocket
   readonly received = new Journal<string>()
@@ -261,13 +261,13 @@ export class Client {
     return client
   }
 
-  /** What has come, once the marker has. */
+  /** The messages received before the marker. */
   async upTo(marker: string): Promise<string[]> {
     await this.received.first(marker, (data) => data === marker)
     return this.received.all.slice(0, this.received.all.indexOf(marker))
   }
 
-  /** Code and reason of the end. */
+  /** The code and reason of its close frame. */
   closed(): Promise<string> {
     return this.#closes.first('the client to close', () => true)
   }
@@ -278,7 +278,7 @@ export class Client {
   }
 }
 
-/** A client that speaks in bytes. */
+/** A client of raw bytes. */
 export class RawClient {
   readonly socket: Socket
   readonly frames = new Journal<Frame>()
@@ -300,7 +300,7 @@ export class RawClient {
     })
   }
 
-  /** Shakes hands, with `tail` in the packet of the handshake. */
+  /** Performs the handshake, with `tail` in the same packet. */
   static async open(
     port: number,
     headers: readonly string[] = [],
@@ -325,7 +325,7 @@ export class RawClient {
     }
   }
 
-  /** All that came until the server hung up. */
+  /** Everything received until the server closed the connection. */
   async hungUp(): Promise<void> {
     await this.#events.first('the server to hang up', (event) => event === 'close')
   }
@@ -349,7 +349,7 @@ export class RawClient {
 }
 
 /**
- * The bytes of an opening handshake; a header given replaces the one of the same name, an empty value removes
+ * The bytes of an opening handshake. A given header replaces the one of the same name; an empty value removes
  * it.
  */
 export function handshake(headers: readonly string[] = [], requestLine = 'GET / HTTP/1.1'): string {

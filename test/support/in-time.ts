@@ -1,17 +1,20 @@
 /**
- * Time for whatever a test waits for: more than ten times what the slowest takes on quiet cores, which is an
- * engine that hangs and is given up after ten seconds. No test has a shorter limit of its own, since a busy
- * machine takes as long as it takes.
+ * The time limit for every wait of a test: more than ten times as long as the slowest wait on idle cores,
+ * which is for an engine that hangs and is abandoned after ten seconds. No test has a shorter limit of its
+ * own, because a busy machine can delay anything.
  */
 export const WAIT_MS = 120_000
-/** Time for a test or its set-up, several waits: so a wait that is too late ends it, and says what it saw. */
+/**
+ * The time limit for a test or its set-up, longer than several waits, so that a wait that is too late ends it
+ * and prints what it saw.
+ */
 export const TEST_MS = 300_000
 
-/** Taken here, so that a test may fake the timers of the server alone. */
+/** Read here, so that a test may replace only the timers of the server. */
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
 const now = performance.now.bind(performance)
 
-/** Rejects with what was seen so far when `promise` is too late. */
+/** Rejects with what was seen so far if `promise` is too late. */
 export async function inTime<T>(
   what: string,
   promise: Promise<T>,
@@ -28,7 +31,7 @@ export async function inTime<T>(
   }
 }
 
-/** Asks every few milliseconds whether a condition holds that no event tells. */
+/** Checks every few milliseconds whether a condition without an event holds. */
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,

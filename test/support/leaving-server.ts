@@ -1,7 +1,7 @@
 /**
- * A server of one of the frameworks, in a process of its own, that floods its clients and leaves on SIGTERM
- * as docs/deploying.md says. It tells its port first; and at the end how many messages each connection had
- * accepted, and how the close went.
+ * A server of one of the frameworks, in its own process, that floods its clients and stops on SIGTERM as
+ * described in docs/deploying.md. It first reports its port, and at the end how many messages each connection
+ * had accepted, and the result of the close.
  */
 import { createServer, type Server } from 'node:http'
 import express from 'express'
@@ -22,7 +22,7 @@ const handler: EventHandler = {
   },
 }
 
-/** Each connection counts its own: what it is sent is one more than what it has accepted. */
+/** Each connection has its own counter: the next number is one more than the messages it has accepted. */
 function flood(hub: Hub): void {
   for (let i = 0; i < 5; i++) {
     for (const connection of hub.connections()) {

@@ -1,4 +1,4 @@
-/** A primary as a test wants it: its arguments are what the workers run, and the serialization. */
+/** A primary for a test: its arguments are the file of the workers, and the serialization. */
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
 import { type NodeClusterOptions, serveNodeCluster } from 'wshub/node-cluster'
@@ -23,7 +23,7 @@ const methods: Methods = {
   async fork(index: number) {
     const worker = cluster.fork()
     workers[index] = worker
-    await once(worker, 'message') // its first: that it listens
+    await once(worker, 'message') // its first message: it is listening
     return worker.process.pid
   },
 
@@ -40,7 +40,7 @@ const methods: Methods = {
     workers[index]?.process.kill(signal)
   },
 
-  /** How many of the workers that were killed somebody still holds. */
+  /** Returns how many killed workers are still referenced. */
   held() {
     globalThis.gc?.()
     return dead.filter((worker) => worker.deref() !== undefined).length

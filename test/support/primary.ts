@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Caller } from './call.ts'
 
-/** A primary of `node:cluster` in a process of its own. */
+/** A primary of `node:cluster` in its own process. */
 export class Primary {
   readonly #child: ChildProcess
   readonly #caller: Caller
@@ -15,7 +15,7 @@ export class Primary {
     child.on('message', (message: unknown) => this.#caller.receive(message))
   }
 
-  /** @param worker the file that its workers run, which sends a message when it listens to calls */
+  /** @param worker the file of its workers, which send a message when they accept calls */
   static async start(worker: string, serialization: 'advanced' | 'json' = 'advanced'): Promise<Primary> {
     const file = fileURLToPath(new URL('./primary-process.ts', import.meta.url))
     const execArgv = ['--import', 'tsx', '--expose-gc']
@@ -30,7 +30,7 @@ export class Primary {
 
   async fork(): Promise<WorkerProcess> {
     const index = this.#workers++
-    const pid = (await this.call('fork', index)) as number // of a process that has just sent a message
+    const pid = (await this.call('fork', index)) as number // the pid of a process that has just sent a message
     return { index, pid, call: (method, args) => this.#caller.call(index, method, args) }
   }
 

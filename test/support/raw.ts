@@ -1,4 +1,4 @@
-/** WebSocket clients made of raw bytes: nothing is sent, answered or hidden unless a test says so. */
+/** WebSocket clients of raw bytes: nothing is sent, answered or hidden unless a test says so. */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Frame, Opcode } from 'wshub'
@@ -6,7 +6,7 @@ import { inTime, until } from './in-time.ts'
 
 export { inTime, until }
 
-/** A promise that a test settles when it wants to. */
+/** A promise that a test settles. */
 export class Gate {
   readonly #promise: Promise<void>
   #open = () => {}
@@ -21,18 +21,18 @@ export class Gate {
     this.#open()
   }
 
-  /** Resolves once it is open, which may take as long as the test. */
+  /** Resolves once the gate is open, without a time limit of its own. */
   get opened(): Promise<void> {
     return this.#promise
   }
 
-  /** Resolves once it is open; rejects when that takes too long. */
+  /** Resolves once the gate is open; rejects if that takes too long. */
   passed(what = 'a gate'): Promise<void> {
     return inTime(what, this.#promise)
   }
 }
 
-/** Whatever listens on a port of this machine. */
+/** The address of a program on this machine. */
 export interface Target {
   readonly port: number
   readonly host?: string
@@ -41,7 +41,7 @@ export interface Target {
 
 export interface RequestInit {
   readonly method?: string
-  /** Added to the default headers or, by the same name, in place of them; `undefined` leaves one out. */
+  /** Added to the default headers, or replaces one of the same name; `undefined` removes it. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>
   readonly body?: string
 }
@@ -91,7 +91,7 @@ export function closing(code: number): Buffer {
 /** An HTTP response. */
 export class Answer {
   readonly status: number
-  /** By lower-case name; several of one name in order. */
+  /** By lower-case name; headers of the same name in order. */
   readonly headers: ReadonlyMap<string, readonly string[]>
   readonly head: string
   body = ''
@@ -109,7 +109,7 @@ export class Answer {
     this.headers = headers
   }
 
-  /** The values of a header, joined; `undefined` where it is missing. */
+  /** The values of a header, joined; `undefined` if it is missing. */
   header(name: string): string | undefined {
     return this.headers.get(name.toLowerCase())?.join(', ')
   }
@@ -117,7 +117,7 @@ export class Answer {
 
 const clients = new Set<RawClient>()
 
-/** Destroys the clients that tests have left, for `afterEach`. */
+/** Destroys the clients that tests have left open, for `afterEach`. */
 export function destroyClients(): void {
   for (const client of clients) client.destroy()
 }
@@ -126,7 +126,7 @@ export function destroyClients(): void {
 export class RawClient {
   readonly #socket: Socket
   #bytes = Buffer.alloc(0)
-  /** All that has ever come, for messages of failures. */
+  /** Everything ever received, for messages of failures. */
   #seen = ''
   #ended = false
   #wake = () => {}
@@ -170,21 +170,21 @@ export class RawClient {
     return client
   }
 
-  /** Connects and sends a handshake; the answer is for the caller to read. */
+  /** Connects and sends a handshake; the caller reads the answer. */
   static async ask(target: Target, path?: string, init?: RequestInit): Promise<RawClient> {
     const client = await RawClient.connect(target)
     client.write(handshake(path, init))
     return client
   }
 
-  /** Connects and shakes hands; rejects when the answer is not 101. */
+  /** Connects and performs the handshake; rejects if the answer is not 101. */
   static async open(target: Target, path?: string, init?: RequestInit): Promise<RawClient> {
     const client = await RawClient.ask(target, path, init)
     await client.opened()
     return client
   }
 
-  /** Connects, sends a handshake that is refused, and reads until the server hangs up. */
+  /** Connects, sends a handshake that is refused, and reads until the server closes the connection. */
   static async refused(target: Target, path?: string, init?: RequestInit): Promise<Answer> {
     const client = await RawClient.ask(target, path, init)
     return client.lastAnswer()
@@ -210,7 +210,7 @@ export class RawClient {
     this.#socket.pause()
   }
 
-  /** Sends FIN, and goes on reading. */
+  /** Sends FIN, and keeps reading. */
   end(): void {
     this.#socket.end()
   }
@@ -239,7 +239,7 @@ export class RawClient {
     return answer
   }
 
-  /** The response after which the server hangs up. */
+  /** The response after which the server closes the connection. */
   async lastAnswer(): Promise<Answer> {
     const answer = await this.head()
     await this.ended()
@@ -274,7 +274,7 @@ export class RawClient {
     return frame.payload.toString()
   }
 
-  /** The code of the next frame, which closes; the client answers it. */
+  /** The code of the next frame, which is a close frame; the client answers it. */
   async closed(): Promise<number> {
     const frame = await this.frame()
     if (frame.opcode !== Opcode.close) throw new Error(`Waited for a close, saw: ${JSON.stringify(frame)}`)
@@ -283,14 +283,14 @@ export class RawClient {
     return code
   }
 
-  /** Sends a message and expects it back: the connection works, and nothing else has come. */
+  /** Sends a message and expects it back: the connection works, and nothing else was received. */
   async echoes(data = 'marker'): Promise<void> {
     this.send(data)
     const echo = await this.message()
     if (echo !== data) throw new Error(`Waited for the echo of ${data}, saw: ${echo}`)
   }
 
-  /** Resolves when the server has hung up. */
+  /** Resolves when the server has closed the connection. */
   ended(): Promise<void> {
     return this.#wait('the server to hang up', () => this.#ended, true)
   }

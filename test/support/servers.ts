@@ -1,4 +1,4 @@
-/** Engines of a test's own: real servers on free ports of this machine, with folders of their own. */
+/** Engines for one test: real servers on free ports of this machine, with their own folders. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { freePort } from './free-port.ts'
 import { until } from './in-time.ts'
 import { type ToolName, toolPath } from './tools.ts'
 
-/** A server program that can be killed, and started again on the same port with what it had on disk. */
+/** A server program that can be killed, and restarted on the same port with the same files. */
 export class Engine {
   readonly port: number
   readonly #tool: ToolName
@@ -56,7 +56,7 @@ export class Engine {
     )
   }
 
-  /** Ends the process at once, without a word to anyone, as a crash does. */
+  /** Ends the process at once, as a crash does. */
   async kill(): Promise<void> {
     const child = this.#child
     this.#child = undefined
@@ -66,7 +66,7 @@ export class Engine {
     await exit
   }
 
-  /** Stops the process where it is: connections stay, and nobody answers. */
+  /** Stops the process: connections stay open, and nothing is answered. */
   freeze(): void {
     this.#child?.kill('SIGSTOP')
   }
@@ -75,7 +75,7 @@ export class Engine {
     this.#child?.kill('SIGCONT')
   }
 
-  /** Ends it for good, with its folder. */
+  /** Ends it permanently, and removes its folder. */
   async stop(): Promise<void> {
     await this.kill()
     process.off('exit', this.#onExit)
@@ -91,7 +91,7 @@ export async function startRedis(...args: readonly string[]): Promise<Engine> {
   return engine
 }
 
-/** A Redis Cluster of three masters, and a replica of the first where it is asked for. */
+/** A Redis Cluster of three masters, and optionally a replica of the first. */
 export async function startRedisCluster({
   withReplica = false,
   args: more = [],
@@ -155,8 +155,8 @@ export async function redis(port: number, ...command: string[]): Promise<string>
 }
 
 /**
- * To be duplicated: `createClient` makes a class of 500 methods anew for other options than the last, which
- * takes 50 ms.
+ * A template for duplicates: `createClient` creates a class of 500 methods for options other than the last
+ * ones, which takes 50 ms.
  */
 const redisClient = createClient()
 
@@ -181,8 +181,8 @@ export async function startNats(...args: readonly string[]): Promise<Engine> {
 }
 
 /**
- * A NATS cluster of three, of which none tells the clients about the others: a test may stand a proxy before
- * each.
+ * A NATS cluster of three. None of its servers tells clients about the others, so that a test can put a proxy
+ * in front of each.
  */
 export async function startNatsCluster(...more: readonly string[]): Promise<Engine[]> {
   const clusterPorts = [await freePort(), await freePort(), await freePort()]
@@ -221,7 +221,7 @@ async function natsClusterFormed(monitorPort: number): Promise<void> {
   )
 }
 
-/** A TCP proxy before an engine, which can be pulled out and plugged in again. */
+/** A TCP proxy in front of an engine that can be disconnected and connected again. */
 export class Cable {
   readonly port: number
   readonly #server: Server
@@ -253,7 +253,7 @@ export class Cable {
     const server = createServer({ noDelay: true })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const { port } = server.address() as AddressInfo // of a TCP server that listens
+    const { port } = server.address() as AddressInfo // the server listens on TCP
     return new Cable(server, port, target)
   }
 
@@ -263,7 +263,7 @@ export class Cable {
     for (const socket of this.#sockets) socket.resetAndDestroy()
   }
 
-  /** Lets nothing pass, and tells nobody. */
+  /** Passes nothing on, without closing any connection. */
   stall(): void {
     this.#isStalled = true
     for (const socket of this.#sockets) socket.pause()
@@ -307,7 +307,7 @@ async function answersNats(port: number): Promise<boolean> {
   return (await firstWords(port, '')).startsWith('INFO ')
 }
 
-/** What a server says first; '' when it does not. */
+/** Returns the first message of a server; '' if it sends none. */
 async function firstWords(port: number, question: string): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   try {

@@ -5,13 +5,10 @@ import { fileURLToPath } from 'node:url'
 import { BUILTIN_WEBSOCKET, TOOLS, type Tool, type ToolName, variableOf } from './tools.ts'
 
 const INSTALL_MS = 300_000
-/** Where Debian looks before it starts the service of a package. */
+/** The file that Debian reads before it starts the service of a package. */
 const POLICY = '/usr/sbin/policy-rc.d'
 
-/**
- * Finds the programs that tests run, or installs Debian's where that is possible; otherwise the run fails
- * here.
- */
+/** Finds the programs that tests run, or installs Debian's if possible; otherwise the run fails here. */
 export default function setup(): void {
   const missing = namesOf(TOOLS).filter((name) => !isFound(name))
   if (missing.length > 0 && canInstall()) install(missing)
@@ -24,7 +21,7 @@ export default function setup(): void {
   findNode()
 }
 
-/** Leaves the path of a tool for the tests, if it is there. */
+/** Passes the path of a tool to the tests, if it exists. */
 function isFound(name: ToolName): boolean {
   const path = process.env[variableOf(name)] ?? find(name)
   if (path === undefined) return false
@@ -34,7 +31,7 @@ function isFound(name: ToolName): boolean {
 
 function find(name: ToolName): string | undefined {
   const { names, probe }: Tool = TOOLS[name]
-  // Debian's own first, and /usr/sbin is on root's PATH only.
+  // Debian's own first; /usr/sbin is only on root's PATH.
   const folders = ['/usr/bin', '/usr/sbin', ...(process.env.PATH ?? '').split(delimiter)]
   return names
     .flatMap((file) => folders.map((folder) => join(folder, file)))
@@ -56,8 +53,8 @@ function canInstall(): boolean {
 
 function install(names: readonly ToolName[]): void {
   const packages = names.map((name) => TOOLS[name].package)
-  // Debian starts a service once it is installed, and ports 80 and 443 are not ours. A policy that is there
-  // already is the machine's own.
+  // Debian starts a service after installing it, and we do not own ports 80 and 443. A policy that already
+  // exists belongs to the machine.
   const isOurs = !existsSync(POLICY)
   if (isOurs) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
   try {
@@ -66,7 +63,7 @@ function install(names: readonly ToolName[]): void {
   } finally {
     if (isOurs) rmSync(POLICY)
   }
-  // Nor is a service to start at the next boot because of a test.
+  // Nor may a test make a service start at the next boot.
   const services = names.flatMap((name) => {
     const { service }: Tool = TOOLS[name]
     return service ?? []
@@ -78,7 +75,7 @@ function aptGet(...args: readonly string[]): void {
   run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=120', ...args])
 }
 
-/** The built-in WebSocket is tested on an older Node too, by a newer one from npm. */
+/** Downloads a newer Node from npm, to test the built-in WebSocket on an older Node too. */
 function findNode(): void {
   const { major, variable } = BUILTIN_WEBSOCKET
   if ('WebSocket' in globalThis || process.env[variable] !== undefined) return
@@ -86,7 +83,7 @@ function findNode(): void {
   process.env[variable] = run(process.execPath, [script, major]).trim()
 }
 
-/** @throws with all it printed when it fails */
+/** @throws with its whole output if it fails */
 function run(file: string, args: readonly string[]): string {
   return execFileSync(file, args, {
     encoding: 'utf8',

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { onTestFinished } from 'vitest'
 import { eventually } from './hub-server.ts'
 
-/** A TCP server that accepts, reads and never says a word, as an engine that hangs. */
+/** A TCP server that accepts and reads, but never answers, like an engine that hangs. */
 export class SilentServer {
   readonly port: number
   readonly #server: Server
@@ -26,18 +26,18 @@ export class SilentServer {
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const { port } = server.address() as AddressInfo // of a TCP server that listens
+    const { port } = server.address() as AddressInfo // the server listens on TCP
     const silent = new SilentServer(server, port)
     onTestFinished(() => silent.#close())
     return silent
   }
 
-  /** How many are connected. */
+  /** The number of open connections. */
   get connected(): number {
     return this.#sockets.size
   }
 
-  /** Resolves when so many connections have come in all. */
+  /** Resolves when that many connections were accepted in total. */
   async accepts(count: number): Promise<void> {
     await eventually(
       `${count} connections`,
@@ -46,9 +46,9 @@ export class SilentServer {
     )
   }
 
-  /** Resolves when nobody is connected. */
+  /** Resolves when there are no connections. */
   async isLeft(): Promise<void> {
-    // Connections are accepted in order: behind this one nothing comes that was begun before.
+    // Connections are accepted in order: after this one, none arrives that was begun before.
     const before = this.#accepted
     const marker = connect(this.port, '127.0.0.1')
     await once(marker, 'connect')

@@ -4,13 +4,13 @@ import { onTestFinished } from 'vitest'
 import { Frame } from 'wshub'
 import { Journal } from './hub-server.ts'
 
-/** What one side says in all WebSockets through a {@link Tap}, in order. */
+/** Everything that one side sends in all WebSockets through a {@link Tap}, in order. */
 class Side {
   /** The heads of the handshakes: of requests for an upgrade, or of 101s. */
   readonly heads: string[] = []
   readonly frames = new Journal<Frame>()
 
-  /** Listens to one connection; an ordinary request is none of its business. */
+  /** Records one connection; ordinary requests are ignored. */
   follow(socket: Socket): void {
     let bytes = Buffer.alloc(0)
     let isWebSocket: boolean | undefined
@@ -34,7 +34,7 @@ class Side {
   }
 }
 
-/** Passes bytes on to a server of this machine, and notes what they say. */
+/** Passes bytes on to a server of this machine, and records their messages. */
 export class Tap {
   readonly port: number
   readonly client = new Side()
@@ -65,7 +65,7 @@ export class Tap {
     })
     listener.listen(0, '127.0.0.1')
     await once(listener, 'listening')
-    const { port } = listener.address() as AddressInfo // of a TCP server that listens
+    const { port } = listener.address() as AddressInfo // the server listens on TCP
     const tap = new Tap(port)
     onTestFinished(() => {
       listener.close()

@@ -23,13 +23,13 @@ const revoked = (target: object) => {
 const withProperty = (key: PropertyKey, descriptor: PropertyDescriptor, error: Error = new Error('x')) =>
   Object.defineProperty(error, key, descriptor)
 
-/** Throws at each reading but the first so many. */
+/** Throws at each read but the first ones. */
 const fickle = (key: string, reads: number) => {
   let left = reads
   return withProperty(key, { configurable: true, get: () => (left-- > 0 ? 'for now' : boom()) })
 }
 
-/** What code of an application might throw, by name; `filler` is any value of JavaScript. */
+/** Values that an application's code might throw, by name; `filler` is any value of JavaScript. */
 const KINDS: Readonly<Record<string, (filler: unknown) => unknown>> = {
   anything: (filler) => filler,
   'an Error': () => new Error('plain'),
@@ -124,7 +124,7 @@ const WAYS: Readonly<Record<string, (thrown: unknown) => unknown>> = {
   returned: (thrown) => thrown,
 }
 
-/** Something that goes wrong, in one of many ways. */
+/** Throws something in one of many ways. */
 export interface Throw {
   readonly kind: string
   readonly way: string
@@ -140,7 +140,7 @@ export function anyThrow(ways: readonly string[] = Object.keys(WAYS)): fc.Arbitr
   })
 }
 
-/** Each kind and each way at least once: what a property adds are their combinations. */
+/** Each kind and each way at least once; a property adds their combinations. */
 export function eachThrow(): Throw[] {
   return [
     ...Object.keys(KINDS).map((kind) => ({ kind, way: 'thrown', filler: undefined })),
@@ -159,8 +159,8 @@ export function thrownValues(): [name: string, value: unknown][] {
 }
 
 /**
- * What nobody caught until the test is over, and the warnings, which are read as Node reads them and not
- * printed.
+ * Errors that nobody caught until the test is over, and the warnings, which are read as Node reads them and
+ * not printed.
  */
 export function watchProcess(): { readonly stray: string[]; readonly warnings: Error[] } {
   const stray: string[] = []
@@ -173,7 +173,7 @@ export function watchProcess(): { readonly stray: string[]; readonly warnings: E
   const unhandled = strayed('unhandledRejection')
   const warn = (warning: Error & { code?: unknown; detail?: unknown }) => {
     try {
-      // As Node's own listener does, which prints it.
+      // As Node's own listener, which prints it.
       stray.push(
         ...[warning.name, warning.message, warning.stack]
           .filter((text) => typeof text !== 'string')
@@ -186,10 +186,10 @@ export function watchProcess(): { readonly stray: string[]; readonly warnings: E
       stray.push(`a warning that cannot be printed: ${error instanceof Error ? error.message : ''}`)
     }
   }
-  // The listeners of Node and of the test runner would print or count what is provoked here.
+  // The listeners of Node and of the test runner would print or count the errors caused here.
   const events = { uncaughtException: uncaught, unhandledRejection: unhandled, warning: warn }
   for (const [event, listener] of Object.entries(events)) {
-    const others = process.listeners(event as NodeJS.Signals) // the type knows no name for all events
+    const others = process.listeners(event as NodeJS.Signals) // there is no type for the names of all events
     process.removeAllListeners(event)
     process.on(event, listener)
     onTestFinished(() => {

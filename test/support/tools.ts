@@ -1,25 +1,23 @@
-/** A program that the tests run as it is. */
+/** A program that the tests run. */
 export interface Tool {
-  /** What it may be called, the preferred first. */
+  /** Its possible names, the preferred first. */
   readonly names: readonly string[]
-  /** The Debian package that brings it. */
+  /** The Debian package that contains it. */
   readonly package: string
-  /** What that package would start at the next boot. */
+  /** The service that the package would start at the next boot. */
   readonly service?: string
-  /** Arguments with which it succeeds only if it is of use. */
+  /** Arguments with which it succeeds only if it is usable. */
   readonly probe?: readonly string[]
 }
 
-/**
- * All of them; the path of each is in `CHROMIUM_PATH`, `NGINX_PATH` and so on, where the set-up leaves it.
- */
+/** All tools; the set-up puts the path of each into `CHROMIUM_PATH`, `NGINX_PATH` and so on. */
 export const TOOLS = {
   chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' },
   nginx: { names: ['nginx'], package: 'nginx', service: 'nginx' },
   haproxy: { names: ['haproxy'], package: 'haproxy', service: 'haproxy' },
   caddy: { names: ['caddy'], package: 'caddy', service: 'caddy' },
   openssl: { names: ['openssl'], package: 'openssl' },
-  // A python3 found first (pyenv's) may lack what Debian's has.
+  // A python3 found first (pyenv's) may lack the packages of Debian's.
   python: { names: ['python3'], package: 'python3-websockets', probe: ['-c', 'import websockets'] },
   redis: { names: ['redis-server'], package: 'redis-server', service: 'redis-server' },
   nats: { names: ['nats-server'], package: 'nats-server', service: 'nats-server' },
@@ -27,12 +25,12 @@ export const TOOLS = {
 
 export type ToolName = keyof typeof TOOLS
 
-/** The environment variable with the path of a tool. */
+/** The name of the environment variable with the path of a tool. */
 export function variableOf(name: ToolName): string {
   return `${name.toUpperCase()}_PATH`
 }
 
-/** The path of a tool, which the set-up has found. */
+/** The path of a tool that the set-up has found. */
 export function toolPath(name: ToolName): string {
   const path = process.env[variableOf(name)]
   if (path === undefined) throw new Error(`test/support/setup.ts has not set ${variableOf(name)}`)
@@ -40,7 +38,7 @@ export function toolPath(name: ToolName): string {
 }
 
 /**
- * The oldest major version of Node with a `WebSocket` of its own. On an older one, the set-up leaves the path
- * of such a Node in the variable.
+ * The oldest major version of Node with a built-in `WebSocket`. On an older one, the set-up puts the path of
+ * such a Node into the variable.
  */
 export const BUILTIN_WEBSOCKET = { major: '22', variable: 'NODE_22_PATH' } as const

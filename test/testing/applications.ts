@@ -13,12 +13,12 @@ import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
 import type { Application } from 'wshub/testing'
 
-// The majors before; their types are those of today's, for what is used here.
+// The previous major versions; they are typed as the current ones, for what is used here.
 const require = createRequire(import.meta.url)
 const express4 = require('express4') as typeof express
 const Koa2 = require('koa2') as typeof Koa
 
-/** An application that has opened no port, and never does. */
+/** An application that never opens a port. */
 export interface Made {
   readonly app: Application
   readonly hub: Hub
@@ -30,17 +30,17 @@ export interface Kind {
   make(options?: HubOptions): Made
 }
 
-/** A request as the routes see it, whatever the framework calls it. */
+/** A request as the routes see it, with the same names in every framework. */
 interface Exchange {
   readonly req: IncomingMessage
-  /** Whom the session belongs to, by the framework's own session middleware. */
+  /** The user of the session, from the framework's own session middleware. */
   user: string | undefined
   setHeader(name: string, value: string): void
   send(status: number, body: string): unknown
   upgrade(handler: EventHandler, init?: UpgradeInit): Promise<Connection>
 }
 
-/** Says a greeting where it knows a name, sends back what it gets, and closes when it is told to. */
+/** Sends a greeting if it knows a name, sends back every message, and closes on request. */
 export const handler: EventHandler = {
   onOpen(connection) {
     const user = connection.getMetadata('user')
@@ -68,14 +68,14 @@ const routes: Readonly<Record<string, (exchange: Exchange) => unknown>> = {
 }
 
 const secret = 'a secret of at least thirty-two characters'
-const named = (holder: object): { user?: string } => holder // what each middleware calls a session is an object
+const named = (holder: object): { user?: string } => holder // each middleware's session is an object
 
 const makeFastify: Kind['make'] = (options = {}) => {
   const app = fastify()
   app.register(fastifyCookie)
   app.register(fastifySession, { secret, saveUninitialized: false, cookie: { secure: false } })
   app.register(hubPlugin, options)
-  // In a scope of its own: nothing of it is there before `ready`.
+  // In its own scope: nothing of it exists before `ready`.
   app.register(async (scope) => {
     for (const [path, route] of Object.entries(routes)) {
       scope.get(path, (request, reply) =>
@@ -96,7 +96,7 @@ const makeFastify: Kind['make'] = (options = {}) => {
   })
   return {
     app,
-    // Later than now: the plugin is loaded when a client connects.
+    // Loaded later: the plugin is loaded when a client connects.
     get hub() {
       return app.hub
     },
@@ -156,7 +156,7 @@ const makeKoa =
     return { app, hub: sockets.hub, close: () => sockets.hub.close() }
   }
 
-/** What an application without a framework does; its session is the name in the cookie. */
+/** Does the same in an application without a framework; its session is the name in the cookie. */
 function listenerOf(hub: Hub): RequestListener {
   return (req: IncomingMessage, res: ServerResponse) => {
     const send = (status: number, body: string) => res.writeHead(status).end(body)

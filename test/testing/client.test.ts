@@ -14,11 +14,11 @@ afterEach(async () => {
 interface Opened {
   readonly client: TestClient
   readonly connection: Connection
-  /** What `onClose` got. */
+  /** The arguments of `onClose`. */
   readonly closes: string[]
 }
 
-/** A client of a hub of its own. */
+/** Connects a client to its own hub. */
 async function open(
   handler: EventHandler = {},
   { hub: hubOptions, ...options }: ConnectOptions & { hub?: HubOptions } = {},
@@ -41,7 +41,7 @@ async function open(
   return { client, connection, closes }
 }
 
-/** What a promise is rejected with. */
+/** Returns the reason with which a promise rejects. */
 async function rejection(promise: Promise<unknown>): Promise<Error> {
   const error = await promise.then(
     () => undefined,

@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-/** The answer that a refused upgrade ends in. */
+/** The answer to a refused upgrade. */
 async function refusal(
   app: Application,
   url: string,
@@ -33,7 +33,7 @@ async function refusal(
   throw new Error('the upgrade was not refused', { cause: outcome })
 }
 
-/** Sockets and servers of any kind that this process has open now. */
+/** Sockets and servers of any kind that are open in this process. */
 const sockets = () => process.getActiveResourcesInfo().filter((name) => /TCP|Pipe|TLS/.test(name))
 
 describe('#connect', () => {
@@ -316,7 +316,7 @@ describe('#connect', () => {
       const app = express()
       app.use(sockets)
       app.get('/', (req, res) => {
-        const { server } = req.socket as unknown as { server: Server } // as on any socket that a server has accepted
+        const { server } = req.socket as unknown as { server: Server } // as on any accepted socket of a server
         servers.push(server)
         expect(server.listenerCount('upgrade')).toBe(1)
         res.upgradeWebSocket(handler)

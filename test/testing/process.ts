@@ -1,4 +1,5 @@
-// Run by a test: says hello and comes to its end, whereupon the process ends if nothing keeps it.
+// Run by a test: sends a greeting and reaches its end, after which the process ends if nothing keeps it
+// alive.
 import express from 'express'
 import { wsHub } from 'wshub/express'
 import { connect } from 'wshub/testing'
@@ -6,7 +7,7 @@ import { connect } from 'wshub/testing'
 const app = express()
 app.use(wsHub())
 app.get('/', (_req, res) => {
-  // Nothing but the wait of the client keeps the process until then: it must.
+  // Only the wait of the client keeps the process alive until then.
   res.upgradeWebSocket({ onOpen: (conn) => void setTimeout(() => conn.sendText('hello'), 100).unref() })
 })
 

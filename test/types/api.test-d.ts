@@ -1,4 +1,4 @@
-// Checked by `npm run types`, and never run: what the types promise to an application, and what they refuse.
+// Checked by `npm run types`, and never run: the calls that the types allow, and those that they refuse.
 import { createServer, type IncomingMessage } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { expectTypeOf } from 'vitest'
@@ -99,7 +99,7 @@ const everything: EventHandler<Meta> = {
 }
 expectTypeOf({}).toExtend<EventHandler>()
 expectTypeOf(everything).toExtend<EventHandler<Meta>>()
-/** What a callback returns does not matter: `(conn) => conn.sendText('…')` is a handler. */
+/** The result of a callback does not matter: `(conn) => conn.sendText('…')` is a handler. */
 export const terse: EventHandler = { onOpen: (conn) => conn.sendText('hello') }
 // @ts-expect-error no callback of that name
 export const misspelt: EventHandler = { onOpened() {} }
@@ -184,7 +184,7 @@ hub.broadcastExcept('text', { volatile: true })
 // @ts-expect-error a ping is neither dropped nor replaced
 connection.sendPing('payload', { volatile: true })
 
-// What was dropped
+// Dropped messages
 
 expectTypeOf<DropReason>().toEqualTypeOf<
   'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
@@ -220,7 +220,7 @@ export function narrow(message: Message): number {
   }
   expectTypeOf(message.type).toEqualTypeOf<'binary'>()
   expectTypeOf(message.data).toEqualTypeOf<Buffer>()
-  // A message can be sent on as it came.
+  // A message can be passed on as it was received.
   hub.broadcast(message.data)
   return message.data.byteLength
 }

@@ -1,5 +1,4 @@
-// Checked by `npm run types`, and never run: a hub that knows its metadata is used wherever a hub is asked
-// for.
+// Checked by `npm run types`, and never run: a hub that knows its metadata is accepted wherever a hub is.
 import fastify from 'fastify'
 import { expectTypeOf } from 'vitest'
 import {
@@ -38,7 +37,7 @@ function greet(to: Connection): boolean {
   return to.sendText('hello')
 }
 
-// The lines of a user: each of them compiles.
+// A user's code: each line compiles.
 const hub = new Hub<UserMeta>()
 fastify().register(hubPlugin, { hub })
 expressHub({ hub })
@@ -53,13 +52,13 @@ export const cluster: Cluster = hub.cluster
 export const metadata: MetadataMap<Metadata> = connection.metadata
 export const general: EventHandler = handler
 export const generalInit: UpgradeInit = init
-/** A helper that knows nothing of the metadata serves a typed route. */
+/** A helper without knowledge of the metadata serves a typed route. */
 export const greeter: EventHandler = { onOpen: (conn) => conn.sendText('hello') }
 export const typedGreeter: EventHandler<UserMeta> = greeter
-/** A hub without a type of its own serves a route that knows one. */
+/** A hub without a type of its own serves a typed route. */
 export const narrowed: Hub<UserMeta> = new Hub()
 
-// The middleware gives back the hub that it was given.
+// The middleware returns the hub that it was given, with its type.
 expectTypeOf(expressHub({ hub }).hub).toEqualTypeOf<Hub<UserMeta>>()
 expectTypeOf(koaHub({ hub }).hub).toEqualTypeOf<Hub<UserMeta>>()
 expectTypeOf(expressHub({ maxConnections: 1 }).hub).toEqualTypeOf<Hub>()

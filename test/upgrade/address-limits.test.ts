@@ -55,7 +55,7 @@ describe('AddressLimits', () => {
     }
     const admitted = (upgrades: number) =>
       Array.from({ length: upgrades }, () => isAdmitted('1.1.1.1')).filter(Boolean).length
-    for (const ms of [0, 10_000, 999]) vi.advanceTimersByTime(ms) // begins anywhere
+    for (const ms of [0, 10_000, 999]) vi.advanceTimersByTime(ms) // starts anywhere
     expect(admitted(5)).toBe(3)
     expect(isAdmitted('2.2.2.2')).toBe(true)
     let behind = 0
@@ -128,7 +128,7 @@ describe('AddressLimits', () => {
   })
 
   const from = (remoteAddress: string | undefined) =>
-    ({ socket: { remoteAddress } }) as unknown as IncomingMessage // all that is read
+    ({ socket: { remoteAddress } }) as unknown as IncomingMessage // nothing else is read
 
   /** How many upgrades a peer may have pending at once. */
   function pendingOf(admission: AddressLimits, peer: string): number {

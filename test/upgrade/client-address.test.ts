@@ -8,14 +8,14 @@ import {
   type TrustProxy,
 } from '../../src/upgrade/client-address.ts'
 
-/** What a rule reads of a request, from a TCP peer with these headers. */
+/** The part of a request that a rule reads, from a TCP peer with these headers. */
 function addressOf(
   trustProxy: TrustProxy,
   header: ProxyHeader,
   remoteAddress: string | undefined,
   headers: Record<string, string> = {},
 ): string | undefined {
-  const req = { socket: { remoteAddress }, headers } as unknown as IncomingMessage // all that a rule looks at
+  const req = { socket: { remoteAddress }, headers } as unknown as IncomingMessage // a rule reads nothing else
   return addressRule(trustProxy, header)(req)
 }
 
@@ -118,7 +118,7 @@ describe('addressRule by Forwarded', () => {
         throw new Error('the header was read')
       },
     }
-    const req = { socket: { remoteAddress: '10.0.0.1' }, headers } as unknown as IncomingMessage // all that a rule looks at
+    const req = { socket: { remoteAddress: '10.0.0.1' }, headers } as unknown as IncomingMessage // a rule reads nothing else
     expect(addressRule('192.168.0.0/16', 'forwarded')(req)).toBe('10.0.0.1')
     expect(() => addressRule('10.0.0.0/8', 'forwarded')(req)).toThrow('the header was read')
   })
@@ -166,7 +166,7 @@ describe('secureRule', () => {
     header: ProxyHeader,
     headers: Record<string, string>,
     remoteAddress = '10.0.0.1',
-  ) => secureRule(trustProxy, header)({ socket: { remoteAddress }, headers } as unknown as IncomingMessage) // all that a rule looks at
+  ) => secureRule(trustProxy, header)({ socket: { remoteAddress }, headers } as unknown as IncomingMessage) // a rule reads nothing else
 
   it.each<[TrustProxy, string | undefined, boolean]>([
     [1, 'https', true],
@@ -190,7 +190,7 @@ describe('secureRule', () => {
     }
     const others = { 'x-forwarded-proto': proto ?? '', forwarded: '' }
     expect(isSecure(trustProxy, 'x-forwarded-for', headers)).toBe(expected)
-    expect(isSecure(trustProxy, 'forwarded', others)).toBe(false) // the other header is never looked at
+    expect(isSecure(trustProxy, 'forwarded', others)).toBe(false) // the other header is never read
   })
 
   it.each([
@@ -214,7 +214,7 @@ describe('secureRule', () => {
     }, 'x-forwarded-for')
     const headers = { 'x-forwarded-for': '1.1.1.1', 'x-forwarded-proto': 'https' }
     const from = (remoteAddress: string | undefined) =>
-      rule({ socket: { remoteAddress }, headers } as unknown as IncomingMessage) // all that a rule looks at
+      rule({ socket: { remoteAddress }, headers } as unknown as IncomingMessage) // a rule reads nothing else
     expect([from('10.0.0.1'), from(undefined)]).toEqual([true, true])
     expect(asked).toEqual([
       ['10.0.0.1', 0],

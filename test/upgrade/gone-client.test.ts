@@ -8,7 +8,7 @@ import { destroyClients, RawClient, text, until } from '../support/raw.ts'
 
 afterEach(destroyClients)
 
-/** A server whose requests are kept, and what is emitted for them. */
+/** A server that keeps its requests and the names of their events. */
 async function keeping(hub?: Hub, listener: RequestListener = () => {}) {
   const requests: IncomingMessage[] = []
   const events: string[] = []
@@ -34,7 +34,7 @@ async function keeping(hub?: Hub, listener: RequestListener = () => {}) {
   return { server, requests, events, sockets, port: portOf(server) }
 }
 
-/** Sends a handshake and, once the route has it, FIN; returns what is emitted. */
+/** Sends a handshake and, once the route has it, FIN; returns the events. */
 async function leaving(hub?: Hub): Promise<string[]> {
   const { port, requests, events, sockets } = await keeping(hub)
   const client = await RawClient.ask({ port })

@@ -7,7 +7,7 @@ import { destroyClients, RawClient } from '../support/raw.ts'
 
 afterEach(destroyClients)
 
-/** A server whose route upgrades behind a middleware, or answers what the upgrade throws. */
+/** A server whose route upgrades after a middleware, or answers with the error of the upgrade. */
 async function serving(
   middleware: (res: ServerResponse) => void,
   { handler = echo, init = {} }: { handler?: EventHandler; init?: UpgradeInit } = {},

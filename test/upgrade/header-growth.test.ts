@@ -8,10 +8,7 @@ import { hostRule, originRule } from '../../src/upgrade/origin.ts'
 
 /** Four times as long as all headers that Node accepts. */
 const LENGTH = 65_536
-/**
- * Of the processor: a header is read in under 50 ms; where the time grew with the square of the length it
- * took seconds.
- */
+/** The limit for the CPU time: a header is read in under 50 ms, while quadratic code took seconds. */
 const LIMIT_MS = 1_000
 
 const asRequest = (value: string, names: readonly string[]) =>
@@ -19,9 +16,9 @@ const asRequest = (value: string, names: readonly string[]) =>
     method: 'GET',
     socket: { remoteAddress: '10.0.0.1' },
     headers: Object.fromEntries(names.map((name) => [name, value])),
-  }) as unknown as IncomingMessage // all that is looked at
+  }) as unknown as IncomingMessage // nothing else is read
 
-/** Everything that reads a header of a client by a pattern, or by taking it apart. */
+/** All functions that match a header of a client with a pattern, or split it. */
 const readers: { what: string; read: (value: string) => unknown }[] = [
   {
     what: 'Forwarded',

@@ -11,8 +11,7 @@ afterEach(async () => {
 })
 
 /**
- * A hub on a server with another `upgrade` listener, which never says a word. The timers of the hub stand
- * still.
+ * A hub on a server with another `upgrade` listener, which never answers. The timers of the hub are stopped.
  */
 async function besideSilence(options: HubOptions, answer: RequestListener) {
   const hub = new Hub(options)
@@ -30,7 +29,7 @@ async function besideSilence(options: HubOptions, answer: RequestListener) {
   closeAfterTest(hub, server)
   const target = await listen(server)
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-  /** Sends upgrades that our routes have answered by the time that this resolves. */
+  /** Sends upgrades; when this resolves, our routes have answered them. */
   const ask = async (count: number) => {
     const before = answered.length
     const clients: RawClient[] = []
@@ -54,7 +53,7 @@ describe('Answers that are held back for a silent neighbour', () => {
     for (const client of first.slice(0, 2)) expect((await client.lastAnswer()).status).toBe(404)
     await (await RawClient.open(target, '/ws')).echoes()
 
-    // The three others wait on, for as long as a neighbour may take.
+    // The three others wait as long as a neighbour may take.
     const others = [...first.slice(2), ...second]
     const early = others.map(async (client) => (await client.lastAnswer()).status)
     const marker = RawClient.open(target, '/ws').then(() => 'a marker')

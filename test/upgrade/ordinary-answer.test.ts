@@ -38,7 +38,7 @@ async function answering(options: HubOptions, listener: RequestListener) {
   return { hub, server, sockets, port: portOf(server) }
 }
 
-/** A client that counts what it gets, instead of keeping it. */
+/** A client that counts the bytes it receives, and does not keep them. */
 function counting(port: number, request = handshake('/')) {
   const socket = connect(port, '127.0.0.1', () => socket.write(request))
   const seen = { bytes: 0, head: '', tail: '', isClosed: false }
@@ -56,7 +56,7 @@ function counting(port: number, request = handshake('/')) {
   return { socket, seen, closed }
 }
 
-/** Endless, and counted. */
+/** An endless stream, and the number of its bytes. */
 function endless() {
   const produced = { bytes: 0, isDestroyed: false }
   const chunk = Buffer.alloc(65_536, 'x')
@@ -83,7 +83,7 @@ async function stalled(produced: { bytes: number }, response: () => ServerRespon
   }
 }
 
-/** A route that sends without end to clients that do not read. */
+/** A route that sends endlessly to clients that do not read. */
 async function unread(options: HubOptions, path = '/') {
   const responses: ServerResponse[] = []
   const streams: ReturnType<typeof endless>[] = []
@@ -132,7 +132,7 @@ describe('An ordinary response to an upgrade request', () => {
 
   it('is held back while its client does not read, and goes on when it does', async () => {
     const { client, produced, responses } = await unread({})
-    expect(produced.bytes).toBeLessThan(32 * MEBIBYTE) // what the kernel takes, on both sides
+    expect(produced.bytes).toBeLessThan(32 * MEBIBYTE) // the buffers of the kernel on both sides
     expect(responses[0]?.writableLength).toBeLessThan(MEBIBYTE)
     client.socket.resume()
     const before = produced.bytes
@@ -252,7 +252,8 @@ describe('An ordinary response that its client does not read', () => {
     const attack = handshake('/', { headers: { 'X-Forwarded-For': '6.6.6.6' } })
     const clients: ReturnType<typeof counting>[] = []
     while (clients.length < 1_024) {
-      // More at once than the system queues for the server are tried again after seconds.
+      // If more arrive at once than the system queues for the server, the others are retried only after
+      // seconds.
       const some = Array.from({ length: 128 }, () => counting(port, attack))
       for (const { socket } of some) socket.pause()
       await Promise.all(some.map(({ socket }) => inTime('a connection', once(socket, 'connect'))))
@@ -274,7 +275,7 @@ describe('An ordinary response that its client does not read', () => {
 })
 
 describe('Pending upgrades of one address', () => {
-  /** A server whose route for `/ws` waits until it is let go. */
+  /** A server whose route for `/ws` waits until the test releases it. */
   async function waiting(options: HubOptions, init: { remoteAddress?: string } = {}) {
     const requests: IncomingMessage[] = []
     const app = await answering(options, (req) => {

@@ -64,7 +64,7 @@ describe('originRule', () => {
     'takes $origin for the own origin of a.com, secure $isSecure: $admits',
     ({ origin, isSecure, admits }) => {
       expect(originRule([])(origin, 'a.com', isSecure)).toBe(admits)
-      expect(originRule([origin])(origin, 'a.com', isSecure)).toBe(true) // when it is listed
+      expect(originRule([origin])(origin, 'a.com', isSecure)).toBe(true) // if it is listed
     },
   )
 })

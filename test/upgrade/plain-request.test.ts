@@ -24,7 +24,7 @@ afterEach(async () => {
   await closeApps()
 })
 
-// Its types are those of version 5.
+// Typed as version 5.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 const h2c = {
@@ -33,8 +33,8 @@ const h2c = {
   'HTTP2-Settings': 'AAMAAABkAAQAoAAAAAIAAAAA',
 }
 
-// Since Node 25 the body of such a request is parsed apart from the upgrade, and the connection serves one
-// request.
+// Since Node 25 the body of such a request is parsed separately from the upgrade, and the connection serves
+// one request.
 const isBodyApart = Number(process.versions.node.split('.')[0]) >= 25
 
 /** That many headers without a meaning, in few bytes. */
@@ -87,7 +87,7 @@ describe('A request whose headers may have been cut', () => {
   it('is refused with 431 by the hub where Node would have served it', async () => {
     const { target, urls, hub } = await serving(page)
     const client = await RawClient.connect(target)
-    const own = 5 // those of `post`, and the last
+    const own = 5 // those of `post`, and the last one
     const post = request('/', { method: 'POST', headers: h2c })
     await client.write(withHeaders(post, many(1_000 - own), `Content-Length: ${smuggled.length}`), smuggled)
     expect((await client.lastAnswer()).status).toBe(431)

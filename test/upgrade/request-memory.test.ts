@@ -11,7 +11,7 @@ afterEach(closeApps)
 
 const CLIENTS = 50
 
-/** Waits until at most so many of the objects are left. */
+/** Waits until at most that many of the objects are left. */
 async function leavesAtMost(most: number, tracked: Tracked): Promise<void> {
   let alive = tracked.total
   await until(
@@ -24,7 +24,7 @@ async function leavesAtMost(most: number, tracked: Tracked): Promise<void> {
   )
 }
 
-/** How a connection comes about. */
+/** A way in which a connection is made. */
 const ways: { way: string; hub?: HubOptions; headers?: Record<string, string>; handler?: EventHandler }[] = [
   { way: 'as it is' },
   {

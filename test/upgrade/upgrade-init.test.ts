@@ -32,7 +32,7 @@ class UnreadableDate extends Date {
   }
 }
 
-/** Things that a route may say whose reading throws. */
+/** Values of `init` that throw when they are read. */
 const UNREADABLE: Readonly<Record<string, () => UpgradeInit>> = {
   metadata: () => Object.defineProperty({}, 'metadata', failing),
   'an entry of metadata': () => ({ metadata: Object.defineProperty({ a: 1 }, 'b', failing) }),
@@ -45,7 +45,7 @@ const UNREADABLE: Readonly<Record<string, () => UpgradeInit>> = {
   'a header': () => ({ headers: Object.defineProperty({}, 'x-a', failing) }),
 }
 
-/** Things that a route may say in JavaScript only. */
+/** Values of `init` that the types do not allow. */
 const INVALID: readonly unknown[] = [
   null,
   'init',
@@ -79,7 +79,7 @@ async function route(init: () => UpgradeInit, before = (_onFinish: (listener: ()
     await hub.close({ timeoutMs: 50 })
     await stop(server)
   })
-  const { port } = server.address() as AddressInfo // of a TCP server that listens
+  const { port } = server.address() as AddressInfo // the server listens on TCP
   return { hub, port, thrown }
 }
 

@@ -35,7 +35,7 @@ describe('Hub#attach', () => {
   ])('takes a server of %s', async (_name, create) => {
     const hub = new Hub()
     const server = create()
-    hub.attach(server as ReturnType<typeof createServer>)() // the types leave node:http2 out
+    hub.attach(server as ReturnType<typeof createServer>)() // the types do not include node:http2
     expect(server.listenerCount('upgrade')).toBe(0)
     await hub.close()
   })
