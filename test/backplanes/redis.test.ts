@@ -9,6 +9,7 @@ import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, startRedis } from '../support/servers.ts'
 import { SilentServer } from '../support/silent-server.ts'
 import { flows, Node } from './node.ts'
+import { serverCases } from './server-cases.ts'
 
 const closers = {
   'of a URL': (port: number) => redisBackplane({ url: `redis://127.0.0.1:${port}` }),
@@ -223,20 +224,10 @@ describe('redisBackplane', () => {
   })
 
   describe('when Redis', () => {
-    it('is killed and started again, has everything flow, and nothing twice', async () => {
-      const doomed = await startRedis()
-      onTestFinished(() => doomed.stop())
-      const make = () => Node.start(redisBackplane({ url: `redis://127.0.0.1:${doomed.port}` }))
-      const nodes = [await make(), await make(), await make()]
-      for (const { backplane } of nodes) await backplane.subscribe('room')
-      await flows(nodes, 'room', 'before')
-
-      await doomed.kill()
-      for (const node of nodes) await node.became('reconnecting')
-      for (const node of nodes) expect(node.publish('room', 'nobody hears this')).toBe(false)
-      await doomed.start()
-      for (const node of nodes) await node.became('connected')
-      await flows(nodes, 'room', 'after')
+    serverCases({
+      startEngine: () => startRedis(),
+      create: (port, options) => redisBackplane({ url: `redis://127.0.0.1:${port}`, ...options }),
+      cable: () => cable,
     })
 
     it('is killed while much is under way, says that messages may be lost', async () => {
@@ -262,25 +253,6 @@ describe('redisBackplane', () => {
       await two.heard('paused', '199')
       expect(two.messages.all).toEqual(expected)
       for (const { states } of nodes) expect(states.all).toEqual(['connected'])
-    })
-
-    it('says nothing, takes no more than is allowed and is given up; then everything flows', async () => {
-      const make = () => Node.start(redisBackplane({ url, maxPendingBytes: 100_000 }))
-      const nodes = [await make(), await make()]
-      for (const { backplane } of nodes) await backplane.subscribe('silent')
-      cable.stall()
-      const text = 'x'.repeat(1_000)
-      const accepted = nodes.map((node) => {
-        let count = 0
-        while (node.publish('silent', text)) count++
-        return count
-      })
-      for (const count of accepted) expect(count).toBe(Math.floor(100_000 / (1_000 + 256)))
-      for (const { states } of nodes)
-        await states.first('the silence to be noticed', (state) => state === 'reconnecting')
-      cable.restore()
-      for (const node of nodes) await node.became('connected')
-      await flows(nodes, 'silent', 'after')
     })
 
     it('drops the subscribers alone, subscribes all again', async () => {
@@ -315,35 +287,6 @@ describe('redisBackplane', () => {
         () => node.states.all,
       )
       await node.heard('kept', 'x')
-    })
-
-    it('comes and goes while channels are subscribed and left, has what was wanted last', async () => {
-      const nodes = [await start(), await start()]
-      const wanted = new Set<string>()
-      for (let round = 0; round < 40; round++) {
-        for (const { backplane } of nodes) {
-          void backplane.subscribe(`race.${round}`)
-          if (round % 3 === 0) backplane.unsubscribe(`race.${round - 1}`)
-        }
-        wanted.add(`race.${round}`)
-        if (round % 3 === 0) wanted.delete(`race.${round - 1}`)
-        if (round % 10 === 5) cable.cut()
-        if (round % 10 === 8) cable.restore()
-        await turn()
-      }
-      cable.restore()
-      await Promise.all(
-        nodes.flatMap(({ backplane }) => [...wanted].map((channel) => backplane.subscribe(channel))),
-      )
-      for (const node of nodes) await node.became('connected')
-      const [publisher] = nodes
-      for (let round = 0; round < 40; round++) publisher?.publish(`race.${round}`, 'here')
-      for (const node of nodes) {
-        for (const channel of wanted) await node.heard(channel, 'here')
-        expect(node.messages.all.toSorted()).toEqual(
-          [...wanted].map((channel) => `${channel}: here`).toSorted(),
-        )
-      }
     })
   })
 

@@ -18,17 +18,18 @@ class Gate {
   }
 }
 
-/** Records the result of `hub.close`. */
-function watch(closing: Promise<CloseResult>): { result: CloseResult | undefined } {
-  const seen: { result: CloseResult | undefined } = { result: undefined }
-  void closing.then((result) => {
-    seen.result = result
-  })
-  return seen
-}
-
 async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) await turn()
+}
+
+/** Asserts that `hub.close` waits for something. */
+async function expectPending(closing: Promise<CloseResult>): Promise<void> {
+  let result: CloseResult | undefined
+  void closing.then((closed) => {
+    result = closed
+  })
+  await turns()
+  expect(result).toBeUndefined()
 }
 
 describe('RunningHandlers', () => {
@@ -56,15 +57,18 @@ interface Case {
 
 const reply = (connection: Connection) => connection.sendText('reply')
 
+/** The body of a callback that waits for its gate, and then replies. */
+async function finish(connection: Connection, gate: Gate, running: Journal<string>): Promise<void> {
+  running.push('begun')
+  await gate.passed
+  reply(connection)
+}
+
 const cases: Case[] = [
   {
     what: 'onMessage',
     handler: (gate, running) => ({
-      async onMessage(connection) {
-        running.push('begun')
-        await gate.passed
-        reply(connection)
-      },
+      onMessage: (connection) => finish(connection, gate, running),
     }),
   },
   {
@@ -84,22 +88,14 @@ const cases: Case[] = [
   {
     what: 'onOpen',
     handler: (gate, running) => ({
-      async onOpen(connection) {
-        running.push('begun')
-        await gate.passed
-        reply(connection)
-      },
+      onOpen: (connection) => finish(connection, gate, running),
     }),
     begin: () => {},
   },
   {
     what: 'onPing',
     handler: (gate, running) => ({
-      async onPing(connection) {
-        running.push('begun')
-        await gate.passed
-        reply(connection)
-      },
+      onPing: (connection) => finish(connection, gate, running),
     }),
     begin: (client) => client.socket.ping(),
   },
@@ -108,11 +104,7 @@ const cases: Case[] = [
     handler: (gate, running) => ({
       onOpen(connection) {
         void (async () => {
-          for await (const _message of connection) {
-            running.push('begun')
-            await gate.passed
-            reply(connection)
-          }
+          for await (const _message of connection) await finish(connection, gate, running)
         })()
       },
     }),
@@ -153,9 +145,8 @@ describe('hub.close', () => {
       begin(client)
       await running.first('the callback', () => true)
       const closing = hub.close({ code: 1012, reason: 'deploy' })
-      const seen = watch(closing)
-      await turns()
-      expect([seen.result, hub.size]).toEqual([undefined, 1])
+      await expectPending(closing)
+      expect(hub.size).toBe(1)
       gate.open()
       expect(await closing).toEqual({ closed: 1, terminated: 0 })
       expect(await client.closed()).toBe('1012 deploy')
@@ -185,9 +176,7 @@ describe('hub.close', () => {
     await events.first('the message', (entry) => entry === 'message store this')
     await client.close()
     const closing = hub.close()
-    const seen = watch(closing)
-    await turns()
-    expect(seen.result).toBeUndefined()
+    await expectPending(closing)
     gate.open()
     await closing
     expect(log).toEqual(['stored'])
@@ -236,9 +225,7 @@ describe('hub.close', () => {
     expect(await client.closed()).toBe('1011')
     await events.first('onClose', (entry) => entry.startsWith('close'))
     const closing = hub.close()
-    const seen = watch(closing)
-    await turns()
-    expect(seen.result).toBeUndefined()
+    await expectPending(closing)
     gate.open()
     await closing
     expect(log).toEqual(['stored'])
@@ -259,9 +246,7 @@ describe('hub.close', () => {
     const answers = asking.hub.cluster.call('slow', '')
     await running.first('the call', () => true)
     const closing = asked.hub.close()
-    const seen = watch(closing)
-    await turns()
-    expect(seen.result).toBeUndefined()
+    await expectPending(closing)
     gate.open()
     await closing
     expect(JSON.stringify(await answers)).toContain('the answer')

@@ -1,0 +1,84 @@
+import { expect, it, onTestFinished } from 'vitest'
+import type { Backplane } from 'wshub'
+import { turn } from '../support/hub-server.ts'
+import type { Cable, Engine } from '../support/servers.ts'
+import { flows, Node } from './node.ts'
+
+/** An engine that is one server, and how to reach it. */
+interface SingleServer {
+  /** Starts another server. */
+  startEngine(): Promise<Engine>
+  /** Makes a backplane over the server on a port. */
+  create(port: number, options?: { maxPendingBytes: number }): Backplane
+  /** The way to a running server. */
+  cable(): Cable
+}
+
+/** The cases of outages that every engine with a server passes, beside those of the contract. */
+export function serverCases({ startEngine, create, cable }: SingleServer): void {
+  const start = (options?: { maxPendingBytes: number }) => Node.start(create(cable().port, options))
+
+  it('is killed and started again: every message arrives, and none twice', async () => {
+    const doomed = await startEngine()
+    onTestFinished(() => doomed.stop())
+    const make = () => Node.start(create(doomed.port))
+    const nodes = [await make(), await make(), await make()]
+    for (const { backplane } of nodes) await backplane.subscribe('room')
+    await flows(nodes, 'room', 'before')
+
+    await doomed.kill()
+    for (const node of nodes) await node.became('reconnecting')
+    for (const node of nodes) expect(node.publish('room', 'lost')).toBe(false)
+    await doomed.start()
+    for (const node of nodes) await node.became('connected')
+    await flows(nodes, 'room', 'after')
+  })
+
+  it('does not answer: no more than is allowed waits for it, and it is given up', async () => {
+    const nodes = [await start({ maxPendingBytes: 100_000 }), await start({ maxPendingBytes: 100_000 })]
+    for (const { backplane } of nodes) await backplane.subscribe('silent')
+    cable().stall()
+    const text = 'x'.repeat(1_000)
+    const accepted = nodes.map((node) => {
+      let count = 0
+      while (node.publish('silent', text)) count++
+      return count
+    })
+    for (const count of accepted) expect(count).toBe(Math.floor(100_000 / (1_000 + 256)))
+    for (const { states } of nodes)
+      await states.first('the loss to be noticed', (state) => state === 'reconnecting')
+    cable().restore()
+    for (const node of nodes) await node.became('connected')
+    await flows(nodes, 'silent', 'after')
+  })
+
+  it('comes and goes while channels are subscribed and unsubscribed: the last call counts', async () => {
+    const nodes = [await start(), await start()]
+    const wanted = new Set<string>()
+    for (let round = 0; round < 40; round++) {
+      for (const { backplane } of nodes) {
+        void backplane.subscribe(`race.${round}`)
+        if (round % 3 === 0) backplane.unsubscribe(`race.${round - 1}`)
+      }
+      wanted.add(`race.${round}`)
+      if (round % 3 === 0) wanted.delete(`race.${round - 1}`)
+      if (round % 10 === 5) cable().cut()
+      if (round % 10 === 8) cable().restore()
+      await turn()
+    }
+    cable().restore()
+    const subscribed = nodes.flatMap(({ backplane }) =>
+      [...wanted].map((channel) => backplane.subscribe(channel)),
+    )
+    await Promise.all(subscribed)
+    for (const node of nodes) await node.became('connected')
+    const [publisher] = nodes
+    for (let round = 0; round < 40; round++) publisher?.publish(`race.${round}`, 'here')
+    for (const node of nodes) {
+      for (const channel of wanted) await node.heard(channel, 'here')
+      expect(node.messages.all.toSorted()).toEqual(
+        [...wanted].map((channel) => `${channel}: here`).toSorted(),
+      )
+    }
+  })
+}
