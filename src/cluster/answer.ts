@@ -46,8 +46,8 @@ export interface CallResult {
   /** The value that the handler returned; `undefined` when it returned nothing, or failed. */
   readonly value: string | Buffer | undefined
   /**
-   * Why it failed: there is no such handler, it threw, or the node is busy with other calls. `undefined` when
-   * it did not fail.
+   * Why it failed: there is no such handler, it threw, the node is busy with other calls, or it does not know
+   * which messages the call has to follow. `undefined` when it did not fail.
    */
   readonly error: string | undefined
 }

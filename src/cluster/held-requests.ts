@@ -1,13 +1,13 @@
 import { oldestKeys } from '../base/eviction.ts'
 import type { Barrier } from './wire/envelope.ts'
-import type { NodeRequest } from './wire/request.ts'
+import { isRead, type NodeRequest } from './wire/request.ts'
 
 /** Most bytes of requests and barriers that wait at once; a request beyond that is refused. */
 const MAX_HELD_BYTES = 16_777_216
 /** Bytes that a request, or an envelope of barriers, counts in addition to its own. */
 const STEP_OVERHEAD_BYTES = 256
-/** Most nodes whose requests are refused at once. */
-const MAX_REFUSED_NODES = 10_000
+/** Most channels of nodes on which requests are refused at once. */
+const MAX_REFUSED_CHANNELS = 10_000
 
 /** The receiver of held requests. */
 export interface HeldRequestsHost {
@@ -17,8 +17,15 @@ export interface HeldRequestsHost {
   expired(node: string, barrier: Barrier): void
   /** Answers a request. */
   ask(node: string, id: number, request: NodeRequest): void
-  /** There is no room for the request, or there was none for barriers before it. */
-  refuse(node: string, id: number): void
+  /** The request cannot be answered behind the messages before it. */
+  refuse(node: string, id: number, reason: string): void
+}
+
+/** An envelope with a request or barriers: who published it, on which channel, and its size. */
+export interface Arrival {
+  readonly node: string
+  readonly channel: string
+  readonly bytes: number
 }
 
 type Step = { readonly bytes: number } & (
@@ -43,8 +50,8 @@ export class HeldRequests {
   readonly #maxBytes: number
   readonly #queues = new Map<string, Queue>()
   /**
-   * Nodes whose barriers found no room: until when their requests are refused, in ms of `performance.now()`;
-   * the earliest first.
+   * Nodes and channels whose barriers are unknown: until when requests that depend on them are refused, in ms
+   * of `performance.now()`; the earliest first.
    */
   readonly #refusedUntil = new Map<string, number>()
   #bytes = 0
@@ -61,11 +68,11 @@ export class HeldRequests {
   }
 
   /** Adds barriers: requests of that node that arrive from now on wait for their messages. */
-  add(node: string, barriers: readonly Barrier[], bytes: number): void {
+  add({ node, channel, bytes }: Arrival, barriers: readonly Barrier[]): void {
     const open = barriers.filter((barrier) => !this.#host.isPassed(node, barrier))
     if (open.length === 0) return
     if (!this.#fits(bytes)) {
-      this.#refuseFor(node)
+      this.missed(node, channel)
       return
     }
     const byChannel = new Map(open.map((barrier) => [barrier.channel, barrier]))
@@ -73,11 +80,28 @@ export class HeldRequests {
   }
 
   /** Adds a request: it is answered at once, or after everything before it. */
-  ask(node: string, id: number, request: NodeRequest, bytes: number): void {
-    if (this.#isRefused(node)) this.#host.refuse(node, id)
-    else if (!this.#queues.has(node)) this.#host.ask(node, id, request)
-    else if (!this.#fits(bytes)) this.#host.refuse(node, id)
+  ask({ node, channel, bytes }: Arrival, id: number, request: NodeRequest): void {
+    if (!isRead(request) && this.#isRefused(node, channel)) {
+      this.#host.refuse(node, id, 'messages before the call may be missing')
+    } else if (!this.#queues.has(node)) this.#host.ask(node, id, request)
+    else if (!this.#fits(bytes)) this.#host.refuse(node, id, 'the node is busy with other calls')
     else this.#push(node, { bytes, id, request })
+  }
+
+  /**
+   * Barriers of that node on a channel are unknown, or may be: envelopes were lost, or there was no room.
+   * Refuses requests on the channel for as long as the barriers would have been held. They are published
+   * once, before the first of the requests that depend on them, so a later request does not tell what it
+   * depends on.
+   */
+  missed(node: string, channel: string): void {
+    const key = keyOf(node, channel)
+    this.#refusedUntil.delete(key)
+    this.#refusedUntil.set(key, performance.now() + this.#holdMs)
+    if (this.#refusedUntil.size <= MAX_REFUSED_CHANNELS) return
+    for (const oldest of oldestKeys(this.#refusedUntil, MAX_REFUSED_CHANNELS)) {
+      this.#refusedUntil.delete(oldest)
+    }
   }
 
   /** An envelope of that node has arrived on a channel. */
@@ -99,23 +123,12 @@ export class HeldRequests {
     this.#bytes = 0
   }
 
-  /**
-   * Refuses the requests of a node for as long as its barriers would have been held. They are sent once,
-   * before the first of the requests that depend on them, so a later request does not tell what it depends
-   * on.
-   */
-  #refuseFor(node: string): void {
-    this.#refusedUntil.delete(node)
-    this.#refusedUntil.set(node, performance.now() + this.#holdMs)
-    if (this.#refusedUntil.size <= MAX_REFUSED_NODES) return
-    for (const oldest of oldestKeys(this.#refusedUntil, MAX_REFUSED_NODES)) this.#refusedUntil.delete(oldest)
-  }
-
-  #isRefused(node: string): boolean {
-    const endsAt = this.#refusedUntil.get(node)
+  #isRefused(node: string, channel: string): boolean {
+    const key = keyOf(node, channel)
+    const endsAt = this.#refusedUntil.get(key)
     if (endsAt === undefined) return false
     if (performance.now() < endsAt) return true
-    this.#refusedUntil.delete(node)
+    this.#refusedUntil.delete(key)
     return false
   }
 
@@ -168,4 +181,9 @@ export class HeldRequests {
     barriers.clear()
     this.#advance(node, queue)
   }
+}
+
+/** A node id has no spaces. */
+function keyOf(node: string, channel: string): string {
+  return `${node} ${channel}`
 }

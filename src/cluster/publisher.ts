@@ -17,7 +17,7 @@ import {
   isCounted,
   type MessageBody,
 } from './wire/envelope.ts'
-import type { NodeRequest } from './wire/request.ts'
+import { isRead, type NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
 /**
@@ -243,9 +243,4 @@ export class Publisher {
     }
     return isAccepted === true
   }
-}
-
-/** Whether the answer does not depend on what was published before, and nothing changes. */
-function isRead({ op }: NodeRequest): boolean {
-  return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
 }

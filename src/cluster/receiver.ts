@@ -68,9 +68,7 @@ export class Receiver {
         isPassed: (node, barrier) => this.#isPassed(node, barrier),
         expired: (node, barrier) => this.#expired(node, barrier),
         ask: (node, id, request) => listener.asked(node, id, request),
-        refuse: (node, id) => {
-          publisher.respond(node, id, [{ type: 'failed', reason: 'the node is busy with other calls' }])
-        },
+        refuse: (node, id, reason) => publisher.respond(node, id, [{ type: 'failed', reason }]),
       },
       options.callTimeoutMs * HOLD_SHARE,
     )
@@ -119,12 +117,17 @@ export class Receiver {
     // Until the engine has confirmed, messages of an earlier subscription may arrive: they do not begin a
     // sequence.
     if (subscription.isLive) {
+      // Nothing was published on this node's own channel before it was subscribed.
+      const isFirstMissing =
+        channel === this.#ownChannel && stamp.sequence > 1 && this.#gaps.has(channel, stamp) === undefined
       const missing = this.#gaps.follow(channel, stamp, isCounted(envelope.kind), this.#beats)
       if (missing === 'repeated') {
         this.#parts.stats.repeated++
         return
       }
       if (missing > 0) this.#lost(subscription, stamp.node, missing)
+      const mayMissBarriers = missing > 0 || isFirstMissing
+      if (mayMissBarriers && this.#carriesRequests(channel)) this.#held.missed(stamp.node, channel)
     }
     try {
       this.#open(subscription, stamp.node, readBody(envelope), bytes)
@@ -162,15 +165,19 @@ export class Receiver {
         membership.nodeLeft(node)
         return
       case 'request':
-        this.#held.ask(node, body.id, body.request, bytes)
+        this.#held.ask({ node, channel: subscription.channel, bytes }, body.id, body.request)
         return
       case 'barriers':
-        this.#held.add(node, body.barriers, bytes)
+        this.#held.add({ node, channel: subscription.channel, bytes }, body.barriers)
         return
       case 'response':
         this.#listener.responded(node, body.id, body.part, body.isLast, body.response)
         return
     }
+  }
+
+  #carriesRequests(channel: string): boolean {
+    return channel === this.#ownChannel || channel === this.#parts.names.control
   }
 
   #answerHello(node: string, awayMs: number): void {

@@ -52,7 +52,8 @@ export class Sequences {
   constructor(channels: ChannelNames, maxSequences = MAX_SEQUENCES) {
     this.#channels = channels
     this.#maxSequences = maxSequences
-    this.control = this.#begin(channels.control)
+    // From 1, since the number 0 of a heartbeat would not tell that the first envelope after it is missing.
+    this.control = { ...this.#begin(channels.control), sequence: 1 }
   }
 
   /** Returns the sequence of a room's channel, or of the channel for {@link EVERYONE}. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Selector } from 'wshub'
 import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
 import { type ClusterNode, enter, heard, three } from '../support/cluster.ts'
@@ -151,6 +152,27 @@ describe('a call to the cluster', () => {
     expect(await heard([a, b, c])).toEqual([[], ['x', 'bye'], []])
     expect(b.connection.state).toBe('open')
   })
+
+  it.each([
+    ['all', (_b: ClusterNode): Selector => ({ room: 'tea' }), 'wshub.c'],
+    ['one node', (b: ClusterNode): Selector => ({ id: b.connection.id }), '.n.'],
+  ])(
+    'a call to %s is refused by a node that may have missed what tells which messages are before it',
+    async (_nodes, select, channel) => {
+      const [a, b] = await three(new Bus(), PATIENT)
+      b.hub.joinRoom(b.connection, 'tea')
+      await b.hub.cluster.join({ id: b.connection.id }, 'tea')
+      b.backplane.drop = (name, bytes) => name.includes(channel) && openEnvelope(bytes).kind === 'barriers'
+      b.backplane.delay = isTea
+      a.hub.broadcastToRoom('tea', 'bye')
+      const disconnected = await a.hub.cluster.disconnect(select(b), 4_001)
+      expect(disconnected).toMatchObject({ count: 0, missing: [b.hub.cluster.node] })
+      expect(await a.hub.cluster.roomSize('tea')).toMatchObject({ count: 1, missing: [] })
+      expect(b.connection.state).toBe('open')
+      b.backplane.release()
+      await b.client.received.first('the message', (text) => text === 'bye')
+    },
+  )
 
   it('a call that waits for messages is dropped when the hub is closed', async () => {
     const [a, b] = await three(new Bus(), PATIENT)

@@ -41,6 +41,11 @@ const SELECTIONS: readonly Selection['by'][] = ['all', 'room', 'id']
 const BINARY = 0
 const TEXT = 1
 
+/** Returns whether the answer does not depend on what was published before, and nothing changes. */
+export function isRead({ op }: NodeRequest): boolean {
+  return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
+}
+
 /** Returns the most bytes that {@link writeRequest} writes. */
 export function requestCapacity(request: NodeRequest): number {
   let capacity = 32
