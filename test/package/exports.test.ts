@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import * as core from 'wshub'
+import * as client from 'wshub/client'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
@@ -95,6 +96,14 @@ describe('the values exported', () => {
     `)
   })
 
+  it('by wshub/client', () => {
+    expect(Object.keys(client)).toMatchInlineSnapshot(`
+      [
+        "connect",
+      ]
+    `)
+  })
+
   it('by wshub/testing', () => {
     expect(Object.keys(testing).sort()).toMatchInlineSnapshot(`
       [
@@ -124,6 +133,7 @@ describe('the types exported', () => {
     ofRedis,
     ofNats,
     ofNodeCluster,
+    ofClient,
     ofTesting,
     ofBackplaneTesting,
   ] = typeExports(files, compilerOptions())
@@ -267,6 +277,21 @@ describe('the types exported', () => {
     expect(ofNodeCluster).toMatchInlineSnapshot(`
       [
         "NodeClusterOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/client', () => {
+    expect(ofClient).toMatchInlineSnapshot(`
+      [
+        "ConnectOptions",
+        "ReconnectingSocket",
+        "RoomPosition",
+        "SocketCloseEvent",
+        "SocketData",
+        "SocketErrorEvent",
+        "SocketEvents",
+        "SocketLike",
       ]
     `)
   })
