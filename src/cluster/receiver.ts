@@ -218,8 +218,12 @@ export class Receiver {
   #expired(node: string, { channel, epoch, sequence }: Barrier): void {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return
-    const missing = this.#gaps.follow(channel, { node, epoch, sequence }, false, this.#beats)
-    if (missing !== 'repeated' && missing > 0) this.#lost(subscription, node, missing)
+    const stamp = { node, epoch, sequence }
+    // Of a publisher that is not followed yet, only this message is known to be missing.
+    const isFollowed = this.#gaps.has(channel, stamp) !== undefined
+    const missing = this.#gaps.follow(channel, stamp, false, this.#beats)
+    const count = isFollowed ? missing : 1
+    if (count !== 'repeated' && count > 0) this.#lost(subscription, node, count)
   }
 
   #lost({ room, channel, isIdle }: Subscription, node: string, count: number): void {

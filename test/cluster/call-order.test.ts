@@ -79,6 +79,16 @@ describe('a call to the cluster', () => {
     expect(b.gaps.all).toHaveLength(1)
   })
 
+  it('a message that a call waits for in vain is reported as lost, even the first of its node in the room', async () => {
+    const [a, b] = await three(new Bus())
+    await enter(b, 'tea')
+    b.backplane.drop = isTea
+    a.hub.broadcastToRoom('tea', '1')
+    expect(await a.hub.cluster.leave({ room: 'tea' }, 'tea')).toMatchObject({ count: 1, missing: [] })
+    expect(b.gaps.all).toEqual([{ node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 }])
+    expect(b.hub.cluster.stats().lost).toBe(1)
+  })
+
   it('a call does not wait for messages that were published before the subscription, or were not accepted', async () => {
     const [a, b] = await three(new Bus(), { ...PATIENT, maxEnvelopeBytes: 1_024 })
     a.hub.broadcastToRoom('tea', 'too early')
