@@ -1,0 +1,276 @@
+import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
+import type { Random } from './random.ts'
+import type { VirtualClock } from './virtual-clock.ts'
+
+/** How an engine treats messages. */
+export interface Weather {
+  /** Most time, in ms, that each of the two ways takes: to the engine, and from it. */
+  readonly delayMs: number
+  /** The share of messages that is lost on the way to one subscriber. */
+  readonly drop: number
+  /** The share of messages that arrives twice, on subscriptions that are confirmed. */
+  readonly duplicate: number
+  /** The share of messages that is not accepted. */
+  readonly full: number
+  /** The share of subscriptions that is refused. */
+  readonly refuse: number
+}
+
+export const CALM: Weather = { delayMs: 2, drop: 0, duplicate: 0, full: 0, refuse: 0 }
+
+/**
+ * An engine that carries messages between nodes, and fails as engines do. It keeps the order of each
+ * publisher and channel, and no other: channels take different ways.
+ */
+export class Engine {
+  readonly #clock: VirtualClock
+  readonly #random: Random
+  readonly #trace: (line: string) => void
+  readonly #members = new Set<EngineBackplane>()
+  weather = CALM
+  /** Called with what a node publishes, and the engine accepts. */
+  onPublish: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
+  /** Called with what a node receives. */
+  onReceive: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
+  /** Called when a node has ended a subscription. */
+  onUnsubscribe: (node: EngineBackplane, channel: string) => void = () => {}
+
+  constructor(clock: VirtualClock, random: Random, trace: (line: string) => void) {
+    this.#clock = clock
+    this.#random = random
+    this.#trace = trace
+  }
+
+  join(owner: string): EngineBackplane {
+    const member = new EngineBackplane(this, owner)
+    this.#members.add(member)
+    return member
+  }
+
+  leave(member: EngineBackplane): void {
+    this.#members.delete(member)
+  }
+
+  /** How many nodes have a connection, or try to get one. */
+  get size(): number {
+    return this.#members.size
+  }
+
+  roll(share: number): boolean {
+    return share > 0 && this.#random.chance(share)
+  }
+
+  delayMs(): number {
+    return this.#random.between(0, this.weather.delayMs)
+  }
+
+  /** Has an owner do something in its order: not before what was scheduled there under the same key. */
+  schedule(owner: string, lanes: Map<string, number>, key: string, run: () => void, extraMs = 0): void {
+    const { now } = this.#clock
+    const at = Math.max(now + this.delayMs() + extraMs, lanes.get(key) ?? 0)
+    lanes.set(key, at)
+    this.#clock.post(owner, run, at - now)
+  }
+
+  /** Takes a message that has arrived here, and sends it to those that are subscribed now. */
+  carry(by: EngineBackplane, channel: string, bytes: Buffer): void {
+    for (const member of this.#members) {
+      if (!member.subscribed.has(channel) || member.isDeaf) continue
+      if (this.roll(this.weather.drop)) {
+        this.#trace(`engine loses ${describe(channel, bytes)} to ${member.owner}`)
+        continue
+      }
+      const { generation } = member
+      const deliver = (): void => {
+        if (member.generation === generation && !member.isDeaf) member.receive(channel, bytes)
+      }
+      const lane = `${by.owner} ${channel}`
+      this.schedule(member.owner, member.lanes, lane, deliver)
+      // A hub sees by their numbers that messages come twice, once its subscription is confirmed.
+      if (member.confirmed.has(channel) && this.roll(this.weather.duplicate))
+        this.schedule(member.owner, member.lanes, lane, deliver)
+    }
+  }
+
+  note(line: string): void {
+    this.#trace(line)
+  }
+}
+
+/** One node's connection to the engine. */
+export class EngineBackplane implements Backplane {
+  readonly owner: string
+  readonly #engine: Engine
+  /** The channels that the engine sends to this node. */
+  readonly subscribed = new Set<string>()
+  /** The channels whose subscription was confirmed to the node. */
+  readonly confirmed = new Set<string>()
+  /** The channels that the node wants. */
+  readonly #wanted = new Set<string>()
+  /** The latest time for which something was scheduled, by way. */
+  readonly lanes = new Map<string, number>()
+  readonly #lanesOut = new Map<string, number>()
+  /** Counts the connections: what was on its way over an earlier one is lost. */
+  generation = 0
+  /** Whether the connection hangs: nothing comes or goes, and nobody notices. */
+  isDeaf = false
+  #listener: BackplaneListener | undefined
+  #state: BackplaneState = 'connecting'
+  #isCut = false
+  #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
+  /** Subscriptions that wait for the end of {@link isDeaf}. */
+  readonly #stuck: (() => void)[] = []
+
+  constructor(engine: Engine, owner: string) {
+    this.#engine = engine
+    this.owner = owner
+  }
+
+  get state(): BackplaneState {
+    return this.#state
+  }
+
+  async start(listener: BackplaneListener): Promise<void> {
+    this.#listener = listener
+    this.#engine.schedule(this.owner, this.lanes, 'start', () => this.#moved())
+    await this.#connected()
+  }
+
+  publish(channel: string, bytes: Uint8Array): boolean {
+    if (this.#state !== 'connected' || this.#engine.roll(this.#engine.weather.full)) return false
+    const copy = Buffer.from(bytes)
+    const { generation } = this
+    this.#engine.note(`${this.owner} publishes ${describe(channel, copy)}`)
+    this.#engine.onPublish(this, channel, copy)
+    const arrive = (): void => {
+      if (this.generation === generation && !this.isDeaf) this.#engine.carry(this, channel, copy)
+    }
+    this.#engine.schedule('world', this.#lanesOut, channel, arrive)
+    return true
+  }
+
+  async subscribe(channel: string): Promise<void> {
+    this.#wanted.add(channel)
+    await this.#connected()
+    if (this.#engine.roll(this.#engine.weather.refuse)) {
+      this.#wanted.delete(channel)
+      throw new Error('refused')
+    }
+    await this.#reached(() => {
+      if (this.#wanted.has(channel)) this.subscribed.add(channel)
+    })
+    if (this.#wanted.has(channel)) this.confirmed.add(channel)
+  }
+
+  unsubscribe(channel: string): void {
+    this.#wanted.delete(channel)
+    this.confirmed.delete(channel)
+    this.#engine.onUnsubscribe(this, channel)
+    void this.#reached(() => {
+      if (!this.#wanted.has(channel)) this.subscribed.delete(channel)
+    }).catch(() => {}) // closed meanwhile
+  }
+
+  async close(): Promise<void> {
+    this.#drop()
+    this.#wanted.clear()
+    this.#become('closed')
+    this.#listener = undefined
+  }
+
+  /** Cuts the connection. */
+  cut(): void {
+    this.#isCut = true
+    this.#moved()
+  }
+
+  /** Lets the node connect again, and ends {@link isDeaf}. */
+  restore(): void {
+    this.isDeaf = false
+    this.#isCut = false
+    for (const proceed of this.#stuck.splice(0)) proceed()
+    for (const channel of this.#wanted) if (this.#state === 'connected') this.subscribed.add(channel)
+    this.#moved()
+  }
+
+  /** Forgets one subscription, and says nothing. */
+  forget(index: number): void {
+    const channels = [...this.subscribed]
+    const channel = channels[index % channels.length]
+    if (channel !== undefined) this.subscribed.delete(channel)
+  }
+
+  /** Ends with its node. */
+  die(): void {
+    this.#listener = undefined
+    this.#drop()
+    this.#state = 'closed'
+  }
+
+  receive(channel: string, bytes: Buffer): void {
+    if (this.#listener === undefined || this.#state !== 'connected') return
+    this.#engine.note(`${this.owner} receives ${describe(channel, bytes)}`)
+    this.#engine.onReceive(this, channel, bytes)
+    this.#listener.onMessage(channel, Buffer.from(bytes))
+  }
+
+  #drop(): void {
+    this.generation++
+    this.subscribed.clear()
+    this.#engine.leave(this)
+  }
+
+  #moved(): void {
+    if (this.#listener === undefined || this.#state === 'closed') return
+    if (this.#isCut) {
+      if (this.#state !== 'connected') return
+      this.generation++
+      this.subscribed.clear()
+      this.#become('reconnecting')
+    } else if (this.#state !== 'connected') {
+      for (const channel of this.#wanted) this.subscribed.add(channel)
+      this.#become('connected')
+    }
+  }
+
+  #become(state: BackplaneState): void {
+    this.#state = state
+    const waiting = this.#waiting
+    if (state === 'connected' || state === 'closed') this.#waiting = []
+    for (const { resolve, reject } of waiting) {
+      if (state === 'connected') resolve()
+      else if (state === 'closed') reject(new Error('closed'))
+    }
+    this.#listener?.onStateChange(state)
+  }
+
+  async #connected(): Promise<void> {
+    if (this.#state === 'connected') return
+    if (this.#state === 'closed') throw new Error('closed')
+    await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }))
+  }
+
+  /** Does something at the engine, and resolves when this node learns of it. */
+  async #reached(act: () => void): Promise<void> {
+    const { generation } = this
+    await new Promise<void>((resolve) => {
+      const arrive = (): void => {
+        if (this.generation === generation) act()
+        this.#engine.schedule(this.owner, this.lanes, 'subscriptions', resolve)
+      }
+      this.#engine.schedule('world', this.#lanesOut, 'subscriptions', () => {
+        if (this.isDeaf) this.#stuck.push(arrive)
+        else arrive()
+      })
+    })
+    // A connection that was lost meanwhile is made again with all channels that are wanted.
+    await this.#connected()
+  }
+}
+
+/** Returns a short form of a message for a trace, which differs when its bytes do. */
+function describe(channel: string, bytes: Buffer): string {
+  let hash = 0x811c9dc5
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+  return `${channel.slice(6)} kind ${bytes[1]} (${bytes.length} bytes, ${(hash >>> 0).toString(16)})`
+}

@@ -1,0 +1,183 @@
+import { createServer, type Server } from 'node:http'
+import { type Connection, type EventHandler, type Gap, Hub, HubError, type SlowConsumerPolicy } from 'wshub'
+import type { EngineBackplane } from './engine.ts'
+import { DIRECT, EVERYONE, type Sent } from './records.ts'
+import type { Wire } from './wire.ts'
+import { HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, type World } from './world.ts'
+
+/** How the nodes of a simulation are set. */
+export interface NodeSettings {
+  readonly slowConsumer: SlowConsumerPolicy
+  readonly maxBufferedBytes: number
+  readonly roomGraceMs: number
+}
+
+/** Time for the other nodes to answer a call, in ms. */
+export const CALL_TIMEOUT_MS = 200
+/** Time for a hub to close, in ms. */
+export const CLOSE_MS = 400
+
+/** Errors that trouble explains. Any other one is a fault of the code. */
+const EXPECTED = [
+  'WSHUB_ERR_BACKPLANE',
+  'WSHUB_ERR_NOT_PUBLISHED',
+  'WSHUB_ERR_SLOW_CONSUMER',
+  'WSHUB_ERR_HUB_CLOSED',
+]
+
+type Metadata = { client: string }
+
+/** A process: a hub, the server before it, and the application behind it. */
+export class Node {
+  readonly name: string
+  readonly place: number
+  readonly backplane: EngineBackplane
+  readonly hub: Hub<Metadata>
+  readonly #server: Server
+  readonly #world: World
+  /** `false` from the moment it is closed or killed. */
+  isUp = true
+  isKilled = false
+  /** Whether `close` has resolved. */
+  isClosed = false
+  /** When its connection to the engine began to hang. */
+  deafSince: number | undefined
+
+  constructor(world: World, name: string, place: number) {
+    this.#world = world
+    this.name = name
+    this.place = place
+    this.backplane = world.engine.join(name)
+    const { slowConsumer, maxBufferedBytes, roomGraceMs } = world.settings
+    this.hub = this.#own(
+      () =>
+        new Hub<Metadata>({
+          backplane: this.backplane,
+          slowConsumer,
+          maxBufferedBytes,
+          pingIntervalMs: 1_000,
+          pongTimeoutMs: 500,
+          closeTimeoutMs: 300,
+          onError: (error) => this.#failed(error),
+          cluster: {
+            heartbeatIntervalMs: HEARTBEAT_MS,
+            heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS,
+            callTimeoutMs: CALL_TIMEOUT_MS,
+            roomGraceMs,
+            onGap: (gap) => this.#gap(gap),
+          },
+        }),
+    )
+    this.hub.cluster.handle('mark', (payload) => {
+      for (const connection of this.hub.connections()) connection.sendText(payload.toString())
+    })
+    const handler = this.#handler()
+    this.#server = createServer((req) => {
+      void this.hub.upgrade(req, handler, { metadata: { client: (req.url ?? '').slice(1) } })
+    })
+    this.hub.attach(this.#server)
+    world.trace(`${name} starts`)
+  }
+
+  accept({ socket }: Wire): void {
+    if (!this.isUp) socket.destroy()
+    else this.#server.emit('connection', Object.assign(socket, { server: this.#server }))
+  }
+
+  connection(id: string): Connection<Metadata> | undefined {
+    return this.hub.getConnection(id)
+  }
+
+  /** Publishes a message, and notes it. */
+  publish(
+    message: Pick<Sent, 'scope'> & Partial<Pick<Sent, 'rooms' | 'to' | 'exceptIds' | 'exceptRooms'>>,
+    send: (id: string) => void,
+  ): void {
+    const { rooms = [], to, exceptIds = [], exceptRooms = [], scope } = message
+    const sent = this.#world.ledger.publish({ by: this.name, scope, rooms, to, exceptIds, exceptRooms })
+    this.#world.trace(`${this.name} sends ${sent.id} to ${scope} ${to ?? rooms.join(' ')}`)
+    const before = this.hub.cluster.stats()
+    send(sent.id)
+    const { published, unpublished } = this.hub.cluster.stats()
+    if (published > before.published) sent.isAccepted = unpublished === before.unpublished
+  }
+
+  restore(): void {
+    this.deafSince = undefined
+    this.backplane.restore()
+  }
+
+  /** Closes the hub, as an application does at its end. */
+  close(): void {
+    this.isUp = false
+    this.#world.trace(`${this.name} closes`)
+    void this.hub.close({ timeoutMs: CLOSE_MS, everyMs: 5, batch: 2 }).then(() => {
+      this.isClosed = true
+    })
+  }
+
+  /** Ends at once, as a process that is killed. */
+  kill(): void {
+    this.isUp = false
+    this.isKilled = true
+    this.#world.trace(`${this.name} is killed`)
+    this.#world.clock.end(this.name)
+    this.backplane.die()
+    this.#world.ledger.killed(this.name)
+  }
+
+  /** Checks that nothing is left of a hub that is closed. */
+  checkClosed(): void {
+    const fail = (what: string) => this.#world.fail('close', `${this.name} is closed and ${what}`)
+    const timers = this.#world.clock.timersOf(this.name)
+    if (!this.isClosed) fail('its close has not resolved')
+    if (timers > 0) fail(`has ${timers} timers`)
+    if (this.hub.size > 0) fail(`has ${this.hub.size} connections`)
+    if (this.hub.rooms().length > 0) fail(`has the rooms ${this.hub.rooms()}`)
+    if (this.hub.stats().bufferedBytes > 0) fail('has bytes to send')
+    if (this.backplane.subscribed.size > 0) fail('is subscribed')
+    for (const event of ['upgrade', 'request'] as const) {
+      const listeners = this.#server.listenerCount(event)
+      if (listeners > (event === 'request' ? 1 : 0)) fail(`has ${listeners} listeners of ${event}`)
+    }
+    for (const session of this.#world.ledger.sessions.values()) {
+      if (session.node === this.name && session.isOpen) fail(`${session.name} has had no onClose`)
+    }
+  }
+
+  /** Runs what starts timers in the name of this node. */
+  #own<T>(make: () => T): T {
+    return this.#world.clock.as(this.name, make)
+  }
+
+  #handler(): EventHandler<Metadata> {
+    const { ledger } = this.#world
+    const nameOf = (connection: Connection<Metadata>) => connection.getMetadata('client') ?? ''
+    return {
+      onOpen: (connection) => ledger.opened(nameOf(connection), this.name, connection.id),
+      onClose: (connection, code) => {
+        this.#world.trace(`${this.name} closes ${nameOf(connection)} (${code})`)
+        ledger.closed(nameOf(connection))
+      },
+      onDrop: (connection, { messages, reason }) => {
+        this.#world.trace(`${this.name} drops ${messages} for ${nameOf(connection)}: ${reason}`)
+        ledger.dropped(nameOf(connection), messages)
+      },
+      onMessage: (_connection, { data }) => {
+        const room = data.toString()
+        this.publish({ scope: 'room', rooms: [room] }, (id) => this.hub.broadcastToRoom(room, id))
+      },
+    }
+  }
+
+  #gap({ node, scope, room, count }: Gap): void {
+    const place = scope === 'direct' ? DIRECT : (room ?? EVERYONE)
+    this.#world.ledger.gap(this.name, this.#world.nodeOfHub(node), place, count)
+  }
+
+  #failed(error: Error): void {
+    this.#world.trace(`${this.name} reports ${error.message}`)
+    if (error instanceof HubError && EXPECTED.includes(error.code)) return
+    this.#world.fail('errors', `${this.name}: ${error.stack}`)
+  }
+}

@@ -1,0 +1,309 @@
+import { CALM } from './engine.ts'
+import type { Node } from './node.ts'
+import { membershipOf, type Session } from './records.ts'
+import type { World } from './world.ts'
+
+/** One step of a script. Its numbers are taken modulo whatever they choose from, so any of them fit. */
+export interface Step {
+  readonly kind: StepName
+  readonly picks: readonly [number, number, number]
+  /** Time until the next step, in ms. */
+  readonly ms: number
+}
+
+/** What a step of this kind does; nothing, where it does not fit. */
+interface StepKind {
+  /** How often it is chosen, compared with others. */
+  readonly weight: number
+  run(world: World, picks: Step['picks']): void
+}
+
+export const ROOMS = ['r0', 'r1', 'r2'] as const
+const MOST_BURST = 12
+
+/** The kinds of steps. A new one needs an entry here, and its rules in the ledger. */
+export const STEPS = {
+  start: { weight: 3, run: (world, [place]) => world.startNode(place % world.nodes.length) },
+
+  kill: {
+    weight: 1,
+    run: (world, [place]) => {
+      const node = world.upNode(place)
+      if (node === undefined || world.upNodes().length < 2) return
+      for (const client of world.clients) if (client?.node === node.name) client.drop()
+      node.kill()
+    },
+  },
+
+  close: {
+    weight: 1,
+    run: (world, [place]) => {
+      if (world.upNodes().length > 1) withNode(world, place, (node) => node.close())
+    },
+  },
+
+  pause: {
+    weight: 1,
+    run: (world, [place]) => {
+      const node = world.upNode(place)
+      if (node === undefined) return
+      world.trace(`${node.name} stands still`)
+      world.clock.pause(node.name)
+    },
+  },
+
+  resume: {
+    weight: 2,
+    run: (world, [place]) => {
+      const node = world.nodes[place % world.nodes.length]
+      if (node?.isUp === true) world.resume(node)
+    },
+  },
+
+  cut: { weight: 2, run: (world, [place]) => withNode(world, place, (node) => node.backplane.cut()) },
+
+  hang: {
+    weight: 1,
+    run: (world, [place]) =>
+      withNode(world, place, (node) => {
+        world.trace(`the connection of ${node.name} hangs`)
+        node.backplane.isDeaf = true
+        node.deafSince ??= world.clock.now
+      }),
+  },
+
+  forget: {
+    weight: 1,
+    run: (world, [place, channel]) => withNode(world, place, (node) => node.backplane.forget(channel)),
+  },
+
+  restore: { weight: 4, run: (world, [place]) => withNode(world, place, (node) => node.restore()) },
+
+  storm: {
+    weight: 2,
+    run: (world, [kind, share, delay]) => {
+      const most = (share % 10) / 20
+      world.engine.weather = {
+        delayMs: [2, 10, 40, 150][delay % 4] ?? 0,
+        drop: kind % 2 === 0 ? most : 0,
+        duplicate: kind % 3 === 0 ? most : 0,
+        full: kind % 5 === 0 ? most : 0,
+        refuse: kind % 7 === 0 ? most : 0,
+      }
+    },
+  },
+
+  calm: {
+    weight: 1,
+    run: (world) => {
+      world.engine.weather = CALM
+    },
+  },
+
+  connect: {
+    weight: 5,
+    run: (world, [client, place]) => {
+      const node = world.upNode(place)
+      if (node !== undefined) world.connect(client % world.clients.length, node)
+    },
+  },
+
+  leaveClean: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.close() },
+  drop: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.drop() },
+  vanish: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.vanish() },
+  stall: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.stall() },
+  readOn: { weight: 2, run: (world, [client]) => world.clients[client % world.clients.length]?.resume() },
+
+  join: {
+    weight: 6,
+    run: (world, [client, room]) =>
+      withSession(world, client, (node, session) => join(world, node, session, roomOf(room))),
+  },
+
+  leave: {
+    weight: 2,
+    run: (world, [client, room]) =>
+      withSession(world, client, (node, session) => {
+        const connection = node.connection(session.id)
+        if (connection === undefined) return
+        const left = world.ledger.leaving(session, roomOf(room))
+        node.hub.leaveRoom(connection, roomOf(room))
+        left()
+      }),
+  },
+
+  joinFromAfar: {
+    weight: 2,
+    run: (world, [client, room, place]) => {
+      const session = world.sessionOf(client)
+      const name = roomOf(room)
+      if (session === undefined) return
+      withNode(world, place, (node) => {
+        const membership = world.ledger.joining(session, name)
+        if (membership === undefined) return
+        world.call(node, `join ${name}`, node.hub.cluster.join({ id: session.id }, name), ({ count }) => {
+          if (count === 1) world.ledger.joinedHere(membership)
+        })
+      })
+    },
+  },
+
+  leaveFromAfar: {
+    weight: 1,
+    run: (world, [client, room, place]) => {
+      const session = world.sessionOf(client)
+      const name = roomOf(room)
+      if (session === undefined) return
+      withNode(world, place, (node) => {
+        if (membershipOf(session, name) === undefined) return
+        const left = world.ledger.leaving(session, name)
+        world.call(node, `leave ${name}`, node.hub.cluster.leave({ id: session.id }, name), ({ missing }) => {
+          if (missing.length === 0) left()
+        })
+      })
+    },
+  },
+
+  kick: {
+    weight: 1,
+    run: (world, [client, , place]) => {
+      const session = world.sessionOf(client)
+      if (session === undefined) return
+      withNode(world, place, (node) => {
+        const name = world.ledger.call(node.name)
+        world.call(node, name, node.hub.cluster.disconnect({ id: session.id }, 4_000, name))
+      })
+    },
+  },
+
+  send: {
+    weight: 10,
+    run: (world, [place, room]) =>
+      withNode(world, place, (node) => {
+        node.publish({ scope: 'room', rooms: [roomOf(room)] }, (id) =>
+          node.hub.broadcastToRoom(roomOf(room), id),
+        )
+      }),
+  },
+
+  burst: {
+    weight: 3,
+    run: (world, [place, room, count]) =>
+      withNode(world, place, (node) => {
+        for (let i = 0; i < 1 + (count % MOST_BURST); i++) {
+          // Long enough that a client that stalls makes its node wait.
+          const send = (id: string) => node.hub.broadcastToRoom(roomOf(room), `${id} ${'.'.repeat(100)}`)
+          node.publish({ scope: 'room', rooms: [roomOf(room)] }, send)
+        }
+      }),
+  },
+
+  sendToUnion: {
+    weight: 3,
+    run: (world, [place, first, count]) =>
+      withNode(world, place, (node) => {
+        const rooms = ROOMS.map((_room, i) => roomOf(first + i)).slice(0, 2 + (count % 2))
+        node.publish({ scope: 'union', rooms }, (id) => node.hub.broadcastToRoom(rooms, id))
+      }),
+  },
+
+  sendToAll: {
+    weight: 3,
+    run: (world, [place]) =>
+      withNode(world, place, (node) => {
+        node.publish({ scope: 'everyone' }, (id) => node.hub.broadcast(id))
+      }),
+  },
+
+  sendExcept: {
+    weight: 3,
+    run: (world, [place, room, client]) => {
+      const session = world.sessionOf(client)
+      if (session === undefined) return
+      withNode(world, place, (node) => {
+        const message = { scope: 'room', rooms: [roomOf(room)], exceptIds: [session.name] } as const
+        node.publish(message, (id) => node.hub.broadcastToRoomExcept(roomOf(room), id, session.id))
+      })
+    },
+  },
+
+  sendExceptRoom: {
+    weight: 2,
+    run: (world, [place, room]) =>
+      withNode(world, place, (node) => {
+        const exceptRooms = [roomOf(room + 1)]
+        const message = { scope: 'room', rooms: [roomOf(room)], exceptRooms } as const
+        node.publish(message, (id) => node.hub.broadcastToRoom(roomOf(room), id, { exceptRooms }))
+      }),
+  },
+
+  sendToOne: {
+    weight: 4,
+    run: (world, [place, client]) => {
+      const session = world.sessionOf(client)
+      if (session === undefined) return
+      withNode(world, place, (node) => {
+        node.publish({ scope: 'direct', to: session.name }, (id) => node.hub.sendTo(session.id, id))
+      })
+    },
+  },
+
+  say: {
+    weight: 3,
+    run: (world, [client, room]) => world.clients[client % world.clients.length]?.send(roomOf(room)),
+  },
+
+  mark: {
+    weight: 3,
+    run: (world, [place]) =>
+      withNode(world, place, (node) => {
+        const name = world.ledger.call(node.name)
+        world.call(node, name, node.hub.cluster.call('mark', name))
+      }),
+  },
+
+  count: {
+    weight: 1,
+    run: (world, [place, room]) =>
+      withNode(world, place, (node) => {
+        world.call(node, 'roomSize', node.hub.cluster.roomSize(roomOf(room)))
+      }),
+  },
+
+  wait: { weight: 4, run: () => {} },
+} satisfies Readonly<Record<string, StepKind>>
+
+export type StepName = keyof typeof STEPS
+
+/** Puts a connection into a room, through its own node. */
+function join(world: World, node: Node, session: Session, room: string): void {
+  const connection = node.connection(session.id)
+  if (connection === undefined) return
+  const membership = world.ledger.joining(session, room)
+  if (membership === undefined) return
+  if (node.hub.joinRoom(connection, room)) world.ledger.joinedHere(membership)
+  const wasConnected = node.hub.cluster.state === 'connected'
+  world.call(node, `join ${room}`, node.hub.cluster.join({ id: session.id }, room), ({ count }) => {
+    // While the engine is away, it is not waited for.
+    const isConnected = wasConnected && node.hub.cluster.state === 'connected'
+    if (count === 1 && isConnected && session.isOpen) world.ledger.joinedAll(membership)
+  })
+}
+
+function roomOf(pick: number): string {
+  return ROOMS[pick % ROOMS.length] ?? ROOMS[0]
+}
+
+/** Has a node do something, if it can. */
+function withNode(world: World, place: number, act: (node: Node) => void): void {
+  const node = world.upNode(place)
+  if (node !== undefined) world.do(node, () => act(node))
+}
+
+/** Has the node of a client do something with its connection. */
+function withSession(world: World, client: number, act: (node: Node, session: Session) => void): void {
+  const session = world.sessionOf(client)
+  const node = session === undefined ? undefined : world.nodeNamed(session.node)
+  if (session === undefined || node === undefined || world.clock.isPaused(node.name)) return
+  world.do(node, () => act(node, session))
+}
