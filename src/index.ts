@@ -28,6 +28,7 @@ export type { RateLimitPolicy } from './connection/rate-limit.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
 export type {
+  Appended,
   HistoryLimits,
   HistoryListener,
   HistoryStore,

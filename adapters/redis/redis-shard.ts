@@ -42,6 +42,8 @@ const MAX_CHANNELS_A_COMMAND = 1_000
 const MAX_ATTEMPTS = 200_000
 
 const EMPTY = Buffer.alloc(0)
+/** Has bulk strings (`$`) returned as they are. */
+const AS_BUFFERS = { typeMapping: { 36: Buffer } }
 
 /** The channels of one Redis server: a connection that publishes, and one that is subscribed. */
 export class RedisShard {
@@ -101,6 +103,29 @@ export class RedisShard {
       },
     )
     return true
+  }
+
+  /**
+   * Sends a command. Strings of its reply are buffers. Rejects when there is no connection, or when too much
+   * waits.
+   * @param bytes the size of what it carries
+   */
+  async command(args: readonly (string | Buffer)[], bytes: number): Promise<unknown> {
+    const publisher = this.#publisher
+    const size = bytes + MESSAGE_OVERHEAD_BYTES
+    if (!this.isUp || publisher === undefined) throw new Error(`${this.#server.address} is not connected`)
+    if (this.#pendingBytes + size > this.#options.maxPendingBytes) {
+      throw new Error(`more than ${this.#options.maxPendingBytes} bytes wait for ${this.#server.address}`)
+    }
+    this.#pendingBytes += size
+    try {
+      return await publisher.sendCommand(args, AS_BUFFERS)
+    } catch (error) {
+      if (isMoved(error)) this.#owner.moved()
+      throw error
+    } finally {
+      this.#settle(size)
+    }
   }
 
   /** Brings the server's subscription of a channel up to date at the end of this turn. */

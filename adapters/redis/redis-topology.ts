@@ -8,6 +8,12 @@ type Subscribe = (
   bufferMode: true,
 ) => Promise<void>
 
+/** Options of one command. */
+interface CommandOptions {
+  /** The class of the values of a type, by its first byte on the wire. */
+  readonly typeMapping: Readonly<Record<number, unknown>>
+}
+
 /**
  * The members that we use of a client of node-redis 5 or 6, spelled out: its own types name each command,
  * several times, and comparing two of them takes the compiler 15 seconds.
@@ -18,7 +24,7 @@ export interface RedisClient {
   on(event: 'error' | 'end', listener: (error: Error) => void): unknown
   on(event: 'sharded-channel-moved', listener: (channel: string) => void): unknown
   connect(): Promise<unknown>
-  sendCommand(args: (string | Buffer)[]): Promise<unknown>
+  sendCommand(args: readonly (string | Buffer)[], options?: CommandOptions): Promise<unknown>
   readonly subscribe: Subscribe
   readonly sSubscribe: Subscribe
   readonly unsubscribe: Subscribe

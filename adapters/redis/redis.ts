@@ -1,41 +1,9 @@
-import { type Backplane, BackplaneLife, type BackplaneListener, type BackplaneState } from 'wshub'
-import { readMaxPendingBytes, refuseUnknown } from '../backplane/backplane-options.ts'
-import { RedisServers } from './redis-servers.ts'
-import { RedisShard, type ShardOwner } from './redis-shard.ts'
-import { isFinal, type RedisSource, readRedisSource } from './redis-source.ts'
+import type { Backplane, HistoryStore } from 'wshub'
+import { RedisBackplane, type RedisBackplaneOptions } from './redis-backplane.ts'
+import { RedisHistory, type RedisHistoryOptions } from './redis-history.ts'
 
-/** A client or a cluster of node-redis 5 or 6: what `createClient` or `createCluster` returns. */
-export interface RedisClientLike {
-  duplicate(overrides?: object): unknown
-  destroy(): unknown
-  sSubscribe(channels: string, listener: (message: string, channel: string) => unknown): Promise<unknown>
-}
-
-interface Limits {
-  /**
-   * Most bytes published that Redis has not taken yet, per server, 1 or more; a further message is not
-   * accepted. Default 16 777 216.
-   */
-  maxPendingBytes?: number | undefined
-}
-
-/** Where Redis is. */
-export type RedisBackplaneOptions = Limits &
-  (
-    | {
-        /** `redis[s]://[[user][:password]@][host][:port]`, of one server. */
-        url: string
-        client?: undefined
-      }
-    | {
-        /**
-         * A client or a cluster of yours, connected or not. It is the pattern for connections of the
-         * backplane's own: it is neither used nor closed.
-         */
-        client: RedisClientLike
-        url?: undefined
-      }
-  )
+export type { RedisBackplaneOptions, RedisClientLike, RedisPlace } from './redis-backplane.ts'
+export type { RedisHistoryOptions } from './redis-history.ts'
 
 /**
  * A backplane over Redis 6 or later, or Valkey, by pub/sub; over a Redis Cluster of version 7 or later by
@@ -46,96 +14,14 @@ export function redisBackplane(options: RedisBackplaneOptions): Backplane {
   return new RedisBackplane(options)
 }
 
-class RedisBackplane implements Backplane {
-  readonly #source: RedisSource
-  readonly #life = new BackplaneLife()
-  readonly #shards: RedisServers<RedisShard>
-
-  constructor(options: RedisBackplaneOptions) {
-    refuseUnknown(options, ['url', 'client', 'maxPendingBytes'])
-    const maxPendingBytes = readMaxPendingBytes(options)
-    this.#source = readRedisSource(options)
-    const shardOptions = { isSharded: this.#source.isCluster, maxPendingBytes }
-    const shardOwner = this.#shardOwner()
-    this.#shards = new RedisServers(
-      this.#source.discover,
-      {
-        isStarting: () => this.state === 'connecting',
-        open: (server) => new RedisShard(server, shardOwner, shardOptions),
-        assigned: () => this.#assigned(),
-        changed: () => this.#update(),
-        failed: (error) => this.#report(error),
-      },
-      this.#life.signal,
-    )
-  }
-
-  get state(): BackplaneState {
-    return this.#life.state
-  }
-
-  start(listener: BackplaneListener): Promise<void> {
-    return this.#life.start(listener, () => this.#shards.refresh())
-  }
-
-  publish(channel: string, bytes: Uint8Array): boolean {
-    return this.state !== 'closed' && (this.#shards.of(channel)?.publish(channel, bytes) ?? false)
-  }
-
-  subscribe(channel: string): Promise<void> {
-    return this.#life.subscribe(channel, () => this.#shards.of(channel)?.touch(channel))
-  }
-
-  unsubscribe(channel: string): void {
-    this.#life.channels.delete(channel)
-    this.#shards.of(channel)?.touch(channel)
-  }
-
-  async close(): Promise<void> {
-    if (this.#life.close() === 'closed') return
-    await this.#shards.close()
-    this.#source.close()
-  }
-
-  #shardOwner(): ShardOwner {
-    return {
-      channels: this.#life.channels,
-      isStarting: () => this.state === 'connecting',
-      shardOf: (channel) => this.#shards.of(channel),
-      received: (channel, bytes) => this.#life.receive(channel, bytes),
-      changed: () => this.#update(),
-      moved: () => this.#shards.refresh(),
-      failed: (error) => {
-        this.#report(error)
-        if (this.#source.isCluster) this.#shards.refresh() // a replica may have its slots soon
-      },
-      refused: (channel, error) => {
-        this.#life.channels.refuse(channel, error)
-        this.#report(error)
-      },
-      lost: (error) => this.#report(error),
-    }
-  }
-
-  /** Gives each channel to the shard that its slot belongs to now. */
-  async #assigned(): Promise<void> {
-    const shards = this.#shards.members
-    for (const shard of shards) shard.touchConfirmed()
-    for (const channel of this.#life.channels.names()) this.#shards.of(channel)?.touch(channel)
-    await Promise.all(shards.map((shard) => shard.sync()))
-  }
-
-  #update(): void {
-    if (this.#shards.isCurrent && this.#shards.members.every(({ isUp }) => isUp)) this.#life.connected()
-    else this.#life.disconnected()
-  }
-
-  #report(error: Error): void {
-    if (this.state === 'connecting' && isFinal(error)) {
-      this.#life.failStart(error)
-      void this.close()
-    } else {
-      this.#life.report(error)
-    }
-  }
+/**
+ * A history of rooms in Redis 6 or later, or Valkey; in a Redis Cluster of version 7 or later too. One script
+ * stores a message, gives it its place and publishes it. It opens two connections to each server.
+ *
+ * A Redis that has lost its latest messages, such as one that was restarted from an older snapshot, or a
+ * replica that was promoted, is recognized: reads after a message that was lost are not complete.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+export function redisHistory(options: RedisHistoryOptions): HistoryStore {
+  return new RedisHistory(options)
 }

@@ -31,6 +31,12 @@ export interface StoredRecord extends Mark {
   readonly record: Buffer
 }
 
+/** The place of a message that was just stored. */
+export interface Appended extends Mark {
+  /** As in {@link StoredRecord}; `undefined` where only the feed tells it, which is slower. */
+  readonly previous?: number | undefined
+}
+
 /** How much history a room has. */
 export interface HistoryLimits {
   /** Most messages kept, 1 or more. */
@@ -101,7 +107,7 @@ export interface HistoryStore {
    * @returns its place, once it is stored; rejects, within a bounded time, when it is not, or when that is
    *   not known
    */
-  append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Mark>
+  append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended>
   /** Reads messages of a room. Rejects, within a bounded time, when the store is away. */
   read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult>
   /**

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import * as core from 'wshub'
-import * as client from 'wshub/client'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
@@ -10,6 +9,7 @@ import * as protocol from 'wshub/protocol'
 import * as redis from 'wshub/redis'
 import * as testing from 'wshub/testing'
 import * as backplaneTesting from 'wshub/testing/backplane'
+import * as historyTesting from 'wshub/testing/history'
 import { compilerOptions, ENTRIES, root, typeExports } from './support.ts'
 
 // A missing name is a breaking change, and a new name is permanent API: both are either intended or a
@@ -75,6 +75,7 @@ describe('the values exported', () => {
     expect(Object.keys(redis)).toMatchInlineSnapshot(`
       [
         "redisBackplane",
+        "redisHistory",
       ]
     `)
   })
@@ -96,19 +97,19 @@ describe('the values exported', () => {
     `)
   })
 
-  it('by wshub/client', () => {
-    expect(Object.keys(client)).toMatchInlineSnapshot(`
-      [
-        "connect",
-      ]
-    `)
-  })
-
   it('by wshub/testing', () => {
     expect(Object.keys(testing).sort()).toMatchInlineSnapshot(`
       [
         "UpgradeRefusedError",
         "connect",
+      ]
+    `)
+  })
+
+  it('by wshub/testing/history', () => {
+    expect(Object.keys(historyTesting)).toMatchInlineSnapshot(`
+      [
+        "historyContract",
       ]
     `)
   })
@@ -133,8 +134,8 @@ describe('the types exported', () => {
     ofRedis,
     ofNats,
     ofNodeCluster,
-    ofClient,
     ofTesting,
+    ofHistoryTesting,
     ofBackplaneTesting,
   ] = typeExports(files, compilerOptions())
 
@@ -142,6 +143,7 @@ describe('the types exported', () => {
     expect(ofCore).toMatchInlineSnapshot(`
       [
         "Answer",
+        "Appended",
         "Backplane",
         "BackplaneLife",
         "BackplaneListener",
@@ -261,6 +263,8 @@ describe('the types exported', () => {
       [
         "RedisBackplaneOptions",
         "RedisClientLike",
+        "RedisHistoryOptions",
+        "RedisPlace",
       ]
     `)
   })
@@ -281,21 +285,6 @@ describe('the types exported', () => {
     `)
   })
 
-  it('by wshub/client', () => {
-    expect(ofClient).toMatchInlineSnapshot(`
-      [
-        "ConnectOptions",
-        "ReconnectingSocket",
-        "RoomPosition",
-        "SocketCloseEvent",
-        "SocketData",
-        "SocketErrorEvent",
-        "SocketEvents",
-        "SocketLike",
-      ]
-    `)
-  })
-
   it('by wshub/testing', () => {
     expect(ofTesting).toMatchInlineSnapshot(`
       [
@@ -304,6 +293,16 @@ describe('the types exported', () => {
         "ConnectOptions",
         "TestClient",
         "UpgradeRefusedError",
+      ]
+    `)
+  })
+
+  it('by wshub/testing/history', () => {
+    expect(ofHistoryTesting).toMatchInlineSnapshot(`
+      [
+        "Case",
+        "HistoryContractCase",
+        "HistorySetup",
       ]
     `)
   })

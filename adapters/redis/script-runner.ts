@@ -1,0 +1,57 @@
+import type { Script } from './history-scripts.ts'
+
+/** Sends a command to a server; `bytes` is the size of what it carries. */
+export type Send = (args: readonly (string | Buffer)[], bytes: number) => Promise<unknown>
+
+/**
+ * Runs scripts on one server, by their names in its cache. When a script is not there any more, those that
+ * were under way are repeated with its text, before all later ones: the calls keep their order.
+ */
+export class ScriptRunner {
+  readonly #send: Send
+  readonly #underWay = new Set<Promise<unknown>>()
+  /** Resolves when no call is under way any more; there while scripts are missing. */
+  #missing: Promise<unknown> | undefined
+  /** Resolves after those that wait for `#missing` have gone on. */
+  #repeated: Promise<unknown> | undefined
+
+  constructor(send: Send) {
+    this.#send = send
+  }
+
+  async run(
+    { sha, text }: Script,
+    keys: readonly string[],
+    args: readonly (string | Buffer)[],
+    bytes: number,
+  ): Promise<unknown> {
+    while (this.#repeated !== undefined) await this.#repeated
+    const rest = [`${keys.length}`, ...keys, ...args]
+    try {
+      return await this.#track(this.#send(['EVALSHA', sha, ...rest], bytes))
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
+      await this.#idle()
+      return await this.#track(this.#send(['EVAL', text, ...rest], bytes))
+    }
+  }
+
+  #track(reply: Promise<unknown>): Promise<unknown> {
+    this.#underWay.add(reply)
+    const settled = () => void this.#underWay.delete(reply)
+    reply.then(settled, settled)
+    return reply
+  }
+
+  #idle(): Promise<unknown> {
+    if (this.#missing === undefined) {
+      const missing = Promise.allSettled(this.#underWay)
+      this.#missing = missing
+      this.#repeated = missing.then(() => {
+        this.#missing = undefined
+        this.#repeated = undefined
+      })
+    }
+    return this.#missing
+  }
+}
