@@ -38,7 +38,7 @@ const ends = [
 ]
 
 describe.each(ends)('A connection that ends by $how', ({ end }) => {
-  it('within the handshake, at any byte, leaves nothing', async () => {
+  it('leaves nothing when it ends within the handshake, at any byte', async () => {
     const { server, port, hub, log } = await echoing()
     const sockets = counting(server)
     const neighbour = await RawClient.open({ port })
@@ -58,7 +58,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
     expect(log.all).toEqual(['open', 'message marker'])
   })
 
-  it('behind the 101 is closed with 1006 once', async () => {
+  it('is closed with 1006 once when it ends after the 101', async () => {
     const { port, hub, log } = await echoing()
     const neighbour = await RawClient.open({ port })
     for (let i = 0; i < 20; i++) end(await RawClient.open({ port }))
@@ -67,7 +67,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
     await until('onClose', () => log.all.filter((entry) => entry === 'close 1006').length === 20)
   })
 
-  it('within a frame, at any byte, delivers nothing of it', async () => {
+  it('delivers nothing of a frame when it ends within it, at any byte', async () => {
     const { port, hub, log } = await echoing()
     const neighbour = await RawClient.open({ port })
     const message = text('x'.repeat(130)) // with an extended length
@@ -81,7 +81,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
     expect(log.all.filter((entry) => entry.startsWith('message'))).toEqual(['message marker'])
   })
 
-  it('within a message, between two fragments, delivers nothing of it', async () => {
+  it('delivers nothing of a message when it ends between two fragments', async () => {
     const { port, hub, log } = await echoing()
     const client = await RawClient.open({ port })
     const fragment = { opcode: Opcode.text, fin: false, masked: true, payload: Buffer.from('half') }
@@ -91,7 +91,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
     expect(log.all).toEqual(['open', 'close 1006'])
   })
 
-  it('within the closing handshake that it began is closed with 1006', async () => {
+  it('is closed with 1006 when it ends within the closing handshake that the client began', async () => {
     const { port, hub, log } = await echoing()
     const frame = closing(1000)
     for (let length = 1; length < frame.length; length++) {
@@ -103,7 +103,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
     expect(new Set(log.all)).toEqual(new Set(['open', 'close 1006']))
   })
 
-  it('within the closing handshake that the hub began is closed with the code that was sent', async () => {
+  it('is closed with the code that was sent when it ends within the closing handshake that the hub began', async () => {
     const { port, hub, log, connections } = await echoing()
     const client = await RawClient.open({ port })
     connections[0]?.close(1000, 'bye')
@@ -113,7 +113,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
     expect(log.all).toEqual(['open', 'close 1000 bye'])
   })
 
-  it('with much to be written to it drops that, and counts it', async () => {
+  it('drops and counts the messages that wait when it ends', async () => {
     const { port, hub, connections } = await serve({ maxBufferedBytes: 100_000_000 })
     const client = await RawClient.open({ port })
     client.pause()
@@ -129,7 +129,7 @@ describe.each(ends)('A connection that ends by $how', ({ end }) => {
 })
 
 describe('A reset while a slow hook decides', () => {
-  it('ends the pending upgrade, and hub.upgrade finds the client gone', async () => {
+  it('ends the pending upgrade, and hub.upgrade throws WSHUB_ERR_SOCKET_CLOSED', async () => {
     const gate = new Gate()
     const outcomes: string[] = []
     const hub = new Hub()
@@ -162,7 +162,7 @@ describe('A reset while a slow hook decides', () => {
 })
 
 describe('A half-open peer', () => {
-  it('that has said all it will is closed, with what it said delivered', async () => {
+  it('is closed when it has sent its last message, and that is delivered', async () => {
     const { port, log, hub } = await echoing()
     const client = await RawClient.open({ port })
     await client.write(text('last words'))
@@ -171,7 +171,7 @@ describe('A half-open peer', () => {
     expect(log.all).toEqual(['open', 'message last words', 'close 1006'])
   })
 
-  it('that does not say anything any more is given up after a ping', async () => {
+  it('is closed after a ping when it has gone silent', async () => {
     const { port, log } = await serve({ pingIntervalMs: 40, pongTimeoutMs: 40 })
     const client = await RawClient.open({ port })
     await client.ended()
@@ -181,7 +181,7 @@ describe('A half-open peer', () => {
 })
 
 describe('A slow handshake', () => {
-  it('byte by byte is ended by the deadlines of node:http, and harms nobody', async () => {
+  it('is ended by the deadlines of node:http when it arrives byte by byte, and harms nobody', async () => {
     const hub = new Hub()
     const server = createServer(
       { headersTimeout: 150, requestTimeout: 300, connectionsCheckingInterval: 20 },

@@ -61,21 +61,21 @@ describe.each([
     expect(await address(await start(false))).toBe('127.0.0.1')
   })
 
-  it("is what the framework's own setting says", async () => {
+  it("is the one that the framework's own setting yields", async () => {
     expect(await address(await start(true))).toBe('1.1.1.1')
   })
 
-  it("is what the framework's own setting says where the route passes undefined", async () => {
+  it("is the one that the framework's own setting yields if the route passes undefined", async () => {
     const init = { remoteAddress: undefined, isSecure: undefined }
     expect(await address(await start(true, {}, init))).toBe('1.1.1.1')
   })
 
-  it("is what the hub's trustProxy says, which goes before", async () => {
+  it("is the one that the hub's trustProxy yields, which takes precedence", async () => {
     expect(await address(await start(true, { trustProxy: 1 }))).toBe('2.2.2.2')
     expect(await address(await start(false, { trustProxy: true, proxyHeader: 'forwarded' }))).toBe('3.3.3.3')
   })
 
-  it('is what limits count by', async () => {
+  it('is the one that limits count', async () => {
     const app = await start(true, { limits: { maxConnectionsPerAddress: 1 } })
     await RawClient.open(app, '/ws', { headers })
     expect((await RawClient.refused(app, '/ws', { headers })).status).toBe(429)
@@ -95,7 +95,7 @@ describe.each([
     return (await client.head()).status
   }
 
-  it('is http or https without a trusted proxy, for TLS may have ended at one that is not configured', async () => {
+  it('is http or https without a trusted proxy, since TLS may end at a proxy that is not configured', async () => {
     const app = await start(false)
     expect(await statusOf(app, 'https://localhost')).toBe(101)
     expect(await statusOf(app, 'http://localhost')).toBe(101)
@@ -107,7 +107,7 @@ describe.each([
   it.each([
     { by: 'the framework', trust: true, options: {} },
     { by: 'the hub', trust: false, options: { trustProxy: 1 } },
-  ])('is https where a proxy that $by trusts says so', async ({ trust, options }) => {
+  ])('is https if a proxy that $by trusts says so', async ({ trust, options }) => {
     const app = await start(trust, options)
     expect(await statusOf(app, 'https://localhost', 'https')).toBe(101)
     expect(await statusOf(app, 'http://localhost', 'https')).toBe(403)

@@ -68,7 +68,7 @@ async function startKoa(build: (app: Koa) => void): Promise<Target> {
 const boom = new Error('boom')
 const ofResponse = { code: 'WSHUB_ERR_ALREADY_UPGRADED', message: expect.stringContaining('101') }
 
-describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, start }) => {
+describe.each(frameworks)('After the upgrade in a route of $name', ({ name, start }) => {
   const throwing = (handler: EventHandler) => ({
     '/echo': echoRoute,
     '/ws': async (exchange: Exchange) => {
@@ -82,7 +82,7 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
   })
 
   describe.each(['/ws', '/sync'])('a throw, %s', (path) => {
-    it('ends the connection where the framework handles errors', async () => {
+    it('ends the connection if the framework handles errors', async () => {
       const { handler, errors, closes } = noted()
       vi.spyOn(console, 'error').mockImplementation(() => {})
       const app = await start({ routes: throwing(handler) })
@@ -97,7 +97,7 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
       expect(app.hub.size).toBe(1)
     })
 
-    it('ends it with 1011 where an error handler of the application answers', async () => {
+    it('ends the connection with 1011 if an error handler of the application answers', async () => {
       const { handler, errors, closes } = noted()
       const handled: unknown[] = []
       const app = await start({
@@ -171,7 +171,7 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
     expect(errors).toEqual([boom])
   })
 
-  it('the response is of no use any more when the connection is closed', async () => {
+  it('the response has no effect once the connection is closed', async () => {
     const { handler, errors, closes } = noted()
     const used = new Gate()
     const app = await start({
@@ -193,7 +193,7 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
     expect([closes, errors]).toEqual([[1000], []])
   })
 
-  it('the response says that its headers are sent and that it has ended, from onOpen on', async () => {
+  it('the response reports its headers as sent and itself as ended, from onOpen on', async () => {
     const seen: boolean[] = []
     const app = await start({
       routes: {
@@ -210,7 +210,7 @@ describe.each(frameworks)('Behind the upgrade in a route of $name', ({ name, sta
   })
 })
 
-describe('A middleware that puts every answer into an envelope leaves the connection open', () => {
+describe('A middleware that wraps every answer leaves the connection open', () => {
   it.each<{ what: string; wrap: (ctx: Koa.Context) => void }>([
     { what: 'body', wrap: (ctx) => Object.assign(ctx, { body: { data: ctx.body } }) },
     { what: 'body and status', wrap: (ctx) => Object.assign(ctx, { status: 200, body: { data: ctx.body } }) },
@@ -248,7 +248,7 @@ describe('A middleware that puts every answer into an envelope leaves the connec
   })
 })
 
-describe('The default error handling sees what a route throws behind the upgrade', () => {
+describe('The default error handling receives what a route throws after the upgrade', () => {
   const throws: express.RequestHandler = (_req, res) => {
     void res.upgradeWebSocket(echo)
     throw boom
@@ -262,7 +262,7 @@ describe('The default error handling sees what a route throws behind the upgrade
     { name: 'Express 4', make: express4, route: throws },
     { name: 'Express 5', make: express, route: throws },
     { name: 'Express 5, async', make: express, route: rejects },
-  ])('of $name: its log', async ({ make, route }) => {
+  ])('the log of $name receives it', async ({ make, route }) => {
     const lines: string[] = []
     vi.spyOn(console, 'error').mockImplementation((...args) => void lines.push(format(...args)))
     const app = make().set('env', 'production')
@@ -277,7 +277,7 @@ describe('The default error handling sees what a route throws behind the upgrade
     expect(lines).toEqual([expect.stringContaining('Error: boom\n')])
   })
 
-  it('of Koa: its error event, also where a middleware behind wsHub answers in place of it', async () => {
+  it('the error event of Koa receives it, also if a middleware after wsHub answers instead', async () => {
     const seen: unknown[] = []
     const { handler, errors } = noted()
     const app = new Koa()
@@ -309,7 +309,7 @@ describe('The default error handling sees what a route throws behind the upgrade
   it.each<{ what: string; answer: (ctx: Koa.Context) => void }>([
     { what: 'a status and a body', answer: (ctx) => Object.assign(ctx, { status: 422, body: 'sorry' }) },
     { what: 'a status alone', answer: (ctx) => Object.assign(ctx, { status: 500 }) },
-  ])('of Koa: a middleware behind wsHub that answers an error with $what', async ({ answer }) => {
+  ])('Koa receives it although a middleware after wsHub answers with $what', async ({ answer }) => {
     const { handler, errors } = noted()
     const target = await startKoa((app) => {
       app.use((ctx, next) => next().catch(() => answer(ctx)))
@@ -322,7 +322,7 @@ describe('The default error handling sees what a route throws behind the upgrade
     expect(errors).toEqual([expect.objectContaining(ofResponse)])
   })
 
-  it('of Fastify: its log, in child scopes too', async () => {
+  it('the log of Fastify receives it, in child scopes too', async () => {
     const messages: unknown[] = []
     const stream = new Writable({
       write(chunk, _encoding, done) {

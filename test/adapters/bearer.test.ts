@@ -19,7 +19,7 @@ describe.each(frameworks)('A bearer token for $name', ({ start }) => {
       'bearer.s3cr.et',
     ],
     ['in Authorization', { Authorization: 'Bearer s3cr.et' }, undefined, undefined],
-  ])('%s is read by the route and never echoed', async (_where, headers, chosen, protocol) => {
+  ])('in %s is read by the route and never echoed', async (_where, headers, chosen, protocol) => {
     const tokens: (string | undefined)[] = []
     const app = await start({
       hub: { protocols: ['bearer.s3cr.et', 'chat'] },

@@ -114,7 +114,7 @@ describe.each([
       await (await RawClient.open({ port }, '/api/inner/ws')).echoes()
     })
 
-    it('runs no code behind the await', async () => {
+    it('runs no code after the await', async () => {
       let ran = false
       const port = await serve(make, (app) => {
         app.get('/ws', async (_req, res) => {
@@ -129,7 +129,7 @@ describe.each([
     })
   })
 
-  it('is thrown by hub.upgrade, so that the route gives back what it holds', async () => {
+  it('is thrown by hub.upgrade, so that the route can release what it holds', async () => {
     let held = 0
     const port = await serve(make, (app) => {
       const upgrade = async (req: express.Request) => {

@@ -46,7 +46,7 @@ const before = ['onRequest', 'preParsing', 'preValidation', 'preHandler']
 const isOver = (entry: string) => entry.startsWith('onResponse')
 
 describe('The hooks of Fastify', () => {
-  it('run before an upgrade, and at its 101 as at the end of a response; their headers travel along', async () => {
+  it('run before an upgrade and at its 101, and their headers are sent with it', async () => {
     const { ran, target } = await start()
     const client = await RawClient.ask(target)
     const answer = await client.opened()
@@ -59,7 +59,7 @@ describe('The hooks of Fastify', () => {
     expect(answer.header('x-onsend')).toBeUndefined()
   })
 
-  it('all run for a refusal, save preSerialization', async () => {
+  it('all run for a refusal, except preSerialization', async () => {
     const { ran, target } = await start()
     const answer = await RawClient.refused(target, '/ws', { headers: { Origin: 'https://evil.example' } })
     await until('onResponse', () => ran.some(isOver))
@@ -67,7 +67,7 @@ describe('The hooks of Fastify', () => {
     expect(answer.header('x-onsend')).toBe('yes')
   })
 
-  it('do not see what a route throws behind the upgrade', async () => {
+  it('do not receive what a route throws after the upgrade', async () => {
     const { ran, target } = await start()
     const client = await RawClient.open(target, '/throws')
     expect(await client.closed()).toBe(1011)

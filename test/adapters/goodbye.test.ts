@@ -36,8 +36,8 @@ async function build(options: HubPluginOptions = {}): Promise<FastifyInstance> {
 
 const said = ['before the plugin', 'behind the plugin', 'with a callback', 'of a plugin of the scope']
 
-describe('The goodbye of Fastify', () => {
-  it('lets the preClose hooks of its scope speak first, wherever they were added', async () => {
+describe('The hub of a Fastify application that closes', () => {
+  it('closes after the preClose hooks of its scope, wherever they were added', async () => {
     const app = await build()
     await app.listen({ port: 0, host: '127.0.0.1' })
     closeAfterTest(app.hub, app.server, () => app.close())
@@ -49,7 +49,7 @@ describe('The goodbye of Fastify', () => {
     expect(app.hub.state).toBe('closed')
   })
 
-  it('does so where the application does not listen', async () => {
+  it('closes after these hooks if the application does not listen', async () => {
     const app = await build()
     const client = await connect(app, '/ws')
     const closed = app.close()
@@ -58,7 +58,7 @@ describe('The goodbye of Fastify', () => {
     await inTime('the application to close', closed)
   })
 
-  it('is what the option close says', async () => {
+  it('closes as set by the option close', async () => {
     const app = await build({ close: { code: 1012, reason: 'update' }, maxConnections: 5 })
     const client = await connect(app, '/ws')
     const closed = app.close()
@@ -66,7 +66,7 @@ describe('The goodbye of Fastify', () => {
     await inTime('the application to close', closed)
   })
 
-  it('ends before app.close() does, also where Fastify does not wait for its hook', async () => {
+  it('has closed before app.close() resolves, also if Fastify does not wait for its hook', async () => {
     const app = fastify({ pluginTimeout: 1_000 })
     const left = new Gate()
     const log: string[] = []
@@ -89,7 +89,7 @@ describe('The goodbye of Fastify', () => {
     expect(app.hub.state).toBe('closed')
   })
 
-  it('ends before the onClose hooks of the application begin', async () => {
+  it('has closed before the onClose hooks of the application begin', async () => {
     const app = fastify()
     const log: string[] = []
     await app.register(hubPlugin)
@@ -111,13 +111,13 @@ describe('The goodbye of Fastify', () => {
     { close: { batch: 0 }, code: 'WSHUB_ERR_INVALID_OPTION' },
     { close: { timeoutMs: -1 }, code: 'WSHUB_ERR_INVALID_OPTION' },
     { close: { code: 1005 }, code: 'WSHUB_ERR_INVALID_CLOSE' },
-  ])('is refused when the application registers it: $close', async ({ close, code }) => {
+  ])('refuses $close when the application registers it', async ({ close, code }) => {
     const app = fastify()
     await expect(app.register(hubPlugin, { close })).rejects.toMatchObject({ code })
     await app.close()
   })
 
-  it('is read without a hub that nobody uses', async () => {
+  it('checks the option close without creating a hub', async () => {
     const app = fastify()
     const close = vi.spyOn(Hub.prototype, 'close')
     onTestFinished(() => close.mockRestore())
@@ -130,16 +130,19 @@ describe('The goodbye of Fastify', () => {
   it.each<{ options: object; name: string }>([
     { options: { close: {} }, name: 'close' },
     { options: { maxConnections: 5 }, name: 'maxConnections' },
-  ])('and options of a new hub are not for a shared one: $name', async ({ options, name }) => {
-    const hub = new Hub()
-    const app = fastify()
-    const rejected = app.register(hubPlugin, { hub, ...options } as HubPluginOptions) // the type does not allow it
-    await expect(rejected).rejects.toMatchObject({
-      code: 'WSHUB_ERR_INVALID_OPTION',
-      message: expect.stringContaining(name),
-    })
-    await app.close()
-    expect(hub.state).toBe('open')
-    await hub.close()
-  })
+  ])(
+    'takes neither the option close nor options of a new hub beside a shared hub: $name',
+    async ({ options, name }) => {
+      const hub = new Hub()
+      const app = fastify()
+      const rejected = app.register(hubPlugin, { hub, ...options } as HubPluginOptions) // the type does not allow it
+      await expect(rejected).rejects.toMatchObject({
+        code: 'WSHUB_ERR_INVALID_OPTION',
+        message: expect.stringContaining(name),
+      })
+      await app.close()
+      expect(hub.state).toBe('open')
+      await hub.close()
+    },
+  )
 })

@@ -44,7 +44,7 @@ const codeOf = (error: unknown) => (error as { code?: unknown }).code
 
 describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
   describe('with frames in its packet', () => {
-    it('loses none and keeps their order when onOpen is sync', async () => {
+    it('loses no frame and keeps their order when onOpen is sync', async () => {
       const log: string[] = []
       const app = await start({
         routes: {
@@ -120,7 +120,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect([await client.message(), await client.message()]).toEqual(['first', 'second'])
     })
 
-    it('loses none of many', async () => {
+    it('loses none of many frames', async () => {
       const app = await start({ routes: { '/ws': echoRoute } })
       const client = await RawClient.connect(app)
       const all = Array.from({ length: 500 }, (_, i) => `message ${i} ${'x'.repeat(i)}`)
@@ -133,7 +133,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
   })
 
   describe('reset by the client', () => {
-    it('right after the request leaves no connection behind', async () => {
+    it('leaves no connection when it is reset right after the request', async () => {
       const closes: number[] = []
       const app = await start({
         routes: {
@@ -153,7 +153,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect(closes.every((code) => code === 1006)).toBe(true)
     })
 
-    it('in the middle of the request leaves the server up', async () => {
+    it('leaves the server running when it is reset in the middle of the request', async () => {
       const app = await start({ routes: { '/ws': echoRoute } })
       const client = await RawClient.connect(app)
       await client.write(handshake().subarray(0, 60))
@@ -161,7 +161,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       await (await RawClient.open(app)).echoes()
     })
 
-    it('during an async hook makes the upgrade throw WSHUB_ERR_SOCKET_CLOSED', async () => {
+    it('throws WSHUB_ERR_SOCKET_CLOSED when it is reset during an async hook', async () => {
       const arrived = new Gate()
       const refused = new Gate()
       const errors: unknown[] = []
@@ -194,7 +194,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect(app.hub.size).toBe(1)
     })
 
-    it('in the route before the upgrade makes it throw WSHUB_ERR_SOCKET_CLOSED', async () => {
+    it('throws WSHUB_ERR_SOCKET_CLOSED when it is reset in the route before the upgrade', async () => {
       const arrived = new Gate()
       const refused = new Gate()
       const errors: unknown[] = []
@@ -224,7 +224,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
     })
 
     it.each(['reset', 'half-closed'] as const)(
-      'during an async onOpen ends the connection with one onClose after it: %s',
+      'calls onClose once, after an async onOpen, when it is reset during that: %s',
       async (how) => {
         const log: string[] = []
         const opening = new Gate()
@@ -266,7 +266,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       },
     )
 
-    it('while open ends in onClose 1006 and disturbs nobody', async () => {
+    it('ends with 1006 when it is reset while it is open, and disturbs nobody', async () => {
       const closes: number[] = []
       const closed = new Gate()
       const app = await start({
@@ -308,7 +308,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       await client.echoes()
     })
 
-    it('is refused there as anywhere', async () => {
+    it('is refused after an ordinary GET as anywhere', async () => {
       const app = await start({
         routes: { '/ws': echoRoute, '/': (exchange) => exchange.send(200, 'page') },
       })
@@ -319,7 +319,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect((await client.lastAnswer()).status).toBe(426)
     })
 
-    it('pipelined behind a slow GET does not open, and the server survives', async () => {
+    it('does not open when it is pipelined behind a slow GET, and the server survives', async () => {
       const slow = new Gate()
       const served = new Gate()
       const app = await start({
@@ -341,7 +341,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect(app.hub.size).toBe(1)
     })
 
-    it('pipelined behind a GET that is answered at once leaves the server up', async () => {
+    it('leaves the server running when it is pipelined behind a GET that is answered at once', async () => {
       const app = await start({
         routes: { '/ws': echoRoute, '/': (exchange) => exchange.send(200, 'page') },
       })
@@ -363,7 +363,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       },
     })
 
-    it('takes headers of the response and of init along, but none of a body', async () => {
+    it('sends headers of the response and of init, but none about a body', async () => {
       const app = await start({
         routes: upgrade(echo, { headers: { 'X-Init': 'init', 'X-List': ['1', '2'], 'X-Number': 7 } }),
       })
@@ -395,7 +395,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect(answer.head).not.toContain('admin')
     })
 
-    it('keeps the metadata of init, there before onOpen', async () => {
+    it('has the metadata of init before onOpen', async () => {
       const seen: unknown[] = []
       const app = await start({
         routes: {
@@ -420,7 +420,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       { offered: 'soap', init: undefined, chosen: undefined },
       { offered: 'soap', init: 'wamp', chosen: undefined },
       { offered: undefined, init: 'wamp', chosen: undefined },
-    ])('chooses $chosen of $offered, where the route says $init', async ({ offered, init, chosen }) => {
+    ])('chooses $chosen of $offered if init has the protocol $init', async ({ offered, init, chosen }) => {
       let connection: Connection | undefined
       const app = await start({
         hub: { protocols: ['chat', 'wamp'] },
@@ -436,7 +436,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect(connection?.protocol).toBe(chosen ?? '')
     })
 
-    it('opens once: a second upgrade of the request throws, and the connection stays when that is caught', async () => {
+    it('opens once: a second upgrade of the request throws, and the connection stays open if that is caught', async () => {
       let second: unknown
       const app = await start({
         routes: {
@@ -457,7 +457,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect(app.hub.size).toBe(1)
     })
 
-    it('needs no await: neither a refusal nor a throwing onOpen leaves a rejection behind', async () => {
+    it('needs no await: neither a refusal nor a throwing onOpen causes an unhandled rejection', async () => {
       const app = await start({
         routes: {
           '/ws': async (exchange) => {
@@ -548,7 +548,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       expect([answer.status, answer.body]).toEqual([200, 'page'])
     })
 
-    it('reset by the client leaves the server up', async () => {
+    it('leaves the server running when the client resets it', async () => {
       const sockets: Socket[] = []
       const arrived = new Gate()
       const app = await start({

@@ -88,7 +88,7 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
     ['remoteAddress', (get) => Object.defineProperty({}, 'remoteAddress', { enumerable: true, get })],
     ['headers', (get) => Object.defineProperty({}, 'headers', { enumerable: true, get })],
     ['an entry', (get) => ({ metadata: Object.defineProperty({}, 'x', { enumerable: true, get }) })],
-  ])('becomes an error where reading %s throws undefined', async (_name, init) => {
+  ])('becomes an error if reading %s throws undefined', async (_name, init) => {
     const seen: unknown[] = []
     const app = await start({
       routes: {
@@ -111,7 +111,7 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
 })
 
 describe('The init of an async route of Express 4', () => {
-  it('becomes an error where reading it throws undefined', async () => {
+  it('becomes an error if reading it throws undefined', async () => {
     const app = express4()
     const middleware = expressHub()
     app.use(middleware)
@@ -139,7 +139,7 @@ describe('The init of an async route of Express 4', () => {
 })
 
 describe("A framework's trust function", () => {
-  it('becomes an error where it throws undefined', async () => {
+  it('becomes an error if it throws undefined', async () => {
     const app = express().set('trust proxy', () => {
       throw undefined
     })

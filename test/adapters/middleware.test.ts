@@ -163,7 +163,7 @@ describe('Middleware', () => {
       expect((await reader.answer()).body).toBe('ada')
     }
 
-    it('comes with its cookie by express-session', async () => {
+    it('is saved by express-session, and its cookie is sent with the 101', async () => {
       await checkNewSession(
         await startExpress((app) => {
           app.use(expressSession({ secret, resave: false, saveUninitialized: false }))
@@ -179,7 +179,7 @@ describe('Middleware', () => {
       )
     })
 
-    it('is refused where express-session cannot save it', async () => {
+    it('is refused if express-session cannot save it', async () => {
       class Down extends expressSession.MemoryStore {
         override set(_id: string, _session: unknown, done?: (error?: unknown) => void): void {
           done?.(new Error('the store is down'))
@@ -201,7 +201,7 @@ describe('Middleware', () => {
       expect((await RawClient.refused(target)).status).toBe(503)
     })
 
-    it('comes with its cookie by koa-session', async () => {
+    it('is saved by koa-session, and its cookie is sent with the 101', async () => {
       await checkNewSession(
         await startKoa((app, router) => {
           app.use(koaSession(app))
@@ -220,7 +220,7 @@ describe('Middleware', () => {
       )
     })
 
-    it('is saved by @fastify/session, and its cookie is for an earlier answer to set', async () => {
+    it('is saved by @fastify/session, and an earlier answer has to set its cookie', async () => {
       const target = await startFastify(async (app) => {
         await app.register(fastifyCookie)
         await app.register(fastifySession, { secret, cookie: { secure: false }, saveUninitialized: true })
@@ -242,7 +242,7 @@ describe('Middleware', () => {
   })
 
   describe('helmet, compression and cors', () => {
-    it('stand before a route that upgrades, and their headers travel with the 101', async () => {
+    it('run before a route that upgrades, and their headers are sent with the 101', async () => {
       const target = await startExpress((app) => {
         app.use(helmet(), compression({ threshold: 0 }), cors({ origin: 'https://app.example.com' }))
         app.get('/page', (_req, res) => {
@@ -287,7 +287,7 @@ describe('Middleware', () => {
   })
 
   describe('express.json and express.static', () => {
-    it('stand before a route that upgrades', async () => {
+    it('run before a route that upgrades', async () => {
       const target = await startExpress((app) => {
         app.use(express.json(), express.urlencoded({ extended: true }), express.static(import.meta.dirname))
         app.get('/ws', (_req, res) => res.upgradeWebSocket(echo))
@@ -316,7 +316,7 @@ describe('Middleware', () => {
       )
     })
 
-    it('set headers and cookies that travel with the 101 and with a refusal', async () => {
+    it('set headers and cookies that are sent with the 101 and with a refusal', async () => {
       const target = await startFastify(async (app) => {
         await app.register(fastifyHelmet)
         await app.register(fastifyCookie)
@@ -356,7 +356,7 @@ describe('Middleware', () => {
       )
     })
 
-    it('set headers and cookies that travel with the 101', async () => {
+    it('set headers and cookies that are sent with the 101', async () => {
       const target = await startKoa((app, router) => {
         app.use(koaHelmet())
         app.use(koaSession(app))
@@ -377,7 +377,7 @@ describe('Middleware', () => {
       await client.echoes()
     })
 
-    it('hear of no error when a client resets an open connection', async () => {
+    it('receive no error when a client resets an open connection', async () => {
       const errors: unknown[] = []
       const target = await startKoa((app, router) => {
         app.on('error', (error) => void errors.push(error))

@@ -134,7 +134,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       })
     })
 
-    it('refuses what its allowRequest refuses', async () => {
+    it('refuses the upgrades that its allowRequest refuses', async () => {
       const app = await startBoth('before', {
         allowRequest: (_req, done) => void setTimeout(() => done('not you', false), 50),
       })
@@ -143,7 +143,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       expect(answer.body).toContain('not you')
     })
 
-    it('takes as long as its allowRequest takes', async () => {
+    it('may take long in its allowRequest', async () => {
       let asked = 0
       const app = await startBoth('before', {
         allowRequest: (_req, done) => {
@@ -162,19 +162,19 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       expect(asked).toBe(1)
     })
 
-    it('leaves a path that nobody upgrades its 401', async () => {
+    it('leaves the 401 of a path that nobody upgrades', async () => {
       const app = await startBoth('before')
       const answer = await RawClient.refused(app, '/private')
       expect([answer.status, answer.header('connection')]).toEqual([401, 'close'])
     })
 
-    it('ends a path that nobody knows: with 404 or, as without the hub, without a word', async () => {
+    it('ends an upgrade of an unknown path: with 404 or, as without the hub, without an answer', async () => {
       const app = await startBoth('before')
       const client = await RawClient.ask(app, '/nowhere')
       await client.ended()
     })
 
-    it('leaves a path that nobody knows its 404 when it is told not to destroy upgrades', async () => {
+    it('leaves the 404 of an unknown path when it must not destroy upgrades', async () => {
       const app = await startBoth('before', { destroyUpgrade: false })
       expect(await statusInTheEnd(app, '/nowhere')).toBe(404)
     })
@@ -200,17 +200,14 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       expect(await client.message()).toBe(`${path} hi`)
     }
 
-    it.each(['before', 'after'] as const)(
-      'of a path keeps it, mounted %s the first upgrade',
-      async (order) => {
-        const app = await start({ routes })
-        if (order === 'after') await RawClient.open(app)
-        mount(app, '/theirs')
-        await checkTheirs(app, '/theirs')
-        await checkOurs(app)
-        await checkTheirs(app, '/theirs')
-      },
-    )
+    it.each(['before', 'after'] as const)('keeps its path, mounted %s the first upgrade', async (order) => {
+      const app = await start({ routes })
+      if (order === 'after') await RawClient.open(app)
+      mount(app, '/theirs')
+      await checkTheirs(app, '/theirs')
+      await checkOurs(app)
+      await checkTheirs(app, '/theirs')
+    })
 
     it('ends a connection of ours neither early nor late', async () => {
       const app = await start({ routes })
@@ -223,7 +220,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       await until('our connection to be closed', () => app.hub.size === 0)
     })
 
-    it('does not refuse what a second one takes', async () => {
+    it('does not refuse an upgrade that a second one accepts', async () => {
       const app = await start({ routes })
       mount(app, '/first')
       mount(app, '/second')
@@ -232,7 +229,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       await checkOurs(app)
     })
 
-    it('refuses by itself what no route of ours upgrades, and what its own check refuses', async () => {
+    it('refuses upgrades that no route of ours accepts, and those that its own check refuses', async () => {
       const app = await start({ routes })
       mount(app, '/theirs', { verifyClient: (_info, done) => done(false, 418, 'a teapot') })
       expect((await RawClient.refused(app, '/nowhere')).status).toBe(400)
@@ -242,7 +239,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
   })
 
   describe('a listener that hangs up on what is not its own', () => {
-    it('leaves our routes to us', async () => {
+    it('leaves our routes alone', async () => {
       const app = await start({ routes })
       app.server.on('upgrade', (req, socket) => {
         if (req.url !== '/theirs') socket.destroy() // like Nest's adapter for ws
@@ -291,18 +288,18 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
       expect(JSON.parse(await second.message())).toEqual({ type: 'connected' })
     })
 
-    it('leaves a path that nobody upgrades its 401', async () => {
+    it('leaves the 401 of a path that nobody upgrades', async () => {
       const { app } = await startBoth()
       const answer = await RawClient.refused(app, '/private')
       expect([answer.status, answer.header('connection')]).toEqual([401, 'close'])
     })
 
-    it('leaves a path its 401 within seconds, also when that takes a while to decide', async () => {
+    it('leaves the 401 of a path within seconds, also when that is decided slowly', async () => {
       const { app } = await startBoth()
       expect(await statusInTheEnd(app, '/slow-private', 3_000)).toBe(401)
     })
 
-    it('leaves a path that nobody knows its 404, in the end', async () => {
+    it('leaves the 404 of an unknown path, in the end', async () => {
       const { app } = await startBoth()
       expect(await statusInTheEnd(app, '/nowhere')).toBe(404)
     })

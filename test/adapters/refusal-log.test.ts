@@ -66,7 +66,7 @@ describe.each([
     expect(lines).toEqual(refusals.map(({ code }) => expect.stringMatching(`^HubError \\[${code}\\]: .`)))
   })
 
-  it('has none with the error handler of docs/errors.md, which shows the message', async () => {
+  it('has no line with the error handler of docs/errors.md, which shows the message', async () => {
     const lines = consoleLines()
     const bodies: string[] = []
     const port = await start((error, _req, res, next) => {

@@ -143,7 +143,7 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
 
   it.each(cases)('answers $status to $what', refuse)
 
-  it('answers 400 to a handshake with a body, which is no frame', async () => {
+  it('answers 400 to a handshake with a body, which is not a frame', async () => {
     const app = await start({ routes: { '/ws': echoRoute } })
     const answer = await RawClient.refused(app, '/ws', { headers: { 'Content-Length': '5' }, body: 'hello' })
     expect(answer.status).toBe(400)
@@ -177,12 +177,12 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
     { Upgrade: undefined },
     { Upgrade: 'websockets' },
     { Upgrade: 'x-websocket' },
-  ])('answers 426 where the wish to upgrade is half: %j', async (headers) => {
+  ])('answers 426 to incomplete upgrade headers: %j', async (headers) => {
     const app = await start({ routes: { '/ws': echoRoute } })
     expect((await RawClient.refused(app, '/ws', { headers })).status).toBe(426)
   })
 
-  it.each(accepted)('is not for $what', async ({ hub = {}, ...init }) => {
+  it.each(accepted)('is not the answer to $what', async ({ hub = {}, ...init }) => {
     const app = await start({ hub, routes: { '/ws': echoRoute } })
     await (await RawClient.open(app, '/ws', init)).echoes()
   })
@@ -210,7 +210,7 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
     expect(connectionOptions(answer)).toContain('close')
   })
 
-  it('answers 503 to an upgrade that was on its way when the hub began to close', async () => {
+  it('answers 503 to an upgrade that was pending when the hub began to close', async () => {
     let app: App | undefined
     app = await start({
       routes: { '/ws': echoRoute },
@@ -222,7 +222,7 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
     expect((await RawClient.refused(app)).status).toBe(503)
   })
 
-  it('answers 403 to a page that came without TLS where the client comes by TLS', async () => {
+  it('answers 403 to a page that was served without TLS if the client uses TLS', async () => {
     const app = await start({ routes: { '/ws': echoRoute }, server: 'https' })
     await (await RawClient.open(app, '/ws', { headers: { Origin: 'https://localhost' } })).echoes()
     for (const origin of ['http://localhost', 'http://localhost:443', 'ftp://localhost']) {
@@ -230,7 +230,7 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
     }
   })
 
-  it('answers 403 to a page whose name was pointed at this server, where allowedHosts names the own', async () => {
+  it('answers 403 to a page whose domain name was pointed at this server, with allowedHosts', async () => {
     const rebound = { headers: { Host: 'evil.example', Origin: 'http://evil.example' } }
     const open = await start({ routes: { '/ws': echoRoute } })
     await RawClient.open(open, '/ws', rebound)
@@ -268,7 +268,7 @@ describe.each(frameworks)('Refusal by $name', ({ start }) => {
     await (await RawClient.open(app, '/ws', { headers: { Authorization: 'Basic eDp5' } })).echoes()
   })
 
-  it('is whole, however long', async () => {
+  it('is sent completely, however long', async () => {
     const body = 'no '.repeat(500_000)
     const app = await start({ routes: { '/ws': (exchange) => exchange.send(403, body) } })
     const answer = await RawClient.refused(app)

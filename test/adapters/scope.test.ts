@@ -217,7 +217,7 @@ describe('Scope', () => {
       expect(await said(port, '/ws')).toBe('public')
     })
 
-    it('is left with the hub open when the hub was given', async () => {
+    it('leaves the hub open if it was passed', async () => {
       const hub = new Hub({ closeTimeoutMs: 200 })
       const app = fastify()
       await app.register(hubPlugin, { hub })

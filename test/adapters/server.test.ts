@@ -30,7 +30,7 @@ const quick = { closeTimeoutMs: 200 }
 describe('Server', () => {
   describe.each(frameworks)('of $name', ({ start }) => {
     it.each(['listen', 'createServer', 'https'] as const)(
-      'made by %s takes an upgrade as the first request ever',
+      'accepts an upgrade as its first request when it was made by %s',
       async (server) => {
         const app = await start({ routes: { '/ws': echoRoute }, server })
         const client = await RawClient.ask(app)
@@ -106,7 +106,7 @@ describe('Server', () => {
       await RawClient.open(app)
     })
 
-    it('leaves with a shared hub its own clients only', async () => {
+    it('closes only its own clients of a shared hub', async () => {
       const hub = new Hub(quick)
       const leaving = await start({ hub: { hub }, routes: { '/ws': echoRoute } })
       const staying = await start({ hub: { hub }, routes: { '/ws': echoRoute } })
@@ -165,7 +165,7 @@ describe('Server', () => {
   })
 
   describe('of node:http', () => {
-    it('is left by detach, with its connections staying', async () => {
+    it('keeps its connections after detach', async () => {
       const hub = new Hub()
       const server = createServer((req, res) => {
         if (req.url === '/ws') hub.upgrade(req, echo)
@@ -212,7 +212,7 @@ describe('Server', () => {
       await inTime('the server to close', closed)
     })
 
-    it('that was never attached answers 500, which names the remedy', async () => {
+    it('answers 500 and names the solution when it was never attached', async () => {
       const hub = new Hub()
       let thrown: unknown
       const server = createServer((req, res) => {
@@ -231,7 +231,7 @@ describe('Server', () => {
       })
     })
 
-    it('of somebody else keeps its own upgrade listener undisturbed beside an Express hub', async () => {
+    it('keeps its own upgrade listener beside an Express hub', async () => {
       const hub = expressHub()
       const foreign = createServer((_req, res) => res.writeHead(404).end())
       foreign.on('upgrade', (_req, socket) => {
@@ -241,7 +241,7 @@ describe('Server', () => {
       expect((await RawClient.refused(await listen(foreign))).status).toBe(418)
     })
 
-    it('takes what no HTTP client sends and stays up', async () => {
+    it('survives bytes that no HTTP client sends', async () => {
       const hub = new Hub()
       const server = createServer((req) => hub.upgrade(req, echo))
       closeAfterTest(hub, server)

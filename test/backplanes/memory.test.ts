@@ -13,7 +13,7 @@ describe('MemoryBackplane', () => {
 
   for (const { name, run } of contract) it(name, run)
 
-  it('belongs to one hub: a second is refused, and the first goes on', async () => {
+  it('belongs to one hub: a second is refused, and the first keeps working', async () => {
     const [backplane, others] = [new MemoryBackplane(bus), new MemoryBackplane(bus)]
     const [hub, other] = [new Hub({ backplane }), new Hub({ backplane: others })]
     await Promise.all([hub.cluster.ready(), other.cluster.ready()])
@@ -26,7 +26,7 @@ describe('MemoryBackplane', () => {
     expect(thrownBy(() => new Hub({ backplane }))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
   })
 
-  it('has the members of a backplane alone, in JavaScript, too', () => {
+  it('has only the members of a backplane, also in JavaScript', () => {
     expect(Object.getOwnPropertyNames(MemoryBackplane.prototype).sort()).toEqual(
       ['close', 'constructor', 'publish', 'start', 'state', 'subscribe', 'unsubscribe'].sort(),
     )

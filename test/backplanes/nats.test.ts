@@ -40,7 +40,7 @@ describe('natsBackplane', () => {
   const start = () => Node.start(natsBackplane({ servers }))
 
   describe('the connection it is given', () => {
-    it('carries its messages, and is left as it was', async () => {
+    it('carries its messages, and is not changed', async () => {
       const connection = await connect({ servers })
       onTestFinished(() => connection.close())
       const node = await Node.start(natsBackplane({ connection }))
@@ -51,7 +51,7 @@ describe('natsBackplane', () => {
       await connection.flush()
     })
 
-    it('is followed when it is away, and when it closes', async () => {
+    it('determines the state when it is disconnected and when it closes', async () => {
       const connection = await connect({ servers, reconnectTimeWait: 50, maxReconnectAttempts: -1 })
       onTestFinished(() => connection.close())
       const node = await Node.start(natsBackplane({ connection }))
@@ -72,7 +72,7 @@ describe('natsBackplane', () => {
       await expect(Node.of(natsBackplane({ connection })).begin()).rejects.toThrow('closed')
     })
 
-    it('must not be one that does not hear itself', async () => {
+    it('must not be one with noEcho', async () => {
       const connection = await connect({ servers, noEcho: true })
       onTestFinished(() => connection.close())
       const node = Node.of(natsBackplane({ connection }))
@@ -92,7 +92,7 @@ describe('natsBackplane', () => {
     await silent.isLeft()
   })
 
-  it('leaves no connection behind each time that NATS does not answer', async () => {
+  it('leaves no connection each time that NATS does not answer', async () => {
     const silent = await SilentServer.start()
     const node = Node.of(natsBackplane({ servers: `127.0.0.1:${silent.port}`, timeout: 50 }))
     node.begin().catch(() => {}) // it is closed
@@ -121,7 +121,7 @@ describe('natsBackplane', () => {
     )
   })
 
-  it('says which servers it does not reach, without their credentials', async () => {
+  it('names the servers that it cannot reach, without their credentials', async () => {
     const ports = [await freePort(), await freePort()]
     const servers = ports.map((port) => `nats://user:secret@127.0.0.1:${port}`)
     const node = Node.of(natsBackplane({ servers }))
@@ -131,14 +131,14 @@ describe('natsBackplane', () => {
   })
 
   describe('a configuration that can never work', () => {
-    it('throws where there is no server, or one is no text', () => {
+    it('throws if there is no server, or one is not a string', () => {
       for (const servers of [[], '', [''], 4222, ['127.0.0.1', 1], null]) {
         // @ts-expect-error some are of another type
         expect(thrownBy(() => natsBackplane({ servers }))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
       }
     })
 
-    it('rejects the start where the token is wrong', async () => {
+    it('rejects the start if the token is wrong', async () => {
       const guarded = await startNats('--auth', 'right')
       onTestFinished(() => guarded.stop())
       const at = (token: string) => natsBackplane({ servers: `127.0.0.1:${guarded.port}`, token })
@@ -151,7 +151,7 @@ describe('natsBackplane', () => {
     })
   })
 
-  it('does not accept what is longer than the server takes, and says so', async () => {
+  it('rejects a message longer than the server accepts, and reports it', async () => {
     const node = await start()
     await node.backplane.subscribe('long')
     expect(node.backplane.publish('long', new Uint8Array(1_048_577))).toBe(false)
@@ -160,7 +160,7 @@ describe('natsBackplane', () => {
     expect(node.messages.all).toHaveLength(1)
   })
 
-  it('rejects the subscriptions that NATS does not permit, and no other', async () => {
+  it('rejects only the subscriptions that NATS does not allow', async () => {
     const limited = await startNats(
       '--config',
       fileURLToPath(new URL('./nats-limited.conf', import.meta.url)),
@@ -182,7 +182,7 @@ describe('natsBackplane', () => {
       cable: () => cable,
     })
 
-    it('stops for a while, delivers what waited, once and in order', async () => {
+    it('stops for a while, the waiting messages arrive once and in order', async () => {
       const slow = await startNats()
       onTestFinished(() => slow.stop())
       const make = () => Node.start(natsBackplane({ servers: `127.0.0.1:${slow.port}` }))
@@ -247,7 +247,7 @@ describe('natsBackplane of a NATS cluster', () => {
   })
   for (const { name, run } of contract) it(name, run)
 
-  it('goes on at the other servers when one is killed, and when it is back', async () => {
+  it('continues at the other servers when one is killed, and when it is back', async () => {
     const nodes = [await Node.start(create()), await Node.start(create()), await Node.start(create())]
     for (const { backplane } of nodes) await backplane.subscribe('cluster')
     const drops = () =>

@@ -85,7 +85,7 @@ describe('nodeClusterBackplane', () => {
     return workers
   }
 
-  it('carries messages between workers, and to those alone that are subscribed', async () => {
+  it('carries messages between workers, and only to those that are subscribed', async () => {
     const [one, two, three] = (await startWorkers(3)) as [Worker, Worker, Worker] // as many as asked for
     for (const worker of [one, two]) await worker.call('subscribe', 'room')
     await three.call('subscribe', 'hall')
@@ -101,7 +101,7 @@ describe('nodeClusterBackplane', () => {
     expect((await three.heard('hall: marker')).messages).toEqual(['hall: marker'])
   })
 
-  it('forgets a worker that is killed; the others go on', async () => {
+  it('forgets a worker that is killed; the others continue', async () => {
     const [one, two, doomed] = (await startWorkers(3)) as [Worker, Worker, Worker] // as many as asked for
     for (const worker of [one, two, doomed]) await worker.call('subscribe', 'doomed')
     await doomed.call('publish', 'doomed', 'before')
@@ -127,7 +127,7 @@ describe('nodeClusterBackplane', () => {
     expect(await one.call('came', 'early')).toBe(0)
   })
 
-  it('goes on when the primary begins to serve after its workers, and serves anew', async () => {
+  it('continues when the primary begins to serve after its workers, and when it serves anew', async () => {
     const late = await Primary.start(WORKER)
     onTestFinished(() => late.stop())
     const worker = await Worker.of(late)
@@ -147,7 +147,7 @@ describe('nodeClusterBackplane', () => {
     expect((await worker.heard('late: second')).messages).toEqual(['late: first', 'late: second'])
   })
 
-  it('holds no more for a worker that does not read than is allowed, and tells it afterwards', async () => {
+  it('holds no more than the limit for a worker that does not read, and reports the loss to it', async () => {
     const small = await Primary.start(WORKER)
     onTestFinished(() => small.stop())
     await small.call('serve', { maxPendingBytes: 1_000_000 })
@@ -172,7 +172,7 @@ describe('nodeClusterBackplane', () => {
     expect(messages.length * length).toBeLessThan(5_000_000)
   })
 
-  it('holds no more for a primary that does not read than is allowed, subscriptions included', async () => {
+  it('holds no more than the limit for a primary that does not read, subscriptions included', async () => {
     const worker = await Worker.of(primary)
     await worker.call('start', { maxPendingBytes: 100_000 })
     expect(await worker.call('churn', 200_000)).toBeLessThan(4_000_000)
@@ -202,7 +202,7 @@ describe('nodeClusterBackplane', () => {
     await worker.heard('many.0: again')
   })
 
-  it('rejects the start where bytes would not arrive as bytes', async () => {
+  it('rejects the start if bytes would not arrive as bytes', async () => {
     const json = await Primary.start(WORKER, 'json')
     onTestFinished(() => json.stop())
     await json.call('serve')
@@ -211,7 +211,7 @@ describe('nodeClusterBackplane', () => {
     expect(await worker.seen()).toMatchObject({ state: 'closed', errors: [] })
   })
 
-  it('rejects the start where there is no primary', async () => {
+  it('rejects the start if there is no primary', async () => {
     await expect(Node.of(nodeClusterBackplane()).begin()).rejects.toThrow('workers of node:cluster')
   })
 })

@@ -80,7 +80,7 @@ describe('redisBackplane of a Redis Cluster', () => {
   }
 
   it.each(Object.entries(closers))(
-    'of %s leaves no connection when it is closed, connected or not, and has two to each master',
+    'leaves no connection when it is closed, connected or not, and has two to each master: %s',
     async (_name, create) => {
       const rootNodes = engines.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
       await eventuallyClients(0) // those of the previous test
@@ -98,7 +98,7 @@ describe('redisBackplane of a Redis Cluster', () => {
   )
 
   it.each(Object.entries(closers))(
-    'of %s leaves no connection when it is closed while the first server does not answer',
+    'leaves no connection when it is closed while the first server does not answer: %s',
     async (_name, create) => {
       const silent = await SilentServer.start()
       const rootNodes = [{ url: `redis://127.0.0.1:${silent.port}` }]
@@ -133,7 +133,7 @@ describe('redisBackplane of a Redis Cluster', () => {
     )
   }
 
-  it('spreads the channels over the masters: a message is the business of one', async () => {
+  it('spreads the channels over the masters: each message goes through one', async () => {
     const [node] = await startThree()
     for (const { port } of engines) await redis(port, 'CONFIG', 'RESETSTAT')
     for (const channel of channels) node?.publish(channel, 'spread')
@@ -143,14 +143,14 @@ describe('redisBackplane of a Redis Cluster', () => {
     expect(calls.reduce((sum, count) => sum + count)).toBe(channels.length)
   })
 
-  it('rejects the start where there is no cluster', async () => {
+  it('rejects the start if there is no cluster', async () => {
     const single = await startRedis()
     onTestFinished(() => single.stop())
     const client = createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${single.port}` }] })
     await expect(Node.of(redisBackplane({ client })).begin()).rejects.toThrow(/cluster support disabled/)
   })
 
-  it('serves the channels of the other masters while one is away, and all when it is back', async () => {
+  it('serves the channels of the other masters while one is down, and all when it is back', async () => {
     const nodes = await startThree()
     const [publisher] = nodes
     engines[1]?.freeze()
@@ -175,7 +175,7 @@ describe('redisBackplane of a Redis Cluster', () => {
     for (const channel of channels) await flows(nodes, channel, 'after')
   })
 
-  it('pauses, and delivers what waited, once and in order', async () => {
+  it('delivers the messages that waited during a pause, once and in order', async () => {
     const [one, two] = await startThree()
     await Promise.all(engines.map(({ port }) => redis(port, 'CLIENT', 'PAUSE', '1000', 'ALL')))
     const texts = Array.from({ length: 20 }, (_, index) => `paused ${index}`)

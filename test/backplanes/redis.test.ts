@@ -69,7 +69,7 @@ describe('redisBackplane', () => {
   const start = () => Node.start(redisBackplane({ url }))
 
   describe('what it asks of Redis', () => {
-    it('is one command for all channels that are subscribed or left in one turn', async () => {
+    it('is one command for all channels that are subscribed or unsubscribed in one turn', async () => {
       const { backplane } = await start()
       await redis(engine.port, 'CONFIG', 'RESETSTAT')
       const channels = Array.from({ length: 500 }, (_, index) => `turn.${index}`)
@@ -81,7 +81,7 @@ describe('redisBackplane', () => {
       expect(stats).toContain('cmdstat_unsubscribe:calls=1,')
     })
 
-    it('is nothing for a channel that is subscribed and left in one turn', async () => {
+    it('is nothing for a channel that is subscribed and unsubscribed in one turn', async () => {
       const { backplane } = await start()
       await redis(engine.port, 'CONFIG', 'RESETSTAT')
       void backplane.subscribe('come.and.gone')
@@ -93,7 +93,7 @@ describe('redisBackplane', () => {
       expect(stats).not.toContain('cmdstat_unsubscribe')
     })
 
-    it('is a few packets for all that is published in one turn', async () => {
+    it('is a few packets for everything published in one turn', async () => {
       const node = await start()
       await node.backplane.subscribe('packets')
       await redis(engine.port, 'CONFIG', 'RESETSTAT')
@@ -125,7 +125,7 @@ describe('redisBackplane', () => {
   })
 
   describe('the client it is given', () => {
-    it('need not be connected, and is not', async () => {
+    it('need not be connected, and stays unconnected', async () => {
       const client = createClient({ url })
       const node = await Node.start(redisBackplane({ client }))
       await node.backplane.subscribe('mine')
@@ -133,7 +133,7 @@ describe('redisBackplane', () => {
       expect(client.isOpen).toBe(false)
     })
 
-    it('is left as it was', async () => {
+    it('is not changed', async () => {
       const client = await plainClient()
       const node = await Node.start(redisBackplane({ client }))
       await node.backplane.subscribe('mine')
@@ -145,7 +145,7 @@ describe('redisBackplane', () => {
   })
 
   describe.each(Object.entries(closers))('that is closed, %s,', (_name, create) => {
-    it('while it connects, leaves no connection', async () => {
+    it('leaves no connection when it is closed while it connects', async () => {
       const own = await startRedis()
       onTestFinished(() => own.stop())
       for (let turns = 0; turns < 5; turns++) {
@@ -157,7 +157,7 @@ describe('redisBackplane', () => {
       await onlyOneClient(own.port)
     })
 
-    it('while Redis does not answer, leaves no connection', async () => {
+    it('leaves no connection when it is closed while Redis does not answer', async () => {
       const silent = await SilentServer.start()
       for (const connections of [0, 2]) {
         const node = Node.of(create(silent.port))
@@ -171,7 +171,7 @@ describe('redisBackplane', () => {
   })
 
   describe('a configuration that can never work', () => {
-    it('throws where an option is missing, wrong or unknown', () => {
+    it('throws if an option is missing, wrong or unknown', () => {
       const invalid = expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION' })
       expect(thrownBy(() => redisBackplane({ url: 'http://127.0.0.1' }))).toEqual(invalid)
       expect(thrownBy(() => redisBackplane({ url, maxPendingBytes: 0 }))).toEqual(invalid)
@@ -181,7 +181,7 @@ describe('redisBackplane', () => {
       expect(thrownBy(() => redisBackplane({ url, maxPendingByte: 1 }))).toEqual(invalid)
     })
 
-    it('throws where the client is not one of node-redis 5 or 6, or lends clients out', () => {
+    it('throws if the client is not from node-redis 5 or 6, or is a pool', () => {
       const name = { name: 'main', sentinelRootNodes: [{ host: '127.0.0.1', port: 1 }] }
       // The methods that ioredis and node-redis 4 have.
       const ioredis = { duplicate() {}, subscribe() {}, ssubscribe() {}, disconnect() {}, slots: [] }
@@ -195,7 +195,7 @@ describe('redisBackplane', () => {
       }
     })
 
-    it('rejects the start where the password is wrong', async () => {
+    it('rejects the start if the password is wrong', async () => {
       const guarded = await startRedis('--requirepass', 'right')
       onTestFinished(() => guarded.stop())
       const at = (password: string) =>
@@ -209,7 +209,7 @@ describe('redisBackplane', () => {
     })
   })
 
-  it('rejects the subscriptions that Redis does not permit, and no other', async () => {
+  it('rejects only the subscriptions that Redis does not allow', async () => {
     const limited = await startRedis()
     onTestFinished(() => limited.stop())
     const rules = ['on', 'nopass', '+@all', 'resetchannels', '&wshub:test:*', '&mine.*']
@@ -230,7 +230,7 @@ describe('redisBackplane', () => {
       cable: () => cable,
     })
 
-    it('is killed while much is under way, says that messages may be lost', async () => {
+    it('is killed while many messages are on their way, the possible loss is reported', async () => {
       const doomed = await startRedis()
       onTestFinished(() => doomed.stop())
       const node = await Node.start(redisBackplane({ url: `redis://127.0.0.1:${doomed.port}` }))
@@ -242,7 +242,7 @@ describe('redisBackplane', () => {
       expect(error.message).toMatch(/^100 published messages may be lost/)
     })
 
-    it('pauses its clients, delivers what waited, once and in order', async () => {
+    it('pauses its clients, the waiting messages arrive once and in order', async () => {
       const nodes = [await start(), await start()]
       const [one, two] = nodes
       if (one === undefined || two === undefined) throw new Error('no nodes')
@@ -255,7 +255,7 @@ describe('redisBackplane', () => {
       for (const { states } of nodes) expect(states.all).toEqual(['connected'])
     })
 
-    it('drops the subscribers alone, subscribes all again', async () => {
+    it('drops only the subscribers, everything is subscribed again', async () => {
       const nodes = [await start(), await start()]
       for (const { backplane } of nodes) await backplane.subscribe('dropped')
       await redis(engine.port, 'CLIENT', 'KILL', 'TYPE', 'pubsub')
@@ -264,7 +264,7 @@ describe('redisBackplane', () => {
       await flows(nodes, 'dropped', 'after')
     })
 
-    it('is away, keeps nothing of channels that are subscribed and left', async () => {
+    it('is unreachable, nothing is kept of channels that are subscribed and unsubscribed', async () => {
       const node = await start()
       cable.cut()
       await node.became('reconnecting')

@@ -15,11 +15,11 @@ describe('nearestName', () => {
     ['pingInterval', 'pingIntervalMs'],
     ['keys', 'key'],
     ['onopened', 'onOpen'],
-  ])('of %s is %s', (word, name) => {
+  ])('finds for %s the name %s', (word, name) => {
     expect(nearestName(word, names)).toBe(name)
   })
 
-  it.each(['', 'x', 'url', 'compress', 'onFire', 'a'.repeat(100_000)])('of %.10s is undefined', (word) => {
+  it.each(['', 'x', 'url', 'compress', 'onFire', 'a'.repeat(100_000)])('finds no name for %.10s', (word) => {
     expect(nearestName(word, names)).toBeUndefined()
   })
 

@@ -50,7 +50,7 @@ async function check(
 
 describe('the process survives whatever is thrown', () => {
   describe.each(LISTENERS)('when %s receives it', (listeners) => {
-    it.each(callbacks)('by %s', async (name) => {
+    it.each(callbacks)('survives %s', async (name) => {
       let current: Throw | undefined
       let calls = 0
       const fail = () => {
@@ -101,7 +101,7 @@ describe('the process survives whatever is thrown', () => {
     })
   })
 
-  it('by the handler of a call, and answers the calling node', async () => {
+  it('survives the handler of a call, and answers the calling node', async () => {
     const bus = new Bus()
     const nodes = [await join(bus), await join(bus)] as const
     await acquainted(nodes)
@@ -125,7 +125,7 @@ describe('the process survives whatever is thrown', () => {
     })
   })
 
-  it('by onGap, and receives later messages', async () => {
+  it('survives onGap, and receives later messages', async () => {
     const bus = new Bus()
     let current: Throw | undefined
     let calls = 0
@@ -158,7 +158,7 @@ describe('the process survives whatever is thrown', () => {
     })
   })
 
-  it('by the toJSON of public metadata, and lists the connections', async () => {
+  it('survives the toJSON of public metadata, and lists the connections', async () => {
     const bus = new Bus()
     const options = { publicMetadata: ['name'] }
     const nodes = [await join(bus, options), await join(bus, options)] as const
@@ -178,7 +178,7 @@ describe('the process survives whatever is thrown', () => {
     )
   })
 
-  it('by trustProxy, and gives the route a readable error', async () => {
+  it('survives trustProxy, and gives the route a readable error', async () => {
     let current: Throw | undefined
     const { port, refusals, hub } = await serve({ trustProxy: () => Boolean(current && hurl(current)) })
     await check(
@@ -197,7 +197,7 @@ describe('the process survives whatever is thrown', () => {
   })
 
   it.each(['start', 'publish', 'subscribe', 'unsubscribe', 'close', 'state'] as const)(
-    'by %s of a backplane',
+    'survives %s of a backplane',
     async (name) => {
       const { url } = await serve()
       await check(

@@ -64,7 +64,7 @@ export function describeClient(kind: Kind): void {
   }
 
   describe(kind.name, () => {
-    it('sends and receives text, binary, empty and big messages', async () => {
+    it('sends and receives text, binary, empty and large messages', async () => {
       const { remote } = await open()
       await expectEcho(remote, { do: 'text', data: 'héllo 🦄' })
       await expectEcho(remote, { do: 'binary', data: BYTES })
@@ -74,14 +74,14 @@ export function describeClient(kind: Kind): void {
       await expectEcho(remote, { do: 'binary', data: BYTES.repeat(256) })
     })
 
-    it('receives what is written in one piece as the messages it is made of', async () => {
+    it('receives several messages written in one packet as separate messages', async () => {
       const { app, remote } = await open()
       const sent = Array.from({ length: 200 }, (_, number) => `${number} ${'x'.repeat(number)}`)
       for (const data of sent) app.hub.broadcast(data)
       for (const data of sent) expect(await remote.next()).toEqual({ event: 'text', data })
     })
 
-    it('compresses where it can, and understands what the hub has compressed', async () => {
+    it('compresses if it can, and reads compressed messages of the hub', async () => {
       const { app, tap, remote } = await open({ enableCompression: true })
       expect(tap.client.heads[0]).toMatch(/^sec-websocket-extensions: permessage-deflate/im)
       expect(tap.server.heads[0]).toMatch(/^sec-websocket-extensions: permessage-deflate/im)
@@ -150,7 +150,7 @@ export function describeClient(kind: Kind): void {
       await app.log.first('the close', (entry) => entry === `close ${kind.plainClose}`)
     })
 
-    it('is told why the hub closes, behind what was sent before', async () => {
+    it('receives the code and reason of the hub, after everything sent before', async () => {
       const { app, remote, url } = await start()
       for (const [index, code] of [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4401].entries()) {
         remote.say({ do: 'open', url, protocols: [] })
@@ -169,7 +169,7 @@ export function describeClient(kind: Kind): void {
       expect(app.log.all.filter((entry) => entry.startsWith('close 1006'))).toEqual([])
     })
 
-    it('hears 1011 when the handler throws, and 1006 when the connection is cut', async () => {
+    it('gets 1011 when the handler throws, and 1006 when the connection is reset', async () => {
       const { app, remote, url } = await open()
       remote.say({ do: 'text', data: 'throw' })
       expect(await remote.next()).toMatchObject({ event: 'close', code: 1011, wasClean: true })
@@ -180,7 +180,7 @@ export function describeClient(kind: Kind): void {
       expect(await remote.next()).toMatchObject({ event: 'close', code: 1006, wasClean: false })
     })
 
-    it('hears 1009 when its message is too big, and nobody else hears anything', async () => {
+    it('gets 1009 when its message is too big, and no other client is affected', async () => {
       const { app, remote } = await open({ maxMessageSize: 1_000 })
       const { client } = await app.connect()
       await expectEcho(remote, { do: 'binary', data: 'x'.repeat(1_000) })
@@ -196,7 +196,7 @@ export function describeClient(kind: Kind): void {
       expect(await remote.next()).toEqual({ event: 'open', protocol: 'v2' })
     })
 
-    it(`${kind.insistsOnProtocol ? 'gives up' : 'goes on'} when it offers none that the hub speaks`, async () => {
+    it(`${kind.insistsOnProtocol ? 'fails' : 'stays connected'} when the hub supports none of its subprotocols`, async () => {
       const { remote, url } = await start({ protocols: ['v1'] })
       remote.say({ do: 'open', url, protocols: ['v3'] })
       expect(await remote.next()).toEqual(
@@ -204,7 +204,7 @@ export function describeClient(kind: Kind): void {
       )
     })
 
-    it('can be told the status of a refusal', async () => {
+    it('can read the status of a refusal', async () => {
       const { app, remote, url } = await start({ maxConnections: 1 })
       await app.connect()
       remote.say({ do: 'open', url, protocols: [] })
@@ -212,7 +212,7 @@ export function describeClient(kind: Kind): void {
       expect(await remote.status()).toBe(503)
     })
 
-    it(`is missed at once when it goes away: ${kind.goneCode}`, async () => {
+    it(`is noticed at once when it disconnects: ${kind.goneCode}`, async () => {
       const { app, remote } = await open()
       remote.leave()
       await app.log.first('the end', (entry) => entry === `close ${kind.goneCode}`)

@@ -528,7 +528,7 @@ describe('calls to a cluster', () => {
     expect(results).toHaveLength(2)
   })
 
-  it('join and leave select connections by id, by room, and all', async () => {
+  it('join and leave select connections by id or by room, or all of them', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     const { cluster } = a.hub
@@ -640,7 +640,7 @@ describe('calls to a cluster', () => {
     expect((await c.hub.cluster.call('echo')).results[0]?.error).toBe(undefined)
   })
 
-  it('call returns why a handler failed: it threw, returned an invalid value, or does not exist', async () => {
+  it('call returns the reason of a failure: the handler threw, returned an invalid value, or does not exist', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     a.hub.cluster.handle('work', () => ({}) as never)

@@ -47,7 +47,7 @@ describe('what is published before a hub is connected', () => {
     expect(a.gaps.all).toEqual([])
   })
 
-  it('early messages wait for an engine that is away, and later messages do not overtake them', async () => {
+  it('early messages wait for an engine that is down, and later messages do not overtake them', async () => {
     const bus = new Bus()
     const a = await join(bus)
     await enter(a, 'tea')

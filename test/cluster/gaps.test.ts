@@ -34,7 +34,7 @@ describe('Gaps', () => {
     expect(gaps.follow('c', at(4, 5), true, 0)).toBe(3)
   })
 
-  it('a checkpoint shows how far the sequence is, and is never counted itself', () => {
+  it('a checkpoint shows the latest number of a sequence, and is never counted itself', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(5), true, 0)
     expect(gaps.follow('c', at(5), false, 0)).toBe(0)
@@ -52,7 +52,7 @@ describe('Gaps', () => {
     expect(gaps.size).toBe(0)
   })
 
-  it('Gaps forgets a channel whose subscription has ended, and publishers that are gone', () => {
+  it('Gaps forgets a channel whose subscription has ended, and publishers that have left', () => {
     const gaps = new Gaps()
     gaps.follow('c', at(1), true, 1)
     gaps.follow('c', at(1, 1, 'b'), true, 2)

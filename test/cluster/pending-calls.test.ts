@@ -105,7 +105,7 @@ describe('PendingCalls', () => {
     expect(await outcome).toEqual({ responses: new Map([['a', [count(1), count(2)]]]), missing: ['b', 'c'] })
   })
 
-  it('a call does not wait for a node that is gone or cannot be reached', async () => {
+  it('a call does not wait for a node that has left or cannot be reached', async () => {
     const calls = new PendingCalls(10)
     const first = calls.open(['a', 'b'], 1_000, 0)
     const second = calls.open(['a'], 1_000, 0)

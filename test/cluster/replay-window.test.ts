@@ -85,7 +85,7 @@ describe('ReplayWindows', () => {
     expect(['a', 'b'].map((node) => windows.add(node, 1, 0))).toEqual(['new', 'seen'])
   })
 
-  it('forgets the publishers that are gone, by name and the beat of their latest message', () => {
+  it('forgets publishers by name or by the beat of their latest message', () => {
     const windows = new ReplayWindows()
     for (const [node, beat] of [
       ['a', 1],
@@ -103,7 +103,7 @@ describe('ReplayWindows', () => {
     expect(['a', 'b', 'c'].map((node) => windows.add(node, 9, 5))).toEqual(['seen', 'new', 'seen'])
   })
 
-  it('remembers 10,000 publishers, the latest, in a kilobyte each', () => {
+  it('remembers the latest 10,000 publishers, in a kilobyte each', () => {
     const windows = new ReplayWindows()
     const { arrayBuffers } = process.memoryUsage()
     for (let node = 0; node < 10_000; node++) windows.add(String(node), 1, 0)

@@ -111,7 +111,7 @@ describe('Sequences', () => {
       expect([barriers[0]?.channel, barriers.at(-1)?.channel]).toEqual(['app.r.10000', 'app.r.19999'])
     })
 
-    it('are of 10,000 channels, however many are noted', () => {
+    it('barriers cover 10,000 channels, however many are recorded', () => {
       vi.useFakeTimers()
       const all = sequences()
       for (let i = 0; i < 15_000; i++) publish(all, all.room(String(i)))
@@ -120,7 +120,7 @@ describe('Sequences', () => {
       expect([barriers[0]?.channel, barriers.at(-1)?.channel]).toEqual(['app.r.5000', 'app.r.14999'])
     })
 
-    it('are noted as long as calls have to stay behind them, also when old sequences are forgotten', () => {
+    it('barriers are recorded as long as calls have to stay behind them, even if old sequences are forgotten', () => {
       vi.useFakeTimers()
       const all = sequences()
       publish(all, all.room('tea'))
@@ -143,7 +143,7 @@ describe('Sequences', () => {
       return counter
     }
 
-    it('are looked at once for every 10,000 messages', () => {
+    it('barriers are checked once for every 10,000 messages', () => {
       vi.useFakeTimers()
       const all = sequences()
       for (let i = 0; i < 19_000; i++) publish(all, all.room(String(i)))
@@ -153,7 +153,7 @@ describe('Sequences', () => {
       expect(counter.looks).toBe(1)
     })
 
-    it('are no longer noted once they are too old', () => {
+    it('barriers are removed once they are too old', () => {
       vi.useFakeTimers()
       const all = sequences()
       publish(all, all.room('tea'))
@@ -164,7 +164,7 @@ describe('Sequences', () => {
       expect(counter.looks).toBe(0)
     })
 
-    it('are of all channels, however many messages one of them has had', () => {
+    it('barriers cover all channels, however many messages one of them has had', () => {
       vi.useFakeTimers()
       const all = sequences()
       const [tea, rum, hot] = [all.room('tea'), all.room('rum'), all.room('hot')]
@@ -173,7 +173,7 @@ describe('Sequences', () => {
       expect(show(all, all.control)).toEqual(['app.r.tea 1 0', 'app.r.rum 1 0', 'app.r.hot 50001 0'])
     })
 
-    it('cost a look at what was published since the call before, and not at all channels', () => {
+    it('barriers cost a check of the channels used since the previous call, and not of all channels', () => {
       vi.useFakeTimers()
       const all = sequences()
       const counters = Array.from({ length: 1_000 }, (_, i) => {

@@ -8,14 +8,17 @@ describe('a close frame of the client (RFC 6455 §5.5.1, §7.4)', () => {
     1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999,
   ]
 
-  it.each(codes)('with the code %d is answered with it, and the application hears it', async (code) => {
-    const peer = await Peer.meet()
-    peer.write(close(code))
-    await peer.closes([`close ${code}`], [`close ${code}`])
-    expect(peer.served.errors).toEqual([])
-  })
+  it.each(codes)(
+    'a close frame with the code %d is answered with it, and the application gets it',
+    async (code) => {
+      const peer = await Peer.meet()
+      peer.write(close(code))
+      await peer.closes([`close ${code}`], [`close ${code}`])
+      expect(peer.served.errors).toEqual([])
+    },
+  )
 
-  it('that is empty is answered with an empty one, and the application hears 1005', async () => {
+  it('an empty close frame is answered with an empty one, and the application gets 1005', async () => {
     const peer = await Peer.meet()
     peer.write(close())
     await peer.closes(['close'], ['close 1005'])
@@ -26,14 +29,14 @@ describe('a close frame of the client (RFC 6455 §5.5.1, §7.4)', () => {
     { what: 'of many languages', reason: 'tschüß, κόσμε, さようなら, 👋' },
     { what: 'of 123 bytes', reason: 'r'.repeat(123) },
     { what: 'of 123 bytes in 41 characters', reason: '€'.repeat(41) },
-  ])('may have a reason $what', async ({ reason }) => {
+  ])('a close frame may have a reason $what', async ({ reason }) => {
     const peer = await Peer.meet()
     peer.write(close(1000, reason))
     await peer.closes([`close 1000 ${reason}`], [`close 1000 ${reason}`])
   })
 
   it.each([0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 1999, 2000, 2999, 5000, 65_535])(
-    'with the code %d, which nobody may send, fails with 1002',
+    'a close frame with the code %d, which nobody may send, fails with 1002',
     async (code) => {
       const peer = await Peer.meet()
       peer.write(close(code))
@@ -41,20 +44,20 @@ describe('a close frame of the client (RFC 6455 §5.5.1, §7.4)', () => {
     },
   )
 
-  it.each([0, 3, 255])('of the one byte %d fails with 1002', async (byte) => {
+  it.each([0, 3, 255])('a close frame of the one byte %d fails with 1002', async (byte) => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode: Opcode.close, payload: Buffer.from([byte]) }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
   })
 
-  it('with a reason of 124 bytes fails with 1002 (§5.5)', async () => {
+  it('a close frame with a reason of 124 bytes fails with 1002 (§5.5)', async () => {
     const peer = await Peer.meet()
     peer.write(close(1000, 'r'.repeat(124)))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
   })
 
   it.each(['ff', 'c0af', 'eda080', 'f4908080', 'cebae1bd', '80'])(
-    'with a reason that is not UTF-8 (%s) fails with 1007 (§8.1)',
+    'a close frame with a reason that is not UTF-8 (%s) fails with 1007 (§8.1)',
     async (bytes) => {
       const peer = await Peer.meet()
       peer.write(close(1000, Buffer.from(bytes, 'hex')))
@@ -62,14 +65,14 @@ describe('a close frame of the client (RFC 6455 §5.5.1, §7.4)', () => {
     },
   )
 
-  it('is read when it comes a byte at a time', async () => {
+  it('a close frame that arrives byte by byte is read', async () => {
     const peer = await Peer.meet()
     await peer.writeBytewise(close(4321, 'slow'))
     await peer.closes(['close 4321 slow'], ['close 4321 slow'])
   })
 })
 
-describe('behind the close frame of the client (RFC 6455 §5.5.1)', () => {
+describe('after the close frame of the client (RFC 6455 §5.5.1)', () => {
   it.each([
     { what: 'a ping is not answered', late: ping('late') },
     { what: 'a message is not heard', late: text('late') },
@@ -110,7 +113,7 @@ describe('before the close frame of the client', () => {
     )
   })
 
-  it('a message of 256 KiB is heard', async () => {
+  it('a message of 256 KiB is received', async () => {
     const peer = await Peer.meet({ maxMessageSize: 262_144 })
     const long = 'BAsd7&jh23'.repeat(26_214)
     peer.write(text(long), text('Hello World!'), close(1000), ping())
@@ -130,7 +133,7 @@ describe('a close of the server (RFC 6455 §7.1.2)', () => {
   const closeFrame = (peer: Peer) =>
     peer.client.frames.first('the close frame', ({ opcode }) => opcode === Opcode.close)
 
-  it('stands behind what was sent before it, and nothing stands behind it', async () => {
+  it('a close frame follows everything sent before it, and nothing follows it', async () => {
     const { peer, connection } = await connected()
     connection.sendText('a')
     connection.sendPing('p')
@@ -143,7 +146,7 @@ describe('a close of the server (RFC 6455 §7.1.2)', () => {
     expect(peer.client.frames.all.map(inWords)).toEqual(['text a', 'ping p', 'close 4000 enough'])
   })
 
-  it('waits for the answer of the client, and hears no message any more', async () => {
+  it('a close waits for the answer of the client, and no more messages are received', async () => {
     const { peer, connection } = await connected()
     connection.close(4000, 'enough')
     await closeFrame(peer)
@@ -155,7 +158,7 @@ describe('a close of the server (RFC 6455 §7.1.2)', () => {
     expect(peer.log).toEqual(['close 4001 so be it'])
   })
 
-  it('that crosses the close of the client is answered once by each', async () => {
+  it('close frames that cross each other are answered once by each side', async () => {
     const { peer, connection } = await connected()
     peer.write(close(4001))
     connection.close(4000)
@@ -171,7 +174,7 @@ describe('a close of the server (RFC 6455 §7.1.2)', () => {
       what: 'a close frame of one byte',
       answer: wire({ opcode: Opcode.close, payload: closePayload(1000).subarray(1) }),
     },
-  ])('ends also when the client answers with $what', async ({ answer }) => {
+  ])('a close also ends when the client answers with $what', async ({ answer }) => {
     const { peer, connection } = await connected()
     connection.close(4000)
     await closeFrame(peer)
@@ -189,7 +192,7 @@ describe('the end of TCP without a close frame (RFC 6455 §7.1.5)', () => {
       what: 'FIN in the middle of a frame',
       end: (peer: Peer) => peer.client.socket.end(text('cut').subarray(0, 7)),
     },
-  ])('($what) is a close with 1006', async ({ end }) => {
+  ])('an end of TCP ($what) is a close with 1006', async ({ end }) => {
     const peer = await Peer.meet()
     end(peer)
     await peer.closes([], ['close 1006'])

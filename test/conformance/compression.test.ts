@@ -68,7 +68,7 @@ describe('an offer of permessage-deflate (RFC 7692 §7.1)', () => {
       offer: 'permessage-deflate; server_max_window_bits=8, permessage-deflate',
       bits: 'server_max_window_bits=8',
     },
-  ])('$offer is accepted, without context on either side', async ({ offer, bits }) => {
+  ])('the offer $offer is accepted, without context on either side', async ({ offer, bits }) => {
     const { connectRaw } = await serve(compressing)
     const { client } = await connectRaw([`Sec-WebSocket-Extensions: ${offer}`])
     const [name, ...parameters] = agreed(client).split('; ')
@@ -79,7 +79,7 @@ describe('an offer of permessage-deflate (RFC 7692 §7.1)', () => {
   it.each([
     { what: 'is not made', headers: [] },
     { what: 'is for another extension', headers: ['Sec-WebSocket-Extensions: x-webkit-deflate-frame'] },
-  ])('that $what leaves messages plain', async ({ headers }) => {
+  ])('an offer that $what leaves messages plain', async ({ headers }) => {
     const peer = await Peer.meet(compressing, headers)
     expect(agreed(peer.client)).toBe('')
     peer.write(text(long))
@@ -88,7 +88,7 @@ describe('an offer of permessage-deflate (RFC 7692 §7.1)', () => {
     expect(answer?.payload.toString()).toBe(long)
   })
 
-  it('is not answered by a hub without enableCompression, and RSV1 fails with 1002 then', async () => {
+  it('an offer is not answered by a hub without enableCompression, and RSV1 fails with 1002 then', async () => {
     const peer = await offering('', {})
     expect(agreed(peer.client)).toBe('')
     peer.write(compressedText(deflated('x')))
@@ -112,14 +112,17 @@ describe('an offer of permessage-deflate (RFC 7692 §7.1)', () => {
       'permessage-deflate; server_no_context_takeover; server_no_context_takeover',
     ]
 
-    it.each(bad)('is declined, and the connection opens without: %s', async (offer) => {
-      const { port } = await serve(compressing)
-      const client = await RawClient.open(port, [`Sec-WebSocket-Extensions: ${offer}`])
-      expect(client.response).toMatch(/^HTTP\/1.1 101/)
-      expect(agreed(client)).toBe('')
-    })
+    it.each(bad)(
+      'an unacceptable offer is declined, and the connection opens without compression: %s',
+      async (offer) => {
+        const { port } = await serve(compressing)
+        const client = await RawClient.open(port, [`Sec-WebSocket-Extensions: ${offer}`])
+        expect(client.response).toMatch(/^HTTP\/1.1 101/)
+        expect(agreed(client)).toBe('')
+      },
+    )
 
-    it.each(bad)('gives way to the next: %s', async (offer) => {
+    it.each(bad)('an unacceptable offer is skipped for the next: %s', async (offer) => {
       const { port } = await serve(compressing)
       const client = await RawClient.open(port, [
         `Sec-WebSocket-Extensions: ${offer}, permessage-deflate; server_max_window_bits=9`,
@@ -142,7 +145,7 @@ describe('an offer of permessage-deflate (RFC 7692 §7.1)', () => {
     'permessage-deflate; a=b=c',
     '"permessage-deflate"',
     'permessage/deflate',
-  ])('that breaks the grammar is refused with 400: %s (RFC 6455 §9.1)', async (offer) => {
+  ])('an offer that violates the grammar is refused with 400: %s (RFC 6455 §9.1)', async (offer) => {
     const { port, refusals } = await serve(compressing)
     const client = await RawClient.open(port, [`Sec-WebSocket-Extensions: ${offer}`])
     expect(client.response).toMatch(/^HTTP\/1.1 400/)
@@ -154,7 +157,7 @@ describe('an offer of permessage-deflate (RFC 7692 §7.1)', () => {
 describe('the window (RFC 7692 §7.1.2)', () => {
   const allBits = [8, 9, 10, 11, 12, 13, 14, 15]
 
-  it.each(allBits)('of the server is as small as the client asks: %d bits', async (bits) => {
+  it.each(allBits)('the window of the server is as small as the client asks: %d bits', async (bits) => {
     const peer = await offering(`; server_max_window_bits=${bits}`)
     expect(agreed(peer.client)).toMatch(new RegExp(`; server_max_window_bits=${bits}\\b`))
     for (const payload of [long, long.slice(0, 5_000)]) {
@@ -163,20 +166,20 @@ describe('the window (RFC 7692 §7.1.2)', () => {
     }
   })
 
-  it.each(allBits)('of the client may be as small as it offers: %d bits', async (bits) => {
+  it.each(allBits)('the window of the client may be as small as it offers: %d bits', async (bits) => {
     const peer = await offering(`; client_max_window_bits=${bits}`)
     expect(agreed(peer.client)).toMatch(new RegExp(`; client_max_window_bits=${bits}\\b`))
     peer.write(compressedText(deflated(long, Math.max(9, bits)))) // zlib with 9 bits never refers further than with 8
     expect(await echoOf(peer)).toBe(long)
   })
 
-  it.each(allBits)('of both may be small: %d bits', async (bits) => {
+  it.each(allBits)('both windows may be small: %d bits', async (bits) => {
     const peer = await offering(`; client_max_window_bits=${bits}; server_max_window_bits=${bits}`)
     peer.write(compressedText(deflated(long, Math.max(9, bits))))
     expect(await echoOf(peer, bits)).toBe(long)
   })
 
-  it('of the server is 15 bits unless the client asks for less', async () => {
+  it('the window of the server is 15 bits unless the client asks for less', async () => {
     const peer = await offering()
     peer.write(wire({ opcode: Opcode.binary, payload: farApart }))
     const [answer] = await peer.heard()
@@ -185,7 +188,7 @@ describe('the window (RFC 7692 §7.1.2)', () => {
   })
 
   // farApart repeats itself at a distance of 4,000 bytes, which 12 bits hold and 11 do not.
-  it('of the client of 12 bits reaches as far as that', async () => {
+  it('a client with a window of 12 bits may refer back that far', async () => {
     const peer = await offering('; client_max_window_bits=12')
     peer.write(wire({ opcode: Opcode.binary, rsv: RSV1, payload: deflated(farApart) }))
     const [answer] = await peer.heard()
@@ -194,7 +197,7 @@ describe('the window (RFC 7692 §7.1.2)', () => {
 })
 
 describe('the context (RFC 7692 §7.1.1)', () => {
-  it('of the client is not kept: a message that builds on the one before fails with 1007', async () => {
+  it('the context of the client is not kept: a message that refers to the one before fails with 1007', async () => {
     const peer = await offering()
     peer.write(compressedText(hex('f248cdc9c90700')), compressedText(hex('f200110000'))) // §7.2.3.2
     await peer.client.hungUp()
@@ -203,7 +206,7 @@ describe('the context (RFC 7692 §7.1.1)', () => {
     expect(peer.log.slice(0, 2)).toEqual(['message Hello', 'error WSHUB_ERR_INVALID_DATA'])
   })
 
-  it('of the server is not kept: each message stands by itself', async () => {
+  it('the context of the server is not kept: each message is independent', async () => {
     const peer = await offering()
     peer.write(text(long), text(long), text(long))
     const answers = await peer.heard()
@@ -223,19 +226,19 @@ describe('a compressed message (RFC 7692 §7.2.2)', () => {
   ]
 
   describe.each(samples)('$what', ({ bytes }) => {
-    it('is heard', async () => {
+    it('a compressed message is received', async () => {
       const peer = await offering()
       peer.write(compressedText(hex(bytes)))
       expect(await peer.heardWords()).toEqual(['text Hello'])
     })
 
-    it('is heard again and again', async () => {
+    it('many compressed messages are received', async () => {
       const peer = await offering()
       peer.write(...Array.from({ length: 20 }, () => compressedText(hex(bytes))))
       expect(await peer.heardWords()).toEqual(Array.from({ length: 20 }, () => 'text Hello'))
     })
 
-    it('may be cut into fragments anywhere', async () => {
+    it('a message may be cut into fragments anywhere', async () => {
       const peer = await offering()
       const whole = hex(bytes)
       const cuts = Array.from({ length: whole.length + 1 }, (_, i) => i)
@@ -246,7 +249,7 @@ describe('a compressed message (RFC 7692 §7.2.2)', () => {
       expect(await peer.heardWords()).toEqual(Array.from({ length: cuts.length + 1 }, () => 'text Hello'))
     })
 
-    it('is heard when it comes a byte at a time', async () => {
+    it('a compressed message that arrives byte by byte is received', async () => {
       const peer = await offering()
       await peer.writeBytewise(compressedText(hex(bytes)))
       expect(await peer.heardWords()).toEqual(['text Hello'])
@@ -258,7 +261,7 @@ describe('a compressed message (RFC 7692 §7.2.2)', () => {
     { what: 'an empty block with fixed codes', bytes: '0200' },
     { what: 'an empty block with BFINAL', bytes: '0300' },
     { what: 'no bytes at all', bytes: '' },
-  ])('may be empty: $what', async ({ bytes }) => {
+  ])('a compressed message may be empty: $what', async ({ bytes }) => {
     const peer = await offering()
     peer.write(compressedText(hex(bytes)), text('between'), compressedText(hex(bytes)))
     expect(await peer.heardWords()).toEqual(['text ', 'text between', 'text '])
@@ -268,16 +271,19 @@ describe('a compressed message (RFC 7692 §7.2.2)', () => {
     { what: 'text', opcode: Opcode.text, payload: Buffer.from(long) },
     { what: 'bytes', opcode: Opcode.binary, payload: farApart },
     { what: 'bytes that cannot be compressed', opcode: Opcode.binary, payload: noise },
-  ])('of $what comes back as it went, whole and in fragments of 256 bytes', async ({ opcode, payload }) => {
-    const peer = await offering()
-    const body = deflated(payload)
-    peer.write(wire({ opcode, rsv: RSV1, payload: body }), ...inFragments(opcode, body, 256, RSV1))
-    const answers = await peer.heard()
-    expect(answers.map((answer) => answer.opcode)).toEqual([opcode, opcode])
-    expect(answers.every((answer) => inflated(answer).equals(payload))).toBe(true)
-  })
+  ])(
+    'a compressed message of $what is returned unchanged, whole and in fragments of 256 bytes',
+    async ({ opcode, payload }) => {
+      const peer = await offering()
+      const body = deflated(payload)
+      peer.write(wire({ opcode, rsv: RSV1, payload: body }), ...inFragments(opcode, body, 256, RSV1))
+      const answers = await peer.heard()
+      expect(answers.map((answer) => answer.opcode)).toEqual([opcode, opcode])
+      expect(answers.every((answer) => inflated(answer).equals(payload))).toBe(true)
+    },
+  )
 
-  it('lets control frames stand between its fragments', async () => {
+  it('a compressed message may have control frames between its fragments', async () => {
     const peer = await offering()
     const [first, ...rest] = inFragments(Opcode.text, deflated(long), 1_000, RSV1)
     peer.write(first ?? Buffer.alloc(0), ping('p'), ...rest)
@@ -287,7 +293,7 @@ describe('a compressed message (RFC 7692 §7.2.2)', () => {
     expect(answer && inflated(answer).toString()).toBe(long)
   })
 
-  it('keeps its place among plain ones, however long it takes', async () => {
+  it('a compressed message keeps its order among plain ones, however long it takes', async () => {
     const peer = await offering()
     const numbers = Array.from({ length: 40 }, (_, i) => i)
     peer.write(
@@ -297,20 +303,20 @@ describe('a compressed message (RFC 7692 §7.2.2)', () => {
     expect(answers.map((answer) => Number.parseInt(inflated(answer).toString(), 10))).toEqual(numbers)
   })
 
-  it('is answered before the close frame behind it in the same packet', async () => {
+  it('a compressed message is answered before the close frame after it in the same packet', async () => {
     const peer = await offering()
     peer.write(compressedText(deflated('in time')), close(1000))
     await peer.closes(['text in time', 'close 1000'], ['message in time', 'close 1000'])
   })
 
-  it('is plain in the answer where compression would not help', async () => {
+  it('an answer is plain if compression would not help', async () => {
     const peer = await offering()
     peer.write(compressedText(deflated('short')), wire({ opcode: Opcode.binary, payload: noise }))
     const answers = await peer.heard()
     expect(answers.map(({ rsv1 }) => rsv1)).toEqual([false, false])
   })
 
-  it('whose client goes away while it is inflated harms nobody', async () => {
+  it('a client that disconnects while its message is inflated harms nobody', async () => {
     const peer = await offering('', { enableCompression: true, maxMessageSize: 20_000_000 })
     peer.write(compressedText(deflated(Buffer.alloc(20_000_000, 'x'))))
     peer.client.socket.resetAndDestroy()
@@ -326,7 +332,7 @@ describe('RSV1 (RFC 7692 §6, RFC 6455 §5.2)', () => {
     { what: 'a ping', opcode: Opcode.ping },
     { what: 'a pong', opcode: Opcode.pong },
     { what: 'a close frame', opcode: Opcode.close },
-  ])('on $what fails with 1002', async ({ opcode }) => {
+  ])('RSV1 on $what fails with 1002', async ({ opcode }) => {
     const peer = await offering()
     peer.write(wire({ opcode, rsv: RSV1 }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
@@ -335,7 +341,7 @@ describe('RSV1 (RFC 7692 §6, RFC 6455 §5.2)', () => {
   it.each([
     { what: 'a compressed message', rsv: RSV1 },
     { what: 'a plain message', rsv: 0 },
-  ])('on a continuation of $what fails with 1002', async ({ rsv }) => {
+  ])('RSV1 on a continuation of $what fails with 1002', async ({ rsv }) => {
     const peer = await offering()
     peer.write(
       wire({ opcode: Opcode.text, fin: false, rsv, payload: deflated('x') }),
@@ -344,13 +350,13 @@ describe('RSV1 (RFC 7692 §6, RFC 6455 §5.2)', () => {
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
   })
 
-  it.each([1, 2, 3, 5, 6, 7])('with further bits (%d) fails with 1002', async (rsv) => {
+  it.each([1, 2, 3, 5, 6, 7])('RSV1 with further bits (%d) fails with 1002', async (rsv) => {
     const peer = await offering()
     peer.write(wire({ opcode: Opcode.text, rsv, payload: deflated('x') }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
   })
 
-  it.each([3, 7, 11, 15])('on the reserved opcode %d fails with 1002', async (opcode) => {
+  it.each([3, 7, 11, 15])('RSV1 on the reserved opcode %d fails with 1002', async (opcode) => {
     const peer = await offering()
     peer.write(wire({ opcode, rsv: RSV1 }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
@@ -368,7 +374,7 @@ describe('broken compressed data (RFC 7692 §7.2.2)', () => {
     { what: 'a distance to before the start', bytes: 'f200110000' },
     { what: 'codes that are over-subscribed', bytes: '04ffffffffffffffff' },
     { what: 'ones', bytes: 'ffffffffffffffff' },
-  ])('($what) fails with 1007, whole and in fragments', async ({ bytes }) => {
+  ])('corrupt data ($what) fails with 1007, whole and in fragments', async ({ bytes }) => {
     const whole = await offering()
     whole.write(compressedText(hex(bytes)))
     await whole.fails(1007, 'WSHUB_ERR_INVALID_DATA')
@@ -377,13 +383,13 @@ describe('broken compressed data (RFC 7692 §7.2.2)', () => {
     await cut.fails(1007, 'WSHUB_ERR_INVALID_DATA')
   })
 
-  it('with text that is not UTF-8 in it fails with 1007 (RFC 6455 §8.1)', async () => {
+  it('compressed text that is not UTF-8 fails with 1007 (RFC 6455 §8.1)', async () => {
     const peer = await offering()
     peer.write(compressedText(deflated(hex('48656cff6f'))))
     await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
   })
 
-  it('leaves nothing behind it heard', async () => {
+  it('nothing after corrupt data is received', async () => {
     const peer = await offering()
     peer.write(compressedText(hex('07')), text('late'), ping('late'), compressedText(deflated('late')))
     await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
@@ -395,20 +401,20 @@ describe('a compression bomb (RFC 6455 §10.4)', () => {
   const limited: HubOptions = { enableCompression: true, maxMessageSize: limit }
   const bomb = deflated(Buffer.alloc(64 * 1024 * 1024, 'x'))
 
-  it('fails with 1009', async () => {
+  it('a compression bomb fails with 1009', async () => {
     expect(bomb.length).toBeLessThan(limit)
     const peer = await offering('', limited)
     peer.write(compressedText(bomb))
     await peer.fails(1009, 'WSHUB_ERR_MESSAGE_TOO_BIG')
   })
 
-  it('in fragments fails with 1009 before its last', async () => {
+  it('a compression bomb in fragments fails with 1009 before its last fragment', async () => {
     const peer = await offering('', limited)
     peer.write(...inFragments(Opcode.binary, bomb, 1_000, RSV1).slice(0, -1))
     await peer.fails(1009, 'WSHUB_ERR_MESSAGE_TOO_BIG')
   })
 
-  it('is a matter of one message: many that fit may follow each other', async () => {
+  it('many messages that fit may follow each other', async () => {
     const peer = await offering('', limited)
     const fitting = compressedText(deflated('x'.repeat(limit)))
     peer.write(...Array.from({ length: 20 }, () => fitting))
@@ -419,7 +425,7 @@ describe('a compression bomb (RFC 6455 §10.4)', () => {
   it.each([
     { what: 'whole', cut: (payload: Buffer) => [wire({ opcode: Opcode.text, rsv: RSV1, payload })] },
     { what: 'in fragments', cut: (payload: Buffer) => inFragments(Opcode.text, payload, 10, RSV1) },
-  ])('begins one byte above maxMessageSize, $what', async ({ cut }) => {
+  ])('a message one byte above maxMessageSize fails, $what', async ({ cut }) => {
     const peer = await offering('', limited)
     peer.write(...cut(deflated('x'.repeat(limit))))
     expect(await echoOf(peer)).toHaveLength(limit)

@@ -137,7 +137,7 @@ const digest = (bytes: Uint8Array) => createHash('sha1').update(bytes).digest('h
 describe('the echo example', () => {
   describe.each(types)('returns a $type message', ({ opcode }) => {
     it.each([0, 125, 126, 127, 128, 65_535, 65_536, 256 * KiB, MiB, 4 * MiB, 8 * MiB, 16 * MiB])(
-      'of %d bytes',
+      'a message of %d bytes is returned',
       async (length) => {
         const client = await EchoClient.open()
         const payload = Buffer.alloc(length, 'BAsd7&jh23')
@@ -148,7 +148,7 @@ describe('the echo example', () => {
 
     // In fragments of 64 bytes, the message has 65,536 of them: the example has to allow that many.
     it.each([64, 256, KiB, 4 * KiB, 16 * KiB, 64 * KiB, 256 * KiB, MiB, 4 * MiB])(
-      'of 4 MiB in fragments of %d bytes',
+      'a message of 4 MiB in fragments of %d bytes is returned',
       async (length) => {
         const client = await EchoClient.open()
         const payload = Buffer.alloc(4 * MiB, 'BAsd7&jh23')
@@ -157,14 +157,17 @@ describe('the echo example', () => {
       },
     )
 
-    it.each([64, 128, 256, 512, KiB, 2 * KiB])('of 1 MiB in packets of %d bytes', async (length) => {
-      const client = await EchoClient.open()
-      const payload = Buffer.alloc(MiB, 'BAsd7&jh23')
-      await client.writePackets(wire({ opcode, payload }), length)
-      await client.returns(opcode, payload)
-    })
+    it.each([64, 128, 256, 512, KiB, 2 * KiB])(
+      'a message of 1 MiB in packets of %d bytes is returned',
+      async (length) => {
+        const client = await EchoClient.open()
+        const payload = Buffer.alloc(MiB, 'BAsd7&jh23')
+        await client.writePackets(wire({ opcode, payload }), length)
+        await client.returns(opcode, payload)
+      },
+    )
 
-    it('of 64 KiB in fragments of 1,300 bytes', async () => {
+    it('a message of 64 KiB in fragments of 1,300 bytes is returned', async () => {
       const client = await EchoClient.open()
       const payload = Buffer.alloc(64 * KiB, '*')
       client.write(...inFragments(opcode, payload, 1_300))
@@ -172,7 +175,7 @@ describe('the echo example', () => {
     })
 
     it.each([0, 16, 64, 256, KiB, 4 * KiB])(
-      'of %d bytes two hundred times, one behind the other',
+      'two hundred messages of %d bytes are returned',
       async (length) => {
         const client = await EchoClient.open()
         const payload = Buffer.alloc(length, 'BAsd7&jh23')
@@ -186,14 +189,14 @@ describe('the echo example', () => {
     )
   })
 
-  it('returns every byte of a message in the smallest pieces: fragments of a byte, a byte in a packet', async () => {
+  it('returns a message that arrives in fragments of a byte, one in each packet', async () => {
     const client = await EchoClient.open()
     const payload = randomBytes(500)
     await client.writePackets(Buffer.concat(inFragments(Opcode.binary, payload, 1)), 1)
     await client.returns(Opcode.binary, payload)
   })
 
-  it('returns a message of 256 KiB and one more before it answers the close frame behind them', async () => {
+  it('returns a message of 256 KiB and one more before it answers the close frame after them', async () => {
     const client = await EchoClient.open()
     const payload = 'BAsd7&jh23'.repeat(26_214)
     client.write(text(payload), text('Hello World!'), close(1000), ping())
@@ -203,7 +206,7 @@ describe('the echo example', () => {
     expect(words.slice(1)).toEqual(['text Hello World!', 'close 1000'])
   })
 
-  it('answers pings within and behind a message that is cut into packets', async () => {
+  it('answers pings within and after a message that is cut into packets', async () => {
     const client = await EchoClient.open()
     const parts = fragments(Opcode.text, ['fragment1', 'fragment2', 'fragment3'])
     const [first, second, third] = parts

@@ -19,7 +19,7 @@ describe('a message in fragments (RFC 6455 §5.4)', () => {
       { what: 'nothing but empty ones', parts: ['', '', ''] },
       { what: 'one byte each', parts: [...'abcdefghijklmnopqrstuvwxyz'] },
       { what: 'every form of length', parts: ['a', 'b'.repeat(126), 'c'.repeat(65_536), 'd'] },
-    ])('is heard whole: $what', async ({ parts }) => {
+    ])('is received complete: $what', async ({ parts }) => {
       const peer = await Peer.meet({ maxMessageSize: 100_000 })
       peer.write(...fragments(opcode, parts))
       const [answer, ...rest] = await peer.heard()
@@ -28,14 +28,14 @@ describe('a message in fragments (RFC 6455 §5.4)', () => {
       expect(answer?.payload.toString()).toBe(parts.join(''))
     })
 
-    it('is heard whole when it comes a byte at a time', async () => {
+    it('is received complete when it arrives byte by byte', async () => {
       const peer = await Peer.meet()
       await peer.writeBytewise(...fragments(opcode, ['ab', '', 'cd']))
       const [answer] = await peer.heard()
       expect(answer?.payload.toString()).toBe('abcd')
     })
 
-    it('lets control frames stand between, and the ping is answered before the message ends (§5.5)', async () => {
+    it('may have control frames between its fragments, and the ping is answered before the message ends (§5.5)', async () => {
       const peer = await Peer.meet()
       const [first, second, third] = fragments(opcode, ['ab', 'cd', 'ef'])
       peer.write(first, ping('one'), pong('unasked'))
@@ -50,7 +50,7 @@ describe('a message in fragments (RFC 6455 §5.4)', () => {
       expect(peer.log.slice(0, 3)).toEqual(['ping one', 'pong unasked', 'ping two'])
     })
 
-    it('is never heard when a close frame stands between (§5.5.1)', async () => {
+    it('is never received when a close frame is between its fragments (§5.5.1)', async () => {
       const peer = await Peer.meet()
       const [first, last] = fragments(opcode, ['ab', 'cd'])
       peer.write(first, close(1000, 'enough'), last ?? first)
@@ -100,14 +100,17 @@ describe('a continuation with nothing to continue (RFC 6455 §5.4)', () => {
         frames: ['text ab'],
       },
       { where: 'behind a ping', before: [ping('p')], callbacks: ['ping p'], frames: ['pong p'] },
-    ])('fails with 1002 $where', async ({ before, callbacks, frames }) => {
-      const peer = await Peer.meet()
-      peer.write(...before, wire({ opcode: continuation, fin, payload: 'x' }), text('never heard'))
-      await peer.fails(1002, 'WSHUB_ERR_PROTOCOL', { frames, callbacks })
-    })
+    ])(
+      'a continuation with nothing to continue fails with 1002 $where',
+      async ({ before, callbacks, frames }) => {
+        const peer = await Peer.meet()
+        peer.write(...before, wire({ opcode: continuation, fin, payload: 'x' }), text('never heard'))
+        await peer.fails(1002, 'WSHUB_ERR_PROTOCOL', { frames, callbacks })
+      },
+    )
   })
 
-  it('fails with 1002 when it is empty', async () => {
+  it('an empty continuation with nothing to continue fails with 1002', async () => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode: continuation }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
@@ -135,7 +138,7 @@ describe('a control frame (RFC 6455 §5.5)', () => {
       await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
     })
 
-    it('that is fragmented fails with 1002 within a message too', async () => {
+    it('a fragmented control frame fails with 1002 within a message too', async () => {
       const peer = await Peer.meet()
       peer.write(wire({ opcode: Opcode.text, fin: false, payload: 'a' }), wire({ opcode, fin: false }))
       await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
@@ -148,7 +151,7 @@ describe('floods of fragments (RFC 6455 §10.4)', () => {
   const options: HubOptions = {}
   const maxFragments = 16_384
 
-  it('as many as allowed are one message', async () => {
+  it('as many fragments as allowed are one message', async () => {
     const peer = await Peer.meet(options)
     peer.write(...inFragments(Opcode.text, Buffer.alloc(maxFragments, 'x'), 1))
     const [answer, ...rest] = await peer.heard()
@@ -156,7 +159,7 @@ describe('floods of fragments (RFC 6455 §10.4)', () => {
     expect(answer?.payload).toHaveLength(maxFragments)
   })
 
-  it('each message has as many', async () => {
+  it('each message may have as many fragments', async () => {
     const peer = await Peer.meet(options)
     const half = inFragments(Opcode.text, Buffer.alloc(maxFragments / 2, 'x'), 1)
     peer.write(...half, ...half, ...half)
@@ -168,7 +171,7 @@ describe('floods of fragments (RFC 6455 §10.4)', () => {
   it.each([
     { what: 'one byte each', payload: 'x' },
     { what: 'empty', payload: '' },
-  ])('one more ($what) ends the connection with 1008', async ({ payload }) => {
+  ])('one more fragment ($what) ends the connection with 1008', async ({ payload }) => {
     const peer = await Peer.meet(options)
     peer.write(
       ...fragments(

@@ -20,7 +20,7 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     { type: 'text', opcode: Opcode.text },
     { type: 'binary', opcode: Opcode.binary },
   ])('of a $type message', ({ opcode }) => {
-    it.each(lengths)('of %d bytes is read, and written in its shortest form', async (length) => {
+    it.each(lengths)('a length of %d bytes is read, and written in its shortest form', async (length) => {
       const peer = await Peer.meet({ maxMessageSize: 1_000_000 })
       const payload = Buffer.alloc(length, 'BAsd7&jh23')
       peer.write(wire({ opcode, payload }))
@@ -31,15 +31,18 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     })
   })
 
-  it.each([0, 5, 126, 65_536])('of %d bytes is read when it comes a byte at a time', async (length) => {
-    const peer = await Peer.meet({ maxMessageSize: 65_536 })
-    const payload = Buffer.alloc(length, 'x')
-    const frame = wire({ opcode: Opcode.text, payload })
-    const headerEnd = Math.min(frame.length, 20)
-    await peer.writeBytewise(frame.subarray(0, headerEnd))
-    peer.write(frame.subarray(headerEnd))
-    expect(await peer.heardWords()).toEqual([`text ${payload}`])
-  })
+  it.each([0, 5, 126, 65_536])(
+    'a length of %d bytes is read when it arrives byte by byte',
+    async (length) => {
+      const peer = await Peer.meet({ maxMessageSize: 65_536 })
+      const payload = Buffer.alloc(length, 'x')
+      const frame = wire({ opcode: Opcode.text, payload })
+      const headerEnd = Math.min(frame.length, 20)
+      await peer.writeBytewise(frame.subarray(0, headerEnd))
+      peer.write(frame.subarray(headerEnd))
+      expect(await peer.heardWords()).toEqual([`text ${payload}`])
+    },
+  )
 
   it.each([
     { form: 16, length: 0 },
@@ -50,7 +53,7 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     { form: 64, length: 126 },
     { form: 64, length: 65_535 },
   ] as const)(
-    'of $length bytes in $form bits is taken for what it says: the shortest form is a duty of the sender',
+    'a length of $length bytes in $form bits is accepted: only the sender must use the shortest form',
     async ({ form, length }) => {
       const peer = await Peer.meet()
       const payload = Buffer.alloc(length, 'x')
@@ -65,7 +68,7 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     { what: '2^53', length: 1n << 53n },
     { what: '2^53 - 1', length: (1n << 53n) - 1n },
     { what: '2^32', length: 1n << 32n },
-  ])('of 64 bits with $what fails with 1009, before any of the payload', async ({ length }) => {
+  ])('a length of 64 bits with $what fails with 1009, before any of the payload', async ({ length }) => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode: Opcode.binary, length }))
     await peer.fails(1009, 'WSHUB_ERR_MESSAGE_TOO_BIG')
@@ -76,7 +79,7 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     { length: 126n, form: 16 },
     { length: 65_536n, form: 64 },
   ] as const)(
-    'of $length over maxMessageSize fails with 1009, before any of the payload (§10.4)',
+    'a length of $length over maxMessageSize fails with 1009, before any of the payload (§10.4)',
     async ({ length, form }) => {
       const peer = await Peer.meet({ maxMessageSize: 100 })
       peer.write(wire({ opcode: Opcode.text, length, form }))
@@ -84,7 +87,7 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     },
   )
 
-  it('that would exceed maxMessageSize together with earlier fragments fails with 1009 (§10.4)', async () => {
+  it('a length that would exceed maxMessageSize together with earlier fragments fails with 1009 (§10.4)', async () => {
     const peer = await Peer.meet({ maxMessageSize: 100 })
     peer.write(
       wire({ opcode: Opcode.text, fin: false, payload: 'x'.repeat(60) }),
@@ -93,7 +96,7 @@ describe('the payload length (RFC 6455 §5.2)', () => {
     await peer.fails(1009, 'WSHUB_ERR_MESSAGE_TOO_BIG')
   })
 
-  it('of maxMessageSize counts each message anew', async () => {
+  it('maxMessageSize applies to each message by itself', async () => {
     const peer = await Peer.meet({ maxMessageSize: 100 })
     const payload = 'x'.repeat(100)
     peer.write(text(payload), ping('between'), text(payload))
@@ -112,27 +115,27 @@ describe('masking (RFC 6455 §5.1, §5.3)', () => {
     [0, 0, 0, 1],
   ]
 
-  it.each(keys)('with the key %d %d %d %d is undone, whatever the length', async (...mask) => {
+  it.each(keys)('masking with the key %d %d %d %d is undone, whatever the length', async (...mask) => {
     const peer = await Peer.meet()
     const payloads = Array.from({ length: 70 }, (_, length) => Buffer.alloc(length, 'BAsd7&jh23'))
     peer.write(...payloads.map((payload) => wire({ opcode: Opcode.text, mask, payload })))
     expect(await peer.heardWords()).toEqual(payloads.map((payload) => `text ${payload}`))
   })
 
-  it('reads the example of §5.7, and answers it unmasked', async () => {
+  it('the example of §5.7 is read, and answered unmasked', async () => {
     const peer = await Peer.meet()
     peer.write(Buffer.from('818537fa213d7f9f4d5158', 'hex'))
     const [answer] = await peer.heard()
     expect(answer?.encode().toString('hex')).toBe('810548656c6c6f')
   })
 
-  it.each(defined)('missing from a $name frame fails with 1002', async ({ opcode }) => {
+  it.each(defined)('a $name frame without a mask fails with 1002', async ({ opcode }) => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode, mask: null }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
   })
 
-  it('missing from a continuation fails with 1002', async () => {
+  it('a continuation without a mask fails with 1002', async () => {
     const peer = await Peer.meet()
     peer.write(
       wire({ opcode: Opcode.text, fin: false, payload: 'a' }),
@@ -141,7 +144,7 @@ describe('masking (RFC 6455 §5.1, §5.3)', () => {
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
   })
 
-  it('is done by no frame of the server', async () => {
+  it('no frame of the server is masked', async () => {
     const peer = await Peer.meet()
     peer.served.connections[1]?.sendPing('p')
     peer.write(text('t'), binary(Buffer.from('b')), ping('q'), close(1000))
@@ -156,14 +159,14 @@ describe('reserved bits (RFC 6455 §5.2)', () => {
   const bits = [1, 2, 3, 4, 5, 6, 7]
 
   describe.each(defined)('in a $name frame', ({ opcode }) => {
-    it.each(bits)('set to %d fail with 1002 where no extension was agreed on', async (rsv) => {
+    it.each(bits)('reserved bits set to %d fail with 1002 without an extension', async (rsv) => {
       const peer = await Peer.meet()
       peer.write(wire({ opcode, rsv }))
       await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
     })
   })
 
-  it.each(bits)('set to %d in a continuation fail with 1002', async (rsv) => {
+  it.each(bits)('reserved bits set to %d in a continuation fail with 1002', async (rsv) => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode: Opcode.text, fin: false }), wire({ opcode: continuation, rsv }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
@@ -179,14 +182,14 @@ describe('opcodes (RFC 6455 §5.2)', () => {
   ]
 
   describe.each(forms)('that are reserved, $what,', ({ form }) => {
-    it.each(reserved)('fail with 1002: %d', async (opcode) => {
+    it.each(reserved)('the reserved opcode %d fails with 1002', async (opcode) => {
       const peer = await Peer.meet()
       peer.write(wire({ ...form, opcode }))
       await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
     })
   })
 
-  it.each(reserved)('that are reserved fail with 1002 within a message too: %d', async (opcode) => {
+  it.each(reserved)('the reserved opcode %d fails with 1002 within a message too', async (opcode) => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode: Opcode.text, fin: false, payload: 'a' }), wire({ opcode }))
     await peer.fails(1002, 'WSHUB_ERR_PROTOCOL')
@@ -217,14 +220,14 @@ describe('a fault (RFC 6455 §7.1.7)', () => {
     },
   ] as const
 
-  it.each(faults)('($what) leaves nothing behind it heard or answered', async ({ fault, code, error }) => {
+  it.each(faults)('nothing after a fault ($what) is received or answered', async ({ fault, code, error }) => {
     const peer = await Peer.meet({ maxMessageSize: 100 })
     peer.write(fault, ping('late'), text('late'), close(1000))
     await peer.fails(code, error)
   })
 
   it.each(faults)(
-    '($what) comes behind the answer to what was sent before it',
+    'a fault ($what) is answered after everything sent before it',
     async ({ fault, code, error }) => {
       const peer = await Peer.meet({ maxMessageSize: 100 })
       peer.write(text('in time'), fault)
@@ -232,14 +235,17 @@ describe('a fault (RFC 6455 §7.1.7)', () => {
     },
   )
 
-  it.each(faults)('($what) ends even a client that keeps sending and never closes', async ({ fault }) => {
-    const peer = await Peer.meet({ maxMessageSize: 100 })
-    peer.write(fault)
-    const flood = setInterval(() => peer.write(text('more')), 1)
-    try {
-      await peer.client.hungUp()
-    } finally {
-      clearInterval(flood)
-    }
-  })
+  it.each(faults)(
+    'a fault ($what) ends even a client that keeps sending and never closes',
+    async ({ fault }) => {
+      const peer = await Peer.meet({ maxMessageSize: 100 })
+      peer.write(fault)
+      const flood = setInterval(() => peer.write(text('more')), 1)
+      try {
+        await peer.client.hungUp()
+      } finally {
+        clearInterval(flood)
+      }
+    },
+  )
 })

@@ -10,7 +10,7 @@ describe('a ping (RFC 6455 §5.5.2, §5.5.3)', () => {
     { what: 'of one byte', payload: Buffer.from([0]) },
     { what: 'of bytes that are no text', payload: Buffer.from('00fffefdfcfbff', 'hex') },
     { what: 'of 125 bytes', payload: Buffer.alloc(125, 0xfe) },
-  ])('$what is answered with a pong of the same bytes', async ({ payload }) => {
+  ])('a ping $what is answered with a pong of the same bytes', async ({ payload }) => {
     const peer = await Peer.meet()
     peer.write(ping(payload))
     const [answer, ...rest] = await peer.heard()
@@ -19,7 +19,7 @@ describe('a ping (RFC 6455 §5.5.2, §5.5.3)', () => {
     expect(answer?.payload.equals(payload)).toBe(true)
   })
 
-  it('is answered in its turn among others, in one packet or a byte at a time', async () => {
+  it('pings and messages are answered in order, in one packet or byte by byte', async () => {
     const peer = await Peer.meet()
     const pings = Array.from({ length: 10 }, (_, i) => ping(`payload-${i}`))
     const pongs = pings.map((_, i) => `pong payload-${i}`)
@@ -31,15 +31,18 @@ describe('a ping (RFC 6455 §5.5.2, §5.5.3)', () => {
 })
 
 describe('a pong that nobody asked for (RFC 6455 §5.5.3)', () => {
-  it.each(['', 'unasked', 'x'.repeat(125)])('(%s) is heard and not answered', async (payload) => {
-    const peer = await Peer.meet()
-    peer.write(pong(payload), ping('asked'), pong(payload))
-    expect(await peer.heardWords()).toEqual(['pong asked'])
-    const heard = `pong ${payload}`.trim()
-    expect(peer.log.slice(0, 3)).toEqual([heard, 'ping asked', heard])
-  })
+  it.each(['', 'unasked', 'x'.repeat(125)])(
+    'an unsolicited pong (%s) is received and not answered',
+    async (payload) => {
+      const peer = await Peer.meet()
+      peer.write(pong(payload), ping('asked'), pong(payload))
+      expect(await peer.heardWords()).toEqual(['pong asked'])
+      const heard = `pong ${payload}`.trim()
+      expect(peer.log.slice(0, 3)).toEqual([heard, 'ping asked', heard])
+    },
+  )
 
-  it('may come a hundred thousand times', async () => {
+  it('a hundred thousand unsolicited pongs are accepted', async () => {
     const peer = await Peer.meet()
     const flood = Buffer.concat(Array.from({ length: 10_000 }, () => pong('x')))
     for (let i = 0; i < 10; i++) await peer.flush(flood)
@@ -49,7 +52,7 @@ describe('a pong that nobody asked for (RFC 6455 §5.5.3)', () => {
 })
 
 describe('a flood of pings (RFC 6455 §5.5.2, §10.4)', () => {
-  it('of a client that reads is answered, each in its turn', async () => {
+  it('a flood of pings of a client that reads is answered, each in order', async () => {
     const peer = await Peer.meet()
     const rounds = 100
     for (let round = 0; round < rounds; round++) {
@@ -60,14 +63,14 @@ describe('a flood of pings (RFC 6455 §5.5.2, §10.4)', () => {
     expect(await peer.heardWords()).toEqual(pongs)
   })
 
-  it('in one packet is answered up to 60 at once', async () => {
+  it('up to 60 pings in one packet are answered', async () => {
     const peer = await Peer.meet()
     const numbers = Array.from({ length: 60 }, (_, i) => String(i))
     peer.write(...numbers.map(ping))
     expect(await peer.heardWords()).toEqual(numbers.map((n) => `pong ${n}`))
   })
 
-  it('in one packet ends the connection above that', async () => {
+  it('more pings in one packet end the connection', async () => {
     const peer = await Peer.meet()
     peer.write(...Array.from({ length: 61 }, () => ping()))
     await peer.client.hungUp()
@@ -77,7 +80,7 @@ describe('a flood of pings (RFC 6455 §5.5.2, §10.4)', () => {
     expect(peer.served.hub.size).toBe(1)
   })
 
-  it('of a client that never reads ends its connection, with little held for it', async () => {
+  it('a flood of pings of a client that never reads ends its connection, with little held for it', async () => {
     const peer = await Peer.meet({ maxBufferedBytes: 1_000_000 })
     const connection = peer.served.connections[1]
     peer.client.socket.pause()
@@ -107,7 +110,7 @@ describe('a flood of pings (RFC 6455 §5.5.2, §10.4)', () => {
     expect(peer.served.hub.size).toBe(1)
   })
 
-  it('within a message does not disturb it', async () => {
+  it('a flood of pings within a message does not disturb it', async () => {
     const peer = await Peer.meet()
     const pings = Array.from({ length: 50 }, () => ping())
     peer.write(

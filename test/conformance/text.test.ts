@@ -68,7 +68,7 @@ const invalid = [
 ]
 
 describe('a text message (RFC 6455 §5.6, §8.1)', () => {
-  it.each(valid)('of UTF-8 is heard, and answered byte by byte the same: $what', async ({ bytes }) => {
+  it.each(valid)('UTF-8 is received, and returned with the same bytes: $what', async ({ bytes }) => {
     const peer = await Peer.meet()
     peer.write(text(hex(bytes)))
     const [answer, ...rest] = await peer.heard()
@@ -77,7 +77,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     expect(answer?.payload.toString('hex')).toBe(bytes)
   })
 
-  it.each(valid)('of UTF-8 may be cut into fragments anywhere: $what', async ({ bytes }) => {
+  it.each(valid)('UTF-8 may be cut into fragments anywhere: $what', async ({ bytes }) => {
     const peer = await Peer.meet()
     const whole = hex(bytes)
     const cuts = Array.from({ length: whole.length + 1 }, (_, i) => [whole.subarray(0, i), whole.subarray(i)])
@@ -86,7 +86,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     expect(answers).toEqual(Array.from({ length: cuts.length + 1 }, () => bytes))
   })
 
-  it('of every character of Unicode is heard', async () => {
+  it('every character of Unicode is received', async () => {
     const peer = await Peer.meet({ maxMessageSize: 8_000_000, maxBufferedBytes: 16_000_000 })
     let all = ''
     for (let code = 0; code <= 0x10ffff; code++) {
@@ -98,19 +98,22 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     expect(answer?.payload.equals(whole)).toBe(true)
   })
 
-  it.each(invalid)('that is not UTF-8 fails with 1007: $what', async ({ bytes }) => {
+  it.each(invalid)('text that is not UTF-8 fails with 1007: $what', async ({ bytes }) => {
     const peer = await Peer.meet()
     peer.write(text(hex(bytes)))
     await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
   })
 
-  it.each(invalid)('that is not UTF-8 fails with 1007 in fragments of a byte: $what', async ({ bytes }) => {
-    const peer = await Peer.meet()
-    peer.write(...fragments(Opcode.text, inPieces(hex(bytes), 1)))
-    await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
-  })
+  it.each(invalid)(
+    'text that is not UTF-8 fails with 1007 in fragments of a byte: $what',
+    async ({ bytes }) => {
+      const peer = await Peer.meet()
+      peer.write(...fragments(Opcode.text, inPieces(hex(bytes), 1)))
+      await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
+    },
+  )
 
-  it('that is not UTF-8 is not made good by what comes behind it', async () => {
+  it('text that is not UTF-8 does not become valid by what follows', async () => {
     const peer = await Peer.meet()
     peer.write(...fragments(Opcode.text, [hex('cebae1'), hex('ce'), hex('bdb9')]))
     await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
@@ -121,7 +124,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     { what: 'in a later one', bytes: `${word}f490` },
     { what: 'by a surrogate', bytes: `${word}eda0` },
     { what: 'by an overlong form', bytes: 'e080' },
-  ])('that cannot become UTF-8 fails at that byte, whatever comes behind it: $what', async ({ bytes }) => {
+  ])('text that cannot become UTF-8 fails at that byte, whatever follows: $what', async ({ bytes }) => {
     const peer = await Peer.meet()
     const [first, ...others] = inPieces(hex(bytes), 1)
     peer.write(wire({ opcode: Opcode.text, fin: false, ...(first && { payload: first }) }))
@@ -135,7 +138,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     })
   })
 
-  it('that cannot become UTF-8 fails within a fragment, before it has come whole', async () => {
+  it('text that cannot become UTF-8 fails within a fragment, before that is complete', async () => {
     const peer = await Peer.meet()
     const frames = Buffer.concat(
       fragments(Opcode.text, [hex('cebae1'), Buffer.from('\xff and more', 'latin1')]),
@@ -144,7 +147,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA')
   })
 
-  it('that is not UTF-8 is answered behind what was sent before it', async () => {
+  it('text that is not UTF-8 fails after the answers to everything sent before it', async () => {
     const peer = await Peer.meet()
     peer.write(text('before'), wire({ opcode: Opcode.text, fin: false, payload: hex('ff') }))
     await peer.fails(1007, 'WSHUB_ERR_INVALID_DATA', {
@@ -153,7 +156,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
     })
   })
 
-  it('may be cut by frames and packets anywhere, with control frames and other messages between', async () => {
+  it('text may be cut by frames and packets anywhere, with control frames and other messages between', async () => {
     const peer = await Peer.meet()
     const whole = hex(valid.map(({ bytes }) => bytes).join(''))
     const parts = fragments(Opcode.text, inPieces(whole, 7)).flatMap((frame) => [frame, ping('x')])
@@ -166,7 +169,7 @@ describe('a text message (RFC 6455 §5.6, §8.1)', () => {
 })
 
 describe('a binary message (RFC 6455 §5.6)', () => {
-  it('need not be UTF-8, whole or in fragments', async () => {
+  it('a binary message need not be UTF-8, whole or in fragments', async () => {
     const peer = await Peer.meet()
     const all = Buffer.concat(invalid.map(({ bytes }) => hex(bytes)))
     peer.write(binary(all), ...fragments(Opcode.binary, inPieces(all, 1)))
@@ -177,7 +180,7 @@ describe('a binary message (RFC 6455 §5.6)', () => {
 })
 
 describe('a ping (RFC 6455 §5.5.2)', () => {
-  it('need not be UTF-8', async () => {
+  it('a ping need not be UTF-8', async () => {
     const peer = await Peer.meet()
     peer.write(wire({ opcode: Opcode.ping, payload: hex('fffe8000') }))
     expect((await peer.heard()).map(({ payload }) => payload.toString('hex'))).toEqual(['fffe8000'])

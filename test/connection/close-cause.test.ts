@@ -323,7 +323,7 @@ describe('The close cause', () => {
     expect(new Set(cases.map(({ cause }) => cause.reason))).toEqual(new Set<CloseReason>(CLOSE_REASONS))
   })
 
-  it('is the network for a registered socket that never connected', async () => {
+  it('is "network" for a registered socket that never connected', async () => {
     const { WebSocket } = await import('ws')
     const hub = new Hub({ onError: () => {} })
     const closes = new Journal<Close>()
@@ -352,7 +352,7 @@ describe('The close cause', () => {
     expect(causes[0]?.openMs).toBeGreaterThanOrEqual(30)
   })
 
-  it('is the rate when a client sends more pings than can be answered', async () => {
+  it('is "rate" when a client sends more pings than can be answered', async () => {
     const { port, log, causes, connections, errors } = await serve({ maxBufferedBytes: 100_000_000 })
     const client = await RawClient.open(port)
     await log.first('onOpen', (entry) => entry === 'open')

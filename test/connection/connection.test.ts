@@ -583,7 +583,7 @@ describe('Connection', () => {
       },
     ]
     it.each(cases)(
-      '$what is closed with $closeCode, and no other client is',
+      'is closed with $closeCode after $what, and no other client is',
       async ({ send, closeCode, error }) => {
         const { connect, connectRaw, errors, log } = await serve({ maxMessageSize: 100 })
         const { client: other, connection } = await connect()
@@ -602,7 +602,7 @@ describe('Connection', () => {
       },
     )
 
-    it('exactly maxMessageSize bytes is served', async () => {
+    it('is served when its message has exactly maxMessageSize bytes', async () => {
       const { connectRaw, log } = await serve({ maxMessageSize: 3 })
       const { client } = await connectRaw()
       client.send({ opcode: Opcode.text, fin: false, payload: Buffer.from('ab') })

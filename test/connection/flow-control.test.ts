@@ -256,7 +256,7 @@ describe('Connection', () => {
       await log.first('onClose', (entry) => entry === 'close 1013')
     })
 
-    it('keep a client that is not read, and so cannot answer a ping, from timing out', async () => {
+    it('keep a client from timing out that is not read, and so cannot answer a ping', async () => {
       const { connect, log } = await serve({ pingIntervalMs: 40, pongTimeoutMs: 40 })
       const { connection: paused } = await connect({ autoPong: false })
       paused.pause()
@@ -281,7 +281,7 @@ describe('Connection', () => {
     ['resets', (client: RawClient) => client.socket.resetAndDestroy()],
     ['closes its socket without a close frame', (client: RawClient) => client.socket.destroy()],
   ])('a client that %s while it is not read', (_what, leave) => {
-    it('gives its slot and rooms back while an iteration goes on with what was read', async () => {
+    it('frees its slot and rooms while an iteration continues with the messages that were read', async () => {
       const { connectRaw, hub, log } = await serve({ pingIntervalMs: 40 })
       const { client, connection } = await connectRaw()
       hub.joinRoom(connection, 'tea')
@@ -297,7 +297,7 @@ describe('Connection', () => {
       expect(seen.all.length).toBeGreaterThan(2)
     })
 
-    it('ends a pause, in which nothing of it could be read', async () => {
+    it('ends a pause during which nothing of it could be read', async () => {
       const { connectRaw, hub, log } = await serve({ pingIntervalMs: 40 })
       const { client, connection } = await connectRaw()
       connection.pause()
@@ -309,7 +309,7 @@ describe('Connection', () => {
   })
 
   describe('#[Symbol.asyncIterator]', () => {
-    it('gives text as text and bytes as bytes, and ends when the client closes, after what it sent before', async () => {
+    it('yields text as text and bytes as bytes, and ends when the client closes, after its messages', async () => {
       const served = await serve()
       const { client, connection } = await served.connectRaw()
       const seen = iterating(connection)

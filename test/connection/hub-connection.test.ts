@@ -27,14 +27,14 @@ function membersOf(object: object): string[] {
 }
 
 describe('A connection', () => {
-  it('has in JavaScript the members of the interface Connection, and no others', async () => {
+  it('has only the members of the interface Connection in JavaScript', async () => {
     const { connect } = await serve()
     const { connection } = await connect()
     expect(documentedMembers()).toContain('sendText')
     expect(membersOf(connection).sort()).toEqual(documentedMembers().sort())
   })
 
-  it('is the same object wherever the hub hands it out', async () => {
+  it('is the same object wherever the hub returns it', async () => {
     const { hub, connect, upgrades } = await serve()
     const { connection } = await connect()
     hub.joinRoom(connection, 'room')

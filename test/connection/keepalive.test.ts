@@ -254,7 +254,7 @@ describe('Keepalive', () => {
     [{ pongTimeoutMs: 3 }, 1],
     [{ pingIntervalMs: 0, pongTimeoutMs: 0, openTimeoutMs: 0, closeTimeoutMs: 4_000 }, 500],
     [{ pingIntervalMs: 0, pongTimeoutMs: 9_000, openTimeoutMs: 9_000, closeTimeoutMs: 9_000 }, 1_000],
-  ])('with %o sweeps every %d ms: an eighth of the shortest timeout, between 1 ms and 1 s', (options, ms) => {
+  ])('sweeps with %o every %d ms: an eighth of the shortest timeout, between 1 ms and 1 s', (options, ms) => {
     const sweeps = vi.fn()
     const keepalive = new Keepalive(new Set(), { ...times, ...options }, sweeps)
     keepalive.start()
@@ -341,7 +341,7 @@ describe('Keepalive', () => {
   /** A sweep every 50 ms, each a whole round. */
   const eachSweep = { closeTimeoutMs: 400 }
 
-  it('acts at the sweep at which a time is over, no later', () => {
+  it('acts at the sweep at which a time has passed, no later', () => {
     const [silent, late, expired, paused] = [false, true, true, false].map((answers) => new Peer(answers))
     if (!silent || !late || !expired || !paused) throw new Error('four peers')
     const keepalive = watching([silent, late, expired, paused], eachSweep)
@@ -389,7 +389,7 @@ describe('Keepalive', () => {
     keepalive.stop()
   })
 
-  it('calls nothing of a peer that it forgot', () => {
+  it('calls no method of a peer that it forgot', () => {
     const peers = new Set([new Peer(true), new Peer(true)])
     const [peer, other] = peers
     if (peer === undefined || other === undefined) throw new Error('two peers')
@@ -456,7 +456,7 @@ describe('The heartbeat of a hub', () => {
     expect([...frame.encode()]).toEqual([0x81, 0])
   })
 
-  it('does not wait behind what a client that does not read has yet to get', async () => {
+  it('is not queued for a client that does not read', async () => {
     const { connectRaw } = await serve({ heartbeat: { everyMs: 20 }, maxBufferedBytes: 100_000_000 })
     const { client, connection } = await connectRaw()
     const { client: other } = await connectRaw()

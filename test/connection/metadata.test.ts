@@ -19,7 +19,7 @@ describe('BoundedMap', () => {
 })
 
 describe('connection.metadata', () => {
-  it('takes maxMetadataEntries, and throws for one more', async () => {
+  it('accepts maxMetadataEntries entries, and throws for one more', async () => {
     const { connect } = await serve({ limits: { maxMetadataEntries: 2 } }, {}, { metadata: { a: 1 } })
     const { connection } = await connect()
     connection.setMetadata('b', 2)

@@ -88,11 +88,11 @@ describe('Congestion#relieve', () => {
     return { given, left: congestion.held.bytes }
   }
 
-  it('gives no client up while no more than maxTotalBufferedBytes wait', () => {
+  it('closes no client while no more than maxTotalBufferedBytes wait', () => {
     expect(waiting(400, 600)).toEqual({ given: [], left: 1_000 })
   })
 
-  it('gives up clients with the most bytes waiting, until an eighth is free', () => {
+  it('closes the clients with the most bytes waiting, until an eighth is free', () => {
     expect(waiting(100, 300, 250, 351)).toEqual({ given: [3], left: 650 })
     expect(waiting(500, 510, 400, 300, 5)).toEqual({ given: [1, 0], left: 705 })
     expect(waiting(175, 175, 200, 175, 175, 175)).toEqual({ given: [2], left: 875 })
@@ -114,7 +114,7 @@ describe('Congestion#relieve', () => {
 })
 
 describe('Congestion#stop', () => {
-  it('stops the timer and judges no client any more', () => {
+  it('stops the timer and judges no more clients', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     onTestFinished(() => {
       vi.useRealTimers()

@@ -132,7 +132,7 @@ describe('a message', () => {
     const clientOptions = { perMessageDeflate: enableCompression && { threshold: 0 } }
 
     it.each([0, 1, 125, 126, 127, 65_535, 65_536])(
-      'of %d bytes arrives in both directions',
+      'a message of %d bytes arrives in both directions',
       async (length) => {
         const { connect } = await serve(options, {
           onMessage(connection, { type, data }) {
@@ -150,7 +150,7 @@ describe('a message', () => {
       },
     )
 
-    it('of maxMessageSize arrives in both directions; one more byte is refused', async () => {
+    it('a message of maxMessageSize arrives in both directions; one more byte is refused', async () => {
       const maxMessageSize = 300_000
       const { connect } = await serve(
         { ...options, maxMessageSize },
@@ -165,7 +165,7 @@ describe('a message', () => {
       expect(await client.closed()).toBe('1009')
     })
 
-    it('has the bytes of the time of the call', async () => {
+    it('a message has the bytes of the time of the call', async () => {
       const { connect, hub } = await serve(options)
       const { client, connection } = await connect(clientOptions)
       hub.joinRoom(connection, 'tea')
@@ -187,7 +187,7 @@ describe('a message', () => {
     })
   })
 
-  it('sent while an async onOpen is pending arrives in order, before what onOpen sends later', async () => {
+  it('arrives in order when it is sent during an async onOpen, before messages that onOpen sends later', async () => {
     let finish = () => {}
     const pending = new Promise<void>((resolve) => {
       finish = resolve
@@ -246,7 +246,7 @@ describe('a message', () => {
     expect(textsOf(client)).toEqual(texts)
   })
 
-  it('sent before an exception arrives, followed by 1011', async () => {
+  it('arrives when it is sent before an exception, and is followed by 1011', async () => {
     const { connect } = await serve(
       {},
       {
@@ -266,7 +266,7 @@ describe('a message', () => {
     await other.received.first('the broadcast', (data) => data === '2')
   })
 
-  it('sent in onClose reaches the other clients', async () => {
+  it('reaches the other clients when it is sent in onClose', async () => {
     const sent: unknown[] = []
     const { connect } = await serve(
       {},
@@ -430,7 +430,7 @@ describe('a broadcast', () => {
     expect(drops).toEqual([{ reason: 'dropNewest', messages: 1, bytes: 50_004 }])
   })
 
-  it('repeated 100,000 times in a turn is held once, closes no client that reads, and gives up one that stalls', async () => {
+  it('is held once when it is repeated 100,000 times in a turn; closes only a client that stalls', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -475,7 +475,7 @@ describe('a broadcast', () => {
     })
   })
 
-  it('to 2,000 clients does not block the event loop', async () => {
+  it('does not block the event loop with 2,000 clients', async () => {
     const { hub, port } = await bare({ maxConnections: 2_000 }, {})
     const text = 'x'.repeat(1_000)
     const rounds = 5
@@ -664,7 +664,7 @@ describe('a client that does not read', () => {
     expect(errors).toEqual([new Error('broken')])
   })
 
-  it('is given up when it pings without end', async () => {
+  it('is closed when it sends pings endlessly', async () => {
     const { hub, port } = await bare({ maxBufferedBytes: 100_000 }, {})
     const client = await RawClient.open(port)
     client.socket.pause()

@@ -157,7 +157,7 @@ describe('Outbox', () => {
       expect(valve.chunks.map(({ length }) => length)).toEqual([20, 60_000, 60_000])
     })
 
-    it('writes nothing for an owner that is not writable any more', async () => {
+    it('writes nothing for an owner that is no longer writable', async () => {
       const { valve, owner, send } = setUp()
       send('a')
       owner.writable = false
@@ -165,7 +165,7 @@ describe('Outbox', () => {
       expect(valve.chunks).toEqual([])
     })
 
-    it('gives the client up at maxBufferedBytes with the policy close', async () => {
+    it('closes the client at maxBufferedBytes with the policy close', async () => {
       const { owner, send, congest } = setUp('close')
       await congest()
       send('y')
@@ -220,7 +220,7 @@ describe('Outbox', () => {
       },
     )
 
-    it('accepts control frames above maxBufferedBytes, and gives the client up above 64 KiB of them', async () => {
+    it('accepts control frames above maxBufferedBytes, and closes the client above 64 KiB of them', async () => {
       const { valve, owner, outbox, sendControl, congest } = setUp('dropNewest')
       await congest()
       const ping = 'P'.repeat(128)
@@ -303,7 +303,7 @@ describe('Outbox', () => {
     )
 
     it.each(['close', 'conflate'] as const)(
-      'may grow by maxBufferedBytes above the least that has waited since, with %s',
+      'may grow by maxBufferedBytes above its lowest size since, with %s',
       async (policy) => {
         const { delivery, valve, owner, outbox, send, burst } = setUp(policy, 1_000)
         burst(100_000)
@@ -371,7 +371,7 @@ describe('Outbox', () => {
       delivery.stop()
     })
 
-    it('gives the client up within a minute when it reads nothing', async () => {
+    it('closes the client within a minute when it reads nothing', async () => {
       vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
       onTestFinished(() => {
         vi.useRealTimers()
@@ -400,7 +400,7 @@ describe('Outbox', () => {
       expect(owner.overflows).toBe(0)
     })
 
-    it('of 5 MB is delivered although the kernel reports 500 kB every 29 s, also beside a steady stream', async () => {
+    it('is delivered, 5 MB of it, although the kernel reports 500 kB every 29 s, also beside a steady stream', async () => {
       vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
       onTestFinished(() => {
         vi.useRealTimers()
@@ -462,7 +462,7 @@ describe('Outbox', () => {
       delivery.stop()
     })
 
-    it('gives up a client that reads less', async () => {
+    it('closes a client that reads less', async () => {
       const { delivery, valve, owner, outbox, send, burst } = setUp('conflate', 5_000)
       burst(65_536)
       for (let i = 0; i < 4; i++) send('b'.repeat(40_000))
@@ -517,7 +517,7 @@ describe('Outbox', () => {
       await drain()
     })
 
-    it('makes room by replacing, and gives the client up when that is not enough', async () => {
+    it('makes room by replacing, and closes the client if that is not enough', async () => {
       const { owner, outbox, send, congest } = setUp('conflate')
       await congest()
       send('y', { key: 'y' })
@@ -644,7 +644,7 @@ describe('Outbox', () => {
       expect(owner.reports).toEqual([[['conflate', { messages: 2, bytes: 3 }]]])
     })
 
-    it('are the message for which the client was given up, and all that waited', async () => {
+    it('are the message for which the client was closed, and all that waited', async () => {
       const { delivery, owner, outbox, send, sendControl, congest } = setUp('close')
       owner.overflow = () => {
         owner.overflows++

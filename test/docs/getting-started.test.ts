@@ -19,7 +19,7 @@ describe('the chat of docs/getting-started.md', () => {
     programs.remove()
   })
 
-  it('shows in two windows what one of them says', async () => {
+  it('shows in two windows what one of them sends', async () => {
     const url = await programs.run('chat.mjs').line()
     const [ada, bob] = await Promise.all([open(url), open(url)])
     await ada.fill('input', 'hello')

@@ -17,7 +17,7 @@ describe.each(['docs/migrating-from-express-ws.md', 'docs/migrating-from-fastify
     afterAll(() => programs.remove())
 
     it.each(['before.mjs', 'after.mjs'])(
-      'pass on what is said in a room, and only there: %s',
+      'pass messages on in their room, and only there: %s',
       async (name) => {
         const url = await programs.run(name).line()
         const clients = await Promise.all(

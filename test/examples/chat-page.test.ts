@@ -86,7 +86,7 @@ describe('Chat page', () => {
     expect(await texts(eve)).toEqual(['marker'])
   })
 
-  it('shows who is here, who joins and who leaves', async () => {
+  it('shows who is there, who joins and who leaves', async () => {
     const ada = await visitor('Ada', 'garden')
     await sees(ada, 'log', 'You are the first one here')
     const bob = await visitor('Bob', 'garden')
@@ -132,7 +132,7 @@ describe('Chat page', () => {
     expect((await people(bob)).sort()).toEqual(['Ada', 'Bob'])
   })
 
-  it('keeps what is being typed while the server is away, and waits for it to return', async () => {
+  it('keeps the text being typed while the server is down, and waits for it to return', async () => {
     const ada = await atTheDoor('garden')
     await ada.clock.install()
     await ada.reload()
@@ -154,7 +154,7 @@ describe('Chat page', () => {
     problems = problems.filter((problem) => !problem.includes('ERR_CONNECTION_REFUSED'))
   })
 
-  it('notices a connection that went silent, and makes a new one', async () => {
+  it('notices a connection that went silent, and opens a new one', async () => {
     const page = await atTheDoor('garden')
     await page.clock.install()
     let connections = 0

@@ -53,7 +53,7 @@ describe('Chat', () => {
       expect(answer.status).toBe(426)
     })
 
-    it('tells who joins the people who are there, and who is there the one who joins', async () => {
+    it('tells the room who joins, and the newcomer who is there', async () => {
       const ada = await inRoom('garden', 'Ada')
       const bob = await visitor()
       bob.send({ type: 'join', name: ' Bob ', room: ' garden ' })
@@ -97,7 +97,7 @@ describe('Chat', () => {
       expect(await beforeMarker(eve)).toEqual([])
     })
 
-    it('delivers messages in the order in which they are said', async () => {
+    it('delivers messages in the order in which they are sent', async () => {
       const ada = await inRoom('garden', 'Ada')
       const bob = await inRoom('garden', 'Bob')
       const texts = Array.from({ length: 200 }, (_, index) => `message ${index}`)
@@ -114,7 +114,7 @@ describe('Chat', () => {
         how: 'goes to another room',
         leave: (client: Client) => client.send({ type: 'join', name: 'Bob', room: 'kitchen' }),
       },
-    ])('tells the room that somebody left who $how', async ({ leave }) => {
+    ])('tells the room that somebody has left who $how', async ({ leave }) => {
       const ada = await inRoom('garden', 'Ada')
       const bob = await inRoom('garden', 'Bob')
       const [joined] = (await ada.takeJson({ type: 'joined' })).slice(-1)
@@ -129,7 +129,7 @@ describe('Chat', () => {
       expect(await beforeMarker(ada)).toEqual([])
     })
 
-    it('lists the rooms that are open, to everybody', async () => {
+    it('lists the open rooms for everybody', async () => {
       const garden = { name: 'garden', people: 2 }
       const kitchen = { name: 'kitchen', people: 1 }
       const eve = await visitor()
@@ -142,7 +142,7 @@ describe('Chat', () => {
       await takeRooms(eve, [garden])
     })
 
-    it('says goodbye to everybody when the server closes', async () => {
+    it('closes all connections with 1001 when the server closes', async () => {
       const ada = await inRoom('garden', 'Ada')
       await server.close()
       expect(await ada.closed()).toMatch(/^1001/)
@@ -177,7 +177,7 @@ describe('Chat', () => {
       if (!outside) expect(await beforeMarker(eve)).toEqual([])
     })
 
-    it('closes a connection that sends more than the hub takes, and no other', async () => {
+    it('closes a connection that exceeds the limits of the hub, and no other', async () => {
       const ada = await inRoom('garden', 'Ada')
       const eve = await inRoom('garden', 'Eve')
       eve.send('x'.repeat(65_537))

@@ -22,7 +22,7 @@ describe('Cluster', () => {
 
   afterEach(() => example?.kill('SIGKILL'))
 
-  it('lets clients of all workers hear one another, and ends on SIGTERM', async () => {
+  it('delivers messages between clients of all workers, and ends on SIGTERM', async () => {
     example = new Process('examples/cluster.ts')
     const clients = await clientsAt(Math.min(availableParallelism(), 4), await example.url())
     for (const [index, sender] of clients.entries()) {
@@ -36,7 +36,7 @@ describe('Cluster', () => {
     expect(await example.exit()).toEqual([0, null])
   })
 
-  it('ends on a signal that comes while its workers start', async () => {
+  it('ends on a signal that arrives while its workers start', async () => {
     example = new Process('examples/cluster.ts')
     await example.url() // of the first one
     example.kill('SIGINT')

@@ -18,7 +18,7 @@ describe('Echo', () => {
       { what: 'bytes', data: Buffer.from([0, 255, 128]) },
       { what: 'no bytes', data: Buffer.alloc(0) },
       { what: 'a text of 16 MiB', data: 'x'.repeat(16 * 1024 * 1024) },
-    ])('returns $what as it came', async ({ data }) => {
+    ])('returns $what unchanged', async ({ data }) => {
       const client = await Client.open(server, '/', options)
       client.send(data)
       const echo = await client.next()

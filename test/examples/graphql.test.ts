@@ -62,7 +62,7 @@ describe('GraphQL', () => {
     ])
   })
 
-  it('delivers what one client posts to the subscriptions of all', async () => {
+  it('delivers a post of one client to the subscriptions of all', async () => {
     const ada = connect()
     const bob = connect()
     const adasPosts = await subscribe(ada)
@@ -76,7 +76,7 @@ describe('GraphQL', () => {
     }
   })
 
-  it('delivers nothing more to a subscription that has ended, and goes on with the connection', async () => {
+  it('delivers nothing more to a subscription that has ended, and keeps the connection', async () => {
     const ada = connect()
     const ended = await subscribe(ada)
     await ended.return?.()
@@ -86,7 +86,7 @@ describe('GraphQL', () => {
     expect(await next(ended, 'the end')).toEqual({ done: true, value: undefined })
   })
 
-  it('goes on for the others when a client vanishes', async () => {
+  it('still serves the others when a client vanishes', async () => {
     const ada = connect()
     const bob = connect()
     const posts = await subscribe(ada)
@@ -98,7 +98,7 @@ describe('GraphQL', () => {
     expect((await next(posts, 'the post')).value).toEqual({ data: { posts: 'still here' } })
   })
 
-  it('closes a connection that speaks no GraphQL', async () => {
+  it('closes a connection without the GraphQL subprotocol', async () => {
     const stranger = await RawClient.open({ url }, '/graphql')
     expect(await stranger.closed()).toMatch(/^4406/)
   })

@@ -98,7 +98,7 @@ describe('Login', () => {
       expect(await other.next()).toBe('bob said: marker')
     })
 
-    it('answers 401 to the session of before the logout', async () => {
+    it('answers 401 to the session after its logout', async () => {
       const cookie = await login('ada')
       await post('/logout', {}, cookie)
       expect(await refusedUpgrade(server, '/ws', [`Cookie: ${cookie}`])).toMatch(/^HTTP\/1\.1 401 /)

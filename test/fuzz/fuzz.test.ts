@@ -38,7 +38,7 @@ describe('hostile bytes', () => {
   })
 })
 
-describe('what the fuzzing has found', () => {
+describe('a bug found by fuzzing', () => {
   const afterRequest = (path: string, second: Buffer, ending: Ending): Input => ({
     opening: '',
     eager: true,

@@ -60,7 +60,7 @@ describe('Hub#broadcastExcept and Hub#broadcastToRoomExcept', () => {
     expect(await received()).toEqual([[], [], []])
   })
 
-  it('name the option where several are passed', () => {
+  it('name the option if several are passed', () => {
     expect(thrownBy(() => new Hub().broadcastExcept('x', ['node.0', 'node.1'] as never))).toMatchObject({
       message: 'except is a connection or the id of one, not an array of 2; the option except takes several',
     })
@@ -68,7 +68,7 @@ describe('Hub#broadcastExcept and Hub#broadcastToRoomExcept', () => {
 })
 
 describe('the options except and exceptRooms', () => {
-  it('leave out one connection or several, by id or as they are', async () => {
+  it('exclude one connection or several, by id or as objects', async () => {
     const { hub, a, b, c, received } = await table()
     expect(hub.broadcast('1', { except: a })).toBe(2)
     expect(hub.broadcast('2', { except: [a.id, b] })).toBe(1)
@@ -82,7 +82,7 @@ describe('the options except and exceptRooms', () => {
     ])
   })
 
-  it('leave out the members of one room or several', async () => {
+  it('exclude the members of one room or several', async () => {
     const { hub, received } = await table()
     expect(hub.broadcast('1', { exceptRooms: 'tea' })).toBe(1)
     expect(hub.broadcastToRoom('tea', '2', { exceptRooms: ['rum', 'none'] })).toBe(1)
@@ -91,7 +91,7 @@ describe('the options except and exceptRooms', () => {
     expect(await received()).toEqual([['2', '4'], ['4'], ['1', '4']])
   })
 
-  it('add up with each other and with the argument', async () => {
+  it('are combined with each other and with the argument', async () => {
     const { hub, a, b, c, received } = await table()
     expect(hub.broadcastExcept('1', a, { except: b })).toBe(1)
     expect(hub.broadcastToRoomExcept(['tea', 'rum'], '2', c, { exceptRooms: 'tea' })).toBe(0)
@@ -120,14 +120,14 @@ describe('the options except and exceptRooms', () => {
     expect(await received()).toEqual([[], [], []])
   })
 
-  it('are no options of a message to one connection', async () => {
+  it('are not accepted for a message to one connection', async () => {
     const { hub, a } = await table()
     const options: BroadcastOptions = { except: a }
     expect(() => a.sendText('x', options)).toThrow(hubError('WSHUB_ERR_INVALID_OPTION'))
     expect(() => hub.sendTo(a.id, 'x', options)).toThrow(hubError('WSHUB_ERR_INVALID_OPTION'))
   })
 
-  it('leave out connections and rooms of all nodes', async () => {
+  it('exclude connections and rooms of all nodes', async () => {
     const nodes = await three(new Bus())
     const [a, b, c] = nodes
     await enter(a, 'tea')

@@ -35,7 +35,7 @@ function hear(): Journal<Told> {
 }
 
 describe('The channels of diagnostics', () => {
-  it('tell of upgrades, openings, messages, deliveries and closes, each before its callback', async () => {
+  it('report upgrades, openings, messages, deliveries and closes, each before its callback', async () => {
     const order: string[] = []
     const told = hear()
     const { hub, connect, connections, causes, log } = await serve(
@@ -67,7 +67,7 @@ describe('The channels of diagnostics', () => {
     expect(order).toEqual(['onOpen after 2', 'onMessage after 3', 'onClose after 5'])
   })
 
-  it('tell of refusals, by a route and by the limits', async () => {
+  it('report refusals, by a route and by the limits', async () => {
     const told = hear()
     const { hub, port } = await serve({ limits: { upgradeTimeoutMs: 1 } })
     new RawClient(port).socket.write(handshake(['Origin: https://evil.example']))
@@ -76,7 +76,7 @@ describe('The channels of diagnostics', () => {
     expect(message).toHaveProperty('request.headers.origin', 'https://evil.example')
   })
 
-  it('tell of drops and errors', async () => {
+  it('report drops and errors', async () => {
     const told = hear()
     const { hub, connectRaw, connections } = await serve({
       slowConsumer: 'dropNewest',
@@ -100,7 +100,7 @@ describe('The channels of diagnostics', () => {
     })
   })
 
-  it('tell of the state of a cluster, of gaps, and of errors that belong to no connection', async () => {
+  it('report the state of a cluster, gaps, and errors without a connection', async () => {
     const bus = new Bus()
     const a = await join(bus)
     const told = hear()
@@ -130,7 +130,7 @@ describe('The channels of diagnostics', () => {
     ])
   })
 
-  it('cost nothing while nobody listens', () => {
+  it('cost nothing without subscribers', () => {
     for (const name of NAMES) {
       expect(channel(name).hasSubscribers).toBe(false)
     }

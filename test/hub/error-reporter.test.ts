@@ -6,7 +6,7 @@ import { ErrorReporter } from '../../src/hub/error-reporter.ts'
 import { hearWarnings } from '../support/hub-server.ts'
 
 describe('ErrorReporter without any onError', () => {
-  it('warns of a failed call with its name and its stack', async () => {
+  it('warns about a failed call with its name and its stack', async () => {
     const warnings = hearWarnings()
     const hub = new Hub({ backplane: new MemoryBackplane(new MemoryBus()) })
     onTestFinished(() => void hub.close())
@@ -22,7 +22,7 @@ describe('ErrorReporter without any onError', () => {
     })
   })
 
-  it('warns of an error that the hub found without a stack, which would be its own', async () => {
+  it('warns about an error that the hub found, without a stack of the hub', async () => {
     const warnings = hearWarnings()
     new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(
       new HubError('WSHUB_ERR_BACKPLANE', 'it is away'),
@@ -35,7 +35,7 @@ describe('ErrorReporter without any onError', () => {
     })
   })
 
-  it('warns of an Error that cannot be read with the stack that it has', async () => {
+  it('warns about an unreadable Error with its stack', async () => {
     const warnings = hearWarnings()
     const hub = new Hub()
     onTestFinished(() => void hub.close())
@@ -49,7 +49,7 @@ describe('ErrorReporter without any onError', () => {
     })
   })
 
-  it('shortens what is long', async () => {
+  it('shortens long texts', async () => {
     const warnings = hearWarnings()
     new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(new Error('x'.repeat(10_000)), {
       where: 'onMessage',

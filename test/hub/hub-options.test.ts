@@ -167,7 +167,7 @@ describe('resolveHubOptions', () => {
       }
     })
 
-    it('makes those of pieces fit maxMessageSize, unless they are given', () => {
+    it('derives the limits of fragments and chunks from maxMessageSize by default', () => {
       const { maxFragments, maxBufferedChunks } = resolveHubOptions({ maxMessageSize: 8 * 1_048_576 }).limits
       expect([maxFragments, maxBufferedChunks]).toEqual([131_072, 524_288])
       const given = { maxFragments: 2, maxBufferedChunks: 3 }
@@ -184,7 +184,7 @@ describe('resolveHubOptions', () => {
     expect(() => new Hub(options as never)).toThrow(refused(/^options are an object, not /))
   })
 
-  it('is frozen, its lists too, and does not follow the list it was given', () => {
+  it('is frozen, its lists too, and does not follow changes of the given list', () => {
     const protocols = ['chat']
     const options = resolveHubOptions({ protocols, allowedOrigins: ['*'] })
     protocols.push('more')

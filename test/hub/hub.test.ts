@@ -131,7 +131,7 @@ describe('Hub', () => {
   })
 
   describe('#close', () => {
-    it('says 1001 to everyone, behind what was sent, and leaves nothing', async () => {
+    it('closes all with 1001 after everything sent to them, and leaves nothing', async () => {
       const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
       const { hub, server, connect, log } = await serve()
       const detach = hub.attach()
@@ -156,7 +156,7 @@ describe('Hub', () => {
       )
     })
 
-    it('terminates after timeoutMs who does not answer', async () => {
+    it('terminates connections that do not answer after timeoutMs', async () => {
       const { hub, connectRaw, log } = await serve()
       const { client } = await connectRaw()
       expect(await hub.close({ code: 1012, reason: 'update', timeoutMs: 40 })).toEqual({
@@ -192,7 +192,7 @@ describe('Hub', () => {
       expect(order.all).toEqual(['begun', 'done', 'closed'])
     })
 
-    it('does not wait for an onOpen that was given up', async () => {
+    it('does not wait for an onOpen that timed out', async () => {
       const { hub, connect, log } = await serve(
         { openTimeoutMs: 40 },
         { onOpen: () => new Promise(() => {}) },
@@ -203,7 +203,7 @@ describe('Hub', () => {
       await inTime('the hub to close', hub.close({ timeoutMs: 60_000 }), () => log.all)
     })
 
-    it('refuses newcomers', async () => {
+    it('refuses new upgrades', async () => {
       const { hub, url, refusals } = await serve()
       await hub.close()
       expect(() => hub.register({} as never, {})).toThrow(hubError('WSHUB_ERR_HUB_CLOSED'))
@@ -219,7 +219,7 @@ describe('Hub', () => {
   })
 
   describe('#register', () => {
-    it('takes in a socket that was opened elsewhere', async () => {
+    it('takes a socket that was opened elsewhere', async () => {
       const { url, sockets } = await elsewhere()
       const client = await Client.open(url)
       const hub = new Hub()
@@ -241,7 +241,7 @@ describe('Hub', () => {
       expect(log.all).toEqual(['open', 'text hi', 'close 1001'])
     })
 
-    it('closes one that sends more than maxMessageSize with 1009', async () => {
+    it('closes a client that sends more than maxMessageSize with 1009', async () => {
       const { url, sockets } = await elsewhere()
       const client = await Client.open(url)
       const hub = new Hub({ maxMessageSize: 100 })
@@ -262,7 +262,7 @@ describe('Hub', () => {
       await hub.close()
     })
 
-    it('holds back what a reader that stopped does not take, and sends all of it in order when it reads on', async () => {
+    it('holds messages for a client that stops reading, and sends all in order when it reads again', async () => {
       const { url, sockets } = await elsewhere()
       const client = await Client.open(url)
       const hub = new Hub({ maxBufferedBytes: 64 * 1_048_576 })
@@ -280,34 +280,31 @@ describe('Hub', () => {
     it.each([
       { what: 'a ping', send: (connection: Connection) => connection.sendPing() },
       { what: 'a message', send: (connection: Connection) => connection.sendText('mine') },
-    ])(
-      'sends on behind $what that others, who send through the socket as well, hold up',
-      async ({ send }) => {
-        const { url, sockets } = await elsewhere()
-        const client = await Client.open(url)
-        const hub = new Hub()
-        const socket = await sockets.first('a socket', () => true)
-        const connection = hub.register(socket, {})
-        client.socket.pause()
-        const foreign = 'x'.repeat(100_000)
-        for (let i = 0; i < 100; i++) socket.send(foreign)
-        send(connection)
-        await turn() // when it is written
-        for (let i = 0; i < 100; i++) socket.send(foreign)
-        expect(connection.bufferedBytes).toBeGreaterThan(1_048_576)
-        client.socket.resume()
-        await client.received.until(
-          'what the others sent',
-          (all) => all.filter((data) => data === foreign).length === 200,
-        )
-        expect(connection.sendText('end')).toBe(true)
-        const received = await client.upTo('end')
-        expect(received.filter((data) => data === foreign)).toHaveLength(200)
-        await hub.close()
-      },
-    )
+    ])('continues after $what that other senders on the socket delay', async ({ send }) => {
+      const { url, sockets } = await elsewhere()
+      const client = await Client.open(url)
+      const hub = new Hub()
+      const socket = await sockets.first('a socket', () => true)
+      const connection = hub.register(socket, {})
+      client.socket.pause()
+      const foreign = 'x'.repeat(100_000)
+      for (let i = 0; i < 100; i++) socket.send(foreign)
+      send(connection)
+      await turn() // when it is written
+      for (let i = 0; i < 100; i++) socket.send(foreign)
+      expect(connection.bufferedBytes).toBeGreaterThan(1_048_576)
+      client.socket.resume()
+      await client.received.until(
+        'what the others sent',
+        (all) => all.filter((data) => data === foreign).length === 200,
+      )
+      expect(connection.sendText('end')).toBe(true)
+      const received = await client.upTo('end')
+      expect(received.filter((data) => data === foreign)).toHaveLength(200)
+      await hub.close()
+    })
 
-    it('takes in a client that is still connecting', async () => {
+    it('takes a client that is still connecting', async () => {
       const { url, sockets } = await elsewhere()
       const hub = new Hub()
       const log = new Journal<string>()
@@ -345,7 +342,7 @@ describe('Hub', () => {
       await hub.close()
     })
 
-    it('refuses a WebSocket of ws 7, which is left as it was', async () => {
+    it('refuses a WebSocket of ws 7, and does not change it', async () => {
       const { url } = await elsewhere()
       // express-ws still depends on it. It is typed as the current version, as for a user without types.
       const Ws7 = createRequire(import.meta.url)('ws7') as typeof WebSocket

@@ -6,7 +6,7 @@ import { serve, thrownBy } from '../support/hub-server.ts'
 const SECRET = 'a-secret-that-no-log-shows'
 
 describe('Hub#options', () => {
-  it('has every default in place, and what was given', () => {
+  it('has every default in place, and the given options', () => {
     const { options } = new Hub({ maxConnections: 5, limits: { maxFragments: 9 }, enableCompression: true })
     expect(options).toMatchObject({
       maxConnections: 5,
@@ -19,7 +19,7 @@ describe('Hub#options', () => {
     })
   })
 
-  it('is frozen, with what is in it', () => {
+  it('is frozen, with its content', () => {
     const trustProxy = ['10.0.0.0/8']
     const { options } = new Hub({ trustProxy, enableCompression: true, protocols: ['chat'] })
     for (const value of [
@@ -62,7 +62,7 @@ describe('a hub and its connections', () => {
     expect(JSON.stringify({ hub, connection })).not.toContain(SECRET)
   })
 
-  it('show what one looks for', async () => {
+  it('show the important properties', async () => {
     const { hub, connection } = await secretive()
     hub.joinRoom(connection, 'tea')
     expect(JSON.parse(JSON.stringify(hub))).toEqual({
@@ -97,7 +97,7 @@ describe('a hub and its connections', () => {
 })
 
 describe('Hub#joinRoom and Hub#leaveRoom', () => {
-  it('say how an id is used in place of a connection', () => {
+  it('say how to use an id instead of a connection', () => {
     const hub = new Hub()
     for (const call of [hub.joinRoom, hub.leaveRoom]) {
       expect(thrownBy(() => call.call(hub, 'node.0' as never, 'tea'))).toMatchObject({

@@ -11,7 +11,7 @@ import { destroyClients, RawClient, until } from '../support/raw.ts'
 afterEach(destroyClients)
 
 describe('hub.close', () => {
-  it('closes all connections in batches, and says how many closed in order', async () => {
+  it('closes all connections in batches, and returns how many closed in order', async () => {
     const { hub, connect } = await serve()
     const clients: Client[] = []
     for (let i = 0; i < 10; i++) clients.push((await connect()).client)
@@ -25,7 +25,7 @@ describe('hub.close', () => {
     expect(hub.state).toBe('closed')
   })
 
-  it('goes faster than everyMs where that would take more than half of timeoutMs', async () => {
+  it('closes faster than everyMs if that would take more than half of timeoutMs', async () => {
     const { hub, connect } = await serve()
     for (let i = 0; i < 4; i++) await connect()
     const start = performance.now()
@@ -36,7 +36,7 @@ describe('hub.close', () => {
     expect(performance.now() - start).toBeLessThan(60_000)
   })
 
-  it('counts who did not close in order: lost meanwhile, or terminated at the end', async () => {
+  it('counts connections that did not close in order: lost meanwhile, or terminated at the end', async () => {
     const { hub, connect, connectRaw, log } = await serve()
     await connect()
     const { client: lost } = await connectRaw()
@@ -49,7 +49,7 @@ describe('hub.close', () => {
     await mute.hungUp()
   })
 
-  it('flushes what was accepted before', async () => {
+  it('flushes messages that were accepted before', async () => {
     const { hub, connect } = await serve({ maxBufferedBytes: 100_000_000 })
     const { client } = await connect()
     const data = 'x'.repeat(100_000)
@@ -68,7 +68,7 @@ describe('hub.close', () => {
     { everyMs: Number.POSITIVE_INFINITY },
     { timeoutMs: -1 },
     { timeoutMs: 2_147_483_648 },
-  ])('refuses %o, and goes on', (options) => {
+  ])('refuses %o, and stays open', (options) => {
     const hub = new Hub()
     expect(thrownBy(() => hub.close(options))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
     expect(hub.state).toBe('open')
@@ -78,11 +78,11 @@ describe('hub.close', () => {
     { batch: undefined, everyMs: undefined, timeoutMs: undefined, code: undefined },
     { everyMs: 0 },
     { timeoutMs: 0 },
-  ])('takes %o', async (options) => {
+  ])('accepts %o', async (options) => {
     expect(await new Hub().close(options)).toEqual({ closed: 0, terminated: 0 })
   })
 
-  it('answers 503 with Retry-After to upgrades that come meanwhile, without asking a route', async () => {
+  it('answers 503 with Retry-After to upgrades meanwhile, without calling a route', async () => {
     const { hub, connectRaw, port, refusals } = await serve()
     const { client } = await connectRaw()
     const closing = hub.close()

@@ -48,7 +48,7 @@ describe('maxConnections', () => {
 describe('limits.maxConnectionsPerAddress', () => {
   const limits = { maxConnectionsPerAddress: 2 }
 
-  it('answers 429 to a further upgrade from an address, until one has gone', async () => {
+  it('answers 429 to a further upgrade from an address, until one is closed', async () => {
     const { hub, port } = await serve({ limits })
     const first = await RawClient.open({ port })
     await RawClient.open({ port })
@@ -59,14 +59,14 @@ describe('limits.maxConnectionsPerAddress', () => {
     await RawClient.open({ port })
   })
 
-  it('is not moved by X-Forwarded-For unless a proxy is trusted', async () => {
+  it('ignores X-Forwarded-For unless a proxy is trusted', async () => {
     const { port } = await serve({ limits })
     await RawClient.open({ port }, '/', from('1.1.1.1'))
     await RawClient.open({ port }, '/', from('2.2.2.2'))
     expectRefusal(await RawClient.refused({ port }, '/', from('3.3.3.3')), 429)
   })
 
-  it('counts what a trusted proxy says, and what a client says before it does not count', async () => {
+  it('counts by the address that a trusted proxy adds, not by one that a client wrote before it', async () => {
     const { hub, port } = await serve({ limits, trustProxy: 1 })
     await RawClient.open({ port }, '/', from('6.6.6.6, 1.1.1.1'))
     await RawClient.open({ port }, '/', from('7.7.7.7, 1.1.1.1'))
@@ -117,7 +117,7 @@ function upgradeError(call: () => unknown): HubError | undefined {
 }
 
 describe('limits.maxUpgradesPerSecondPerAddress', () => {
-  it('answers 429 to those above it', async () => {
+  it('answers 429 to upgrades above it', async () => {
     const { port } = await serve({ limits: { maxUpgradesPerSecondPerAddress: 3 } })
     const clients = await Promise.all(Array.from({ length: 5 }, () => RawClient.connect({ port })))
     for (const client of clients) void client.write(handshakeBytes)
@@ -137,7 +137,7 @@ const handshakeBytes = [
 ].join('\r\n')
 
 describe('limits.maxPendingUpgrades', () => {
-  it('admits exactly so many of a thousand at once, and answers 503 to the others', async () => {
+  it('admits exactly that many of a thousand at once, and answers 503 to the others', async () => {
     const requests: IncomingMessage[] = []
     const { hub, port } = await holding({ limits: { maxPendingUpgrades: 100 } }, (req) => requests.push(req))
     const answers = new Map<Socket, string>()
@@ -173,7 +173,7 @@ describe('limits.maxPendingUpgrades', () => {
     expect(hub.stats()).toMatchObject({ pendingUpgrades: 0, connections: 100, acceptedUpgrades: 100 })
   })
 
-  it('no longer counts a client that has gone, nor one that was answered', async () => {
+  it('no longer counts a client that has disconnected, nor one that was answered', async () => {
     const responses: ServerResponse[] = []
     const { hub, port } = await holding({ limits: { maxPendingUpgrades: 1 } }, (_req, res) =>
       responses.push(res),
@@ -191,7 +191,7 @@ describe('limits.maxPendingUpgrades', () => {
     expect(hub.stats().pendingUpgrades).toBe(0)
   })
 
-  it('leaves the upgrades of others on the same server to them', async () => {
+  it('leaves upgrades for other listeners of the server alone', async () => {
     const { hub, server, port } = await holding({ limits: { maxPendingUpgrades: 1 } }, () => {})
     server.on('upgrade', (req, socket) => {
       if (req.url !== '/theirs') return
@@ -220,7 +220,7 @@ describe('limits.upgradeTimeoutMs', () => {
   const hub = { limits: { upgradeTimeoutMs: 60 } }
 
   it.each(frameworks)(
-    'answers 408 for $name, and what the application does later goes nowhere',
+    'answers 408 for $name, and later calls of the application have no effect',
     async ({ start }) => {
       const gate = new Gate()
       const late: unknown[] = []
@@ -310,7 +310,7 @@ describe('limits.maxMessagesPerSecond', () => {
     expect(atOnce.length).toBeLessThanOrEqual(46)
   }
 
-  it('delivers what comes faster later, in order, and loses nothing', async () => {
+  it('delays messages that arrive faster, keeps their order, and loses nothing', async () => {
     const times: number[] = []
     const { connectRaw, log } = await serve(
       { limits },
@@ -324,7 +324,7 @@ describe('limits.maxMessagesPerSecond', () => {
     await log.first('the marker', (entry) => entry === 'message marker')
   })
 
-  it('does so for an iteration too', async () => {
+  it('delays messages of an iteration too', async () => {
     const times: number[] = []
     const seen: Message['data'][] = []
     const { connectRaw } = await serve(
@@ -344,7 +344,7 @@ describe('limits.maxMessagesPerSecond', () => {
     expectRate(times)
   })
 
-  it('gives what still waits to a paused connection only when it is resumed', async () => {
+  it('delivers delayed messages to a paused connection only after it is resumed', async () => {
     const { connectRaw, log, connections } = await serve(
       { limits },
       {
@@ -371,7 +371,7 @@ describe('limits.maxMessagesPerSecond', () => {
     expect(pings).toBeLessThan(60)
   })
 
-  it('closes with 1008 where that is the policy, once', async () => {
+  it('closes with 1008 under the policy close, once', async () => {
     const { connectRaw, log } = await serve({ limits: { ...limits, rateLimitPolicy: 'close' } })
     const { client } = await connectRaw([], packet)
     expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'too many messages' })
@@ -396,7 +396,7 @@ describe('limits.maxBytesPerSecond', () => {
     expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(450)
   })
 
-  it('closes with 1008 where that is the policy', async () => {
+  it('closes with 1008 under the policy close', async () => {
     const { connect } = await serve({ limits: { maxBytesPerSecond: 2_000, rateLimitPolicy: 'close' } })
     const { client } = await connect()
     client.socket.send(Buffer.alloc(2_001))
@@ -405,7 +405,7 @@ describe('limits.maxBytesPerSecond', () => {
 })
 
 describe('limits of rooms', () => {
-  it('admit maxRoomsPerConnection, and join nothing when that would be more', async () => {
+  it('admit maxRoomsPerConnection rooms, and join none if there would be more', async () => {
     const { connect, hub } = await serve({ limits: { maxRoomsPerConnection: 2 } })
     const { connection } = await connect()
     hub.joinRoom(connection, ['a', 'b', 'a'])
@@ -475,7 +475,7 @@ describe('limits.maxFragments', () => {
 })
 
 describe('limits.maxBufferedChunks', () => {
-  it('ends with 1008 a connection whose frame comes in too many pieces', async () => {
+  it('ends a connection with 1008 if its frame arrives in too many pieces', async () => {
     const { connectRaw, log, connections } = await serve({ limits: { maxBufferedChunks: 4 } })
     const { client, serverSocket } = await connectRaw()
     client.socket.setNoDelay(true)

@@ -13,7 +13,7 @@ async function pair() {
 
 // The table of docs/cluster.md.
 describe('what a hub does over a backplane', () => {
-  it('reaches a user anywhere by a room that has the name of the user', async () => {
+  it('reaches a user anywhere through a room named after the user', async () => {
     const { here, there } = await pair()
     expect(here.broadcastToRoom('user:7', 'hello')).toBe(0) // none in this process
     here.broadcastToRoom('user:7', 'end')
@@ -24,7 +24,7 @@ describe('what a hub does over a backplane', () => {
     ])
   })
 
-  it('looks, counts and joins in this process alone where it is not of hub.cluster', async () => {
+  it('searches, counts and joins only in this process without hub.cluster', async () => {
     const { here, there } = await pair()
     expect(here.getConnection(there.connection.id)).toBeUndefined()
     expect(here.members('user:7')).toEqual([])
@@ -34,7 +34,7 @@ describe('what a hub does over a backplane', () => {
     expect(here.connections()).toHaveLength(1)
   })
 
-  it('disconnects in this process alone where it is not of hub.cluster', async () => {
+  it('disconnects only in this process without hub.cluster', async () => {
     const { here, there } = await pair()
     expect(here.disconnect('user:7', 4403, 'banned')).toBe(0)
     expect(there.connection.state).toBe('open')

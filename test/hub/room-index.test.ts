@@ -17,7 +17,7 @@ describe('RoomIndex', () => {
     expect(index.has(bob, 'rum')).toBe(false)
   })
 
-  it('tells which rooms come to exist and which end', () => {
+  it('reports which rooms are created and which end', () => {
     const log: string[] = []
     const index = new RoomIndex<object>()
     index.watch({
@@ -76,7 +76,7 @@ describe('RoomIndex', () => {
     expect(index.union(['tea'])).toBe(index.members('tea'))
   })
 
-  it('lets a member into as many rooms as the limit says, each counted once', () => {
+  it('admits a member to as many rooms as the limit allows, each counted once', () => {
     const index = new RoomIndex<object>()
     const limits = { maxRoomsPerConnection: 3, maxRoomNameBytes: 4 }
     index.add(ann, 'tea')
@@ -92,7 +92,7 @@ describe('RoomIndex', () => {
     expect(index.names()).toEqual(['tea'])
   })
 
-  it("lets a room's name have as many bytes as the limit says, unless the member is in it", () => {
+  it("limits the bytes of a room's name, unless the member is in the room", () => {
     const index = new RoomIndex<object>()
     const limits = { maxRoomsPerConnection: 3, maxRoomNameBytes: 4 }
     index.checkLimits(ann, ['four', 'éé'], limits)
@@ -109,7 +109,7 @@ describe('RoomIndex', () => {
     }
   })
 
-  it('takes names that objects have for rooms', () => {
+  it('accepts names of object properties as rooms', () => {
     const index = new RoomIndex<object>()
     index.add(ann, '__proto__')
     expect(index.names()).toEqual(['__proto__'])

@@ -77,7 +77,7 @@ describe('hub.stats', () => {
     expect(hub.stats().closeReasons).toMatchObject({ normal: 1, lost: 1 })
   })
 
-  it('is a copy', async () => {
+  it('returns a copy', async () => {
     const hub = new Hub()
     const { dropped, refusedUpgrades, closeReasons } = hub.stats()
     expect(hub.stats().dropped).not.toBe(dropped)
@@ -85,7 +85,7 @@ describe('hub.stats', () => {
     expect(hub.stats().closeReasons).not.toBe(closeReasons)
   })
 
-  it('accounts for what a slow client was not sent', async () => {
+  it('counts messages that a slow client was not sent', async () => {
     const { connectRaw, hub } = await serve({ slowConsumer: 'dropNewest', maxBufferedBytes: 200_000 })
     const { client, connection } = await connectRaw()
     client.socket.pause()

@@ -57,7 +57,7 @@ const CALLS: readonly [what: string, call: (options: never) => unknown, key: str
 ]
 
 describe('an unknown key', () => {
-  it.each(CALLS)('of %s throws, and names the one that is meant', (_what, call, key, meant) => {
+  it.each(CALLS)('throws in %s, and names the key that is meant', (_what, call, key, meant) => {
     const thrown = thrownBy(() => call({ [key]: undefined } as never))
     expect(thrown).toMatchObject({ message: expect.stringContaining(`"${key}" is no`) })
     expect(thrown).toMatchObject({
@@ -66,20 +66,20 @@ describe('an unknown key', () => {
     expect(thrown).toMatchObject({ code: expect.stringMatching(/INVALID_(OPTION|HANDLER)$/) })
   })
 
-  it.each(CALLS)('of %s that resembles none throws', (_what, call) => {
+  it.each(CALLS)('throws in %s although it resembles no key', (_what, call) => {
     const thrown = thrownBy(() => call({ zzzzzzzzz: 1 } as never))
     expect(thrown).toMatchObject({ code: expect.stringMatching(/INVALID_(OPTION|HANDLER)$/) })
     expect((thrown as Error).message).not.toContain('did you mean') // a HubError
   })
 
-  it.each(['x', 7, null, ['x'], true])('is not looked for in %o, which is refused as well', (options) => {
+  it.each(['x', 7, null, ['x'], true])('is not searched for in %o, which is refused as well', (options) => {
     for (const [what, call] of CALLS) {
       if (what === 'compression' && options === true) continue
       expect(() => call(options as never), what).toThrow(HubError)
     }
   })
 
-  it('of a message to one connection throws', async () => {
+  it('throws in the options of a message to one connection', async () => {
     const { connect } = await serve()
     const { connection } = await connect()
     for (const send of [
@@ -99,7 +99,7 @@ describe('an unknown key', () => {
     ['leave', (options) => hub.cluster.leave({ all: true }, 'tea', options)],
     ['disconnect', (options) => hub.cluster.disconnect({ all: true }, 1000, '', options)],
     ['call', (options) => hub.cluster.call('name', '', options)],
-  ])('of Cluster#%s rejects', async (_what, call) => {
+  ])('makes Cluster#%s reject', async (_what, call) => {
     await expect(call({ timeout: 1 } as never)).rejects.toMatchObject({
       code: 'WSHUB_ERR_INVALID_OPTION',
       message: expect.stringMatching(/did you mean "timeoutMs"\?$/),
@@ -108,7 +108,7 @@ describe('an unknown key', () => {
     await expect(call(null as never)).rejects.toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
   })
 
-  it('of an upgrade throws', async () => {
+  it('throws in an upgrade', async () => {
     const thrown: unknown[] = []
     const application = (req: IncomingMessage, res: ServerResponse) => {
       thrown.push(thrownBy(() => hub.upgrade(req, {}, { header: {} } as never)))
@@ -122,7 +122,7 @@ describe('an unknown key', () => {
     ])
   })
 
-  it('of the test client rejects', async () => {
+  it('makes the test client reject', async () => {
     const options = 'headers, protocols, perMessageDeflate, remoteAddress, timeoutMs'
     await expect(connect(createServer(), '/', { timeout: 1 } as never)).rejects.toThrow(
       new TypeError(`"timeout" is not one of the options of connect: ${options}`),
@@ -130,7 +130,7 @@ describe('an unknown key', () => {
     await expect(connect(createServer(), '/', null as never)).rejects.toThrow(TypeError)
   })
 
-  it('of the setup of a contract throws', () => {
+  it('throws in the setup of a contract', () => {
     const create = () => new MemoryBackplane(new MemoryBus())
     expect(() => backplaneContract({ create, timeout: 1 } as never)).toThrow(
       new TypeError('"timeout" is not one of the parts of a setup: create, cut, restore, timeoutMs'),
@@ -138,14 +138,14 @@ describe('an unknown key', () => {
     expect(() => backplaneContract({} as never)).toThrow(TypeError)
   })
 
-  it('of the plugin of Fastify rejects', async () => {
+  it('makes the plugin of Fastify reject', async () => {
     const misspelt = fastify().register(hubPlugin, { maxConnection: 1 } as never)
     await expect(async () => misspelt.ready()).rejects.toThrow(/did you mean "maxConnections"\?$/)
     const beside = fastify().register(hubPlugin, { hub, maxConnections: 1 } as never)
     await expect(async () => beside.ready()).rejects.toThrow('does nothing beside { hub }')
   })
 
-  it('beside { hub } throws, since the hub has its options', () => {
+  it('throws beside { hub }, since the hub has its options', () => {
     for (const mount of [expressHub, koaHub, Hub.from]) {
       expect(thrownBy(() => mount({ hub, maxConnections: 1 } as never))).toMatchObject({
         code: 'WSHUB_ERR_INVALID_OPTION',
@@ -158,7 +158,7 @@ describe('an unknown key', () => {
     expect(() => Hub.from({ hub: {} } as never)).toThrow(HubError)
   })
 
-  it('of a handler is nothing to a class, unless it is a callback but for the case of letters', () => {
+  it('is ignored in a handler that is a class instance, unless it differs from a callback only in case', () => {
     class Chat {
       users = 0
       onOpen(): void {
@@ -182,7 +182,7 @@ describe('an unknown key', () => {
     })
   })
 
-  it('leaves known keys of each call alone', () => {
+  it('is not reported for the known keys of each call', () => {
     expect(new Frame({ opcode: Opcode.ping, payload: Buffer.alloc(0) }).opcode).toBe(Opcode.ping)
     expect(Handshake.createResponse('key', { protocol: 'chat', headers: {} })).toContain('chat')
   })

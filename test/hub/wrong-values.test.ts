@@ -67,7 +67,7 @@ describe('null as an option', () => {
 })
 
 describe('init.isSecure', () => {
-  it.each(['yes', 1, {}])('is a boolean, not %j', (isSecure) => {
+  it.each(['yes', 1, {}])('must be a boolean, not %j', (isSecure) => {
     expect(upgraded({ isSecure })).toMatchObject({
       code: 'WSHUB_ERR_INVALID_OPTION',
       message: expect.stringContaining('isSecure is true or false'),
@@ -138,7 +138,7 @@ describe('Frame', () => {
     })
   })
 
-  it.each(['fin', 'rsv1', 'rsv2', 'rsv3', 'masked'])('refuses %s that is no boolean', (key) => {
+  it.each(['fin', 'rsv1', 'rsv2', 'rsv3', 'masked'])('refuses %s that is not a boolean', (key) => {
     const init = { opcode: Opcode.text, [key]: wrong<boolean>(1) }
     expect(thrownBy(() => new Frame(init))).toMatchObject({
       code: 'WSHUB_ERR_INVALID_OPTION',
@@ -146,7 +146,7 @@ describe('Frame', () => {
     })
   })
 
-  it('refuses a payload, a masking key and a buffer that are no bytes', () => {
+  it('refuses a payload, a masking key and a buffer that are not bytes', () => {
     expect(thrownBy(() => new Frame({ opcode: 1, payload: wrong('x') }))).toMatchObject({
       code: 'WSHUB_ERR_INVALID_PAYLOAD',
     })

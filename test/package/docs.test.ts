@@ -72,25 +72,25 @@ describe.each(TABLES)('the table of $name', ({ headings, defaults, asOptions }) 
     expect(rows.map(keyOf)).toEqual(keys)
   })
 
-  it.each(keys)('tells the default of %s', (key) => {
+  it.each(keys)('shows the default of %s', (key) => {
     expect(shownValue(rowOf(key)[2])).toEqual(defaults[key])
   })
 
-  it.each(keys)('says more than that of %s', (key) => {
+  it.each(keys)('explains %s', (key) => {
     expect(rowOf(key).at(-1)).toMatch(/\w/)
   })
 
-  it.each(keys.filter((key) => /(Ms|Bytes)$/.test(key)))('tells the unit that %s ends in', (key) => {
+  it.each(keys.filter((key) => /(Ms|Bytes)$/.test(key)))('shows the unit that %s ends in', (key) => {
     expect(rowOf(key)[1]).toBe(key.endsWith('Ms') ? 'ms' : 'bytes')
   })
 
-  it.each(keys.filter(isNumeric))('tells what 0 means for %s, or the least it takes', (key) => {
+  it.each(keys.filter(isNumeric))('says what 0 means for %s, or the least value', (key) => {
     expect(rowOf(key).at(-1)).toMatch(
       takes(asOptions({ [key]: 0 })) ? /(^|\W)0 = / : /(^|\W)at least 1(\W|$)/,
     )
   })
 
-  it('tells why, where a limit is off, and what [] means, where a list is empty', () => {
+  it('says why a limit is off, and what [] means', () => {
     for (const key of keys) {
       const notes = rowOf(key).at(-1) ?? ''
       if (/(^|\W)0 = no limit/.test(notes) && defaults[key] === 0) expect(notes).toMatch(/because/)
@@ -105,7 +105,7 @@ describe.each(TABLES)('the docstrings of $type', ({ file, type, defaults, asOpti
   const docstringOf = (key: string) => docstrings.get(key) ?? ''
   const isNumeric = (key: string) => typeof defaults[key] === 'number'
 
-  it('stand beside each option, and the interface has no other', () => {
+  it('exist for each option, and the interface has no other', () => {
     expect([...docstrings.keys()]).toEqual(keys)
   })
 
@@ -115,7 +115,7 @@ describe.each(TABLES)('the docstrings of $type', ({ file, type, defaults, asOpti
     if (shown === undefined) expect(docstringOf(key)).not.toMatch(/default/i)
   })
 
-  it.each(keys.filter(isNumeric))('tell the unit of %s, and what 0 means or the least it takes', (key) => {
+  it.each(keys.filter(isNumeric))('name the unit of %s, and what 0 means or the least value', (key) => {
     const text = docstringOf(key)
     expect(text).toMatch(takes(asOptions({ [key]: 0 })) ? /(^|\W)0 = / : /(^|\W)1( 024)? (or more|to )/)
     if (key.endsWith('Ms')) expect(text).toMatch(/(^|\W)in ms(\W|$)/)
@@ -130,7 +130,7 @@ describe('the table of errors', () => {
     expect(rows.map(([code]) => unquote(code))).toEqual(codes)
   })
 
-  it.each(codes)('tells the close code or the HTTP status of %s', (code) => {
+  it.each(codes)('shows the close code or the HTTP status of %s', (code) => {
     const rule: { readonly status: number; readonly closeCode?: number } = HUB_ERRORS[code]
     const [, shown, when] = rows.find(([name]) => unquote(name) === code) ?? []
     expect(unquote(shown)).toBe(String(rule.closeCode ?? rule.status))
@@ -145,7 +145,7 @@ describe('the table of the reasons of a close', () => {
     expect(rows.map(([reason]) => unquote(reason))).toEqual(CLOSE_REASONS)
   })
 
-  it.each(CLOSE_REASONS)('tells who ends a connection for the reason %s, and when', (name) => {
+  it.each(CLOSE_REASONS)('says who ends a connection for the reason %s, and when', (name) => {
     const [, by = '', when] = rows.find(([reason]) => unquote(reason) === name) ?? []
     const parties: readonly string[] = ['client', 'hub', 'application', 'network'] satisfies CloseParty[]
     expect(by.split(', ').filter((party) => !parties.includes(party))).toEqual([])
@@ -161,7 +161,7 @@ describe('the error codes', () => {
       .map((name) => `${folder}/${name}`),
   )
 
-  it('that a source, a docstring or a document names exist', () => {
+  it('exist if a source, a docstring or a document names them', () => {
     const unknown = [...sources, ...documents()].flatMap((path) =>
       [...mentions(path)]
         .filter((code) => !Object.hasOwn(HUB_ERRORS, code))
@@ -190,7 +190,7 @@ describe('the table of SECURITY.md', () => {
     )
     .slice(2) // the heading, and the line under it
 
-  it('names for each attack what stops it, and the test that shows it', () => {
+  it('names for each attack the defence and the test that shows it', () => {
     expect(rows.length).toBeGreaterThan(20)
     for (const row of rows) expect(row).toEqual(Array(3).fill(expect.stringMatching(/\w/)))
   })
@@ -247,7 +247,7 @@ describe('the code of the documents', () => {
 })
 
 describe('CONTRIBUTING.md', () => {
-  it('lists every npm script but those that npm calls by itself', () => {
+  it('lists every npm script except those that npm calls by itself', () => {
     const { scripts } = JSON.parse(read('package.json'))
     const listed = [...read('CONTRIBUTING.md').matchAll(/\bnpm (?:run )?([a-z][\w:-]*)/g)].map(
       ([, name]) => name,
@@ -264,14 +264,14 @@ describe('the README', () => {
     expect(readme.split('\n').length).toBeLessThanOrEqual(180)
   })
 
-  it('begins with the program of docs/getting-started.md, which a test of the package runs', () => {
+  it('begins with the program of docs/getting-started.md, which another test runs', () => {
     const [program] = /^```js\n\/\/ chat\.mjs\n.*?^```$/ms.exec(read('docs/getting-started.md')) ?? []
     expect(readme).toContain(program)
   })
 })
 
 describe('the version', () => {
-  it('of package.json is the newest of the CHANGELOG', () => {
+  it('is the newest of the CHANGELOG in package.json', () => {
     const [, newest] = /^## (?!Unreleased)\[?(.*?)\]?(?: .*)?$/m.exec(read('CHANGELOG.md')) ?? []
     expect(newest).toBe(JSON.parse(read('package.json')).version)
   })

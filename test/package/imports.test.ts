@@ -93,7 +93,7 @@ describe('the imports of src/', () => {
     }))
   const inside = edges.filter(({ from }) => from.includes('/')) // index.ts and protocol.ts are outside the folders
 
-  it('are made in a room', () => {
+  it('are made in a known folder', () => {
     const rooms = new Set(files.map((file) => dirname(place(file))).filter((room) => room !== '.'))
     expect([...rooms].sort()).toEqual(Object.keys(ROOMS).sort())
   })
@@ -103,7 +103,7 @@ describe('the imports of src/', () => {
     expect(found).toEqual([])
   })
 
-  it('stay in a room, or lead to one that it may use', () => {
+  it('stay in their folder, or lead to one that it may use', () => {
     const against = inside.filter(({ from, to }) => {
       const room = dirname(from)
       return dirname(to) !== room && ROOMS[room]?.includes(dirname(to)) !== true
@@ -112,7 +112,7 @@ describe('the imports of src/', () => {
     expect(named).toEqual([CIRCLE])
   })
 
-  it('know the hub from a connection as a type alone', () => {
+  it('import the hub into connection/ only as a type', () => {
     expect(inside.filter((edge) => `${edge.from} -> ${edge.to}` === CIRCLE && !edge.isTypeOnly)).toEqual([])
   })
 
@@ -120,11 +120,11 @@ describe('the imports of src/', () => {
     expect(cyclic(edges.filter(({ isTypeOnly }) => !isTypeOnly))).toEqual([])
   })
 
-  it('have no cycle of types but that of a connection and its hub', () => {
+  it('have no cycle of types except that of a connection and its hub', () => {
     expect(cyclic(edges.filter(({ from, to }) => `${from} -> ${to}` !== CIRCLE))).toEqual([])
   })
 
-  it('reach outside for node:* and the packages of the house alone', () => {
+  it('use only node:* and the packages of the core', () => {
     const foreign = imports.filter(
       ({ to }) => !to.startsWith('.') && !FOUNDATIONS.includes(to) && !isBuiltin(to),
     )
@@ -136,22 +136,25 @@ describe('the imports of adapters/', () => {
   const files = sources('adapters')
   const ownerOf = (path: string) => path.replace(/^adapters\//, '').replace(/(\.ts|\/.*)$/, '')
 
-  it('belong to the adapters that are known', () => {
+  it('belong to known adapters', () => {
     expect(unique(files.map(ownerOf))).toEqual(Object.keys(ADAPTERS).sort())
   })
 
-  it.each(Object.entries(ADAPTERS))('of %s are the core, its peers and its own parts', (owner, allowed) => {
-    const imports = files.filter((file) => ownerOf(file) === owner).flatMap(importsOf)
-    const outside = imports.flatMap(({ from, to, isTypeOnly }) => {
-      const target = to.startsWith('.') ? ownerOf(join(dirname(from), to)) : to
-      return target === owner && to.startsWith('.') ? [] : [{ target, isTypeOnly }]
-    })
-    const values = outside.filter(({ isTypeOnly }) => !isTypeOnly).map(({ target }) => target)
-    const found = outside
-      .map(({ target }) => (values.includes(target) || target === 'wshub' ? target : `[${target}]`))
-      .filter((target) => !isBuiltin(target.replace(/[[\]]/g, '')))
-    expect(unique(found)).toEqual([...allowed])
-  })
+  it.each(Object.entries(ADAPTERS))(
+    'lead from %s to the core, its peers and its own parts',
+    (owner, allowed) => {
+      const imports = files.filter((file) => ownerOf(file) === owner).flatMap(importsOf)
+      const outside = imports.flatMap(({ from, to, isTypeOnly }) => {
+        const target = to.startsWith('.') ? ownerOf(join(dirname(from), to)) : to
+        return target === owner && to.startsWith('.') ? [] : [{ target, isTypeOnly }]
+      })
+      const values = outside.filter(({ isTypeOnly }) => !isTypeOnly).map(({ target }) => target)
+      const found = outside
+        .map(({ target }) => (values.includes(target) || target === 'wshub' ? target : `[${target}]`))
+        .filter((target) => !isBuiltin(target.replace(/[[\]]/g, '')))
+      expect(unique(found)).toEqual([...allowed])
+    },
+  )
 })
 
 describe('the imports of testing/', () => {
@@ -167,7 +170,7 @@ describe('the imports of testing/', () => {
     expect(against).toEqual([])
   })
 
-  it('name the core as a type alone', () => {
+  it('use the core only as types', () => {
     expect(imports.filter(({ to, isTypeOnly }) => /^wshub/.test(to) && !isTypeOnly)).toEqual([])
   })
 })
@@ -195,11 +198,11 @@ describe.each(['examples', 'bench'])('the imports of %s/', (folder) => {
   const entries = publicEntries()
   const imports = sources(folder).flatMap(importsOf)
 
-  it('are there', () => {
+  it('exist', () => {
     expect(imports.filter(({ to }) => to.startsWith('wshub'))).not.toEqual([])
   })
 
-  it('name public entry points alone', () => {
+  it('use only public entry points', () => {
     const core = imports.filter(({ to }) => to === 'wshub' || to.startsWith('wshub/'))
     expect(core.filter(({ to }) => !entries.includes(to))).toEqual([])
   })

@@ -78,7 +78,7 @@ afterAll(() => {
 })
 
 describe('the package', () => {
-  it('holds the builds of each entry and the documents, and nothing else', () => {
+  it('contains the builds of each entry and the documents, and nothing else', () => {
     const builds = Object.keys(ENTRIES)
       .map((entry) => entry.replace(/^wshub\/?/, '') || 'index')
       .flatMap((name) => ['js', 'cjs'].map((end) => `dist/${name}.${end}`))
@@ -89,7 +89,7 @@ describe('the package', () => {
   it.each([
     ['import', '.d.ts'],
     ['require', '.d.cts'],
-  ])('holds the declarations that its entries lead to on %s, and no others', (condition, extension) => {
+  ])('contains the declarations that its entries need on %s, and no others', (condition, extension) => {
     const { options } = ts.convertCompilerOptionsFromJson({ ...NODENEXT, noLib: true, types: [] }, project)
     const program = ts.createProgram(declarationsOf(condition), options)
     const reached = program
@@ -100,7 +100,7 @@ describe('the package', () => {
     expect(reached.sort()).toEqual(held)
   })
 
-  it('is built whenever it is packed for others', () => {
+  it('is built whenever it is packed', () => {
     expect(manifest().scripts.prepack).toMatch(/^npm run build\b/)
   })
 
@@ -217,7 +217,7 @@ describe('the quick start', () => {
 })
 
 describe('nothing is found', () => {
-  it('by publint', async () => {
+  it('publint reports no problem', async () => {
     const bytes = new Uint8Array(readFileSync(tarball))
     const { messages, pkg } = await publint({
       pack: { tarball: bytes.buffer },
@@ -227,7 +227,7 @@ describe('nothing is found', () => {
     expect(messages.map((message) => formatMessage(message, pkg))).toEqual([])
   })
 
-  it('by @arethetypeswrong/cli', async () => {
+  it('@arethetypeswrong/cli reports no problem', async () => {
     const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
     const flags = ['--no-emoji', '--no-color', '--format', 'table']
     // It fails with the table of what it found.

@@ -33,7 +33,7 @@ describe('npm run release', () => {
     await start('git', 'commit', '--quiet', '--message', 'first')
   })
 
-  it('makes the version, dates the changelog, commits and tags both', async () => {
+  it('sets the version, dates the changelog, commits and tags both', async () => {
     await start('npm', 'run', 'release', '--', 'minor')
     expect(JSON.parse(read('package.json')).version).toBe('0.2.0')
     expect(read('CHANGELOG.md')).toMatch(
@@ -79,7 +79,7 @@ describe('the README that npm shows', () => {
     write('README.md', readme)
   })
 
-  it('has absolute links: to the site, else to the files of its version', async () => {
+  it('has absolute links: to the site, or to the files of its version', async () => {
     await start(process.execPath, script)
     const files = 'https://github.com/example/wshub'
     expect(read('README.md').split('\n')[0]).toBe(
@@ -88,14 +88,14 @@ describe('the README that npm shows', () => {
     expect(read('README.md')).toContain('[below](#below) [RFC](https://example.com/rfc)')
   })
 
-  it('is the one of the repository again, once it is packed', async () => {
+  it('is restored once the package is packed', async () => {
     await start(process.execPath, script)
     await start(process.execPath, script) // an earlier run was interrupted
     await start(process.execPath, script, 'restore')
     expect(read('README.md')).toBe(readme)
   })
 
-  it('is made by npm', () => {
+  it('is written when npm packs', () => {
     expect(manifest.scripts.prepack).toContain('node scripts/npm-readme.mjs')
     expect(manifest.scripts.postpack).toBe('node scripts/npm-readme.mjs restore')
   })
@@ -110,13 +110,13 @@ describe('the workflows', () => {
     expect(majors(workflow('ci.yml'), /node: \[(.*)\]/)).toEqual(majors(script, /MAJORS = \[(.*)\]/))
   })
 
-  it('and the templates of issues name the repository of package.json', () => {
+  it('name the repository of package.json, and so do the issue templates', () => {
     const url = manifest.repository.url.replace(/^git\+|\.git$/g, '')
     expect(manifest.bugs).toBe(`${url}/issues`)
     expect(workflow('../ISSUE_TEMPLATE/config.yml')).toContain(`url: ${url}/security/advisories/new`)
   })
 
-  it('publish with a statement of provenance', () => {
+  it('publish with provenance', () => {
     expect(workflow('release.yml')).toContain('npm publish --provenance')
     expect(workflow('release.yml')).toContain('id-token: write')
   })

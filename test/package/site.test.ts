@@ -31,7 +31,7 @@ describe('the site', () => {
     expect(html('api/wshub/express/functions/wsHub')).toContain('upgradeWebSocket')
   })
 
-  it('does not build while a link leads nowhere', () => {
+  it('does not build with a broken link', () => {
     // VitePress fails by itself, unless it is configured to ignore such links.
     const config = readFileSync(join(root, 'docs/.vitepress/config.mts'), 'utf8')
     expect(config).not.toMatch(/ignoreDeadLinks/)
@@ -44,7 +44,7 @@ describe('the site', () => {
     expect(readFileSync(join(folder, 'assets/chunks', index ?? 'no index'), 'utf8')).toContain('nginx')
   })
 
-  it('leads to the repository where a page names a file outside docs', () => {
+  it('links to the repository for files outside docs', () => {
     expect(html('cluster')).toMatch(/href="https:\/\/github\.com\/[^"]+\/examples\/cluster\.ts"/)
   })
 })

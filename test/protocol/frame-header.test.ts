@@ -10,7 +10,7 @@ import {
 const LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER]
 
 describe('a frame header', () => {
-  it.each(LENGTHS)('with the payload length %d is read as it was written', (length) => {
+  it.each(LENGTHS)('is read as it was written with the payload length %d', (length) => {
     const at = 3 // it may begin at any offset
     const bytes = Buffer.alloc(at + 10)
     writeHeader(bytes.subarray(at), 0x82, length)
@@ -22,7 +22,7 @@ describe('a frame header', () => {
     expect(headerLength(bytes, at)).toBe(shortestHeaderLength(length) + 4)
   })
 
-  it('has two bytes at least, even when one has arrived', () => {
+  it('has at least two bytes, even when one has arrived', () => {
     expect(headerLength(Buffer.of(0x82), 0)).toBe(2)
   })
 })

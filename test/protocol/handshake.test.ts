@@ -54,7 +54,7 @@ describe('Handshake', () => {
       [{ 'sec-websocket-protocol': 'bearer.' }, undefined],
       [{ authorization: 'Bearer one', 'sec-websocket-protocol': 'bearer.two' }, 'one'],
       [{ authorization: 'Basic one', 'sec-websocket-protocol': 'bearer.two' }, 'two'],
-    ])('of %o is %s', (headers, token) => {
+    ])('returns for %o the token %s', (headers, token) => {
       expect(Handshake.bearerToken(request(headers))).toBe(token)
     })
   })

@@ -42,7 +42,7 @@ describe('A page behind a proxy', () => {
   }
 
   it.each([nginx, haproxy, caddy])(
-    'of $name connects from its own site, and not from a foreign one',
+    'connects through $name from its own site, and not from a foreign one',
     async (make) => {
       const app = await application({ enableCompression: true })
       const { origin, port } = await RunningProxy.start(make, { app: app.port })

@@ -17,7 +17,7 @@ describe('The idle timeout of Caddy', () => {
 })
 
 describe('A reload of Caddy', () => {
-  it('closes the connections there are with 1001, and leads new ones to where it says now', async () => {
+  it('closes open connections with 1001, and leads new ones to the new address', async () => {
     const [before, after] = [await application(), await application()]
     const proxy = await RunningProxy.start(caddy, { app: before.port })
     const client = await proxy.connect()

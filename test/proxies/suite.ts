@@ -39,7 +39,7 @@ export async function overTwoSeconds(): Promise<void> {
 /** Tests for proxies that close a connection without traffic. */
 export function describeIdleTimeout(make: Make): void {
   describe(`The idle timeout of ${make.name}`, () => {
-    it('cuts a silent connection while the hub does not ping', async () => {
+    it('closes a silent connection while the hub does not ping', async () => {
       const app = await application({ pingIntervalMs: 0 })
       const proxy = await RunningProxy.start(make, { app: app.port, idle: '2s' })
       const client = await proxy.connect()
@@ -49,7 +49,7 @@ export function describeIdleTimeout(make: Make): void {
       await app.log.first('the end', (entry) => entry === 'close 1006')
     })
 
-    it('does not, while the hub pings more often', async () => {
+    it('keeps a silent connection while the hub pings more often', async () => {
       const app = await application({ pingIntervalMs: 500 })
       const proxy = await RunningProxy.start(make, { app: app.port, idle: '2s' })
       const client = await proxy.connect()
@@ -63,7 +63,7 @@ export function describeIdleTimeout(make: Make): void {
 /** Tests for proxies whose old process keeps serving its connections. */
 export function describeGracefulReload(make: Make): void {
   describe(`A reload of ${make.name}`, () => {
-    it('keeps the connections there are, and leads new ones to where it says now', async () => {
+    it('keeps open connections, and leads new ones to the new address', async () => {
       const [before, after] = [await application(), await application()]
       const proxy = await RunningProxy.start(make, { app: before.port })
       const client = await proxy.connect()
@@ -76,7 +76,7 @@ export function describeGracefulReload(make: Make): void {
       expect(before.log.all.filter((entry) => entry !== 'open')).toEqual(['message old'])
     })
 
-    it('cuts those that stay longer than it allows', async () => {
+    it('closes connections that stay longer than it allows', async () => {
       const [before, after] = [await application(), await application()]
       const proxy = await RunningProxy.start(make, { app: before.port, linger: '1s' })
       const client = await proxy.connect()
@@ -95,7 +95,7 @@ export function describeProxy(make: Make): void {
   }
 
   describe(`Behind ${make.name}`, () => {
-    it('text, binary and empty messages go round, and the close code and the reason both ways', async () => {
+    it('text, binary and empty messages are echoed, and the close code and reason arrive both ways', async () => {
       const { app, proxy } = await behindProxy({ protocols: ['chat'] })
       const client = await proxy.connect({}, ['chat'])
       expect(client.socket.protocol).toBe('chat')
@@ -110,7 +110,7 @@ export function describeProxy(make: Make): void {
       expect(await other.closed()).toBe('4000 enough')
     })
 
-    it('a big message goes round', async () => {
+    it('a large message is echoed', async () => {
       const { proxy } = await behindProxy({ maxMessageSize: 4 << 20, maxBufferedBytes: 16 << 20 })
       const client = await proxy.connect()
       const data = randomBytes(4 << 20)
@@ -133,7 +133,7 @@ export function describeProxy(make: Make): void {
       expect(app.refusals.all).toMatchObject([{ code: 'WSHUB_ERR_ORIGIN' }])
     })
 
-    it("the application is told the client's address and scheme, whatever the client claims", async () => {
+    it("the application gets the client's address and scheme, whatever the client claims", async () => {
       const { app, proxy } = await behindProxy({ trustProxy: 1 })
       const headers = { 'X-Forwarded-For': '192.0.2.1', 'X-Forwarded-Proto': 'http' }
       await proxy.connect({ headers, localAddress: '127.0.0.2' })
@@ -141,7 +141,7 @@ export function describeProxy(make: Make): void {
       expect(app.connections).toMatchObject([{ remoteAddress: '127.0.0.2' }])
     })
 
-    it("the limits of an address are the client's, not the proxy's", async () => {
+    it("the limits per address count the client's address, not the proxy's", async () => {
       const { proxy } = await behindProxy({ trustProxy: 1, limits: { maxConnectionsPerAddress: 1 } })
       await proxy.connect({ localAddress: '127.0.0.2' })
       await proxy.connect({ localAddress: '127.0.0.3' })
@@ -155,13 +155,13 @@ export function describeProxy(make: Make): void {
       await expect(proxy.connect()).rejects.toThrow(/: 503$/)
     })
 
-    it(`an upgrade is answered ${make.statusWithoutApp} while the application is away`, async () => {
+    it(`an upgrade is answered with ${make.statusWithoutApp} while the application is down`, async () => {
       const { app, proxy } = await behindProxy()
       await stop(app.server)
       await expect(proxy.connect()).rejects.toThrow(`: ${make.statusWithoutApp}`)
     })
 
-    it('each side hears at once that the other has gone', async () => {
+    it('each side is notified at once when the other disconnects', async () => {
       const { app, proxy } = await behindProxy()
       const client = await proxy.connect()
       client.socket.terminate()
@@ -172,7 +172,7 @@ export function describeProxy(make: Make): void {
       expect(await other.closed()).toBe('1006')
     })
 
-    it('a hub that closes sends its clients away with a close frame', async () => {
+    it('a hub that closes sends its clients a close frame', async () => {
       const { app, proxy } = await behindProxy()
       const client = await proxy.connect()
       expect(await app.hub.close({ code: 1012, reason: 'deploy' })).toEqual({ closed: 1, terminated: 0 })

@@ -61,7 +61,7 @@ const echo: EventHandler = {
 
 describe('TestClient', () => {
   describe('#next', () => {
-    it('takes what came before it was called, in order', async () => {
+    it('returns messages that arrived before it was called, in order', async () => {
       const { client } = await open({
         onOpen(connection) {
           for (const data of ['a', 'b', 'c']) connection.sendText(data)
@@ -73,7 +73,7 @@ describe('TestClient', () => {
       expect(await client.next()).toEqual(text('c'))
     })
 
-    it('gives each of several waits a message of its own, in the order of the calls', async () => {
+    it('gives each of several waits its own message, in the order of the calls', async () => {
       const { client, connection } = await open()
       const waits = [client.next(), client.next(), client.next()]
       for (const data of ['a', 'b', 'c', 'd']) connection.sendText(data)
@@ -88,7 +88,7 @@ describe('TestClient', () => {
       expect(await client.next()).toEqual(text('late'))
     })
 
-    it('gives what it received memory of its own', async () => {
+    it('returns messages in their own memory', async () => {
       const { client, connection } = await open()
       const other = await connect((req) => connection.hub.upgrade(req, {}), '/')
       connection.hub.broadcast(Buffer.from('hello'))
@@ -97,7 +97,7 @@ describe('TestClient', () => {
       expect(second.data).toEqual(Buffer.from('hello'))
     })
 
-    it('rejects after timeoutMs, and says what has come until then', async () => {
+    it('rejects after timeoutMs, and says what was received', async () => {
       const { client, connection } = await open({}, { timeoutMs: 50 })
       const started = performance.now()
       expect((await rejection(client.next())).message).toBe(
@@ -163,7 +163,7 @@ describe('TestClient', () => {
   })
 
   describe('iteration', () => {
-    it('goes on to the end of the connection', async () => {
+    it('continues to the end of the connection', async () => {
       const { client, connection } = await open()
       for (const data of ['a', 'b', 'c']) connection.sendText(data)
       connection.close()
@@ -172,7 +172,7 @@ describe('TestClient', () => {
       expect(messages).toEqual([text('a'), text('b'), text('c')])
     })
 
-    it('leaves the rest to others when it is left', async () => {
+    it('leaves the remaining messages when its loop ends early', async () => {
       const { client, connection } = await open()
       for (const data of ['a', 'b']) connection.sendText(data)
       for await (const message of client) {
@@ -182,7 +182,7 @@ describe('TestClient', () => {
       expect(await client.next()).toEqual(text('b'))
     })
 
-    it('throws when a message does not come in time', async () => {
+    it('throws when a message does not arrive in time', async () => {
       const { client, connection } = await open({}, { timeoutMs: 20 })
       connection.sendText('a')
       const all = async () => {
@@ -195,7 +195,7 @@ describe('TestClient', () => {
   })
 
   describe('#closed', () => {
-    it('rejects while the connection is open, after timeoutMs, and says what has come', async () => {
+    it('rejects while the connection is open, after timeoutMs, and says what was received', async () => {
       const { client, connection } = await open({}, { timeoutMs: 20 })
       connection.sendText('still here')
       expect((await rejection(client.closed)).message).toBe(
@@ -205,7 +205,7 @@ describe('TestClient', () => {
       expect(await client.closed).toEqual({ code: 3000, reason: '' })
     })
 
-    it('rejects nobody who does not look', async () => {
+    it('causes no unhandled rejection', async () => {
       const unhandled = vi.fn()
       process.on('unhandledRejection', unhandled)
       cleanups.push(() => process.off('unhandledRejection', unhandled))
@@ -215,7 +215,7 @@ describe('TestClient', () => {
       expect(unhandled).not.toHaveBeenCalled()
     })
 
-    it('is 1006 when the application hangs up', async () => {
+    it('is 1006 when the application ends the connection without a close frame', async () => {
       const { client, connection } = await open({}, { timeoutMs: 0 })
       const { closed } = client
       connection.terminate()
@@ -229,14 +229,14 @@ describe('TestClient', () => {
       [undefined, undefined, '1005', { code: 1005, reason: '' }],
       [1000, undefined, '1000', { code: 1000, reason: '' }],
       [4002, 'had enough', '4002 had enough', { code: 4002, reason: 'had enough' }],
-    ])('says %j %j to the application', async (code, reason, seen, closed) => {
+    ])('passes %j %j to the application', async (code, reason, seen, closed) => {
       const { client, closes } = await open()
       expect(await client.close(code, reason)).toEqual(closed)
       await until('onClose', () => closes.length > 0)
       expect(closes).toEqual([seen])
     })
 
-    it('comes behind what was sent', async () => {
+    it('follows everything sent before', async () => {
       const received: string[] = []
       const { client, closes } = await open({
         onMessage: (_connection, { data }) => void received.push(String(data)),
@@ -263,7 +263,7 @@ describe('TestClient', () => {
       expect(await client.next()).toEqual(text('unread'))
     })
 
-    it('gives up an application that does not answer', async () => {
+    it('ends the connection when the application does not answer', async () => {
       const gate = new Gate()
       cleanups.push(() => gate.open())
       const { client, closes } = await open({ onOpen: () => gate.passed() }, { timeoutMs: 50 })
@@ -332,7 +332,7 @@ describe('TestClient', () => {
       expect(pings).toEqual(['hello', ''])
     })
 
-    it('keep a client alive that is silent otherwise, but none that is paused', async () => {
+    it('keep a silent client alive, but not a paused one', async () => {
       const hub = { pingIntervalMs: 20, pongTimeoutMs: 200 }
       const { client, connection, closes } = await open({}, { hub })
       await until('a pong', () => connection.lastPongTime > 0)
@@ -357,7 +357,7 @@ describe('TestClient', () => {
       await until('the socket to be empty', () => connection.bufferedBytes === 0)
     })
 
-    it('runs into the slow-consumer policy', async () => {
+    it('triggers the slow-consumer policy', async () => {
       const errors: Error[] = []
       const { client, connection, closes } = await open(
         { onError: (_connection, error) => void errors.push(error) },
@@ -376,7 +376,7 @@ describe('TestClient', () => {
       await until('onClose', () => closes.length > 0)
     })
 
-    it('lets the application notice a client that goes away while it is stalled', async () => {
+    it('lets the application notice a client that disconnects while it is paused', async () => {
       const { client, connection, closes } = await open()
       client.pause()
       for (let i = 0; i < 50; i++) connection.sendText('x'.repeat(10_000))
@@ -387,7 +387,7 @@ describe('TestClient', () => {
     })
   })
 
-  it('gives up when 10,000 messages wait to be taken, and says so', async () => {
+  it('ends the connection when 10,000 messages wait to be taken, and says so', async () => {
     const { client, connection } = await open({}, { hub: { maxBufferedBytes: 10_000_000 } })
     for (let i = 0; i <= 10_000; i++) connection.sendText(String(i))
     expect(await client.closed).toEqual({ code: 1006, reason: '' })
@@ -400,7 +400,7 @@ describe('TestClient', () => {
     expect(error.cause).toEqual(new Error('10000 messages wait to be taken with next()'))
   })
 
-  it('tells of an application that breaks the protocol', async () => {
+  it('reports an application that violates the protocol', async () => {
     const hub = new Hub()
     hub.attach()
     cleanups.push(() => hub.close({ timeoutMs: 50 }))

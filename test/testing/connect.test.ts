@@ -47,7 +47,7 @@ describe('#connect', () => {
       cleanups.push(() => made.close())
     })
 
-    it('takes a message there and back, text and binary', async () => {
+    it('carries a message both ways, text and binary', async () => {
       const client = await connect(made.app, '/echo')
       client.send('Grüße')
       client.send(Buffer.from([0, 255]))
@@ -61,7 +61,7 @@ describe('#connect', () => {
       expect(await client.next()).toEqual({ type: 'text', data: '' })
     })
 
-    it('takes megabytes there and back', async () => {
+    it('carries megabytes both ways', async () => {
       const big = make({ maxMessageSize: 5_000_000, maxBufferedBytes: 10_000_000 })
       cleanups.push(() => big.close())
       const client = await connect(big.app, '/echo')
@@ -109,7 +109,7 @@ describe('#connect', () => {
       expect(sockets()).toEqual(before)
     })
 
-    it('rejects with the answer to a path that is not there', async () => {
+    it('rejects with the answer to a missing path', async () => {
       expect((await refusal(made.app, '/nowhere')).status).toBe(404)
     })
 
@@ -118,7 +118,7 @@ describe('#connect', () => {
       expect((await refusal(made.app, '/echo', { headers })).status).toBe(403)
     })
 
-    it('takes the Host of a URL', async () => {
+    it('uses the Host of a URL', async () => {
       const headers = { origin: 'http://app.example.com' }
       const client = await connect(made.app, 'ws://app.example.com/echo', { headers })
       await client.close()
@@ -137,7 +137,7 @@ describe('#connect', () => {
       await until('the hub to notice', () => made.hub.size === 3)
     })
 
-    it('offers compression when it is told to', async () => {
+    it('offers compression on request', async () => {
       const plain = await connect(made.app, '/echo')
       expect(plain.response.headers['sec-websocket-extensions']).toBeUndefined()
       const client = await connect(made.app, '/echo', { perMessageDeflate: true })
@@ -186,7 +186,7 @@ describe('#connect', () => {
     expect(await refusal(server, '/')).toMatchObject({ status: 418, body: 'tea' })
   })
 
-  it('says that an answer never came, after timeoutMs', async () => {
+  it('says that there was no answer, after timeoutMs', async () => {
     const requests: IncomingMessage[] = []
     const app = (req: IncomingMessage) => void requests.push(req)
     await expect(connect(app, '/', { timeoutMs: 20 })).rejects.toThrow(
@@ -195,7 +195,7 @@ describe('#connect', () => {
     await until('the request to end', () => requests[0]?.socket.destroyed === true)
   })
 
-  it('says that the application hung up', async () => {
+  it('says that the application closed the socket', async () => {
     await expect(connect((req) => req.socket.destroy(), '/')).rejects.toThrow(
       'the upgrade failed: socket hang up',
     )
@@ -210,7 +210,7 @@ describe('#connect', () => {
     }
   })
 
-  it('rejects with the status of an answer that does not end, and what there is of its body', async () => {
+  it('rejects with the status of an endless answer, and the beginning of its body', async () => {
     const stream = await refusal((_req, res) => void res.writeHead(200).write('event: tick\n\n'), '/', {
       timeoutMs: 100,
     })
@@ -238,7 +238,7 @@ describe('#connect', () => {
     expect(written).toBeLessThan(3_000_000)
   })
 
-  it('refuses a URL that is none of a WebSocket', async () => {
+  it('refuses a URL that is not one of a WebSocket', async () => {
     await expect(connect(() => {}, 'ftp://localhost/')).rejects.toThrow(SyntaxError)
     await expect(connect(() => {}, '/', { protocols: ['a', 'a'] })).rejects.toThrow(SyntaxError)
   })
@@ -247,7 +247,7 @@ describe('#connect', () => {
     const isSecure = (req: IncomingMessage) =>
       String('encrypted' in req.socket && req.socket.encrypted === true)
 
-    it('reaches a listener by a URL of wss:', async () => {
+    it('reaches a listener by a wss: URL', async () => {
       const sockets = expressHub()
       cleanups.push(() => sockets.hub.close())
       const app = express()
@@ -267,7 +267,7 @@ describe('#connect', () => {
       expect(await plain.next()).toEqual({ type: 'text', data: 'http false' })
     })
 
-    it('reaches a Fastify that was made for it', async () => {
+    it('reaches a Fastify application with https', async () => {
       const app = fastify({ https: selfSigned() })
       cleanups.push(() => app.close())
       await app.register(hubPlugin)
@@ -309,7 +309,7 @@ describe('#connect', () => {
   })
 
   describe('leaves nothing behind', () => {
-    it('on the server that it made for a listener', async () => {
+    it('leaves nothing on the server that it made for a listener', async () => {
       const servers: Server[] = []
       const sockets = expressHub()
       cleanups.push(() => sockets.hub.close())
@@ -328,7 +328,7 @@ describe('#connect', () => {
       expect(await client.next()).toEqual({ type: 'text', data: 'hello' })
     })
 
-    it('on the server that it was given', async () => {
+    it('leaves nothing on the server that it was given', async () => {
       const hub = new Hub()
       const server = createHttpServer((req) => hub.upgrade(req, handler))
       hub.attach(server)

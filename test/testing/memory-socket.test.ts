@@ -64,14 +64,14 @@ describe('MemorySocket', () => {
     expect(String(await buffer(far))).toBe('hello')
   })
 
-  it('takes what fits at once, like a kernel, and counts it', () => {
+  it('accepts what fits at once, like a kernel, and counts it', () => {
     const [near] = pair()
     near.write(Buffer.alloc(30_000))
     expect(near.writableLength).toBe(0)
     expect(near.bytesWritten).toBe(30_000)
   })
 
-  it('makes a writer wait whose reader does not read', async () => {
+  it('makes a writer wait if its reader does not read', async () => {
     const [near, far] = pair()
     let taken = 0
     for (let i = 0; i < 30; i++) near.write(Buffer.alloc(10_000), () => taken++)
@@ -87,7 +87,7 @@ describe('MemorySocket', () => {
     near.destroy()
   })
 
-  it('stops and goes on with its reader', async () => {
+  it('stops and continues with its reader', async () => {
     const [near, far] = pair()
     const parts: Buffer[] = []
     far.on('data', (part: Buffer) => {
@@ -113,7 +113,7 @@ describe('MemorySocket', () => {
     expect(String(await buffer(near))).toBe('answer')
   })
 
-  it('ends for the other when one is destroyed, behind what was written', async () => {
+  it('ends for the other side when one is destroyed, after everything written', async () => {
     const [near, far] = pair()
     near.write('last words')
     near.destroy()

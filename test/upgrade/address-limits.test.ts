@@ -24,7 +24,7 @@ describe('AddressLimits', () => {
     }
   })
 
-  it('admits so many connections of an address at once', () => {
+  it('admits a limited number of connections of an address at once', () => {
     const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 2 })
     admission.enter('1.1.1.1')
     admission.check('1.1.1.1')
@@ -42,7 +42,7 @@ describe('AddressLimits', () => {
     admission.check('2001:db8:0:2::1')
   })
 
-  it('admits so many upgrades of an address at once, and so many a second behind them', () => {
+  it('admits a limited number of upgrades of an address at once, and then a limited rate', () => {
     const admission = new AddressLimits({ ...none, maxUpgradesPerSecondPerAddress: 3 })
     const isAdmitted = (address: string) => {
       try {
@@ -68,7 +68,7 @@ describe('AddressLimits', () => {
     expect(admitted(5)).toBe(3)
   })
 
-  it('does not count who has no address', () => {
+  it('does not count clients without an address', () => {
     const admission = new AddressLimits({
       maxConnectionsPerAddress: 1,
       maxUpgradesPerSecondPerAddress: 1,
@@ -81,7 +81,7 @@ describe('AddressLimits', () => {
     admission.leave(undefined)
   })
 
-  it('keeps no address where connections have no limit, and nothing for who has no address', () => {
+  it('keeps no address if connections have no limit, and nothing for clients without an address', () => {
     const kept = [vi.spyOn(Counts.prototype, 'add'), vi.spyOn(Counts.prototype, 'remove')]
     const unlimited = new AddressLimits({ ...none, maxUpgradesPerSecondPerAddress: 1 })
     unlimited.enter('1.1.1.1')
@@ -164,20 +164,17 @@ describe('AddressLimits', () => {
       [10, 5],
       [7, 3],
       [1, 1],
-    ])(
-      'of %d upgrades that may be pending, gives an address that has no limit of connections %d',
-      (most, share) => {
-        const limits = { ...none, maxUpgradesPerSecondPerAddress: 100, maxPendingUpgrades: most }
-        expect(pendingOf(new AddressLimits(limits), '1.1.1.1')).toBe(share)
-      },
-    )
+    ])('gives, of %d pending upgrades, an address without a limit of connections %d', (most, share) => {
+      const limits = { ...none, maxUpgradesPerSecondPerAddress: 100, maxPendingUpgrades: most }
+      expect(pendingOf(new AddressLimits(limits), '1.1.1.1')).toBe(share)
+    })
 
-    it('does not count who has no address', () => {
+    it('does not count clients without an address', () => {
       const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 1 })
       for (let i = 0; i < 3; i++) admission.enterPending(from(undefined))
     })
 
-    it("counts by the hub's own rule, and by the TCP peer where that throws", () => {
+    it("counts by the hub's own rule, and by the TCP peer if that throws", () => {
       const admission = new AddressLimits({ ...none, maxConnectionsPerAddress: 2 }, ({ socket }) => {
         if (socket.remoteAddress === '10.0.0.1') return '1.1.1.1'
         throw new Error('who is that?')
@@ -199,7 +196,7 @@ describe('AddressLimits', () => {
       expect(pendingOf(admission, '10.0.0.2')).toBe(1)
     })
 
-    it('is remembered while it is one of the 1,000 that were told last', () => {
+    it('is remembered while it is one of the 1,000 most recent', () => {
       const admission = new AddressLimits(limits)
       admission.check('1.1.1.1', '10.0.0.1')
       admission.check('1.1.1.1', '10.0.0.2')
@@ -212,7 +209,7 @@ describe('AddressLimits', () => {
       expect(pendingOf(admission, '10.0.0.2')).toBe(1)
     })
 
-    it('is no proxy where it is the client, or has no address', () => {
+    it('is no proxy if it is the client itself, or has no address', () => {
       const admission = new AddressLimits(limits)
       admission.check('10.0.0.1')
       admission.check('10.0.0.1', '10.0.0.1')
@@ -221,7 +218,7 @@ describe('AddressLimits', () => {
       expect(pendingOf(admission, '1.1.1.1')).toBe(1)
     })
 
-    it('has no more than a client where the hub itself knows the proxies', () => {
+    it('has no more than a client if the hub itself knows the proxies', () => {
       const admission = new AddressLimits(limits, () => '1.1.1.1')
       admission.check('2.2.2.2', '1.1.1.1')
       expect(pendingOf(admission, '10.0.0.1')).toBe(1)

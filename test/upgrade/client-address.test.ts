@@ -62,7 +62,7 @@ describe('addressRule by X-Forwarded-For', () => {
     expect(read(1, undefined, '1.1.1.1')).toBe('1.1.1.1')
   })
 
-  it('never looks at Forwarded', () => {
+  it('never reads Forwarded', () => {
     expect(addressOf(true, 'x-forwarded-for', '10.0.0.1', { forwarded: 'for=66.6.6.6' })).toBe('10.0.0.1')
   })
 })
@@ -104,11 +104,11 @@ describe('addressRule by Forwarded', () => {
     expect(read(value)).toBe(expected)
   })
 
-  it('goes on behind trusted hops', () => {
+  it('continues after trusted hops', () => {
     expect(read('for=1.1.1.1, for=10.0.0.9, for="10.0.0.8:1"', '10.0.0.0/8')).toBe('1.1.1.1')
   })
 
-  it('never looks at X-Forwarded-For', () => {
+  it('never reads X-Forwarded-For', () => {
     expect(addressOf(true, 'forwarded', '10.0.0.1', { 'x-forwarded-for': '66.6.6.6' })).toBe('10.0.0.1')
   })
 
@@ -125,7 +125,7 @@ describe('addressRule by Forwarded', () => {
 })
 
 describe('addressRule', () => {
-  it('asks a function about each hop, from the TCP peer on, until one is not trusted', () => {
+  it('calls a function for each hop, from the TCP peer on, until one is not trusted', () => {
     const asked: [string, number][] = []
     const trust = (address: string, hop: number) => {
       asked.push([address, hop])
@@ -140,7 +140,7 @@ describe('addressRule', () => {
     ])
   })
 
-  it('throws what frameworks can read, whatever the function throws', () => {
+  it('throws errors that frameworks can read, whatever the function throws', () => {
     const trust = () => {
       throw Symbol('none')
     }
@@ -183,7 +183,7 @@ describe('secureRule', () => {
     [false, 'https', false],
     ['10.0.0.0/8', 'https', true],
     ['192.168.0.0/16', 'https', false],
-  ])('with trustProxy %j says of X-Forwarded-Proto %j: %j', (trustProxy, proto, expected) => {
+  ])('yields with trustProxy %j for X-Forwarded-Proto %j: %j', (trustProxy, proto, expected) => {
     const headers = {
       ...(proto === undefined ? {} : { 'x-forwarded-proto': proto }),
       forwarded: 'proto=https',
@@ -202,11 +202,11 @@ describe('secureRule', () => {
     ['for="1.1.1.1;proto=https', false],
     ['for=1.1.1.1', false],
     ['', false],
-  ])('says of Forwarded %j: %j', (forwarded, expected) => {
+  ])('yields for Forwarded %j: %j', (forwarded, expected) => {
     expect(isSecure(1, 'forwarded', { forwarded })).toBe(expected)
   })
 
-  it('asks a function about the TCP peer alone', () => {
+  it('calls a function for the TCP peer only', () => {
     const asked: [string, number][] = []
     const rule = secureRule((address, hop) => {
       asked.push([address, hop])

@@ -50,8 +50,8 @@ function patient(): Hub {
   return new Hub({ limits: { upgradeTimeoutMs: 0, maxPendingUpgrades: 1 } })
 }
 
-describe('A client that hangs up while its upgrade is pending', () => {
-  it('is told to the route by the events of a server without a hub', async () => {
+describe('A client that disconnects while its upgrade is pending', () => {
+  it('causes the same events on its request as without a hub', async () => {
     const bare = await leaving()
     expect(bare).toContain('req aborted')
     expect(await leaving(patient())).toEqual(bare)
@@ -74,7 +74,7 @@ describe('A client that hangs up while its upgrade is pending', () => {
   it.each([
     ['a message', text('early')],
     ['more than a buffer holds', Buffer.alloc(50_000)],
-  ])('is noticed behind %s that it has sent too early', async (_name, early) => {
+  ])('is noticed after %s that it has sent too early', async (_name, early) => {
     const { port, requests, events, sockets } = await keeping(patient())
     const client = await RawClient.ask({ port })
     await until('the request', () => requests.length === 1)
@@ -98,7 +98,7 @@ describe('A client that hangs up while its upgrade is pending', () => {
     await until('the socket to be closed', () => sockets.size === 0)
   })
 
-  it('is noticed where another listener has had its chance', async () => {
+  it('is noticed after another listener had its chance', async () => {
     const { server, port, requests, events, sockets } = await keeping(patient())
     server.on('upgrade', () => {})
     const client = await RawClient.ask({ port })
@@ -108,7 +108,7 @@ describe('A client that hangs up while its upgrade is pending', () => {
     await until('the socket to be closed', () => sockets.size === 0)
   })
 
-  it('is left to the listener that has begun to talk to it', async () => {
+  it('is left to a listener that has begun to answer', async () => {
     const { server, port, sockets } = await keeping(patient())
     server.on('upgrade', (_req, socket) => {
       socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n')

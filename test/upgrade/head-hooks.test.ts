@@ -47,8 +47,8 @@ function onHeaders(res: ServerResponse, hook: () => void): void {
   }) as ServerResponse['writeHead']
 }
 
-describe('Middleware that sets headers as the head of a response is written', () => {
-  it('has them in the 101, whose status it sees', async () => {
+describe('Middleware that sets headers while the head of a response is written', () => {
+  it('sees the status 101, and its headers are sent with it', async () => {
     const seen: number[] = []
     const target = await serving((res) => {
       onHeaders(res, () => void res.setHeader('Set-Cookie', 'outer=1'))
@@ -69,7 +69,7 @@ describe('Middleware that sets headers as the head of a response is written', ()
     ['an object', [{ 'Set-Cookie': ['a=1', 'b=2'] }]],
     ['an object behind a message', ['Switching', { 'Set-Cookie': ['a=1', 'b=2'] }]],
     ['a list', [['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']]],
-  ])('may pass them on as %s', async (_name, args) => {
+  ])('may pass the headers on as %s', async (_name, args) => {
     const target = await serving((res) => {
       const { writeHead } = res
       res.writeHead = ((status: number) =>
@@ -102,7 +102,7 @@ describe('Middleware that sets headers as the head of a response is written', ()
     expect(seen).toEqual([403]) // for the answer
   })
 
-  it('leaves the response fit for an answer where the 101 cannot be written', async () => {
+  it('leaves the response usable for an answer if the 101 cannot be written', async () => {
     const target = await serving((res) => onHeaders(res, () => void res.setHeader('Set-Cookie', 'sid=1')), {
       init: { headers: { 'X-Bad': 'a\nb' } },
     })
@@ -112,7 +112,7 @@ describe('Middleware that sets headers as the head of a response is written', ()
     expect(target.statuses).toEqual([200])
   })
 
-  it('throws to the route', async () => {
+  it('passes its error to the route', async () => {
     const target = await serving((res) =>
       onHeaders(res, () => {
         throw new Error('no session store')

@@ -81,7 +81,7 @@ const parts = [
 ]
 const ends = ['', '!']
 
-describe('A header made to be slow', () => {
+describe('A header crafted to be slow to parse', () => {
   it.each(readers)('costs in proportion to its length: $what', ({ read }) => {
     for (const start of starts) {
       for (const part of parts) {

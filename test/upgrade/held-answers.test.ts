@@ -41,7 +41,7 @@ async function besideSilence(options: HubOptions, answer: RequestListener) {
 }
 
 describe('Answers that are held back for a silent neighbour', () => {
-  it('are sent, the oldest first, where there are more than maxPendingUpgrades', async () => {
+  it('are sent, the oldest first, if there are more than maxPendingUpgrades', async () => {
     const limits = { maxPendingUpgrades: 3, upgradeTimeoutMs: 0 }
     const { hub, target, ask } = await besideSilence({ limits }, (_req, res) => res.writeHead(404).end())
     const first = await ask(3)
@@ -63,7 +63,7 @@ describe('Answers that are held back for a silent neighbour', () => {
     expect(hub.stats().pendingUpgrades).toBe(0)
   })
 
-  it('count as pending again from then on until their clients have read them', async () => {
+  it('count as pending again until their clients have read them', async () => {
     const { hub, target, ask } = await besideSilence({ limits: { upgradeTimeoutMs: 0 } }, (_req, res) => {
       res.writeHead(404).end(Buffer.alloc(32 * 1_048_576))
     })

@@ -113,7 +113,7 @@ async function unread(options: HubOptions, path = '/') {
 }
 
 describe('An ordinary response to an upgrade request', () => {
-  it('arrives whole from express.static, 52 MB of it', async () => {
+  it('arrives completely from express.static, 52 MB of it', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'wshub-static-'))
     onTestFinished(() => rm(folder, { recursive: true }))
     const file = await open(join(folder, 'large.bin'), 'w')
@@ -130,7 +130,7 @@ describe('An ordinary response to an upgrade request', () => {
     expect(hub.stats().pendingUpgrades).toBe(0)
   })
 
-  it('is held back while its client does not read, and goes on when it does', async () => {
+  it('waits while its client does not read, and continues when it does', async () => {
     const { client, produced, responses } = await unread({})
     expect(produced.bytes).toBeLessThan(32 * MEBIBYTE) // the buffers of the kernel on both sides
     expect(responses[0]?.writableLength).toBeLessThan(MEBIBYTE)
@@ -145,7 +145,7 @@ describe('An ordinary response to an upgrade request', () => {
     await until('the stream to be destroyed', () => produced.isDestroyed)
   })
 
-  it('takes one stream after another', async () => {
+  it('accepts one stream after another', async () => {
     const { port } = await answering({}, (_req, res) => {
       const first = Readable.from(Array.from({ length: 100 }, () => Buffer.alloc(100_000)))
       first.pipe(res, { end: false })
@@ -246,7 +246,7 @@ describe('An ordinary response that its client does not read', () => {
     expect(hub.stats()).toMatchObject(refused('WSHUB_ERR_HUB_CLOSED'))
   })
 
-  it('counts against its address: a thousand of them keep nobody else out', async () => {
+  it('counts against its address: a thousand of them exclude nobody else', async () => {
     const limits = { maxConnectionsPerAddress: 5 }
     const { hub, port, streams } = await unread({ limits, trustProxy: 1 })
     const attack = handshake('/', { headers: { 'X-Forwarded-For': '6.6.6.6' } })
@@ -300,19 +300,16 @@ describe('Pending upgrades of one address', () => {
     expect((await RawClient.refused({ port })).status).toBe(429)
   })
 
-  it.each(['X-Forwarded-For', 'Forwarded'])(
-    'are no more for a client that writes %s itself',
-    async (name) => {
-      const limits = { maxConnectionsPerAddress: 1, maxPendingUpgrades: 6 }
-      const { port, requests } = await waiting({ limits })
-      await ask(port, 1, { [name]: 'for=1.1.1.1' })
-      await until('the request', () => requests.length === 1)
-      const another = { headers: { [name]: 'for=2.2.2.2' } }
-      expect((await RawClient.refused({ port }, '/ws', another)).status).toBe(429)
-    },
-  )
+  it.each(['X-Forwarded-For', 'Forwarded'])('are no more for a client that sends %s itself', async (name) => {
+    const limits = { maxConnectionsPerAddress: 1, maxPendingUpgrades: 6 }
+    const { port, requests } = await waiting({ limits })
+    await ask(port, 1, { [name]: 'for=1.1.1.1' })
+    await until('the request', () => requests.length === 1)
+    const another = { headers: { [name]: 'for=2.2.2.2' } }
+    expect((await RawClient.refused({ port }, '/ws', another)).status).toBe(429)
+  })
 
-  it('are at most half of all where a route has named another address for a client of it', async () => {
+  it('are at most half of all if a route has named another address for a client of it', async () => {
     const limits = { maxConnectionsPerAddress: 1, maxPendingUpgrades: 6 }
     const { port, requests } = await waiting({ limits }, { remoteAddress: '1.1.1.1' })
     await RawClient.open({ port }, '/now')
@@ -321,7 +318,7 @@ describe('Pending upgrades of one address', () => {
     expect((await RawClient.refused({ port })).status).toBe(429)
   })
 
-  it('are at most half of all where only the rate of an address is limited', async () => {
+  it('are at most half of all if only the rate of an address is limited', async () => {
     const limits = { maxUpgradesPerSecondPerAddress: 100, maxPendingUpgrades: 6 }
     const { port, requests } = await waiting({ limits })
     await ask(port, 3)
@@ -329,7 +326,7 @@ describe('Pending upgrades of one address', () => {
     expect((await RawClient.refused({ port })).status).toBe(429)
   })
 
-  it('are counted by the address of the peer when the trust function throws, and the route sees that', async () => {
+  it('are counted by the address of the peer when the trust function throws, and the route gets the error', async () => {
     const cause = new Error('no table of proxies')
     const thrown: unknown[] = []
     const hub = new Hub({

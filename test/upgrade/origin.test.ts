@@ -61,7 +61,7 @@ describe('originRule', () => {
     { origin: 'chrome-extension://a.com', isSecure: true, admits: false },
     { origin: 'moz-extension://a.com', isSecure: false, admits: false },
   ])(
-    'takes $origin for the own origin of a.com, secure $isSecure: $admits',
+    'accepts $origin as the own origin of a.com, secure $isSecure: $admits',
     ({ origin, isSecure, admits }) => {
       expect(originRule([])(origin, 'a.com', isSecure)).toBe(admits)
       expect(originRule([origin])(origin, 'a.com', isSecure)).toBe(true) // if it is listed

@@ -70,10 +70,10 @@ async function serving(answer: Answer, options: HubOptions = {}, isSecure = fals
 
 const page: Answer = (_req, res) => res.writeHead(200, { 'Content-Length': 4 }).end('page')
 
-describe('A request whose headers may have been cut', () => {
+describe('A request with headers that Node may have dropped', () => {
   const smuggled = request('/smuggled')
 
-  it('is refused with 431, and its body is not taken for a request', async () => {
+  it('is refused with 431, and its body is not parsed as a request', async () => {
     const { target, urls } = await serving(page)
     const client = await RawClient.connect(target)
     const post = request('/', { method: 'POST', headers: h2c })
@@ -84,7 +84,7 @@ describe('A request whose headers may have been cut', () => {
     expect(urls).toEqual([])
   })
 
-  it('is refused with 431 by the hub where Node would have served it', async () => {
+  it('is refused with 431 by the hub if Node would have served it', async () => {
     const { target, urls, hub } = await serving(page)
     const client = await RawClient.connect(target)
     const own = 5 // those of `post`, and the last one
@@ -95,7 +95,7 @@ describe('A request whose headers may have been cut', () => {
     expect(hub.stats().refusedUpgrades).toEqual({ WSHUB_ERR_TOO_MANY_HEADERS: 1 })
   })
 
-  it('is refused with 431 where the server keeps fewer headers', async () => {
+  it('is refused with 431 if the server keeps fewer headers', async () => {
     const { target, urls, server } = await serving(page)
     server.maxHeadersCount = 10
     const client = await RawClient.connect(target)
@@ -105,7 +105,7 @@ describe('A request whose headers may have been cut', () => {
     expect(urls).toEqual([])
   })
 
-  it('is served where the server keeps all headers', async () => {
+  it('is served if the server keeps all headers', async () => {
     const { target, urls, server } = await serving((req, res) => {
       void readText(req).then((body) => res.end(body))
     })
@@ -117,7 +117,7 @@ describe('A request whose headers may have been cut', () => {
     expect(urls).toEqual(['POST /'])
   })
 
-  it('is refused with 431 as a handshake, which might have lost the address that a proxy added', async () => {
+  it('is refused with 431 also as a handshake, which may lack the address that a proxy added', async () => {
     const { target, hub } = await serving(page, {
       trustProxy: 1,
       limits: { maxConnectionsPerAddress: 1 },
@@ -131,7 +131,7 @@ describe('A request whose headers may have been cut', () => {
 })
 
 describe('An upgrade to another protocol', () => {
-  it.each([false, true])('is no second connection of the server: https %s', async (isSecure) => {
+  it.each([false, true])('emits no second connection event of the server: https %s', async (isSecure) => {
     const { target, connections, urls } = await serving(page, {}, isSecure)
     const client = await RawClient.connect(target)
     for (let i = 0; i < 20; i++) {
@@ -146,7 +146,7 @@ describe('An upgrade to another protocol', () => {
     }
   })
 
-  it('is answered behind a slow request that it was pipelined with, and so are those behind it', async () => {
+  it('is answered after a slow request that it was pipelined with, and so are those after it', async () => {
     const waiting: ServerResponse[] = []
     const { target, urls } = await serving((req, res) => {
       if (req.url === '/slow') waiting.push(res)
@@ -175,7 +175,7 @@ describe('An upgrade to another protocol', () => {
     expect(urls).toHaveLength(6)
   })
 
-  it('lets a large response flow that it was pipelined behind', async () => {
+  it('does not hinder the large response of a request that it was pipelined behind', async () => {
     const large = Buffer.alloc(8_000_000, 'x')
     const { target } = await serving((req, res) => {
       if (req.url === '/') return res.end('page')
@@ -197,7 +197,7 @@ describe('An upgrade to another protocol', () => {
     expect((await client.answer()).body).toBe('page')
   })
 
-  it('is given up when a request that it was pipelined behind is not answered in time', async () => {
+  it('is destroyed when a request that it was pipelined behind is not answered in time', async () => {
     const { target, connections } = await serving(() => {}, { limits: { upgradeTimeoutMs: 50 } })
     const client = await RawClient.connect(target)
     await client.write(request('/slow'), request('/', { headers: h2c }))
@@ -205,7 +205,7 @@ describe('An upgrade to another protocol', () => {
     await until('the socket to be destroyed', () => connections.every((socket) => socket.destroyed))
   })
 
-  it('keeps its body apart from the request behind it', async () => {
+  it('keeps its body separate from the request after it', async () => {
     const { target, urls } = await serving((req, res) => {
       void readText(req).then((body) => res.end(`${req.url} ${body}`))
     })
@@ -224,7 +224,7 @@ describe('An upgrade to another protocol', () => {
   })
 })
 
-describe('A request to websocket with a body, which is no handshake', () => {
+describe('A request with Upgrade: websocket and a body, which is not a handshake', () => {
   const websocket = { Connection: 'Upgrade', Upgrade: 'websocket', 'Content-Type': 'application/json' }
   const body = '{"a":1}'
   const headers = { ...websocket, 'Content-Length': String(body.length) }
@@ -255,7 +255,7 @@ describe('A request to websocket with a body, which is no handshake', () => {
     expect([answer.status, answer.body]).toEqual([200, body])
   })
 
-  it('is first the business of the other listeners of its server', async () => {
+  it('is left to the other listeners of its server first', async () => {
     const { target, server } = await serving(page)
     const urls: string[] = []
     server.on('upgrade', (req, socket) => {

@@ -46,7 +46,7 @@ const ways: { way: string; hub?: HubOptions; headers?: Record<string, string>; h
 ]
 
 describe.each(frameworks)('An open connection: $name', ({ start }) => {
-  it.each(ways)('keeps neither its request nor the response, nor those before: $way', async (way) => {
+  it.each(ways)('keeps neither its request nor the response, nor earlier ones: $way', async (way) => {
     const { hub = {}, headers = {}, handler = echo } = way
     const requests = new Tracked()
     const responses = new Tracked()
@@ -130,7 +130,7 @@ describe.each(frameworks)('An idle keep-alive socket: $name', ({ start }) => {
 })
 
 describe('A connection that always has a request in flight', () => {
-  it('keeps the responses alone that are not finished', async () => {
+  it('keeps only the responses that are not finished', async () => {
     const total = 5_000
     const responses = new Tracked()
     let waiting: ServerResponse | undefined

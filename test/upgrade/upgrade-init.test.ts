@@ -83,7 +83,7 @@ async function route(init: () => UpgradeInit, before = (_onFinish: (listener: ()
   return { hub, port, thrown }
 }
 
-describe('What a route says of its connection', () => {
+describe('The init of an upgrade', () => {
   it.each(Object.entries(UNREADABLE))('is refused before the 101 when %s throws', async (_what, init) => {
     const { stray } = watchProcess()
     const { hub, port, thrown } = await route(init)
@@ -98,7 +98,7 @@ describe('What a route says of its connection', () => {
   })
 
   it.each(Object.entries(UNREADABLE).slice(0, 5))(
-    'leaves a registered WebSocket alone when %s throws',
+    'leaves a registered WebSocket unchanged when %s throws',
     async (_what, init) => {
       const { url } = await serve()
       const socket = new WebSocket(url)
@@ -155,8 +155,8 @@ describe('What a route says of its connection', () => {
   })
 })
 
-describe('What throws behind the 101', () => {
-  it('terminates the WebSocket, and a client that breaks the protocol harms nobody', async () => {
+describe('An error after the 101', () => {
+  it('terminates the WebSocket, and a client that violates the protocol harms nobody', async () => {
     const { stray } = watchProcess()
     const { hub, port, thrown } = await route(
       () => ({}),

@@ -18,7 +18,7 @@ describe('Hub#attach', () => {
     ['a port', 8080],
     ['a path', '/run/app.sock'],
     ['a function', () => {}],
-  ])('refuses %s and keeps nothing of it', async (_name, given) => {
+  ])('refuses %s and keeps no reference to it', async (_name, given) => {
     const hub = new Hub()
     expect(thrownBy(() => hub.attach(given as never))).toMatchObject({
       code: 'WSHUB_ERR_INVALID_OPTION',
@@ -32,7 +32,7 @@ describe('Hub#attach', () => {
     ['node:http', () => createServer()],
     ['node:https', () => createHttpsServer()],
     ['node:http2 that allows HTTP/1', () => createSecureServer({ allowHTTP1: true })],
-  ])('takes a server of %s', async (_name, create) => {
+  ])('accepts a server of %s', async (_name, create) => {
     const hub = new Hub()
     const server = create()
     hub.attach(server as ReturnType<typeof createServer>)() // the types do not include node:http2
