@@ -1,0 +1,172 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import type { HistoryStore, Mark } from 'wshub'
+import { redisHistory } from 'wshub/redis'
+import { until } from '../support/in-time.ts'
+import { type Engine, redis, startRedis } from '../support/servers.ts'
+
+const LIMITS = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+const PAGE = { maxMessages: 10_000, maxBytes: 16_777_216 }
+
+/** A history on a Redis of its own. */
+async function setUp({
+  args = [],
+  ...options
+}: {
+  args?: readonly string[]
+  maxBytesPerRoom?: number
+} = {}): Promise<{ engine: Engine; store: HistoryStore }> {
+  const engine = await startRedis(...args)
+  onTestFinished(() => engine.stop())
+  const store = redisHistory({ url: `redis://127.0.0.1:${engine.port}`, ...options })
+  onTestFinished(() => store.close())
+  await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
+  return { engine, store }
+}
+
+async function restart(engine: Engine, store: HistoryStore): Promise<void> {
+  await engine.kill()
+  await until(
+    'the store to notice',
+    () => store.state === 'reconnecting',
+    () => store.state,
+  )
+  await engine.start()
+  await until(
+    'the store to come back',
+    () => store.state === 'connected',
+    () => store.state,
+  )
+}
+
+function append(store: HistoryStore, text: string): Promise<Mark> {
+  return store.append('room', Buffer.from(text), LIMITS)
+}
+
+/** Returns the texts after a mark; `undefined` when the read is not complete. */
+async function missedSince(store: HistoryStore, mark: Mark): Promise<string[] | undefined> {
+  const { records, isComplete } = await store.read('room', { after: mark, ...PAGE }, LIMITS)
+  return isComplete ? records.map(({ record }) => record.toString()) : undefined
+}
+
+async function latest(store: HistoryStore, limits = LIMITS): Promise<string[]> {
+  const { records } = await store.read('room', { last: 10_000, ...PAGE }, limits)
+  return records.map(({ record }) => record.toString())
+}
+
+describe('a publish', () => {
+  it('is one command', async () => {
+    const { engine, store } = await setUp()
+    await append(store, 'warm up')
+    await redis(engine.port, 'CONFIG', 'RESETSTAT')
+    for (let index = 0; index < 20; index++) await append(store, `${index}`)
+    const stats = await redis(engine.port, 'INFO', 'commandstats')
+    expect(stats).toContain('cmdstat_evalsha:calls=20,')
+    expect(stats).not.toContain('cmdstat_eval:')
+  })
+
+  it('keeps its place when the script cache is flushed meanwhile', async () => {
+    const { engine, store } = await setUp()
+    const texts = Array.from({ length: 300 }, (_, index) => `${index}`)
+    const appends: Promise<Mark>[] = []
+    for (const text of texts) {
+      appends.push(append(store, text))
+      if (appends.length % 100 === 0) await redis(engine.port, 'SCRIPT', 'FLUSH')
+    }
+    await Promise.all(appends)
+    expect(await latest(store)).toEqual(texts)
+  })
+
+  it('is refused by a Redis that is full, and stores again when there is room', async () => {
+    const { engine, store } = await setUp()
+    const before = await append(store, 'before')
+    await redis(engine.port, 'CONFIG', 'SET', 'maxmemory', '1')
+    await expect(append(store, 'too much')).rejects.toThrow('OOM')
+    await redis(engine.port, 'CONFIG', 'SET', 'maxmemory', '0')
+    await append(store, 'again')
+    expect(await missedSince(store, before)).toEqual(['again'])
+  })
+})
+
+describe('a Redis that is killed', () => {
+  it('keeps everything with an append-only file', async () => {
+    const { engine, store } = await setUp({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
+    const first = await append(store, 'first')
+    const second = await append(store, 'second')
+    await restart(engine, store)
+    expect(await missedSince(store, first)).toEqual(['second'])
+    const third = await append(store, 'third')
+    expect(third.epoch).toBe(second.epoch)
+    expect(await missedSince(store, second)).toEqual(['third'])
+  })
+
+  it('begins another epoch without persistence', async () => {
+    const { engine, store } = await setUp()
+    const before = await append(store, 'before')
+    await restart(engine, store)
+    expect(await missedSince(store, before)).toBeUndefined()
+    const next = await append(store, 'after')
+    expect(next.epoch).not.toBe(before.epoch)
+    expect(await missedSince(store, before)).toBeUndefined()
+  })
+
+  it('is recognized when it comes back from an older snapshot', async () => {
+    const { engine, store } = await setUp()
+    await append(store, 'one')
+    const kept = await append(store, 'two')
+    await redis(engine.port, 'SAVE')
+    const lost = [await append(store, 'lost three'), await append(store, 'lost four')]
+    await restart(engine, store)
+    for (const mark of lost) expect(await missedSince(store, mark)).toBeUndefined()
+    for (const text of ['three', 'four', 'five']) await append(store, text)
+    for (const mark of lost) expect(await missedSince(store, mark)).toBeUndefined()
+    expect(await missedSince(store, kept)).toEqual(['three', 'four', 'five'])
+  })
+})
+
+describe('what Redis keeps', () => {
+  it('is bounded in bytes', async () => {
+    const { engine, store } = await setUp({ maxBytesPerRoom: 10_000 })
+    const first = await append(store, 'first')
+    for (let index = 0; index < 500; index++) await append(store, `${index}`.padEnd(100, '.'))
+    const kept = await latest(store)
+    expect(kept.length).toBeGreaterThanOrEqual(100)
+    expect(kept.length).toBeLessThan(110)
+    expect(kept.at(-1)).toMatch(/^499\./)
+    expect(await missedSince(store, first)).toBeUndefined()
+    expect(Number(await redis(engine.port, 'XLEN', '{wshub:h:room}:messages'))).toBeLessThan(110)
+  })
+
+  it('is bounded in number, although the stream trims whole nodes', async () => {
+    const { engine, store } = await setUp()
+    for (let index = 0; index < 500; index++) {
+      await store.append('room', Buffer.from(`${index}`), { ...LIMITS, maxMessages: 10 })
+    }
+    expect(await latest(store, { ...LIMITS, maxMessages: 10 })).toHaveLength(10)
+    expect(Number(await redis(engine.port, 'XLEN', '{wshub:h:room}:messages'))).toBeLessThan(250)
+  })
+
+  it('expires: the messages first, and what tells that they are missing a day later', async () => {
+    const { engine, store } = await setUp()
+    await store.append('room', Buffer.from('one'), { ...LIMITS, maxAgeMs: 60_000 })
+    const ttl = async (key: string) => Number(await redis(engine.port, 'PTTL', `{wshub:h:room}:${key}`))
+    const messagesMs = await ttl('messages')
+    expect(messagesMs).toBeGreaterThan(50_000)
+    expect(messagesMs).toBeLessThanOrEqual(67_500)
+    expect(await ttl('head')).toBeGreaterThan(86_000_000)
+  })
+
+  it('shows it when only the messages, or only the head, was evicted', async () => {
+    const { engine, store } = await setUp()
+    const first = await append(store, 'first')
+    await append(store, 'second')
+    await redis(engine.port, 'DEL', '{wshub:h:room}:messages')
+    expect(await missedSince(store, first)).toBeUndefined()
+    const third = await append(store, 'third')
+    expect(await missedSince(store, first)).toBeUndefined()
+    await redis(engine.port, 'DEL', '{wshub:h:room}:head')
+    expect(await missedSince(store, third)).toBeUndefined()
+    await append(store, 'fourth')
+    expect(await latest(store)).toEqual(['fourth'])
+    expect(await missedSince(store, third)).toBeUndefined()
+  })
+})
