@@ -16,12 +16,12 @@ declare global {
     }
     interface Response {
       /**
-       * Answers the request with 101 and opens a connection; headers set on the response travel along. A
-       * refusal is thrown at once and rendered by the application's error handler. Express 4 does not catch
-       * what an async route throws: there the refusal goes to the error handler directly, nothing is thrown,
-       * and the promise never settles, so that neither the code behind an `await` runs nor a `finally` around
-       * it. There, acquire nothing before it that has to be released: `onOpen` may acquire and `onClose`
-       * release. `req.hub.upgrade` throws in Express 4 too.
+       * Answers the request with 101, including the headers set on the response, and opens a connection. A
+       * refusal is thrown at once, and the application's error handler renders it. Express 4 does not catch
+       * errors of async routes: there the refusal goes to the error handler directly, nothing is thrown,
+       * and the promise never settles, so neither the code after an `await` nor a `finally` around it runs.
+       * In Express 4, acquire nothing before it that must be released: acquire in `onOpen`, release in
+       * `onClose`. `req.hub.upgrade` throws in Express 4 too.
        * @throws {HubError} see `hub.upgrade`
        */
       upgradeWebSocket<Meta extends object = Metadata>(
@@ -32,7 +32,7 @@ declare global {
   }
 }
 
-/** Options of a new hub, or `{ hub }` to use one that exists. */
+/** Options of a new hub, or `{ hub }` for an existing one. */
 export type WsHubOptions<Meta extends object = Metadata> = HubOptions | { readonly hub: Hub<Meta> }
 
 type Next = (error?: unknown) => void
@@ -63,8 +63,7 @@ export function wsHub<Meta extends object = Metadata>(
       }
       try {
         return hub.upgrade(request, handler, init, {
-          // Getters, so that the hub calls Express's trust function, as all user code that it reads `init`
-          // with.
+          // Getters: the hub, not this adapter, calls user code, here Express's trust function.
           get remoteAddress() {
             return request.ip
           },
@@ -74,11 +73,11 @@ export function wsHub<Meta extends object = Metadata>(
         })
       } catch (error) {
         if (isRejectionCaught(res)) throw error
-        // Thrown in an async route it would be an unhandled rejection, which ends the process. `req.next` is
-        // the `next` of the router that runs the route, so that its own error handlers come first.
+        // Thrown in an async route, it would be an unhandled rejection, which ends the process. `req.next` is
+        // the `next` of the router that runs the route, so that router's error handlers come first.
         const refuse = request.next ?? next
         refuse(error)
-        return new Promise(() => {}) // the code behind an `await` has no connection to run with
+        return new Promise(() => {}) // the code after an `await` would run without a connection
       }
     }
     res.upgradeWebSocket = upgrade as Express.Response['upgradeWebSocket'] // a hub knows no Meta of a single route
@@ -87,10 +86,7 @@ export function wsHub<Meta extends object = Metadata>(
   return Object.assign(middleware, { hub })
 }
 
-/**
- * Whether the application catches rejections of its routes: Express does from version 5, which has no
- * `res.sendfile` any more.
- */
+/** Returns whether Express catches rejections of routes: since version 5, which removed `res.sendfile`. */
 function isRejectionCaught(res: Express.Response): boolean {
   return !('sendfile' in res)
 }

@@ -19,9 +19,9 @@ declare module 'fastify' {
   }
   interface FastifyReply {
     /**
-     * Answers the request with 101 and opens a connection; headers set on the reply travel along. Must be
-     * called before anything is sent. A refusal is thrown at once and rendered by the error handler of the
-     * scope.
+     * Answers the request with 101, including the headers set on the reply, and opens a connection. Must be
+     * called before anything is sent. A refusal is thrown at once, and the error handler of the scope renders
+     * it.
      * @throws {HubError} see `hub.upgrade`
      */
     upgradeWebSocket<Meta extends object = Metadata>(
@@ -31,12 +31,12 @@ declare module 'fastify' {
   }
 }
 
-/** How much of Fastify's `pluginTimeout` the goodbye may take before the server stops listening. */
+/** The share of Fastify's `pluginTimeout` for closing connections before the server stops listening. */
 const HOOK_SHARE = 0.8
 
 /**
- * Options of a new hub, which is closed with the application as `close` says; or `{ hub }` to use one that
- * exists.
+ * Options of a new hub, which `close` says how to close with the application; or `{ hub }` for an existing
+ * one.
  */
 export type HubPluginOptions =
   | (HubOptions & { readonly hub?: undefined; readonly close?: CloseOptions | undefined })
@@ -45,8 +45,8 @@ export type HubPluginOptions =
 const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
   const { close, ...hubOptions } = options
   const isShared = options.hub !== undefined
-  readCloseOptions(close) // throws now what it would throw when the application is closed
-  const hub = Hub.from(isShared && close !== undefined ? options : hubOptions) // a shared one takes no option beside it
+  readCloseOptions(close) // throws now, not when the application is closed
+  const hub = Hub.from(isShared && close !== undefined ? options : hubOptions) // a shared hub takes no other option
   const detach = hub.attach(fastify.server)
   const upgraded = new WeakSet<FastifyReply>()
   fastify.decorate('hub', hub)
@@ -57,7 +57,7 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
   ) {
     const { request } = this
     const connection = hub.upgrade(request.raw, handler, init, {
-      // Getters, so that the hub calls Fastify's trust function, as all user code that it reads `init` with.
+      // Getters: the hub, not this adapter, calls user code, here Fastify's trust function.
       get remoteAddress() {
         return request.ip
       },
@@ -70,13 +70,13 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     upgraded.add(this)
     return connection
   } as FastifyReply['upgradeWebSocket']) // a hub knows no Meta of a single route
-  // Fastify only logs what a route throws behind the upgrade, so the routes are asked themselves.
+  // Fastify only logs what a route throws after the upgrade, so the routes are wrapped.
   fastify.addHook('onRoute', (route) => {
     const { handler } = route
     route.handler = function (request, reply) {
       if (request.headers.upgrade === undefined) return handler.call(this, request, reply)
       const failed = (error: unknown): never => {
-        if (upgraded.has(reply)) reply.raw.destroy(error as Error) // ends the connection with it; a hub takes whatever was thrown
+        if (upgraded.has(reply)) reply.raw.destroy(error as Error) // ends the connection with this error; a hub accepts any thrown value
         throw error
       }
       try {
@@ -91,16 +91,16 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     detach()
     if (!isShared) await hub.close()
   })
-  // A shared hub notices the closing of one server by itself.
+  // A shared hub detects by itself that one of its servers closes.
   if (isShared) return
-  // Before the server closes, since that waits for its sockets; and in a scope of its own, whose preClose
-  // hooks run behind those of this scope, so that the application can speak first.
+  // Before the server closes, since that waits for its sockets. In a scope of its own, whose preClose hooks
+  // run after those of this scope, so that the application can send its last messages first.
   fastify.register(async (scope) => {
     scope.addHook('preClose', async () => {
       const goodbye = hub.close(close)
       const { pluginTimeout = 0 } = fastify.initialConfig
       if (pluginTimeout === 0) await goodbye
-      // Fastify fails when a hook takes as long. The rest is waited for in onClose, which has no limit.
+      // Fastify fails when a hook takes that long. onClose, which has no limit, waits for the rest.
       else await Promise.race([goodbye, sleep(pluginTimeout * HOOK_SHARE, undefined, { ref: false })])
     })
   })
@@ -111,7 +111,7 @@ function isPromise(value: unknown): value is Promise<unknown> {
 }
 
 /**
- * Mounts a hub in a Fastify scope: `app.hub` and `reply.upgradeWebSocket`. It is closed with the application.
+ * Mounts a hub in a Fastify scope: `app.hub` and `reply.upgradeWebSocket`. Closes it with the application.
  */
 export const hubPlugin = fastifyPlugin(plugin, { fastify: '5.x', name: 'wshub' })
 

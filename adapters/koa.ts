@@ -13,8 +13,8 @@ declare module 'koa' {
     /** The hub of the nearest `wsHub()`. */
     hub: Hub
     /**
-     * Answers the request with 101 and opens a connection; headers set on the response travel along. A
-     * refusal is thrown at once and rendered by Koa's error handling.
+     * Answers the request with 101, including the headers set on the response, and opens a connection. A
+     * refusal is thrown at once, and Koa's error handling renders it.
      * @throws {HubError} see `hub.upgrade`
      */
     upgradeWebSocket<Meta extends object = Metadata>(
@@ -24,7 +24,7 @@ declare module 'koa' {
   }
 }
 
-/** Options of a new hub, or `{ hub }` to use one that exists. */
+/** Options of a new hub, or `{ hub }` for an existing one. */
 export type WsHubOptions<Meta extends object = Metadata> = HubOptions | { readonly hub: Hub<Meta> }
 
 /** The middleware, and the hub that it mounts. */
@@ -50,13 +50,13 @@ export function wsHub<Meta extends object = Metadata>(
       })
       ctx.respond = false
       isUpgraded = true
-      // Koa ignores a status once headers are sent; one that is set all the same tells an error from an
-      // envelope for all bodies.
+      // Koa ignores a status once headers are sent. An error status that is set all the same shows that
+      // middleware has caught an error, and not only wrapped the body.
       Object.defineProperty(ctx.response, 'status', {
         configurable: true,
         get: () => ctx.res.statusCode,
         set: (status: number) => {
-          isErrorAnswered ||= status >= 400 // a body behind it sets 200
+          isErrorAnswered ||= status >= 400 // setting a body afterwards sets 200
         },
       })
       return connection
@@ -64,10 +64,10 @@ export function wsHub<Meta extends object = Metadata>(
     try {
       await next()
     } catch (error) {
-      if (isUpgraded) ctx.res.destroy(error as Error) // ends the connection with it; a hub takes whatever was thrown
+      if (isUpgraded) ctx.res.destroy(error as Error) // ends the connection with this error; a hub accepts any thrown value
       throw error
     }
-    // Koa does not even try to send an answer behind the 101: a middleware has caught an error of the route.
+    // A middleware has caught an error of the route. Koa sends no answer after the 101, so end it here.
     if (isErrorAnswered) ctx.res.end()
   }
   return Object.assign(middleware, { hub })

@@ -1,6 +1,7 @@
 /**
+ * Checks the keys of an options object.
  * @param known an object that has the known keys
- * @throws {TypeError} naming the first key that is not among them, and all that are
+ * @throws {TypeError} naming the first unknown key, and the known ones
  */
 export function checkKeys(options: unknown, known: object, what: string): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {

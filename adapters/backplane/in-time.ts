@@ -1,4 +1,7 @@
-/** Rejects when `promise` is too late. */
+/**
+ * Returns what a promise resolves with, or rejects when it takes too long.
+ * @param what begins the error message: `NATS did not answer`
+ */
 export async function inTime<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {

@@ -2,23 +2,22 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Socket } from 'node:net'
 
-/** Where Node tells of each TCP connection that is begun. */
+/** Node publishes every TCP connection here before it connects. */
 const CHANNEL = 'net.client.socket'
 
 const storage = new AsyncLocalStorage<OpenedSockets>()
-/** The runs under way. While it is empty, there is nothing here that costs the rest of the process. */
+/** The current runs. While there are none, nothing is subscribed, so other connections cost nothing. */
 const running = new Set<object>()
 
 /**
- * The TCP connections that a client library opens during a run. Such a library gives its caller nothing
- * before it is connected: one that connects to a server which says nothing, or is given up meanwhile, leaves
- * connections behind that nobody else can end.
+ * The TCP connections that a client library opens during a run. The library returns nothing before it is
+ * connected. If the server never answers, or the attempt is cancelled, only this class can close them.
  */
 export class OpenedSockets {
   readonly #sockets = new Set<Socket>()
   #isOver = false
 
-  /** Runs what opens connections, until it has settled. */
+  /** Runs a function that opens connections, until its promise settles. */
   async run<T>(open: () => Promise<T>): Promise<T> {
     const run = {}
     if (running.size === 0) subscribe(CHANNEL, onSocket)
@@ -34,7 +33,7 @@ export class OpenedSockets {
     }
   }
 
-  /** Ends the connections, also those that a run opens later. */
+  /** Closes the connections, including those that a run opens later. */
   destroy(): void {
     this.#isOver = true
     for (const socket of this.#sockets) socket.destroy()
@@ -44,7 +43,7 @@ export class OpenedSockets {
   /** @internal */
   add(socket: Socket): void {
     this.#sockets.add(socket)
-    if (this.#isOver) process.nextTick(() => this.destroy()) // whoever opens it has not listened to it yet
+    if (this.#isOver) process.nextTick(() => this.destroy()) // its opener has not added its listeners yet
   }
 }
 

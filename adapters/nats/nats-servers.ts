@@ -2,27 +2,25 @@ import { randomUUID } from 'node:crypto'
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
 import { pause } from '../backplane/backoff.ts'
 
-// No channel of a hub has a colon.
-/** Answered with the name of its server by one backplane of each server. */
+// The channels of a hub contain no colon.
+/** One backplane of each server answers with the name of its server. */
 const ASK = 'wshub:servers'
-/** Heard by all backplanes: one has come to the server of this name. */
+/** All backplanes receive it: one of them has connected to the server of this name. */
 const HERE = 'wshub:here'
 
-/** How long who joins waits for answers from servers that it does not know yet. */
+/** How long a backplane that joins waits for answers from servers that it does not know yet. */
 const JOIN_MS = 250
-/**
- * How long it waits for the servers that it knows: one that has come back needs a moment to find the others.
- */
+/** How long it waits for the servers that it knows: a restarted server needs a moment to find the others. */
 const REJOIN_MS = 2_000
-/** How long a subscription waits for a server that has become silent. */
+/** How long a subscription waits for a server that does not answer any more. */
 const SYNC_MS = 1_000
 
 const EMPTY = Buffer.alloc(0)
 
 /**
- * The servers of a NATS cluster that have backplanes. A server confirms a subscription at once, and tells the
- * others of it at its leisure: what somebody publishes there meanwhile is lost. What is sent to the others
- * afterwards takes the same way, so an answer to it shows that they know.
+ * The servers of a NATS cluster that have backplanes. A server confirms a subscription at once, but informs
+ * the others asynchronously: a message published there in between is lost. A request sent to the others
+ * afterwards takes the same route, so an answer to it shows that they know the subscription.
  */
 export class NatsServers {
   readonly #known = new Set<string>()
@@ -33,7 +31,7 @@ export class NatsServers {
   #own = ''
   #subscriptions: Subscription[] = []
 
-  /** Begins to answer. A server that stands alone has nobody to ask, nor anybody who asks. */
+  /** Starts to answer requests. A server without a cluster has no others to ask. */
   attach(connection: NatsConnection): void {
     this.detach()
     const { info } = connection
@@ -41,18 +39,18 @@ export class NatsServers {
     this.#connection = connection
     this.#own = info.server_id
     this.#known.add(this.#own)
-    const hear = (subject: string, onMessage: (message: Msg) => void, queue?: string) => {
+    const listen = (subject: string, onMessage: (message: Msg) => void, queue?: string) => {
       const callback = (error: Error | null, message: Msg) => {
         if (error === null) onMessage(message)
       }
       this.#subscriptions.push(connection.subscribe(subject, { callback, ...(queue && { queue }) }))
     }
-    hear(ASK, (message) => this.#answer(message), this.#own)
-    hear(HERE, (message) => this.#known.add(message.string()))
-    hear(`${this.#inbox}.*`, (message) => this.#answered(message.subject, message.string()))
+    listen(ASK, (message) => this.#answer(message), this.#own)
+    listen(HERE, (message) => this.#known.add(message.string()))
+    listen(`${this.#inbox}.*`, (message) => this.#answered(message.subject, message.string()))
   }
 
-  /** The server that we leave is forgotten: it may have died. */
+  /** Stops, and forgets the server of the connection: it may have failed. */
   detach(): void {
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#subscriptions = []
@@ -60,7 +58,7 @@ export class NatsServers {
     this.#known.delete(this.#own)
   }
 
-  /** Gets to know the servers, and they ours. Resolves when they know what was subscribed before. */
+  /** Finds the other servers, and announces ours. Resolves when they know the subscriptions made before. */
   async join(): Promise<void> {
     const end = performance.now() + REJOIN_MS
     let missing = new Set<string>()
@@ -71,20 +69,21 @@ export class NatsServers {
     for (const server of missing) this.#known.delete(server)
   }
 
-  /** Resolves when the servers know what was subscribed before, or one has been silent for too long. */
+  /** Resolves when the servers know the subscriptions made before, or one has not answered in time. */
   async sync(): Promise<void> {
     for (const server of await this.#ask(SYNC_MS, false)) this.#known.delete(server)
   }
 
   /**
-   * Returns who did not answer. One who is patient waits for answers of servers that it does not know, too.
+   * Asks all servers, and returns those that did not answer.
+   * @param isJoining waits the whole time, for answers from servers that are not known yet
    */
-  async #ask(ms: number, isPatient: boolean): Promise<Set<string>> {
+  async #ask(ms: number, isJoining: boolean): Promise<Set<string>> {
     const missing = new Set(this.#known)
     if (this.#connection === undefined) return missing
     const subject = `${this.#inbox}.${this.#nextRound++}`
     const allAnswered = new AbortController()
-    this.#rounds.set(subject, { missing, onAll: () => isPatient || allAnswered.abort() })
+    this.#rounds.set(subject, { missing, onAll: () => isJoining || allAnswered.abort() })
     this.#connection.publish(ASK, EMPTY, { reply: subject })
     await pause(ms, allAnswered.signal, false)
     this.#rounds.delete(subject)
@@ -102,7 +101,7 @@ export class NatsServers {
     try {
       message.respond(this.#own)
     } catch {
-      // The connection is being drained. Thrown out of here, it would end the loop in which the client reads.
+      // The connection is being drained. An error thrown here would end the client's read loop.
     }
   }
 }

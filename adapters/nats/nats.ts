@@ -9,40 +9,41 @@ import { NatsServers } from './nats-servers.ts'
 
 interface Limits {
   /**
-   * Most bytes published that the server has not taken yet, 1 or more; a further message is not accepted.
-   * Default 16 777 216.
+   * Most bytes published that the server has not received yet, 1 or more. Above it, `publish` returns
+   * `false`. Default 16 777 216.
    */
   maxPendingBytes?: number | undefined
 }
 
-/** Where NATS is. */
+/** The NATS servers to connect to, or a connection to them. */
 export type NatsBackplaneOptions = Limits &
   (
     | {
         /**
-         * A connection of yours. It is not closed; when it closes for good, so does the backplane. It must
-         * not have `noEcho`.
+         * A connection of the application. The backplane does not close it, and is closed when it closes for
+         * good. It must not have `noEcho`.
          */
         connection: NatsConnection
       }
     | (NodeConnectionOptions & {
-        /** `host[:port]` of one server or several. Default `127.0.0.1:4222`. */
+        /** `host[:port]` of one or several servers. Default `127.0.0.1:4222`. */
         servers?: string | string[]
         connection?: undefined
       })
   )
 
 /**
- * A backplane over NATS: a subject for each channel, and the servers pass a message on to where there is
- * interest.
+ * Returns a backplane over NATS. Each channel is a subject, and the servers route a message to its
+ * subscribers.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function natsBackplane(options: NatsBackplaneOptions = {}): Backplane {
   return new NatsBackplane(options)
 }
 
+/** How long a test message may take. */
 const TEST_MS = 5_000
-/** How long `close` waits for the server to take what was published. */
+/** How long `close` waits for the server to receive what was published. */
 const CLOSE_MS = 1_000
 
 const EMPTY = Buffer.alloc(0)
@@ -54,12 +55,12 @@ class NatsBackplane implements Backplane {
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #servers = new NatsServers()
 
-  /** Subscriptions to confirm with the next round trip, and with the one that is under way. */
+  /** Subscriptions to be confirmed by the next round trip, and by the current one. */
   #unconfirmed = new Set<string>()
   #confirming = new Set<string>()
   #isConfirming = false
 
-  /** Sent on this connection, and not known to have arrived. A new connection starts anew. */
+  /** Published on this connection, and not known to have arrived. A new connection starts from zero. */
   #pending = { bytes: 0, isFlushing: false }
 
   constructor(options: NatsBackplaneOptions) {
@@ -97,7 +98,7 @@ class NatsBackplane implements Backplane {
     try {
       connection.publish(subjectOf(channel), bytes)
     } catch (error) {
-      this.#life.report(error as Error) // longer than the server takes, or closed a moment ago
+      this.#life.report(error as Error) // longer than the server accepts, or just closed
       return false
     }
     pending.bytes += size
@@ -164,15 +165,15 @@ class NatsBackplane implements Backplane {
   }
 
   async #test(connection: NatsConnection): Promise<void> {
-    const subject = `wshub:test.${randomUUID()}` // no channel of a hub has a colon
+    const subject = `wshub:test.${randomUUID()}` // the channels of a hub contain no colon
     let subscription: Subscription | undefined
-    const heard = new Promise<void>((resolve, reject) => {
+    const received = new Promise<void>((resolve, reject) => {
       const callback = (error: Error | null) => (error === null ? resolve() : reject(error))
       subscription = connection.subscribe(subject, { callback })
       connection.publish(subject, EMPTY)
     })
     try {
-      await inTime(TEST_MS, 'NATS did not pass a test message', heard)
+      await inTime(TEST_MS, 'NATS did not pass a test message', received)
     } finally {
       subscription?.unsubscribe()
     }
@@ -181,34 +182,34 @@ class NatsBackplane implements Backplane {
   #open(connection: NatsConnection, channel: string): void {
     if (this.#subscriptions.has(channel) || connection.isClosed()) return
     const callback = (error: Error | null, message: Msg) => {
-      if (error === null) this.#life.receive(channel, asBuffer(message.data))
+      if (error === null) this.#life.receive(channel, message.data)
       else this.#refused(channel, error)
     }
     this.#subscriptions.set(channel, connection.subscribe(subjectOf(channel), { callback }))
   }
 
-  /** The server did not permit a subscription. */
+  /** Called when the server does not permit a subscription. */
   #refused(channel: string, error: Error): void {
     this.#subscriptions.delete(channel)
     this.#unconfirmed.delete(channel)
     this.#confirming.delete(channel)
-    this.#life.channels.refuse(channel, error) // the status reports it
+    this.#life.channels.refuse(channel, error) // the connection's status reports the error
   }
 
-  /** One round trip after the other confirms all subscriptions that were sent before it. */
+  /** Confirms subscriptions, one round trip after the other: each confirms all that were sent before it. */
   async #confirm(connection: NatsConnection): Promise<void> {
     if (this.#isConfirming) return
     this.#isConfirming = true
     try {
       while (this.#unconfirmed.size > 0) {
-        await turn() // the others of this turn go along
+        await turn() // subscriptions of this turn share the round trip
         this.#confirming = this.#unconfirmed
         this.#unconfirmed = new Set()
         await Promise.all([connection.flush(), this.#servers.sync()])
         for (const channel of this.#confirming) this.#life.channels.confirm(channel)
       }
     } catch {
-      for (const channel of this.#confirming) this.#unconfirmed.add(channel) // until we are connected again
+      for (const channel of this.#confirming) this.#unconfirmed.add(channel) // they wait for the next connection
     }
     this.#confirming = new Set()
     this.#isConfirming = false
@@ -219,14 +220,15 @@ class NatsBackplane implements Backplane {
     const pending = this.#pending
     const { bytes } = pending
     pending.isFlushing = true
-    await connection.flush().catch(() => {}) // disconnected
+    await connection.flush().catch(() => {}) // the connection is lost
     pending.bytes -= bytes
     pending.isFlushing = false
   }
 }
 
 /**
- * An empty token is no token: what NATS does not take of a channel's name becomes what no channel's name has.
+ * Returns the subject of a channel. NATS does not accept empty tokens, so each becomes a slash, which no
+ * channel contains.
  */
 function subjectOf(channel: string): string {
   return channel
@@ -237,8 +239,4 @@ function subjectOf(channel: string): string {
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

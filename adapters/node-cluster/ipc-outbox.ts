@@ -1,8 +1,8 @@
 import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
 
-/** One thing that the backplane of a worker tells the primary, or the primary a backplane. */
+/** One entry of a packet, from the backplane of a worker to the primary or back. */
 export type Entry =
-  // From a worker. All its subscriptions stand between `hello` and `ready`; the probe shows whether bytes
+  // From a worker. It sends all its subscriptions between `hello` and `ready`; the probe shows whether bytes
   // arrive as bytes.
   | readonly ['hello', probe: Uint8Array]
   | readonly ['subscribe', channel: string, id: number]
@@ -19,25 +19,25 @@ export type Entry =
   | readonly ['welcome']
   | readonly ['dropped', count: number]
 
-/** A message on the channel between two processes, beside whatever the application sends there itself. */
+/** A message on the channel between two processes, which the application may use as well. */
 export interface Packet {
   readonly wshub: 'backplane'
-  /** The backplane of the worker; '' = all. */
+  /** The name of the worker's backplane; empty = all. */
   readonly peer: string
   readonly entries: readonly Entry[]
 }
 
-/** Whether a message is one of ours. */
+/** Returns whether a message is a packet: the application may send messages of its own. */
 export function isPacket(message: unknown): message is Packet {
   return (
     typeof message === 'object' && message !== null && 'wshub' in message && message.wshub === 'backplane'
   )
 }
 
-/** The channel to the other process: `callback` is called when a packet has gone. */
+/** Sends a packet to the other process. `callback` is called when it was sent, or cannot be. */
 export type SendPacket = (packet: Packet, callback: (error: Error | null) => void) => void
 
-/** Messages that wait for the other process, in order: one packet a turn, and not more bytes than allowed. */
+/** Entries that wait to be sent to the other process, in order: one packet a turn, with a limit of bytes. */
 export class IpcOutbox {
   readonly #send: SendPacket
   readonly #peer: string
@@ -48,7 +48,7 @@ export class IpcOutbox {
   #isScheduled = false
   #onEmpty = () => {}
 
-  /** @param onRoom something has gone, so what did not fit may fit now */
+  /** @param onRoom called when something was sent: an entry that did not fit may fit now */
   constructor(send: SendPacket, peer: string, maxPendingBytes: number, onRoom: () => void) {
     this.#send = send
     this.#peer = peer
@@ -56,7 +56,7 @@ export class IpcOutbox {
     this.#onRoom = onRoom
   }
 
-  /** Takes a message unless there is no room. */
+  /** Adds a message. @returns `false` when there is no room */
   pushMessage(channel: string, bytes: Uint8Array): boolean {
     if (this.#pendingBytes + bytes.byteLength + MESSAGE_OVERHEAD_BYTES > this.#maxPendingBytes) return false
     this.push(['message', channel, bytes])
@@ -64,8 +64,8 @@ export class IpcOutbox {
   }
 
   /**
-   * Takes something of a subscription unless there is no room; the half of it is left to messages. A single
-   * one always fits.
+   * Adds an entry about a subscription. Half of the room is left to messages; a single entry always fits.
+   * @returns `false` when there is no room
    */
   pushSubscription(entry: Entry): boolean {
     if (this.#pendingBytes > 0 && this.#pendingBytes + sizeOf(entry) > this.#maxPendingBytes / 2) return false
@@ -73,7 +73,7 @@ export class IpcOutbox {
     return true
   }
 
-  /** Takes what there are few of, and must not be lost. */
+  /** Adds an entry that must not be lost, whether there is room or not. There are few of them. */
   push(entry: Entry): void {
     this.#pendingBytes += sizeOf(entry)
     this.#entries.push(entry)
@@ -85,13 +85,13 @@ export class IpcOutbox {
     })
   }
 
-  /** Forgets what has not gone yet. */
+  /** Removes the entries that were not sent yet. */
   clear(): void {
     for (const entry of this.#entries) this.#pendingBytes -= sizeOf(entry)
     this.#entries = []
   }
 
-  /** Resolves when all has gone. */
+  /** Resolves when everything was sent. */
   async empty(): Promise<void> {
     if (this.#pendingBytes === 0) return
     await new Promise<void>((resolve) => {
@@ -105,7 +105,7 @@ export class IpcOutbox {
     this.#entries = []
     const size = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
     this.#send({ wshub: 'backplane', peer: this.#peer, entries }, () => {
-      this.#pendingBytes -= size // gone, or the other process is: it has its own event
+      this.#pendingBytes -= size // sent, or the other process has exited, which is an event of its own
       this.#onRoom()
       if (this.#pendingBytes === 0) this.#onEmpty()
     })

@@ -7,24 +7,24 @@ import { type Entry, IpcOutbox, isPacket, type SendPacket } from './ipc-outbox.t
 import { PrimaryRouter } from './primary-router.ts'
 
 /**
- * Limits of a backplane over the channel between the processes: in a worker, and in the primary for each
- * worker.
+ * Limits of the channel between the processes: of a worker's backplane, and of the primary for each worker.
  */
 export interface NodeClusterOptions {
   /**
-   * Most bytes, of messages and of subscriptions, that the other process has not taken yet, 1 or more. A
-   * further message is not accepted; subscriptions wait. Default 16 777 216.
+   * Most bytes, of messages and of subscriptions, that the other process has not received yet, 1 or more.
+   * Above it, `publish` returns `false`, and subscriptions wait. Default 16 777 216.
    */
   maxPendingBytes?: number | undefined
 }
 
+/** How long `close` waits for the primary to receive what was published. */
 const CLOSE_MS = 1_000
 
 /**
- * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed.
- * Workers of a cluster that was set up with `cluster.setupPrimary({ serialization: 'advanced' })` only.
+ * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed. The
+ * cluster must be set up with `cluster.setupPrimary({ serialization: 'advanced' })`.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
- * @returns what ends it: the workers' backplanes are `reconnecting` until somebody serves them again
+ * @returns a function that stops it: the workers' backplanes are `reconnecting` until it is called again
  */
 export function serveNodeCluster(options: NodeClusterOptions = {}): () => void {
   refuseUnknown(options, ['maxPendingBytes'])
@@ -33,7 +33,8 @@ export function serveNodeCluster(options: NodeClusterOptions = {}): () => void {
 }
 
 /**
- * In a worker: a backplane by way of the primary, which calls {@link serveNodeCluster}. No broker is needed.
+ * In a worker: returns a backplane over the primary, which calls {@link serveNodeCluster}. It needs no
+ * broker.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function nodeClusterBackplane(options: NodeClusterOptions = {}): Backplane {
@@ -45,15 +46,15 @@ class NodeClusterBackplane implements Backplane {
   readonly #life = new BackplaneLife()
   readonly #outbox: IpcOutbox
   readonly #onMessage = (message: unknown) => this.#receive(message)
-  /** The primary has gone, and does not come back. */
+  /** The channel to the primary is closed for good. */
   readonly #onDisconnect = () => void this.close()
   /** Channels that the primary was asked to send. */
   readonly #told = new Set<string>()
-  /** Channels of which it was told something else than holds now. */
+  /** Channels that were subscribed or unsubscribed since the primary was last told. */
   readonly #dirty = new Set<string>()
-  /** Of the subscriptions that it was told of, those that it has not confirmed. */
+  /** Channels that the primary has not confirmed yet, with the id of the request. */
   readonly #asked = new Map<string, number>()
-  /** Whether it was told `hello`, and not yet everything. */
+  /** Whether `hello` was sent, and not yet every subscription. */
   #isGreeting = false
   #nextId = 0
 
@@ -68,7 +69,8 @@ class NodeClusterBackplane implements Backplane {
   }
 
   async start(listener: BackplaneListener): Promise<void> {
-    if (!cluster.isWorker) throw new Error('nodeClusterBackplane() is for the workers of node:cluster')
+    if (!cluster.isWorker)
+      throw new Error('nodeClusterBackplane() must be called in a worker of node:cluster')
     await this.#life.start(listener, () => {
       process.on('message', this.#onMessage)
       process.on('disconnect', this.#onDisconnect)
@@ -103,13 +105,15 @@ class NodeClusterBackplane implements Backplane {
     this.#isGreeting = false
     if (!this.#life.isStarted) return
     if (before !== 'connected') this.#outbox.clear()
-    this.#outbox.push(['bye']) // also before it has answered: it may know us already
+    this.#outbox.push(['bye']) // also before the primary has answered: it may know this backplane already
     const sent = new AbortController()
     await Promise.race([this.#outbox.empty(), pause(CLOSE_MS, sent.signal, false)])
     sent.abort()
   }
 
-  /** Nobody hears it while the primary does not serve; it says so when it does. */
+  /**
+   * Registers with the primary. When the primary does not serve yet, it sends `serving` as soon as it does.
+   */
   #sayHello(): void {
     this.#outbox.push(['hello', Buffer.from([0xff])])
     this.#isGreeting = true
@@ -120,7 +124,7 @@ class NodeClusterBackplane implements Backplane {
     this.#tell()
   }
 
-  /** A channel is wanted, or not any more. */
+  /** Called when a channel was subscribed or unsubscribed. */
   #touch(channel: string): void {
     if (!this.#life.isStarted) return
     if (this.#life.channels.has(channel) === this.#told.has(channel)) this.#dirty.delete(channel)
@@ -129,8 +133,8 @@ class NodeClusterBackplane implements Backplane {
   }
 
   /**
-   * Tells the primary of subscriptions, as far as there is room; of one that came and went meanwhile it is
-   * told nothing.
+   * Sends changed subscriptions to the primary while there is room. Nothing is sent for a channel that was
+   * subscribed and unsubscribed in between.
    */
   #tell(): void {
     for (const channel of this.#dirty) {
@@ -165,7 +169,7 @@ class NodeClusterBackplane implements Backplane {
   #take(entry: Entry): void {
     switch (entry[0]) {
       case 'message':
-        this.#life.receive(entry[1], asBuffer(entry[2]))
+        this.#life.receive(entry[1], entry[2])
         break
       case 'subscribed':
         this.#confirm(entry[1], entry[2])
@@ -178,7 +182,7 @@ class NodeClusterBackplane implements Backplane {
         break
       case 'serving':
         this.#life.disconnected()
-        this.#outbox.clear() // meant for whoever served before
+        this.#outbox.clear() // meant for the router before this one
         this.#sayHello()
         break
       case 'dropped':
@@ -194,12 +198,8 @@ class NodeClusterBackplane implements Backplane {
   }
 
   #confirm(channel: string, id: number): void {
-    if (this.#asked.get(channel) !== id) return // the answer to an earlier subscription, which was undone
+    if (this.#asked.get(channel) !== id) return // the answer to an earlier request, which was undone
     this.#asked.delete(channel)
     this.#life.channels.confirm(channel)
   }
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

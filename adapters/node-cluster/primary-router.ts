@@ -11,22 +11,22 @@ interface Peer {
   readonly worker: Worker
   readonly outbox: IpcOutbox
   readonly channels: Set<string>
-  /** Subscriptions that it was not told of yet: the ids. */
+  /** Subscriptions that are not confirmed to it yet, with their ids. */
   readonly unconfirmed: Map<string, number>
-  /** Messages that it was too slow for, and was not told of yet. */
+  /** Messages dropped because it reads too slowly, since the last report to it. */
   dropped: number
 }
 
 /** In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed. */
 export class PrimaryRouter {
   readonly #maxPendingBytes: number
-  /** By the id of the worker and the name of the backplane. */
+  /** The key is the id of the worker and the name of the backplane. */
   readonly #peers = new Map<string, Peer>()
   readonly #channels = new Map<string, Set<Peer>>()
   readonly #onMessage = (worker: Worker, message: unknown) => this.#receive(worker, message)
   readonly #onExit = (worker: Worker) => this.#removeWorker(worker)
 
-  /** @param maxPendingBytes for each worker: most bytes that it has not taken yet */
+  /** @param maxPendingBytes most bytes that a worker has not received yet */
   constructor(maxPendingBytes: number) {
     this.#maxPendingBytes = maxPendingBytes
     cluster.on('message', this.#onMessage)
@@ -44,7 +44,7 @@ export class PrimaryRouter {
     this.#channels.clear()
   }
 
-  /** Also workers whose backplane we do not know: they may have said hello when nobody listened. */
+  /** Sends an entry to all workers, also unknown ones: they may have sent `hello` before anybody served. */
   #tellAll(word: 'serving' | 'leaving'): void {
     for (const worker of Object.values(cluster.workers ?? {})) {
       if (worker?.isConnected()) worker.send({ wshub: 'backplane', peer: '', entries: [[word]] }, () => {})
@@ -60,7 +60,7 @@ export class PrimaryRouter {
   #take(worker: Worker, key: string, name: string, entry: Entry): void {
     if (entry[0] === 'hello') this.#greet(worker, key, name, isUint8Array(entry[1]))
     const peer = this.#peers.get(key)
-    if (peer === undefined) return // it spoke to whoever served before, and will say hello to us
+    if (peer === undefined) return // meant for the router before this one; the worker sends `hello` again
     switch (entry[0]) {
       case 'subscribe':
         this.#subscribe(peer, entry[1], entry[2])

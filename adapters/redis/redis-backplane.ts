@@ -4,34 +4,34 @@ import { RedisServers } from './redis-servers.ts'
 import { RedisShard, type ShardOwner } from './redis-shard.ts'
 import { isFinal, type RedisSource, readRedisSource } from './redis-source.ts'
 
-/** A client or a cluster of node-redis 5 or 6: what `createClient` or `createCluster` returns. */
+/** A client or a cluster of node-redis 5 or 6, as `createClient` or `createCluster` returns it. */
 export interface RedisClientLike {
   duplicate(overrides?: object): unknown
   destroy(): unknown
   sSubscribe(channels: string, listener: (message: string, channel: string) => unknown): Promise<unknown>
 }
 
-/** Where Redis is. */
+/** The Redis server or cluster to connect to. */
 export type RedisPlace =
   | {
-      /** `redis[s]://[[user][:password]@][host][:port]`, of one server. */
+      /** The URL of one server: `redis[s]://[[user][:password]@][host][:port]`. */
       url: string
       client?: undefined
     }
   | {
       /**
-       * A client or a cluster of yours, connected or not. It is the pattern for connections of our own: it is
-       * neither used nor closed.
+       * A client or a cluster of the application, connected or not. Connections are opened with the same
+       * options; this one is neither used nor closed.
        */
       client: RedisClientLike
       url?: undefined
     }
 
-/** Where Redis is, and how much may wait for it. */
+/** The Redis server or cluster to connect to, and how much may wait for it. */
 export type RedisBackplaneOptions = RedisPlace & {
   /**
-   * Most bytes published that Redis has not taken yet, per server, 1 or more; a further message is not
-   * accepted. Default 16 777 216.
+   * Most bytes published that a Redis server has not received yet, 1 or more. Above it, `publish` returns
+   * `false`. Default 16 777 216.
    */
   maxPendingBytes?: number | undefined
 }
@@ -108,7 +108,7 @@ export class RedisBackplane implements Backplane {
       moved: () => this.#shards.refresh(),
       failed: (error) => {
         this.#report(error)
-        if (this.#source.isCluster) this.#shards.refresh() // a replica may have its slots soon
+        if (this.#source.isCluster) this.#shards.refresh() // a replica may take over its slots
       },
       refused: (channel, error) => {
         this.#life.channels.refuse(channel, error)

@@ -26,14 +26,15 @@ export interface ShardOwner {
   lost(error: Error): void
 }
 
+/** The options of a shard. */
 export interface ShardOptions {
-  /** `true` in a Redis Cluster: the commands of sharded pub/sub. */
+  /** Whether to use the commands of sharded pub/sub, in a Redis Cluster. */
   readonly isSharded: boolean
   /** Most bytes published that the server has not answered yet. */
   readonly maxPendingBytes: number
 }
 
-/** How long `close` waits for the server to take what was published. */
+/** How long `close` waits for the server to receive what was published. */
 const CLOSE_MS = 1_000
 /** Redis is single-threaded: one long command blocks everyone. */
 const MAX_CHANNELS_A_COMMAND = 1_000
@@ -60,7 +61,7 @@ export class RedisShard {
   #isScheduled = false
   #syncing: Promise<void> | undefined
 
-  /** No channel of a hub has a colon. */
+  /** Contains a colon, which no channel of a hub does. */
   #testChannel = ''
   #isTestPending = false
   #onTestReceived = () => {}
@@ -86,7 +87,7 @@ export class RedisShard {
     })
   }
 
-  /** Whether all subscriptions are live and messages pass. */
+  /** Whether all subscriptions are confirmed and messages pass. */
   get isUp(): boolean {
     return this.#link.isUp
   }

@@ -1,7 +1,7 @@
 import { inTime } from '../backplane/in-time.ts'
 import { OpenedSockets } from '../backplane/opened-sockets.ts'
 
-/** Hears the channels of a subscription, with bytes because of the last argument. */
+/** Subscribes a listener to channels. The last argument makes it receive bytes. */
 type Subscribe = (
   channels: string[],
   listener: (message: Buffer, channel: Buffer) => void,
@@ -15,8 +15,8 @@ interface CommandOptions {
 }
 
 /**
- * The members that we use of a client of node-redis 5 or 6, spelled out: its own types name each command,
- * several times, and comparing two of them takes the compiler 15 seconds.
+ * The members of a client of node-redis 5 or 6 that are used here. Its own types name each command several
+ * times, and comparing two of them takes the compiler 15 seconds.
  */
 export interface RedisClient {
   readonly options?: { readonly socket?: object | undefined } | undefined
@@ -38,7 +38,7 @@ interface RedisNode {
   readonly client?: RedisClient | undefined
 }
 
-/** The members that we use of a cluster of node-redis 5 or 6. */
+/** The members of a cluster of node-redis 5 or 6 that are used here. */
 export interface RedisCluster {
   readonly masters: RedisNode[]
   readonly slots: ArrayLike<{ readonly master: RedisNode } | undefined>
@@ -49,14 +49,13 @@ export interface RedisCluster {
   destroy(): void
 }
 
-/** One server, as the place to connect to. */
+/** One Redis server that connections can be opened to. */
 export interface RedisServer {
-  /** `host:port`, or what else tells it from the others. */
+  /** `host:port`, or another name that no other server has. */
   readonly address: string
   /**
-   * Makes a client that is ours: not connected, never reconnecting by itself, and without an offline queue.
-   * @param signal ends its connection: where it is only being opened, node-redis would not, and version 5
-   *   never can
+   * Makes a client that is not connected, never reconnects by itself, and has no offline queue.
+   * @param signal closes its connection, also while it is being opened: node-redis cannot
    */
   open(signal: AbortSignal): RedisClient
 }
@@ -64,31 +63,29 @@ export interface RedisServer {
 /** The servers of the engine. */
 export interface RedisTopology {
   readonly servers: readonly RedisServer[]
-  /** The owner of each hash slot of a Redis Cluster; where there is no cluster, one for all. */
+  /** The owner of each hash slot of a Redis Cluster. Without a cluster, one owner for all. */
   readonly slots: readonly (RedisServer | undefined)[]
 }
 
-/** Asks for the topology anew, until `signal` is aborted. */
+/** Finds out the topology, until `signal` is aborted. */
 export type Discover = (report: (error: Error) => void, signal: AbortSignal) => Promise<RedisTopology>
 
 const DISCOVERY_MS = 5_000
-/**
- * A discovery that has been given up hangs until its server answers or goes: not more than this many at once.
- */
+/** Most discoveries that timed out and still wait for their server: node-redis cannot cancel one. */
 const MAX_HANGING = 4
 
-/** The one server that a client is made for. */
+/** Returns the discovery of the one server that a client is made for. */
 export function singleServer(client: RedisClient): Discover {
   const servers = [server('Redis', client)]
   return async () => ({ servers, slots: servers })
 }
 
-/** The masters of a Redis Cluster. */
+/** Returns the discovery of the masters of a Redis Cluster. */
 export function clusterServers(cluster: RedisCluster): Discover {
   const hanging = new Set<Promise<unknown>>()
   return async (report, signal) => {
     if (hanging.size >= MAX_HANGING) await Promise.race(hanging)
-    // Learns the slots over one connection, which it closes again, and connects to nothing else.
+    // Reads the slots over one connection, which it closes again, and opens no other.
     const probe = cluster.duplicate({ minimizeConnections: true })
     probe.on('error', report)
     const sockets = new OpenedSockets()
@@ -99,8 +96,8 @@ export function clusterServers(cluster: RedisCluster): Discover {
     hanging.add(connected)
     let patterns: Promise<unknown> = Promise.resolve()
     try {
-      await inTime(DISCOVERY_MS, 'The Redis Cluster did not tell its slots', connected)
-      // What makes the client of a node, with the caller's credentials and address map.
+      await inTime(DISCOVERY_MS, 'the Redis Cluster did not report its slots', connected)
+      // Only this makes the client of a node, with the credentials and the address map of the application.
       patterns = sockets.run(() =>
         Promise.allSettled(Array.from(probe.masters, (master) => probe.nodeClient(master))),
       )
@@ -111,13 +108,13 @@ export function clusterServers(cluster: RedisCluster): Discover {
       const slots = Array.from(probe.slots, (shard) => shard && servers.get(shard.master.address))
       return { servers: [...servers.values()], slots }
     } finally {
-      // A client that is destroyed while it connects stays connected: it is given the time to.
+      // A client that is destroyed while it connects stays connected, so wait until it has connected.
       const ended = () => {
         signal.removeEventListener('abort', end)
         destroy(probe)
         sockets.destroy()
       }
-      inTime(DISCOVERY_MS, 'The masters did not answer', patterns).then(ended, ended)
+      inTime(DISCOVERY_MS, 'the masters did not answer', patterns).then(ended, ended)
     }
   }
 }
@@ -129,30 +126,29 @@ function server(address: string, pattern: RedisClient): RedisServer {
       pattern.duplicate({
         socket: { ...pattern.options?.socket, reconnectStrategy: false, signal },
         disableOfflineQueue: true,
-        // Version 6 starts a timer for each command; a server that does not answer is found out by the
-        // heartbeat.
+        // Version 6 starts a timer for each command. The heartbeat detects a server that does not answer.
         commandOptions: { timeout: 0 },
       }),
   }
 }
 
-/** Ends connections at once. */
+/** Closes connections at once. */
 export function destroy(client: RedisClient | RedisCluster): void {
   try {
     client.destroy()
   } catch {
-    // Version 5 throws where nothing is open.
+    // Version 5 throws when nothing is open.
   }
 }
 
-/** CRC-16/XMODEM of each byte. */
+/** The CRC-16/XMODEM of each byte. */
 const CRC16: readonly number[] = Array.from({ length: 256 }, (_, byte) => {
   let crc = byte << 8
   for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1
   return crc & 0xffff
 })
 
-/** The hash slot of a name of ASCII characters without braces. */
+/** Returns the hash slot of a name of ASCII characters without braces. */
 export function slotOf(name: string): number {
   let crc = 0
   for (let at = 0; at < name.length; at++) {

@@ -66,10 +66,10 @@ export class BackplaneLife {
   }
 
   /** Calls `onMessage`, unless the channel was unsubscribed. An error that it throws is reported. */
-  receive(channel: string, bytes: Buffer): void {
+  receive(channel: string, bytes: Uint8Array): void {
     if (!this.channels.has(channel)) return
     try {
-      this.#listener?.onMessage(channel, bytes)
+      this.#listener?.onMessage(channel, asBuffer(bytes))
     } catch (error) {
       this.report(asError(error, 'onMessage')) // the caller is the parser of a client library, or delivers to others next
     }
@@ -111,6 +111,11 @@ export class BackplaneLife {
     this.#state = state
     this.#listener?.onStateChange(state)
   }
+}
+
+/** Returns a Buffer over the same memory. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function closedError(): HubError {

@@ -22,7 +22,7 @@ export interface Backplane {
   readonly state: BackplaneState
   /**
    * Connects to the engine, and reconnects by itself from then on. Called once. Resolves when it is connected
-   * for the first time; rejects only when it is closed before, or when its configuration can never work.
+   * for the first time; rejects only when it is closed first, or when its configuration can never work.
    */
   start(listener: BackplaneListener): Promise<void>
   /**
@@ -31,11 +31,11 @@ export interface Backplane {
    */
   publish(channel: string, bytes: Uint8Array): boolean
   /**
-   * Subscribes to a channel. Resolves when the engine has confirmed: messages published from then on are
-   * received. While the engine cannot be reached, the promise stays pending.
+   * Subscribes to a channel. Resolves when the engine has confirmed it: messages published from then on are
+   * received. While the engine cannot be reached, the promise stays pending; `close` rejects it.
    */
   subscribe(channel: string): Promise<void>
-  /** Unsubscribes from a channel. Some more messages of it may arrive. */
+  /** Unsubscribes from a channel. Messages that are on their way may still arrive. */
   unsubscribe(channel: string): void
   /** Closes connections and stops timers, after sending what was published before, within a bounded time. */
   close(): Promise<void>

@@ -1,22 +1,21 @@
 /**
- * Most bytes that wait for the end of the turn: a test that publishes in an endless loop must not fill the
- * heap.
+ * Most bytes that wait for the next turn: a test that publishes in an endless loop must not fill the heap.
  */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
 
-/** Memory that a message takes beside its bytes. */
+/** Memory that a message takes in addition to its bytes. */
 const MESSAGE_OVERHEAD_BYTES = 256
 
 /** A backplane, as its bus uses it. */
 export interface BusMember {
-  /** The bus was cut or restored, or the member is new. */
+  /** Called when the bus was cut or restored, and once for a new member. */
   busChanged(): void
   receive(channel: string, bytes: Buffer): void
 }
 
 /** The bus, as one of its members uses it. */
 export interface BusSeat {
-  /** Delivers in a later turn, as an engine does. @returns `false` when too much waits already */
+  /** Delivers in a later turn, as an engine does. @returns `false` when too many bytes are waiting */
   send(channel: string, bytes: Uint8Array): boolean
   leave(): void
 }
@@ -34,8 +33,8 @@ export class MemoryBus {
   }
 
   /**
-   * Behaves as an engine that cannot be reached: backplanes are `reconnecting`, and undelivered messages are
-   * lost.
+   * Behaves like an engine that cannot be reached: backplanes are `reconnecting`, and undelivered messages
+   * are lost.
    */
   cut(): void {
     if (this.#isCut) return

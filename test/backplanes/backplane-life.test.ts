@@ -101,6 +101,19 @@ describe('BackplaneLife', () => {
     await turn()
   })
 
+  it('gives the listener a Buffer over the memory that it was given', () => {
+    const life = new BackplaneLife()
+    const received: Buffer[] = []
+    void life.start({ ...recorder(), onMessage: (_channel, bytes) => received.push(bytes) }, () => {})
+    void life.subscribe('a', () => {})
+    const within = new Uint8Array(Uint8Array.of(0, 1, 2, 3).buffer, 1, 2)
+    life.receive('a', within)
+    const [bytes] = received
+    expect(Buffer.isBuffer(bytes)).toBe(true)
+    within.fill(7)
+    expect([...(bytes ?? [])]).toEqual([7, 7])
+  })
+
   it('reports anything that its listener throws as an Error', () => {
     const life = new BackplaneLife()
     const listener = recorder(() => {

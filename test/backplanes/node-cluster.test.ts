@@ -212,6 +212,6 @@ describe('nodeClusterBackplane', () => {
   })
 
   it('rejects the start if there is no primary', async () => {
-    await expect(Node.of(nodeClusterBackplane()).begin()).rejects.toThrow('workers of node:cluster')
+    await expect(Node.of(nodeClusterBackplane()).begin()).rejects.toThrow('worker of node:cluster')
   })
 })

@@ -387,7 +387,7 @@ describe('TestClient', () => {
     })
   })
 
-  it('ends the connection when 10,000 messages wait to be taken, and says so', async () => {
+  it('ends the connection when more than 10,000 messages are not read, and says so', async () => {
     const { client, connection } = await open({}, { hub: { maxBufferedBytes: 10_000_000 } })
     for (let i = 0; i <= 10_000; i++) connection.sendText(String(i))
     expect(await client.closed).toEqual({ code: 1006, reason: '' })
@@ -397,7 +397,7 @@ describe('TestClient', () => {
     }
     const error = await rejection(client.next())
     expect(error.message).toMatch(/^no message; received: 9981 more, "9981", /)
-    expect(error.cause).toEqual(new Error('10000 messages wait to be taken with next()'))
+    expect(error.cause).toEqual(new Error('10000 messages were not read with next()'))
   })
 
   it('reports an application that violates the protocol', async () => {

@@ -79,7 +79,7 @@ export const MESSAGE_CASES: ContractCases = {
     for (const [index, bytes] of sent.entries()) {
       const received = subscriber.received[index]?.bytes
       assert.ok(Buffer.isBuffer(received))
-      assert.ok(received.equals(bytes), `message ${index} of ${bytes.length} bytes has come as it was sent`)
+      assert.ok(received.equals(bytes), `message ${index} of ${bytes.length} bytes arrived as it was sent`)
     }
   },
 

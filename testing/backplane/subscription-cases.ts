@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type ContractCases, turn } from './case-context.ts'
 import { stops } from './stops.ts'
 
-/** The cases about channels that are subscribed and left. */
+/** The cases about channels that are subscribed and unsubscribed. */
 export const SUBSCRIPTION_CASES: ContractCases = {
   async 'delivers messages published right after a subscription is confirmed'(context) {
     const [publisher, subscriber] = await context.startTwo()

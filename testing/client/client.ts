@@ -4,27 +4,27 @@ import type { Message, Payload } from 'wshub'
 import { Wait } from './wait.ts'
 
 /**
- * How a connection ended: the code and the reason of the close frame, 1005 without a code and 1006 without a
- * frame.
+ * How a connection ended: the code and the reason of the close frame. The code is 1005 when the frame had
+ * none, and 1006 when there was no frame.
  */
 export interface CloseInfo {
   readonly code: number
   readonly reason: string
 }
 
-/** Messages that are kept for `next`. */
+/** Most messages that are kept for `next`. */
 const MAX_UNREAD = 10_000
 
-/** How many messages an error shows, the latest ones, and how much of each, in characters or bytes. */
+/** How many of the latest messages an error shows, and how much of each, in characters or bytes. */
 const SHOWN_MESSAGES = 20
 const SHOWN_LENGTH = 100
 
 /**
- * A WebSocket client for tests, made by `connect`. It answers pings, and keeps what it receives until that is
- * taken: up to 10,000 messages, and with one more it gives the connection up.
+ * A WebSocket client for tests, made by `connect`. It answers pings, and keeps up to 10,000 messages until
+ * they are read with `next`. One more terminates the connection.
  */
 export class TestClient {
-  /** The 101: `client.response.headers['set-cookie']`. */
+  /** The 101 response, for its headers: `client.response.headers['set-cookie']`. */
   readonly response: IncomingMessage
   readonly #ws: WebSocket
   readonly #timeoutMs: number
@@ -34,7 +34,7 @@ export class TestClient {
   readonly #shown: string[] = []
   #received = 0
   #closeInfo: CloseInfo | undefined
-  /** Why the client itself gave the connection up. */
+  /** Why the client itself ended the connection. */
   #fault: Error | undefined
 
   /** @internal */
@@ -56,14 +56,14 @@ export class TestClient {
     return this.#ws.protocol
   }
 
-  /** Bytes sent that the application has not read: it grows while the application does not read. */
+  /** Bytes sent that the application has not read yet. */
   get bufferedAmount(): number {
     return this.#ws.bufferedAmount
   }
 
   /**
-   * How the connection ended. Each access is a wait of its own: it rejects when the connection has not ended
-   * after `timeoutMs`. A rejection that nobody looks at is no unhandled one.
+   * How the connection ended. Each access starts a wait, which rejects when the connection has not ended
+   * within `timeoutMs`. An unobserved rejection does not raise `unhandledRejection`.
    */
   get closed(): Promise<CloseInfo> {
     const closed = this.#left()
@@ -87,9 +87,8 @@ export class TestClient {
   }
 
   /**
-   * Takes the next message that nobody has taken yet, in order; it may have come already.
-   * Rejects when none comes within `timeoutMs`, or the connection ends first, and tells what has come until
-   * then.
+   * Returns the next message, in order. It may have been received already. Rejects when none arrives within
+   * `timeoutMs`, or when the connection ends first; the error says what was received.
    */
   async next(): Promise<Message> {
     const message = await this.#take()
@@ -99,7 +98,7 @@ export class TestClient {
     )
   }
 
-  /** The messages up to the end of the connection; waits for each as `next` does. */
+  /** Yields messages until the connection ends, and waits for each as `next` does. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
     for (;;) {
       const message = await this.#take()
@@ -110,21 +109,21 @@ export class TestClient {
   }
 
   /**
-   * Stops reading, as a client that stalls: the application finds its socket full. Pings are not answered
+   * Stops reading, like a client that stalls: the socket of the application fills up. Pings are not answered
    * then.
    */
   pause(): void {
     this.#ws.pause()
   }
 
-  /** Reads on. */
+  /** Continues to read. */
   resume(): void {
     this.#ws.resume()
   }
 
   /**
-   * Starts the closing handshake. A client that was paused reads on.
-   * @param code 1000, or from 3000 to 4999; without it the application gets 1005
+   * Starts the closing handshake. A paused client continues to read.
+   * @param code 1000, or 3000 to 4999; without it the application gets 1005
    * @returns the same as `closed`; a connection that is not closed within `timeoutMs` is terminated
    */
   close(code?: number, reason?: string): Promise<CloseInfo> {
@@ -144,12 +143,12 @@ export class TestClient {
     if (this.#shown.length > SHOWN_MESSAGES) this.#shown.shift()
     const [taker] = this.#takers
     if (taker !== undefined) {
-      this.#takers.delete(taker) // now, not once it goes on: the next message may come before that
+      this.#takers.delete(taker) // at once: the next message may arrive before the waiting code continues
       taker.end(message)
       return
     }
     if (this.#unread.push(message) <= MAX_UNREAD) return
-    this.#fault = new Error(`${MAX_UNREAD} messages wait to be taken with next()`)
+    this.#fault = new Error(`${MAX_UNREAD} messages were not read with next()`)
     this.#ws.terminate()
   }
 
@@ -158,7 +157,7 @@ export class TestClient {
     for (const wait of [...this.#takers, ...this.#leavers]) wait.end()
   }
 
-  /** The next message; `undefined` when the time is over or the connection has ended. */
+  /** Returns the next message, or `undefined` when the time is over or the connection has ended. */
   async #take(): Promise<Message | undefined> {
     const message = this.#unread.shift()
     if (message !== undefined || this.#closeInfo !== undefined) return message
@@ -179,12 +178,12 @@ export class TestClient {
     this.#leavers.delete(leaver)
     if (this.#closeInfo !== undefined) return this.#closeInfo
     const error = this.#error(`not closed within ${this.#timeoutMs} ms`)
-    // An unanswered close frame: the timer of `ws` for it would keep the process alive for half a minute.
+    // When a close frame is not answered, a timer of `ws` would keep the process alive for half a minute.
     if (this.#ws.readyState === this.#ws.CLOSING) this.#ws.terminate()
     throw error
   }
 
-  /** An error that tells what has come so far. */
+  /** Returns an error that says what was received so far. */
   #error(what: string): Error {
     const hidden = this.#received - this.#shown.length
     const messages = [...(hidden > 0 ? [`${hidden} more`] : []), ...this.#shown].join(', ')

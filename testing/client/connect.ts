@@ -11,8 +11,8 @@ import { UpgradeRefusedError } from './upgrade-refused-error.ts'
 import { Wait } from './wait.ts'
 
 /**
- * The subject of a test: a Fastify or Koa application, a server, or a request listener, as an Express
- * application is.
+ * The application under test: of Fastify or Koa, a server, or a request listener, such as an Express
+ * application.
  */
 export type Application =
   | { readonly server: UpgradeServer; ready(): PromiseLike<unknown> }
@@ -20,22 +20,22 @@ export type Application =
   | UpgradeServer
   | RequestListener
 
-/** How {@link connect} connects. */
+/** Options of {@link connect}. */
 export interface ConnectOptions {
-  /** Headers of the request: `{ cookie: 'sid=…', origin: 'https://app.example.com' }`. None by default. */
+  /** Headers of the request: `{ cookie: 'sid=…', origin: 'https://app.example.com' }`. Default none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /**
-   * Subprotocols to offer; as in a browser, an application that chooses none of them is an error. None by
-   * default.
+   * Subprotocols to offer. As in a browser, `connect` rejects when the application chooses none of them.
+   * Default none.
    */
   readonly protocols?: string | readonly string[] | undefined
-  /** Offers compression. Default `false`. */
+  /** Whether to offer compression. Default `false`. */
   readonly perMessageDeflate?: boolean | undefined
   /** The address that the application sees. Default `127.0.0.1`. */
   readonly remoteAddress?: string | undefined
   /**
-   * How long each wait of the client lasts, in ms; 0 = no limit. Default 1 000: a test that waits in vain
-   * says so before the runner gives it up (Mocha after 2,000, Jest and Vitest after 5,000).
+   * How long each wait of the client lasts, in ms; 0 = no limit. Default 1 000: the client's error comes
+   * before the test runner's own time limit (2,000 in Mocha, 5,000 in Jest and Vitest).
    */
   readonly timeoutMs?: number | undefined
 }
@@ -50,19 +50,19 @@ const CONNECT_OPTIONS: Required<ConnectOptions> = {
 
 const DEFAULT_TIMEOUT_MS = 1_000
 
-/** Most of the body of a refusal that is read, in characters. */
+/** The most characters that are read of a refusal's body. */
 const MAX_BODY_LENGTH = 1_048_576
 
-/** Where Node itself tells of a connection; middleware finds its server by it. */
+/** Node publishes each connection of a server here. The middleware finds its server by it. */
 const SOCKET_CHANNEL = 'net.server.socket'
 
 /**
- * Connects to a WebSocket route through all that stands before it in the application, in memory: no port is
- * opened, and the application need not listen.
- * @param url a path; or a URL, for another `Host` than `localhost`, or `wss:` for an application that wants
+ * Connects to a WebSocket route in memory, through all middleware in front of it. No port is opened, and the
+ * application need not listen.
+ * @param url a path; or a URL, for another `Host` than `localhost`, or `wss:` for an application that needs
  *   https
  * @throws {UpgradeRefusedError} when the answer is not 101
- * @throws {Error} when no answer comes within `timeoutMs`
+ * @throws {Error} when there is no answer within `timeoutMs`
  * @throws {TypeError} for an unknown option
  */
 export async function connect(
@@ -84,7 +84,7 @@ export async function connect(
     const ws = new WebSocket(address, [protocols].flat(), {
       headers: { ...headers },
       perMessageDeflate,
-      createConnection: (() => socket) as unknown as typeof createConnection, // typed for TCP; any duplex will do
+      createConnection: (() => socket) as unknown as typeof createConnection, // typed for TCP, but any duplex works
     })
     ws.on('error', (error) => answered.end(error))
     ws.on('unexpected-response', (_request, response) => {
@@ -102,7 +102,7 @@ export async function connect(
     accept(server, socket.peer, remoteAddress)
     const answer = await answered.promise
     if (answer instanceof TestClient) return answer
-    // Errors are made here, so that their stack leads to the test.
+    // Errors are created here, so that their stack leads to the test.
     if (refusal !== undefined) throw new UpgradeRefusedError(refusal, body.slice(0, MAX_BODY_LENGTH))
     if (answer === undefined) throw new Error(`no answer to the upgrade within ${timeoutMs} ms`)
     throw new Error(`the upgrade failed: ${answer.message}`, { cause: answer })
@@ -111,12 +111,12 @@ export async function connect(
     socket.destroy()
     throw error
   } finally {
-    // The hub lets go of it then; the connection stays.
+    // The hub detaches from the temporary server; the connection stays open.
     if (server !== app) server.close()
   }
 }
 
-/** The server or the request listener of an application that is ready. */
+/** Returns the server or the request listener of an application, once it is ready. */
 async function openApplication(app: Application): Promise<UpgradeServer | RequestListener> {
   if (typeof app === 'function' || app instanceof HttpServer || app instanceof HttpsServer) return app
   if ('callback' in app) return app.callback()
@@ -128,7 +128,7 @@ function serve(listener: RequestListener, { protocol }: URL): UpgradeServer {
   return protocol === 'wss:' || protocol === 'https:' ? createSecureServer(listener) : createServer(listener)
 }
 
-/** Has a server take a connection, as if it had come from its port. */
+/** Passes a connection to a server, as if it had arrived on its port. */
 function accept(server: UpgradeServer, socket: MemorySocket, remoteAddress: string): void {
   const isSecure = server instanceof HttpsServer
   Object.assign(socket, { server, remoteAddress }, isSecure ? { encrypted: true } : {})

@@ -2,8 +2,8 @@ import { Duplex } from 'node:stream'
 import type { UpgradeServer } from 'wshub'
 
 /**
- * What is taken for a reader that does not read, beside the buffers of its stream: the kernel's part of a
- * real socket.
+ * Most bytes held for a reader that does not read, in addition to the buffers of its stream: what the kernel
+ * holds for a real socket.
  */
 const CAPACITY_BYTES = 65_536
 
@@ -11,24 +11,24 @@ const CAPACITY_BYTES = 65_536
 const { setImmediate } = globalThis
 
 /**
- * One end of a connection that never leaves the process. Bytes arrive in a later turn of the event loop, in
- * order; a reader that does not read makes the writer wait; what one end destroys is over for the other. It
- * keeps no process alive.
+ * One end of a connection within the process. Bytes arrive in order, in a later turn of the event loop. A
+ * reader that does not read makes the writer wait, and destroying one end ends the other. It does not keep
+ * the process alive.
  */
 export class MemorySocket extends Duplex {
   /** The other end. */
   readonly peer: MemorySocket
   remoteAddress = '127.0.0.1'
-  /** Who has accepted the connection; `null` at the client's end. */
+  /** The server that accepted the connection; `null` at the client's end. */
   server: UpgradeServer | null = null
   bytesRead = 0
   #bytesTaken = 0
   #inbox: Buffer[] = []
   #inboxBytes = 0
-  /** A write of the peer that waits for room in the inbox. */
+  /** Completes a write of the peer that waits for room in the inbox. */
   #parked: ((error?: Error) => void) | undefined
   #peerEnded = false
-  /** The stream has asked for more. */
+  /** Whether the stream has asked for more. */
   #wanted = false
   #scheduled = false
 
@@ -41,7 +41,7 @@ export class MemorySocket extends Duplex {
     return this.#bytesTaken + this.writableLength
   }
 
-  // Nothing to set in memory, but routes and middleware call them on the socket of any request.
+  // They have no effect in memory, but routes and middleware call them on the socket of any request.
 
   setTimeout(): this {
     return this
@@ -97,7 +97,7 @@ export class MemorySocket extends Duplex {
     this.#schedule()
   }
 
-  /** In a turn of its own, as from a network: the reader never runs inside the writer's call. */
+  /** Delivers in a later turn, as a network does: the reader never runs inside the writer's call. */
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true

@@ -1,15 +1,15 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 
-/** How much of a body the message shows, in characters. */
+/** How many characters of the body the message shows. */
 const SHOWN_LENGTH = 200
 
-/** The application has answered an upgrade with something other than 101. */
+/** The error of `connect` when the application answers an upgrade with something other than 101. */
 export class UpgradeRefusedError extends Error {
   override readonly name = 'UpgradeRefusedError'
   readonly status: number
-  /** With names in lower case. */
+  /** The headers of the answer, with names in lower case. */
   readonly headers: IncomingHttpHeaders
-  /** As text, the first 1,048,576 characters. */
+  /** The body of the answer as text, at most 1,048,576 characters. */
   readonly body: string
 
   /** @internal */

@@ -1,6 +1,5 @@
 /**
- * A wait counts its time in so many steps: a process that stalls loses one of them and no more, however long
- * it stalls.
+ * A wait counts its time in steps. A process that stalls loses only one of them, however long it stalls.
  */
 const STEPS = 10
 
@@ -9,7 +8,7 @@ const { setInterval, clearInterval } = globalThis
 
 /** A promise with a time limit. */
 export class Wait<T> {
-  /** Resolves with what it is ended with; `undefined` when the time is over first. */
+  /** Resolves with the value passed to `end`, or with `undefined` when the time is over first. */
   readonly promise: Promise<T | undefined>
   readonly #timer: NodeJS.Timeout | undefined
   #resolve: (value: T | undefined) => void = () => {}
@@ -21,13 +20,14 @@ export class Wait<T> {
     })
     if (timeoutMs === 0) return
     let steps = 0
-    // Not unref'ed: nothing else may keep the process alive until the answer comes or the time is over.
+    // Not unref'ed: until the answer arrives or the time is over, nothing else may keep the process alive.
     this.#timer = setInterval(() => {
       steps++
       if (steps === STEPS) this.end()
     }, timeoutMs / STEPS)
   }
 
+  /** Ends the wait. Without effect when it has ended. */
   end(value?: T): void {
     clearInterval(this.#timer)
     this.#resolve(value)
