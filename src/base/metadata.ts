@@ -1,7 +1,7 @@
 /**
- * The metadata of an application that does not describe it: any string is a key, its value is unknown. It is
- * `object` and not a `Record`, because an interface is no `Record`: so a `Hub<User>` is a `Hub`, whatever
- * `User` is.
+ * The metadata of an application that does not describe it: any string is a key, and its value is unknown.
+ * The type is `object` and not a `Record`, because an interface is not a `Record`. So a `Hub<User>` is a
+ * `Hub`, whatever `User` is.
  */
 export type Metadata = object
 

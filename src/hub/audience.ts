@@ -56,15 +56,14 @@ export function readAudience(rooms: readonly string[] | undefined, options: Broa
   }
 }
 
-/** The same audience without one connection more. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+/** Returns the same audience without one more connection. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function without(audience: Audience, except: ConnectionRef): Audience {
   return { ...audience, exceptIds: [idOf('except', except), ...audience.exceptIds] }
 }
 
 /**
- * The id of a connection that is passed as it is or by its id.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it cannot be one: what names nobody would leave nobody
- *   out, in silence
+ * Returns the id of a connection that is passed as an object or by its id.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it cannot be an id: it would silently exclude nobody
  */
 export function idOf(key: string, ref: unknown): string {
   const id: unknown = typeof ref === 'object' && ref !== null && 'id' in ref ? ref.id : ref

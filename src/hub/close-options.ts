@@ -2,33 +2,33 @@ import { checkKeys, inRange, MAX_INT32, orDefault } from '../base/option-rules.t
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 
-/** How {@link Hub.close} says goodbye. */
+/** The options of {@link Hub.close}. */
 export interface CloseOptions {
-  /** Default 1001, going away. */
+  /** The close code. Default 1001, going away. */
   code?: number | undefined
-  /** At most 123 bytes of UTF-8. Default empty. */
+  /** The close reason, at most 123 bytes of UTF-8. Default empty. */
   reason?: string | undefined
-  /** How many connections are closed at a time, 1 or more. Default 500. */
+  /** The number of connections closed at a time, 1 or more. Default 500. */
   batch?: number | undefined
   /**
-   * Time, in ms, between two batches, give or take half of it; shorter where it would take more than half of
-   * `timeoutMs`. Default 50.
+   * Pause between batches, in ms, ±50 %; shortened so that all batches fit into half of `timeoutMs`. Default
+   * 50.
    */
   everyMs?: number | undefined
   /**
    * Time, in ms, for async callbacks to settle, for clients to answer, and then for messages that wait for
-   * the cluster; when it is over, what is left is terminated. A client whose callbacks still run after four
-   * fifths of it is closed all the same. A backplane that does not close takes 5 000 more at most.
-   * Default 5 000.
+   * the cluster; connections left after it are terminated. A connection whose callbacks still run after four
+   * fifths of it is closed without waiting for them. A backplane that does not close takes at most 5 000 ms
+   * more. Default 5 000.
    */
   timeoutMs?: number | undefined
 }
 
-/** How {@link Hub.close} went. */
+/** The result of {@link Hub.close}. */
 export interface CloseResult {
   /** Connections that ended by a closing handshake. */
   closed: number
-  /** Connections that did not: they were terminated when the time was over, or lost before. */
+  /** Connections that did not: they were lost, or terminated at the deadline. */
   terminated: number
 }
 
@@ -45,8 +45,8 @@ const CLOSE_DEFAULTS: ResolvedCloseOptions = {
 }
 
 /**
- * Checks the options of `hub.close` and returns them with every default in place, so that an adapter refuses
- * them at its start and not at the end. An explicit `undefined` means the default.
+ * Checks the options of `hub.close` and returns them with every default in place, so that an adapter can
+ * refuse them at its start. An explicit `undefined` means the default.
  * @throws {HubError} WSHUB_ERR_INVALID_CLOSE or WSHUB_ERR_INVALID_OPTION
  */
 export function readCloseOptions(options: CloseOptions = {}): ResolvedCloseOptions {

@@ -16,22 +16,22 @@ import type { Hub } from './hub.ts'
 export interface HubDiagnostics {
   /** An upgrade was answered with 101; `onOpen` follows. */
   'wshub:upgrade:accepted': { hub: Hub; request: IncomingMessage; connection: Connection }
-  /** An upgrade was refused by the hub; the error has code and HTTP status. */
+  /** The hub refused an upgrade; the error has the code and the HTTP status. */
   'wshub:upgrade:refused': { hub: Hub; request: IncomingMessage; error: HubError }
-  /** A connection is open, `onOpen` is about to be called. */
+  /** A connection is open; `onOpen` is about to be called. */
   'wshub:open': { connection: Connection }
-  /** A message has come, before `onMessage`. */
+  /** A message was received, before `onMessage`. */
   'wshub:message': { connection: Connection; message: Message; bytes: number }
-  /** A message was accepted for so many connections; `bytes` is that of one uncompressed frame. */
+  /** A message was queued for that many connections; `bytes` is the size of one uncompressed frame. */
   'wshub:delivery': { hub: Hub; recipients: number; bytes: number }
   /** Messages for a connection were dropped. */
   'wshub:drop': { connection: Connection; dropped: Dropped }
   /** A connection is closed, before `onClose`. */
   'wshub:close': { connection: Connection; code: number; reason: string; cause: CloseCause }
-  /** An error was reported, before any `onError`; `connection` is undefined where it belongs to none. */
+  /** An error was reported, before any `onError`; `connection` is undefined if it belongs to none. */
   'wshub:error': { hub: Hub; connection: Connection | undefined; error: Error }
-  /** Messages of another node did not come, before `onGap`. */
+  /** Messages of another node were lost, before `onGap`. */
   'wshub:gap': { hub: Hub; gap: Gap }
-  /** `hub.cluster.state` of a hub with a backplane is another one now. */
+  /** `hub.cluster.state` of a hub with a backplane has changed. */
   'wshub:cluster:state': { hub: Hub; state: BackplaneState }
 }

@@ -9,7 +9,7 @@ import type { EventHandler } from '../connection/event-handler.ts'
 
 const errorChannel = channel('wshub:error')
 
-/** Errors that any client can cause at will: a warning for each would let it fill the log. */
+/** Errors that any client can cause repeatedly: with a warning for each, it could fill the log. */
 const CLIENT_FAULTS: ReadonlySet<unknown> = new Set<HubErrorCode>([
   'WSHUB_ERR_PROTOCOL',
   'WSHUB_ERR_INVALID_DATA',
@@ -19,20 +19,21 @@ const CLIENT_FAULTS: ReadonlySet<unknown> = new Set<HubErrorCode>([
   'WSHUB_ERR_RATE_LIMIT',
 ])
 
-/** A warning shows at most so many characters of a message, and of a stack. */
+/** The most characters of a message or a stack in a warning. */
 const MAX_MESSAGE = 1_000
 const MAX_STACK = 8_000
-/** How many causes of an error a warning shows. */
+/** The number of causes of an error that a warning shows. */
 const MAX_CAUSES = 4
 
 /**
- * Reports each error to `onError` of its handler, else to that of the hub, else as a warning of the process.
+ * Reports each error to `onError` of its handler, otherwise to that of the hub, otherwise as a process
+ * warning.
  */
 export class ErrorReporter<Meta extends object> {
   readonly #hub: Connection['hub']
   readonly #running: RunningHandlers
   readonly #onError: ((error: Error, connection?: Connection) => void) | undefined
-  /** Faults of clients that a warning was emitted for. */
+  /** The client errors for which a warning was emitted. */
   readonly #warned = new Set<unknown>()
 
   constructor(
@@ -56,7 +57,7 @@ export class ErrorReporter<Meta extends object> {
       this.#warn(error, source)
       return
     }
-    // The option is written without the application's Meta.
+    // The type of the option does not have the application's Meta.
     const general = connection as unknown as Connection | undefined
     const pending = runHandler('the option onError', () => onError(error, general), {
       failed: (thrown, where) => this.#warn(thrown, { ...source, where }),
@@ -102,14 +103,14 @@ export class ErrorReporter<Meta extends object> {
 }
 
 /**
- * A warning of its own, since Node reads properties of it that an application's error may have made
+ * The class of warnings. Node reads properties of a warning, which an application's error may have made
  * unreadable.
  */
 class HubWarning extends Error {
   override readonly name = 'HubWarning'
   readonly code: string | undefined
   /**
-   * Node prints this below the message: the stack, which it prints of the warning itself only with
+   * Node prints this below the message: it prints the stack of the warning itself only with
    * `--trace-warnings`.
    */
   readonly detail: string | undefined
@@ -118,13 +119,15 @@ class HubWarning extends Error {
     super(message, { cause })
     this.stack = `HubWarning: ${message}`
     this.code = code
-    // What was made an error of here has a stack that shows the hub only.
+    // If the error was created here, its stack shows only the hub.
     const thrown = code === 'WSHUB_ERR_HANDLER_THREW' ? propertyOf(cause, 'cause') : cause
     this.detail = where === undefined ? undefined : stacks(thrown)
   }
 }
 
-/** The stack of what user code threw, and those of its causes; `undefined` when it has none. */
+/**
+ * Returns the stack of a value thrown by user code, and those of its causes; `undefined` when it has none.
+ */
 function stacks(error: unknown): string | undefined {
   const lines: string[] = []
   const seen = new Set<unknown>()

@@ -17,26 +17,26 @@ import {
 import type { ProxyHeader, TrustProxy } from '../upgrade/client-address.ts'
 import { type LimitOptions, type ResolvedLimits, readLimits } from './limit-options.ts'
 
-/** How to make a {@link Hub}. Every key is optional; an explicit `undefined` means the default. */
+/** The options of a {@link Hub}. Every key is optional; an explicit `undefined` means the default. */
 export interface HubOptions {
-  /** Most connections at once, 1 or more; a further upgrade is answered 503. Default 10 000. */
+  /** The most connections at once, 1 or more; a further upgrade is answered with 503. Default 10 000. */
   maxConnections?: number | undefined
   /**
-   * Most bytes of an incoming message, after inflation, 1 to 2 147 483 647; a longer one ends its connection
-   * with 1009. Default 65 536.
+   * The most bytes of an incoming message, after inflation, 1 to 2 147 483 647; a longer one ends its
+   * connection with 1009. Default 65 536.
    */
   maxMessageSize?: number | undefined
-  /** Silence, in ms, after which a client is pinged; 0 = never. Default 30 000. */
+  /** Silence, in ms, after which a client gets a ping; 0 = never. Default 30 000. */
   pingIntervalMs?: number | undefined
   /**
-   * Time, in ms, a client has to send anything after a ping before it is given up with 1006; 1 or more.
+   * Time, in ms, for a client to send anything after a ping, before its connection ends with 1006; 1 or more.
    * Default 10 000.
    */
   pongTimeoutMs?: number | undefined
   /**
-   * Sends an empty text message to each client that was sent no message for `everyMs`, so that a page, which
-   * sees no pings, notices a dead connection. `wshub/client` swallows it; other clients must ignore it.
-   * `undefined` = none.
+   * Sends an empty text message to each client that was sent no message for `everyMs`. A page, which sees no
+   * pings, can then detect a dead connection. `wshub/client` hides these messages; other clients must ignore
+   * them. `undefined` = none.
    */
   heartbeat?: HeartbeatOptions | undefined
   /**
@@ -45,65 +45,63 @@ export interface HubOptions {
    */
   enableCompression?: boolean | CompressionOptions | undefined
   /**
-   * Origins of pages that may connect beside the page's own origin: `https://app.example.com`,
-   * `https://*.example.com`, `null` (sandboxed and file pages), `*` (all). `[]` = the page's own origin only.
+   * Origins of pages that may connect besides the site's own origin: `https://app.example.com`,
+   * `https://*.example.com`, `null` (sandboxed and file pages), `*` (all). `[]` = only the site's own origin.
    * Default `[]`.
    */
   allowedOrigins?: readonly string[] | undefined
   /**
-   * Hosts that are the application's: `app.example.com`, `*.example.com`, `localhost:8080`; without a port,
-   * on any. An upgrade with another `Host` is answered 403, which stops DNS rebinding. `[]` = all. Default
-   * `[]`.
+   * Hosts that belong to the application: `app.example.com`, `*.example.com`, `localhost:8080`; without a
+   * port, any port. An upgrade with another `Host` is answered with 403, which stops DNS rebinding. `[]` =
+   * all. Default `[]`.
    */
   allowedHosts?: readonly string[] | undefined
-  /**
-   * Subprotocols that the application speaks, the preferred first; `[]` = none is ever chosen. Default `[]`.
-   */
+  /** Subprotocols that the application supports, the preferred first; `[]` = none is chosen. Default `[]`. */
   protocols?: readonly string[] | undefined
   /**
-   * Receives every error that no handler's `onError` took. Without it, each becomes a process warning, and
-   * only the first of each kind of fault that clients can repeat at will.
+   * Receives every error that no handler's `onError` receives. Without it, each becomes a process warning;
+   * for errors that clients can repeat at will, only the first of each kind.
    */
   onError?: ((error: Error, connection?: Connection) => void) | undefined
-  /** Most bytes waiting for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048 576. */
+  /**
+   * The most bytes that may wait for one slow client, 1 or more; then `slowConsumer` decides. Default 1 048
+   * 576.
+   */
   maxBufferedBytes?: number | undefined
   /**
-   * Most bytes waiting for all slow clients together, 1 or more; a message counts once, however many wait for
-   * it. Above it those with the most waiting are closed with 1013, whatever `slowConsumer` says. Default 134
-   * 217 728.
+   * The most bytes that may wait for all slow clients together, 1 or more; a message counts once, however
+   * many clients it waits for. Above it, the clients with the most waiting are closed with 1013, under every
+   * `slowConsumer`. Default 134 217 728.
    */
   maxTotalBufferedBytes?: number | undefined
   /**
-   * The policy when `maxBufferedBytes` are full: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`,
-   * which keeps the latest message of each `key` for a client that lags and closes when that is not enough.
-   * Default `close`.
+   * The policy above `maxBufferedBytes`: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`, which
+   * keeps the latest message of each `key` for a slow client, and closes it if that is not enough. Default
+   * `close`.
    */
   slowConsumer?: SlowConsumerPolicy | undefined
-  /**
-   * Time, in ms, an async `onOpen` may take, while the client's messages wait; 0 = no limit. Default 10 000.
-   */
+  /** Time, in ms, for an async `onOpen`, while the client's messages wait; 0 = no limit. Default 10 000. */
   openTimeoutMs?: number | undefined
   /**
-   * Time, in ms, from the beginning of a connection's end, whoever began it, until its socket is destroyed; 1
-   * or more. Default 10 000.
+   * Time, in ms, from the moment either side begins to close a connection until its socket is destroyed; 1 or
+   * more. Default 10 000.
    */
   closeTimeoutMs?: number | undefined
   /** Limits of one client; see {@link LimitOptions}. Default {}. */
   limits?: LimitOptions | undefined
   /**
-   * The proxies that may name the client's address: `true` (all), how many stand in front, addresses and
-   * networks, or a function. `false` = none. An adapter takes its framework's own setting instead while this
-   * is `false`. Default false.
+   * The proxies that may name the client's address: `true` (all), the number of proxies in front, addresses
+   * and networks, or a function. `false` = none; an adapter then uses its framework's own setting. Default
+   * false.
    */
   trustProxy?: TrustProxy | undefined
-  /** The header in which they say it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
+  /** The header in which they name it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
   proxyHeader?: ProxyHeader | undefined
   /**
-   * Carries messages to the hubs of other processes, and theirs to this one. It belongs to this hub, which
-   * also closes it.
+   * Carries messages to the hubs of other processes, and back. It belongs to this hub, which also closes it.
    */
   backplane?: Backplane | undefined
-  /** How this hub works together with those of other processes. */
+  /** The way this hub works together with those of other processes. */
   cluster?: ClusterOptions | undefined
 }
 
@@ -155,13 +153,12 @@ export const HUB_DEFAULTS = Object.freeze({
   cluster: undefined,
 })
 
-/** An RFC 7230 token, which is what a subprotocol's name is. */
+/** An RFC 7230 token, the form of a subprotocol's name. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /**
  * Reads options into their final, frozen form.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value: also for a key that
- *   does not exist
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value, also for an unknown key
  */
 export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)
@@ -245,8 +242,8 @@ function checkBackplane(backplane: Backplane): void {
 const claimed = new WeakSet<Backplane>()
 
 /**
- * Makes a backplane one hub's own: a second hub would get nothing from it, and close it for the first.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it has a hub
+ * Assigns a backplane to one hub: a second hub would receive nothing from it, and close it for the first.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it already has a hub
  */
 export function claimBackplane(backplane: Backplane | undefined): void {
   if (backplane === undefined) return

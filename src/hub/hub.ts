@@ -47,7 +47,7 @@ import { Upgrades } from './upgrades.ts'
 
 /**
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of
- * them. A hub belongs to one process. `Meta` types `connection.metadata`.
+ * them. A hub belongs to one process. `Meta` is the type of `connection.metadata`.
  */
 export class Hub<out Meta extends object = Metadata> {
   readonly #sessions: Sessions<Meta>
@@ -74,12 +74,12 @@ export class Hub<out Meta extends object = Metadata> {
         this.#shutdown.lastClosed()
       },
       swept: () => {
-        // A hub that is closing closes them in its own order.
+        // A closing hub closes them in its own order.
         if (this.#state === 'open') this.#upgrades.leaveClosingServers()
       },
     })
     this.#upgrades = new Upgrades(this.#sessions)
-    claimBackplane(this.options.backplane) // behind all checks of the options
+    claimBackplane(this.options.backplane) // after all checks of the options
     this.#local = new LocalNode(this.#sessions)
     this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
@@ -89,7 +89,7 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Returns the hub of `{ hub }`, or a new one with these options. An adapter reads its options with it.
+   * Returns the hub of `{ hub }`, or a new one with these options. Adapters read their options with it.
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION, also for an option beside a hub, which has its own
    */
   static from<Meta extends object = Metadata>(
@@ -108,17 +108,17 @@ export class Hub<out Meta extends object = Metadata> {
     )
   }
 
-  /** `open` until `close` is called, `closed` when it is done. A readiness probe may show it. */
+  /** `open` until `close` is called, `closed` when it has finished. A readiness probe may show it. */
   get state(): HubState {
     return this.#state
   }
 
-  /** The options that it was made with, every default in place; frozen. */
+  /** The options of this hub, with every default in place; frozen. */
   get options(): ResolvedHubOptions {
     return this.#sessions.options
   }
 
-  /** Returns a summary for a log: no options, and of the connections their number. */
+  /** Returns a summary for a log: no options, and only the number of connections. */
   toJSON(): HubSummary {
     return {
       node: this.#sessions.node,
@@ -134,15 +134,14 @@ export class Hub<out Meta extends object = Metadata> {
     return `Hub ${inspect(this.toJSON(), options)}`
   }
 
-  /** How many connections there are. */
+  /** The number of connections. */
   get size(): number {
     return this.#sessions.size
   }
 
   /**
-   * Returns counts since the hub was made and figures of this moment, of this process. Adding up
-   * `bufferedBytes` looks at each connection. What came and went between processes is in
-   * `hub.cluster.stats()`.
+   * Returns the current figures of this process and its counters since the hub was created. Adding up
+   * `bufferedBytes` visits each connection. `hub.cluster.stats()` counts messages between processes.
    */
   stats(): HubStats {
     return statsOf(this.#sessions.tally, this.#upgrades.tally, {
@@ -154,34 +153,34 @@ export class Hub<out Meta extends object = Metadata> {
     })
   }
 
-  /** How much was dropped instead of sent since the hub was made, by reason; live. */
+  /** The messages dropped instead of sent since the hub was created, by reason; live. */
   get dropped(): Readonly<Record<DropReason, Readonly<DropCount>>> {
     return this.#sessions.delivery.dropped
   }
 
-  /** The hubs of all processes together; without a backplane, this hub alone. */
+  /** The hubs of all processes together; without a backplane, only this hub. */
   get cluster(): Cluster<Meta> {
     return this.#cluster
   }
 
-  /** The connection of that id; `undefined` when there is none in this process. */
+  /** Returns the connection with that id; `undefined` when there is none in this process. */
   getConnection(id: string): Connection<Meta> | undefined {
     return this.#sessions.get(id)?.connection
   }
 
-  /** All connections, as of now. */
+  /** Returns all connections, as of now. */
   connections(): Connection<Meta>[] {
     return connectionsOf(this.#sessions)
   }
 
   /**
-   * Leads a server's upgrades through its ordinary request listeners, where a route can call
-   * {@link Hub.upgrade}. Other `upgrade` listeners of that server keep what no route of the hub takes. A
-   * server that stops listening takes its connections along: they are closed with 1001 within a second.
+   * Passes a server's upgrades through its ordinary request listeners, where a route can call {@link
+   * Hub.upgrade}. Upgrades that no route of the hub takes are left to other `upgrade` listeners of that
+   * server. When a server stops listening, its connections are closed with 1001 within a second.
    * @param server a server of `node:http` or `node:https`; without one, every such server of this process
-   *   that takes a TCP connection from now on, as long as the hub is open
-   * @returns a function that detaches again; connections stay
-   * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no server, such as an application
+   *   that accepts a TCP connection from now on, as long as the hub is open
+   * @returns a function that detaches again; connections stay open
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a server, such as an application
    */
   attach(server?: UpgradeServer): () => void {
     if (server !== undefined) checkServer(server)
@@ -189,9 +188,9 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response
-   * travel with the 101.
-   * @param framework for adapters: holds where `init` says nothing, or `undefined`; cookies of both are sent
+   * Answers an upgrade request with 101 and opens the connection. Headers that were set on the response are
+   * sent with the 101.
+   * @param framework for adapters: values for what `init` does not set; cookies of both are sent
    * @returns a promise of the connection, once `onOpen` has settled and before the first message. It never
    *   rejects.
    * @throws {HubError} at once, with an HTTP status, when the upgrade is refused: WSHUB_ERR_HUB_CLOSED,
@@ -211,11 +210,11 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Takes in a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still connecting. It is
-   * written through its own `send`.
+   * Makes a connection of a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still
+   * connecting. It is written through its own `send`.
    * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER,
    *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_INVALID_SOCKET for anything else, or
-   *   WSHUB_ERR_SOCKET_CLOSED when it is closing or closed; the socket is left alone then
+   *   WSHUB_ERR_SOCKET_CLOSED when it is closing or closed; the socket is left unchanged then
    */
   register(
     socket: WebSocketLike,
@@ -233,9 +232,10 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Puts a connection into a room, or into each of several. What other nodes send there comes as soon as the
-   * backplane's engine has confirmed, which `await hub.cluster.join({ id: connection.id }, room)` waits for.
-   * @returns `false` when it is not open any more; nothing is joined then
+   * Puts a connection into a room, or into each of several. It receives messages of other nodes once the
+   * backplane's engine has confirmed the subscription; `await hub.cluster.join({ id: connection.id }, room)`
+   * waits for that.
+   * @returns `false` when the connection is no longer open; nothing is joined then
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, also for a name over `limits.maxRoomNameBytes`;
    *   WSHUB_ERR_TOO_MANY_ROOMS above `limits.maxRoomsPerConnection`; WSHUB_ERR_FOREIGN_CONNECTION for a
    *   connection of another hub. Nothing is joined then
@@ -257,10 +257,10 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Closes connections of this process behind what was sent to them: those in a room, or in the union of
-   * several, or those that a predicate picks. `hub.cluster.disconnect` closes those of all processes.
+   * Closes connections of this process after everything sent to them: those in a room, or in the union of
+   * several, or those that a predicate selects. `hub.cluster.disconnect` closes those of all processes.
    * @param code 1000 by default
-   * @returns how many were open
+   * @returns the number of connections that were open
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE
    */
   disconnect(
@@ -273,26 +273,29 @@ export class Hub<out Meta extends object = Metadata> {
     return disconnect(chosen, code, reason)
   }
 
-  /** How many connections are in the room, or in the union of several; 0 for a room that does not exist. */
+  /**
+   * Returns the number of connections in the room, or in the union of several; 0 for a room that does not
+   * exist.
+   */
   roomSize(room: string | readonly string[]): number {
     return this.#sessions.rooms.union(asRooms(room)).size
   }
 
-  /** The names of all rooms that have a member. */
+  /** Returns the names of all rooms that have a member. */
   rooms(): string[] {
     return this.#sessions.rooms.names()
   }
 
-  /** The connections in the room, or in the union of several, each once, as of now. */
+  /** Returns the connections in the room, or in the union of several, each once, as of now. */
   members(room: string | readonly string[]): Connection<Meta>[] {
     return connectionsOf(this.#sessions.rooms.union(asRooms(room)))
   }
 
   /**
-   * Sends to all connections, those of the other nodes of the cluster included. The message is framed once,
-   * and compressed at most once, however many receive it.
+   * Sends to all connections, including those of the other nodes of the cluster. The message is framed once,
+   * and compressed at most once for each window size, however many receive it.
    * @param data a string for a text message, bytes for a binary one
-   * @returns how many connections of this process accepted it
+   * @returns the number of connections of this process that accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD for anything else; serialize objects yourself.
    *   WSHUB_ERR_INVALID_OPTION, and WSHUB_ERR_INVALID_ROOM for the option `exceptRooms`
    */
@@ -301,19 +304,19 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Like {@link Hub.broadcast}, without one connection, wherever it is.
-   * @param except a connection or its id, also of one that is closed; several go into the option `except`
-   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be the id
-   *   of a connection
+   * Does the same as {@link Hub.broadcast} without one connection, on whichever node it is.
+   * @param except a connection or its id, also of a closed one; use the option `except` for several
+   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for a value that cannot be
+   *   the id of a connection
    */
   broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
     return this.#broadcast(without(readAudience(undefined, options), except), data, options)
   }
 
   /**
-   * Sends to the members of a room, or of the union of several, each once, those of the other nodes included.
-   * An empty room costs nothing here.
-   * @returns how many connections of this process accepted it
+   * Sends to the members of a room, or of the union of several, each once, including those of other nodes. An
+   * empty room costs nothing here.
+   * @returns the number of connections of this process that accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   broadcastToRoom(room: string | readonly string[], data: Payload, options?: BroadcastOptions): number {
@@ -321,8 +324,9 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Like {@link Hub.broadcastToRoom}, without one connection, wherever it is. The message stands before the
-   * connection: swapped, both may be strings, and only a message that has not the form of an id is refused.
+   * Does the same as {@link Hub.broadcastToRoom} without one connection, on whichever node it is. The message
+   * comes before the connection. If you swap them, both may be strings, and only a message that does not look
+   * like an id is refused.
    * @param except as for {@link Hub.broadcastExcept}
    * @throws {HubError} as for {@link Hub.broadcastToRoom} and {@link Hub.broadcastExcept}
    */
@@ -336,10 +340,10 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Sends to one connection, wherever in the cluster it is.
+   * Sends to one connection, on whichever node of the cluster it is.
    * @param to a connection, a member of the cluster, or the id of one
-   * @returns `false` when it surely does not arrive; `true` for a connection of another node says that it was
-   *   published
+   * @returns `false` when the message certainly does not arrive; `true` for a connection of another node
+   *   means that it was published
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   sendTo(to: ConnectionRef, data: Payload, options?: SendOptions): boolean {
@@ -350,10 +354,10 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Refuses new connections with 503, closes all others behind what was sent to them, leaves the cluster, and
-   * lets go of the backplane, servers and timers. A connection whose callbacks run is closed when they have
-   * settled, behind their replies; nothing more is delivered to it. So a callback that itself awaits this
-   * takes until `timeoutMs` is over. Further calls return the same promise.
+   * Refuses new connections with 503, closes all others after everything sent to them, leaves the cluster,
+   * and releases the backplane, servers and timers. If callbacks of a connection are running, it is closed
+   * when they have settled, after their replies; it receives no more messages. A callback that itself awaits
+   * this promise delays it until `timeoutMs`. Further calls return the same promise.
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long;
    *   WSHUB_ERR_INVALID_OPTION
    */
@@ -375,7 +379,7 @@ export class Hub<out Meta extends object = Metadata> {
     return result
   }
 
-  /** Locally first: the other nodes are a round trip away, and may not be there. */
+  /** Delivers locally first: the other nodes are a round trip away, and may be unreachable. */
   #broadcast(audience: Audience, data: Payload, options: SendOptions | undefined): number {
     checkPayload(data)
     const accepted = this.#local.broadcast(audience, data, options)

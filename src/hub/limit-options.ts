@@ -4,54 +4,58 @@ import type { RateLimitPolicy } from '../connection/rate-limit.ts'
 /** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
 export interface LimitOptions {
   /**
-   * Most connections and pending upgrades from one address (IPv6: one /64), 0 or more; a further upgrade is
-   * answered 429. 0 = no limit, because behind a proxy without `trustProxy`, or behind one company's gateway,
-   * all clients have one address. Default 0.
+   * The most connections and pending upgrades from one address (IPv6: one /64), 0 or more; a further upgrade
+   * is answered with 429. 0 = no limit, because behind a proxy without `trustProxy`, or behind one company's
+   * gateway, all clients have one address. Default 0.
    */
   maxConnectionsPerAddress?: number | undefined
   /**
-   * Most upgrades in a second from one address, 0 or more; a further one is answered 429. 0 = no limit, for
-   * the same reason. Default 0.
+   * The most upgrades in a second from one address, 0 or more; a further one is answered with 429. 0 = no
+   * limit, for the same reason. Default 0.
    */
   maxUpgradesPerSecondPerAddress?: number | undefined
   /**
-   * Most upgrades that wait for the application's answer at once, 1 or more; a further one is answered 503.
-   * Default 1 024.
+   * The most upgrades that wait for the application's answer at once, 1 or more; a further one is answered
+   * with 503. Default 1 024.
    */
   maxPendingUpgrades?: number | undefined
   /**
-   * Time, in ms, to accept an upgrade or to send an ordinary answer in full; then it is answered 408, or its
-   * socket is destroyed where an answer has begun. 0 = no limit. Default 30 000.
+   * Time, in ms, to accept an upgrade or to send an ordinary answer in full. After it the upgrade is answered
+   * with 408; if an answer has begun, its socket is destroyed. 0 = no limit. Default 30 000.
    */
   upgradeTimeoutMs?: number | undefined
   /**
-   * Most messages and pings a second from one client, 0 or more; 0 = no limit, because what is normal is the
-   * application's to say. Default 0.
+   * The most messages and pings a second from one client, 0 or more; 0 = no limit, because only the
+   * application knows what is normal. Default 0.
    */
   maxMessagesPerSecond?: number | undefined
   /**
-   * Most bytes of messages a second from one client, after inflation, 0 or more; 0 = no limit, for the same
-   * reason. Default 0.
+   * The most bytes of messages a second from one client, after inflation, 0 or more; 0 = no limit, for the
+   * same reason. Default 0.
    */
   maxBytesPerSecond?: number | undefined
   /**
-   * The measure above these two rates: `pause`, it is read more slowly, or `close` (1008). Default `pause`.
+   * The measure above these two rates: `pause`, the client is read more slowly, or `close` (1008). Default
+   * `pause`.
    */
   rateLimitPolicy?: RateLimitPolicy | undefined
-  /** Most rooms a connection is in, 1 or more; joining another one throws. Default 1 000. */
+  /** The most rooms of a connection, 1 or more; joining another one throws. Default 1 000. */
   maxRoomsPerConnection?: number | undefined
-  /** Most bytes of UTF-8 in a room's name, 1 or more; joining it throws. Default 1 024. */
+  /**
+   * The most bytes of UTF-8 in a room's name, 1 or more; joining a room with a longer name throws. Default 1
+   * 024.
+   */
   maxRoomNameBytes?: number | undefined
-  /** Most entries of a connection's metadata, 1 or more; setting another one throws. Default 256. */
+  /** The most entries of a connection's metadata, 1 or more; setting another one throws. Default 256. */
   maxMetadataEntries?: number | undefined
   /**
-   * Most fragments of an incoming message, 0 or more; above it 1008. 0 = 16 384, or what `maxMessageSize`
-   * takes in fragments of 64 bytes. Default 0.
+   * The most fragments of an incoming message, 0 or more; above it 1008. 0 = 16 384, or as many as
+   * `maxMessageSize` needs in fragments of 64 bytes. Default 0.
    */
   maxFragments?: number | undefined
   /**
-   * Most chunks of an incoming frame that wait for the others, 0 or more; above it 1008. 0 = 262 144, or
-   * `maxMessageSize` in chunks of 16 bytes. Default 0.
+   * The most chunks of an incoming frame that wait for the others, 0 or more; above it 1008. 0 = 262 144, or
+   * as many as `maxMessageSize` needs in chunks of 16 bytes. Default 0.
    */
   maxBufferedChunks?: number | undefined
 }
@@ -76,8 +80,8 @@ export const LIMIT_DEFAULTS = Object.freeze({
 })
 
 /**
- * Reads the limits of one client. Those of fragments and chunks default to what a message of `maxMessageSize`
- * bytes may need.
+ * Reads the limits of one client. Those of fragments and chunks default to the numbers that a message of
+ * `maxMessageSize` bytes may need.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function readLimits(options: LimitOptions = {}, maxMessageSize: number): ResolvedLimits {

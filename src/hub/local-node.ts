@@ -17,8 +17,8 @@ const gapChannel = channel('wshub:gap')
 const stateChannel = channel('wshub:cluster:state')
 
 /**
- * A hub without the other nodes: sends to the connections of this process, and does what its cluster asks it
- * to do with them.
+ * A hub without the other nodes: sends to the connections of this process, and performs on them what its
+ * cluster asks for.
  */
 export class LocalNode<Meta extends object> implements LocalHub {
   readonly #sessions: Sessions<Meta>
@@ -53,7 +53,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
     return [...new Set(names)].flatMap((id) => this.#sessions.get(id)?.connection ?? [])
   }
 
-  /** Reports the connections that a limit keeps out in one error: there may be thousands. */
+  /** Reports all connections that a limit keeps out in one error: there may be thousands. */
   join(selection: Selection, rooms: readonly string[]): number {
     const connections = this.select(selection)
     let joined = 0

@@ -18,15 +18,15 @@ const NO_MEMBERS: ReadonlySet<never> = new Set<never>()
 const NO_ROOMS: ReadonlySet<string> = new Set<string>()
 
 /**
- * The members of rooms and the rooms of members. Pure data: it knows nothing of connections.
- * A room exists while it has a member; a member is known while it is in a room.
+ * The members of rooms and the rooms of members. Pure data, without knowledge of connections. A room exists
+ * while it has a member; a member is known while it is in a room.
  */
 export class RoomIndex<T extends object> {
   readonly #members = new Map<string, Set<T>>()
   readonly #rooms = new Map<T, Set<string>>()
   #listener: RoomListener | undefined
 
-  /** Tells a listener from now on which rooms come to exist and which end. */
+  /** Notifies a listener from now on of rooms that are created and that end. */
   watch(listener: RoomListener): void {
     this.#listener = listener
   }
@@ -54,7 +54,7 @@ export class RoomIndex<T extends object> {
     }
   }
 
-  /** Puts a member into a room; `false` when it was there already. */
+  /** Puts a member into a room; `false` when it was already there. */
   add(member: T, room: string): boolean {
     const members = this.#members.get(room)
     if (members === undefined) {
@@ -86,17 +86,17 @@ export class RoomIndex<T extends object> {
     return rooms
   }
 
-  /** Whether the member is in the room. */
+  /** Returns whether the member is in the room. */
   has(member: T, room: string): boolean {
     return this.#rooms.get(member)?.has(room) ?? false
   }
 
-  /** The members of a room, live; empty for a room that does not exist. */
+  /** Returns the members of a room, live; empty for a room that does not exist. */
   members(room: string): ReadonlySet<T> {
     return this.#members.get(room) ?? NO_MEMBERS
   }
 
-  /** The members of any of the rooms, each once. One room costs no copy. */
+  /** Returns the members of any of the rooms, each once. One room costs no copy. */
   union(rooms: readonly string[]): ReadonlySet<T> {
     const [first, ...others] = rooms
     if (first === undefined) return NO_MEMBERS
@@ -106,17 +106,17 @@ export class RoomIndex<T extends object> {
     return union
   }
 
-  /** The rooms of a member, live; empty for a member of none. */
+  /** Returns the rooms of a member, live; empty for a member of none. */
   roomsOf(member: T): ReadonlySet<string> {
     return this.#rooms.get(member) ?? NO_ROOMS
   }
 
-  /** The names of all rooms that have a member. */
+  /** Returns the names of all rooms that have a member. */
   names(): string[] {
     return [...this.#members.keys()]
   }
 
-  /** How many rooms have a member. */
+  /** The number of rooms that have a member. */
   get size(): number {
     return this.#members.size
   }

@@ -5,7 +5,7 @@ import type { Sessions } from './sessions.ts'
 /** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
 const HANDLERS_SHARE = 0.8
 
-/** Closes all connections of a hub, in batches and behind their running callbacks. */
+/** Closes all connections of a hub, in batches, each after its running callbacks. */
 export class Shutdown<Meta extends object> {
   readonly #sessions: Sessions<Meta>
   #onEmpty: (() => void) | undefined
@@ -34,7 +34,9 @@ export class Shutdown<Meta extends object> {
     process.nextTick(() => this.#onEmpty?.()) // after that `onClose`
   }
 
-  /** Closes connections in batches. The pauses vary by half, so that clients do not come back all at once. */
+  /**
+   * Closes connections in batches. The pauses vary by ±50 %, so that clients do not reconnect all at once.
+   */
   #sayGoodbye({ code, reason, batch, everyMs, timeoutMs }: ResolvedCloseOptions): () => void {
     const sessions = shuffled([...this.#sessions])
     const pauseMs = Math.min(everyMs, timeoutMs / 2 / Math.ceil(sessions.length / batch))
@@ -52,7 +54,7 @@ export class Shutdown<Meta extends object> {
     return () => clearTimeout(timer)
   }
 
-  /** Closes, after so many ms, the connections whose callbacks still run. */
+  /** Closes, after that many ms, the connections whose callbacks still run. */
   #limitHandlers(ms: number): () => void {
     const timer = setTimeout(() => {
       for (const session of this.#sessions) session.leaveNow()
@@ -71,7 +73,7 @@ export class Shutdown<Meta extends object> {
   }
 }
 
-/** A copy in random order. */
+/** Returns a copy in random order. */
 function shuffled<T>(items: readonly T[]): T[] {
   return items
     .map((item) => ({ item, place: Math.random() }))

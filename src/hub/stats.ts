@@ -4,20 +4,20 @@ import type { CloseReason } from '../connection/close-cause.ts'
 import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 
-/** Whether a hub takes connections. */
+/** The stage of a hub's life. */
 export type HubState = 'open' | 'closing' | 'closed'
 
-/** The figures of a hub since it was made, and as of now. */
+/** The counters of a hub since it was created, and its current figures. */
 export interface HubStats {
-  /** As of now. */
+  /** Connections that are open now. */
   readonly connections: number
   /** Rooms that have a member now. */
   readonly rooms: number
   /** Upgrades that wait for the application's answer now. */
   readonly pendingUpgrades: number
   /**
-   * Bytes that wait in memory now, for slow clients or for slow takers of their messages: of all connections
-   * together.
+   * Bytes that wait in memory now, of all connections together: for slow clients, or for handlers that take
+   * messages slowly.
    */
   readonly bufferedBytes: number
   /** Upgrades answered with 101. */
@@ -33,7 +33,7 @@ export interface HubStats {
   readonly lostConnections: number
   /** Connections that are closed, by the reason of their cause. */
   readonly closeReasons: Readonly<Record<CloseReason, number>>
-  /** Messages that came, and their bytes after inflation. */
+  /** Messages that were received, and their bytes after inflation. */
   readonly receivedMessages: number
   readonly receivedBytes: number
   /** Messages accepted for sending, once for each connection, and the bytes of their frames. */
@@ -45,7 +45,7 @@ export interface HubStats {
 
 /** The summary of a hub in `toJSON` and `util.inspect`. */
 export interface HubSummary {
-  /** Its id in the cluster, with which the ids of its connections begin. */
+  /** The id of its node in the cluster; the ids of its connections begin with it. */
   readonly node: string
   readonly state: HubState
   readonly connections: number
@@ -68,7 +68,7 @@ export class UpgradeTally {
   }
 }
 
-/** Returns the figures of a hub: those counted since it was made, and those of this moment. */
+/** Returns the figures of a hub: its counters and its current values. */
 export function statsOf(
   { unansweredConnections: _, closeReasons, ...connections }: Tally,
   { acceptedUpgrades, refusedUpgrades }: UpgradeTally,

@@ -18,7 +18,7 @@ const refusedChannel = channel('wshub:upgrade:refused')
 
 /** The upgrades of a hub, from the request to the session. */
 export class Upgrades<Meta extends object> {
-  /** Also for WebSockets that were opened elsewhere. */
+  /** Also used for WebSockets that were opened elsewhere. */
   readonly gate: UpgradeGate
   readonly tally = new UpgradeTally()
   readonly #hub: Connection<Meta>['hub']
@@ -44,7 +44,7 @@ export class Upgrades<Meta extends object> {
     return this.#bridge.pendingCount
   }
 
-  /** Attaches a server; without one, all of this process. @returns a function that detaches again */
+  /** Attaches a server; without one, all servers of this process. @returns a function that detaches again */
   attach(server: UpgradeServer | undefined): () => void {
     return server === undefined ? this.#bridge.discover() : this.#bridge.attach(server)
   }
@@ -102,7 +102,7 @@ export class Upgrades<Meta extends object> {
         acceptedChannel.publish({ hub: this.#hub, request: req, connection })
       }
       const opened = session.open()
-      pending.finishResponse() // calls what middleware waits with
+      pending.finishResponse() // runs middleware that waits for the end of the response
       return opened
     })
   }

@@ -3,11 +3,11 @@
  * @see RFC 6455 §7.4.1 and the IANA WebSocket Close Code Number Registry
  */
 export const CloseCode = {
-  /** The connection has served its purpose. */
+  /** The connection has fulfilled its purpose. */
   normal: 1000,
-  /** The endpoint leaves: the server shuts down, or the user leaves the page. */
+  /** The endpoint goes away: the server shuts down, or the user leaves the page. */
   goingAway: 1001,
-  /** The peer broke the protocol. */
+  /** The peer violated the protocol. */
   protocolError: 1002,
   /** The peer sent a type of data that this endpoint does not accept. */
   unsupported: 1003,

@@ -65,7 +65,7 @@ export class FragmentedText {
     this.#check()
   }
 
-  /** Begins a frame. `ws` finds the one that breaks the protocol. */
+  /** Begins a frame. `ws` reports a frame that violates the protocol. */
   #begin(chunk: Buffer, at: number, end: number): void {
     const first = chunk[at] ?? 0
     this.#left = payloadLength(chunk, at)
@@ -84,8 +84,7 @@ export class FragmentedText {
   }
 
   /**
-   * Looks at what is in the block. Whether the text ends within a character is for `ws` to find: it does so
-   * no later.
+   * Checks the bytes in the block. `ws` checks whether the text ends within a character, and does so in time.
    */
   #check(): void {
     const filled = this.#filled

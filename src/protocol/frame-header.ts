@@ -35,7 +35,7 @@ const LENGTH_64 = 127
 export const MASK_BYTES = 4
 
 /**
- * Returns how many bytes the header at `at` has. Before its second byte has arrived, it returns 2.
+ * Returns the length of the header at `at`. Before its second byte has arrived, it returns 2.
  * @see RFC 6455 §5.2
  */
 export function headerLength(bytes: Buffer, at: number): number {
@@ -45,7 +45,7 @@ export function headerLength(bytes: Buffer, at: number): number {
   return 2 + lengthBytes + (second & MASK ? MASK_BYTES : 0)
 }
 
-/** Returns how many bytes of payload follow the header at `at`. Lengths from 2^53 on are rounded. */
+/** Returns the length of the payload that follows the header at `at`. Lengths from 2^53 on are rounded. */
 export function payloadLength(bytes: Buffer, at: number): number {
   const length = (bytes[at + 1] ?? 0) & LENGTH
   if (length === LENGTH_16) return bytes.readUInt16BE(at + 2)
@@ -53,7 +53,7 @@ export function payloadLength(bytes: Buffer, at: number): number {
   return length
 }
 
-/** Returns how many bytes the shortest unmasked header for a payload has. */
+/** Returns the length of the shortest unmasked header for a payload. */
 export function shortestHeaderLength(length: number): 2 | 4 | 10 {
   return length < LENGTH_16 ? 2 : length < 65_536 ? 4 : 10
 }

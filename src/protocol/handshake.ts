@@ -43,9 +43,10 @@ export const Handshake = {
   },
 
   /**
-   * Returns the bearer token of a request: from `Authorization: Bearer …`, else from an offered subprotocol
-   * `bearer.…`, which a page sends with `new WebSocket(url, ['chat', 'bearer.' + token])`. The hub never
-   * chooses that subprotocol, so the page must offer another one as well. `undefined` when there is no token.
+   * Returns the bearer token of a request: from `Authorization: Bearer …`, otherwise from an offered
+   * subprotocol `bearer.…`, which a page sends with `new WebSocket(url, ['chat', 'bearer.' + token])`. The
+   * hub never chooses that subprotocol, so the page must offer another one as well. `undefined` when there is
+   * no token.
    * @see RFC 6750 §2.1
    */
   bearerToken(req: IncomingMessage): string | undefined {
@@ -93,7 +94,7 @@ type Flaw = ConstructorParameters<typeof HubError>
 function findFlaw(req: IncomingMessage): Flaw | undefined {
   const { headers } = req
   const wrongMethod: Flaw = ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
-  // First, since a request with a body has come without its wish to upgrade.
+  // First, since a request with a body arrives here without its `Upgrade` header.
   if (hasBody(req)) {
     return req.method === 'GET' ? ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body'] : wrongMethod
   }
@@ -130,9 +131,8 @@ export function listIncludes(header: string | undefined, token: string): boolean
 
 /**
  * Returns the lines of more headers for the 101. Later sources replace headers of earlier ones, in any case;
- * cookies are added to theirs.
- * Headers of the handshake itself, and of a response with a body, are left out: the `Content-Type` of a route
- * is none of a 101.
+ * cookies are added to those of earlier sources. Headers of the handshake itself are left out, and so are
+ * those about a body, such as the `Content-Type` of a route.
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
  */
 export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
@@ -150,11 +150,11 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
 
 /**
  * Reads the headers that an application passes, once.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no object of headers, WSHUB_ERR_INVALID_HEADER for
- *   a value that is none
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when they are not a plain object, WSHUB_ERR_INVALID_HEADER for
+ *   an illegal value
  */
 export function readHeaders(headers: HandshakeInit['headers'] = {}): Headers {
-  // Of a Headers, a Map or an array the entries are not properties: they would be lost.
+  // The entries of a Headers, a Map or an array are not properties: they would be lost.
   if (typeof headers !== 'object' || headers === null || Symbol.iterator in headers) {
     throw invalid('headers', 'is a plain object of headers', headers)
   }

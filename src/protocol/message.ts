@@ -62,9 +62,8 @@ function isDetached(buffer: ArrayBufferLike): boolean {
 /** Options of one message. An explicit `undefined` means the default. */
 export interface SendOptions {
   /**
-   * The subject of the message, a non-empty string. With the slow-consumer policy `conflate`, a client that
-   * lags receives only the latest message of each key. Without a key, the message is never replaced. Default
-   * none.
+   * The subject of the message, a non-empty string. With the slow-consumer policy `conflate`, a slow client
+   * receives only the latest message of each key. Without a key, the message is never replaced. Default none.
    */
   key?: string | undefined
   /** Drops the message for a client whose socket is congested instead of queueing it. Default false. */

@@ -23,8 +23,8 @@ export function mayOfferDeflate(header: string | undefined): boolean {
 
 /**
  * Returns a `Sec-WebSocket-Extensions` header without the offers of permessage-deflate that a server must
- * decline: those with a parameter that is unknown, repeated or out of range. The rest stays as it is, even
- * what is no offer at all: `ws` refuses the handshake for it.
+ * decline: those with a parameter that is unknown, repeated or out of range. The rest stays as it is, even if
+ * it is not an offer: `ws` refuses the handshake for that.
  * @returns `undefined` when no offer is left
  * @see RFC 7692 §7.1
  */
@@ -35,7 +35,7 @@ export function acceptableOffers(header: string): string | undefined {
 
 /**
  * Returns the window, in bits, for outgoing messages according to the `Sec-WebSocket-Extensions` line of a
- * 101: 0 when permessage-deflate was not agreed on.
+ * 101; 0 when permessage-deflate was not negotiated.
  * @see RFC 7692 §7.1.2.1
  */
 export function negotiatedWindowBits(responseLines: readonly string[]): number {
@@ -48,7 +48,7 @@ function isDeclined(offer: string): boolean {
   const [name, ...parameters] = offer.split(';').map((part) => part.trim())
   if (name !== EXTENSION) return false
   const parsed = parameters.map((parameter) => PARAMETER.exec(parameter))
-  if (parsed.includes(null)) return false // breaks the grammar: `ws` refuses the handshake
+  if (parsed.includes(null)) return false // violates the grammar: `ws` refuses the handshake
   const names = parsed.map((match) => match?.[1])
   if (new Set(names).size < names.length) return true
   return parsed.some((match) => !isAcceptable(match?.[1], match?.[2] ?? match?.[3]))

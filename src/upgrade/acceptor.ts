@@ -21,14 +21,14 @@ export interface AcceptedUpgrade {
   readonly ws: HubWebSocket
   /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
   readonly windowBits: number
-  /** Where messages may be compressed. */
+  /** The stream that compressed messages pass through, if compression was negotiated. */
   readonly gate: InflationGate | undefined
 }
 
 /** The options of a hub that an acceptor needs. */
 export interface AcceptorOptions {
   readonly maxMessageSize: number
-  /** `false`, or settings that are not for the handshake. */
+  /** `false`, or settings, which do not affect the handshake. */
   readonly enableCompression: object | false
   readonly protocols: readonly string[]
   readonly closeTimeoutMs: number
@@ -49,7 +49,7 @@ export class Acceptor {
   constructor(options: AcceptorOptions) {
     this.#protocols = options.protocols
     this.#isCompressing = options.enableCompression !== false
-    // A deadline behind that of the keepalive, which does not count a stall of this process against the
+    // A later deadline than that of the keepalive, which does not hold a stall of this process against the
     // client.
     const closeTimeout = Math.min(2 * options.closeTimeoutMs, MAX_INT32)
     this.#wss = new WebSocketServer({
@@ -73,8 +73,8 @@ export class Acceptor {
   }
 
   /**
-   * Accepts an upgrade. `accepted` is called in the same tick as the 101 is written, so that it loses no
-   * byte; when it throws, the WebSocket is terminated.
+   * Accepts an upgrade. Calls `accepted` in the same tick in which the 101 is written, so that no byte is
+   * lost; if it throws, the WebSocket is terminated.
    * @throws {HubError} WSHUB_ERR_INVALID_HEADER, WSHUB_ERR_BAD_HANDSHAKE or WSHUB_ERR_SOCKET_CLOSED; nothing
    *   is written then
    */
@@ -94,7 +94,7 @@ export class Acceptor {
       try {
         results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
       } catch (error) {
-        ws.on('error', () => {}) // else nobody might hear it, and the client could end the process
+        ws.on('error', () => {}) // otherwise an error without a listener could end the process
         ws.terminate()
         throw error
       }
@@ -110,7 +110,7 @@ export class Acceptor {
     this.#wss.close()
   }
 
-  /** Whether the client offers compression. A half-closed socket is for `ws` to find. */
+  /** Returns whether the client offers compression. `ws` checks whether the socket is half-closed. */
   #mayInflate({ headers }: IncomingMessage, socket: Duplex): boolean {
     const isOffered = mayOfferDeflate(headers['sec-websocket-extensions'])
     return this.#isCompressing && isOffered && socket.readable && socket.writable
@@ -121,37 +121,40 @@ export class Acceptor {
     return known.find((protocol) => offered.has(protocol) && !isBearer(protocol)) ?? false
   }
 
-  /** Why `ws` has not called back: it found a flaw that only it looks for, or the socket half closed. */
+  /**
+   * Returns the reason why `ws` has not called back: a flaw that only `ws` checks for, or a half-closed
+   * socket.
+   */
   #takeRefusal(): HubError {
     const refusal = this.#refusal
     if (refusal === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
     this.#refusal = undefined
-    return new HubError('WSHUB_ERR_BAD_HANDSHAKE', refusal.message) // no cause: loggers would add its stack
+    return new HubError('WSHUB_ERR_BAD_HANDSHAKE', refusal.message) // without a cause: loggers would add its stack
   }
 }
 
 /**
- * A function of its own: a listener made where the request is at hand would keep it for as long as the
- * connection lives.
+ * A separate function: a listener created where the request is in scope would keep the request for as long as
+ * the connection lives.
  */
 function tellGate(ws: HubWebSocket, gate: InflationGate): void {
-  ws.on('message', () => gate.emitted()) // behind the connection, which may have paused
+  ws.on('message', () => gate.emitted()) // after the connection, which may have paused it
 }
 
 /**
- * Where messages may be compressed `ws` alone looks: it may have earlier ones still to inflate, and their
- * answers come first.
+ * Checks fragmented text as it arrives. Skipped with compression: `ws` may still be inflating earlier
+ * messages, which must be answered first.
  */
 function watchText(socket: Duplex, ws: HubWebSocket): void {
   const hangUp = () => socket.end()
-  const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.invalidText(hangUp))) // behind the rest of the packet
+  const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.invalidText(hangUp))) // after the rest of the packet
   socket.prependListener('data', (bytes: Buffer) => watch.read(bytes)) // before `ws`, which unmasks in place
 }
 
 /**
- * The request in the form that `ws` takes. It wants a bare `Upgrade: websocket`, where RFC 6455 §4.2.1 allows
- * a list that contains it; and it refuses the request over an offer of compression that RFC 7692 §7.1 only
- * lets it decline.
+ * Returns the request in a form that `ws` accepts. `ws` expects `Upgrade: websocket` alone, although RFC 6455
+ * §4.2.1 allows a list that contains it; and it refuses a request with a compression offer that RFC 7692 §7.1
+ * tells it only to decline.
  */
 function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
   const { upgrade, 'sec-websocket-extensions': offers } = req.headers

@@ -4,12 +4,12 @@ import { HubError } from '../base/errors.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { type AddressRule, addressKey } from './client-address.ts'
 
-/** Full buckets are deleted at intervals of this time. */
+/** The interval at which full buckets are deleted. */
 const SWEEP_INTERVAL_MS = 1_000
-/** How many proxies are remembered: those that were told last. */
+/** The number of proxies that are remembered: the most recent ones. */
 const MAX_PROXIES = 1_000
 
-/** Per-address limits, 0 for none, and how many upgrades may be pending in all. */
+/** Limits per address, 0 = none, and the number of upgrades that may be pending in total. */
 export interface AddressLimitOptions {
   readonly maxConnectionsPerAddress: number
   readonly maxUpgradesPerSecondPerAddress: number
@@ -17,26 +17,29 @@ export interface AddressLimitOptions {
 }
 
 /**
- * Limits connections, pending upgrades and the rate of upgrades per client address. Keeps only addresses that
- * count now.
+ * Limits connections, pending upgrades and the rate of upgrades per client address. Keeps only addresses with
+ * something to count.
  */
 export class AddressLimits {
   readonly #maxConnections: number
   readonly #maxUpgradesPerSecond: number
-  /** Most pending upgrades of an address that may stand for many clients, or that has no other limit. */
+  /** The most pending upgrades of an address that may represent many clients, or that has no other limit. */
   readonly #maxPendingShare: number
   readonly #addressOf: AddressRule | undefined
   readonly #connections = new Counts<string>()
   readonly #pending = new Counts<string>()
-  /** Peers by which clients with other addresses came, as the framework says, the latest last. */
+  /** Peers through which clients with other addresses came, according to the framework, the latest last. */
   readonly #proxies = new Set<string>()
   /**
-   * Upgrades that an address may still make. Each bucket is full after a second, and full ones are deleted.
+   * The upgrades that each address may still make. A bucket is full after a second, and full ones are
+   * deleted.
    */
   readonly #upgrades = new Map<string, TokenBucket>()
   #sweptAt = 0
 
-  /** @param addressOf the hub's own rule of which address a client has; `undefined` when the route says it */
+  /**
+   * @param addressOf the hub's own rule for the address of a client; `undefined` when the framework knows it
+   */
   constructor(limits: AddressLimitOptions, addressOf?: AddressRule) {
     this.#maxConnections = limits.maxConnectionsPerAddress
     this.#maxUpgradesPerSecond = limits.maxUpgradesPerSecondPerAddress
@@ -45,9 +48,9 @@ export class AddressLimits {
   }
 
   /**
-   * Counts an upgrade against its address, as a connection, before a route has seen it. Where only the
-   * framework knows which address a client behind a proxy has, the proxy may have half of all pending
-   * upgrades, once it has told of a client.
+   * Counts an upgrade against its address, as a connection, before a route has seen it. If only the framework
+   * knows the address of a client behind a proxy, the proxy may have half of all pending upgrades, once a
+   * client with another address has come through it.
    * @returns a function that ends the counting
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
    */
@@ -68,8 +71,8 @@ export class AddressLimits {
   }
 
   /**
-   * Checks an upgrade that has come to its route, and counts it as one of its second.
-   * @param peer the address of the TCP peer, which is a proxy where the client has another one
+   * Checks an upgrade that has reached its route, and counts it against the rate.
+   * @param peer the address of the TCP peer, which is a proxy if the client has another one
    * @throws {HubError} WSHUB_ERR_TOO_MANY_UPGRADES or WSHUB_ERR_TOO_MANY_CONNECTIONS
    */
   check(address: string | undefined, peer = address): void {
@@ -85,12 +88,12 @@ export class AddressLimits {
     }
   }
 
-  /** A connection from that address was opened. */
+  /** Counts a connection from that address that was opened. */
   enter(address: string | undefined): void {
     if (address !== undefined && this.#maxConnections > 0) this.#connections.add(addressKey(address))
   }
 
-  /** A connection from that address was closed. */
+  /** Stops counting a connection from that address that was closed. */
   leave(address: string | undefined): void {
     if (address !== undefined && this.#maxConnections > 0) this.#connections.remove(addressKey(address))
   }
@@ -99,11 +102,11 @@ export class AddressLimits {
     try {
       return this.#addressOf === undefined ? req.socket.remoteAddress : this.#addressOf(req)
     } catch {
-      return req.socket.remoteAddress // the application's own function threw: `check` throws that where a route can see it
+      return req.socket.remoteAddress // the application's function threw; `check` throws that again, where a route can catch it
     }
   }
 
-  /** On the word of the framework alone: a client can write the headers of a proxy itself. */
+  /** Trusts only the framework here: a client can write the headers of a proxy itself. */
   #noteProxy(key: string): void {
     this.#proxies.delete(key)
     this.#proxies.add(key)

@@ -6,28 +6,28 @@ import { asError } from '../base/thrown.ts'
 
 /**
  * The proxies that may name the client's address: `true` (all: the first address in the header, which anyone
- * can write), how many stand in front, addresses and networks (`'10.0.0.0/8'`, `'loopback'`), or a function
- * of an address and its distance.
+ * can write), the number of proxies in front, addresses and networks (`'10.0.0.0/8'`, `'loopback'`), or a
+ * function of an address and its distance.
  */
 export type TrustProxy = boolean | number | string | readonly string[] | TrustFunction
 
-/** Whether a proxy of that address, so many hops away (0 = the TCP peer), is trusted. */
+/** Returns whether a proxy with that address, that many hops away (0 = the TCP peer), is trusted. */
 export type TrustFunction = (address: string, hop: number) => boolean
 
 /**
- * The header in which trusted proxies name the client. The other one is never looked at: a client could have
+ * The header in which trusted proxies name the client. The other one is never read: a client could have
  * written it.
  */
 export type ProxyHeader = 'x-forwarded-for' | 'forwarded'
 
-/** Whether a trusted proxy says that the client came by TLS. */
+/** Returns whether a trusted proxy says that the client used TLS. */
 export type SecureRule = (req: IncomingMessage) => boolean
 
-/** The address of the client that sent a request; `undefined` for a socket without one. */
+/** Returns the address of the client that sent a request; `undefined` for a socket without one. */
 export type AddressRule = (req: IncomingMessage) => string | undefined
 
 /**
- * The rule for a choice of trusted proxies.
+ * Returns the rule for a choice of trusted proxies.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  * @see RFC 7239
  */
@@ -37,7 +37,7 @@ export function addressRule(trustProxy: TrustProxy, header: ProxyHeader): Addres
   const read = header === 'forwarded' ? forwardedFor : listItems
   return (req) => {
     const peer = req.socket.remoteAddress ?? ''
-    if (!isTrusted(peer, 0)) return peer || undefined // and the header, which anyone can write, is not even read
+    if (!isTrusted(peer, 0)) return peer || undefined // then the header, which anyone can write, is not even read
     const hops = [peer, ...read(String(req.headers[header] ?? '')).reverse()]
     const client = hops.findIndex((address, hop) => hop > 0 && !isTrusted(address, hop))
     return hops.at(client) || undefined // -1, the last, when all are trusted; '' for a socket without an address
@@ -45,8 +45,9 @@ export function addressRule(trustProxy: TrustProxy, header: ProxyHeader): Addres
 }
 
 /**
- * The rule for a choice of trusted proxies: `X-Forwarded-Proto` beside `X-Forwarded-For`, else the `proto` of
- * `Forwarded`. One proxy of several is enough: TLS often ends at the first.
+ * Returns the rule for a choice of trusted proxies. It reads `X-Forwarded-Proto` together with
+ * `X-Forwarded-For`, or the `proto` of `Forwarded`. If there are several proxies, one is enough: TLS often
+ * ends at the first.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function secureRule(trustProxy: TrustProxy, header: ProxyHeader): SecureRule {
@@ -63,8 +64,8 @@ export function secureRule(trustProxy: TrustProxy, header: ProxyHeader): SecureR
 }
 
 /**
- * Returns the key by which an address is counted: an IPv4 address as it is, also inside an IPv6 one; of an
- * IPv6 address the first 64 bits, because that is what one customer gets.
+ * Returns the key by which an address is counted: an IPv4 address as it is, also inside an IPv6 one; the
+ * first 64 bits of an IPv6 address, because one customer usually gets that many addresses.
  */
 export function addressKey(address: string): string {
   if (!isIPv6(address)) return address
@@ -77,7 +78,7 @@ export function addressKey(address: string): string {
   return `${network.join(':')}::/64`
 }
 
-/** The eight groups of an IPv6 address, however it is written. */
+/** Returns the eight groups of an IPv6 address in any notation. */
 function groupsOf(address: string): number[] {
   const [head = [], tail = []] = (address.split('%')[0] ?? '').split('::').map((half) =>
     half
@@ -92,7 +93,7 @@ function groupsOf(address: string): number[] {
   return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail]
 }
 
-/** A function of the application that throws only what a framework's error handling can read. */
+/** Wraps a function of the application so that it throws only errors that a framework can read. */
 function readable(isTrusted: TrustFunction): TrustFunction {
   return (address, hop) => {
     try {
@@ -125,11 +126,11 @@ function listItems(text: string): string[] {
     .filter((item) => item !== '')
 }
 
-/** The name in RFC 7239 of a hop with an undisclosed address. */
+/** The name in RFC 7239 for a hop with an undisclosed address. */
 const UNKNOWN = 'unknown'
 
-// One after the other, each from where the last one ended: in one expression the blanks before and after a
-// pair that is missing would be tried in every split, which takes the square of their number.
+// Pairs are matched one after the other, each from the end of the last. In a single expression, the blanks
+// around a missing pair would be tried in every split, in quadratic time.
 const BLANKS = /[ \t]*/y
 const PAIR = /([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))/y
 const END = /[ \t]*([;,]|$)/y
@@ -140,15 +141,15 @@ interface ForwardedElement {
 }
 
 /**
- * The `for` of each element. A header that cannot be read is one unknown hop: else a client that opens a
- * quote, and does not close it, would swallow what the proxy has added behind.
+ * Returns the `for` of each element. A malformed header is one unknown hop: otherwise a client that opens a
+ * quote and does not close it would hide the elements that the proxy has added after it.
  */
 function forwardedFor(text: string): string[] {
   return forwardedElements(text)?.map((element) => element.for) ?? [UNKNOWN]
 }
 
 /**
- * The elements of `Forwarded`; `undefined` where it cannot be read.
+ * Returns the elements of `Forwarded`; `undefined` when it is malformed.
  * @see RFC 7239 §4
  */
 function forwardedElements(text: string): ForwardedElement[] | undefined {

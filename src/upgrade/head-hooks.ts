@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
 
 /**
- * Runs what middleware does as the head of a response is written, for a 101 that is written past it. Sessions
- * set their cookies there: they replace `writeHead` of the response (`on-headers`). This stands below them,
- * and takes the head instead of sending it.
+ * Runs what middleware does while the head of a response is written, for a 101 that does not go through the
+ * response. Sessions set their cookies then: they replace `writeHead` of the response (`on-headers`). This
+ * function is called by their replacements, and keeps the head instead of sending it.
  */
 export class HeadHooks {
   readonly #response: ServerResponse
@@ -22,7 +22,7 @@ export class HeadHooks {
     Object.defineProperty(response, 'writeHead', { configurable: true, writable: true, value })
   }
 
-  /** Leaves the headers on the response, and its status as it was: it may have to answer all the same. */
+  /** Leaves the headers on the response, and restores its status: it may still have to answer. */
   run(status: number): void {
     const response = this.#response
     const { statusCode, statusMessage } = response
@@ -38,7 +38,8 @@ export class HeadHooks {
 }
 
 /**
- * Sets the last argument of `writeHead`, as Node does: an object, or an array of names and values in turn.
+ * Sets the headers in the last argument of `writeHead`, as Node does: an object, or an array of alternating
+ * names and values.
  */
 function setHeaders(response: ServerResponse, headers: unknown): void {
   if (typeof headers !== 'object' || headers === null) return

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 
-/** Methods by which an `upgrade` listener answers or hangs up. */
+/** Methods by which an `upgrade` listener answers or closes the socket. */
 const METHODS = ['write', 'end', 'destroy', 'destroySoon'] as const
 
 /** The beginning of an answer that refuses an upgrade. */
@@ -9,15 +9,15 @@ const REFUSAL = /^HTTP\/1\.[01] [345]\d\d\s/
 /**
  * Holds back, for the rest of the tick, calls by which other `upgrade` listeners end a connection.
  * `WebSocketServer` of `ws` with `{ server, path }` answers 400 to every path but its own, in the tick of the
- * event; a route that would take the request has not run by then. A listener that accepts is not held back,
- * and no other one ends what it has accepted. It shadows public methods of the socket, which are back with
- * the next tick.
+ * event, before a route that would take the request has run. A listener that accepts is not held back, and no
+ * other listener can end a connection that it has accepted. The public methods of the socket are shadowed,
+ * and restored in the next tick.
  */
 export class HeldRefusal {
   readonly #calls: (() => void)[] = []
   readonly #restore: (() => void)[] = []
   #isAccepted = false
-  /** Something was held back that is not to have an effect later either. */
+  /** Whether calls were held back that must not take effect later either. */
   #isDropped = false
 
   constructor(socket: Duplex) {
@@ -27,12 +27,12 @@ export class HeldRefusal {
     })
   }
 
-  /** Whether another listener has refused the request, and none has accepted it. */
+  /** Returns whether another listener has refused the request, and none has accepted it. */
   get isRefused(): boolean {
     return this.#calls.length > 0
   }
 
-  /** Sends what was held back. */
+  /** Performs the calls that were held back. */
   send(): void {
     this.#isDropped = false
     for (const call of this.#calls) call()
@@ -53,7 +53,7 @@ export class HeldRefusal {
       const isWritten = method === 'write' || method === 'end'
       if (this.#isAccepted ? !(isWritten && isRefusal(args[0])) : isWritten && isAcceptance(args[0])) {
         this.#isAccepted = true
-        this.#calls.length = 0 // of a listener before the one that accepts
+        this.#calls.length = 0 // by a listener that ran before the one that accepts
         return call(args)
       }
       this.#isDropped = true
@@ -68,13 +68,13 @@ function isRefusal(chunk: unknown): boolean {
   return REFUSAL.test(startOf(chunk))
 }
 
-/** Whether something is written that is not a refusal. */
+/** Returns whether the written data is not a refusal. */
 function isAcceptance(chunk: unknown): boolean {
   const start = startOf(chunk)
   return start !== '' && !REFUSAL.test(start)
 }
 
-/** The first characters that are written; empty for a call without data. */
+/** Returns the first characters that are written; empty for a call without data. */
 function startOf(chunk: unknown): string {
   if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return ''
   return Buffer.from(chunk.slice(0, 16)).toString('latin1')

@@ -2,18 +2,18 @@ import { HubError, show } from '../base/errors.ts'
 import { invalid } from '../base/option-rules.ts'
 
 /**
- * `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2), the host perhaps a `*.` pattern.
+ * `scheme://host[:port]`, as a browser serializes an origin (RFC 6454 §6.2); the host may be a `*.` pattern.
  */
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d+)?)$/
 
-/** `host[:port]`, as in the header `Host`, the host perhaps a `*.` pattern. */
+/** `host[:port]`, as in the header `Host`; the host may be a `*.` pattern. */
 const HOST = /^(\*\.)?(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?$/
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443', ws: ':80', wss: ':443' }
 
 /**
  * Decides on the `Origin` of a handshake; both headers may be missing.
- * @param isSecure whether the client surely came by TLS
+ * @param isSecure whether the client is known to use TLS
  */
 export type OriginRule = (origin: string | undefined, host: string | undefined, isSecure: boolean) => boolean
 
@@ -21,9 +21,9 @@ export type OriginRule = (origin: string | undefined, host: string | undefined, 
 export type HostRule = (host: string | undefined) => boolean
 
 /**
- * The rule for a list of allowed origins, and why: a page of another site can open a WebSocket with the
- * visitor's cookies, and CORS does not stop it. So a browser is admitted from the page's own origin or from
- * one in the list; a client that sends no `Origin` is not a browser and is admitted.
+ * Returns the rule for a list of allowed origins. It is needed because a page of another site can open a
+ * WebSocket with the visitor's cookies, and CORS does not stop it. So a browser is admitted from the site's
+ * own origin or from one in the list. A client that sends no `Origin` is not a browser and is admitted.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION when an entry is not an origin
  * @see RFC 6455 §10.2
  */
@@ -49,8 +49,8 @@ export function originRule(allowed: readonly string[]): OriginRule {
     const origin = parseOrigin(header)
     if (origin === undefined || origin.wildcard) return false
     const { scheme } = origin
-    // By TLS a page of the same site that came without it is foreign: anybody on the way may have written it.
-    // The reverse is the rule behind a proxy that ends TLS.
+    // Over TLS, a page that the same site served without TLS is foreign: anyone on the network may have
+    // altered it. The reverse is normal behind a proxy that ends TLS.
     const isOwnScheme = scheme === 'https' || (scheme === 'http' && !isSecure)
     return (
       (isOwnScheme && origin.host === withoutDefaultPort(scheme, host?.toLowerCase() ?? '')) ||
@@ -61,9 +61,9 @@ export function originRule(allowed: readonly string[]): OriginRule {
 }
 
 /**
- * The rule for a list of hosts that are the application's, `*.` patterns among them; an entry without a port
- * admits every port. An empty list admits all. A page whose own name its owner has pointed at this server
- * (DNS rebinding) passes as the own origin; its `Host` does not pass here.
+ * Returns the rule for a list of the application's hosts, `*.` patterns among them; an entry without a port
+ * admits every port. An empty list admits all. If the owner of a domain points its name at this server (DNS
+ * rebinding), its page passes as the own origin; its `Host` does not pass here.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION when an entry is not a host
  */
 export function hostRule(allowed: readonly string[]): HostRule {
@@ -85,7 +85,8 @@ export function hostRule(allowed: readonly string[]): HostRule {
   return (header) => {
     const [, wildcard, name, port] = HOST.exec(header?.toLowerCase() ?? '') ?? []
     if (name === undefined || wildcard !== undefined) return false
-    // Without a port it is one of the default ones. Which, only a proxy that has ended TLS may know.
+    // Without a port, the port is one of the defaults. If a proxy has ended TLS, only the proxy may know
+    // which.
     const ports = port === undefined ? [':80', ':443'] : [port]
     return (
       exact.has(name) ||

@@ -7,14 +7,16 @@ import { HeldRefusal } from './held-refusal.ts'
 import { sealResponse } from './sealed-response.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
-/** Most characters of a path that are kept. */
+/** The most characters of a path that are kept. */
 const MAX_PATH = 200
 
-/** Most bytes that are taken from a client which writes before it is answered; twice as many may be held. */
+/**
+ * The most bytes that are read from a client which writes before it is answered; twice as many may be held.
+ */
 const MAX_EARLY_BYTES = 65_536
 
 /**
- * The socket of a request. A duplex stream that was injected into the server may lack what is optional here.
+ * The socket of a request. A duplex stream that was injected into the server may lack the optional members.
  */
 export type UpgradeSocket = Duplex &
   Partial<Pick<Socket, 'remoteAddress' | 'bytesRead' | 'bytesWritten' | 'destroySoon'>>
@@ -23,24 +25,22 @@ export type UpgradeSocket = Duplex &
 export class PendingUpgrade {
   readonly req: IncomingMessage
   readonly socket: UpgradeSocket
-  /**
-   * The path that the client asked for, without its query, which may hold a secret. Frameworks change
-   * `req.url`.
-   */
+  /** The path of the request, without its query, which may contain a secret. Frameworks change `req.url`. */
   readonly path: string
-  /** The response that the request listeners get; nothing of it reaches the client before {@link claim}. */
+  /** The response for the request listeners; nothing of it reaches the client before {@link claim}. */
   readonly response: ServerResponse
   readonly server: UpgradeServer
-  /** Whether the server was listening: one that requests are injected into never does. */
+  /** Whether the server was listening; a server that requests are injected into never is. */
   readonly wasListening: boolean
-  /** Called once, when the upgrade is accepted, answered in full, abandoned, or its client is gone. */
+  /**
+   * Called once, when the upgrade is accepted, answered in full or abandoned, or its client has disconnected.
+   */
   onSettled = (): void => {}
   /**
-   * Called once when the application answers behind the 101 all the same, or destroys the response, perhaps
-   * with an error.
+   * Called once if the application answers after the 101, or destroys the response, perhaps with an error.
    */
   onResponseUsed = (_error: unknown): void => {}
-  /** Bytes that earlier responses on the same TCP connection had written. */
+  /** The bytes that earlier responses on the same TCP connection had written. */
   readonly #bytesWrittenBefore: number
   #refusalOfOthers: HeldRefusal | undefined
   #holdTimer: NodeJS.Timeout | undefined
@@ -60,55 +60,54 @@ export class PendingUpgrade {
     this.response.shouldKeepAlive = false
     this.response.once('finish', this.#answered)
     this.#headHooks = new HeadHooks(this.response)
-    // Node sets the flag and clears it in its own listener, which it took off; frameworks replace the
+    // Node sets this flag and clears it in its own listener, which it has removed; frameworks replace the
     // prototype.
     Object.defineProperty(this.response, 'writableNeedDrain', {
       configurable: true,
       get: () => this.#needsDrain(),
     })
-    // From the first tick on: a reset of the connection while an async hook runs must not be an uncaught
-    // error.
+    // From the first tick on: a reset of the connection during an async hook must not be an uncaught error.
     this.socket.on('error', ignore)
     this.socket.once('close', this.#closed)
     this.socket.once('end', this.#ended)
-    // Node has taken its own listeners off, without which a response that is larger than the buffers would
-    // stop.
+    // Node has removed its own listeners. Without them, a response that is larger than the buffers would
+    // stall.
     this.socket.on('drain', this.#drained)
     this.socket.on('timeout', this.#timedOut)
   }
 
-  /** Bytes that the client sent behind its request, as far as they are taken from the socket. */
+  /** The bytes that the client sent after its request, as far as they were read from the socket. */
   get head(): Buffer {
     return this.#head
   }
 
-  /** Whether an `upgrade` listener besides ours has taken the socket, or the client has disconnected. */
+  /** Whether another `upgrade` listener has taken the socket, or the client has disconnected. */
   get isTaken(): boolean {
     const { socket } = this
     return socket.destroyed || !socket.writable || (socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
   }
 
-  /** Whether nothing of the response may reach the client yet: the request may be another listener's. */
+  /** Whether the response must not reach the client yet, since the request may be another listener's. */
   get isHeld(): boolean {
     return this.response.socket === null
   }
 
-  /** Holds back what the other `upgrade` listeners answer in this tick, unless they accept. */
+  /** Holds back the answers of other `upgrade` listeners in this tick, unless they accept. */
   holdOthers(): void {
     this.#refusalOfOthers = new HeldRefusal(this.socket)
   }
 
-  /** Whether another listener has refused the request, for which it would have ended the connection. */
+  /** Whether another listener has refused the request, and would have ended the connection. */
   get isRefusedByOthers(): boolean {
     return this.#refusalOfOthers?.isRefused ?? false
   }
 
-  /** Runs `look` every so many ms until the upgrade is claimed, abandoned or accepted. */
+  /** Calls `look` at this interval, in ms, until the upgrade is claimed, abandoned or accepted. */
   hold(everyMs: number, look: () => void): void {
     this.#holdTimer = setInterval(look, everyMs).unref()
   }
 
-  /** Lets the response reach the client, unless somebody else has begun to talk to it. */
+  /** Lets the response reach the client, unless another listener has begun to answer. */
   claim(): void {
     clearInterval(this.#holdTimer)
     if (!this.isHeld) return
@@ -117,16 +116,17 @@ export class PendingUpgrade {
       return
     }
     try {
-      this.response.assignSocket(this.socket as Socket) // typed for TCP; any duplex will do
+      this.response.assignSocket(this.socket as Socket) // typed for TCP, but any duplex works
     } catch {
-      // An earlier response is still being written: the handshake was pipelined behind it, which no client
-      // may do.
+      // An earlier response is still being written: the handshake was pipelined behind it, which is not
+      // allowed.
       this.socket.destroy()
     }
   }
 
   /**
-   * Takes what the client has sent in the meantime: the socket tells its end only behind bytes that are read.
+   * Reads what the client has sent in the meantime, because a socket reports its end only after all bytes are
+   * read.
    */
   takeEarlyBytes(): void {
     if (this.isHeld || this.#head.length >= MAX_EARLY_BYTES) return
@@ -134,13 +134,16 @@ export class PendingUpgrade {
     if (bytes instanceof Buffer) this.#head = Buffer.concat([this.#head, bytes])
   }
 
-  /** The headers of the response that travel with the 101. Runs the hooks of middleware, which may throw. */
+  /**
+   * Returns the headers of the response that are sent with the 101. Runs the hooks of middleware, which may
+   * throw.
+   */
   collectHeaders(): OutgoingHttpHeaders {
     this.#headHooks.run(101)
     return this.response.getHeaders()
   }
 
-  /** Takes the socket from its response: from now on it speaks WebSocket. */
+  /** Takes the socket from its response: from now on it carries WebSocket frames. */
   accept(): void {
     this.#detach()
     this.#release()
@@ -148,9 +151,9 @@ export class PendingUpgrade {
   }
 
   /**
-   * Tells the middleware that waits for the end of the response (access logs, cleanups) that the 101 was it.
-   * Left waiting, it would hold on to the request for as long as the connection lives, and take its end for
-   * an aborted response.
+   * Tells the middleware that waits for the end of the response (access logs, cleanups) that it has ended
+   * with the 101. Otherwise that middleware would keep the request for as long as the connection lives, and
+   * take the end of the connection for an aborted response.
    */
   finishResponse(): void {
     this.response.statusCode = 101
@@ -159,12 +162,12 @@ export class PendingUpgrade {
   }
 
   /**
-   * Ends the upgrade with an error, whether or not an answer has begun: one that has is cut off. The
-   * application may go on to write to the response; nothing of that is sent.
-   * @returns `false` when there is nobody to answer
+   * Ends the upgrade with an error; an answer that has begun is cut off. The application may keep writing to
+   * the response; none of that is sent.
+   * @returns `false` when no answer can be sent any more
    */
   refuse(error: HubError): boolean {
-    this.claim() // as any answer: not when others have taken the socket, or an earlier response still has it
+    this.claim() // like any answer: not if others have taken the socket, or an earlier response still has it
     if (this.isHeld || this.socket.destroyed) return false
     if (this.response.headersSent) {
       this.socket.destroy()
@@ -174,7 +177,7 @@ export class PendingUpgrade {
     this.#release()
     this.response.destroy()
     this.response.emit('close')
-    this.socket.on('error', () => {}) // its own: a later release takes `ignore` away
+    this.socket.on('error', () => {}) // a separate listener, because a later release removes `ignore`
     const headers = Object.entries({
       ...error.headers,
       'Content-Type': 'text/plain; charset=utf-8',
@@ -186,13 +189,13 @@ export class PendingUpgrade {
     return true
   }
 
-  /** Leaves the socket to whoever has taken it. */
+  /** Leaves the socket to the listener that has taken it. */
   abandon(): void {
     this.#release()
     this.response.destroy()
   }
 
-  /** Leaves the request to the listener that refused it: its answer is sent in place of the response. */
+  /** Leaves the request to the listener that refused it: its answer is sent instead of the response. */
   giveWay(): void {
     this.abandon()
     this.socket.on('error', ignore)
@@ -205,8 +208,8 @@ export class PendingUpgrade {
   }
 
   /**
-   * Hangs up on a client that has hung up, as Node does for a request that was not upgraded: what is written
-   * already still goes out, and 'close' follows.
+   * Ends the socket of a client that has disconnected, as Node does for a request that was not upgraded: data
+   * already written is still sent, and 'close' follows.
    */
   readonly #ended = (): void => {
     if (this.isHeld && this.isTaken) this.abandon()
@@ -216,9 +219,9 @@ export class PendingUpgrade {
   readonly #closed = (): void => {
     this.#release()
     if (this.response.writableFinished) return
-    // As Node does for a request that was not upgraded: streams of events listen for it to stop.
+    // As Node does for a request that was not upgraded: event streams listen for it in order to stop.
     this.req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
-    if (!this.isHeld) return // the response has a listener of its own
+    if (!this.isHeld) return // the response has its own listener
     this.response.destroy()
     this.response.emit('close')
   }
@@ -241,10 +244,10 @@ export class PendingUpgrade {
   }
 
   #detach(): void {
-    if (!this.isHeld) this.response.detachSocket(this.socket as Socket) // typed for TCP; any duplex will do
+    if (!this.isHeld) this.response.detachSocket(this.socket as Socket) // typed for TCP, but any duplex works
   }
 
-  /** Takes all listeners off: the socket has found its owner. */
+  /** Removes all listeners: the socket has a new owner. */
   #release(): void {
     clearInterval(this.#holdTimer)
     this.#settle()
@@ -265,14 +268,14 @@ export class PendingUpgrade {
   }
 }
 
-/** A copy, since a part of a string keeps all of it in memory, and connections keep their paths. */
+/** Copies a string, since a substring keeps the whole string in memory, and connections keep their paths. */
 function pathOf({ url = '' }: IncomingMessage): string {
   const end = url.search(/[?#]/)
   return Buffer.from(url.slice(0, Math.min(end < 0 ? url.length : end, MAX_PATH))).toString()
 }
 
 function endSocket(socket: UpgradeSocket): void {
-  socket.resume() // what the client still sends is of no use, but unread it would turn our answer into a reset
+  socket.resume() // bytes that the client still sends are useless, but unread they would turn our answer into a reset
   if (socket.destroySoon !== undefined) socket.destroySoon()
   else socket.end(() => socket.destroy())
 }

@@ -2,30 +2,30 @@ import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 
 import type { Duplex } from 'node:stream'
 import type { UpgradeServer } from './upgrade-server.ts'
 
-/** Headers that a request may have where `server.maxHeadersCount` is not set. */
+/** The number of headers that a request may have if `server.maxHeadersCount` is not set. */
 const DEFAULT_MAX_HEADERS = 1_000
 
 /**
- * Node's own listener for connections, the same for all servers: emitting `connection` would call those of
- * the application.
+ * Node's own listener for connections, the same for all servers. Emitting `connection` would also call the
+ * listeners of the application.
  */
 const [readRequests] = new HttpServer().listeners('connection')
 
-// An association, not state: the responses of a connection that are not finished, in the order of their
-// requests. It is empty between requests: a socket lives longer than they do, and must not keep what the
-// application knows of them.
+// An association, not state: the unfinished responses of a connection, in the order of their requests. It is
+// empty between requests: a socket lives longer than they do, and must not keep the application's data about
+// them.
 const unfinished = new WeakMap<Duplex, Set<ServerResponse>>()
 
-/** A `request` listener that notes which responses of a connection are not finished. */
+/** A `request` listener that records the unfinished responses of a connection. */
 export function noteResponse({ socket }: IncomingMessage, response: ServerResponse): void {
   const responses = unfinished.get(socket)
-  if (responses?.has(response)) return // another hub of the server has noted it
+  if (responses?.has(response)) return // another hub of the server has recorded it
   if (responses === undefined) unfinished.set(socket, new Set([response]))
   else responses.add(response)
   response.on('close', forgetResponse)
 }
 
-/** One function for all responses: it costs each request no closure. */
+/** One function for all responses, so that a request needs no closure. */
 function forgetResponse(this: ServerResponse): void {
   const { socket } = this.req
   const responses = unfinished.get(socket)
@@ -34,8 +34,9 @@ function forgetResponse(this: ServerResponse): void {
 }
 
 /**
- * Whether Node may have dropped headers of a request: it stops counting at `server.maxHeadersCount`, and says
- * nothing. Among those may be the length of the body, and the address that a proxy has added at the end.
+ * Returns whether Node may have dropped headers of a request: it stops reading at `server.maxHeadersCount`,
+ * without an error. The dropped headers may include the length of the body, and the address that a proxy has
+ * added at the end.
  */
 export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage): boolean {
   const most = server.maxHeadersCount ?? DEFAULT_MAX_HEADERS
@@ -43,12 +44,12 @@ export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage)
 }
 
 /**
- * Serves an upgrade to something else (Java's HTTP client asks for h2c with every request) on a server that
- * has no listener for it: Node would have ignored the wish and served the request, body and all. Since our
- * listener made Node stop, Node's own listener reads the request again, without the wish. Where its body has
- * been read already it is served like a handshake that failed: once, and then the connection ends.
- * @param waitMs how long responses to earlier requests of the connection may take; then it is destroyed. 0 =
- *   no limit
+ * Serves an upgrade to another protocol (Java's HTTP client requests h2c every time) on a server without a
+ * listener for it. Node would have ignored the `Upgrade` and served the request with its body, but our
+ * listener made it stop. So Node's own listener reads the request again, without the `Upgrade`. If its body
+ * has been read already, it is served like a handshake that failed: once, and then the connection ends.
+ * @param waitMs time for the responses to earlier requests of the connection; after it the connection is
+ *   destroyed. 0 = no limit
  */
 export function continueAsHttp(
   server: UpgradeServer,
@@ -66,7 +67,7 @@ export function continueAsHttp(
 
 /**
  * Calls back when all earlier requests of a connection are answered: Node assigns each response when the one
- * before is done.
+ * before has finished.
  */
 function whenAnswered(socket: IncomingMessage['socket'], waitMs: number, callback: () => void): void {
   const responses = unfinished.get(socket) ?? new Set()
@@ -84,13 +85,13 @@ function whenAnswered(socket: IncomingMessage['socket'], waitMs: number, callbac
   last.once('close', () => {
     clearTimeout(timer)
     socket.off('drain', onDrain)
-    if (!socket.writable) return // with the error still to come, perhaps
+    if (!socket.writable) return // the error may not have been emitted yet
     socket.off('error', ignore)
     callback()
   })
 }
 
-/** The head of a request without its wish to upgrade. */
+/** Returns the head of a request without its `Upgrade`. */
 function headOf(req: IncomingMessage): Buffer {
   let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`
   for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {

@@ -4,10 +4,10 @@ import type { ServerResponse } from 'node:http'
 const ANSWERS = ['writeHead', 'flushHeaders', 'write', 'end'] as const
 
 /**
- * Marks a response as answered, which the 101 did without it: `headersSent` and `writableEnded` are true. An
- * application that answers all the same, or destroys the response, most likely handles an error of the route
- * behind the upgrade.
- * @param onUse called once, with what the response was destroyed with
+ * Marks a response as answered, because the 101 was sent without it: `headersSent` and `writableEnded` are
+ * true. An application that still answers, or destroys the response, is most likely handling an error of the
+ * route after the upgrade.
+ * @param onUse called once, with the error that the response was destroyed with
  */
 export function sealResponse(response: ServerResponse, onUse: (error: unknown) => void): void {
   let isUsed = false
@@ -20,7 +20,7 @@ export function sealResponse(response: ServerResponse, onUse: (error: unknown) =
     Object.defineProperty(response, name, { configurable: true, writable: true, value })
   }
   define('headersSent', true)
-  response.finished = true // deprecated to read, and what `writableEnded` shows
+  response.finished = true // reading it is deprecated; it is what `writableEnded` shows
   for (const name of ANSWERS) {
     define(name, () => {
       use()

@@ -11,41 +11,41 @@ import type { UpgradeServer } from './upgrade-server.ts'
 export type { PendingUpgrade } from './pending-upgrade.ts'
 
 /**
- * A server with `upgrade` listeners besides ours (Socket.IO, Vite's HMR, a proxy) may be about to answer a
- * request that we do not. So our plain answer is held back: shortly, in ms, when it is about who the client
- * is (401, 403), since Socket.IO ends what is not its own after 1,000; and long when it may only mean that
- * the request is not ours (a 404, or the 400 of Socket.IO's own request listener).
+ * If a server has other `upgrade` listeners (Socket.IO, Vite's HMR, a proxy), one of them may be about to
+ * answer a request that no route of ours accepts. So our plain answer is held back. The time, in ms, is short
+ * for an answer about the client's identity (401, 403), because Socket.IO ends foreign requests after 1,000
+ * ms. It is long for an answer that may only mean that the request is not ours (a 404, or the 400 of
+ * Socket.IO's own request listener).
  */
 const HOLD_MS = 500
 const LONG_HOLD_MS = 30_000
 
-/** How often, in ms, our answer is looked for where another listener has refused the request already. */
+/** The interval, in ms, of checks for our answer when another listener has already refused the request. */
 const REFUSED_LOOK_MS = 25
 
 /**
- * How often, in ms, pending upgrades are looked at: no event tells that a server has stopped listening, or
- * that a client has hung up behind bytes that nobody reads.
+ * The interval, in ms, of checks of pending upgrades: no event tells that a server has stopped listening, or
+ * that a client has disconnected after bytes that nobody reads.
  */
 const LOOK_MS = 1_000
 
 /**
- * Since Node 25 the body of an upgrade request is read from the request, as any other, and no part of it is
- * in `head`.
+ * Since Node 25 the body of an upgrade request is read from the request, as for any other, and `head`
+ * contains no part of it.
  */
 const IS_BODY_APART = Number(process.versions.node.split('.')[0]) >= 25
 
-/** Node publishes `{ socket }` here for each TCP connection, before a byte of it is parsed. */
+/** Node publishes `{ socket }` here for each TCP connection, before any byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
 
-// Associations, not state: what belongs to a request, and to nothing once the request is gone. They are
-// shared by all hubs because two hubs may hear of an upgrade, and the one whose route it is may not be the
-// one that heard first.
+// Associations, not state: data of a request, which ends with it. All hubs share them, because two hubs may
+// receive an upgrade, and the one with the route may not be the one that received it first.
 const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
-// Whose limits hold for the upgrades of a server: those of the first of its hubs.
+// The hub whose limits apply to the upgrades of a server: the first one that attached to it.
 const bridges = new WeakMap<UpgradeServer, Set<UpgradeBridge>>()
 const upgradedRequests = new WeakSet<IncomingMessage>()
 
-/** How many upgrades may be pending, and for how long. */
+/** The number of upgrades that may be pending, and their time limit. */
 export interface PendingLimits {
   readonly maxPendingUpgrades: number
   readonly upgradeTimeoutMs: number
@@ -59,29 +59,29 @@ export interface BridgeHost {
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
    */
   enterPending(req: IncomingMessage): () => void
-  /** An upgrade was refused by the bridge, not by a route. */
+  /** Called when the bridge, not a route, has refused an upgrade. */
   refused(req: IncomingMessage, error: HubError): void
 }
 
-/** Leads the upgrades of servers into their ordinary request pipeline, for one hub. */
+/** Passes the upgrades of servers through their ordinary request pipeline, for one hub. */
 export class UpgradeBridge {
   readonly #limits: PendingLimits
   readonly #host: BridgeHost
-  /** The hub is closing. */
+  /** Whether the hub is closing. */
   isLeaving = false
   /** Upgrades that wait for the application. */
   readonly #pending = new Set<PendingUpgrade>()
   /**
-   * Upgrades whose answer is held back since the request may be another listener's, the oldest first. They
-   * are not counted as pending: clients of a neighbour that knock again and again would keep out ours.
+   * Upgrades whose answer is held back since the request may be another listener's, the oldest first. They do
+   * not count as pending: otherwise clients of a neighbour that reconnect again and again would exclude ours.
    */
   readonly #held = new Set<PendingUpgrade>()
   /**
-   * The servers attached, each with its detach function. Bounded by the servers of the process: a closed one
-   * leaves.
+   * The attached servers, each with its detach function. Bounded by the servers of the process: a server that
+   * closes is removed.
    */
   readonly #servers = new Map<UpgradeServer, () => void>()
-  /** Servers that were detached and still listen: connections of the hub may have come from there. */
+  /** Servers that were detached and still listen: connections of the hub may have come through them. */
   readonly #detached = new Map<UpgradeServer, () => void>()
   #looks: NodeJS.Timeout | undefined
   #discovering = false
@@ -106,12 +106,12 @@ export class UpgradeBridge {
 
   /**
    * Counts an upgrade as pending until it is settled.
-   * @returns the reason why it has to be refused instead
+   * @returns the reason for which it has to be refused instead
    */
   admit(pending: PendingUpgrade): HubError | undefined {
     const { req, server } = pending
     const { maxPendingUpgrades } = this.#limits
-    // Here, because a framework that is being closed answers by itself, and without a Retry-After.
+    // Checked here, because a framework that is closing answers by itself, without a Retry-After.
     if (isLeft(server)) return closedError()
     if (mayBeCut(server, req)) {
       return new HubError('WSHUB_ERR_TOO_MANY_HEADERS', 'the request has more headers than the server keeps')
@@ -145,7 +145,7 @@ export class UpgradeBridge {
   }
 
   /**
-   * Holds an answer back, and sends the oldest of those that are too many: each has its whole body in memory.
+   * Holds an answer back, and sends the oldest ones if there are too many: each has its whole body in memory.
    */
   hold(pending: PendingUpgrade): void {
     if (!this.#pending.delete(pending)) return
@@ -154,13 +154,13 @@ export class UpgradeBridge {
     if (this.#held.size > this.#limits.maxPendingUpgrades) this.send(oldest)
   }
 
-  /** Sends an answer, which counts as pending until its client has it. */
+  /** Sends an answer, which counts as pending until its client has received it. */
   send(pending: PendingUpgrade): void {
     if (this.#held.delete(pending)) this.#pending.add(pending)
     pending.claim()
   }
 
-  /** Answers an upgrade that is not admitted, or not any more. */
+  /** Answers an upgrade that is not admitted, or no longer. */
   refuse(pending: PendingUpgrade, error: HubError): void {
     if (pending.refuse(error)) this.#host.refused(pending.req, error)
   }
@@ -184,7 +184,7 @@ export class UpgradeBridge {
     }
     this.#servers.set(server, detach)
     bridges.set(server, (bridges.get(server) ?? new Set()).add(this))
-    // First of all listeners, so that it sees the socket before anybody has written to it.
+    // Before all other listeners, so that it sees the socket before any of them has written to it.
     server.prependListener('upgrade', onUpgrade)
     server.prependListener('request', onRequest)
     const forgetEarlier = this.#detached.get(server)
@@ -195,10 +195,10 @@ export class UpgradeBridge {
   }
 
   /**
-   * Attaches every http(s) server of this process that takes a TCP connection from now on: a middleware is
-   * not told its server, and the first request may be an upgrade. For a server that is not ours nothing
-   * changes: without an `upgrade` listener Node gives an upgrade to the request listeners too. Only the
-   * limits on pending upgrades hold for it as well.
+   * Attaches every http(s) server of this process that accepts a TCP connection from now on. Middleware does
+   * not know its server, and the first request may be an upgrade. A server that is not ours behaves as
+   * before: without an `upgrade` listener, Node passes an upgrade to the request listeners too. Only the
+   * limits on pending upgrades apply to it as well.
    * @returns the function that ends the search
    */
   discover(): () => void {
@@ -210,15 +210,17 @@ export class UpgradeBridge {
     }
   }
 
-  /** The servers of this hub's connections that have stopped listening, which no event tells. */
+  /** Returns the servers of this hub's connections that have stopped listening, which no event reports. */
   closingServers(): UpgradeServer[] {
     return [...this.#servers.keys(), ...this.#detached.keys()].filter((server) => !server.listening)
   }
 
-  /** Ends pending upgrades, for which the server's own close would wait, and detaches from everything. */
+  /**
+   * Ends pending upgrades, since the server's own close would wait for them, and detaches from everything.
+   */
   close(): void {
     for (const pending of [...this.#pending, ...this.#held]) {
-      // A held one may be another listener's, and one of another hub's server is that hub's to end.
+      // A held one may be another listener's; one of another hub's server is left to that hub.
       if (!pending.isHeld && isLeft(pending.server)) this.refuse(pending, closedError())
     }
     if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
@@ -228,11 +230,11 @@ export class UpgradeBridge {
     this.#detached.clear()
   }
 
-  /** Also for an answer that has begun: a client that does not read it would hold its socket for good. */
+  /** Also ends an answer that has begun: a client that does not read it would hold its socket forever. */
   #startDeadline(pending: PendingUpgrade): NodeJS.Timeout | undefined {
     const { upgradeTimeoutMs } = this.#limits
     if (upgradeTimeoutMs === 0) return undefined
-    // Again and again, since an answer that is held back has its time once that is over.
+    // Repeatedly, since the time of an answer that is held back starts when that is over.
     return setInterval(() => {
       if (pending.isHeld && pending.response.headersSent) return
       const message = `the upgrade was not answered within ${upgradeTimeoutMs} ms`
@@ -251,7 +253,7 @@ export class UpgradeBridge {
 }
 
 /**
- * The upgrade that a request belongs to, still pending.
+ * Returns the pending upgrade that a request belongs to.
  * @throws {HubError} WSHUB_ERR_ALREADY_UPGRADED, WSHUB_ERR_NOT_ATTACHED or WSHUB_ERR_SOCKET_CLOSED
  */
 export function findUpgrade(req: IncomingMessage): PendingUpgrade {
@@ -272,20 +274,20 @@ export function findUpgrade(req: IncomingMessage): PendingUpgrade {
   return pending
 }
 
-/** Takes the socket from its HTTP response: from now on it speaks WebSocket. */
+/** Takes the socket from its HTTP response: from now on it carries WebSocket frames. */
 export function completeUpgrade(pending: PendingUpgrade): void {
   pendingUpgrades.delete(pending.req)
   upgradedRequests.add(pending.req)
   pending.accept()
 }
 
-/** Stops waiting for other listeners: the request has come to one of our routes. */
+/** Stops waiting for other listeners, because one of our routes handles the request. */
 export function claimUpgrade(req: IncomingMessage): void {
   pendingUpgrades.get(req)?.claim()
 }
 
 /**
- * The `upgrade` listener. It is one function for all hubs and servers, so that it can tell itself from
+ * The `upgrade` listener. One function serves all hubs and servers, so that it can be recognized among
  * others.
  */
 function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, head: Buffer): void {
@@ -295,7 +297,7 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, he
   const isShared = this.listeners('upgrade').some((listener) => listener !== onUpgrade)
   const isOfWebSockets = isWebSocketUpgrade(req)
   if (!isOfWebSockets && isShared) return
-  // Since Node 25 it is a stream of its own, which we do not use, and which fails with the socket.
+  // Since Node 25 it is a separate stream, which we do not use, and which fails together with the socket.
   if (stream !== req.socket) stream.on('error', ignore)
   if (isPlain(req) && !mayBeCut(this, req)) {
     continueAsHttp(this, req, head, bridge.upgradeTimeoutMs)
@@ -315,22 +317,26 @@ function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, he
 }
 
 /**
- * The `request` listener. An upgrade is the last request of its connection: nothing waits for its response.
+ * The `request` listener. An upgrade is the last request of its connection, so nothing waits for its
+ * response.
  */
 function onRequest(req: IncomingMessage, response: ServerResponse): void {
   if (!pendingUpgrades.has(req)) noteResponse(req, response)
 }
 
 /**
- * Whether a request is served as if it had no `Upgrade`, on a server where nobody else takes it: one to
- * another protocol, and one with a body, which is no handshake. Node leaves the body of an upgrade unread,
- * where its route would wait for it.
+ * Returns whether a request is served as if it had no `Upgrade`, on a server where no other listener takes
+ * it: an upgrade to another protocol, or a request with a body, which is not a handshake. Node leaves the
+ * body of an upgrade unread, while its route would wait for it.
  */
 function isPlain(req: IncomingMessage): boolean {
   return hasBody(req) ? !IS_BODY_APART : !listIncludes(req.headers.upgrade, 'websocket')
 }
 
-/** Asks the other listeners first, since most of them take at once what is theirs, and then our routes. */
+/**
+ * Gives the request to the other listeners first, since most of them take their own requests at once, and
+ * then to our routes.
+ */
 function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: HubError | undefined): void {
   const { req, response, server } = pending
   pending.holdOthers()
@@ -340,7 +346,7 @@ function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: H
       return
     }
     if (refusal !== undefined) {
-      // It may be theirs all the same: they have as much time as a 401 would give them.
+      // It may still be theirs, so they have as much time as for a 401.
       pending.hold(HOLD_MS, () => bridge.refuse(pending, refusal))
       return
     }
@@ -364,14 +370,14 @@ function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: H
 }
 
 /**
- * Whether an answer says who the client is, which comes from a hook of ours and is not a sign that the
- * request is not.
+ * Returns whether an answer is about the client's identity. Such an answer comes from a hook of ours, and
+ * does not mean that the request is not ours.
  */
 function isAboutClient({ headersSent, statusCode }: ServerResponse): boolean {
   return headersSent && (statusCode === 401 || statusCode === 403)
 }
 
-/** Whether all hubs of a server are closing. */
+/** Returns whether all hubs of a server are closing. */
 function isLeft(server: UpgradeServer): boolean {
   const ofServer = [...(bridges.get(server) ?? [])]
   return ofServer.length > 0 && ofServer.every(({ isLeaving }) => isLeaving)
@@ -381,7 +387,7 @@ function closedError(): HubError {
   return new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
 }
 
-/** The http(s) server in a message of `net.server.socket`. */
+/** Returns the http(s) server in a message of `net.server.socket`. */
 function serverOf(message: unknown): UpgradeServer | undefined {
   const { server } = (message as { socket: { server?: unknown } }).socket // as Node documents the channel
   return server instanceof HttpServer || server instanceof HttpsServer ? server : undefined

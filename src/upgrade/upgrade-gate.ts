@@ -27,26 +27,26 @@ export interface GateOptions {
 export interface GateHub {
   /** `open` while it accepts connections. */
   readonly state: string
-  /** How many connections there are. */
+  /** The number of connections. */
   readonly size: number
 }
 
-/** An upgrade that nothing but the 101 is missing from. */
+/** An upgrade that has passed all checks; only the 101 is left. */
 export interface AdmittedUpgrade {
   readonly init: ResolvedInit
   /** The address of the client; `undefined` for a socket without one. */
   readonly remoteAddress: string | undefined
 }
 
-/** Decides who may connect. All checks stand before the 101: behind it nobody can be answered. */
+/** Decides who may connect. All checks are made before the 101: after it, no HTTP answer is possible. */
 export class UpgradeGate {
   readonly #hub: GateHub
   readonly #maxConnections: number
   readonly #maxMetadataEntries: number
   readonly #addresses: AddressLimits
-  /** `trustProxy` and `proxyHeader`; `undefined` while no proxy is trusted. */
+  /** The rule from `trustProxy` and `proxyHeader`; `undefined` while no proxy is trusted. */
   readonly #addressOf: AddressRule | undefined
-  /** Likewise. */
+  /** The same, for TLS. */
   readonly #isSecure: SecureRule | undefined
   readonly #isOriginAllowed: OriginRule
   readonly #isHostAllowed: HostRule

@@ -6,7 +6,7 @@ import { HANDSHAKE_INIT, type HandshakeInit, type Headers, readHeaders } from '.
 
 /** Options of a route for the connection that it opens. */
 export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeInit {
-  /** First entries of `connection.metadata`, there before `onOpen`. */
+  /** The initial entries of `connection.metadata`, present before `onOpen`. */
   metadata?: object & Partial<Meta>
   /**
    * When the client's credential expires: a Date, or ms since the epoch. Default never. See
@@ -14,16 +14,17 @@ export interface UpgradeInit<Meta extends object = Metadata> extends HandshakeIn
    */
   expiresAt?: Date | number | undefined
   /**
-   * The client's address, by the rule of your framework; the adapters fill it in. `trustProxy` of the hub
-   * goes before it.
+   * The client's address by the rule of your framework; the adapters fill it in. `trustProxy` of the hub
+   * takes precedence.
    */
   remoteAddress?: string | undefined
-  /** Whether the client came by TLS, likewise; a TLS socket needs no mention. */
+  /** Whether the client used TLS, by the same rule; not needed for a TLS socket. */
   isSecure?: boolean | undefined
 }
 
 /**
- * Facts that a framework knows of a request. {@link UpgradeInit} goes before it; cookies of both are sent.
+ * Facts about a request that a framework knows. {@link UpgradeInit} takes precedence; cookies of both are
+ * sent.
  */
 export type FrameworkInit = Pick<UpgradeInit, 'remoteAddress' | 'isSecure' | 'headers'>
 
@@ -44,12 +45,10 @@ const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
   isSecure: undefined,
 }
 
-/**
- * An {@link UpgradeInit} that was read once: its getters are user code, which must not run behind the 101.
- */
+/** An {@link UpgradeInit} that was read once: its getters are user code, which must not run after the 101. */
 export interface ResolvedInit {
   readonly protocol: string | undefined
-  /** For the 101: those of the framework, and those of the route. */
+  /** Headers for the 101, from the framework and from the route. */
   readonly headers: readonly (Headers | undefined)[]
   readonly metadata: MetadataEntries
   /** In ms since the epoch. */
@@ -81,7 +80,7 @@ function read(init: UpgradeInit, maxMetadataEntries: number, framework: Framewor
   const { remoteAddress = framework.remoteAddress, isSecure = framework.isSecure } = init
   if (protocol !== undefined && typeof protocol !== 'string')
     throw invalid('protocol', 'is a string', protocol)
-  // Of these the entries are not properties: they would be lost.
+  // The entries of these are not properties: they would be lost.
   if (
     typeof metadata !== 'object' ||
     metadata === null ||

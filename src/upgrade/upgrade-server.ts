@@ -2,16 +2,16 @@ import type { Server as HttpServer } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import { HubError, show } from '../base/errors.ts'
 
-/** A server that hands over upgrades: of `node:http` or `node:https`, whatever framework listens on it. */
+/** A server that emits upgrades: of `node:http` or `node:https`, with any framework. */
 export type UpgradeServer = HttpServer | HttpsServer
 
 /**
- * The methods of a server that are called. Not `instanceof`: the secure server of `node:http2` serves HTTP/1
- * as well.
+ * The methods of a server that are called. They are checked instead of `instanceof`, since the secure server
+ * of `node:http2` serves HTTP/1 as well.
  */
 const METHODS = ['on', 'off', 'once', 'prependListener', 'listeners', 'emit'] as const
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no server, such as an application */
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a server, such as an application */
 export function checkServer(server: UpgradeServer): void {
   const given: unknown = server
   if (typeof given === 'object' && given !== null && typeof server.listening === 'boolean') {
