@@ -89,6 +89,7 @@ export class Acceptor {
     const req = asPlainUpgrade(pending.req)
     const gate = this.#mayInflate(req, pending.socket) ? new InflationGate(pending.socket) : undefined
     const head = gate === undefined ? pending.head : Buffer.alloc(0)
+    pending.unwatchEnd()
     this.#wss.handleUpgrade(req, gate ?? pending.socket, head, (ws) => {
       if (this.#windowBits === 0) watchText(gate ?? pending.socket, ws)
       try {
@@ -103,6 +104,7 @@ export class Acceptor {
       gate.start(pending.head)
     })
     for (const result of results) return result
+    pending.watchEnd()
     throw this.#takeRefusal()
   }
 
@@ -146,9 +148,15 @@ function tellGate(ws: HubWebSocket, gate: InflationGate): void {
  * messages, which must be answered first.
  */
 function watchText(socket: Duplex, ws: HubWebSocket): void {
-  const hangUp = () => socket.end()
-  const watch = new FragmentedText(() => process.nextTick(() => ws.listener?.invalidText(hangUp))) // after the rest of the packet
-  socket.prependListener('data', (bytes: Buffer) => watch.read(bytes)) // before `ws`, which unmasks in place
+  const text = new FragmentedText()
+  // Before `ws`, which unmasks in place.
+  socket.prependListener('data', (bytes: Buffer) => {
+    if (!text.read(bytes)) process.nextTick(invalidText, socket, ws) // after the rest of the packet
+  })
+}
+
+function invalidText(socket: Duplex, ws: HubWebSocket): void {
+  ws.listener?.invalidText(() => socket.end())
 }
 
 /**

@@ -71,6 +71,24 @@ describe('A client that disconnects while its upgrade is pending', () => {
     await (await RawClient.open({ port }, '/now')).echoes()
   })
 
+  it('frees its slot also where its handshake was refused and not answered yet', async () => {
+    const hub = patient()
+    const refusals: unknown[] = []
+    const { port } = await keeping(hub, (req) => {
+      try {
+        void hub.upgrade(req, echo)
+      } catch (error) {
+        refusals.push(error)
+      }
+    })
+    const client = await RawClient.ask({ port }, '/ws', { headers: { 'Sec-WebSocket-Protocol': 'a b' } })
+    await until('the refusal', () => refusals.length === 1)
+    expect(refusals).toMatchObject([{ code: 'WSHUB_ERR_BAD_HANDSHAKE' }])
+    expect(hub.stats().pendingUpgrades).toBe(1)
+    client.end()
+    await until('the slot to be free', () => hub.stats().pendingUpgrades === 0)
+  })
+
   it.each([
     ['a message', text('early')],
     ['more than a buffer holds', Buffer.alloc(50_000)],
