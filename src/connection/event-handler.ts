@@ -21,7 +21,7 @@ export interface EventHandler<Meta extends object = Metadata> {
    * and why. `connection.rooms` still has the rooms it was in, but it no longer receives their messages.
    */
   onClose?(connection: Connection<Meta>, code: number, reason: string, cause: CloseCause): unknown
-  /** Something went wrong with this connection: a callback threw, or the client broke the protocol. */
+  /** Something went wrong with this connection: a callback threw, or the client violated the protocol. */
   onError?(connection: Connection<Meta>, error: Error): unknown
   /**
    * Messages for this connection were dropped: by the slow-consumer policy, as `volatile`, or because it was
@@ -105,6 +105,6 @@ function checkNames(handler: object): void {
 function refuse(key: string): never {
   throw new HubError(
     'WSHUB_ERR_INVALID_HANDLER',
-    `${show(key)} is no callback of a handler${didYouMean(key, CALLBACKS)}`,
+    `${show(key)} is not a callback of a handler${didYouMean(key, CALLBACKS)}`,
   )
 }

@@ -159,13 +159,13 @@ function clientError(thrown: unknown): HubError {
   if (code === 'WS_ERR_INVALID_UTF8' || code.startsWith('Z_')) {
     return new HubError(
       'WSHUB_ERR_INVALID_DATA',
-      'the client sent text that is not UTF-8, or broken compressed data',
+      'the client sent text that is not UTF-8, or corrupt compressed data',
       { cause },
     )
   }
   return new HubError(
     'WSHUB_ERR_PROTOCOL',
-    `the client broke the protocol: ${show(textOf(cause, 'message'))}`,
+    `the client violated the protocol: ${show(textOf(cause, 'message'))}`,
     {
       cause,
     },

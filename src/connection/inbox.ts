@@ -83,7 +83,7 @@ export class Inbox {
       this.#countDelivered(bytes)
       this.#owner.callOnMessage(message)
     } else if (this.#isFull) {
-      this.#owner.exceeded('the client sends faster than its messages are taken')
+      this.#owner.exceeded('the client sends faster than its messages are handled')
     } else {
       this.push(message, bytes)
     }

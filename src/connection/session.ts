@@ -223,7 +223,7 @@ export class Session<out Meta extends object>
     const ending = endings.tooSlow(
       of === 'client'
         ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
-        : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and for this one the most`,
+        : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and this one has the most`,
     )
     if (this.#state !== 'open') {
       if (of === 'hub') this.terminate(ending)

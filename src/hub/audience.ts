@@ -86,7 +86,7 @@ export function checkOwn(hub: Connection['hub'], connection: unknown): void {
   throw new HubError(
     'WSHUB_ERR_FOREIGN_CONNECTION',
     typeof connection === 'string'
-      ? `you passed the string ${show(connection)} in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
+      ? `you passed the string ${show(connection)} instead of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
       : connection instanceof HubConnection
         ? 'the connection belongs to another hub'
         : `a connection of this hub is expected, not ${show(connection)}`,

@@ -247,6 +247,6 @@ const claimed = new WeakSet<Backplane>()
  */
 export function claimBackplane(backplane: Backplane | undefined): void {
   if (backplane === undefined) return
-  if (claimed.has(backplane)) throw invalid('backplane', 'belongs to one hub: make one for each', backplane)
+  if (claimed.has(backplane)) throw invalid('backplane', 'belongs to one hub: create one for each', backplane)
   claimed.add(backplane)
 }

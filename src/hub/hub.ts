@@ -104,7 +104,7 @@ export class Hub<out Meta extends object = Metadata> {
     if (other === undefined) return hub
     throw new HubError(
       'WSHUB_ERR_INVALID_OPTION',
-      `${show(other)} does nothing beside { hub }: the options of a hub are those that it was made with`,
+      `${show(other)} has no effect beside { hub }: a hub keeps the options that it was created with`,
     )
   }
 

@@ -137,6 +137,6 @@ export class Upgrades<Meta extends object> {
 function answeredTwice(): HubError {
   return new HubError(
     'WSHUB_ERR_ALREADY_UPGRADED',
-    'the request was answered again behind its 101, most likely for an error of its route',
+    'the request was answered again after its 101, most likely because of an error in its route',
   )
 }

@@ -73,7 +73,7 @@ export class Frame {
   constructor(init: FrameInit) {
     checkKeys(init, FRAME_INIT, 'a field of a frame')
     const { opcode, maskKey = null, payload = EMPTY } = init
-    if (!isOpcode(opcode)) throw invalidFrame(`${show(opcode)} is no opcode of RFC 6455`)
+    if (!isOpcode(opcode)) throw invalidFrame(`${show(opcode)} is not an opcode of RFC 6455`)
     if (maskKey !== null && !(maskKey instanceof Uint8Array)) throw invalid('maskKey', 'is bytes', maskKey)
     if (!(payload instanceof Uint8Array)) throw invalidPayload(payload)
     this.fin = flag('fin', init.fin, true)

@@ -129,7 +129,7 @@ export class Acceptor {
    */
   #takeRefusal(): HubError {
     const refusal = this.#refusal
-    if (refusal === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
+    if (refusal === undefined) return new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has disconnected')
     this.#refusal = undefined
     return new HubError('WSHUB_ERR_BAD_HANDSHAKE', refusal.message) // without a cause: loggers would add its stack
   }

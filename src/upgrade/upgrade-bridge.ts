@@ -264,12 +264,12 @@ export function findUpgrade(req: IncomingMessage): PendingUpgrade {
   if (pending === undefined) {
     throw new HubError(
       'WSHUB_ERR_NOT_ATTACHED',
-      'the upgrade did not come through the hub: call hub.attach(server) before the server takes connections' +
-        ' (on Bun also beside a middleware: a server cannot be found there)',
+      'the upgrade did not come through the hub: call hub.attach(server) before the server accepts connections' +
+        ' (on Bun always: middleware cannot find its server there)',
     )
   }
   if (pending.isTaken || !pending.socket.readable) {
-    throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has gone')
+    throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has disconnected')
   }
   return pending
 }
@@ -384,7 +384,7 @@ function isLeft(server: UpgradeServer): boolean {
 }
 
 function closedError(): HubError {
-  return new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
+  return new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub accepts no more connections')
 }
 
 /** Returns the http(s) server in a message of `net.server.socket`. */

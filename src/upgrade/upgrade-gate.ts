@@ -94,7 +94,7 @@ export class UpgradeGate {
   /** @throws {HubError} WSHUB_ERR_HUB_CLOSED */
   checkOpen(): void {
     if (this.#hub.state !== 'open')
-      throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub takes no more connections')
+      throw new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub accepts no more connections')
   }
 
   /** @throws {HubError} WSHUB_ERR_HUB_FULL */

@@ -363,7 +363,7 @@ describe('RSV1 (RFC 7692 §6, RFC 6455 §5.2)', () => {
   })
 })
 
-describe('broken compressed data (RFC 7692 §7.2.2)', () => {
+describe('corrupt compressed data (RFC 7692 §7.2.2)', () => {
   it.each([
     { what: 'a reserved block type', bytes: '07' },
     {

@@ -236,7 +236,7 @@ describe('Hub with enableCompression', () => {
     expect(peakMib() - before).toBeLessThan(100) // and not 900
   })
 
-  it('answers broken compressed data with 1007', async () => {
+  it('answers corrupt compressed data with 1007', async () => {
     const { connectRaw, errors, log } = await serve({ enableCompression: true })
     const { client } = await connectRaw([OFFER])
     client.send({ opcode: Opcode.text, rsv1: true, payload: Buffer.from([0xff, 0xff, 0xff]) })

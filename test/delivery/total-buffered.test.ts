@@ -46,7 +46,7 @@ describe('maxTotalBufferedBytes', () => {
     // In addition, each socket has a write of about 64 KiB, and each connection the frames of the turn.
     expect(most).toBeLessThan(16 * MIB + 6 * 2 * 65_536)
     expect(served.errors.map(({ message }) => message)).toContain(
-      'more than 16777216 bytes wait for all clients together, and for this one the most',
+      'more than 16777216 bytes wait for all clients together, and this one has the most',
     )
     for (const { socket } of greedy) socket.resume()
     small.socket.resume()

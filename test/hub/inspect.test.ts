@@ -103,7 +103,7 @@ describe('Hub#joinRoom and Hub#leaveRoom', () => {
       expect(thrownBy(() => call.call(hub, 'node.0' as never, 'tea'))).toMatchObject({
         code: 'WSHUB_ERR_FOREIGN_CONNECTION',
         message:
-          'you passed the string "node.0" in place of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }',
+          'you passed the string "node.0" instead of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }',
       })
     }
   })

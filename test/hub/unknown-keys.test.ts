@@ -142,7 +142,7 @@ describe('an unknown key', () => {
     const misspelt = fastify().register(hubPlugin, { maxConnection: 1 } as never)
     await expect(async () => misspelt.ready()).rejects.toThrow(/did you mean "maxConnections"\?$/)
     const beside = fastify().register(hubPlugin, { hub, maxConnections: 1 } as never)
-    await expect(async () => beside.ready()).rejects.toThrow('does nothing beside { hub }')
+    await expect(async () => beside.ready()).rejects.toThrow('has no effect beside { hub }')
   })
 
   it('throws beside { hub }, since the hub has its options', () => {
@@ -150,7 +150,7 @@ describe('an unknown key', () => {
       expect(thrownBy(() => mount({ hub, maxConnections: 1 } as never))).toMatchObject({
         code: 'WSHUB_ERR_INVALID_OPTION',
         message:
-          '"maxConnections" does nothing beside { hub }: the options of a hub are those that it was made with',
+          '"maxConnections" has no effect beside { hub }: a hub keeps the options that it was created with',
       })
     }
     expect(Hub.from({ hub })).toBe(hub)
@@ -178,7 +178,7 @@ describe('an unknown key', () => {
     expect(() => checkHandler(new Chat())).not.toThrow()
     expect(thrownBy(() => hub.register(socket(), new Misspelt() as never))).toMatchObject({
       code: 'WSHUB_ERR_INVALID_HANDLER',
-      message: '"onmessage" is no callback of a handler; did you mean "onMessage"?',
+      message: '"onmessage" is not a callback of a handler; did you mean "onMessage"?',
     })
   })
 

@@ -134,7 +134,7 @@ describe('Frame', () => {
   it.each([3, 7, 11, 15, 99, -1, 1.5, 'text', undefined, null])('refuses the opcode %j', (opcode) => {
     expect(thrownBy(() => new Frame({ opcode: wrong<Opcode>(opcode) }))).toMatchObject({
       code: 'WSHUB_ERR_INVALID_FRAME',
-      message: expect.stringContaining('is no opcode of RFC 6455'),
+      message: expect.stringContaining('is not an opcode of RFC 6455'),
     })
   })
 
