@@ -6,7 +6,10 @@ import type { RemoteHub } from './remote-hub.ts'
 
 export type Three<T> = readonly [near: T, other: T, far: T]
 
-/** Everything flows again this long after an outage. Users are promised five seconds, on idle cores. */
+/**
+ * Everything flows again this long after an outage, on busy cores. Users are promised five seconds on idle
+ * ones: test/backplanes/recovery.test.ts checks the delays that backplanes schedule.
+ */
 export const RETURN_MS = 30_000
 
 const byText = (a: string, b: string) => (a < b ? -1 : 1)
