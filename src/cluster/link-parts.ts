@@ -1,6 +1,6 @@
 import type { Backplane } from '../backplane/backplane.ts'
+import type { FaultDigest } from '../base/fault-digest.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
-import type { FaultDigest } from './fault-digest.ts'
 import type { LinkStats } from './link.ts'
 import type { LocalHub } from './local-hub.ts'
 import type { Membership } from './membership.ts'

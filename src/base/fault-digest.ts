@@ -1,5 +1,5 @@
-import { HubError, type HubErrorCode } from '../base/errors.ts'
-import { textOf } from '../base/thrown.ts'
+import { HubError, type HubErrorCode } from './errors.ts'
+import { textOf } from './thrown.ts'
 
 /** Deduplicates reports: the first error of each code at once, repeats as one count at `flush`. */
 export class FaultDigest {

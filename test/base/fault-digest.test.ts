@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HubError } from 'wshub'
-import { FaultDigest } from '../../src/cluster/fault-digest.ts'
+import { FaultDigest } from '../../src/base/fault-digest.ts'
 
 describe('FaultDigest', () => {
   it('FaultDigest reports the first error of a code at once, and repeats as a count', () => {
