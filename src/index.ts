@@ -27,6 +27,9 @@ export type { WebSocketLike } from './connection/hub-websocket.ts'
 export type { RateLimitPolicy } from './connection/rate-limit.ts'
 export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
+export type { HistoryOptions, ResolvedHistoryOptions, RoomHistoryOptions } from './history/history-options.ts'
+export type { HistoryPage } from './history/history-page.ts'
+export type { HistoryStats } from './history/history-stats.ts'
 export type {
   Appended,
   HistoryLimits,
@@ -37,7 +40,12 @@ export type {
   ReadResult,
   StoredRecord,
 } from './history/history-store.ts'
-export type { BroadcastOptions, ConnectionRef } from './hub/audience.ts'
+export { type MemoryHistoryOptions, memoryHistory } from './history/memory-history.ts'
+export { MemoryHistoryBus, type MemoryHistoryLimits } from './history/memory-history-bus.ts'
+export type { ReplayFrom } from './history/replay-from.ts'
+export type { ResumeResult } from './history/resume.ts'
+export { type StampPlace, stampJson } from './history/stamp-json.ts'
+export type { BroadcastOptions, ConnectionRef, PublishOptions } from './hub/audience.ts'
 export {
   type CloseOptions,
   type CloseResult,

@@ -10,6 +10,12 @@ export function asRooms(room: string | readonly string[]): readonly string[] {
   )
 }
 
+/** Returns one room. @throws {HubError} WSHUB_ERR_INVALID_ROOM */
+export function asRoom(room: string): string {
+  if (isName(room)) return room
+  throw new HubError('WSHUB_ERR_INVALID_ROOM', `a room is a non-empty string here, not ${show(room)}`)
+}
+
 function isName(name: unknown): boolean {
   return typeof name === 'string' && name !== ''
 }

@@ -29,6 +29,11 @@ export interface EventHandler<Meta extends object = Metadata> {
    */
   onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
   /**
+   * Messages of a room with a history were lost for this connection and cannot be replayed, because the store
+   * has lost them too or does not keep them any more. It receives live: send it a snapshot.
+   */
+  onBehind?(connection: Connection<Meta>, room: string): unknown
+  /**
    * `expiresAt` has passed. Call `renew` here, or before the returned promise settles, or the connection is
    * closed with 4401. The promise may take `openTimeoutMs` (10 s where that is 0); messages wait meanwhile.
    */
@@ -45,6 +50,7 @@ const CALLBACKS = [
   'onClose',
   'onError',
   'onDrop',
+  'onBehind',
   'onExpire',
   'onPing',
   'onPong',

@@ -45,6 +45,7 @@ export interface SessionHost<Meta extends object> {
 const OPEN = 1
 
 const openChannel = channel('wshub:open')
+const behindChannel = channel('wshub:behind')
 const closeChannel = channel('wshub:close')
 
 /** The behaviour of one connection, behind the {@link Connection} that applications hold. */
@@ -209,6 +210,25 @@ export class Session<out Meta extends object>
   /** Queues a message that is shared with others; `false` when it was not accepted. */
   deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
     return this.#isOpen && this.#sender.deliver(message, options)
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    return this.#sender.outbox.hasRoomFor(bytes)
+  }
+
+  awaitRoom(then: () => void): void {
+    if (this.#isOpen) this.#sender.outbox.awaitRoom(then)
+  }
+
+  /** Messages of a room were lost for this connection, and cannot be replayed. */
+  fellBehind(room: string): void {
+    // In a turn of its own: no user code runs inside a broadcast.
+    process.nextTick(() => {
+      if (!this.#isOpen) return
+      const { connection } = this
+      if (behindChannel.hasSubscribers) behindChannel.publish({ connection, room })
+      runCallback('onBehind', () => this.handler.onBehind?.(connection, room), this)
+    })
   }
 
   sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {

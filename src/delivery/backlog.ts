@@ -1,5 +1,11 @@
 import type { HeldBuffers } from './held-buffers.ts'
 
+/** Where a message can be read again after it was dropped. */
+export interface Origin {
+  /** Messages of the same log are read again from the first dropped one on. */
+  readonly log: object
+}
+
 /** Frames that are dropped or written together: a message, or the batch of a turn. */
 export interface Held {
   readonly bytes: Buffer

@@ -30,6 +30,11 @@ export class Congestion {
     this.#maxTotalBufferedBytes = maxTotalBufferedBytes
   }
 
+  /** Whether half of what may wait in all does: replays wait then. */
+  get isHalfFull(): boolean {
+    return this.held.bytes > this.#maxTotalBufferedBytes / 2
+  }
+
   /** Watches an outbox from now on: frames wait for its socket. */
   add(outbox: CongestedOutbox): void {
     this.#outboxes.add(outbox)

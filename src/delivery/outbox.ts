@@ -18,6 +18,9 @@ const MAX_CONTROL_BYTES = 65_536
  */
 const MIN_PROGRESS_BYTES = 65_536
 
+/** The share of `maxBufferedBytes` that replays fill: live messages need some of it as well. */
+const REPLAY_SHARE = 1 / 2
+
 /** The part of a stream that an outbox writes to. */
 export interface OutboxSocket {
   write(bytes: Buffer): unknown
@@ -58,6 +61,8 @@ export class Outbox {
   #backlog: Backlog | undefined
   #scheduled = false
   #ending: (() => void) | undefined
+  /** Called when less waits for the client. */
+  #awaitingRoom: (() => void)[] | undefined
   /** Drops that were not reported to the owner yet. */
   #drops: Map<DropReason, DropCount> | undefined
 
@@ -94,6 +99,23 @@ export class Outbox {
     return true
   }
 
+  /**
+   * Whether so many more bytes may wait without coming close to a limit, of this client or of all together.
+   */
+  hasRoomFor(bytes: number): boolean {
+    const { bufferedBytes } = this
+    if (bufferedBytes === 0) return true
+    const { maxBufferedBytes, congestion } = this.#delivery
+    return bufferedBytes + bytes <= maxBufferedBytes * REPLAY_SHARE && !congestion.isHalfFull
+  }
+
+  /** Calls `then` once when less waits; never after {@link clear}. */
+  awaitRoom(then: () => void): void {
+    this.#awaitingRoom ??= []
+    this.#awaitingRoom.push(then)
+    this.#schedule()
+  }
+
   /** Accepts a ping or a pong. */
   sendControl(frame: Buffer): void {
     const backlog = this.#backlog
@@ -113,6 +135,7 @@ export class Outbox {
   flush(): void {
     this.#scheduled = false
     this.#write()
+    if (this.#backlog === undefined) this.#tellRoom()
     this.tellDrops()
   }
 
@@ -137,6 +160,7 @@ export class Outbox {
     }
     this.#batch = undefined
     this.#ending = undefined
+    this.#awaitingRoom = undefined
     this.#uncongested()
   }
 
@@ -234,10 +258,18 @@ export class Outbox {
     }
     if (isCongested) this.#awaitDrain(backlog)
     else this.#uncongested()
+    this.#tellRoom()
     if (!backlog.isEmpty && isCongested) return
     const then = this.#ending
     this.#ending = undefined
     then?.()
+  }
+
+  #tellRoom(): void {
+    const waiting = this.#awaitingRoom
+    if (waiting === undefined) return
+    this.#awaitingRoom = undefined
+    for (const then of waiting) then()
   }
 
   #uncongested(): void {

@@ -47,7 +47,7 @@ export interface HistoryLimits {
 
 /** Which messages of a room to read. */
 export interface ReadRequest {
-  /** The messages after this one. */
+  /** The messages after this one. Without it, and without `last`, only the head is asked for. */
   readonly after?: Mark | undefined
   /** The latest so many, 1 or more, where there is no `after`. */
   readonly last?: number | undefined

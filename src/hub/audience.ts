@@ -6,7 +6,8 @@ import type { Recipients } from '../cluster/local-hub.ts'
 import { isConnectionId } from '../cluster/wire/connection-id.ts'
 import type { Connection } from '../connection/connection.ts'
 import { HubConnection } from '../connection/hub-connection.ts'
-import { checkSendOptions, type SendOptions } from '../protocol/message.ts'
+import type { HistoryContent } from '../history/history.ts'
+import { checkSendOptions, type Payload, payloadBytes, type SendOptions } from '../protocol/message.ts'
 
 /** A connection of this process, a member of the cluster, or the id of one. */
 export type ConnectionRef = string | Connection | Member
@@ -27,6 +28,15 @@ export interface BroadcastOptions extends SendOptions {
 export interface Audience extends Recipients {
   /** Whether only connections of this process belong to it. */
   readonly isLocal: boolean
+}
+
+/** How one message is published to a room with a history. An explicit `undefined` means the default. */
+export type PublishOptions = Pick<BroadcastOptions, 'key' | 'except' | 'exceptRooms'>
+
+const PUBLISH_OPTIONS: Required<PublishOptions> = {
+  key: undefined,
+  except: undefined,
+  exceptRooms: undefined,
 }
 
 const BROADCAST_OPTIONS: Required<BroadcastOptions> = {
@@ -54,6 +64,25 @@ export function readAudience(rooms: readonly string[] | undefined, options: Broa
     exceptRooms: exceptRooms === undefined ? NONE : asRooms(exceptRooms),
     isLocal: local,
   }
+}
+
+/**
+ * Reads the options of a message to a room with a history.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION or WSHUB_ERR_INVALID_ROOM
+ */
+export function readPublishing(options: PublishOptions | undefined): Audience {
+  checkSendOptions(options, PUBLISH_OPTIONS)
+  return readAudience(undefined, options)
+}
+
+/** Returns a message as the history of a room keeps it. */
+export function contentOf(
+  data: Payload,
+  { exceptIds, exceptRooms }: Pick<Audience, 'exceptIds' | 'exceptRooms'>,
+  options: SendOptions | undefined,
+): HistoryContent {
+  const content = typeof data === 'string' ? data : payloadBytes(data)
+  return { data: content, key: options?.key, exceptIds, exceptRooms }
 }
 
 /** Returns the same audience without one more connection. @throws {HubError} WSHUB_ERR_INVALID_OPTION */

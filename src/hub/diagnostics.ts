@@ -26,6 +26,8 @@ export interface HubDiagnostics {
   'wshub:delivery': { hub: Hub; recipients: number; bytes: number }
   /** Messages for a connection were dropped. */
   'wshub:drop': { connection: Connection; dropped: Dropped }
+  /** Messages of a room with a history were lost for a connection, before `onBehind`. */
+  'wshub:behind': { connection: Connection; room: string }
   /** A connection is closed, before `onClose`. */
   'wshub:close': { connection: Connection; code: number; reason: string; cause: CloseCause }
   /** An error was reported, before any `onError`; `connection` is undefined if it belongs to none. */

@@ -14,6 +14,11 @@ import {
   readSlowConsumer,
   type SlowConsumerPolicy,
 } from '../delivery/delivery-options.ts'
+import {
+  type HistoryOptions,
+  type ResolvedHistoryOptions,
+  resolveHistoryOptions,
+} from '../history/history-options.ts'
 import type { ProxyHeader, TrustProxy } from '../upgrade/client-address.ts'
 import { type LimitOptions, type ResolvedLimits, readLimits } from './limit-options.ts'
 
@@ -103,6 +108,8 @@ export interface HubOptions {
   backplane?: Backplane | undefined
   /** The way this hub works together with those of other processes. */
   cluster?: ClusterOptions | undefined
+  /** Rooms that keep their latest messages, for clients that come back; see {@link HistoryOptions}. */
+  history?: HistoryOptions | undefined
 }
 
 /** {@link HubOptions} with every default in place, frozen; see `hub.options`. */
@@ -127,6 +134,7 @@ export interface ResolvedHubOptions {
   readonly proxyHeader: ProxyHeader
   readonly backplane: Backplane | undefined
   readonly cluster: ResolvedClusterOptions
+  readonly history: ResolvedHistoryOptions | undefined
 }
 
 /** The defaults of {@link HubOptions}; a test compares the table of `docs/options.md` with them. */
@@ -151,6 +159,7 @@ export const HUB_DEFAULTS = Object.freeze({
   proxyHeader: 'x-forwarded-for',
   backplane: undefined,
   cluster: undefined,
+  history: undefined,
 })
 
 /** An RFC 7230 token, the form of a subprotocol's name. */
@@ -209,6 +218,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     proxyHeader,
     backplane,
     cluster: resolveClusterOptions(options.cluster),
+    history: resolveHistoryOptions(options.history, backplane !== undefined),
   })
 }
 

@@ -3,7 +3,8 @@ import { type InspectOptions, inspect } from 'node:util'
 import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
-import { asRooms } from '../base/room-names.ts'
+import { asRoom, asRooms } from '../base/room-names.ts'
+import { settlesWithin } from '../base/time-limit.ts'
 import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
@@ -13,6 +14,11 @@ import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { transportOf } from '../connection/websocket-writable.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
+import { History } from '../history/history.ts'
+import type { HistoryPage } from '../history/history-page.ts'
+import { positionOf } from '../history/position.ts'
+import { checkReplayFrom, type ReplayFrom } from '../history/replay-from.ts'
+import type { ResumeResult } from '../history/resume.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
@@ -28,8 +34,11 @@ import {
   type BroadcastOptions,
   type ConnectionRef,
   checkOwn,
+  contentOf,
   idOf,
+  type PublishOptions,
   readAudience,
+  readPublishing,
   without,
 } from './audience.ts'
 import {
@@ -40,10 +49,13 @@ import {
 } from './close-options.ts'
 import { claimBackplane, type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
+import { RoomFollowers } from './room-followers.ts'
 import { Sessions } from './sessions.ts'
 import { Shutdown } from './shutdown.ts'
 import { type HubState, type HubStats, type HubSummary, statsOf } from './stats.ts'
 import { Upgrades } from './upgrades.ts'
+
+const NOTHING_RESUMED: ResumeResult = Object.freeze({ complete: false, replayed: 0, position: '' })
 
 /**
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of
@@ -56,6 +68,7 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #calls: Calls
   readonly #link: Link
   readonly #cluster: Cluster<Meta>
+  readonly #history: History | undefined
   readonly #shutdown: Shutdown<Meta>
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
@@ -83,7 +96,12 @@ export class Hub<out Meta extends object = Metadata> {
     this.#local = new LocalNode(this.#sessions)
     this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
-    this.#sessions.rooms.watch(this.#link)
+    const { history, enableCompression, cluster } = this.options
+    if (history === undefined) this.#sessions.rooms.watch(this.#link)
+    else {
+      this.#history = new History(history, enableCompression, cluster.roomGraceMs, this.#local)
+      this.#sessions.rooms.watch(new RoomFollowers(this.#link, this.#history))
+    }
     this.#cluster = new Cluster<Meta>(this.#calls)
     this.#shutdown = new Shutdown(this.#sessions)
   }
@@ -150,6 +168,7 @@ export class Hub<out Meta extends object = Metadata> {
       pendingUpgrades: this.#upgrades.pendingCount,
       bufferedBytes: this.#sessions.bufferedBytes(),
       dropped: this.dropped,
+      history: this.#history?.stats,
     })
   }
 
@@ -340,6 +359,53 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
+   * Stores a message in the history of a room, and delivers it to the members of the room on all nodes, each
+   * in the order of the store. `broadcastToRoom` does the same without saying when.
+   * @returns the position of the message, once it is stored and delivered to the members of this process
+   * @throws {HubError} as a rejection: WSHUB_ERR_NOT_STORED when it was not stored, and then nobody receives
+   *   it, or when the store did not answer in time, and then it may be stored all the same;
+   *   WSHUB_ERR_NO_HISTORY; WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
+   */
+  async publish(room: string, data: Payload, options?: PublishOptions): Promise<{ position: string }> {
+    const history = this.#historyOf(room)
+    const { exceptIds, exceptRooms } = readPublishing(options)
+    checkPayload(data)
+    const mark = await history.publish(room, contentOf(data, { exceptIds, exceptRooms }, options))
+    return { position: positionOf(mark) }
+  }
+
+  /**
+   * Puts a connection into a room with a history, sends it what it has missed, and then what comes: without a
+   * gap, and nothing twice. What comes meanwhile waits its turn. Without `since` and `last`, only joins.
+   * Another call for the same connection and room ends the first one, which is not complete then.
+   * @param from `since`: the position that the client says it has; `last`: for a client without one, or whose
+   *   messages are not all kept any more
+   * @returns whether it has missed nothing, once it receives live
+   * @throws {HubError} as a rejection: WSHUB_ERR_NO_HISTORY; WSHUB_ERR_HISTORY_AWAY when the store could not
+   *   be read, and then it has joined and receives live; what `joinRoom` throws; WSHUB_ERR_INVALID_OPTION
+   */
+  async resumeRoom(connection: Connection<Meta>, room: string, from: ReplayFrom = {}): Promise<ResumeResult> {
+    checkOwn(this, connection)
+    checkReplayFrom(from)
+    const history = this.#historyOf(room)
+    const session = this.#sessions.get(connection.id)
+    if (session === undefined || !this.joinRoom(connection, room)) return NOTHING_RESUMED
+    return history.resume(session, room, from)
+  }
+
+  /**
+   * Returns messages of a room, oldest first, as clients receive them: those after `since`, or the latest
+   * `last`, or all that are kept. For a page that the server renders. Messages that were not meant for some
+   * connections are among them.
+   * @throws {HubError} as a rejection: WSHUB_ERR_NO_HISTORY, WSHUB_ERR_HISTORY_AWAY, WSHUB_ERR_INVALID_ROOM
+   *   or WSHUB_ERR_INVALID_OPTION
+   */
+  async history(room: string, from: ReplayFrom = {}): Promise<HistoryPage> {
+    checkReplayFrom(from)
+    return this.#historyOf(room).read(room, from)
+  }
+
+  /**
    * Sends to one connection, on whichever node of the cluster it is.
    * @param to a connection, a member of the cluster, or the id of one
    * @returns `false` when the message certainly does not arrive; `true` for a connection of another node
@@ -371,7 +437,10 @@ export class Hub<out Meta extends object = Metadata> {
     const endsAt = performance.now() + goodbye.timeoutMs
     this.#state = 'closing'
     this.#upgrades.refuseAll()
+    const settled = this.#history?.settled
+    if (settled !== undefined) await settlesWithin(goodbye.timeoutMs, settled)
     const result = await this.#shutdown.run(goodbye)
+    await this.#history?.close(Math.max(0, endsAt - performance.now()))
     await this.#calls.close(Math.max(0, endsAt - performance.now()))
     this.#sessions.stop()
     this.#upgrades.close()
@@ -382,8 +451,31 @@ export class Hub<out Meta extends object = Metadata> {
   /** Delivers locally first: the other nodes are a round trip away, and may be unreachable. */
   #broadcast(audience: Audience, data: Payload, options: SendOptions | undefined): number {
     checkPayload(data)
+    const kept = this.#keptRooms(audience, options)
+    if (kept === undefined) return this.#send(audience, data, options)
+    const accepted = this.#history?.broadcast(kept, contentOf(data, audience, options)) ?? 0
+    const rooms = (audience.rooms ?? []).filter((room) => !kept.includes(room))
+    if (rooms.length === 0) return accepted
+    const others = { ...audience, rooms, exceptRooms: [...audience.exceptRooms, ...kept] }
+    return accepted + this.#send(others, data, options)
+  }
+
+  #send(audience: Audience, data: Payload, options: SendOptions | undefined): number {
     const accepted = this.#local.broadcast(audience, data, options)
     if (!audience.isLocal) this.#link.broadcast(audience, data, options)
     return accepted
+  }
+
+  /** Returns the rooms of a broadcast whose history keeps it, sorted; `undefined` = none. */
+  #keptRooms({ rooms, isLocal }: Audience, options: SendOptions | undefined): readonly string[] | undefined {
+    if (this.#history === undefined || rooms === undefined || isLocal) return undefined
+    return options?.volatile === true ? undefined : this.#history.keptRooms(rooms)
+  }
+
+  /** @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_NO_HISTORY */
+  #historyOf(room: string): History {
+    asRoom(room)
+    if (this.#history !== undefined) return this.#history
+    throw new HubError('WSHUB_ERR_NO_HISTORY', 'the hub was made without the option history')
   }
 }

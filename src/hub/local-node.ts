@@ -9,6 +9,7 @@ import type { Selection } from '../cluster/wire/request.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Session } from '../connection/session.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import type { HistoryHost } from '../history/history-member.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -20,7 +21,7 @@ const stateChannel = channel('wshub:cluster:state')
  * A hub without the other nodes: sends to the connections of this process, and performs on them what its
  * cluster asks for.
  */
-export class LocalNode<Meta extends object> implements LocalHub {
+export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   readonly #sessions: Sessions<Meta>
 
   constructor(sessions: Sessions<Meta>) {
@@ -94,6 +95,20 @@ export class LocalNode<Meta extends object> implements LocalHub {
     return session === undefined ? undefined : this.#send([session], data, options) > 0
   }
 
+  members(room: string): ReadonlySet<Session<Meta>> {
+    return this.#sessions.rooms.members(room)
+  }
+
+  inRoom(member: object, room: string): boolean {
+    const members: ReadonlySet<object> = this.members(room)
+    return members.has(member)
+  }
+
+  delivered(recipients: number, bytes: number): void {
+    if (!deliveryChannel.hasSubscribers) return
+    deliveryChannel.publish({ hub: this.#sessions.hub, recipients, bytes })
+  }
+
   gapFound(gap: Gap): void {
     if (gapChannel.hasSubscribers) gapChannel.publish({ hub: this.#sessions.hub, gap })
     const { onGap } = this.#sessions.options.cluster
@@ -125,10 +140,7 @@ export class LocalNode<Meta extends object> implements LocalHub {
       message ??= new OutgoingMessage(data, this.#sessions.options.enableCompression)
       if (session.deliver(message, options)) accepted++
     }
-    if (message !== undefined && deliveryChannel.hasSubscribers) {
-      const bytes = message.frame(0).length
-      deliveryChannel.publish({ hub: this.#sessions.hub, recipients: accepted, bytes })
-    }
+    if (message !== undefined) this.delivered(accepted, message.frame(0).length)
     return accepted
   }
 

@@ -7,11 +7,15 @@ export interface RoomLimits {
 }
 
 /** A listener to the first member and the end of each room. */
-export interface RoomListener {
+export interface RoomListener<T extends object> {
   /** The room has its first member. */
   occupied(room: string): void
   /** The room has lost its last member. */
   vacated(room: string): void
+  /** A member has left a room. */
+  left?(member: T, room: string): void
+  /** Throws when something is wrong with one of these rooms, which a member is about to be put into. */
+  check?(rooms: readonly string[]): void
 }
 
 const NO_MEMBERS: ReadonlySet<never> = new Set<never>()
@@ -24,10 +28,10 @@ const NO_ROOMS: ReadonlySet<string> = new Set<string>()
 export class RoomIndex<T extends object> {
   readonly #members = new Map<string, Set<T>>()
   readonly #rooms = new Map<T, Set<string>>()
-  #listener: RoomListener | undefined
+  #listener: RoomListener<T> | undefined
 
   /** Notifies a listener from now on of rooms that are created and that end. */
-  watch(listener: RoomListener): void {
+  watch(listener: RoomListener<T>): void {
     this.#listener = listener
   }
 
@@ -52,6 +56,7 @@ export class RoomIndex<T extends object> {
         `a connection is in at most ${maxRoomsPerConnection} rooms`,
       )
     }
+    this.#listener?.check?.(rooms)
   }
 
   /** Puts a member into a room; `false` when it was already there. */
@@ -127,5 +132,6 @@ export class RoomIndex<T extends object> {
       this.#members.delete(room)
       this.#listener?.vacated(room)
     }
+    this.#listener?.left?.(member, room)
   }
 }

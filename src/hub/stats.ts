@@ -3,6 +3,7 @@ import type { HubErrorCode } from '../base/errors.ts'
 import type { CloseReason } from '../connection/close-cause.ts'
 import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
+import type { HistoryStats } from '../history/history-stats.ts'
 
 /** The stage of a hub's life. */
 export type HubState = 'open' | 'closing' | 'closed'
@@ -41,6 +42,8 @@ export interface HubStats {
   readonly sentBytes: number
   /** Messages dropped instead of sent, by reason. */
   readonly dropped: Readonly<Record<DropReason, Readonly<DropCount>>>
+  /** The histories of rooms; `undefined` without the option. */
+  readonly history: HistoryStats | undefined
 }
 
 /** The summary of a hub in `toJSON` and `util.inspect`. */
@@ -72,7 +75,7 @@ export class UpgradeTally {
 export function statsOf(
   { unansweredConnections: _, closeReasons, ...connections }: Tally,
   { acceptedUpgrades, refusedUpgrades }: UpgradeTally,
-  now: Pick<HubStats, 'connections' | 'rooms' | 'pendingUpgrades' | 'bufferedBytes' | 'dropped'>,
+  now: Pick<HubStats, 'connections' | 'rooms' | 'pendingUpgrades' | 'bufferedBytes' | 'dropped' | 'history'>,
 ): HubStats {
   return {
     ...now,

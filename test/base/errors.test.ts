@@ -11,6 +11,8 @@ import {
   type HubErrorCode,
   type HubOptions,
   type LimitOptions,
+  MemoryHistoryBus,
+  memoryHistory,
   Opcode,
 } from 'wshub'
 import { HUB_ERRORS } from '../../src/base/errors.ts'
@@ -232,6 +234,9 @@ const causes: Record<string, () => Promise<unknown>> = {
     backplane.startError = new Error('no such host')
     return hubFault({ backplane }, () => {})
   },
+  WSHUB_ERR_NO_HISTORY: () => new Hub().publish('room', '').catch((error) => error),
+  WSHUB_ERR_NOT_STORED: () => withHistoryCut((hub) => hub.publish('room', '')),
+  WSHUB_ERR_HISTORY_AWAY: () => withHistoryCut((hub) => hub.history('room')),
   WSHUB_ERR_NOT_PUBLISHED: () =>
     hubFault({ backplane: new Bus().backplane() }, async (hub) => {
       await hub.close()
@@ -249,6 +254,15 @@ const causes: Record<string, () => Promise<unknown>> = {
     hubFault({ backplane: new Bus().backplane(), cluster: { maxEnvelopeBytes: 1_024 } }, (hub) =>
       hub.broadcast('x'.repeat(1_024)),
     ),
+}
+
+/** Returns the error of a call while the store of the history is away. */
+async function withHistoryCut(call: (hub: Hub) => Promise<unknown>): Promise<unknown> {
+  const bus = new MemoryHistoryBus()
+  const hub = new Hub({ history: { store: memoryHistory({ bus }), rooms: () => ({}) }, onError: () => {} })
+  onTestFinished(() => void hub.close())
+  bus.cut()
+  return call(hub).catch((error) => error)
 }
 
 describe('HUB_ERRORS', () => {

@@ -6,6 +6,8 @@ import { HUB_ERRORS, type HubErrorCode } from '../../src/base/errors.ts'
 import { CLUSTER_DEFAULTS } from '../../src/cluster/cluster-options.ts'
 import { CLOSE_REASONS, type CloseParty } from '../../src/connection/close-cause.ts'
 import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
+import { HISTORY_DEFAULTS } from '../../src/history/history-options.ts'
+import { memoryHistory } from '../../src/history/memory-history.ts'
 import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/hub-options.ts'
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
@@ -52,6 +54,14 @@ const TABLES: readonly {
     type: 'ClusterOptions',
     defaults: CLUSTER_DEFAULTS,
     asOptions: (cluster) => ({ cluster }),
+  },
+  {
+    name: 'settings of histories',
+    headings: ['`history`', 'unit', 'default'],
+    file: 'src/history/history-options.ts',
+    type: 'HistoryOptions',
+    defaults: HISTORY_DEFAULTS,
+    asOptions: (history) => ({ history: { store: memoryHistory(), rooms: () => ({}), ...history } }),
   },
 ]
 

@@ -158,6 +158,10 @@ export async function serve(
     },
     onDrop: (connection, dropped) => handler.onDrop?.(connection, dropped),
     onExpire: (connection) => handler.onExpire?.(connection),
+    onBehind(connection, room) {
+      log.push(`behind ${room}`)
+      return handler.onBehind?.(connection, room)
+    },
     onPing(connection, payload) {
       log.push(`ping ${payload}`.trim())
       return handler.onPing?.(connection, payload)

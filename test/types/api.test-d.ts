@@ -37,12 +37,14 @@ import {
   type HubSummary,
   type Message,
   type Metadata,
+  memoryHistory,
   type NodeInfo,
   Opcode,
   type Payload,
   type ResolvedHubOptions,
   type SendOptions,
   type SlowConsumerPolicy,
+  stampJson,
 } from 'wshub'
 import { wsHub as expressHub, type WsHubMiddleware } from 'wshub/express'
 import { wsHub as koaHub } from 'wshub/koa'
@@ -389,6 +391,13 @@ export const all: Required<HubOptions> = {
   limits: { maxMessagesPerSecond: 100, rateLimitPolicy: 'close', maxFragments: undefined },
   trustProxy: ['10.0.0.0/8', 'loopback'] as const,
   proxyHeader: 'forwarded',
+  history: {
+    store: memoryHistory({ maxBytes: 65_536 }),
+    rooms: (room) => (room.startsWith('chat:') ? { maxMessages: 100 } : undefined),
+    stamp: stampJson,
+    maxCachedBytes: 0,
+    maxPendingBytes: 1,
+  },
   backplane,
   cluster: {
     namespace: 'app',

@@ -1,0 +1,213 @@
+import type { HistoryMember } from './history-member.ts'
+import type { HistoryMessage } from './history-message.ts'
+import type { Mark, ReadResult, StoredRecord } from './history-store.ts'
+import type { Replay, ReplayLoop } from './replay-loop.ts'
+
+/** How a catch-up ended. */
+export type CatchUpEnd =
+  /** The member has everything up to the log's latest message, and receives live from then on. */
+  | 'live'
+  /** Messages after its cursor are lost; it receives live from the log's latest message on. */
+  | 'incomplete'
+  /** The member has left the room, its connection is closed, or another catch-up has replaced this one. */
+  | 'ended'
+
+/** The log of a room on this node, as a catch-up uses it. */
+export interface CatchUpLog {
+  /** The latest message that was delivered on this node. */
+  readonly delivered: Mark
+  /** Returns the message after an offset; `undefined` when it is not in memory. */
+  recent(offset: number): HistoryMessage | undefined
+  read(after: Mark): Promise<ReadResult>
+  /** Returns a message to deliver; `undefined` for a record that cannot be read. */
+  messageOf(stored: StoredRecord): HistoryMessage | undefined
+  isFor(message: HistoryMessage, member: HistoryMember): boolean
+  /** Calls {@link CatchUp.resume} when the log has reached the cursor. */
+  awaitCursor(catchUp: CatchUp): void
+  /** Compares the log with the store. */
+  verify(): void
+  /** Waits before another attempt to read; the wait ends early when the store is back. */
+  retryLater(catchUp: CatchUp): void
+  /** The catch-up has ended by itself: the member receives live. */
+  ended(catchUp: CatchUp, end: 'live' | 'incomplete'): void
+}
+
+/**
+ * Brings one member of a room up to date: replays the messages after a cursor, as fast as the client takes
+ * them, and hands over to the live messages without a gap. Meanwhile the log does not deliver to the member.
+ */
+export class CatchUp implements Replay {
+  readonly member: HistoryMember
+  /** How many messages were delivered to the member. */
+  replayed = 0
+  /** The latest message that the member has received, or was not meant to. */
+  cursor: Mark = { epoch: '', offset: 0, tag: '' }
+  readonly #log: CatchUpLog
+  readonly #loop: ReplayLoop
+  readonly #onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void
+  /** Messages that were read from the store, and how many of them are done. */
+  #page: readonly StoredRecord[] = []
+  #done = 0
+  /** The message that waits until the client has taken something. */
+  #next: HistoryMessage | undefined
+  #hasStarted = false
+  #isScheduled = false
+  #isReading = false
+  #hasEnded = false
+
+  /** @param onEnd is called once */
+  constructor(
+    log: CatchUpLog,
+    loop: ReplayLoop,
+    member: HistoryMember,
+    onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void,
+  ) {
+    this.#log = log
+    this.#loop = loop
+    this.member = member
+    this.#onEnd = onEnd
+  }
+
+  /** Whether it is over. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
+  }
+
+  /**
+   * Begins the replay.
+   * @param cursor the latest message that the member has
+   * @param page messages after it that were read already
+   */
+  start(cursor: Mark, page: readonly StoredRecord[] = []): void {
+    if (this.#hasEnded) return
+    this.#hasStarted = true
+    this.cursor = cursor
+    this.#page = page
+    if (this.#isAt(this.#log.delivered)) this.#finish('live')
+    else this.resume()
+  }
+
+  /** Goes on in a later turn. */
+  readonly resume = (): void => {
+    if (this.#isScheduled || this.#hasEnded || !this.#hasStarted) return
+    this.#isScheduled = true
+    this.#loop.schedule(this)
+  }
+
+  /** Goes back to an earlier message: those after it were dropped and not written. */
+  rewind(cursor: Mark): void {
+    if (!this.#hasStarted) return // it has yet to say where it begins
+    this.cursor = cursor
+    this.#page = []
+    this.#next = undefined
+    this.resume()
+  }
+
+  /** Ends it; the member receives nothing more of it. */
+  end(): void {
+    this.#finish('ended')
+  }
+
+  /** Ends it: the member receives live from the log's latest message on, whatever it has missed. */
+  skip(): void {
+    this.#finish('incomplete')
+  }
+
+  run(): void {
+    this.#isScheduled = false
+    while (!this.#hasEnded && !this.#isReading) {
+      if (this.#isAt(this.#log.delivered)) {
+        this.#finish('live')
+        return
+      }
+      this.#next ??= this.#find()
+      if (this.#next === undefined || !this.#deliver(this.#next)) return
+      if (this.#loop.countMessage()) {
+        this.resume()
+        return
+      }
+    }
+  }
+
+  /** Returns the next message; `undefined` when that takes time. */
+  #find(): HistoryMessage | undefined {
+    const { delivered } = this.#log
+    const isSameEpoch = this.cursor.epoch === delivered.epoch
+    const recent = isSameEpoch ? this.#log.recent(this.cursor.offset) : undefined
+    if (recent !== undefined) return recent
+    for (let stored = this.#page[this.#done]; stored !== undefined; stored = this.#page[this.#done]) {
+      this.#done++
+      if (stored.offset <= this.cursor.offset) continue
+      const message = this.#log.messageOf(stored)
+      if (message !== undefined) return message
+      this.cursor = stored
+    }
+    // A node that lags behind the one that the client came from delivers these messages soon.
+    if (isSameEpoch && this.cursor.offset >= delivered.offset) this.#log.awaitCursor(this)
+    else void this.#read()
+    return undefined
+  }
+
+  /** @returns `false` when the client has to take something first */
+  #deliver(message: HistoryMessage): boolean {
+    const { cursor } = this
+    if (this.#log.isFor(message, this.member)) {
+      if (!this.member.hasRoomFor(message.frameBytes)) {
+        this.member.awaitRoom(this.resume)
+        return false
+      }
+      if (this.member.deliver(message.outgoing, message.options, message)) this.replayed++
+    }
+    if (this.cursor !== cursor) return true // rewound inside `deliver`
+    this.cursor = message.mark
+    this.#next = undefined
+    return true
+  }
+
+  async #read(): Promise<void> {
+    this.#isReading = true
+    const { cursor } = this
+    let result: ReadResult | undefined
+    try {
+      result = await this.#log.read(cursor)
+    } catch {
+      // The store is away, which the log reports.
+    }
+    this.#isReading = false
+    if (this.#hasEnded) return
+    if (this.cursor !== cursor) this.resume()
+    else if (result === undefined) this.#log.retryLater(this)
+    else this.#apply(result)
+  }
+
+  #apply({ records, isComplete }: ReadResult): void {
+    const { delivered } = this.#log
+    if (!isComplete) {
+      this.#finish('incomplete')
+    } else if (records.length > 0) {
+      this.#page = records
+      this.#done = 0
+      this.resume()
+    } else if (this.#isAt(delivered)) {
+      this.resume()
+    } else {
+      // The store and the log do not agree on the latest message.
+      this.#log.verify()
+      this.#log.retryLater(this)
+    }
+  }
+
+  #isAt({ epoch, offset }: Mark): boolean {
+    return this.cursor.epoch === epoch && this.cursor.offset === offset
+  }
+
+  #finish(end: CatchUpEnd): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#page = []
+    this.#next = undefined
+    if (end === 'incomplete') this.cursor = this.#log.delivered
+    if (end !== 'ended') this.#log.ended(this, end)
+    this.#onEnd(end, this)
+  }
+}

@@ -1,0 +1,116 @@
+import { type Deferred, deferred } from '../base/deferred.ts'
+import { HubError } from '../base/errors.ts'
+import { textOf } from '../base/thrown.ts'
+import type {
+  Appended,
+  HistoryLimits,
+  HistoryListener,
+  HistoryStore,
+  Mark,
+  ReadRequest,
+  ReadResult,
+} from './history-store.ts'
+
+/** Most reads that the store is asked for at once; more wait. */
+const MAX_READS = 200
+/** Bytes that an append takes in memory beside its record, about. */
+const APPEND_OVERHEAD_BYTES = 256
+/** Most messages and bytes of a page that is read. */
+const PAGE_MESSAGES = 1_000
+const PAGE_BYTES = 262_144
+
+/** A store with bounds: on the messages that wait for it, and on the reads that it is asked for at once. */
+export class GuardedStore {
+  readonly #store: HistoryStore
+  readonly #maxPendingBytes: number
+  #pendingBytes = 0
+  #pending = 0
+  #idle: Deferred<void> | undefined
+  #reads = 0
+  readonly #waitingReads: (() => void)[] = []
+  #isClosed = false
+
+  constructor(store: HistoryStore, maxPendingBytes: number) {
+    this.#store = store
+    this.#maxPendingBytes = maxPendingBytes
+  }
+
+  /** Starts the store. Rejects when it can never work. */
+  async start(listener: HistoryListener): Promise<void> {
+    await this.#store.start(listener)
+  }
+
+  /** @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection */
+  async append(room: string, record: Buffer, limits: HistoryLimits): Promise<Appended> {
+    const bytes = record.length + APPEND_OVERHEAD_BYTES
+    if (this.#isClosed) throw notStored('the hub is closed')
+    if (this.#pendingBytes + bytes > this.#maxPendingBytes) {
+      throw notStored('more than history.maxPendingBytes wait for the store')
+    }
+    this.#pendingBytes += bytes
+    this.#pending++
+    try {
+      return await this.#store.append(room, record, limits)
+    } catch (cause) {
+      throw notStored(textOf(cause, 'message') ?? 'the store failed', cause)
+    } finally {
+      this.#pendingBytes -= bytes
+      if (--this.#pending === 0) {
+        this.#idle?.resolve()
+        this.#idle = undefined
+      }
+    }
+  }
+
+  /**
+   * Resolves when the messages that wait for the store now are stored or refused; `undefined` if none does.
+   */
+  get settled(): Promise<void> | undefined {
+    if (this.#pending === 0) return undefined
+    this.#idle ??= deferred()
+    return this.#idle.promise
+  }
+
+  /** Reads a page. @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection */
+  async read(
+    room: string,
+    { after, last, maxMessages = PAGE_MESSAGES }: Partial<ReadRequest>,
+    limits: HistoryLimits,
+  ): Promise<ReadResult> {
+    if (this.#reads >= MAX_READS) await new Promise<void>((resolve) => this.#waitingReads.push(resolve))
+    else this.#reads++
+    try {
+      if (this.#isClosed) throw new Error('the hub is closed')
+      const most = Math.min(maxMessages, PAGE_MESSAGES)
+      return await this.#store.read(room, { after, last, maxMessages: most, maxBytes: PAGE_BYTES }, limits)
+    } catch (cause) {
+      const why = textOf(cause, 'message') ?? 'the store failed'
+      throw new HubError('WSHUB_ERR_HISTORY_AWAY', `the history cannot be read: ${why}`, { cause })
+    } finally {
+      const next = this.#waitingReads.shift()
+      if (next === undefined) this.#reads--
+      else next()
+    }
+  }
+
+  async heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]> {
+    return this.#store.heads(rooms)
+  }
+
+  async subscribe(room: string): Promise<void> {
+    await this.#store.subscribe(room)
+  }
+
+  unsubscribe(room: string): void {
+    this.#store.unsubscribe(room)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#store.close()
+  }
+}
+
+function notStored(why: string, cause?: unknown): HubError {
+  return new HubError('WSHUB_ERR_NOT_STORED', `a message was not stored: ${why}`, { cause })
+}

@@ -1,0 +1,55 @@
+import type { Mark, StoredRecord } from './history-store.ts'
+
+/** Most bytes of records that one room holds; the store has what does not fit. */
+const MAX_HELD_BYTES = 1_048_576
+/** Bytes that a held record takes in memory beside its own, about. */
+const OVERHEAD_BYTES = 256
+
+/** Messages of a room that arrived before those that belong before them. */
+export class HeldRecords {
+  #records: StoredRecord[] = []
+  #bytes = 0
+
+  get isEmpty(): boolean {
+    return this.#records.length === 0
+  }
+
+  /** Holds a message, or drops it when too much is held. */
+  add(stored: StoredRecord): void {
+    const bytes = stored.record.length + OVERHEAD_BYTES
+    if (this.#bytes + bytes > MAX_HELD_BYTES) return
+    this.#bytes += bytes
+    this.#records.push(stored)
+  }
+
+  /** Removes the messages that can be delivered now, one after the other, and returns them in order. */
+  take(delivered: Mark): StoredRecord[] {
+    if (this.isEmpty) return []
+    const taken: StoredRecord[] = []
+    const left: StoredRecord[] = []
+    let { offset } = delivered
+    for (const stored of this.#records.sort((a, b) => a.offset - b.offset)) {
+      if (stored.epoch !== delivered.epoch) left.push(stored)
+      else if (stored.offset <= offset) continue
+      else if (stored.previous > offset) left.push(stored)
+      else {
+        taken.push(stored)
+        offset = stored.offset
+      }
+    }
+    this.clear()
+    for (const stored of left) this.add(stored)
+    return taken
+  }
+
+  /** Returns the offset before the first message of an epoch; `undefined` when none is held. */
+  offsetBefore(epoch: string): number | undefined {
+    const offsets = this.#records.filter((stored) => stored.epoch === epoch).map(({ previous }) => previous)
+    return offsets.length === 0 ? undefined : Math.min(...offsets)
+  }
+
+  clear(): void {
+    this.#records = []
+    this.#bytes = 0
+  }
+}

@@ -1,0 +1,30 @@
+import type { Origin } from '../delivery/backlog.ts'
+import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import type { SendOptions } from '../protocol/message.ts'
+
+/** A connection of this process, as the history of its rooms uses it. */
+export interface HistoryMember {
+  readonly id: string
+  /**
+   * Queues a message that is shared with others; `false` when it was not accepted.
+   * @param origin where it can be read again
+   */
+  deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean
+  /** Whether so many more bytes may wait for the client without coming close to its limit. */
+  hasRoomFor(bytes: number): boolean
+  /** Calls `then` when less waits for the client. Never calls it for a connection that is closed. */
+  awaitRoom(then: () => void): void
+  /** Messages of a room were lost for this connection, and cannot be replayed. */
+  fellBehind(room: string): void
+}
+
+/** The hub of this process, as the history of its rooms uses it. */
+export interface HistoryHost {
+  /** The members of a room, live. */
+  members(room: string): ReadonlySet<HistoryMember>
+  inRoom(member: HistoryMember, room: string): boolean
+  /** A message was accepted for so many connections; `bytes` is the length of its uncompressed frame. */
+  delivered(recipients: number, bytes: number): void
+  /** @param where names the code of the application that threw, if it did */
+  report(error: Error, where?: string): void
+}

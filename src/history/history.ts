@@ -1,0 +1,249 @@
+import { HubError, show } from '../base/errors.ts'
+import { FaultDigest } from '../base/fault-digest.ts'
+import { textOf } from '../base/thrown.ts'
+import { settlesWithin } from '../base/time-limit.ts'
+import type { Origin } from '../delivery/backlog.ts'
+import type { CompressionSettings } from '../delivery/delivery-options.ts'
+import { GuardedStore } from './guarded-store.ts'
+import type { HistoryHost, HistoryMember } from './history-member.ts'
+import { HistoryMessage } from './history-message.ts'
+import { claimStore, type ResolvedHistoryOptions } from './history-options.ts'
+import { type HistoryPage, readHistory } from './history-page.ts'
+import { type HistoryStats, newHistoryStats } from './history-stats.ts'
+import type { HistoryLimits, Mark } from './history-store.ts'
+import { MessageCache } from './message-cache.ts'
+import { MessageReader } from './message-reader.ts'
+import { encodeRecord, type HistoryRecord } from './record.ts'
+import type { ReplayFrom } from './replay-from.ts'
+import { ReplayLoop } from './replay-loop.ts'
+import { type ResumeResult, resume } from './resume.ts'
+import { RoomLogs } from './room-logs.ts'
+
+/** How long a store may take to close. */
+const CLOSE_TIMEOUT_MS = 5_000
+/** Interval, in ms, at which repeated errors are reported as one. */
+const FAULTS_MS = 5_000
+
+/** A message for the members of rooms with a history. */
+export type HistoryContent = Omit<HistoryRecord, 'union'>
+
+/** The histories of the rooms of a hub. */
+export class History {
+  readonly #host: HistoryHost
+  readonly #store: GuardedStore
+  readonly #reader: MessageReader
+  readonly #faults: FaultDigest
+  readonly #faultTimer: NodeJS.Timeout
+  readonly #logs: RoomLogs
+  readonly #stats = newHistoryStats()
+  #isClosed = false
+
+  /**
+   * @param graceMs how long a room is followed after its last member has left
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when the store has a hub
+   */
+  constructor(
+    options: ResolvedHistoryOptions,
+    compression: CompressionSettings | false,
+    graceMs: number,
+    host: HistoryHost,
+  ) {
+    claimStore(options.store)
+    this.#host = host
+    this.#faults = new FaultDigest((error) => host.report(error))
+    this.#faultTimer = setInterval(() => this.#faults.flush(), FAULTS_MS).unref()
+    this.#store = new GuardedStore(options.store, options.maxPendingBytes)
+    this.#reader = new MessageReader(options, compression, host, this.#faults)
+    this.#logs = new RoomLogs(
+      options.rooms,
+      {
+        host,
+        store: this.#store,
+        cache: new MessageCache(options.maxCachedBytes),
+        loop: new ReplayLoop(),
+        stats: this.#stats,
+        messageOf: (log, stored) => this.#reader.messageOf(log, stored),
+        failed: (error) => this.#storeFailed(error),
+      },
+      graceMs,
+    )
+    void this.#start()
+  }
+
+  /** Returns counts since the hub was made, and how many rooms are followed now. */
+  get stats(): HistoryStats {
+    return { ...this.#stats, rooms: this.#logs.size }
+  }
+
+  /** Checks that the application says of each room whether it has a history. @throws {HubError} */
+  check(rooms: readonly string[]): void {
+    for (const room of rooms) this.#logs.limitsOf(room)
+  }
+
+  /** The room has its first member here. */
+  occupied(room: string): void {
+    this.#logs.occupied(room)
+  }
+
+  /** The room has lost its last member here. */
+  vacated(room: string): void {
+    this.#logs.vacated(room)
+  }
+
+  /** A connection has left a room, or is closed. */
+  left(member: HistoryMember, room: string): void {
+    this.#logs.find(room)?.left(member)
+  }
+
+  /** Returns the rooms that have a history, each once and sorted; `undefined` when none has. */
+  keptRooms(rooms: readonly string[]): readonly string[] | undefined {
+    const kept = rooms.filter((room) => this.#logs.limitsOf(room) !== undefined)
+    if (kept.length < 2) return kept.length === 0 ? undefined : kept
+    return [...new Set(kept)].sort()
+  }
+
+  /**
+   * Stores a message in rooms with a history, and delivers it then. A failure is reported.
+   * @param rooms sorted
+   * @returns for how many connections here it is meant
+   */
+  broadcast(rooms: readonly string[], content: HistoryContent): number {
+    const record = encodeRecord({ ...content, union: rooms.length > 1 ? rooms : [] })
+    for (const room of rooms) {
+      this.#append(room, record, this.#limitsOf(room)).catch((error: HubError) => this.#faults.add(error))
+    }
+    return this.#count(rooms, content)
+  }
+
+  /**
+   * Stores a message in a room.
+   * @returns its place, once it is delivered to the members here
+   * @throws {HubError} WSHUB_ERR_NO_HISTORY, WSHUB_ERR_NOT_STORED or WSHUB_ERR_INVALID_OPTION, as a rejection
+   */
+  async publish(room: string, content: HistoryContent): Promise<Mark> {
+    const limits = this.#limitsOf(room)
+    const mark = await this.#append(room, encodeRecord({ ...content, union: [] }), limits)
+    await this.#logs.find(room)?.reached(mark)
+    return mark
+  }
+
+  /**
+   * Replays to a member of a room what it has missed, before it receives live.
+   * @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection
+   */
+  async resume(member: HistoryMember, room: string, from: ReplayFrom): Promise<ResumeResult> {
+    const limits = this.#limitsOf(room)
+    const log = this.#logs.find(room)
+    if (log === undefined) return { complete: false, replayed: 0, position: '' } // it has just left
+    const result = await resume(log, member, from, limits)
+    this.#stats.resumed++
+    this.#stats.replayed += result.replayed
+    if (!result.complete) this.#stats.incomplete++
+    return result
+  }
+
+  /**
+   * Reads messages of a room as clients receive them.
+   * @throws {HubError} WSHUB_ERR_NO_HISTORY or WSHUB_ERR_HISTORY_AWAY, as a rejection
+   */
+  async read(room: string, from: ReplayFrom): Promise<HistoryPage> {
+    const limits = this.#limitsOf(room)
+    return readHistory(from, limits, {
+      read: (request) => this.#store.read(room, request, limits),
+      dataOf: (stored) => this.#reader.dataOf(room, stored),
+    })
+  }
+
+  /** Has a member read again what was dropped for it: in each room from the given message on. */
+  resync(member: HistoryMember, firsts: Iterable<Origin>): void {
+    for (const first of firsts) {
+      if (!(first instanceof HistoryMessage)) continue
+      const log = this.#logs.find(first.log.room)
+      if (log !== first.log || !this.#host.inRoom(member, log.room)) continue
+      this.#stats.resynced++
+      log.resync(member, first)
+    }
+  }
+
+  /**
+   * Resolves when the messages that wait for the store now are stored or refused; `undefined` if none does.
+   */
+  get settled(): Promise<void> | undefined {
+    return this.#store.settled
+  }
+
+  /**
+   * Ends all replays and closes the store.
+   * @param timeoutMs how long to wait for messages that are not stored yet
+   */
+  async close(timeoutMs: number): Promise<void> {
+    const { settled } = this.#store
+    if (settled !== undefined) await settlesWithin(timeoutMs, settled)
+    this.#isClosed = true
+    this.#logs.close()
+    clearInterval(this.#faultTimer)
+    const closed = this.#store.close().catch((error: unknown) => this.#storeFailed(error))
+    await settlesWithin(CLOSE_TIMEOUT_MS, closed)
+    this.#faults.flush()
+  }
+
+  async #start(): Promise<void> {
+    try {
+      await this.#store.start({
+        onMessage: (room, stored) => this.#logs.find(room)?.receive(stored),
+        onStateChange: (state) => {
+          if (state !== 'connected') return
+          for (const log of this.#logs) log.retryNow()
+        },
+        onError: (error) => this.#storeFailed(error),
+      })
+    } catch (error) {
+      if (!this.#isClosed) this.#storeFailed(error)
+    }
+  }
+
+  /** @throws {HubError} WSHUB_ERR_NO_HISTORY */
+  #limitsOf(room: string): HistoryLimits {
+    const limits = this.#logs.limitsOf(room)
+    if (limits !== undefined) return limits
+    throw new HubError('WSHUB_ERR_NO_HISTORY', `the room ${show(room)} has no history: see history.rooms`)
+  }
+
+  async #append(room: string, record: Buffer, limits: HistoryLimits): Promise<Mark> {
+    try {
+      const mark = await this.#store.append(room, record, limits)
+      this.#stats.appended++
+      this.#logs.find(room)?.appended(mark, record)
+      return mark
+    } catch (error) {
+      this.#stats.refused++
+      throw error
+    }
+  }
+
+  #count(rooms: readonly string[], { exceptIds, exceptRooms }: HistoryContent): number {
+    const [first = ''] = rooms
+    if (rooms.length === 1 && exceptIds.length === 0 && exceptRooms.length === 0) {
+      return this.#host.members(first).size
+    }
+    const meant = new Set<HistoryMember>()
+    for (const room of rooms) {
+      for (const member of this.#host.members(room)) {
+        const isExcluded =
+          exceptIds.includes(member.id) || exceptRooms.some((other) => this.#host.inRoom(member, other))
+        if (!isExcluded) meant.add(member)
+      }
+    }
+    return meant.size
+  }
+
+  #storeFailed(cause: unknown): void {
+    if (this.#isClosed) return
+    if (cause instanceof HubError) {
+      this.#faults.add(cause)
+      return
+    }
+    const message = `the store of the history failed: ${textOf(cause, 'message') ?? 'no reason is known'}`
+    this.#faults.add(new HubError('WSHUB_ERR_HISTORY_AWAY', message, { cause }))
+  }
+}

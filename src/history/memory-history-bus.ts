@@ -1,0 +1,185 @@
+import { HubError } from '../base/errors.ts'
+import { oldestKeys } from '../base/eviction.ts'
+import { checkKeys, integersOf } from '../base/option-rules.ts'
+import type { HistoryLimits, Mark, ReadRequest, ReadResult, StoredRecord } from './history-store.ts'
+import { MemoryRoom } from './memory-room.ts'
+
+/**
+ * Most bytes of messages that wait to be passed on at the end of the turn; more are dropped, as by an engine.
+ */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024
+/** Memory that a message takes while it waits, beside its bytes. */
+const WAITING_OVERHEAD_BYTES = 256
+
+/** How much a {@link MemoryHistoryBus} keeps. An explicit `undefined` means the default. */
+export interface MemoryHistoryLimits {
+  /**
+   * Most bytes of all rooms together, 65 536 or more. The least recently used room is evicted first. Default
+   * 268 435 456.
+   */
+  maxBytes?: number | undefined
+  /** Most bytes of a room, 16 384 or more; its oldest messages are removed first. Default 16 777 216. */
+  maxBytesPerRoom?: number | undefined
+}
+
+/** The defaults of {@link MemoryHistoryLimits}. */
+export const MEMORY_HISTORY_DEFAULTS = Object.freeze({ maxBytes: 268_435_456, maxBytesPerRoom: 16_777_216 })
+
+/** A store, as its bus uses it. */
+export interface MemoryHistoryMember {
+  /** The bus was cut or restored, or the member is new. */
+  busChanged(): void
+  receive(room: string, stored: StoredRecord): void
+}
+
+/**
+ * The memory of one or more stores that {@link memoryHistory} makes: hubs of one process whose stores share a
+ * bus share their histories. For tests, and for several hubs side by side.
+ */
+export class MemoryHistoryBus {
+  readonly #maxBytes: number
+  readonly #maxBytesPerRoom: number
+  readonly #members = new Set<MemoryHistoryMember>()
+  /** The least recently used first. */
+  readonly #rooms = new Map<string, MemoryRoom>()
+  #bytes = 0
+  #waiting: { readonly room: string; readonly stored: StoredRecord }[] = []
+  #waitingBytes = 0
+  #isCut = false
+
+  /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+  constructor(limits: MemoryHistoryLimits = {}) {
+    checkKeys(limits, MEMORY_HISTORY_DEFAULTS, 'a limit of a history in memory')
+    const integer = integersOf(limits, MEMORY_HISTORY_DEFAULTS)
+    this.#maxBytes = integer('maxBytes', 65_536, Number.MAX_SAFE_INTEGER)
+    this.#maxBytesPerRoom = Math.min(
+      integer('maxBytesPerRoom', 16_384, Number.MAX_SAFE_INTEGER),
+      this.#maxBytes,
+    )
+  }
+
+  /** Whether {@link cut} was called, and {@link restore} was not. */
+  get isCut(): boolean {
+    return this.#isCut
+  }
+
+  /** Bytes of memory that all rooms take. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /**
+   * Behaves as an engine that cannot be reached: stores are `reconnecting`, refuse, and do not pass on what
+   * they have not passed on yet.
+   */
+  cut(): void {
+    if (this.#isCut) return
+    this.#isCut = true
+    this.#waiting = []
+    this.#waitingBytes = 0
+    this.#tellMembers()
+  }
+
+  /** Ends a {@link cut}: stores are `connected` again. */
+  restore(): void {
+    if (!this.#isCut) return
+    this.#isCut = false
+    this.#tellMembers()
+  }
+
+  /** Forgets the history of a room, as for want of memory. */
+  evict(room: string): void {
+    const history = this.#rooms.get(room)
+    if (history === undefined) return
+    this.#bytes -= history.bytes
+    this.#rooms.delete(room)
+  }
+
+  /** Behaves as an engine that came back without its latest writes to a room. */
+  loseLatest(room: string, count: number): void {
+    const history = this.#rooms.get(room)
+    if (history === undefined) return
+    this.#bytes -= history.bytes
+    history.loseLatest(count)
+    this.#bytes += history.bytes
+  }
+
+  /** Adds a member. @returns a function that removes it. @internal */
+  join(member: MemoryHistoryMember): () => void {
+    this.#members.add(member)
+    setImmediate(() => member.busChanged())
+    return () => void this.#members.delete(member)
+  }
+
+  /** Appends a message, and passes it on in a later turn, as an engine does. @internal */
+  append(room: string, record: Uint8Array, limits: HistoryLimits): StoredRecord {
+    this.#checkReachable()
+    if (!MemoryRoom.fits(record.length, this.#maxBytesPerRoom)) {
+      throw new HubError('WSHUB_ERR_NOT_STORED', `a message of ${record.length} bytes is too big to be kept`)
+    }
+    const stored = this.#use(room, (history) => {
+      const added = history.append(record)
+      history.trim(limits)
+      return added
+    })
+    this.#passOn(room, stored)
+    return stored
+  }
+
+  /** Reads messages of a room. @internal */
+  read(room: string, request: ReadRequest, limits: HistoryLimits): ReadResult {
+    this.#checkReachable()
+    return this.#use(room, (history) => {
+      history.trim(limits)
+      return history.read(request)
+    })
+  }
+
+  /** Returns the latest message of a room; `undefined` when it has no history. @internal */
+  head(room: string): Mark | undefined {
+    this.#checkReachable()
+    return this.#rooms.has(room) ? this.#use(room, (history) => history.head) : undefined
+  }
+
+  #use<Result>(room: string, use: (history: MemoryRoom) => Result): Result {
+    const history = this.#rooms.get(room) ?? new MemoryRoom(room, this.#maxBytesPerRoom)
+    const before = this.#rooms.delete(room) ? history.bytes : 0
+    this.#rooms.set(room, history) // as the most recently used
+    const result = use(history)
+    this.#bytes += history.bytes - before
+    if (this.#bytes > this.#maxBytes) this.#evictOthers(room)
+    return result
+  }
+
+  #evictOthers(room: string): void {
+    while (this.#bytes > this.#maxBytes && this.#rooms.size > 1) {
+      for (const oldest of oldestKeys(this.#rooms, this.#rooms.size)) {
+        if (oldest !== room && this.#bytes > this.#maxBytes) this.evict(oldest)
+      }
+    }
+  }
+
+  #checkReachable(): void {
+    if (this.#isCut) throw new Error('The bus of the history is cut')
+  }
+
+  #tellMembers(): void {
+    for (const member of this.#members) member.busChanged()
+  }
+
+  #passOn(room: string, stored: StoredRecord): void {
+    const bytes = stored.record.length + WAITING_OVERHEAD_BYTES
+    if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return
+    this.#waitingBytes += bytes
+    if (this.#waiting.push({ room, stored }) === 1) setImmediate(() => this.#deliver())
+  }
+
+  #deliver(): void {
+    const messages = this.#waiting
+    this.#waiting = []
+    this.#waitingBytes = 0
+    for (const { room, stored } of messages) {
+      for (const member of this.#members) member.receive(room, stored)
+    }
+  }
+}

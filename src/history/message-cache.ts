@@ -1,0 +1,40 @@
+import type { HistoryMessage } from './history-message.ts'
+import type { RecentMessages } from './recent-messages.ts'
+
+/** Entries at the front of the queue that are gone, beyond which it is packed. */
+const MIN_GAPS_TO_PACK = 1_024
+
+interface Entry {
+  readonly recent: RecentMessages
+  readonly message: HistoryMessage
+}
+
+/** Bounds the recent messages of all rooms of a hub: the oldest are removed first. */
+export class MessageCache {
+  readonly #maxBytes: number
+  #queue: (Entry | undefined)[] = []
+  #gone = 0
+  #bytes = 0
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  add(recent: RecentMessages, message: HistoryMessage): void {
+    recent.push(message)
+    this.#queue.push({ recent, message })
+    this.#bytes += message.bytes
+    while (this.#bytes > this.#maxBytes) this.#dropOldest()
+  }
+
+  #dropOldest(): void {
+    const oldest = this.#queue[this.#gone]
+    if (oldest === undefined) return
+    oldest.recent.drop(oldest.message)
+    this.#bytes -= oldest.message.bytes
+    this.#queue[this.#gone++] = undefined
+    if (this.#gone < MIN_GAPS_TO_PACK || this.#gone * 2 < this.#queue.length) return
+    this.#queue = this.#queue.slice(this.#gone)
+    this.#gone = 0
+  }
+}

@@ -1,0 +1,28 @@
+import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
+
+/** Where a replay begins. An explicit `undefined` means the default. */
+export interface ReplayFrom {
+  /**
+   * The position of the latest message that the client has, as it says itself: whatever a client sends is
+   * safe here. `undefined` and `null` = it has none. Default none.
+   */
+  since?: unknown
+  /**
+   * The latest so many messages, 1 or more: for a newcomer, or where not everything after `since` is kept any
+   * more. Default none.
+   */
+  last?: number | undefined
+}
+
+const REPLAY_OPTIONS: Required<ReplayFrom> = { since: undefined, last: undefined }
+
+/** Checks where a replay begins. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+export function checkReplayFrom(from: ReplayFrom): void {
+  checkKeys(from, REPLAY_OPTIONS, 'an option of a replay')
+  if (from.last !== undefined) inRange('last', from.last, 1, MAX_INT32)
+}
+
+/** Whether a client says that it has a position. */
+export function hasSince({ since }: ReplayFrom): boolean {
+  return since !== undefined && since !== null
+}

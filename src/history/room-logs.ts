@@ -1,0 +1,134 @@
+import { HubError, show } from '../base/errors.ts'
+import { oldestKeys } from '../base/eviction.ts'
+import { runHandler } from '../base/run-handler.ts'
+import { type ResolvedHistoryOptions, type RoomHistoryOptions, readRoomHistory } from './history-options.ts'
+import type { HistoryLimits } from './history-store.ts'
+import { type LogParts, RoomLog } from './room-log.ts'
+
+/** Most rooms whose limits are remembered. */
+const MAX_KNOWN_ROOMS = 10_000
+/** Most rooms without members that are followed; beyond that, they end at once. */
+const MAX_IDLE = 10_000
+/** Interval, in ms, at which some rooms are compared with the store, and after how many each was. */
+const BEAT_MS = 1_000
+const BEATS_PER_ROUND = 10
+/** Most rooms of which the store is asked at once. */
+const MAX_HEADS = 1_000
+
+/** The logs of the rooms that have a member here, and for a grace period after the last one has left. */
+export class RoomLogs {
+  readonly #roomsOption: ResolvedHistoryOptions['rooms']
+  readonly #parts: LogParts
+  readonly #graceMs: number
+  readonly #logs = new Map<string, RoomLog>()
+  /** The rooms without a member, and the ends of their grace periods. */
+  readonly #idle = new Map<string, NodeJS.Timeout>()
+  /** By room; `undefined` = no history. */
+  readonly #limits = new Map<string, HistoryLimits | undefined>()
+  readonly #timer: NodeJS.Timeout
+  #beats = 0
+  #made = 0
+  #isComparing = false
+
+  constructor(rooms: ResolvedHistoryOptions['rooms'], parts: LogParts, graceMs: number) {
+    this.#roomsOption = rooms
+    this.#parts = parts
+    this.#graceMs = graceMs
+    this.#timer = setInterval(() => void this.#compare(), BEAT_MS).unref()
+  }
+
+  get size(): number {
+    return this.#logs.size
+  }
+
+  [Symbol.iterator](): IterableIterator<RoomLog> {
+    return this.#logs.values()
+  }
+
+  /** Returns the log of a room; `undefined` when it is not followed. */
+  find(room: string): RoomLog | undefined {
+    return this.#logs.get(room)
+  }
+
+  /**
+   * Returns how much history a room has; `undefined` = none.
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when the application does not say it properly
+   */
+  limitsOf(room: string): HistoryLimits | undefined {
+    const known = this.#limits.get(room)
+    if (known !== undefined || this.#limits.has(room)) return known
+    const limits = this.#ask(room)
+    if (this.#limits.size >= MAX_KNOWN_ROOMS) {
+      for (const oldest of oldestKeys(this.#limits, MAX_KNOWN_ROOMS)) this.#limits.delete(oldest)
+    }
+    this.#limits.set(room, limits)
+    return limits
+  }
+
+  /** The room has its first member here. */
+  occupied(room: string): void {
+    clearTimeout(this.#idle.get(room))
+    if (this.#idle.delete(room)) return
+    const limits = this.limitsOf(room)
+    if (limits === undefined) return
+    this.#logs.set(room, new RoomLog(room, limits, this.#made++ % BEATS_PER_ROUND, this.#parts))
+  }
+
+  /** The room has lost its last member here. */
+  vacated(room: string): void {
+    if (!this.#logs.has(room)) return
+    if (this.#idle.size >= MAX_IDLE) this.#end(room)
+    else this.#idle.set(room, setTimeout(() => this.#end(room), this.#graceMs).unref())
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    for (const room of [...this.#logs.keys()]) this.#end(room)
+  }
+
+  #end(room: string): void {
+    clearTimeout(this.#idle.get(room))
+    this.#idle.delete(room)
+    this.#logs.get(room)?.close()
+    this.#logs.delete(room)
+  }
+
+  #ask(room: string): HistoryLimits | undefined {
+    let options: RoomHistoryOptions | undefined
+    let failure: Error | undefined
+    runHandler(
+      'the option history.rooms',
+      () => {
+        options = this.#roomsOption(room)
+      },
+      {
+        failed: (error) => {
+          failure = error
+        },
+      },
+    )
+    if (failure === undefined) return readRoomHistory(options)
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `history.rooms failed for the room ${show(room)}`, {
+      cause: failure,
+    })
+  }
+
+  /** Finds latest messages that were lost on their way, which no later message shows. */
+  async #compare(): Promise<void> {
+    const turn = this.#beats++ % BEATS_PER_ROUND
+    if (this.#isComparing) return
+    this.#isComparing = true
+    try {
+      const due = [...this].filter((log) => log.turn === turn && log.isPositioned)
+      for (let start = 0; start < due.length; start += MAX_HEADS) {
+        const logs = due.slice(start, start + MAX_HEADS)
+        const heads = await this.#parts.store.heads(logs.map(({ room }) => room))
+        for (const [index, log] of logs.entries()) log.compare(heads[index])
+      }
+    } catch (error) {
+      this.#parts.failed(error)
+    } finally {
+      this.#isComparing = false
+    }
+  }
+}
