@@ -28,10 +28,16 @@ export class Engine {
   readonly #trace: (line: string) => void
   readonly #members = new Set<EngineBackplane>()
   weather = CALM
+  /** Whether anything may have been lost, or held up for so long that a call did not wait for it. */
+  hasLost = false
+  /** Whether something was lost of which neither end was told. */
+  hasLostSilently = false
   /** Called with what a node publishes, and the engine accepts. */
   onPublish: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
   /** Called with what a node receives. */
   onReceive: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
+  /** Called when a node asks for a subscription. */
+  onSubscribe: (node: EngineBackplane, channel: string) => void = () => {}
   /** Called when a node has ended a subscription. */
   onUnsubscribe: (node: EngineBackplane, channel: string) => void = () => {}
 
@@ -49,6 +55,12 @@ export class Engine {
 
   leave(member: EngineBackplane): void {
     this.#members.delete(member)
+  }
+
+  /** Notes that something is lost. @param isSilent whether nobody is told */
+  lose(isSilent: boolean): void {
+    this.hasLost = true
+    this.hasLostSilently ||= isSilent
   }
 
   /** How many nodes have a connection, or try to get one. */
@@ -77,6 +89,7 @@ export class Engine {
     for (const member of this.#members) {
       if (!member.subscribed.has(channel) || member.isDeaf) continue
       if (this.roll(this.weather.drop)) {
+        this.lose(true)
         this.#trace(`engine loses ${describe(channel, bytes)} to ${member.owner}`)
         continue
       }
@@ -137,7 +150,11 @@ export class EngineBackplane implements Backplane {
   }
 
   publish(channel: string, bytes: Uint8Array): boolean {
-    if (this.#state !== 'connected' || this.#engine.roll(this.#engine.weather.full)) return false
+    if (this.#state !== 'connected') return false
+    if (this.#engine.roll(this.#engine.weather.full)) {
+      this.#engine.lose(true)
+      return false
+    }
     const copy = Buffer.from(bytes)
     const { generation } = this
     this.#engine.note(`${this.owner} publishes ${describe(channel, copy)}`)
@@ -151,6 +168,7 @@ export class EngineBackplane implements Backplane {
 
   async subscribe(channel: string): Promise<void> {
     this.#wanted.add(channel)
+    this.#engine.onSubscribe(this, channel)
     await this.#connected()
     if (this.#engine.roll(this.#engine.weather.refuse)) {
       this.#wanted.delete(channel)
@@ -180,6 +198,7 @@ export class EngineBackplane implements Backplane {
 
   /** Cuts the connection. */
   cut(): void {
+    this.#engine.lose(false)
     this.#isCut = true
     this.#moved()
   }
@@ -193,8 +212,15 @@ export class EngineBackplane implements Backplane {
     this.#moved()
   }
 
+  /** Lets the connection hang. */
+  hang(): void {
+    this.#engine.lose(true)
+    this.isDeaf = true
+  }
+
   /** Forgets one subscription, and says nothing. */
   forget(index: number): void {
+    this.#engine.lose(true)
     const channels = [...this.subscribed]
     const channel = channels[index % channels.length]
     if (channel !== undefined) this.subscribed.delete(channel)

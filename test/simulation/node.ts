@@ -94,7 +94,15 @@ export class Node {
     send: (id: string) => void,
   ): void {
     const { rooms = [], to, exceptIds = [], exceptRooms = [], scope } = message
-    const sent = this.#world.ledger.publish({ by: this.name, scope, rooms, to, exceptIds, exceptRooms })
+    const sent = this.#world.ledger.publish({
+      by: this.name,
+      scope,
+      rooms,
+      to,
+      exceptIds,
+      exceptRooms,
+      at: this.#world.clock.now,
+    })
     this.#world.trace(`${this.name} sends ${sent.id} to ${scope} ${to ?? rooms.join(' ')}`)
     const before = this.hub.cluster.stats()
     send(sent.id)

@@ -16,6 +16,8 @@ export interface Sent {
   readonly exceptIds: readonly string[]
   readonly exceptRooms: readonly string[]
   readonly order: Order
+  /** When it was published, in ms. */
+  readonly at: number
   /** Whether the engine has taken it; `undefined` while it waits for the cluster. */
   isAccepted: boolean | undefined
 }

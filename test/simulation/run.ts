@@ -8,6 +8,8 @@ import { type Violation, World } from './world.ts'
 const SETTLE_MS = 2_300
 /** Time, in ms, for what is under way in calm weather. */
 const CALM_MS = 40
+/** The channels of a node that is in no room: one for all nodes, and its own. */
+const OWN_CHANNELS = 2
 
 /** The end of a run. */
 export interface Run {
@@ -53,6 +55,8 @@ async function finish(world: World): Promise<void> {
   const nodes = world.upNodes()
   checkCluster(world, nodes)
   if (world.violation !== undefined) return
+  // Whoever loses its connection, and is back, finds out what it has missed although nothing follows.
+  if (!world.engine.hasLostSilently) world.ledger.checkAccounts()
   for (const node of nodes) world.do(node, () => askAround(world, node))
   await world.clock.advance(CALL_TIMEOUT_MS + CALM_MS)
   world.check()
@@ -65,6 +69,7 @@ async function finish(world: World): Promise<void> {
   await world.clock.advance(CALM_MS)
   for (const id of markers) world.ledger.checkReceived(id)
   world.ledger.checkAccounts()
+  if (!world.engine.hasLost) world.ledger.checkNoGaps()
   if (world.violation !== undefined) return
   for (const node of nodes) world.do(node, () => node.close())
   await world.clock.advance(2 * CLOSE_MS)
@@ -76,7 +81,7 @@ async function finish(world: World): Promise<void> {
 
 /** Each node says what is: that it is connected, with whom, and for which rooms. */
 function checkCluster(world: World, nodes: readonly Node[]): void {
-  for (const { name, hub } of nodes) {
+  for (const { name, hub, backplane } of nodes) {
     const { state } = hub.cluster
     const stats = hub.cluster.stats()
     if (state !== 'connected') world.fail('state', `${name} is ${state} in the end`)
@@ -85,6 +90,10 @@ function checkCluster(world: World, nodes: readonly Node[]): void {
     const rooms = hub.rooms().length
     if (stats.rooms !== rooms)
       world.fail('state', `${name} is subscribed to ${stats.rooms} rooms, not ${rooms}`)
+    const channels = OWN_CHANNELS + rooms + (hub.size > 0 ? 1 : 0) // one more for what is for everyone
+    if (backplane.subscribed.size !== channels) {
+      world.fail('state', `${name} has ${backplane.subscribed.size} subscriptions, not ${channels}`)
+    }
   }
 }
 

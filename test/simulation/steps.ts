@@ -1,5 +1,5 @@
 import { CALM } from './engine.ts'
-import type { Node } from './node.ts'
+import { CALL_TIMEOUT_MS, type Node } from './node.ts'
 import { membershipOf, type Session } from './records.ts'
 import type { World } from './world.ts'
 
@@ -20,6 +20,7 @@ interface StepKind {
 
 export const ROOMS = ['r0', 'r1', 'r2'] as const
 const MOST_BURST = 12
+const MOST_UNIONS = 60
 
 /** The kinds of steps. A new one needs an entry here, and its rules in the ledger. */
 export const STEPS = {
@@ -67,7 +68,7 @@ export const STEPS = {
     run: (world, [place]) =>
       withNode(world, place, (node) => {
         world.trace(`the connection of ${node.name} hangs`)
-        node.backplane.isDeaf = true
+        node.backplane.hang()
         node.deafSince ??= world.clock.now
       }),
   },
@@ -83,8 +84,11 @@ export const STEPS = {
     weight: 2,
     run: (world, [kind, share, delay]) => {
       const most = (share % 10) / 20
+      const delayMs = [2, 10, 40, 150][delay % 4] ?? 0
+      // A call waits for no longer than the two ways take then.
+      if (4 * delayMs > CALL_TIMEOUT_MS) world.engine.hasLost = true
       world.engine.weather = {
-        delayMs: [2, 10, 40, 150][delay % 4] ?? 0,
+        delayMs,
         drop: kind % 2 === 0 ? most : 0,
         duplicate: kind % 3 === 0 ? most : 0,
         full: kind % 5 === 0 ? most : 0,
@@ -125,9 +129,10 @@ export const STEPS = {
     run: (world, [client, room]) =>
       withSession(world, client, (node, session) => {
         const connection = node.connection(session.id)
-        if (connection === undefined) return
-        const left = world.ledger.leaving(session, roomOf(room))
-        node.hub.leaveRoom(connection, roomOf(room))
+        const name = joinedRoom(session, room)
+        if (connection === undefined || name === undefined) return
+        const left = world.ledger.leaving(session, name)
+        node.hub.leaveRoom(connection, name)
         left()
       }),
   },
@@ -152,10 +157,10 @@ export const STEPS = {
     weight: 1,
     run: (world, [client, room, place]) => {
       const session = world.sessionOf(client)
-      const name = roomOf(room)
       if (session === undefined) return
       withNode(world, place, (node) => {
-        if (membershipOf(session, name) === undefined) return
+        const name = joinedRoom(session, room)
+        if (name === undefined) return
         const left = world.ledger.leaving(session, name)
         world.call(node, `leave ${name}`, node.hub.cluster.leave({ id: session.id }, name), ({ missing }) => {
           if (missing.length === 0) left()
@@ -204,6 +209,17 @@ export const STEPS = {
       withNode(world, place, (node) => {
         const rooms = ROOMS.map((_room, i) => roomOf(first + i)).slice(0, 2 + (count % 2))
         node.publish({ scope: 'union', rooms }, (id) => node.hub.broadcastToRoom(rooms, id))
+      }),
+  },
+
+  burstToUnion: {
+    weight: 1,
+    run: (world, [place, first, count]) =>
+      withNode(world, place, (node) => {
+        const rooms = [roomOf(first), roomOf(first + 1)]
+        for (let i = 0; i < count % MOST_UNIONS; i++) {
+          node.publish({ scope: 'union', rooms }, (id) => node.hub.broadcastToRoom(rooms, id))
+        }
       }),
   },
 
@@ -288,6 +304,12 @@ function join(world: World, node: Node, session: Session, room: string): void {
     const isConnected = wasConnected && node.hub.cluster.state === 'connected'
     if (count === 1 && isConnected && session.isOpen) world.ledger.joinedAll(membership)
   })
+}
+
+/** Picks one of the rooms in which a connection is. */
+function joinedRoom(session: Session, pick: number): string | undefined {
+  const rooms = ROOMS.filter((room) => membershipOf(session, room) !== undefined)
+  return rooms[pick % rooms.length]
 }
 
 function roomOf(pick: number): string {

@@ -44,7 +44,10 @@ export class World {
     this.ledger = new Ledger(this)
     this.engine.onPublish = (node, channel, bytes) => this.#published(node, channel, bytes)
     this.engine.onReceive = (node, channel, bytes) => this.#heard(node, channel, bytes)
-    this.engine.onUnsubscribe = ({ owner }, channel) => this.ledger.unsubscribed(owner, placeOf(channel))
+    this.engine.onSubscribe = ({ owner }, channel) =>
+      this.ledger.subscribing(owner, placeOf(channel), this.clock.now)
+    this.engine.onUnsubscribe = ({ owner }, channel) =>
+      this.ledger.unsubscribed(owner, placeOf(channel), this.clock.now)
   }
 
   /** Adds a line to the trace, which ends with a violation. */

@@ -1,0 +1,76 @@
+// npm run simulate:planted [-- words]: plants one bug after the other, those of
+// test/simulation/planted/bugs.ts whose names have these words, and runs seeds until one finds it. Fails for a
+// bug that none of them finds.
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { BUGS, plant } from '../test/simulation/planted/bugs.ts'
+
+const MAX_SEEDS = 2_000
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = join(root, '.cache/planted')
+const words = process.argv.slice(2).join(' ')
+const bugs = BUGS.filter(({ name }) => name.includes(words))
+
+mkdirSync(folder, { recursive: true })
+let missed = 0
+try {
+  for (const [place, bug] of bugs.entries()) {
+    const outfile = join(folder, `${place}.mjs`)
+    await bundle(bug, outfile)
+    const { seeds, rule } = JSON.parse(await run(outfile))
+    if (rule === undefined) missed++
+    console.log(`${rule === undefined ? 'NOT FOUND' : `${seeds} seeds`}\t${rule ?? ''}\t${bug.name}`)
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+console.log(`${bugs.length - missed} of ${bugs.length} bugs found`)
+process.exitCode = missed > 0 || bugs.length === 0 ? 1 : 0
+
+/** Writes a program that runs seeds on a source with the bug. */
+async function bundle(bug, outfile) {
+  const path = join(root, bug.file)
+  await build({
+    stdin: {
+      contents: `import { runSeeds } from './test/simulation/seeds.ts'
+        const { seeds, failure } = await runSeeds(1, ${MAX_SEEDS})
+        console.log(JSON.stringify({ seeds, rule: failure?.run.violation?.rule }))`,
+      resolveDir: root,
+      loader: 'ts',
+    },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    alias: { wshub: join(root, 'src/index.ts') },
+    outfile,
+    plugins: [
+      {
+        name: 'planted',
+        setup: ({ onLoad }) => {
+          onLoad({ filter: /\.ts$/ }, (args) =>
+            args.path === path
+              ? { contents: plant(bug, readFileSync(path, 'utf8')), loader: 'ts' }
+              : undefined,
+          )
+        },
+      },
+    ],
+  })
+}
+
+/** Runs a program, and returns what it prints. */
+function run(file) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
+    child.on('error', reject)
+    child.on('close', (code) =>
+      code === 0 ? resolve(output) : reject(new Error(`${file} ends with ${code}`)),
+    )
+  })
+}
