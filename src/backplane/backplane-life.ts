@@ -6,7 +6,7 @@ import { Channels } from './channels.ts'
 
 /**
  * The part that every backplane has in common: it is started once, has a state and channels, calls its
- * listener, and is closed for good. A {@link Backplane} owns one, and adds the engine.
+ * listener, and is closed. A {@link Backplane} owns one, and adds the engine.
  */
 export class BackplaneLife {
   /** The channels that the hub has subscribed to. Empty once it is closed. */
@@ -92,7 +92,7 @@ export class BackplaneLife {
   }
 
   /**
-   * Closes for good: pending promises reject, and `signal` is aborted.
+   * Closes permanently: pending promises reject, and `signal` is aborted.
    * @returns the state until then, so `closed` the second time
    */
   close(): BackplaneState {

@@ -7,11 +7,11 @@ export interface Answer<Result> {
   readonly results: Result[]
   /** The nodes that did not answer in time. They may or may not have done what was asked for. */
   readonly missing: string[]
-  /** How long the call took, in ms. */
+  /** The duration of the call, in ms. */
   readonly tookMs: number
 }
 
-/** How many connections a node counted. */
+/** The number of connections that a node counted. */
 export interface NodeCount {
   readonly node: string
   readonly count: number
@@ -34,9 +34,9 @@ export interface Member<Meta extends object = Metadata> {
 export interface NodeInfo {
   readonly node: string
   readonly connections: number
-  /** How many rooms have a member there. */
+  /** The number of rooms that have a member there. */
   readonly rooms: number
-  /** Time, in ms, since its hub was made. */
+  /** Time, in ms, since its hub was created. */
   readonly uptimeMs: number
 }
 
@@ -46,13 +46,13 @@ export interface CallResult {
   /** The value that the handler returned; `undefined` when it returned nothing, or failed. */
   readonly value: string | Buffer | undefined
   /**
-   * Why it failed: there is no such handler, it threw, the node is busy with other calls, or it does not know
-   * which messages the call has to follow. `undefined` when it did not fail.
+   * The reason of a failure: there is no such handler, it threw, the node is busy with other calls, or it
+   * does not know which messages the call has to follow. `undefined` when it did not fail.
    */
   readonly error: string | undefined
 }
 
-/** How to call the cluster. An explicit `undefined` means the default. */
+/** Options of a call to the cluster. An explicit `undefined` means the default. */
 export interface CallOptions {
   /**
    * Time, in ms, for the other nodes to answer, 1 or more. Default `callTimeoutMs` of the option `cluster`.
@@ -62,11 +62,11 @@ export interface CallOptions {
 
 /** Counters of a cluster; see {@link Cluster.stats}. */
 export interface ClusterStats extends Readonly<LinkStats> {
-  /** How many nodes are known to be alive, this one included. */
+  /** The number of nodes that are known to be alive, this one included. */
   readonly nodes: number
-  /** How many rooms of the cluster this node is subscribed to. */
+  /** The number of rooms of the cluster that this node is subscribed to. */
   readonly rooms: number
-  /** How many calls of this node wait for answers. */
+  /** The number of calls of this node that wait for answers. */
   readonly pendingCalls: number
 }
 

@@ -15,11 +15,11 @@ import { ChannelNames } from './wire/channel-names.ts'
 import type { NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
-/** Most rooms whose channels are probed when the engine is back. */
+/** The most rooms whose channels are probed when the engine is back. */
 const MAX_PROBED_ROOMS = 16
-/** Unused sequences and silent publishers are looked for once in this many beats. */
+/** The number of beats between two searches for unused sequences and silent publishers. */
 const SWEEP_BEATS = 12
-/** How long a backplane may take to close. */
+/** Time for a backplane to close. */
 const CLOSE_TIMEOUT_MS = 5_000
 
 /**

@@ -8,8 +8,8 @@ const BATCH_SIZE = 100
 const BATCH_INTERVAL_MS = 10
 
 /**
- * Publishes how far the sequences of recently used channels are, when a node reconnects: a node that missed
- * the last messages of a channel sees the gap, though nothing more is published there.
+ * Publishes the latest numbers of recently used channels when a node reconnects: a node that missed the last
+ * messages of a channel then sees the gap, even if nothing more is published there.
  */
 export class Checkpoints {
   readonly #sequences: Sequences

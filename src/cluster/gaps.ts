@@ -9,11 +9,11 @@ export interface Gap {
   readonly scope: 'room' | 'everyone' | 'direct'
   /** The room; `undefined` in the other scopes. */
   readonly room: string | undefined
-  /** How many. */
+  /** The number of messages. */
   readonly count: number
 }
 
-/** How many pairs of channel and publisher are followed at once. */
+/** The number of pairs of channel and publisher that are followed at once. */
 const MAX_FOLLOWED = 200_000
 
 /** The latest message of a publisher that arrived on a channel, or was reported as missing. */
@@ -38,13 +38,13 @@ export class Gaps {
     this.#maxFollowed = maxFollowed
   }
 
-  /** How many pairs of channel and publisher are followed. */
+  /** The number of pairs of channel and publisher that are followed. */
   get size(): number {
     return this.#followed
   }
 
   /**
-   * Takes note of an envelope.
+   * Records an envelope.
    * @param isCounted whether it has a sequence number of its own; otherwise it carries the latest one
    * @returns how many messages before it are missing; `repeated` when it arrived before, or was reported as
    *   missing

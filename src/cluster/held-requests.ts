@@ -11,13 +11,13 @@ const MAX_REFUSED_CHANNELS = 10_000
 
 /** The receiver of held requests. */
 export interface HeldRequestsHost {
-  /** Returns whether the requests behind a barrier may proceed. */
+  /** Returns whether the requests that wait for a barrier may proceed. */
   isPassed(node: string, barrier: Barrier): boolean
   /** The messages of a barrier did not arrive in time. */
   expired(node: string, barrier: Barrier): void
   /** Answers a request. */
   ask(node: string, id: number, request: NodeRequest): void
-  /** The request cannot be answered behind the messages before it. */
+  /** The request cannot be answered, since messages before it may be missing. */
   refuse(node: string, id: number, reason: string): void
 }
 
@@ -41,7 +41,7 @@ interface Queue {
 
 /**
  * Holds requests that arrive before messages which were published before them, since channels may take
- * different ways through an engine. The requests of one node are answered in order. None waits for longer
+ * different paths through an engine. The requests of one node are answered in order. None waits for longer
  * than `holdMs`.
  */
 export class HeldRequests {
@@ -89,9 +89,9 @@ export class HeldRequests {
   }
 
   /**
-   * Barriers of that node on a channel are unknown, or may be: envelopes were lost, or there was no room.
-   * Refuses requests on the channel for as long as the barriers would have been held. They are published
-   * once, before the first of the requests that depend on them, so a later request does not tell what it
+   * Called when barriers of that node on a channel are unknown, or may be: envelopes were lost, or there was
+   * no room. Refuses requests on the channel for as long as the barriers would have been held. Barriers are
+   * published once, before the first request that depends on them, so a later request does not say what it
    * depends on.
    */
   missed(node: string, channel: string): void {

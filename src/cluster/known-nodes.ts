@@ -1,4 +1,4 @@
-/** How many other nodes are known at once; further ones are ignored. */
+/** The number of other nodes that are known at once; further ones are ignored. */
 const MAX_NODES = 10_000
 
 /**
@@ -14,7 +14,7 @@ export class KnownNodes {
     this.#maxSilentBeats = maxSilentBeats
   }
 
-  /** How many are known. */
+  /** The number of known nodes. */
   get size(): number {
     return this.#silence.size
   }

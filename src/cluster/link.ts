@@ -37,7 +37,7 @@ export interface Link {
   readonly state: BackplaneState
   /** The other nodes that are known to be alive. */
   readonly peers: readonly string[]
-  /** How many rooms of the cluster this node is subscribed to. */
+  /** The number of rooms of the cluster that this node is subscribed to. */
   readonly rooms: number
   /** Whether the cluster has not been reached yet, and still may be. */
   readonly isStarting: boolean
@@ -56,7 +56,7 @@ export interface Link {
   occupied(room: string): void
   /** Ends the subscription of a room that has lost its last member, after a grace period. */
   vacated(room: string): void
-  /** Resolves when messages to these rooms arrive; at once while the engine is away. */
+  /** Resolves when messages to these rooms arrive; at once while the engine cannot be reached. */
   listening(rooms: readonly string[]): Promise<void>
   /** Publishes a message to connections of the other nodes. */
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): void

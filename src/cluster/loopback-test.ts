@@ -5,12 +5,11 @@ const FIRST_ROUND_MS = 250
 const MAX_ROUND_MS = 1_000
 
 /**
- * Proves by probes of a node to itself that its messages come back. An engine that says it is connected may
+ * Shows by probes of a node to itself that its messages come back. An engine that reports a connection may
  * hang, or may have forgotten a subscription.
  *
- * The adapters test their connections too: that makes them replace a connection that hangs, which nothing
- * here could. This test covers the channels of the hub, over any backplane, and so the state that the hub
- * reports.
+ * The adapters test their connections too, and replace a connection that hangs, which this test cannot. It
+ * covers the channels of the hub, over any backplane, and so the state that the hub reports.
  */
 export class LoopbackTest {
   readonly #publish: (channel: OutgoingChannel, nonce: number) => void
@@ -38,14 +37,14 @@ export class LoopbackTest {
     this.#round(channels, FIRST_ROUND_MS)
   }
 
-  /** Publishes no more probes. Those that are under way prove nothing when they come back. */
+  /** Publishes no more probes. Those on their way prove nothing when they come back. */
   stop(): void {
     clearTimeout(this.#timer)
     this.#firstNonce = this.#nonce + 1
   }
 
   /**
-   * Takes note of a probe, or another message of this node, that has come back.
+   * Records a probe, or another message of this node, that has come back.
    * @returns whether it was the last one that was missing
    */
   returned(channel: string, nonce = this.#nonce): boolean {

@@ -7,7 +7,7 @@ import type { OutgoingChannel } from './sequences.ts'
 
 /** The link of a membership. */
 export interface MembershipHost {
-  /** Returns the channels to be proved before this node is connected. */
+  /** Returns the channels to be tested before this node is connected. */
   allChannels(): readonly OutgoingChannel[]
   /** Returns some of them, others with each call. */
   nextChannels(): readonly OutgoingChannel[]
@@ -17,7 +17,7 @@ export interface MembershipHost {
   connected(awayMs: number): void
   /** Connection lost. @param why completes the sentence that begins with "the backplane" */
   disconnected(why: string): void
-  /** Closed for good. */
+  /** Closed permanently. */
   closed(): void
   /** Another node has left, or has been silent for too long. */
   nodeGone(node: string): void
@@ -85,7 +85,7 @@ export class Membership {
     await this.#ready.promise
   }
 
-  /** Takes note of the state of the backplane. */
+  /** Records the state of the backplane. */
   backplaneMoved(state: BackplaneState): void {
     if (this.#state === 'closed') return
     if (state === 'connected') {

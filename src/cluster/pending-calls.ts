@@ -38,7 +38,7 @@ export class PendingCalls {
     this.#maxCalls = maxCalls
   }
 
-  /** How many wait. */
+  /** The number of calls that wait. */
   get size(): number {
     return this.#calls.size
   }
@@ -141,7 +141,7 @@ export class PendingCalls {
     for (const call of this.#calls.values()) if (call.waiting.has(HOLD)) this.#expect(call, node)
   }
 
-  /** Names a node that is gone as missing in every call that waits for it. */
+  /** Names a node that has left or died as missing in every call that waits for it. */
   gone(node: string): void {
     for (const call of this.#calls.values()) if (call.waiting.has(node)) this.#miss(call, node)
   }

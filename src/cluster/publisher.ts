@@ -120,7 +120,8 @@ export class Publisher {
   }
 
   /**
-   * Publishes how far the sequences are that were used within that time: whoever missed the end sees a gap.
+   * Publishes the latest numbers of the sequences that were used within that time, so that a node which
+   * missed the last messages sees a gap.
    */
   publishCheckpoints(awayMs: number): void {
     const beats = Math.ceil(awayMs / this.#parts.options.heartbeatIntervalMs)

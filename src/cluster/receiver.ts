@@ -26,7 +26,7 @@ const FORGET_BEATS = 240
 
 /**
  * Receives the envelopes of the other nodes: subscribes to the channels of the rooms that have a member here,
- * finds what is missing or comes twice, and passes the messages to the hub.
+ * finds missing and repeated messages, and passes the others to the hub.
  */
 export class Receiver {
   readonly #parts: LinkParts
@@ -87,13 +87,13 @@ export class Receiver {
     }
   }
 
-  /** Subscribes again where the engine has refused. */
+  /** Repeats the subscriptions that the engine refused. */
   beat(): void {
     this.#beats++
     this.subscriptions.retry()
   }
 
-  /** Forgets publishers that are gone, and were silent for a long time. */
+  /** Forgets publishers that have left, and were silent for a long time. */
   forget(): void {
     const before = this.#beats - FORGET_BEATS
     const isGone = (node: string, beat: number) => beat < before && !this.#parts.membership.knows(node)
@@ -201,12 +201,11 @@ export class Receiver {
     local.broadcast({ rooms, exceptIds, exceptRooms }, data, options)
   }
 
-  /** Whether a message that was published before a request has arrived, or is not for this node. */
+  /** Returns whether a message that was published before a request has arrived, or is not for this node. */
   #isPassed(node: string, { channel, epoch, sequence, ageMs }: Barrier): boolean {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return true
-    // Where nothing of that node has arrived yet, it matters whether the message is older than the
-    // subscription.
+    // If nothing of that node has arrived yet, it matters whether the message is older than the subscription.
     const hasArrived = this.#gaps.has(channel, { node, epoch, sequence })
     return hasArrived ?? ageMs > performance.now() - subscription.liveAt
   }

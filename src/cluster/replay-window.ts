@@ -1,14 +1,14 @@
-/** How many of the latest numbers are remembered, a kilobyte for each publisher. */
+/** The number of latest numbers that are remembered; a kilobyte for each publisher. */
 const WINDOW = 8_192
 const BITS = 32
-/** How many publishers are remembered. */
+/** The number of publishers that are remembered. */
 const MAX_WINDOWS = 10_000
 
 /** The numbers of messages that were published on several channels at once: each is delivered once. */
 export class ReplayWindows {
   readonly #windows = new Map<string, ReplayWindow>()
 
-  /** Takes note of a number of a publisher; see {@link ReplayWindow.add}. */
+  /** Records a number of a publisher; see {@link ReplayWindow.add}. */
   add(node: string, number: number, beat: number): 'new' | 'seen' | 'late' {
     let window = this.#windows.get(node)
     if (window === undefined) {
@@ -42,7 +42,7 @@ export class ReplayWindow {
   usedAt = 0
 
   /**
-   * Takes note of a number, 1 or more.
+   * Records a number, 1 or more.
    * @returns `seen` when it was added before, `late` when it is too old to tell
    */
   add(number: number, beat: number): 'new' | 'seen' | 'late' {

@@ -3,17 +3,17 @@ import { type ChannelNames, EVERYONE } from './wire/channel-names.ts'
 import type { Barrier } from './wire/envelope.ts'
 
 /**
- * How many channels have a sequence at once. One that was forgotten begins again, in a new epoch that
- * receivers see.
+ * The number of channels that have a sequence at once. One that was forgotten begins again, in a new epoch
+ * that receivers see.
  */
 const MAX_SEQUENCES = 100_000
 
-/** A call stays behind the messages of at most this many channels, those used last. */
+/** A call follows the messages of at most this many channels, the most recently used. */
 const MAX_BARRIERS = 10_000
 /** A message that was published longer ago has arrived, or is lost. */
 const MAX_BARRIER_AGE_MS = 5_000
 
-/** The sequence of what a node publishes on one channel. */
+/** The sequence of the envelopes that a node publishes on one channel. */
 export interface OutgoingChannel {
   readonly name: string
   /** Higher for each sequence that the node has begun. */
@@ -43,7 +43,7 @@ export class Sequences {
   readonly #maxSequences: number
   readonly #rooms = new Map<string, OutgoingChannel>()
   readonly #nodes = new Map<string, OutgoingChannel>()
-  /** The messages that calls have to stay behind, in their order, and earlier ones of the same channels. */
+  /** The messages that calls must not overtake, in their order, and earlier ones of the same channels. */
   #accepted: AcceptedMessage[] = []
   #epochs = 0
   /** The sequence of the control channel. */
@@ -66,7 +66,7 @@ export class Sequences {
     return this.#nodes.get(id) ?? this.#add(this.#nodes, id, this.#channels.node(id))
   }
 
-  /** Takes note of a message that the backplane has accepted. */
+  /** Records a message that the backplane has accepted. */
   accepted(channel: OutgoingChannel, sequence: number): void {
     const accepted = { channel, sequence, at: performance.now() }
     channel.accepted = accepted
@@ -75,8 +75,8 @@ export class Sequences {
   }
 
   /**
-   * Returns the barriers that a call on a channel has to stay behind, without those of the calls before it.
-   * The cost grows with the messages that were published since, not with the channels that there are.
+   * Returns the barriers for a call on a channel, without those of the calls before it. The cost grows with
+   * the messages that were published since, not with the number of channels.
    * @param now the time, in ms of `performance.now()`
    */
   barriers(channel: OutgoingChannel, now: number): Barrier[] {

@@ -2,7 +2,7 @@ import { deferred } from '../base/deferred.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import { EVERYONE } from './wire/channel-names.ts'
 
-/** How many rooms without members keep their subscription; beyond that, the oldest end early. */
+/** The number of rooms without members that keep their subscription; beyond that, the oldest end early. */
 const MAX_IDLE = 10_000
 
 /** The subscription of a channel. */
@@ -16,7 +16,7 @@ export interface Subscription {
   isLive: boolean
   /** When the engine has confirmed, in ms of `performance.now()`. */
   liveAt: number
-  /** Whether the room has no member any more. */
+  /** Whether the room has no members left. */
   isIdle: boolean
 }
 
@@ -64,7 +64,7 @@ export class Subscriptions {
     this.#maxIdle = maxIdle
   }
 
-  /** How many rooms have a subscription. */
+  /** The number of rooms that have a subscription. */
   get rooms(): number {
     return this.#rooms.size - (this.#rooms.has(EVERYONE) ? 1 : 0)
   }
@@ -75,8 +75,8 @@ export class Subscriptions {
   }
 
   /**
-   * Returns at most so many rooms whose subscriptions the engine has confirmed; {@link EVERYONE} may be among
-   * them.
+   * Returns at most that many rooms whose subscriptions the engine has confirmed; {@link EVERYONE} may be
+   * among them.
    */
   live(most: number): string[] {
     const rooms: string[] = []
@@ -102,7 +102,7 @@ export class Subscriptions {
     return undefined
   }
 
-  /** Subscribes to a channel of the node itself, for good. */
+  /** Subscribes to a channel of the node itself, permanently. */
   pin(channel: string): Subscription {
     return this.#add(channel, undefined)
   }

@@ -2,7 +2,7 @@ import { CloseCode } from '../protocol/close-code.ts'
 
 /**
  * The party that ended a connection: the client by a close frame, the hub by one of its rules, the
- * application by a call, or the network, where the TCP connection ended without a close frame.
+ * application by a call, or the network, if the TCP connection ended without a close frame.
  */
 export type CloseParty = 'client' | 'hub' | 'application' | 'network'
 
@@ -48,9 +48,9 @@ export interface CloseCause {
 export interface Ending {
   readonly by: CloseParty
   readonly reason: CloseReason
-  /** The code of the close frame; 1006 where none is sent. */
+  /** The code of the close frame; 1006 if none is sent. */
   readonly code: number
-  /** The reason in the close frame; where none is sent, the reason that `onClose` gets. */
+  /** The reason in the close frame; if none is sent, the reason for `onClose`. */
   readonly text: string
   readonly error?: Error | undefined
 }

@@ -1,7 +1,7 @@
 import { HubError, show } from '../base/errors.ts'
 
 /**
- * An expired credential stays valid for this many ms while a callback that may renew it runs, where
+ * An expired credential stays valid for this many ms while a callback that may renew it runs, if
  * `openTimeoutMs` is 0.
  */
 const RENEWAL_TIMEOUT_MS = 10_000

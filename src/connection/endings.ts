@@ -79,7 +79,7 @@ export function invalidText(): Failure {
   return { by: 'hub', reason: 'protocol', code: CloseCode.invalidData, text: '', error }
 }
 
-/** The client broke the protocol. */
+/** The client violated the protocol. */
 export function protocolFailure(error: HubError): Failure {
   const isTooBig = error.code === 'WSHUB_ERR_MESSAGE_TOO_BIG' || error.code === 'WSHUB_ERR_TOO_MANY_FRAGMENTS'
   const code = error.closeCode ?? CloseCode.protocolError

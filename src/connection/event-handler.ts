@@ -35,7 +35,7 @@ export interface EventHandler<Meta extends object = Metadata> {
   onBehind?(connection: Connection<Meta>, room: string): unknown
   /**
    * `expiresAt` has passed. Call `renew` here, or before the returned promise settles, or the connection is
-   * closed with 4401. The promise may take `openTimeoutMs` (10 s where that is 0); messages wait meanwhile.
+   * closed with 4401. The promise may take `openTimeoutMs` (10 s if that is 0); messages wait meanwhile.
    */
   onExpire?(connection: Connection<Meta>): unknown
   /** A ping has arrived, and was answered. */
@@ -88,9 +88,9 @@ const BY_LOWER_CASE: ReadonlyMap<string, CallbackName> = new Map(
 )
 
 /**
- * Refuses names that are no callbacks. An object is a handler and nothing else, so it has no other keys. An
- * instance of a class, or a module, may have any members of its own: only a callback in other letters, like
- * `onmessage`, is refused there.
+ * Refuses names that are not callbacks. An object is only a handler, so it has no other keys. An instance of
+ * a class, or a module, may have any members of its own: there only a callback in other case, like
+ * `onmessage`, is refused.
  */
 function checkNames(handler: object): void {
   if (Object.getPrototypeOf(handler) === Object.prototype) {

@@ -1,8 +1,8 @@
 import { checkKeys, inRange, invalid, MAX_INT32 } from '../base/option-rules.ts'
 
 /**
- * Settings of the heartbeat, an empty text message by which a page learns that its connection is alive:
- * browsers answer pings, but show them to no script.
+ * Settings of the heartbeat: an empty text message that shows a page that its connection is alive, since
+ * browsers answer pings but hide them from scripts.
  */
 export interface HeartbeatOptions {
   /** Time, in ms, without a message to a client, after which it is sent a heartbeat; 1 or more. */

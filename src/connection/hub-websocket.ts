@@ -39,7 +39,7 @@ const MEMBERS = {
 } as const satisfies Partial<Record<keyof WebSocketLike, string>>
 
 /**
- * Checks what an application registers before anything of it is touched.
+ * Checks the socket that an application registers before it is touched.
  * @throws {HubError} WSHUB_ERR_INVALID_SOCKET or WSHUB_ERR_SOCKET_CLOSED
  */
 export function checkWebSocket(socket: unknown): asserts socket is WebSocketLike {
@@ -70,7 +70,7 @@ export interface WebSocketListener {
   closing(): void
   /** The socket is about to be destroyed, by `ws` or by the listener itself. */
   terminating(): void
-  /** The client broke the protocol; `ws` has sent the close frame. */
+  /** The client violated the protocol; `ws` has sent the close frame. */
   protocolError(error: HubError): void
   /**
    * The client sent a text fragment that is not valid UTF-8; no close frame has been sent.

@@ -2,7 +2,7 @@ import { HubError } from '../base/errors.ts'
 import type { Message } from '../protocol/message.ts'
 import type { RateLimit } from './rate-limit.ts'
 
-/** A read that is not inflated brings 64 KiB beside the end of one message. */
+/** A read that is not inflated brings 64 KiB in addition to the end of one message. */
 const MAX_BYTES = 1_048_576
 
 const STARTED: Message = { type: 'text', data: '' }
@@ -71,7 +71,7 @@ export class Inbox {
   }
 
   /**
-   * Takes a message that has arrived: calls `onMessage` at once where nothing is against it.
+   * Takes a message that has arrived: calls `onMessage` at once if nothing prevents it.
    * @param bytes the size of the message, after inflation
    * @param isEarly whether `onOpen` has not settled
    */
@@ -94,7 +94,7 @@ export class Inbox {
     this.#count(bytes)
   }
 
-  /** @param bytes the size of the message as it came, after inflation */
+  /** @param bytes the size of the message as it arrived, after inflation */
   push(message: Message, bytes: number): void {
     this.#largestBytes = Math.max(bytes, this.#waiting.length === 0 ? 0 : this.#largestBytes)
     this.#waiting.push({ message, bytes })

@@ -157,7 +157,7 @@ export class InflationGate extends Duplex {
     return bytes.subarray(0, at)
   }
 
-  /** Starts a frame. Frames that break the protocol are left to `ws`. */
+  /** Starts a frame. Frames that violate the protocol are left to `ws`. */
   #begin(bytes: Buffer, at: number): void {
     const first = bytes[at] ?? 0
     const opcode = first & OPCODE

@@ -28,8 +28,8 @@ export interface KeepalivePeer {
   /** Changes with every byte that the peer sends, and while the peer reads what waits for it. */
   readonly bytesRead: number
   /**
-   * Whether the hub has stopped reading from the peer, whose silence then proves nothing. Nor is its end
-   * seen, before something is written.
+   * Whether the hub has stopped reading from the peer. Then its silence proves nothing, and its end is not
+   * noticed before something is written.
    */
   readonly isPaused: boolean
   /** Changes with every message to the peer. */
@@ -222,7 +222,7 @@ export class Keepalive {
     liveness.sentAt = this.#clock
   }
 
-  /** Pings a peer that cannot answer: the system closes its socket when it has gone. */
+  /** Pings a peer that cannot answer: if it has disconnected, the system closes its socket. */
   #pingPaused(peer: KeepalivePeer): void {
     const { liveness } = peer
     if (liveness.pausedAt < 0) liveness.pausedAt = this.#clock

@@ -30,7 +30,7 @@ export interface SenderOwner<Meta extends object> extends CallbackOwner {
   readonly connection: Connection<Meta>
   readonly handler: EventHandler<Meta>
   /**
-   * Closes the connection: too much waits for this client, or for all clients together and for this one the
+   * Closes the connection: too much waits for this client, or for all clients together and this one has the
    * most.
    */
   overflow(of: 'client' | 'hub'): void
@@ -90,8 +90,8 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   }
 
   /**
-   * Sends a heartbeat, which is counted like a ping: it is no message of the application. A client for which
-   * more waits gets that instead.
+   * Sends a heartbeat, which is counted like a ping, since it is not a message of the application. A client
+   * with messages waiting gets those instead.
    */
   beat(): void {
     if (this.outbox.bufferedBytes === 0) this.outbox.sendControl(HEARTBEAT)

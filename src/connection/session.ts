@@ -26,7 +26,7 @@ import { Sender, type SenderOwner } from './sender.ts'
 import type { Tally } from './tally.ts'
 import type { Transport } from './transport.ts'
 
-/** The things that all sessions of a hub share. */
+/** The objects that all sessions of a hub share. */
 export interface SessionHost<Meta extends object> {
   readonly hub: Connection<Meta>['hub']
   readonly options: ConnectionOptions
@@ -251,11 +251,11 @@ export class Session<out Meta extends object>
     }
     this.#beginClosing(ending, closeTimeoutMs)
     this.#sender.outbox.clear('overflow')
-    // In a turn of its own: no user code runs inside a broadcast.
+    // In a separate turn: no user code runs inside a broadcast.
     process.nextTick(() => {
       this.#sender.outbox.tellDrops()
       this.#ws.resume() // the answer could not be read from a paused socket
-      // A close frame behind so much would be late, and the hub needs the room.
+      // A close frame after so many bytes would arrive late, and the hub needs the memory.
       if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.#ws.terminate()
       else this.#sendClose(ending)
       this.#report(ending.error)
@@ -307,7 +307,7 @@ export class Session<out Meta extends object>
     return this.#opening !== undefined
   }
 
-  /** Also for what arrived before the client's close frame. */
+  /** Whether messages are delivered, also those that arrived before the client's close frame. */
   get isDelivering(): boolean {
     return this.#state === 'open' && this.#pendingEnding === undefined
   }
@@ -349,7 +349,7 @@ export class Session<out Meta extends object>
   // The keepalive
 
   get bytesRead(): number {
-    // A client that takes what waits for it is alive, and answers a ping only when it has got so far.
+    // A client that reads its backlog is alive, and answers a ping only when it has read that far.
     return (this.#socket.bytesRead ?? this.#receiver.eventsRead) + this.#sender.outbox.takenBytes
   }
 
@@ -395,7 +395,7 @@ export class Session<out Meta extends object>
     } else if (this.#credential?.isExpired) {
       this.close(endings.EXPIRED)
       this.#opening?.stopWaiting?.()
-    } // else the credential was renewed while onOpen was pending
+    } // otherwise the credential was renewed while onOpen was pending
   }
 
   // Closing
@@ -462,7 +462,7 @@ export class Session<out Meta extends object>
     this.#report(error)
   }
 
-  /** Where nothing on this side has begun to terminate the connection, `ws` does. */
+  /** Unless this side has begun to terminate the connection, `ws` does. */
   terminating(): void {
     if (!this.#isOpen || this.#ending !== undefined) return
     const ending = endings.tooManyPings()

@@ -1,6 +1,6 @@
 import { CLOSE_REASONS, type CloseCause, type CloseReason } from './close-cause.ts'
 
-/** The counters of all connections of a hub, since it was made. */
+/** The counters of all connections of a hub, since it was created. */
 export class Tally {
   closedConnections = 0
   readonly closeReasons = noCloses()

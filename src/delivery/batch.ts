@@ -1,5 +1,5 @@
 /**
- * The frames that wait for the end of a turn, as a node of a trie. Connections for which the same frames wait
+ * The frames that wait for the end of a turn, as a node of a trie. Connections with the same waiting frames
  * hold the same node, so the frames are concatenated once for all of them.
  */
 export class Batch {

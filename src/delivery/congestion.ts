@@ -4,21 +4,21 @@ import { HeldBuffers } from './held-buffers.ts'
 export const JUDGE_MS = 30_000
 
 /**
- * The share of `maxTotalBufferedBytes` down to which clients are given up. Finding them means looking at all
- * congested clients, which must not happen again with the next message.
+ * The share of `maxTotalBufferedBytes` down to which clients are closed. Finding them requires a check of all
+ * congested clients, which must not be repeated with the next message.
  */
 const RELIEF = 7 / 8
 
 /** The outbox of a client whose socket is congested. */
 export interface CongestedOutbox {
   readonly bufferedBytes: number
-  /** Gives the client up when it is over its limit and has hardly read since the last look. */
+  /** Closes the client when it is over its limit and has hardly read since the last check. */
   judge(): void
-  /** Gives the client up. */
+  /** Closes the client. */
   giveUp(): void
 }
 
-/** The congested clients of a hub, and what waits for all of them. */
+/** The congested clients of a hub, and the messages that wait for all of them. */
 export class Congestion {
   /** Buffers that wait for congested sockets. */
   readonly held = new HeldBuffers()
@@ -50,7 +50,7 @@ export class Congestion {
   }
 
   /**
-   * While more than `maxTotalBufferedBytes` wait in all, gives clients up, those with the most waiting first.
+   * While more than `maxTotalBufferedBytes` wait in total, closes clients, those with the most waiting first.
    */
   relieve(): void {
     if (this.held.bytes <= this.#maxTotalBufferedBytes) return

@@ -1,6 +1,6 @@
 import { checkKeys, integersOf, invalid, type Resolved } from '../base/option-rules.ts'
 
-/** The fate of a message for a client whose `maxBufferedBytes` are full. */
+/** The policy for messages to a client whose `maxBufferedBytes` are used up. */
 export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
 
 /** Settings of compression. Every key is optional; an explicit `undefined` means the default. */
@@ -8,15 +8,15 @@ export interface CompressionOptions {
   /** Messages of fewer bytes are not compressed, 0 or more; 0 = all are. Default 512. */
   thresholdBytes?: number | undefined
   /**
-   * Messages of more bytes are not compressed, 1 or more: it takes the event loop some 20 ms a MiB. Default 1
-   * 048 576.
+   * Messages of more bytes are not compressed, 1 or more: compression blocks the event loop for some 20 ms a
+   * MiB. Default 1 048 576.
    */
   maxBytes?: number | undefined
   /** zlib's level, 1 to 9: from the fastest to the smallest. Default 6. */
   level?: number | undefined
   /**
-   * zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, beside its
-   * window. Default 8.
+   * zlib's memory level, 1 to 9: at most 2^(memLevel + 9) bytes while a message is compressed, in addition to
+   * its window. Default 8.
    */
   memLevel?: number | undefined
 }
@@ -24,7 +24,7 @@ export interface CompressionOptions {
 /** {@link CompressionOptions} with every default in place. */
 export type CompressionSettings = Resolved<CompressionOptions>
 
-/** The options of a hub that its outboxes obey. */
+/** The options of a hub that its outboxes use. */
 export interface DeliveryOptions {
   readonly maxBufferedBytes: number
   readonly maxTotalBufferedBytes: number

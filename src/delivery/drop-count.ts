@@ -1,7 +1,10 @@
-/** Why a message was dropped: by a slow-consumer policy, because it was volatile, or with its connection. */
+/**
+ * The reason why a message was dropped: a slow-consumer policy, its option `volatile`, or the end of its
+ * connection.
+ */
 export type DropReason = 'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
 
-/** How much was dropped. */
+/** The amount of dropped messages. */
 export interface DropCount {
   messages: number
   /** Bytes of their frames. */

@@ -1,13 +1,13 @@
 import { Batch } from './batch.ts'
 
 /**
- * Time, in ms, that flushes may take of the event loop at once. The rest follows in its next turn, so that a
+ * Time, in ms, for which flushes may block the event loop. The rest follows in its next turn, so that a
  * broadcast to very many connections does not block the process (`npm run bench -- fanout` measures the
- * delay). What is sent meanwhile joins the batches that still wait.
+ * delay). Messages sent meanwhile join the batches that still wait.
  */
 const MAX_FLUSH_MS = 2
 
-/** The clock is read once for so many writes, each of which takes some 10 µs. */
+/** The clock is read once for this many writes, each of which takes some 10 µs. */
 const WRITES_PER_CLOCK_READ = 16
 
 /** An outbox, as a {@link FlushLoop} uses it. */

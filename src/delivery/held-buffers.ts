@@ -1,6 +1,6 @@
 import { Counts } from '../base/counts.ts'
 
-/** Buffers that wait in memory, each counted once, however many connections wait with it. */
+/** Buffers that wait in memory, each counted once, however many connections it waits for. */
 export class HeldBuffers {
   readonly #holders = new Counts<Buffer>()
   #bytes = 0

@@ -8,7 +8,7 @@ import { addDrops, type DropCount, type DropReason, noDrops } from './drop-count
 const CHUNK_BYTES = 65_536
 
 /**
- * Most bytes of pings and pongs that may wait. They are never dropped; beyond this the client is given up.
+ * The most bytes of pings and pongs that may wait. They are never dropped; beyond this the client is closed.
  */
 const MAX_CONTROL_BYTES = 65_536
 
@@ -33,7 +33,7 @@ export interface OutboxSocket {
 export interface OutboxOwner {
   /** Whether data frames may still be written: false after a close frame. */
   readonly writable: boolean
-  /** Gives the client up: too much waits for it, or for all clients of the hub, and the most for this one. */
+  /** Closes the client: too much waits for it, or for all clients of the hub, and this one has the most. */
   overflow(of: 'client' | 'hub'): void
   /** Receives what was dropped since the last turn. */
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
@@ -125,7 +125,7 @@ export class Outbox {
       this.#owner.overflow('client')
     } else {
       this.#write() // frames of this turn come first
-      if (this.#backlog !== backlog) return // the client was given up for them
+      if (this.#backlog !== backlog) return // the client was closed because of them
       backlog.push({ bytes: frame, messages: 0, controlBytes: frame.length, key: undefined })
       this.#delivery.congestion.relieve()
     }
@@ -153,7 +153,7 @@ export class Outbox {
     else this.#ending = then
   }
 
-  /** Drops what was not written, for a connection that is closed or given up. */
+  /** Drops the frames that were not written, for a connection that is closed. */
   clear(reason: 'overflow' | 'closed'): void {
     for (const part of [this.#backlog, this.#batch]) {
       if (part !== undefined) this.#drop(reason, part.messages, part.bytes - part.controlBytes)
@@ -177,7 +177,7 @@ export class Outbox {
     return this.#backlog === undefined ? 0 : this.#backlog.writtenBytes - this.#socket.writableLength
   }
 
-  /** Gives up a client over its limit that has hardly read since the last call. For `Congestion`. */
+  /** Closes a client over its limit that has hardly read since the last call. For `Congestion`. */
   judge(): void {
     const backlog = this.#backlog
     if (backlog === undefined) return
@@ -189,7 +189,7 @@ export class Outbox {
     if (isSlow) this.#owner.overflow('client')
   }
 
-  /** Gives up the client because the hub needs memory. For `Congestion`. */
+  /** Closes the client because the hub needs memory. For `Congestion`. */
   giveUp(): void {
     this.#owner.overflow('hub')
     this.clear('overflow') // the connection may be closing already

@@ -61,7 +61,7 @@ export class FragmentedText {
     if (this.#isOfText) this.#text?.begin(chunk, end - MASK_BYTES)
   }
 
-  /** Checks the current message. `ws` checks whether its text ends within a character, and does so in time. */
+  /** Checks the current message. `ws` checks in time whether its text ends within a character. */
   #check(): void {
     if (this.#text?.flush() !== false) return
     this.#text = undefined

@@ -149,8 +149,8 @@ export class PendingUpgrade {
   }
 
   /**
-   * Stops watching, before `ws` adds its own listener: a list of three listeners keeps room for twenty when one of
-   * them leaves, which is 144 bytes a connection (`npm run bench -- memory`).
+   * Stops watching, before `ws` adds its own listener: a list that had three listeners keeps room for twenty
+   * when one is removed, which takes 144 bytes a connection (`npm run bench -- memory`).
    */
   unwatchEnd(): void {
     this.socket.off('end', this.#ended)

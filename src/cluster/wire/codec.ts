@@ -6,7 +6,7 @@ const WIDE = 1
 
 /**
  * Writes integers, strings and bytes one after the other. A string is Latin-1 when every code unit fits one
- * byte, else UTF-16LE. Unlike UTF-8 this keeps lone surrogates, so names stay distinct.
+ * byte, otherwise UTF-16LE. Unlike UTF-8 this keeps lone surrogates, so names stay distinct.
  */
 export class WireWriter {
   readonly #bytes: Buffer

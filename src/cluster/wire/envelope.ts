@@ -17,7 +17,10 @@ export interface Stamp {
    * epoch.
    */
   readonly epoch: number
-  /** How many envelopes the publisher has counted in this epoch, this one included if its kind is counted. */
+  /**
+   * The number of envelopes that the publisher has counted in this epoch, this one included if its kind is
+   * counted.
+   */
   readonly sequence: number
 }
 
@@ -76,7 +79,7 @@ export type Body =
   | {
       readonly kind: 'response'
       readonly id: number
-      /** A long response comes in parts, from 0. */
+      /** A long response is sent in parts, from 0. */
       readonly part: number
       readonly isLast: boolean
       readonly response: NodeResponse

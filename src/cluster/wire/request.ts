@@ -21,7 +21,7 @@ export type NodeRequest =
   | {
       readonly op: 'call'
       readonly name: string
-      /** How long the caller waits for the answer. */
+      /** The time that the caller waits for the answer. */
       readonly timeoutMs: number
       readonly payload: string | Uint8Array
     }
