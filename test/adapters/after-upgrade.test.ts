@@ -5,7 +5,7 @@ import { format } from 'node:util'
 import express from 'express'
 import fastify from 'fastify'
 import Koa from 'koa'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Connection, EventHandler } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
@@ -21,26 +21,17 @@ import {
   listen,
   portOf,
 } from './frameworks.ts'
+import { failOnStrayErrors } from './stray-errors.ts'
 
 // Express 4 is typed as Express 5, which declares the same for what is used here.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
-/** Errors that nobody caught. */
-const stray: unknown[] = []
-const strayed = (error: unknown) => void stray.push(error)
-
-beforeEach(() => {
-  stray.length = 0
-  process.on('unhandledRejection', strayed).on('uncaughtExceptionMonitor', strayed)
-})
+failOnStrayErrors()
 
 afterEach(async () => {
   vi.restoreAllMocks()
   destroyClients()
   await closeApps()
-  await new Promise((resolve) => setImmediate(resolve))
-  process.off('unhandledRejection', strayed).off('uncaughtExceptionMonitor', strayed)
-  expect(stray).toEqual([])
 })
 
 /** A handler that records how its connection ended. */

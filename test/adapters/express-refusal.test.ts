@@ -1,30 +1,21 @@
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import express from 'express'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { Handshake, type HubOptions } from 'wshub'
 import { wsHub } from 'wshub/express'
 import { type Answer, destroyClients, RawClient, request } from '../support/raw.ts'
 import { closeAfterTest, closeApps, echo, listen } from './frameworks.ts'
+import { failOnStrayErrors } from './stray-errors.ts'
 
 // Express 4 is typed as Express 5, which declares the same for what is used here.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
-/** Errors that nobody caught. */
-const stray: unknown[] = []
-const strayed = (error: unknown) => void stray.push(error)
-
-beforeEach(() => {
-  stray.length = 0
-  process.on('unhandledRejection', strayed).on('uncaughtExceptionMonitor', strayed)
-})
+failOnStrayErrors()
 
 afterEach(async () => {
   destroyClients()
   await closeApps()
-  await new Promise((resolve) => setImmediate(resolve))
-  process.off('unhandledRejection', strayed).off('uncaughtExceptionMonitor', strayed)
-  expect(stray).toEqual([])
 })
 
 const foreign = { headers: { Origin: 'https://evil.example' } }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import type { Connection, EventHandler } from 'wshub'
 import {
   closing,
@@ -13,22 +13,13 @@ import {
   until,
 } from '../support/raw.ts'
 import { closeApps, type Exchange, echo, echoRoute, frameworks } from './frameworks.ts'
+import { failOnStrayErrors } from './stray-errors.ts'
 
-/** Errors and warnings that nobody caught or expected. */
-const stray: unknown[] = []
-const strayed = (what: unknown) => void stray.push(what)
-
-beforeEach(() => {
-  stray.length = 0
-  process.on('unhandledRejection', strayed).on('uncaughtExceptionMonitor', strayed).on('warning', strayed)
-})
+failOnStrayErrors('warning')
 
 afterEach(async () => {
   destroyClients()
   await closeApps()
-  await new Promise((resolve) => setImmediate(resolve))
-  process.off('unhandledRejection', strayed).off('uncaughtExceptionMonitor', strayed).off('warning', strayed)
-  expect(stray).toEqual([])
 })
 
 /** Resolves when the server has noticed that the client has disconnected. */

@@ -32,6 +32,18 @@ async function bare(options: HubOptions, handler: EventHandler) {
   return { hub, port }
 }
 
+/** Opens the only connection of a hub, by a client that does not read. */
+async function openPaused(hub: Hub, port: number): Promise<RawClient> {
+  const client = await RawClient.open(port)
+  client.socket.pause()
+  await eventually(
+    'the connection to be open',
+    () => hub.size === 1,
+    () => hub.size,
+  )
+  return client
+}
+
 /** A client that compares received bytes with the expected ones, and keeps none of them. */
 class Comparer {
   readonly socket: Socket
@@ -530,13 +542,7 @@ describe('a client that does not read', () => {
   async function stalledIn(options: HubOptions) {
     const drops: Dropped[] = []
     const { hub, port } = await bare(options, { onDrop: (_connection, dropped) => drops.push(dropped) })
-    const client = await RawClient.open(port)
-    client.socket.pause()
-    await eventually(
-      'it to be open',
-      () => hub.size === 1,
-      () => hub.size,
-    )
+    const client = await openPaused(hub, port)
     const [connection] = hub.connections()
     if (connection === undefined) throw new Error('there is no connection')
     return { drops, hub, client, connection }
@@ -613,13 +619,7 @@ describe('a client that does not read', () => {
         onClose: (_connection, code) => told.push(code),
       },
     )
-    const client = await RawClient.open(port)
-    client.socket.pause()
-    await eventually(
-      'it to be open',
-      () => hub.size === 1,
-      () => hub.size,
-    )
+    const client = await openPaused(hub, port)
     for (let i = 0; i < 400; i++) hub.broadcast('x'.repeat(50_000))
     client.socket.resetAndDestroy()
     await eventually(
@@ -666,13 +666,7 @@ describe('a client that does not read', () => {
 
   it('is closed when it sends pings endlessly', async () => {
     const { hub, port } = await bare({ maxBufferedBytes: 100_000 }, {})
-    const client = await RawClient.open(port)
-    client.socket.pause()
-    await eventually(
-      'it to be open',
-      () => hub.size === 1,
-      () => hub.size,
-    )
+    const client = await openPaused(hub, port)
     const [connection] = hub.connections()
     const pings = Buffer.concat(
       Array.from({ length: 50 }, () =>
