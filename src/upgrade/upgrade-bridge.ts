@@ -6,22 +6,10 @@ import { HubError } from '../base/errors.ts'
 import { hasBody, isWebSocketUpgrade, listIncludes } from '../protocol/handshake.ts'
 import { PendingUpgrade } from './pending-upgrade.ts'
 import { continueAsHttp, mayBeCut, noteResponse } from './plain-request.ts'
+import { type HoldingBridge, shareUpgrade } from './shared-upgrade.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
 export type { PendingUpgrade } from './pending-upgrade.ts'
-
-/**
- * If a server has other `upgrade` listeners (Socket.IO, Vite's HMR, a proxy), one of them may be about to
- * answer a request that no route of ours accepts. So our plain answer is held back. The time, in ms, is short
- * for an answer about the client's identity (401, 403), because Socket.IO ends foreign requests after 1,000
- * ms. It is long for an answer that may only mean that the request is not ours (a 404, or the 400 of
- * Socket.IO's own request listener).
- */
-const HOLD_MS = 500
-const LONG_HOLD_MS = 30_000
-
-/** The interval, in ms, of checks for our answer when another listener has already refused the request. */
-const REFUSED_LOOK_MS = 25
 
 /**
  * The interval, in ms, of checks of pending upgrades: no event tells that a server has stopped listening, or
@@ -64,7 +52,7 @@ export interface BridgeHost {
 }
 
 /** Passes the upgrades of servers through their ordinary request pipeline, for one hub. */
-export class UpgradeBridge {
+export class UpgradeBridge implements HoldingBridge {
   readonly #limits: PendingLimits
   readonly #host: BridgeHost
   /** Whether the hub is closing. */
@@ -331,50 +319,6 @@ function onRequest(req: IncomingMessage, response: ServerResponse): void {
  */
 function isPlain(req: IncomingMessage): boolean {
   return hasBody(req) ? !IS_BODY_APART : !listIncludes(req.headers.upgrade, 'websocket')
-}
-
-/**
- * Gives the request to the other listeners first, since most of them take their own requests at once, and
- * then to our routes.
- */
-function shareUpgrade(bridge: UpgradeBridge, pending: PendingUpgrade, refusal: HubError | undefined): void {
-  const { req, response, server } = pending
-  pending.holdOthers()
-  setImmediate(() => {
-    if (pending.isTaken) {
-      pending.abandon()
-      return
-    }
-    if (refusal !== undefined) {
-      // It may still be theirs, so they have as much time as for a 401.
-      pending.hold(HOLD_MS, () => bridge.refuse(pending, refusal))
-      return
-    }
-    const everyMs = pending.isRefusedByOthers ? REFUSED_LOOK_MS : HOLD_MS
-    let heldMs = 0
-    pending.hold(everyMs, () => {
-      heldMs += everyMs
-      if (pending.isTaken) {
-        pending.abandon()
-        return
-      }
-      const isOver = heldMs >= LONG_HOLD_MS || !server.listening
-      if (!response.headersSent && !isOver) return
-      if (isAboutClient(response)) bridge.send(pending)
-      else if (pending.isRefusedByOthers) pending.giveWay()
-      else if (isOver) bridge.send(pending)
-      else bridge.hold(pending)
-    })
-    server.emit('request', req, response)
-  })
-}
-
-/**
- * Returns whether an answer is about the client's identity. Such an answer comes from a hook of ours, and
- * does not mean that the request is not ours.
- */
-function isAboutClient({ headersSent, statusCode }: ServerResponse): boolean {
-  return headersSent && (statusCode === 401 || statusCode === 403)
 }
 
 /** Returns whether all hubs of a server are closing. */

@@ -1,0 +1,74 @@
+import type { ServerResponse } from 'node:http'
+import type { HubError } from '../base/errors.ts'
+import type { PendingUpgrade } from './pending-upgrade.ts'
+
+/**
+ * If a server has other `upgrade` listeners (Socket.IO, Vite's HMR, a proxy), one of them may be about to
+ * answer a request that no route of ours accepts. So our plain answer is held back. The time, in ms, is short
+ * for an answer about the client's identity (401, 403), because Socket.IO ends foreign requests after 1,000
+ * ms. It is long for an answer that may only mean that the request is not ours (a 404, or the 400 of
+ * Socket.IO's own request listener).
+ */
+const HOLD_MS = 500
+const LONG_HOLD_MS = 30_000
+
+/** The interval, in ms, of checks for our answer when another listener has already refused the request. */
+const REFUSED_LOOK_MS = 25
+
+/** The bridge that a shared upgrade came through. */
+export interface HoldingBridge {
+  /** Holds an answer back. */
+  hold(pending: PendingUpgrade): void
+  /** Sends an answer. */
+  send(pending: PendingUpgrade): void
+  /** Answers with an error. */
+  refuse(pending: PendingUpgrade, error: HubError): void
+}
+
+/**
+ * Gives the request to the other listeners first, since most of them take their own requests at once, and
+ * then to our routes.
+ */
+export function shareUpgrade(
+  bridge: HoldingBridge,
+  pending: PendingUpgrade,
+  refusal: HubError | undefined,
+): void {
+  const { req, response, server } = pending
+  pending.holdOthers()
+  setImmediate(() => {
+    if (pending.isTaken) {
+      pending.abandon()
+      return
+    }
+    if (refusal !== undefined) {
+      // It may still be theirs, so they have as much time as for a 401.
+      pending.hold(HOLD_MS, () => bridge.refuse(pending, refusal))
+      return
+    }
+    const everyMs = pending.isRefusedByOthers ? REFUSED_LOOK_MS : HOLD_MS
+    let heldMs = 0
+    pending.hold(everyMs, () => {
+      heldMs += everyMs
+      if (pending.isTaken) {
+        pending.abandon()
+        return
+      }
+      const isOver = heldMs >= LONG_HOLD_MS || !server.listening
+      if (!response.headersSent && !isOver) return
+      if (isAboutClient(response)) bridge.send(pending)
+      else if (pending.isRefusedByOthers) pending.giveWay()
+      else if (isOver) bridge.send(pending)
+      else bridge.hold(pending)
+    })
+    server.emit('request', req, response)
+  })
+}
+
+/**
+ * Returns whether an answer is about the client's identity. Such an answer comes from a hook of ours, and
+ * does not mean that the request is not ours.
+ */
+function isAboutClient({ headersSent, statusCode }: ServerResponse): boolean {
+  return headersSent && (statusCode === 401 || statusCode === 403)
+}
