@@ -78,8 +78,8 @@ export interface ReadResult {
 /** The hub that started a store, as the store calls it. */
 export interface HistoryListener {
   /**
-   * Receives a message of a subscribed room, also one that this store appended. Those of a room come in the
-   * order of their offsets, but some may be lost.
+   * Receives a message of a subscribed room, also one that this store appended. Messages may be lost, and one
+   * may overtake another (see `previous`).
    */
   onMessage(room: string, stored: StoredRecord): void
   /** Called when `state` has changed. After `reconnecting`, messages may have been lost. */

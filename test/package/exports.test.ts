@@ -87,6 +87,7 @@ describe('the values exported', () => {
     expect(Object.keys(nats)).toMatchInlineSnapshot(`
       [
         "natsBackplane",
+        "jetstreamHistory",
       ]
     `)
   })
@@ -287,7 +288,9 @@ describe('the types exported', () => {
   it('by wshub/nats', () => {
     expect(ofNats).toMatchInlineSnapshot(`
       [
+        "JetStreamHistoryOptions",
         "NatsBackplaneOptions",
+        "NatsPlace",
       ]
     `)
   })

@@ -180,6 +180,15 @@ export async function startNats(...args: readonly string[]): Promise<Engine> {
   return engine
 }
 
+/** A NATS server with JetStream, which keeps its streams when it is killed and started again. */
+export async function startJetStream(): Promise<Engine> {
+  const port = await freePort()
+  const args = (folder: string) => ['-a', '127.0.0.1', '-p', `${port}`, '-js', '-sd', folder]
+  const engine = new Engine('nats', port, args, answersNats)
+  await engine.start()
+  return engine
+}
+
 /**
  * A NATS cluster of three. None of its servers tells clients about the others, so that a test can put a proxy
  * in front of each.

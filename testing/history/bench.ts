@@ -203,6 +203,11 @@ export function textsOf(records: readonly StoredRecord[]): string[] {
   return records.map(({ record }) => record.toString())
 }
 
+/** Returns records by their places. */
+export function inOrder(records: readonly StoredRecord[]): StoredRecord[] {
+  return [...records].sort((a, b) => a.offset - b.offset)
+}
+
 /** Checks that each record follows the one before it. */
 export function expectChain(records: readonly StoredRecord[]): void {
   records.forEach((record, index) => {

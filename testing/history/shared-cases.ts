@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { expectChain, textsOf } from './bench.ts'
+import { expectChain, inOrder, textsOf } from './bench.ts'
 import type { Case } from './history-contract.ts'
 
 /** What several stores of one history do together. */
@@ -32,9 +32,9 @@ export const SHARED_CASES: Readonly<Record<string, Case>> = {
     assert.equal(new Set(marks.map(({ offset }) => offset)).size, 150)
     for (const station of stations) {
       await station.until('all 150', () => station.of(room).length === 150)
-      expectChain(station.of(room))
+      expectChain(inOrder(station.of(room)))
     }
-    const [first, ...others] = stations.map((station) => station.texts(room))
+    const [first, ...others] = stations.map((station) => textsOf(inOrder(station.of(room))))
     for (const other of others) assert.deepEqual(other, first)
     for (const node of [0, 1, 2]) {
       const own = first?.filter((text) => text.startsWith(`${node}.`))
@@ -69,7 +69,7 @@ export const SHARED_CASES: Readonly<Record<string, Case>> = {
       return last === start.offset || [...records, ...one.of(room)].some(({ offset }) => offset === last)
     })
     const merged = new Map([...records, ...one.of(room)].map((stored) => [stored.offset, stored]))
-    const all = [...merged.values()].sort((a, b) => a.offset - b.offset)
+    const all = inOrder([...merged.values()])
     expectChain(all)
     assert.deepEqual(
       textsOf(all),

@@ -1,0 +1,335 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { Msg, NatsConnection } from '@nats-io/transport-node'
+import {
+  type Appended,
+  type BackplaneState,
+  type HistoryLimits,
+  type HistoryListener,
+  type HistoryStore,
+  HubError,
+  type Mark,
+  type ReadRequest,
+  type ReadResult,
+  type StoredRecord,
+} from 'wshub'
+import { invalidOption, readMaxPendingBytes } from '../backplane/backplane-options.ts'
+import { JetStreamApi, type StreamConfig, type StreamInfo, type StreamMessage, TAG } from './jetstream-api.ts'
+import { NatsBackplane, type NatsPlace } from './nats-backplane.ts'
+import { checkNatsOptions } from './nats-options.ts'
+
+/** Where NATS is, and how much the stream keeps. An explicit `undefined` means the default. */
+export type JetStreamHistoryOptions = NatsPlace & {
+  /**
+   * The name of the stream, and the beginning of its subjects: 1 to 64 characters, `A–Z a–z 0–9 _ -` only.
+   * Default `wshub`.
+   */
+  stream?: string | undefined
+  /** Where messages are kept: `file`, or `memory`, which a restart of the server empties. Default `file`. */
+  storage?: 'file' | 'memory' | undefined
+  /** How many servers keep each message, 1 to 5. Default 1. */
+  replicas?: number | undefined
+  /** Most messages kept of a room, 1 or more. Default 1 000. */
+  maxMessagesPerRoom?: number | undefined
+  /** Time, in ms, for which a message is kept, 1 000 or more. Default 3 600 000. */
+  maxAgeMs?: number | undefined
+  /** Most bytes that the stream takes, 1 or more. Default 268 435 456. */
+  maxBytes?: number | undefined
+  /** Most bytes that may wait for an answer, 1 or more. Default 16 777 216. */
+  maxPendingBytes?: number | undefined
+  /** Time, in ms, after which a request that has no answer fails, 1 or more. Default 5 000. */
+  timeoutMs?: number | undefined
+}
+
+const DEFAULTS = {
+  stream: 'wshub',
+  storage: 'file',
+  replicas: 1,
+  maxMessagesPerRoom: 1_000,
+  maxAgeMs: 3_600_000,
+  maxBytes: 268_435_456,
+  timeoutMs: 5_000,
+} as const
+const NS_PER_MS = 1_000_000
+const MESSAGE_OVERHEAD_BYTES = 256
+const TAG_BYTES = 3
+/** A longer name is replaced by its digest. */
+const MAX_NAME_LENGTH = 200
+const EPOCH_LENGTH = 12
+
+/** A history that a stream of JetStream keeps. The offset of a message is its sequence in the stream. */
+export class JetStreamHistory implements HistoryStore {
+  readonly isShared = true
+  readonly #nats: NatsBackplane
+  readonly #config: StreamConfig
+  readonly #timeoutMs: number
+  readonly #maxPendingBytes: number
+  readonly #rooms = new Map<string, string>()
+  #pendingBytes = 0
+  /** The life of the stream that was last seen, and the highest sequence in it. */
+  #epoch = ''
+  #lastSequence = 0
+
+  constructor(options: JetStreamHistoryOptions) {
+    checkNatsOptions(options, [...Object.keys(DEFAULTS), 'maxPendingBytes'])
+    const { stream, storage, replicas, maxMessagesPerRoom, maxAgeMs, maxBytes, timeoutMs, ...rest } = options
+    const name = stream ?? DEFAULTS.stream
+    if (typeof name !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
+      throw invalidOption('stream has 1 to 64 characters, A–Z a–z 0–9 _ - only')
+    }
+    if (storage !== undefined && storage !== 'file' && storage !== 'memory') {
+      throw invalidOption('storage is file or memory')
+    }
+    this.#config = {
+      name,
+      subjects: [`${name}.h.*`],
+      storage: storage ?? DEFAULTS.storage,
+      num_replicas: integer('replicas', replicas ?? DEFAULTS.replicas, 1, 5),
+      max_msgs_per_subject: integer('maxMessagesPerRoom', maxMessagesPerRoom ?? DEFAULTS.maxMessagesPerRoom),
+      max_age: integer('maxAgeMs', maxAgeMs ?? DEFAULTS.maxAgeMs, 1_000) * NS_PER_MS,
+      max_bytes: integer('maxBytes', maxBytes ?? DEFAULTS.maxBytes),
+      discard: 'old',
+      republish: { src: `${name}.h.*`, dest: `${name}.f.{{wildcard(1)}}` },
+    }
+    this.#timeoutMs = integer('timeoutMs', timeoutMs ?? DEFAULTS.timeoutMs)
+    this.#maxPendingBytes = readMaxPendingBytes(options)
+    this.#nats = new NatsBackplane(rest, {
+      read: readRepublished,
+      prepare: (connection) => this.#prepare(connection),
+    })
+  }
+
+  get state(): BackplaneState {
+    return this.#nats.state
+  }
+
+  start(listener: HistoryListener): Promise<void> {
+    return this.#nats.start({
+      onMessage: (channel, bytes) => {
+        const room = this.#rooms.get(channel)
+        if (room !== undefined) listener.onMessage(room, this.#received(bytes))
+      },
+      onStateChange: (state) => listener.onStateChange(state),
+      onError: (error) => listener.onError(error),
+    })
+  }
+
+  async append(room: string, record: Uint8Array, _limits: HistoryLimits): Promise<Appended> {
+    const api = this.#api()
+    const size = record.length + MESSAGE_OVERHEAD_BYTES
+    if (this.#pendingBytes + size > this.#maxPendingBytes) {
+      throw new HubError('WSHUB_ERR_BACKPLANE', `more than ${this.#maxPendingBytes} bytes wait for JetStream`)
+    }
+    this.#pendingBytes += size
+    try {
+      const tag = randomBytes(TAG_BYTES).toString('base64url')
+      const offset = await api.publish(this.#subject(room), record, tag)
+      // Sequences that begin anew are those of another stream of the same name.
+      if (offset <= this.#lastSequence && (await this.#refresh(api)) === undefined) throw noStream()
+      this.#lastSequence = Math.max(this.#lastSequence, offset)
+      return { epoch: this.#epoch, offset, tag }
+    } finally {
+      this.#pendingBytes -= size
+    }
+  }
+
+  async read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
+    const api = this.#api()
+    const subject = this.#subject(room)
+    const { after } = request
+    const [info, latest] = await Promise.all([this.#refresh(api), api.get({ last_by_subj: subject })])
+    if (info === undefined) throw noStream()
+    const head = {
+      epoch: this.#epoch,
+      offset: latest?.sequence ?? info.lastSequence,
+      tag: latest?.tag ?? '',
+    }
+    if (after !== undefined) return this.#readAfter(api, subject, head, { ...request, after }, limits)
+    const { last = 0 } = request
+    if (last === 0 || latest === undefined) return { head, records: [], isComplete: true }
+    const from = await this.#startOfLatest(api, subject, Math.min(last, limits.maxMessages))
+    const found = await collect(api, subject, from, request, limits)
+    return { head, records: this.#records(found.messages, undefined), isComplete: true }
+  }
+
+  async heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]> {
+    const api = this.#api()
+    const latest = await Promise.all(rooms.map((room) => api.get({ last_by_subj: this.#subject(room) })))
+    return latest.map((message) => {
+      return message === undefined
+        ? undefined
+        : { epoch: this.#epoch, offset: message.sequence, tag: message.tag }
+    })
+  }
+
+  async subscribe(room: string): Promise<void> {
+    const channel = this.#channel(room)
+    this.#rooms.set(channel, room)
+    await this.#nats.subscribe(channel)
+  }
+
+  unsubscribe(room: string): void {
+    const channel = this.#channel(room)
+    this.#rooms.delete(channel)
+    this.#nats.unsubscribe(channel)
+  }
+
+  async close(): Promise<void> {
+    await this.#nats.close()
+    this.#rooms.clear()
+  }
+
+  async #readAfter(
+    api: JetStreamApi,
+    subject: string,
+    head: Mark,
+    request: ReadRequest & { readonly after: Mark },
+    limits: HistoryLimits,
+  ): Promise<ReadResult> {
+    const { after } = request
+    const incomplete = { head, records: [], isComplete: false }
+    if (after.epoch !== head.epoch) return incomplete
+    const isHead = after.offset === head.offset
+    if (isHead && after.tag !== '' && after.tag !== head.tag) return incomplete
+    const found = isHead ? NOTHING : await collect(api, subject, after.offset + 1, request, limits)
+    // What is kept now was kept when it was read: messages are removed from the oldest on.
+    const [info, message] = await Promise.all([this.#refresh(api), api.get({ seq: after.offset || 1 })])
+    if (info === undefined || this.#epoch !== head.epoch || after.offset > info.lastSequence)
+      return incomplete
+    const isKept = message?.subject === subject && message.sequence === after.offset
+    const isFull = found.total >= Math.min(this.#config.max_msgs_per_subject, limits.maxMessages + 1)
+    // Without its message: nothing younger was removed, by age or bytes of the stream, or as one too many.
+    const isProven = isKept
+      ? after.tag === '' || after.tag === message.tag
+      : isHead || (after.tag === '' && info.firstSequence <= after.offset + 1 && !isFull)
+    if (!isProven || found.isTooOld || found.total > limits.maxMessages) return incomplete
+    return { head, records: this.#records(found.messages, after.offset), isComplete: true }
+  }
+
+  /** Returns the sequence of the first of the latest messages of a subject. */
+  async #startOfLatest(api: JetStreamApi, subject: string, count: number): Promise<number> {
+    const sequences: number[] = []
+    await api.read(subject, 1, ({ sequence }) => sequences.push(sequence) > 0, true)
+    return sequences.at(-count) ?? 1
+  }
+
+  #records(messages: readonly StreamMessage[], before: number | undefined): StoredRecord[] {
+    let previous = before
+    return messages.map(({ sequence: offset, tag, data: record }) => {
+      const stored = { epoch: this.#epoch, offset, tag, previous: previous ?? offset - 1, record }
+      previous = offset
+      return stored
+    })
+  }
+
+  #received(bytes: Buffer): StoredRecord {
+    const offset = Number(bytes.readBigUInt64BE(0))
+    const previous = Number(bytes.readBigUInt64BE(8))
+    const tagEnd = 17 + (bytes[16] ?? 0)
+    this.#lastSequence = Math.max(this.#lastSequence, offset)
+    const tag = bytes.toString('latin1', 17, tagEnd)
+    return { epoch: this.#epoch, offset, previous, tag, record: bytes.subarray(tagEnd) }
+  }
+
+  /** Finds the stream, or creates it, or changes its limits to ours. */
+  async #prepare(connection: NatsConnection): Promise<void> {
+    const api = new JetStreamApi(connection, this.#config.name, this.#timeoutMs)
+    const info = (await api.info()) ?? (await api.create(this.#config))
+    const ours = { ...info.config, ...this.#config }
+    const isOurs = Object.entries(this.#config).every(([key, value]) => {
+      return JSON.stringify(info.config[key]) === JSON.stringify(value)
+    })
+    this.#seen(isOurs ? info : await api.update(ours))
+  }
+
+  async #refresh(api: JetStreamApi): Promise<StreamInfo | undefined> {
+    const info = await api.info()
+    if (info !== undefined) this.#seen(info)
+    return info
+  }
+
+  #seen({ created, lastSequence }: StreamInfo): void {
+    const epoch = createHash('sha256').update(created).digest('base64url').slice(0, EPOCH_LENGTH)
+    this.#lastSequence = epoch === this.#epoch ? Math.max(this.#lastSequence, lastSequence) : lastSequence
+    this.#epoch = epoch
+  }
+
+  #api(): JetStreamApi {
+    const { connection } = this.#nats
+    if (connection === undefined) throw new HubError('WSHUB_ERR_BACKPLANE', 'NATS is not connected')
+    return new JetStreamApi(connection, this.#config.name, this.#timeoutMs)
+  }
+
+  #subject(room: string): string {
+    return `${this.#config.name}.h.${tokenOf(room)}`
+  }
+
+  #channel(room: string): string {
+    return `${this.#config.name}.f.${tokenOf(room)}`
+  }
+}
+
+interface Found {
+  readonly messages: readonly StreamMessage[]
+  /** How many messages there were from the start on. */
+  readonly total: number
+  /** Whether the first one is older than the room keeps. */
+  readonly isTooOld: boolean
+}
+
+const NOTHING: Found = { messages: [], total: 0, isTooOld: false }
+
+/** Reads a page of messages that are not too old. */
+async function collect(
+  api: JetStreamApi,
+  subject: string,
+  from: number,
+  { maxMessages, maxBytes }: ReadRequest,
+  { maxAgeMs }: HistoryLimits,
+): Promise<Found> {
+  const messages: StreamMessage[] = []
+  const since = Date.now() - maxAgeMs
+  let bytes = 0
+  let isTooOld = false
+  const total = await api.read(subject, from, (message) => {
+    if (message.timeMs < since && messages.length === 0) {
+      isTooOld = true
+      return true
+    }
+    bytes += message.data.length
+    if (messages.length > 0 && (bytes > maxBytes || messages.length === maxMessages)) return false
+    messages.push(message)
+    return messages.length < maxMessages
+  })
+  return { messages, total, isTooOld }
+}
+
+/** Returns sequence, previous sequence, tag and record of a message that the stream has passed on. */
+function readRepublished({ headers, data }: Msg): Buffer {
+  const tag = Buffer.from(headers?.get(TAG) ?? '', 'latin1')
+  const head = Buffer.alloc(17)
+  head.writeBigUInt64BE(BigInt(headers?.get('Nats-Sequence') || 0), 0)
+  head.writeBigUInt64BE(BigInt(headers?.get('Nats-Last-Sequence') || 0), 8)
+  head[16] = tag.length
+  return Buffer.concat([head, tag, data])
+}
+
+/** Returns a token of a subject for a room: its name, escaped, or the digest of a long one. */
+function tokenOf(room: string): string {
+  try {
+    const name = encodeURIComponent(room).replace(/[.*]/g, (char) => (char === '.' ? '%2E' : '%2A'))
+    if (name.length <= MAX_NAME_LENGTH) return name
+  } catch {
+    // A lone surrogate has no UTF-8.
+  }
+  // Not as UTF-8, which would replace every lone surrogate by the same character.
+  return `#${createHash('sha256').update(room, 'utf16le').digest('base64url')}`
+}
+
+function noStream(): HubError {
+  return new HubError('WSHUB_ERR_BACKPLANE', 'the stream was deleted')
+}
+
+function integer(key: keyof JetStreamHistoryOptions, value: number, least = 1, most = 2 ** 40): number {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value
+  throw invalidOption(`${key} is an integer from ${least} to ${most}, not ${String(value)}`)
+}

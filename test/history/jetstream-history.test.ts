@@ -1,0 +1,125 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import type { HistoryStore, Mark } from 'wshub'
+import { jetstreamHistory } from 'wshub/nats'
+import { historyContract } from 'wshub/testing/history'
+import { until, WAIT_MS } from '../support/in-time.ts'
+import { Cable, type Engine, startJetStream } from '../support/servers.ts'
+
+const LIMITS = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+const PAGE = { maxMessages: 10_000, maxBytes: 16_777_216 }
+
+describe('jetstreamHistory', () => {
+  let engine: Engine
+  let cable: Cable | undefined
+
+  beforeAll(async () => {
+    engine = await startJetStream()
+    cable = await Cable.to(engine.port)
+  })
+
+  afterEach(() => cable?.restore())
+
+  afterAll(async () => {
+    await cable?.close()
+    await engine?.stop()
+  })
+
+  const create = () => jetstreamHistory({ servers: `127.0.0.1:${cable?.port ?? 1}`, timeoutMs: 2_000 })
+  const contract = historyContract({
+    create,
+    cut: () => cable?.cut(),
+    restore: () => cable?.restore(),
+    timeoutMs: WAIT_MS,
+  })
+  for (const { name, run } of contract) it(name, run)
+})
+
+/** A history on a server of its own. */
+async function setUp(options: object = {}): Promise<{ engine: Engine; store: HistoryStore }> {
+  const engine = await startJetStream()
+  onTestFinished(() => engine.stop())
+  const store = jetstreamHistory({ servers: `127.0.0.1:${engine.port}`, ...options })
+  onTestFinished(() => store.close())
+  await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
+  return { engine, store }
+}
+
+async function restart(engine: Engine, store: HistoryStore): Promise<void> {
+  for (const [state, act] of [
+    ['reconnecting', () => engine.kill()],
+    ['connected', () => engine.start()],
+  ] as const) {
+    await act()
+    await until(
+      `the store to be ${state}`,
+      () => store.state === state,
+      () => store.state,
+    )
+  }
+}
+
+function append(store: HistoryStore, text: string, limits = LIMITS): Promise<Mark> {
+  return store.append('room', Buffer.from(text), limits)
+}
+
+/** Returns the texts after a mark; `undefined` when the read is not complete. */
+async function missedSince(store: HistoryStore, mark: Mark): Promise<string[] | undefined> {
+  const { records, isComplete } = await store.read('room', { after: mark, ...PAGE }, LIMITS)
+  return isComplete ? records.map(({ record }) => record.toString()) : undefined
+}
+
+describe('a JetStream server that is killed', () => {
+  it('keeps everything in files', async () => {
+    const { engine, store } = await setUp()
+    const first = await append(store, 'first')
+    const second = await append(store, 'second')
+    await restart(engine, store)
+    expect(await missedSince(store, first)).toEqual(['second'])
+    expect((await append(store, 'third')).epoch).toBe(second.epoch)
+    expect(await missedSince(store, second)).toEqual(['third'])
+  })
+
+  it('begins another epoch with a stream in memory', async () => {
+    const { engine, store } = await setUp({ storage: 'memory' })
+    const before = await append(store, 'before')
+    await restart(engine, store)
+    expect(await missedSince(store, before)).toBeUndefined()
+    const next = await append(store, 'after')
+    expect(next.epoch).not.toBe(before.epoch)
+  })
+})
+
+describe('a stream', () => {
+  it('that trims a room shows it, and keeps the others', async () => {
+    const { store } = await setUp({ maxMessagesPerRoom: 3 })
+    const marks: Mark[] = []
+    const other = await store.append('other', Buffer.from('other'), LIMITS)
+    for (const text of ['a', 'b', 'c', 'd', 'e']) marks.push(await append(store, text))
+    const [a, b, c] = marks
+    if (a === undefined || b === undefined || c === undefined) throw new Error('no mark')
+    expect(await missedSince(store, a)).toBeUndefined()
+    expect(await missedSince(store, c)).toEqual(['d', 'e'])
+    const { isComplete } = await store.read('other', { after: other, ...PAGE }, LIMITS)
+    expect(isComplete).toBe(true)
+  })
+
+  it('takes the limits of the application when they change', async () => {
+    const { engine, store } = await setUp({ maxMessagesPerRoom: 3 })
+    for (const text of ['a', 'b', 'c', 'd']) await append(store, text)
+    const wider = jetstreamHistory({ servers: `127.0.0.1:${engine.port}`, maxMessagesPerRoom: 10 })
+    onTestFinished(() => wider.close())
+    await wider.start({ onMessage() {}, onStateChange() {}, onError() {} })
+    for (const text of ['e', 'f', 'g']) await append(wider, text)
+    const { records } = await store.read('room', { last: 100, ...PAGE }, LIMITS)
+    expect(records.map(({ record }) => record.toString())).toEqual(['b', 'c', 'd', 'e', 'f', 'g'])
+  })
+
+  it('is needed: a server without JetStream fails the start', async () => {
+    const { startNats } = await import('../support/servers.ts')
+    const engine = await startNats()
+    onTestFinished(() => engine.stop())
+    const store = jetstreamHistory({ servers: `127.0.0.1:${engine.port}`, timeoutMs: 500 })
+    onTestFinished(() => store.close())
+    await expect(store.start({ onMessage() {}, onStateChange() {}, onError() {} })).rejects.toThrow()
+  })
+})
