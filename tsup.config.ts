@@ -10,6 +10,7 @@ export default defineConfig({
     redis: 'adapters/redis/redis.ts',
     nats: 'adapters/nats/nats.ts',
     'node-cluster': 'adapters/node-cluster/node-cluster.ts',
+    client: 'client/client.ts',
     testing: 'testing/index.ts',
     'testing/history': 'testing/history/history-contract.ts',
     'testing/backplane': 'testing/backplane/backplane-contract.ts',

@@ -10,7 +10,7 @@ import { root } from './support.ts'
 const TIME_OF_DAY = ['credential.ts', 'keepalive.ts', 'receiver.ts', 'sender.ts']
 
 it('The clock of the machine is read for times of day, and never for durations', () => {
-  const readers = ['src', 'adapters', 'testing'].flatMap((folder) => {
+  const readers = ['src', 'adapters', 'client', 'testing'].flatMap((folder) => {
     const entries = readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     return entries
       .filter(({ name }) => name.endsWith('.ts'))

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { root } from './support.ts'
 
 const MAX_COLUMNS = 110
-const FOLDERS = ['src', 'adapters', 'testing', 'test', 'examples', 'bench', 'scripts']
+const FOLDERS = ['src', 'adapters', 'client', 'testing', 'test', 'examples', 'bench', 'scripts']
 
 it('Comment lines have at most 110 columns', () => {
   const files = FOLDERS.flatMap((folder) =>

@@ -165,7 +165,7 @@ describe('the table of the reasons of a close', () => {
 
 describe('the error codes', () => {
   const mentions = (path: string) => new Set(read(path).match(/WSHUB_ERR_[A-Z_]*[A-Z]/g))
-  const sources = ['src', 'adapters', 'testing'].flatMap((folder) =>
+  const sources = ['src', 'adapters', 'client', 'testing'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts'))
       .map((name) => `${folder}/${name}`),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import * as core from 'wshub'
+import * as client from 'wshub/client'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
@@ -101,6 +102,14 @@ describe('the values exported', () => {
     `)
   })
 
+  it('by wshub/client', () => {
+    expect(Object.keys(client)).toMatchInlineSnapshot(`
+      [
+        "connect",
+      ]
+    `)
+  })
+
   it('by wshub/testing', () => {
     expect(Object.keys(testing).sort()).toMatchInlineSnapshot(`
       [
@@ -138,6 +147,7 @@ describe('the types exported', () => {
     ofRedis,
     ofNats,
     ofNodeCluster,
+    ofClient,
     ofTesting,
     ofHistoryTesting,
     ofBackplaneTesting,
@@ -299,6 +309,21 @@ describe('the types exported', () => {
     expect(ofNodeCluster).toMatchInlineSnapshot(`
       [
         "NodeClusterOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/client', () => {
+    expect(ofClient).toMatchInlineSnapshot(`
+      [
+        "ConnectOptions",
+        "ReconnectingSocket",
+        "RoomPosition",
+        "SocketCloseEvent",
+        "SocketData",
+        "SocketErrorEvent",
+        "SocketEvents",
+        "SocketLike",
       ]
     `)
   })

@@ -175,7 +175,7 @@ describe('the imports of testing/', () => {
   })
 })
 
-describe.each(['src', 'adapters', 'testing'])('the modules of %s/', (folder) => {
+describe.each(['src', 'adapters', 'client', 'testing'])('the modules of %s/', (folder) => {
   it('have no variable that can be reassigned', () => {
     const found = sources(folder).flatMap((file) => {
       const source = parse(file)
@@ -191,6 +191,29 @@ describe.each(['src', 'adapters', 'testing'])('the modules of %s/', (folder) => 
     expect(
       sources(folder).filter((file) => !/^([a-z]+(-[a-z]+)*\/)+[a-z]+(-[a-z]+)*\.ts$/.test(file)),
     ).toEqual([])
+  })
+})
+
+describe('the imports of client/', () => {
+  it('are its own files alone: a page has neither Node nor the core', () => {
+    const foreign = sources('client')
+      .flatMap(importsOf)
+      .filter(({ to }) => !/^\.\/[a-z-]+\.ts$/.test(to))
+    expect(foreign).toEqual([])
+  })
+
+  it('have no cycle by value', () => {
+    const edges = sources('client')
+      .flatMap(importsOf)
+      .filter(({ isTypeOnly }) => !isTypeOnly)
+      .map(({ from, to }) => ({ from, to: join(dirname(from), to) }))
+    const left = new Set(sources('client'))
+    for (;;) {
+      const free = [...left].filter((name) => !edges.some(({ from, to }) => from === name && left.has(to)))
+      if (free.length === 0) break
+      for (const name of free) left.delete(name)
+    }
+    expect([...left]).toEqual([])
   })
 })
 

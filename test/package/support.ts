@@ -74,6 +74,7 @@ export const ENTRIES = {
   'wshub/redis': 'adapters/redis/redis.ts',
   'wshub/nats': 'adapters/nats/nats.ts',
   'wshub/node-cluster': 'adapters/node-cluster/node-cluster.ts',
+  'wshub/client': 'client/client.ts',
   'wshub/testing': 'testing/index.ts',
   'wshub/testing/history': 'testing/history/history-contract.ts',
   'wshub/testing/backplane': 'testing/backplane/backplane-contract.ts',

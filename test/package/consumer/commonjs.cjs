@@ -5,6 +5,7 @@ const { WebSocket } = require('ws')
 const core = require('wshub')
 const expressAdapter = require('wshub/express')
 const fastifyAdapter = require('wshub/fastify')
+const client = require('wshub/client')
 const koaAdapter = require('wshub/koa')
 const natsAdapter = require('wshub/nats')
 const nodeClusterAdapter = require('wshub/node-cluster')
@@ -31,6 +32,7 @@ async function main() {
     'wshub/redis': namesOf(redisAdapter),
     'wshub/nats': namesOf(natsAdapter),
     'wshub/node-cluster': namesOf(nodeClusterAdapter),
+    'wshub/client': namesOf(client),
     'wshub/testing': namesOf(testing),
     'wshub/testing/backplane': namesOf(backplaneTesting),
   }

@@ -3,6 +3,7 @@ import { fastify } from 'fastify'
 import Koa from 'koa'
 import { WebSocket } from 'ws'
 import * as core from 'wshub'
+import * as client from 'wshub/client'
 import * as expressAdapter from 'wshub/express'
 import * as fastifyAdapter from 'wshub/fastify'
 import * as koaAdapter from 'wshub/koa'
@@ -31,6 +32,7 @@ const names = {
   'wshub/redis': namesOf(redisAdapter),
   'wshub/nats': namesOf(natsAdapter),
   'wshub/node-cluster': namesOf(nodeClusterAdapter),
+  'wshub/client': namesOf(client),
   'wshub/testing': namesOf(testing),
   'wshub/testing/backplane': namesOf(backplaneTesting),
 }

@@ -1,0 +1,24 @@
+import { type ConnectOptions, resolveConnectOptions } from './connect-options.ts'
+import { LastingSocket } from './lasting-socket.ts'
+import type { ReconnectingSocket } from './reconnecting-socket.ts'
+
+export type { ConnectOptions, RoomPosition } from './connect-options.ts'
+export type {
+  ReconnectingSocket,
+  SocketCloseEvent,
+  SocketErrorEvent,
+  SocketEvents,
+  SocketLike,
+} from './reconnecting-socket.ts'
+export type { SocketData } from './send-queue.ts'
+
+/**
+ * Opens a WebSocket that comes back: after a random delay that grows, at once when the browser is online
+ * again or the page is visible again, and not after a close code that says so.
+ * @param url as a `WebSocket` takes it, relative to the page where the browser allows it
+ * @throws {TypeError} for options that are wrong
+ * @throws {DOMException} SyntaxError for a URL or subprotocols that a `WebSocket` refuses
+ */
+export function connect(url: string | URL, options: ConnectOptions = {}): ReconnectingSocket {
+  return new LastingSocket(url, resolveConnectOptions(options))
+}

@@ -1,0 +1,95 @@
+import type { ReconnectingSocket, SocketLike } from './reconnecting-socket.ts'
+
+/** Where a client was in a room. */
+export interface RoomPosition {
+  readonly room: string
+  /** The position that a message says, as the hub's `stamp` wrote it. */
+  readonly position: string
+}
+
+/** How to connect. Every key is optional; an explicit `undefined` means the default. */
+export interface ConnectOptions {
+  /** Subprotocols to offer, the preferred first. Default none. */
+  protocols?: string | readonly string[] | undefined
+  /**
+   * Returns the bearer token for an attempt, and is asked before each: a page cannot see that its token was
+   * refused. It travels as the subprotocol `bearer.<token>`, which `Handshake.bearerToken` reads, so
+   * `protocols` must name another one that the hub speaks. When it throws or rejects, the attempt has failed.
+   */
+  token?: (() => string | Promise<string>) | undefined
+  /** Least time, in ms, before another attempt. Default 1 000. */
+  minDelayMs?: number | undefined
+  /** Longest time, in ms, before another attempt, unless the server asks for more. Default 30 000. */
+  maxDelayMs?: number | undefined
+  /** Time, in ms, for an attempt to open, `token` included. Default 10 000. */
+  openTimeoutMs?: number | undefined
+  /**
+   * Time, in ms, without a message after which the connection counts as dead: somewhat more than `everyMs` of
+   * the hub's `heartbeat`. 0 = never. Default 0.
+   */
+  heartbeatTimeoutMs?: number | undefined
+  /** Most messages that wait for a connection; for one more `send` throws. 0 = none waits. Default 100. */
+  maxQueuedMessages?: number | undefined
+  /** Most bytes of messages that wait for a connection; above it `send` throws. Default 1 048 576. */
+  maxQueuedBytes?: number | undefined
+  /**
+   * Returns the room and the position that a message says, or `undefined`. The latest of each room is
+   * remembered, for at most 1 000 rooms, those with the newest messages.
+   */
+  positionOf?: ((data: unknown, event: MessageEvent) => RoomPosition | undefined) | undefined
+  /**
+   * Called when a connection is open again, before the `open` event and before messages that waited, with the
+   * latest position of each room: the place to join rooms and to ask for what was missed.
+   */
+  onReconnect?: ((socket: ReconnectingSocket, positions: ReadonlyMap<string, string>) => unknown) | undefined
+  /** The WebSocket to use, for a runtime without one: `ws` on Node 20. Default the global one. */
+  WebSocket?: (new (url: string | URL, protocols: string[]) => SocketLike) | undefined
+}
+
+/** The defaults of the numbers among {@link ConnectOptions}. */
+export const CONNECT_DEFAULTS = {
+  minDelayMs: 1_000,
+  maxDelayMs: 30_000,
+  openTimeoutMs: 10_000,
+  heartbeatTimeoutMs: 0,
+  maxQueuedMessages: 100,
+  maxQueuedBytes: 1_048_576,
+}
+
+/** Options that are no number. Values here only name the keys. */
+const OTHERS = { protocols: 0, token: 0, positionOf: 0, onReconnect: 0, WebSocket: 0 }
+
+/** The largest number: with all that is added to it, a timer still takes it. */
+const MOST = 1_000_000_000
+
+/** {@link ConnectOptions} with every default in place. */
+export type ResolvedConnectOptions = ConnectOptions & {
+  readonly [Key in keyof typeof CONNECT_DEFAULTS]: number
+} & { readonly protocols: readonly string[]; readonly WebSocket: NonNullable<ConnectOptions['WebSocket']> }
+
+/** @throws {TypeError} for an unknown key, a number out of its range, or where no WebSocket is to be had */
+export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
+  for (const key of Object.keys(options)) {
+    if (!(key in CONNECT_DEFAULTS || key in OTHERS))
+      throw new TypeError(`"${key}" is not an option of connect`)
+  }
+  const numbers = { ...CONNECT_DEFAULTS }
+  for (const key of Object.keys(numbers) as (keyof typeof numbers)[]) {
+    // Object.keys forgets the key type
+    const value = options[key] ?? numbers[key]
+    const least = { minDelayMs: 1, maxDelayMs: numbers.minDelayMs, openTimeoutMs: 1 }[key as string] ?? 0
+    if (!(value >= least && value <= MOST)) {
+      throw new TypeError(`${key} is a number from ${least} to ${MOST}, not ${value}`)
+    }
+    numbers[key] = value
+  }
+  const protocols = [options.protocols ?? []].flat()
+  if (options.token !== undefined && protocols.length === 0) {
+    throw new TypeError('token needs a subprotocol beside it: set protocols')
+  }
+  // Neither the types of a page nor those of a newer Node are known here.
+  const { WebSocket } = globalThis as Pick<ConnectOptions, 'WebSocket'>
+  const resolved = options.WebSocket ?? WebSocket
+  if (resolved === undefined) throw new TypeError('this runtime has no WebSocket: set the option WebSocket')
+  return { ...options, ...numbers, protocols, WebSocket: resolved }
+}
