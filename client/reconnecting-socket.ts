@@ -6,13 +6,13 @@ export interface SocketCloseEvent extends Event {
   readonly reason: string
   readonly wasClean: boolean
   /** Time, in ms, to the next attempt; `undefined` after the last one, when `readyState` is `CLOSED`. */
-  readonly retryInMs: number | undefined
+  readonly retryInMs?: number | undefined
 }
 
 /** A failure, an `error` event of a page; a `close` event follows. */
 export interface SocketErrorEvent extends Event {
   /** What `token` threw, or what a WebSocket of Node says; a page's says nothing. */
-  readonly error: unknown
+  readonly error?: unknown
 }
 
 /** The events of a {@link ReconnectingSocket}. */

@@ -13,6 +13,7 @@ export interface Tool {
 /** All tools; the set-up puts the path of each into `CHROMIUM_PATH`, `NGINX_PATH` and so on. */
 export const TOOLS = {
   chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' },
+  firefox: { names: ['firefox-esr', 'firefox'], package: 'firefox-esr' },
   nginx: { names: ['nginx'], package: 'nginx', service: 'nginx' },
   haproxy: { names: ['haproxy'], package: 'haproxy', service: 'haproxy' },
   caddy: { names: ['caddy'], package: 'caddy', service: 'caddy' },
