@@ -13,6 +13,7 @@ const protocol = require('wshub/protocol')
 const redisAdapter = require('wshub/redis')
 const testing = require('wshub/testing')
 const backplaneTesting = require('wshub/testing/backplane')
+const historyTesting = require('wshub/testing/history')
 
 async function main() {
   const { namesOf, roundTrips } = await import('./round-trip.mjs')
@@ -35,6 +36,7 @@ async function main() {
     'wshub/client': namesOf(client),
     'wshub/testing': namesOf(testing),
     'wshub/testing/backplane': namesOf(backplaneTesting),
+    'wshub/testing/history': namesOf(historyTesting),
   }
   console.log(JSON.stringify({ answers, names }))
 }

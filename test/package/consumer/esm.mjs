@@ -13,6 +13,7 @@ import * as protocol from 'wshub/protocol'
 import * as redisAdapter from 'wshub/redis'
 import * as testing from 'wshub/testing'
 import * as backplaneTesting from 'wshub/testing/backplane'
+import * as historyTesting from 'wshub/testing/history'
 import { namesOf, roundTrips } from './round-trip.mjs'
 
 const answers = await roundTrips({
@@ -35,5 +36,6 @@ const names = {
   'wshub/client': namesOf(client),
   'wshub/testing': namesOf(testing),
   'wshub/testing/backplane': namesOf(backplaneTesting),
+  'wshub/testing/history': namesOf(historyTesting),
 }
 console.log(JSON.stringify({ answers, names }))
