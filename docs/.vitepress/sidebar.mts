@@ -7,7 +7,16 @@ const docs = fileURLToPath(new URL('../', import.meta.url))
 
 /** The pages in the order in which a newcomer needs them. */
 const GUIDE = {
-  Start: ['getting-started', 'upgrades', 'handlers', 'rooms', 'continuity', 'client', 'slow-clients', 'testing'],
+  Start: [
+    'getting-started',
+    'upgrades',
+    'handlers',
+    'rooms',
+    'continuity',
+    'client',
+    'slow-clients',
+    'testing',
+  ],
   Reference: ['options', 'errors'],
   Run: ['deploying', 'proxies', 'observability', 'cluster', 'scaling', 'other-hosts'],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
