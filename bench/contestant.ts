@@ -7,7 +7,7 @@ const SERVER_CORE = 0
 const LOAD_CORE = 1
 
 export interface ListenOptions {
-  /** What the server does with a client's message. */
+  /** The server's reaction to a client's message. */
   answer: 'echo' | 'broadcast' | 'nothing'
   rooms: number
   compression: boolean

@@ -115,7 +115,7 @@ export class Session<out Meta extends object>
     listen(transport.ws, this)
   }
 
-  // What applications read
+  // Members that applications read
 
   get hub(): Connection<Meta>['hub'] {
     return this.#host.hub

@@ -27,7 +27,7 @@ export interface StoredRecord extends Mark {
    * epoch without earlier messages, at most the offset of the room at that time.
    */
   readonly previous: number
-  /** What was given to `append`. Whoever receives it may keep it, and must not write into it. */
+  /** The bytes passed to `append`. The receiver may keep them, and must not write into them. */
   readonly record: Buffer
 }
 
@@ -45,7 +45,7 @@ export interface HistoryLimits {
   readonly maxAgeMs: number
 }
 
-/** Which messages of a room to read. */
+/** Selects messages of a room to read. */
 export interface ReadRequest {
   /** The messages after this one. Without it, and without `last`, only the head is asked for. */
   readonly after?: Mark | undefined

@@ -5,7 +5,7 @@ import { positionOf, readPosition } from './position.ts'
 import { hasSince, type ReplayFrom } from './replay-from.ts'
 import type { RoomLog } from './room-log.ts'
 
-/** What a connection has received when it is live again. */
+/** The messages that a connection has received when it is live again. */
 export interface ResumeResult {
   /**
    * Whether it has missed nothing: `false` when messages after `since` are not kept any more, when `since` is

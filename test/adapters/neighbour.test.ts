@@ -238,7 +238,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
     })
   })
 
-  describe('a listener that hangs up on what is not its own', () => {
+  describe('a listener that closes upgrades of other paths', () => {
     it('leaves our routes alone', async () => {
       const app = await start({ routes })
       app.server.on('upgrade', (req, socket) => {

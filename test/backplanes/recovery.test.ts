@@ -27,7 +27,7 @@ afterEach(() => {
   delays.scheduled = []
 })
 
-/** What users are promised: all is well again this long after an outage. */
+/** The time that users are promised for everything to work again after an outage. */
 const PROMISE_MS = 5_000
 /** The part of it that may pass before an engine which is back is tried again. */
 const MAX_DELAY_MS = PROMISE_MS / 2

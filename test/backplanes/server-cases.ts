@@ -34,7 +34,7 @@ export function serverCases({ startEngine, create, cable }: SingleServer): void 
     await flows(nodes, 'room', 'after')
   })
 
-  it('does not answer: no more than is allowed waits for it, and it is given up', async () => {
+  it('does not answer: no more than the limit waits for it, and its connection is closed', async () => {
     const nodes = [await start({ maxPendingBytes: 100_000 }), await start({ maxPendingBytes: 100_000 })]
     for (const { backplane } of nodes) await backplane.subscribe('silent')
     cable().stall()

@@ -90,7 +90,7 @@ describe('Gaps', () => {
     const gaps = new Gaps(2)
     gaps.follow('c', at(1), true, 0)
     gaps.forget(() => true)
-    // What is left of the channel would be forgotten first, in place of a publisher.
+    // The rest of the channel would be forgotten first, instead of a publisher.
     for (const node of ['a', 'b', 'c']) gaps.follow('d', at(1, 1, node), true, 0)
     expect(gaps.size).toBe(2)
   })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { expectChain, inOrder, LIMITS } from './bench.ts'
 import type { Case } from './history-contract.ts'
 
-/** What a store passes on, and how it begins and ends. */
+/** The cases about messages that a store passes on, and about its start and end. */
 export const FEED_CASES: Readonly<Record<string, Case>> = {
   async 'passes on to a subscriber what it appends itself'(bench) {
     const store = await bench.started()

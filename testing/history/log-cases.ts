@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expectChain, textsOf } from './bench.ts'
 import type { Case } from './history-contract.ts'
 
-/** What `append`, `read` and `heads` do. */
+/** The cases about `append`, `read` and `heads`. */
 export const LOG_CASES: Readonly<Record<string, Case>> = {
   async 'gives each message of a room the next place'(bench) {
     const store = await bench.started()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Case } from './history-contract.ts'
 
-/** What a store does while its engine is away, and afterwards. */
+/** The cases about a store while its engine cannot be reached, and afterwards. */
 export const OUTAGE_CASES: Readonly<Record<string, Case>> = {
   async 'refuses what it cannot store while the engine is away'(bench) {
     const store = await bench.started()

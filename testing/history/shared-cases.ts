@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { expectChain, inOrder, textsOf } from './bench.ts'
 import type { Case } from './history-contract.ts'
 
-/** What several stores of one history do together. */
+/** The cases about several stores of one history. */
 export const SHARED_CASES: Readonly<Record<string, Case>> = {
   async 'passes on what another store appends'(bench) {
     const [one, two] = [await bench.started(), await bench.started()]
