@@ -230,7 +230,9 @@ export class Ledger {
       const isFor =
         message.scope === 'direct'
           ? message.to === session.name
-          : session.memberships.some(({ room, until }) => isIn(message, room) && until === NEVER)
+          : session.memberships.some(
+              ({ room, sureHere, until }) => isIn(message, room) && sureHere !== NEVER && until === NEVER,
+            )
       if (isFor)
         this.#host.fail('end', `${session.name} at ${session.node} never receives ${id} of ${message.by}`)
     }

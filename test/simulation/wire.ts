@@ -46,7 +46,9 @@ export class Wire {
   /** Sends bytes of the client. */
   send(bytes: Buffer): void {
     this.#toServer(() => {
-      if (!this.socket.destroyed && !this.socket.readableEnded) this.socket.push(bytes)
+      if (this.socket.destroyed || this.socket.readableEnded) return
+      this.socket.bytesRead += bytes.length // by which a hub sees that a client is alive
+      this.socket.push(bytes)
     })
   }
 
