@@ -1,6 +1,6 @@
 // npm run simulate:planted [-- words]: plants one bug after the other, those of
-// test/simulation/planted/bugs.ts whose names have these words, and runs seeds until one finds it. Fails for a
-// bug that none of them finds.
+// test/simulation/planted/bugs.ts whose names have these words, and runs seeds until one finds it. Fails for
+// a bug that none of them finds.
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
