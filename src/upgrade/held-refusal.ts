@@ -6,6 +6,9 @@ const METHODS = ['write', 'end', 'destroy', 'destroySoon'] as const
 /** The beginning of an answer that refuses an upgrade. */
 const REFUSAL = /^HTTP\/1\.[01] [345]\d\d\s/
 
+/** The beginning of an answer that accepts one. */
+const SWITCH = /^HTTP\/1\.[01] 101\s/
+
 /**
  * Holds back, for the rest of the tick, calls by which other `upgrade` listeners end a connection.
  * `WebSocketServer` of `ws` with `{ server, path }` answers 400 to every path but its own, in the tick of the
@@ -17,6 +20,7 @@ export class HeldRefusal {
   readonly #calls: (() => void)[] = []
   readonly #restore: (() => void)[] = []
   #isAccepted = false
+  #isSwitched = false
   /** Whether calls were held back that must not take effect later either. */
   #isDropped = false
 
@@ -30,6 +34,11 @@ export class HeldRefusal {
   /** Returns whether another listener has refused the request, and none has accepted it. */
   get isRefused(): boolean {
     return this.#calls.length > 0
+  }
+
+  /** Whether another listener has answered with 101. */
+  get isSwitched(): boolean {
+    return this.#isSwitched
   }
 
   /** Performs the calls that were held back. */
@@ -53,6 +62,7 @@ export class HeldRefusal {
       const isWritten = method === 'write' || method === 'end'
       if (this.#isAccepted ? !(isWritten && isRefusal(args[0])) : isWritten && isAcceptance(args[0])) {
         this.#isAccepted = true
+        this.#isSwitched ||= SWITCH.test(startOf(args[0]))
         this.#calls.length = 0 // by a listener that ran before the one that accepts
         return call(args)
       }

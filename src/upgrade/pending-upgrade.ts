@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { HubError } from '../base/errors.ts'
 import { HeadHooks } from './head-hooks.ts'
-import { HeldRefusal } from './held-refusal.ts'
+import type { HeldRefusal } from './held-refusal.ts'
 import { sealResponse } from './sealed-response.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
@@ -32,6 +32,8 @@ export class PendingUpgrade {
   readonly server: UpgradeServer
   /** Whether the server was listening; a server that requests are injected into never is. */
   readonly wasListening: boolean
+  /** The answers of other `upgrade` listeners in the tick of the event; `undefined` if there are none. */
+  readonly others: HeldRefusal | undefined
   /**
    * Called once, when the upgrade is accepted, answered in full or abandoned, or its client has disconnected.
    */
@@ -42,19 +44,25 @@ export class PendingUpgrade {
   onResponseUsed = (_error: unknown): void => {}
   /** The bytes that earlier responses on the same TCP connection had written. */
   readonly #bytesWrittenBefore: number
-  #refusalOfOthers: HeldRefusal | undefined
   #holdTimer: NodeJS.Timeout | undefined
   #head: Buffer
   readonly #headHooks: HeadHooks
   #isSettled = false
 
-  constructor(req: IncomingMessage, head: Buffer, server: UpgradeServer) {
+  constructor(
+    req: IncomingMessage,
+    head: Buffer,
+    server: UpgradeServer,
+    wasListening: boolean,
+    others: HeldRefusal | undefined,
+  ) {
     this.req = req
     this.socket = req.socket
     this.path = pathOf(req)
     this.#head = head
     this.server = server
-    this.wasListening = server.listening
+    this.wasListening = wasListening
+    this.others = others
     this.#bytesWrittenBefore = this.socket.bytesWritten ?? 0
     this.response = new ServerResponse(req)
     this.response.shouldKeepAlive = false
@@ -84,22 +92,13 @@ export class PendingUpgrade {
   /** Whether another `upgrade` listener has taken the socket, or the client has disconnected. */
   get isTaken(): boolean {
     const { socket } = this
-    return socket.destroyed || !socket.writable || (socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
+    if (socket.destroyed || !socket.writable || this.others?.isSwitched === true) return true
+    return (socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
   }
 
   /** Whether the response must not reach the client yet, since the request may be another listener's. */
   get isHeld(): boolean {
     return this.response.socket === null
-  }
-
-  /** Holds back the answers of other `upgrade` listeners in this tick, unless they accept. */
-  holdOthers(): void {
-    this.#refusalOfOthers = new HeldRefusal(this.socket)
-  }
-
-  /** Whether another listener has refused the request, and would have ended the connection. */
-  get isRefusedByOthers(): boolean {
-    return this.#refusalOfOthers?.isRefused ?? false
   }
 
   /** Calls `look` at this interval, in ms, until the upgrade is claimed, abandoned or accepted. */
@@ -118,8 +117,8 @@ export class PendingUpgrade {
     try {
       this.response.assignSocket(this.socket as Socket) // typed for TCP, but any duplex works
     } catch {
-      // An earlier response is still being written: the handshake was pipelined behind it, which is not
-      // allowed.
+      // An earlier response is still being written that is not known here: the server was attached after its
+      // request.
       this.socket.destroy()
     }
   }
@@ -212,7 +211,7 @@ export class PendingUpgrade {
   giveWay(): void {
     this.abandon()
     this.socket.on('error', ignore)
-    this.#refusalOfOthers?.send()
+    this.others?.send()
   }
 
   readonly #answered = (): void => {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { HubError } from '../base/errors.ts'
+import type { HeldRefusal } from './held-refusal.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 
 /**
@@ -32,10 +33,10 @@ export interface HoldingBridge {
 export function shareUpgrade(
   bridge: HoldingBridge,
   pending: PendingUpgrade,
+  others: HeldRefusal,
   refusal: HubError | undefined,
 ): void {
   const { req, response, server } = pending
-  pending.holdOthers()
   setImmediate(() => {
     if (pending.isTaken) {
       pending.abandon()
@@ -46,7 +47,7 @@ export function shareUpgrade(
       pending.hold(HOLD_MS, () => bridge.refuse(pending, refusal))
       return
     }
-    const everyMs = pending.isRefusedByOthers ? REFUSED_LOOK_MS : HOLD_MS
+    const everyMs = others.isRefused ? REFUSED_LOOK_MS : HOLD_MS
     let heldMs = 0
     pending.hold(everyMs, () => {
       heldMs += everyMs
@@ -57,7 +58,7 @@ export function shareUpgrade(
       const isOver = heldMs >= LONG_HOLD_MS || !server.listening
       if (!response.headersSent && !isOver) return
       if (isAboutClient(response)) bridge.send(pending)
-      else if (pending.isRefusedByOthers) pending.giveWay()
+      else if (others.isRefused) pending.giveWay()
       else if (isOver) bridge.send(pending)
       else bridge.hold(pending)
     })

@@ -1,12 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { Server as HttpServer, type IncomingMessage } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
-import type { Duplex } from 'node:stream'
 import { HubError } from '../base/errors.ts'
-import { hasBody, isWebSocketUpgrade, listIncludes } from '../protocol/handshake.ts'
-import { PendingUpgrade } from './pending-upgrade.ts'
-import { continueAsHttp, mayBeCut, noteResponse } from './plain-request.ts'
-import { type HoldingBridge, shareUpgrade } from './shared-upgrade.ts'
+import { AttachedServer, closedError } from './attached-server.ts'
+import type { PendingUpgrade } from './pending-upgrade.ts'
+import { mayBeCut } from './plain-request.ts'
+import { registry, type ServerHub } from './upgrade-registry.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
 export type { PendingUpgrade } from './pending-upgrade.ts'
@@ -17,21 +16,8 @@ export type { PendingUpgrade } from './pending-upgrade.ts'
  */
 const LOOK_MS = 1_000
 
-/**
- * Since Node 25 the body of an upgrade request is read from the request, as for any other, and `head`
- * contains no part of it.
- */
-const IS_BODY_APART = Number(process.versions.node.split('.')[0]) >= 25
-
 /** Node publishes `{ socket }` here for each TCP connection, before any byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
-
-// Associations, not state: data of a request, which ends with it. All hubs share them, because two hubs may
-// receive an upgrade, and the one with the route may not be the one that received it first.
-const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
-// The hub whose limits apply to the upgrades of a server: the first one that attached to it.
-const bridges = new WeakMap<UpgradeServer, Set<UpgradeBridge>>()
-const upgradedRequests = new WeakSet<IncomingMessage>()
 
 /** The number of upgrades that may be pending, and their time limit. */
 export interface PendingLimits {
@@ -52,7 +38,7 @@ export interface BridgeHost {
 }
 
 /** Passes the upgrades of servers through their ordinary request pipeline, for one hub. */
-export class UpgradeBridge implements HoldingBridge {
+export class UpgradeBridge implements ServerHub {
   readonly #limits: PendingLimits
   readonly #host: BridgeHost
   /** Whether the hub is closing. */
@@ -70,7 +56,7 @@ export class UpgradeBridge implements HoldingBridge {
    */
   readonly #servers = new Map<UpgradeServer, () => void>()
   /** Servers that were detached and still listen: connections of the hub may have come through them. */
-  readonly #detached = new Map<UpgradeServer, () => void>()
+  readonly #detached = new Set<UpgradeServer>()
   #looks: NodeJS.Timeout | undefined
   #discovering = false
   readonly #discover = (message: unknown): void => {
@@ -159,27 +145,21 @@ export class UpgradeBridge implements HoldingBridge {
     if (attached !== undefined) return attached
     const detach = (): void => {
       if (!this.#servers.delete(server)) return
-      bridges.get(server)?.delete(this)
-      server.off('upgrade', onUpgrade)
-      server.off('request', onRequest)
-      if (server.listening) this.#detached.set(server, forget)
-      else server.off('close', forget)
-    }
-    const forget = (): void => {
-      detach()
-      this.#detached.delete(server)
-      server.off('close', forget)
+      registry.servers.get(server)?.remove(this)
+      if (server.listening) this.#detached.add(server)
+      else this.serverClosed(server)
     }
     this.#servers.set(server, detach)
-    bridges.set(server, (bridges.get(server) ?? new Set()).add(this))
-    // Before all other listeners, so that it sees the socket before any of them has written to it.
-    server.prependListener('upgrade', onUpgrade)
-    server.prependListener('request', onRequest)
-    const forgetEarlier = this.#detached.get(server)
-    if (forgetEarlier !== undefined) server.off('close', forgetEarlier)
     this.#detached.delete(server)
-    server.on('close', forget)
+    AttachedServer.attach(server, this)
     return detach
+  }
+
+  /** Called when a server has closed that is attached, or was. */
+  serverClosed(server: UpgradeServer): void {
+    this.#servers.get(server)?.()
+    this.#detached.delete(server)
+    registry.servers.get(server)?.forget(this)
   }
 
   /**
@@ -200,7 +180,7 @@ export class UpgradeBridge implements HoldingBridge {
 
   /** Returns the servers of this hub's connections that have stopped listening, which no event reports. */
   closingServers(): UpgradeServer[] {
-    return [...this.#servers.keys(), ...this.#detached.keys()].filter((server) => !server.listening)
+    return [...this.#servers.keys(), ...this.#detached].filter((server) => !server.listening)
   }
 
   /**
@@ -214,8 +194,7 @@ export class UpgradeBridge implements HoldingBridge {
     if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
     this.#discovering = false
     for (const detach of this.#servers.values()) detach()
-    for (const [server, forget] of this.#detached) server.off('close', forget)
-    this.#detached.clear()
+    for (const server of this.#detached) this.serverClosed(server)
   }
 
   /** Also ends an answer that has begun: a client that does not read it would hold its socket forever. */
@@ -245,10 +224,10 @@ export class UpgradeBridge implements HoldingBridge {
  * @throws {HubError} WSHUB_ERR_ALREADY_UPGRADED, WSHUB_ERR_NOT_ATTACHED or WSHUB_ERR_SOCKET_CLOSED
  */
 export function findUpgrade(req: IncomingMessage): PendingUpgrade {
-  if (upgradedRequests.has(req)) {
+  if (registry.upgraded.has(req)) {
     throw new HubError('WSHUB_ERR_ALREADY_UPGRADED', 'this request has been upgraded already')
   }
-  const pending = pendingUpgrades.get(req)
+  const pending = registry.pending.get(req)
   if (pending === undefined) {
     throw new HubError(
       'WSHUB_ERR_NOT_ATTACHED',
@@ -264,71 +243,19 @@ export function findUpgrade(req: IncomingMessage): PendingUpgrade {
 
 /** Takes the socket from its HTTP response: from now on it carries WebSocket frames. */
 export function completeUpgrade(pending: PendingUpgrade): void {
-  pendingUpgrades.delete(pending.req)
-  upgradedRequests.add(pending.req)
+  registry.pending.delete(pending.req)
+  registry.upgraded.add(pending.req)
   pending.accept()
 }
 
 /** Stops waiting for other listeners, because one of our routes handles the request. */
 export function claimUpgrade(req: IncomingMessage): void {
-  pendingUpgrades.get(req)?.claim()
-}
-
-/**
- * The `upgrade` listener. One function serves all hubs and servers, so that it can be recognized among
- * others.
- */
-function onUpgrade(this: UpgradeServer, req: IncomingMessage, stream: Duplex, head: Buffer): void {
-  if (pendingUpgrades.has(req) || upgradedRequests.has(req)) return // another hub has received it first
-  const [bridge] = bridges.get(this) ?? []
-  if (bridge === undefined) return // a hub was closed by an earlier listener of this event
-  const isShared = this.listeners('upgrade').some((listener) => listener !== onUpgrade)
-  const isOfWebSockets = isWebSocketUpgrade(req)
-  if (!isOfWebSockets && isShared) return
-  // Since Node 25 it is a separate stream, which we do not use, and which fails together with the socket.
-  if (stream !== req.socket) stream.on('error', ignore)
-  if (isPlain(req) && !mayBeCut(this, req)) {
-    continueAsHttp(this, req, head, bridge.upgradeTimeoutMs)
-    return
-  }
-  const pending = new PendingUpgrade(req, head, this)
-  pendingUpgrades.set(req, pending)
-  const refusal = bridge.admit(pending)
-  if (isShared) {
-    shareUpgrade(bridge, pending, refusal)
-  } else if (refusal !== undefined) {
-    bridge.refuse(pending, refusal)
-  } else {
-    pending.claim()
-    this.emit('request', req, pending.response)
-  }
-}
-
-/**
- * The `request` listener. An upgrade is the last request of its connection, so nothing waits for its
- * response.
- */
-function onRequest(req: IncomingMessage, response: ServerResponse): void {
-  if (!pendingUpgrades.has(req)) noteResponse(req, response)
-}
-
-/**
- * Returns whether a request is served as if it had no `Upgrade`, on a server where no other listener takes
- * it: an upgrade to another protocol, or a request with a body, which is not a handshake. Node leaves the
- * body of an upgrade unread, while its route would wait for it.
- */
-function isPlain(req: IncomingMessage): boolean {
-  return hasBody(req) ? !IS_BODY_APART : !listIncludes(req.headers.upgrade, 'websocket')
+  registry.pending.get(req)?.claim()
 }
 
 /** Returns whether all hubs of a server are closing. */
 function isLeft(server: UpgradeServer): boolean {
-  const ofServer = [...(bridges.get(server) ?? [])]
-  return ofServer.length > 0 && ofServer.every(({ isLeaving }) => isLeaving)
-}
-
-function closedError(): HubError {
-  return new HubError('WSHUB_ERR_HUB_CLOSED', 'the hub accepts no more connections')
+  return registry.servers.get(server)?.isLeft ?? false
 }
 
 /** Returns the http(s) server in a message of `net.server.socket`. */
@@ -336,5 +263,3 @@ function serverOf(message: unknown): UpgradeServer | undefined {
   const { server } = (message as { socket: { server?: unknown } }).socket // as Node documents the channel
   return server instanceof HttpServer || server instanceof HttpsServer ? server : undefined
 }
-
-function ignore(): void {}
