@@ -53,6 +53,7 @@ const CLIENT_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
   'WSHUB_ERR_MESSAGE_TOO_BIG',
   'WSHUB_ERR_TOO_MANY_FRAGMENTS',
   'WSHUB_ERR_SLOW_CONSUMER',
+  'WSHUB_ERR_RATE_LIMIT', // more pings than the client reads pongs
 ])
 /** Errors that a node of the cluster may cause. */
 const NODE_FAULTS: ReadonlySet<HubErrorCode> = new Set<HubErrorCode>([
