@@ -19,8 +19,11 @@ export interface CatchUpLog {
   /** Returns the message after an offset; `undefined` when it is not in memory. */
   recent(offset: number): HistoryMessage | undefined
   read(after: Mark): Promise<ReadResult>
-  /** Returns a message to deliver; `undefined` for a record that cannot be read. */
-  messageOf(stored: StoredRecord): HistoryMessage | undefined
+  /**
+   * Returns a message to deliver; `undefined` for a record that cannot be read.
+   * @param after the message before it
+   */
+  messageOf(stored: StoredRecord, after: Mark): HistoryMessage | undefined
   isFor(message: HistoryMessage, member: HistoryMember): boolean
   /** Calls {@link CatchUp.resume} when the log has reached the cursor. */
   awaitCursor(catchUp: CatchUp): void
@@ -51,6 +54,8 @@ export class CatchUp implements Replay {
   /** The message that waits until the client has taken something. */
   #next: HistoryMessage | undefined
   #hasStarted = false
+  /** Whether the store may have lost the message at the cursor. */
+  #mustVerify = false
   #isScheduled = false
   #isReading = false
   #hasEnded = false
@@ -83,7 +88,7 @@ export class CatchUp implements Replay {
     this.#hasStarted = true
     this.cursor = cursor
     this.#page = page
-    if (this.#isAt(this.#log.delivered)) this.#finish('live')
+    if (this.#isLive) this.#finish('live')
     else this.resume()
   }
 
@@ -103,6 +108,14 @@ export class CatchUp implements Replay {
     this.resume()
   }
 
+  /** Compares the cursor with the store before it goes on: the store has lost messages. */
+  verify(): void {
+    this.#mustVerify = true
+    this.#page = []
+    this.#next = undefined
+    this.resume()
+  }
+
   /** Ends it; the member receives nothing more of it. */
   end(): void {
     this.#finish('ended')
@@ -116,7 +129,7 @@ export class CatchUp implements Replay {
   run(): void {
     this.#isScheduled = false
     while (!this.#hasEnded && !this.#isReading) {
-      if (this.#isAt(this.#log.delivered)) {
+      if (this.#isLive) {
         this.#finish('live')
         return
       }
@@ -133,17 +146,22 @@ export class CatchUp implements Replay {
   #find(): HistoryMessage | undefined {
     const { delivered } = this.#log
     const isSameEpoch = this.cursor.epoch === delivered.epoch
+    const isLost = isSameEpoch && this.cursor.offset === delivered.offset // by the store, or the log
+    if (this.#mustVerify || isLost) {
+      void this.#read()
+      return undefined
+    }
     const recent = isSameEpoch ? this.#log.recent(this.cursor.offset) : undefined
     if (recent !== undefined) return recent
     for (let stored = this.#page[this.#done]; stored !== undefined; stored = this.#page[this.#done]) {
       this.#done++
       if (stored.offset <= this.cursor.offset) continue
-      const message = this.#log.messageOf(stored)
+      const message = this.#log.messageOf(stored, this.cursor)
       if (message !== undefined) return message
-      this.cursor = stored
+      this.cursor = { epoch: stored.epoch, offset: stored.offset, tag: stored.tag }
     }
     // A node that lags behind the one that the client came from delivers these messages soon.
-    if (isSameEpoch && this.cursor.offset >= delivered.offset) this.#log.awaitCursor(this)
+    if (isSameEpoch && this.cursor.offset > delivered.offset) this.#log.awaitCursor(this)
     else void this.#read()
     return undefined
   }
@@ -166,6 +184,7 @@ export class CatchUp implements Replay {
 
   async #read(): Promise<void> {
     this.#isReading = true
+    this.#mustVerify = false
     const { cursor } = this
     let result: ReadResult | undefined
     try {
@@ -175,20 +194,24 @@ export class CatchUp implements Replay {
     }
     this.#isReading = false
     if (this.#hasEnded) return
-    if (this.cursor !== cursor) this.resume()
-    else if (result === undefined) this.#log.retryLater(this)
-    else this.#apply(result)
+    if (this.cursor !== cursor || this.#mustVerify) {
+      this.resume()
+    } else if (result === undefined) {
+      this.#mustVerify = true
+      this.#log.retryLater(this)
+    } else {
+      this.#apply(result)
+    }
   }
 
   #apply({ records, isComplete }: ReadResult): void {
-    const { delivered } = this.#log
     if (!isComplete) {
       this.#finish('incomplete')
     } else if (records.length > 0) {
       this.#page = records
       this.#done = 0
       this.resume()
-    } else if (this.#isAt(delivered)) {
+    } else if (this.#isLive) {
       this.resume()
     } else {
       // The store and the log do not agree on the latest message.
@@ -197,8 +220,12 @@ export class CatchUp implements Replay {
     }
   }
 
-  #isAt({ epoch, offset }: Mark): boolean {
-    return this.cursor.epoch === epoch && this.cursor.offset === offset
+  /** Whether the member has everything that the log has delivered, and nothing else. */
+  get #isLive(): boolean {
+    const { cursor } = this
+    const { epoch, offset, tag } = this.#log.delivered
+    if (this.#mustVerify || cursor.epoch !== epoch || cursor.offset !== offset) return false
+    return cursor.tag === tag || cursor.tag === '' || tag === ''
   }
 
   #finish(end: CatchUpEnd): void {

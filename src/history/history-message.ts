@@ -2,7 +2,7 @@ import type { Origin } from '../delivery/backlog.ts'
 import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import type { SendOptions } from '../protocol/message.ts'
 import type { HistoryHost, HistoryMember } from './history-member.ts'
-import type { Mark, StoredRecord } from './history-store.ts'
+import type { Mark } from './history-store.ts'
 import type { HistoryRecord } from './record.ts'
 
 /** Bytes that a message takes in memory beside its frame, about. */
@@ -17,7 +17,8 @@ export interface MessageLog {
 export class HistoryMessage implements Origin {
   readonly log: MessageLog
   readonly mark: Mark
-  readonly previous: number
+  /** The message before it. */
+  readonly after: Mark
   readonly outgoing: OutgoingMessage
   readonly options: SendOptions | undefined
   readonly #exceptIds: readonly string[]
@@ -26,13 +27,14 @@ export class HistoryMessage implements Origin {
 
   constructor(
     log: MessageLog,
-    { epoch, offset, tag, previous }: StoredRecord,
+    { epoch, offset, tag }: Mark,
+    after: Mark,
     { key, union, exceptIds, exceptRooms }: HistoryRecord,
     outgoing: OutgoingMessage,
   ) {
     this.log = log
     this.mark = { epoch, offset, tag }
-    this.previous = previous
+    this.after = after
     this.outgoing = outgoing
     this.options = key === undefined ? undefined : { key }
     this.#exceptIds = exceptIds

@@ -82,7 +82,10 @@ export interface HistoryListener {
    * may overtake another (see `previous`).
    */
   onMessage(room: string, stored: StoredRecord): void
-  /** Called when `state` has changed. After `reconnecting`, messages may have been lost. */
+  /**
+   * Called when `state` has changed. After `reconnecting`, messages may have been lost; what the store
+   * received or was asked for before does not arrive any more then, since it may be lost as well.
+   */
   onStateChange(state: BackplaneState): void
   /** Receives an error from which the store recovers by itself. */
   onError(error: Error): void

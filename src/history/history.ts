@@ -62,7 +62,7 @@ export class History {
         cache: new MessageCache(options.maxCachedBytes),
         loop: new ReplayLoop(),
         stats: this.#stats,
-        messageOf: (log, stored) => this.#reader.messageOf(log, stored),
+        messageOf: (log, stored, after) => this.#reader.messageOf(log, stored, after),
         failed: (error) => this.#storeFailed(error),
       },
       graceMs,
@@ -193,7 +193,7 @@ export class History {
         onMessage: (room, stored) => this.#logs.find(room)?.receive(stored),
         onStateChange: (state) => {
           if (state !== 'connected') return
-          for (const log of this.#logs) log.retryNow()
+          for (const log of this.#logs) log.reconnected()
         },
         onError: (error) => this.#storeFailed(error),
       })

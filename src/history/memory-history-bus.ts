@@ -87,8 +87,13 @@ export class MemoryHistoryBus {
     this.#tellMembers()
   }
 
-  /** Forgets the history of a room, as for want of memory. */
-  evict(room: string): void {
+  /** Forgets the history of a room, or of all of them, as for want of memory. */
+  evict(room?: string): void {
+    if (room === undefined) {
+      this.#rooms.clear()
+      this.#bytes = 0
+      return
+    }
     const history = this.#rooms.get(room)
     if (history === undefined) return
     this.#bytes -= history.bytes

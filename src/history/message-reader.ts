@@ -8,7 +8,7 @@ import { checkPayload, type Payload, payloadBytes } from '../protocol/message.ts
 import type { HistoryHost } from './history-member.ts'
 import { HistoryMessage, type MessageLog } from './history-message.ts'
 import type { ResolvedHistoryOptions } from './history-options.ts'
-import type { StoredRecord } from './history-store.ts'
+import type { Mark, StoredRecord } from './history-store.ts'
 import { positionOf } from './position.ts'
 import { decodeRecord, type HistoryRecord } from './record.ts'
 
@@ -32,11 +32,11 @@ export class MessageReader {
   }
 
   /** Returns a message to deliver; `undefined`, after a report, when the record cannot be read. */
-  messageOf(log: MessageLog, stored: StoredRecord): HistoryMessage | undefined {
+  messageOf(log: MessageLog, stored: StoredRecord, after: Mark): HistoryMessage | undefined {
     const record = this.#decode(stored)
     if (record === undefined) return undefined
     const outgoing = new OutgoingMessage(this.#stamped(log.room, stored, record), this.#compression)
-    return new HistoryMessage(log, stored, record, outgoing)
+    return new HistoryMessage(log, stored, after, record, outgoing)
   }
 
   /** Returns the content of a message, as clients receive it; `undefined` as for {@link messageOf}. */

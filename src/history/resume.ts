@@ -37,15 +37,16 @@ export function resume(
 ): Promise<ResumeResult> {
   return new Promise((resolve, reject) => {
     let isComplete = true
+    const joined = log.isPositioned ? log.delivered : undefined
     // At once: nothing live is to reach the member before what it has missed.
     const catchUp = log.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
       const position = cursor.epoch === '' ? '' : positionOf(cursor)
       resolve({ complete: isComplete && end === 'live', replayed, position })
     })
     const begin = async () => {
-      await log.positioned()
+      const begin = await log.positioned()
       if (catchUp.hasEnded) return
-      const start = await startOf(log, from, limits)
+      const start = await startOf(log, joined ?? begin, from, limits)
       isComplete = start.isComplete
       catchUp.start(start.cursor, start.page)
     }
@@ -56,14 +57,15 @@ export function resume(
   })
 }
 
-async function startOf(log: RoomLog, from: ReplayFrom, limits: HistoryLimits): Promise<Start> {
+/** @param joined the latest message when the member joined */
+async function startOf(log: RoomLog, joined: Mark, from: ReplayFrom, limits: HistoryLimits): Promise<Start> {
   const { last } = from
   if (hasSince(from)) {
     const start = await startAfter(log, readPosition(from.since))
     if (start !== undefined) return start
   }
   const isComplete = !hasSince(from)
-  if (last === undefined) return { cursor: log.delivered, page: [], isComplete }
+  if (last === undefined) return { cursor: joined, page: [], isComplete }
   return { ...(await startBeforeLast(log, Math.min(last, limits.maxMessages))), isComplete }
 }
 

@@ -1,20 +1,22 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
-import { CatchUp, type CatchUpEnd, type CatchUpLog } from './catch-up.ts'
+import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
+import { CatchUps } from './catch-ups.ts'
 import type { GuardedStore } from './guarded-store.ts'
 import { HeldRecords } from './held-records.ts'
 import type { HistoryHost, HistoryMember } from './history-member.ts'
 import type { HistoryMessage, MessageLog } from './history-message.ts'
 import type { HistoryStats } from './history-stats.ts'
 import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
+import { MarkWaiters } from './mark-waiters.ts'
 import type { MessageCache } from './message-cache.ts'
 import { RecentMessages } from './recent-messages.ts'
 import type { ReplayLoop } from './replay-loop.ts'
+import { RetryTimer } from './retry-timer.ts'
 
-/** Delay, in ms, before a read that failed is repeated: doubled each time. */
-const MIN_RETRY_MS = 100
-const MAX_RETRY_MS = 5_000
 /** Time, in ms, in which the feed usually shows what comes before a message that this node has appended. */
 const FEED_MS = 1_000
+
+const NOWHERE: Mark = Object.freeze({ epoch: '', offset: 0, tag: '' })
 
 /** The objects that the logs of all rooms of a hub share. */
 export interface LogParts {
@@ -24,15 +26,9 @@ export interface LogParts {
   readonly loop: ReplayLoop
   readonly stats: HistoryStats
   /** Returns a message to deliver; `undefined`, after a report, for a record that cannot be read. */
-  messageOf(log: MessageLog, stored: StoredRecord): HistoryMessage | undefined
+  messageOf(log: MessageLog, stored: StoredRecord, after: Mark): HistoryMessage | undefined
   /** The store failed. */
   failed(error: unknown): void
-}
-
-/** Waits until the log has delivered a message. */
-interface Waiter {
-  readonly mark: Mark
-  readonly reached: Deferred<void>
 }
 
 /**
@@ -45,22 +41,20 @@ export class RoomLog implements CatchUpLog, MessageLog {
   readonly turn: number
   readonly #limits: HistoryLimits
   readonly #parts: LogParts
+  readonly #catchUps: CatchUps
+  readonly #held = new HeldRecords()
+  readonly #recent = new RecentMessages(NOWHERE)
+  readonly #waiters = new MarkWaiters()
+  readonly #retries = new RetryTimer(() => this.#retry())
   /** `undefined` until the store has told the latest message. */
   #delivered: Mark | undefined
-  #positioned = deferred()
-  readonly #held = new HeldRecords()
-  readonly #recent = new RecentMessages({ epoch: '', offset: 0, tag: '' })
-  /** The members that the log does not deliver to. */
-  readonly #catchUps = new Map<HistoryMember, CatchUp>()
-  /** Catch-ups that are ahead of the log, and those that wait for the store. */
-  readonly #ahead = new Set<CatchUp>()
-  readonly #retrying = new Set<CatchUp>()
-  #waiters: Waiter[] = []
+  #positioned = handledDeferred<Mark>()
   #isReading = false
-  /** Whether something happened during a read that the read may not have seen. */
+  /** Whether something happened that a read in progress may not have seen. */
   #mustReadAgain = false
-  #retryMs = MIN_RETRY_MS
-  #timer: NodeJS.Timeout | undefined
+  /** How many times the store may have lost messages, and how many of these a read has cleared up. */
+  #suspicions = 0
+  #cleared = 0
   #feedTimer: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -69,7 +63,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.turn = turn
     this.#limits = limits
     this.#parts = parts
-    this.#positioned.promise.catch(() => {}) // nobody may wait
+    this.#catchUps = new CatchUps(this, parts.loop)
     void this.#position()
     void this.#subscribe()
   }
@@ -81,27 +75,27 @@ export class RoomLog implements CatchUpLog, MessageLog {
 
   /** The latest message that was delivered on this node, or that it began after. */
   get delivered(): Mark {
-    return this.#delivered ?? { epoch: '', offset: 0, tag: '' }
+    return this.#delivered ?? NOWHERE
   }
 
-  /** Resolves when the latest message is known; rejects when the store cannot be read. */
-  positioned(): Promise<void> {
+  /**
+   * Resolves when the latest message is known: with the one that the log began after. Rejects when the store
+   * cannot be read.
+   */
+  positioned(): Promise<Mark> {
     return this.#positioned.promise
   }
 
   /** Receives a message from the feed of the store. */
   receive(stored: StoredRecord): void {
-    const delivered = this.#delivered
     if (this.#isClosed) return
+    const delivered = this.#delivered
     if (delivered === undefined) {
       this.#held.add(stored)
-    } else if (stored.epoch !== delivered.epoch) {
-      this.#held.add(stored)
-      this.verify()
-    } else if (stored.offset <= delivered.offset) {
+    } else if (stored.epoch === delivered.epoch && stored.offset <= delivered.offset) {
       this.#parts.stats.repeated++
-      if (this.#contradicts(stored)) this.verify()
-    } else if (stored.previous <= delivered.offset) {
+      if (this.#contradicts(stored)) this.suspect()
+    } else if (stored.epoch === delivered.epoch && stored.previous <= delivered.offset && !this.#isSuspect) {
       this.#deliver(stored)
       this.#deliverHeld()
     } else {
@@ -122,39 +116,41 @@ export class RoomLog implements CatchUpLog, MessageLog {
 
   /** Resolves when a message has been delivered here, or cannot be any more; `undefined` when it has been. */
   reached(mark: Mark): Promise<void> | undefined {
-    if (this.#isClosed || this.#hasReached(mark)) return undefined
-    const reached = deferred()
-    this.#waiters.push({ mark, reached })
-    return reached.promise
+    return this.#hasReached(mark) ? undefined : this.#waiters.wait(mark)
   }
 
   /** Reads what comes after the latest message: it may have been lost on its way. */
   verify(): void {
     this.#mustReadAgain = true
-    if (!this.#isReading && this.#timer === undefined && this.isPositioned) void this.#read()
+    if (!this.#isReading && !this.#retries.isWaiting && this.isPositioned) void this.#read()
+  }
+
+  /**
+   * Delivers nothing until a read has shown that the store still has the latest message: after it was away,
+   * it may have come back without its latest writes.
+   */
+  suspect(): void {
+    this.#suspicions++
+    this.verify()
   }
 
   /** The store is back: does at once what would be tried again later. */
-  retryNow(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#retryMs = MIN_RETRY_MS
-    if (this.isPositioned) this.verify()
-    else if (!this.#isReading) void this.#position()
-    for (const catchUp of this.#retrying) catchUp.resume()
-    this.#retrying.clear()
+  reconnected(): void {
+    this.#retries.reset()
+    this.#suspicions++
+    this.#held.clear() // the store may have lost these as well
+    this.#retry()
   }
 
-  /** Compares the log with the latest message of the store. */
-  compare(head: Mark | undefined): void {
-    const delivered = this.#delivered
-    if (delivered === undefined || this.#isClosed) return
-    const isSame =
-      head !== undefined &&
-      head.epoch === delivered.epoch &&
-      head.offset === delivered.offset &&
-      (head.tag === delivered.tag || head.tag === '' || delivered.tag === '')
-    if (!isSame) this.verify()
+  /**
+   * Compares the log with the latest message of the store.
+   * @param before the latest message that was delivered when the store was asked
+   */
+  compare(head: Mark | undefined, before: Mark): void {
+    if (this.#isClosed) return
+    if (head === undefined || head.epoch !== before.epoch || head.offset < before.offset) this.suspect()
+    else if (!this.#hasReached(head)) this.verify()
+    else if (this.#contradicts(head)) this.suspect()
   }
 
   // Members that are not live
@@ -164,43 +160,31 @@ export class RoomLog implements CatchUpLog, MessageLog {
    * one of the member ends.
    */
   withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
-    this.left(member)
-    const catchUp = new CatchUp(this, this.#parts.loop, member, onEnd)
-    this.#catchUps.set(member, catchUp)
-    return catchUp
+    return this.#catchUps.add(member, onEnd)
   }
 
   /** Messages to a member that are not written yet were dropped, all from this one on. */
-  resync(member: HistoryMember, { mark, previous }: HistoryMessage): void {
-    const cursor = { epoch: mark.epoch, offset: previous, tag: '' }
-    const catchUp = this.#catchUps.get(member)
-    if (catchUp !== undefined) catchUp.rewind(cursor)
-    else {
-      const onEnd = (end: CatchUpEnd) => {
-        if (end === 'incomplete') member.fellBehind(this.room)
-      }
-      this.withhold(member, onEnd).start(cursor)
+  resync(member: HistoryMember, { after }: HistoryMessage): void {
+    if (this.#catchUps.rewind(member, after)) return
+    const onEnd = (end: CatchUpEnd) => {
+      if (end === 'incomplete') member.fellBehind(this.room)
     }
+    this.#catchUps.add(member, onEnd).start(after)
   }
 
   /** The member has left the room, or its connection is closed. */
   left(member: HistoryMember): void {
-    const catchUp = this.#catchUps.get(member)
-    if (catchUp === undefined) return
-    this.#catchUps.delete(member)
-    this.#ahead.delete(catchUp)
-    this.#retrying.delete(catchUp)
-    catchUp.end()
+    this.#catchUps.left(member)
   }
 
   /** Returns whether all messages after a mark are in memory. */
   covers(mark: Mark): boolean {
-    return this.isPositioned && this.#recent.covers(mark)
+    return this.isPositioned && !this.#isSuspect && this.#recent.covers(mark)
   }
 
   /** Returns the mark before the latest `count` messages; `undefined` when they are not all in memory. */
   beforeLast(count: number): Mark | undefined {
-    return this.#recent.beforeLast(count)
+    return this.#isSuspect ? undefined : this.#recent.beforeLast(count)
   }
 
   recent(offset: number): HistoryMessage | undefined {
@@ -216,8 +200,8 @@ export class RoomLog implements CatchUpLog, MessageLog {
     return this.#parts.store.read(this.room, { last: count }, this.#limits)
   }
 
-  messageOf(stored: StoredRecord): HistoryMessage | undefined {
-    return this.#parts.messageOf(this, stored)
+  messageOf(stored: StoredRecord, after: Mark): HistoryMessage | undefined {
+    return this.#parts.messageOf(this, stored, after)
   }
 
   isFor(message: HistoryMessage, member: HistoryMember): boolean {
@@ -225,27 +209,27 @@ export class RoomLog implements CatchUpLog, MessageLog {
   }
 
   awaitCursor(catchUp: CatchUp): void {
-    this.#ahead.add(catchUp)
+    this.#catchUps.awaitCursor(catchUp)
     this.verify()
   }
 
   retryLater(catchUp: CatchUp): void {
-    this.#retrying.add(catchUp)
-    this.#retry()
+    this.#catchUps.awaitRetry(catchUp)
+    this.#retries.later()
   }
 
   ended(catchUp: CatchUp): void {
-    this.#catchUps.delete(catchUp.member)
+    this.#catchUps.delete(catchUp)
   }
 
   /** Ends the subscription; the room has no member here any more. */
   close(): void {
     this.#isClosed = true
-    clearTimeout(this.#timer)
+    this.#retries.stop()
     clearTimeout(this.#feedTimer)
-    for (const member of [...this.#catchUps.keys()]) this.left(member)
-    this.#positioned.resolve()
-    this.#wake()
+    this.#catchUps.close()
+    this.#positioned.resolve(this.delivered)
+    this.#moved()
     this.#parts.store.unsubscribe(this.room)
   }
 
@@ -257,18 +241,16 @@ export class RoomLog implements CatchUpLog, MessageLog {
       const { head } = await this.#parts.store.read(this.room, {}, this.#limits)
       this.#isReading = false
       if (this.#isClosed) return
-      // A message of this node that was appended after the first attempt is not to be missed.
-      const own = this.#held.offsetBefore(head.epoch)
-      this.#adopt(own === undefined || own >= head.offset ? head : { ...head, offset: own, tag: '' })
+      this.#retries.reset()
+      this.#beginAt(head)
+      this.#positioned.resolve(this.delivered)
       this.#deliverHeld()
-      this.#positioned.resolve()
       if (this.#mustReadAgain || !this.#held.isEmpty) this.verify()
     } catch (error) {
       this.#isReading = false
       if (this.#isClosed) return
       this.#positioned.reject(error instanceof Error ? error : new Error(String(error)))
-      this.#positioned = deferred()
-      this.#positioned.promise.catch(() => {})
+      this.#positioned = handledDeferred()
       this.#failed(error)
     }
   }
@@ -287,11 +269,13 @@ export class RoomLog implements CatchUpLog, MessageLog {
     while (this.#mustReadAgain && !this.#isClosed) {
       this.#mustReadAgain = false
       const { delivered } = this
+      const suspicions = this.#suspicions
       try {
         const result = await this.read(delivered)
         if (this.#isClosed) break
+        this.#cleared = suspicions
         this.#apply(delivered, result)
-        this.#retryMs = MIN_RETRY_MS
+        this.#retries.reset()
       } catch (error) {
         this.#isReading = false
         this.#mustReadAgain = true
@@ -314,10 +298,10 @@ export class RoomLog implements CatchUpLog, MessageLog {
     } else if (this.delivered === after || this.delivered.epoch !== head.epoch) {
       this.#lose(head)
     } else {
-      this.#mustReadAgain = true // messages were delivered meanwhile: their marks may be fine
+      this.#mustReadAgain = true // messages were delivered meanwhile: nothing may be missing after them
     }
-    this.#deliverHeld()
-    // A message that is still held was stored before this read, which would have returned it.
+    if (!this.#isSuspect) this.#deliverHeld()
+    // What is still held was stored before this read, which would have returned it.
     if (!this.#mustReadAgain) this.#held.clear()
   }
 
@@ -325,32 +309,31 @@ export class RoomLog implements CatchUpLog, MessageLog {
   #lose(head: Mark): void {
     const { host, stats } = this.#parts
     stats.lost++
-    this.#adopt(head)
+    this.#beginAt(head)
+    this.#catchUps.verify()
     for (const member of host.members(this.room)) {
       if (!this.#catchUps.has(member)) member.fellBehind(this.room)
     }
   }
 
-  #adopt(head: Mark): void {
-    this.#delivered = { epoch: head.epoch, offset: head.offset, tag: head.tag }
+  /** Begins after the latest message of the store, but before those that have arrived already. */
+  #beginAt({ epoch, offset, tag }: Mark): void {
+    const arrived = this.#held.offsetBefore(epoch) ?? offset
+    if (arrived < offset) this.#mustReadAgain = true
+    this.#delivered = arrived < offset ? { epoch, offset: arrived, tag: '' } : { epoch, offset, tag }
     this.#recent.clear(this.#delivered)
   }
 
   #failed(error: unknown): void {
     this.#parts.failed(error)
-    this.#retry()
+    this.#retries.later()
   }
 
   #retry(): void {
-    if (this.#timer !== undefined) return
-    this.#timer = setTimeout(
-      () => {
-        const retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
-        this.retryNow()
-        this.#retryMs = retryMs
-      },
-      this.#retryMs * (0.5 + Math.random()),
-    ).unref()
+    this.#retries.stop()
+    if (this.isPositioned) this.verify()
+    else if (!this.#isReading) void this.#position()
+    this.#catchUps.retry()
   }
 
   #feedLate(mark: Mark): void {
@@ -367,7 +350,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   }
 
   #deliver(stored: StoredRecord): void {
-    const message = this.messageOf(stored)
+    const message = this.messageOf(stored, this.delivered)
     const { epoch, offset, tag } = stored
     this.#delivered = { epoch, offset, tag }
     if (message === undefined) {
@@ -389,29 +372,19 @@ export class RoomLog implements CatchUpLog, MessageLog {
 
   /** Tells those who wait for a message. */
   #moved(): void {
-    if (this.#ahead.size > 0) {
-      for (const catchUp of this.#ahead) {
-        if (!this.#hasReached(catchUp.cursor)) continue
-        this.#ahead.delete(catchUp)
-        catchUp.resume()
-      }
-    }
-    if (this.#waiters.length > 0) this.#wake()
-  }
-
-  #wake(): void {
-    const waiters = this.#waiters
-    this.#waiters = []
-    for (const waiter of waiters) {
-      if (this.#isClosed || this.#hasReached(waiter.mark)) waiter.reached.resolve()
-      else this.#waiters.push(waiter)
-    }
+    this.#catchUps.moved(this.#hasReached)
+    this.#waiters.moved(this.#hasReached)
   }
 
   /** Whether the log has delivered a message, or never will. */
-  #hasReached({ epoch, offset }: Mark): boolean {
+  readonly #hasReached = ({ epoch, offset }: Mark): boolean => {
+    if (this.#isClosed) return true
     const delivered = this.#delivered
     return delivered !== undefined && (delivered.epoch !== epoch || delivered.offset >= offset)
+  }
+
+  get #isSuspect(): boolean {
+    return this.#cleared < this.#suspicions
   }
 
   /** Whether another message stands where this one, which the log is past, says that it stands. */
@@ -420,4 +393,11 @@ export class RoomLog implements CatchUpLog, MessageLog {
     const known = delivered.offset === offset ? delivered : this.#recent.at(offset)
     return known !== undefined && known.tag !== '' && tag !== '' && known.tag !== tag
   }
+}
+
+/** Returns a deferred promise whose rejection need not be handled: nobody may wait for it. */
+function handledDeferred<Value>(): Deferred<Value> {
+  const result = deferred<Value>()
+  result.promise.catch(() => {})
+  return result
 }

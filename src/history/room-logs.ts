@@ -122,8 +122,9 @@ export class RoomLogs {
       const due = [...this].filter((log) => log.turn === turn && log.isPositioned)
       for (let start = 0; start < due.length; start += MAX_HEADS) {
         const logs = due.slice(start, start + MAX_HEADS)
+        const before = logs.map(({ delivered }) => delivered)
         const heads = await this.#parts.store.heads(logs.map(({ room }) => room))
-        for (const [index, log] of logs.entries()) log.compare(heads[index])
+        for (const [index, log] of logs.entries()) log.compare(heads[index], before[index] ?? log.delivered)
       }
     } catch (error) {
       this.#parts.failed(error)

@@ -1,0 +1,91 @@
+import { CatchUp, type CatchUpEnd, type CatchUpLog } from './catch-up.ts'
+import type { HistoryMember } from './history-member.ts'
+import type { Mark } from './history-store.ts'
+import type { ReplayLoop } from './replay-loop.ts'
+
+/** The members of a room that do not receive live, since they are being brought up to date. */
+export class CatchUps {
+  readonly #log: CatchUpLog
+  readonly #loop: ReplayLoop
+  readonly #byMember = new Map<HistoryMember, CatchUp>()
+  /** Those that wait until the log has reached their cursor, and those that wait for the store. */
+  readonly #ahead = new Set<CatchUp>()
+  readonly #retrying = new Set<CatchUp>()
+
+  constructor(log: CatchUpLog, loop: ReplayLoop) {
+    this.#log = log
+    this.#loop = loop
+  }
+
+  get size(): number {
+    return this.#byMember.size
+  }
+
+  has(member: HistoryMember): boolean {
+    return this.#byMember.has(member)
+  }
+
+  /** Adds a member; a former catch-up of it ends. */
+  add(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
+    this.left(member)
+    const catchUp = new CatchUp(this.#log, this.#loop, member, onEnd)
+    this.#byMember.set(member, catchUp)
+    return catchUp
+  }
+
+  /** Has a catch-up go back to an earlier message. @returns `false` when the member has none */
+  rewind(member: HistoryMember, cursor: Mark): boolean {
+    const catchUp = this.#byMember.get(member)
+    catchUp?.rewind(cursor)
+    return catchUp !== undefined
+  }
+
+  /** The member has left the room, or its connection is closed. */
+  left(member: HistoryMember): void {
+    const catchUp = this.#byMember.get(member)
+    if (catchUp === undefined) return
+    this.delete(catchUp)
+    catchUp.end()
+  }
+
+  /** A catch-up is over. */
+  delete(catchUp: CatchUp): void {
+    this.#byMember.delete(catchUp.member)
+    this.#ahead.delete(catchUp)
+    this.#retrying.delete(catchUp)
+  }
+
+  /** Has a catch-up go on when the log has reached its cursor. */
+  awaitCursor(catchUp: CatchUp): void {
+    this.#ahead.add(catchUp)
+  }
+
+  /** Has a catch-up go on at the next {@link retry}. */
+  awaitRetry(catchUp: CatchUp): void {
+    this.#retrying.add(catchUp)
+  }
+
+  /** The log has delivered messages. */
+  moved(hasReached: (mark: Mark) => boolean): void {
+    for (const catchUp of this.#ahead) {
+      if (!hasReached(catchUp.cursor)) continue
+      this.#ahead.delete(catchUp)
+      catchUp.resume()
+    }
+  }
+
+  /** Reads again what could not be read. */
+  retry(): void {
+    for (const catchUp of this.#retrying) catchUp.resume()
+    this.#retrying.clear()
+  }
+
+  /** The store has lost messages: has all compare their cursors with it. */
+  verify(): void {
+    for (const catchUp of this.#byMember.values()) catchUp.verify()
+  }
+
+  close(): void {
+    for (const member of [...this.#byMember.keys()]) this.left(member)
+  }
+}

@@ -1,0 +1,43 @@
+/** Delay, in ms, before the first further attempt, doubled each time, and the longest delay. */
+const MIN_DELAY_MS = 100
+const MAX_DELAY_MS = 5_000
+
+/** Calls a function some time after a failure: later after each further one, and at random within a range. */
+export class RetryTimer {
+  readonly #retry: () => void
+  #delayMs = MIN_DELAY_MS
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(retry: () => void) {
+    this.#retry = retry
+  }
+
+  /** Whether the function is going to be called. */
+  get isWaiting(): boolean {
+    return this.#timer !== undefined
+  }
+
+  /** Has the function called later, once, however often this is called until then. */
+  later(): void {
+    if (this.#timer !== undefined) return
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#retry()
+      },
+      this.#delayMs * (0.5 + Math.random()),
+    ).unref()
+    this.#delayMs = Math.min(MAX_DELAY_MS, this.#delayMs * 2)
+  }
+
+  /** An attempt has succeeded: the next failure is the first one again. */
+  reset(): void {
+    this.#delayMs = MIN_DELAY_MS
+  }
+
+  /** Does not call the function any more, until {@link later}. */
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}

@@ -1,0 +1,171 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { MemoryHistoryBus, memoryHistory } from 'wshub'
+import { eventually, turn } from '../support/hub-server.ts'
+import { FaultyStore } from './faulty-store.ts'
+import { BEHIND, Member, Node } from './node.ts'
+
+/** Nodes that share a history, each with a member of the room. */
+async function cluster(count: number, limits = {}) {
+  const bus = new MemoryHistoryBus()
+  const nodes = Array.from({ length: count }, (_, index) => {
+    const store = new FaultyStore(memoryHistory({ bus }))
+    const node = new Node(store, { limits })
+    const member = new Member(`member ${index}`)
+    node.join(member)
+    onTestFinished(() => node.history.close(0))
+    return { store, node, member }
+  })
+  await eventually(
+    'the stores to connect',
+    () => nodes.every(({ store }) => store.state === 'connected'),
+    () => nodes.map(({ store }) => store.state),
+  )
+  await turn()
+  return { bus, nodes }
+}
+
+function untilReceived({ received }: Member, texts: readonly string[]): Promise<void> {
+  return eventually(
+    `the texts ${texts}`,
+    () => received.length >= texts.length,
+    () => received,
+  )
+}
+
+describe('RoomLog', () => {
+  it('delivers the messages of all nodes in one order', async () => {
+    const { nodes } = await cluster(3)
+    for (let n = 0; n < 20; n++)
+      for (const [index, { node }] of nodes.entries()) node.publish(`${index}.${n}`)
+    for (const { member } of nodes) await untilReceived(member, Array(60).fill(''))
+    const [first, second, third] = nodes.map(({ member }) => member.received)
+    expect(second).toEqual(first)
+    expect(third).toEqual(first)
+    expect(new Set(first).size).toBe(60)
+  })
+
+  it('reads a message that the feed has lost when the next one arrives', async () => {
+    const {
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    two.store.feedToLose = 1
+    for (const text of ['a', 'b', 'c']) one.node.publish(text)
+    await untilReceived(two.member, ['a', 'b', 'c'])
+    expect(two.member.received).toEqual(['a', 'b', 'c'])
+    expect(two.node.history.stats).toMatchObject({ repaired: 3, lost: 0 })
+  })
+
+  it('reads the latest message, which the feed has lost, when it asks for the heads', async () => {
+    const {
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    two.store.feedToLose = 1
+    one.node.publish('a')
+    await untilReceived(two.member, ['a'])
+    expect(two.member.received).toEqual(['a'])
+  })
+
+  it('reads what was published while the store was away', async () => {
+    const {
+      bus,
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    one.node.publish('a')
+    await untilReceived(two.member, ['a'])
+    two.store.holdFeed()
+    one.node.publish('b')
+    await turn()
+    bus.cut() // what is held is lost
+    bus.restore()
+    two.store.releaseFeed()
+    await untilReceived(two.member, ['a', 'b'])
+    expect(two.member.received).toEqual(['a', 'b'])
+  })
+
+  it('goes on reading when reads fail', async () => {
+    const {
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    two.store.feedToLose = 1
+    two.store.readsToFail = 2
+    for (const text of ['a', 'b']) one.node.publish(text)
+    await untilReceived(two.member, ['a', 'b'])
+    expect(two.member.received).toEqual(['a', 'b'])
+    expect(two.node.errors).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HISTORY_AWAY' })])
+  })
+
+  it('tells its members of messages that the store does not keep any more', async () => {
+    const {
+      nodes: [one, two],
+    } = await cluster(2, { maxMessages: 2 })
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    two.store.feedToLose = 3
+    for (const text of ['a', 'b', 'c', 'd']) one.node.publish(text)
+    await untilReceived(two.member, [BEHIND])
+    one.node.publish('e')
+    await untilReceived(two.member, [BEHIND, 'd', 'e'])
+    expect(two.member.received).toEqual([BEHIND, 'd', 'e'])
+    expect(one.member.received).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(two.node.history.stats.lost).toBe(1)
+  })
+
+  it('tells its members when the room was evicted', async () => {
+    const {
+      bus,
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    one.node.publish('a')
+    await untilReceived(two.member, ['a'])
+    bus.evict('room')
+    one.node.publish('b')
+    await untilReceived(two.member, ['a', BEHIND])
+    one.node.publish('c')
+    await untilReceived(two.member, ['a', BEHIND, 'b', 'c'])
+    expect(two.member.received).toEqual(['a', BEHIND, 'b', 'c'])
+  })
+
+  it('tells its members when the store came back without its latest writes, whatever was stored since', async () => {
+    const {
+      bus,
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    for (const text of ['a', 'b']) one.node.publish(text)
+    await untilReceived(two.member, ['a', 'b'])
+    bus.cut()
+    bus.loseLatest('room', 1)
+    two.store.holdReplies()
+    bus.restore()
+    two.store.feedToLose = 1
+    for (const text of ['c', 'd']) one.node.publish(text) // c has the number that b had
+    for (let turns = 0; turns < 5; turns++) await turn()
+    expect(two.member.received).toEqual(['a', 'b'])
+    two.store.releaseReplies()
+    await untilReceived(two.member, ['a', 'b', BEHIND])
+    one.node.publish('e')
+    await eventually(
+      'e',
+      () => two.member.received.includes('e'),
+      () => two.member.received,
+    )
+    expect(two.member.received).toEqual(['a', 'b', BEHIND, 'c', 'd', 'e'])
+  })
+
+  it('misses nothing that its own node publishes right after a member has joined', async () => {
+    const {
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    const late = new Member('late')
+    two.node.join(late, 'other')
+    two.node.publish('a', 'other')
+    two.node.publish('b', 'other')
+    await untilReceived(late, ['a', 'b'])
+    expect(late.received).toEqual(['a', 'b'])
+  })
+})
