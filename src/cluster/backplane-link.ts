@@ -221,7 +221,7 @@ export class BackplaneLink implements Link {
     publisher.publish(publisher.channels.control, { kind: 'heartbeat', isHello: true, awayMs })
     publisher.connected()
     this.#reportStarted()
-    if (awayMs > 0) publisher.publishCheckpoints(awayMs)
+    if (awayMs > 0) publisher.reconnected(awayMs)
   }
 
   #closed(): void {

@@ -40,7 +40,11 @@ export class Membership {
   /** The promise that `ready` returns. */
   #ready: Deferred<void> | undefined
   #settledAt = 0
-  /** When the loss of the connection was last noticed, in ms of `performance.now()`; 0 = never. */
+  #connectedAt = 0
+  /**
+   * When the loss of the connection was last noticed, in ms of `performance.now()`; 0 = never. Losses that
+   * follow each other soon count as one.
+   */
   #lostAt = 0
 
   constructor(
@@ -155,7 +159,10 @@ export class Membership {
 
   #disconnect(why: string): void {
     this.#become('reconnecting')
-    this.#lostAt = performance.now()
+    const now = performance.now()
+    // After a short connection, the checkpoints that were asked for may be lost as well.
+    const isNew = this.#lostAt === 0 || now - this.#connectedAt > this.#heartbeatTimeoutMs
+    if (isNew) this.#lostAt = now
     this.#host.disconnected(why)
   }
 
@@ -164,6 +171,7 @@ export class Membership {
     // A part of the engine may have been away for a while before it was noticed.
     const awayMs = this.#lostAt === 0 ? 0 : Math.ceil(now - this.#lostAt) + this.#heartbeatTimeoutMs
     this.#become('connected')
+    this.#connectedAt = now
     this.#settledAt = now + Math.min(SETTLE_MS, this.#heartbeatIntervalMs)
     this.#nodes.resetSilence() // this node could not receive their heartbeats
     this.#host.connected(awayMs)

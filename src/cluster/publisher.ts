@@ -124,8 +124,16 @@ export class Publisher {
    * missed the last messages sees a gap.
    */
   publishCheckpoints(awayMs: number): void {
-    const beats = Math.ceil(awayMs / this.#parts.options.heartbeatIntervalMs)
-    this.#checkpoints.since(this.#beats - beats - 1)
+    this.#checkpoints.since(this.#beatBefore(awayMs))
+  }
+
+  /**
+   * Publishes how far the sequences are that were used while this node was away. They count as used now: a
+   * node that misses the checkpoints, since it is away itself, will ask for them.
+   */
+  reconnected(awayMs: number): void {
+    for (const channel of this.channels.usedSince(this.#beatBefore(awayMs))) channel.usedAt = this.#beats
+    this.publishCheckpoints(awayMs)
   }
 
   /** Publishes what waited for the cluster. */
@@ -150,6 +158,11 @@ export class Publisher {
     this.#checkpoints.stop()
     const { length } = this.#early.take()
     if (length > 0) this.#notPublished(length, 'the cluster was left before it was reached')
+  }
+
+  /** Returns the beat at which something happened so many ms ago, or an earlier one. */
+  #beatBefore(ms: number): number {
+    return this.#beats - Math.ceil(ms / this.#parts.options.heartbeatIntervalMs) - 1
   }
 
   #send(channel: OutgoingChannel, body: MessageBody | DirectBody): boolean {

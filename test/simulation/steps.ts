@@ -97,6 +97,14 @@ export const STEPS = {
     },
   },
 
+  slowDown: {
+    weight: 2,
+    run: (world, [share, delay]) => {
+      const duplicate = share % 2 === 0 ? 0.2 : 0
+      world.engine.weather = { ...CALM, delayMs: 10 + (delay % 40), duplicate }
+    },
+  },
+
   calm: {
     weight: 1,
     run: (world) => {

@@ -189,7 +189,7 @@ export const BUGS: readonly Bug[] = [
     'cluster/backplane-link',
     [
       'a node that comes back does not say how far it was',
-      'if (awayMs > 0) publisher.publishCheckpoints(awayMs)',
+      'if (awayMs > 0) publisher.reconnected(awayMs)',
       '',
     ],
     ['a closed hub still beats', 'clearInterval(this.#heartbeat)\n', '\n'],
