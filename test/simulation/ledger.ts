@@ -18,7 +18,10 @@ interface ReportedGap {
   readonly place: string
   readonly count: number
   readonly order: Order
-  /** Whether nothing had arrived of the publisher, so that its message may be older than the subscription. */
+  /**
+   * Whether nothing had arrived of the publisher since the subscription was confirmed: its message may have
+   * arrived before, or be older.
+   */
   readonly isFirst: boolean
 }
 
@@ -260,6 +263,7 @@ export class Ledger {
   #checkGaps(): void {
     const totals = new Map<string, ReportedGap>()
     for (const gap of this.#gaps) {
+      if (gap.isFirst) continue
       const key = `${gap.at} ${gap.by} ${gap.place}`
       totals.set(key, { ...gap, count: gap.count + (totals.get(key)?.count ?? 0) })
     }

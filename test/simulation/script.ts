@@ -16,6 +16,8 @@ const PICK = 1_000
 const KINDS_SHARE = 0.6
 /** The share of scripts in which the engine loses nothing, so that nothing may be reported as lost. */
 const LOSSLESS_SHARE = 0.25
+/** The share of nodes that cannot reach the engine at first. */
+const LATE_SHARE = 0.15
 const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm']
 /** Kinds without which nothing would happen. */
 const ALWAYS: readonly StepName[] = ['start', 'connect', 'join', 'send', 'wait', 'restore', 'resume']
@@ -32,12 +34,16 @@ export function scriptOf(seed: number): Script {
   }
   const step = (kind: StepName, picks: Step['picks'], ms: number): Step => ({ kind, picks, ms })
   const steps: Step[] = []
-  for (let i = 0; i < places; i++) steps.push(step('start', [i, 0, 0], random.below(10)))
+  const isLossless = random.chance(LOSSLESS_SHARE)
+  for (let i = 0; i < places; i++) {
+    steps.push(step('start', [i, 0, 0], 0))
+    // It is restored by a later step: messages wait until then.
+    if (!isLossless && random.chance(LATE_SHARE)) steps.push(step('cut', [i, 0, 0], random.below(10)))
+  }
   if (random.chance(0.8)) steps.push(step('wait', [0, 0, 0], 300))
   for (let i = 0; i < clients; i++) steps.push(step('connect', [i, random.below(PICK), 0], random.below(4)))
   steps.push(step('wait', [0, 0, 0], 20))
   const names = Object.keys(STEPS) as StepName[] // its keys are all that there are
-  const isLossless = random.chance(LOSSLESS_SHARE)
   const kinds = names.filter((name) => {
     if (isLossless && LOSSES.includes(name)) return false
     return ALWAYS.includes(name) || random.chance(KINDS_SHARE)

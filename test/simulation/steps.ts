@@ -123,7 +123,7 @@ export const STEPS = {
   leaveClean: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.close() },
   drop: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.drop() },
   vanish: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.vanish() },
-  stall: { weight: 1, run: (world, [client]) => world.clients[client % world.clients.length]?.stall() },
+  stall: { weight: 3, run: (world, [client]) => world.clients[client % world.clients.length]?.stall() },
   readOn: { weight: 2, run: (world, [client]) => world.clients[client % world.clients.length]?.resume() },
 
   join: {
@@ -200,7 +200,7 @@ export const STEPS = {
   },
 
   burst: {
-    weight: 3,
+    weight: 6,
     run: (world, [place, room, count]) =>
       withNode(world, place, (node) => {
         for (let i = 0; i < 1 + (count % MOST_BURST); i++) {
@@ -221,7 +221,7 @@ export const STEPS = {
   },
 
   burstToUnion: {
-    weight: 1,
+    weight: 3,
     run: (world, [place, first, count]) =>
       withNode(world, place, (node) => {
         const rooms = [roomOf(first), roomOf(first + 1)]
