@@ -6,6 +6,7 @@ import {
   type HubOptions,
   type Metadata,
   type UpgradeInit,
+  type Upgrader,
 } from 'wshub'
 
 declare global {
@@ -14,21 +15,7 @@ declare global {
       /** The hub of the nearest `wsHub()`. */
       hub: Hub
     }
-    interface Response {
-      /**
-       * Answers the request with 101, including the headers set on the response, and opens a connection. A
-       * refusal is thrown at once, and the application's error handler renders it. Express 4 does not catch
-       * errors of async routes: there the refusal goes to the error handler directly, nothing is thrown,
-       * and the promise never settles, so neither the code after an `await` nor a `finally` around it runs.
-       * In Express 4, acquire nothing before it that must be released: acquire in `onOpen`, release in
-       * `onClose`. `req.hub.upgrade` throws in Express 4 too.
-       * @throws {HubError} see `hub.upgrade`
-       */
-      upgradeWebSocket<Meta extends object = Metadata>(
-        handler: EventHandler<Meta>,
-        init?: UpgradeInit<Meta>,
-      ): Promise<Connection<Meta>>
-    }
+    interface Response extends Upgrader {}
   }
 }
 
@@ -80,7 +67,7 @@ export function wsHub<Meta extends object = Metadata>(
         return new Promise(() => {}) // the code after an `await` would run without a connection
       }
     }
-    res.upgradeWebSocket = upgrade as Express.Response['upgradeWebSocket'] // a hub knows no Meta of a single route
+    res.upgradeWebSocket = upgrade as Upgrader['upgradeWebSocket'] // a hub knows no Meta of a single route
     next()
   }
   return Object.assign(middleware, { hub })

@@ -3,13 +3,12 @@ import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
   type CloseOptions,
-  type Connection,
   type EventHandler,
   Hub,
   type HubOptions,
-  type Metadata,
   readCloseOptions,
   type UpgradeInit,
+  type Upgrader,
 } from 'wshub'
 
 declare module 'fastify' {
@@ -17,18 +16,7 @@ declare module 'fastify' {
     /** The hub of this scope. */
     readonly hub: Hub
   }
-  interface FastifyReply {
-    /**
-     * Answers the request with 101, including the headers set on the reply, and opens a connection. Must be
-     * called before anything is sent. A refusal is thrown at once, and the error handler of the scope renders
-     * it.
-     * @throws {HubError} see `hub.upgrade`
-     */
-    upgradeWebSocket<Meta extends object = Metadata>(
-      handler: EventHandler<Meta>,
-      init?: UpgradeInit<Meta>,
-    ): Promise<Connection<Meta>>
-  }
+  interface FastifyReply extends Upgrader {}
 }
 
 /** The share of Fastify's `pluginTimeout` for closing connections before the server stops listening. */
@@ -69,7 +57,7 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     this.hijack()
     upgraded.add(this)
     return connection
-  } as FastifyReply['upgradeWebSocket']) // a hub knows no Meta of a single route
+  } as Upgrader['upgradeWebSocket']) // a hub knows no Meta of a single route
   // Fastify only logs what a route throws after the upgrade, so the routes are wrapped.
   fastify.addHook('onRoute', (route) => {
     const { handler } = route

@@ -1,26 +1,17 @@
 import type { Middleware } from 'koa'
 import {
-  type Connection,
   type EventHandler,
   Hub,
   type HubOptions,
   type Metadata,
   type UpgradeInit,
+  type Upgrader,
 } from 'wshub'
 
 declare module 'koa' {
-  interface ExtendableContext {
+  interface ExtendableContext extends Upgrader {
     /** The hub of the nearest `wsHub()`. */
     hub: Hub
-    /**
-     * Answers the request with 101, including the headers set on the response, and opens a connection. A
-     * refusal is thrown at once, and Koa's error handling renders it.
-     * @throws {HubError} see `hub.upgrade`
-     */
-    upgradeWebSocket<Meta extends object = Metadata>(
-      handler: EventHandler<Meta>,
-      init?: UpgradeInit<Meta>,
-    ): Promise<Connection<Meta>>
   }
 }
 
@@ -60,7 +51,7 @@ export function wsHub<Meta extends object = Metadata>(
         },
       })
       return connection
-    }) as typeof ctx.upgradeWebSocket // a hub knows no Meta of a single route
+    }) as Upgrader['upgradeWebSocket'] // a hub knows no Meta of a single route
     try {
       await next()
     } catch (error) {

@@ -65,3 +65,4 @@ export type { BinaryPayload, Message, Payload, SendOptions } from './protocol/me
 export type { ProxyHeader, TrustFunction, TrustProxy } from './upgrade/client-address.ts'
 export type { RegisterInit, UpgradeInit } from './upgrade/upgrade-init.ts'
 export type { UpgradeServer } from './upgrade/upgrade-server.ts'
+export type { Upgrader } from './upgrade/upgrader.ts'

@@ -245,6 +245,7 @@ describe('the types exported', () => {
         "TrustProxy",
         "UpgradeInit",
         "UpgradeServer",
+        "Upgrader",
         "WebSocketLike",
       ]
     `)
