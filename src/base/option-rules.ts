@@ -32,25 +32,29 @@ export function orDefault<Value, Default>(value: Value | undefined, byDefault: D
  * Returns the value of an option.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION unless it is an integer in the range
  */
-export function inRange(key: string, value: unknown, least: number, most: number): number {
+export function inRange(key: string, value: unknown, least: number, most = MAX_INT32): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
     throw invalid(key, `is an integer from ${least} to ${most}`, value)
   }
   return value
 }
 
+/** The options whose default is a number. */
+type NumericKey<Defaults extends object> = {
+  [Key in keyof Defaults & string]: Defaults[Key] extends number ? Key : never
+}[keyof Defaults & string]
+
 /**
  * Returns a function that reads one integer of the options, or its default, within a range. The function
  * throws WSHUB_ERR_INVALID_OPTION.
  * @param prefix comes before the key in the message of the error
  */
-export function integersOf<Options extends object>(
-  options: Options,
-  defaults: Readonly<Record<keyof Options & string, unknown>>,
+export function integersOf<Defaults extends object>(
+  options: { readonly [Key in NumericKey<Defaults>]?: unknown },
+  defaults: Defaults,
   prefix = '',
-): (key: keyof Options & string, least: number, most?: number) => number {
-  return (key, least, most = MAX_INT32) =>
-    inRange(prefix + key, orDefault(options[key], defaults[key]), least, most)
+): (key: NumericKey<Defaults>, least: number, most?: number) => number {
+  return (key, least, most) => inRange(prefix + key, orDefault(options[key], defaults[key]), least, most)
 }
 
 /**

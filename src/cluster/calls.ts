@@ -1,6 +1,6 @@
 import type { Backplane, BackplaneState } from '../backplane/backplane.ts'
 import { HubError } from '../base/errors.ts'
-import { checkKeys, inRange, MAX_INT32, orDefault } from '../base/option-rules.ts'
+import { checkKeys, inRange, orDefault } from '../base/option-rules.ts'
 import type { Answer, CallOptions } from './answer.ts'
 import { BackplaneLink } from './backplane-link.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -77,7 +77,7 @@ export class Calls implements LinkListener {
   /** Returns the time for the other nodes to answer a call. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
   timeoutOf(options: CallOptions = {}): number {
     checkKeys(options, CALL_OPTIONS, 'an option of a call')
-    return inRange('timeoutMs', orDefault(options.timeoutMs, this.#options.callTimeoutMs), 1, MAX_INT32)
+    return inRange('timeoutMs', orDefault(options.timeoutMs, this.#options.callTimeoutMs), 1)
   }
 
   /** Asks all nodes the same. */

@@ -1,4 +1,4 @@
-import { checkKeys, inRange, invalid, MAX_INT32 } from '../base/option-rules.ts'
+import { checkKeys, inRange, invalid } from '../base/option-rules.ts'
 
 /**
  * Settings of the heartbeat: an empty text message that shows a page that its connection is alive, since
@@ -14,5 +14,5 @@ export function readHeartbeat(option: HeartbeatOptions | undefined): Readonly<He
   if (option === undefined) return undefined
   if (typeof option !== 'object' || option === null) throw invalid('heartbeat', 'is an object', option)
   checkKeys(option, { everyMs: 0 }, 'a setting of heartbeat')
-  return Object.freeze({ everyMs: inRange('heartbeat.everyMs', option.everyMs, 1, MAX_INT32) })
+  return Object.freeze({ everyMs: inRange('heartbeat.everyMs', option.everyMs, 1) })
 }

@@ -1,4 +1,4 @@
-import { checkKeys, inRange, integersOf, invalid, MAX_INT32, orDefault } from '../base/option-rules.ts'
+import { checkKeys, integersOf, invalid, type Resolved } from '../base/option-rules.ts'
 import type { Payload } from '../protocol/message.ts'
 import type { HistoryLimits, HistoryStore } from './history-store.ts'
 import type { StampPlace } from './stamp-json.ts'
@@ -38,13 +38,7 @@ export interface HistoryOptions {
 }
 
 /** {@link HistoryOptions} with every default in place, frozen. */
-export interface ResolvedHistoryOptions {
-  readonly store: HistoryStore
-  readonly rooms: (room: string) => RoomHistoryOptions | undefined
-  readonly stamp: ((data: string | Buffer, place: StampPlace) => Payload) | undefined
-  readonly maxCachedBytes: number
-  readonly maxPendingBytes: number
-}
+export type ResolvedHistoryOptions = Resolved<HistoryOptions, 'stamp'>
 
 /** The defaults of {@link HistoryOptions}. */
 export const HISTORY_DEFAULTS = Object.freeze({
@@ -101,9 +95,8 @@ export function resolveHistoryOptions(
 export function readRoomHistory(options: RoomHistoryOptions | undefined): HistoryLimits | undefined {
   if (options === undefined) return undefined
   checkKeys(options, ROOM_HISTORY_DEFAULTS, 'an option that history.rooms returns')
-  const limit = (key: keyof RoomHistoryOptions) =>
-    inRange(key, orDefault(options[key], ROOM_HISTORY_DEFAULTS[key]), 1, MAX_INT32)
-  return Object.freeze({ maxMessages: limit('maxMessages'), maxAgeMs: limit('maxAgeMs') })
+  const integer = integersOf(options, ROOM_HISTORY_DEFAULTS)
+  return Object.freeze({ maxMessages: integer('maxMessages', 1), maxAgeMs: integer('maxAgeMs', 1) })
 }
 
 /** Stores that have a hub. */

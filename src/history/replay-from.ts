@@ -1,4 +1,4 @@
-import { checkKeys, inRange, MAX_INT32 } from '../base/option-rules.ts'
+import { checkKeys, inRange } from '../base/option-rules.ts'
 
 /** Where a replay begins. An explicit `undefined` means the default. */
 export interface ReplayFrom {
@@ -19,7 +19,7 @@ const REPLAY_OPTIONS: Required<ReplayFrom> = { since: undefined, last: undefined
 /** Checks where a replay begins. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function checkReplayFrom(from: ReplayFrom): void {
   checkKeys(from, REPLAY_OPTIONS, 'an option of a replay')
-  if (from.last !== undefined) inRange('last', from.last, 1, MAX_INT32)
+  if (from.last !== undefined) inRange('last', from.last, 1)
 }
 
 /** Whether a client says that it has a position. */

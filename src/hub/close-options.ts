@@ -1,4 +1,4 @@
-import { checkKeys, inRange, MAX_INT32, orDefault } from '../base/option-rules.ts'
+import { checkKeys, integersOf, orDefault, type Resolved } from '../base/option-rules.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 
@@ -33,7 +33,7 @@ export interface CloseResult {
 }
 
 /** {@link CloseOptions} with every default in place. */
-export type ResolvedCloseOptions = { readonly [Key in keyof CloseOptions]-?: NonNullable<CloseOptions[Key]> }
+export type ResolvedCloseOptions = Resolved<CloseOptions>
 
 /** The defaults of {@link CloseOptions}. */
 const CLOSE_DEFAULTS: ResolvedCloseOptions = {
@@ -54,11 +54,12 @@ export function readCloseOptions(options: CloseOptions = {}): ResolvedCloseOptio
   const code = orDefault(options.code, CLOSE_DEFAULTS.code)
   const reason = orDefault(options.reason, CLOSE_DEFAULTS.reason)
   checkClose(code, reason)
+  const integer = integersOf(options, CLOSE_DEFAULTS)
   return {
     code,
     reason,
-    batch: inRange('batch', orDefault(options.batch, CLOSE_DEFAULTS.batch), 1, MAX_INT32),
-    everyMs: inRange('everyMs', orDefault(options.everyMs, CLOSE_DEFAULTS.everyMs), 0, MAX_INT32),
-    timeoutMs: inRange('timeoutMs', orDefault(options.timeoutMs, CLOSE_DEFAULTS.timeoutMs), 0, MAX_INT32),
+    batch: integer('batch', 1),
+    everyMs: integer('everyMs', 0),
+    timeoutMs: integer('timeoutMs', 0),
   }
 }

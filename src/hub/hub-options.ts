@@ -1,5 +1,5 @@
 import type { Backplane } from '../backplane/backplane.ts'
-import { checkKeys, inRange, invalid, MAX_INT32, orDefault, strings } from '../base/option-rules.ts'
+import { checkKeys, integersOf, invalid, orDefault, type Resolved, strings } from '../base/option-rules.ts'
 import {
   type ClusterOptions,
   type ResolvedClusterOptions,
@@ -113,26 +113,14 @@ export interface HubOptions {
 }
 
 /** {@link HubOptions} with every default in place, frozen; see `hub.options`. */
-export interface ResolvedHubOptions {
-  readonly maxConnections: number
-  readonly maxMessageSize: number
-  readonly pingIntervalMs: number
-  readonly pongTimeoutMs: number
+export interface ResolvedHubOptions
+  extends Resolved<
+    Omit<HubOptions, 'heartbeat' | 'enableCompression' | 'limits' | 'cluster' | 'history'>,
+    'onError' | 'backplane'
+  > {
   readonly heartbeat: Readonly<HeartbeatOptions> | undefined
   readonly enableCompression: CompressionSettings | false
-  readonly allowedOrigins: readonly string[]
-  readonly allowedHosts: readonly string[]
-  readonly protocols: readonly string[]
-  readonly onError: ((error: Error, connection?: Connection) => void) | undefined
-  readonly maxBufferedBytes: number
-  readonly maxTotalBufferedBytes: number
-  readonly slowConsumer: SlowConsumerPolicy
-  readonly openTimeoutMs: number
-  readonly closeTimeoutMs: number
   readonly limits: ResolvedLimits
-  readonly trustProxy: TrustProxy
-  readonly proxyHeader: ProxyHeader
-  readonly backplane: Backplane | undefined
   readonly cluster: ResolvedClusterOptions
   readonly history: ResolvedHistoryOptions | undefined
 }
@@ -194,25 +182,26 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   if (proxyHeader !== 'x-forwarded-for' && proxyHeader !== 'forwarded') {
     throw invalid('proxyHeader', 'is x-forwarded-for or forwarded', proxyHeader)
   }
-  const maxMessageSize = integer('maxMessageSize', options, 1)
+  const integer = integersOf(options, HUB_DEFAULTS)
+  const maxMessageSize = integer('maxMessageSize', 1)
   const { backplane } = options
   if (backplane !== undefined) checkBackplane(backplane)
   return Object.freeze({
-    maxConnections: integer('maxConnections', options, 1),
+    maxConnections: integer('maxConnections', 1),
     maxMessageSize,
-    pingIntervalMs: integer('pingIntervalMs', options, 0),
-    pongTimeoutMs: integer('pongTimeoutMs', options, 1),
+    pingIntervalMs: integer('pingIntervalMs', 0),
+    pongTimeoutMs: integer('pongTimeoutMs', 1),
     heartbeat: readHeartbeat(options.heartbeat),
     enableCompression: readCompression(enableCompression),
     allowedOrigins,
     allowedHosts,
     protocols,
     onError,
-    maxBufferedBytes: integer('maxBufferedBytes', options, 1),
-    maxTotalBufferedBytes: integer('maxTotalBufferedBytes', options, 1),
+    maxBufferedBytes: integer('maxBufferedBytes', 1),
+    maxTotalBufferedBytes: integer('maxTotalBufferedBytes', 1),
     slowConsumer,
-    openTimeoutMs: integer('openTimeoutMs', options, 0),
-    closeTimeoutMs: integer('closeTimeoutMs', options, 1),
+    openTimeoutMs: integer('openTimeoutMs', 0),
+    closeTimeoutMs: integer('closeTimeoutMs', 1),
     limits: readLimits(options.limits, maxMessageSize),
     trustProxy: Array.isArray(trustProxy) ? Object.freeze([...trustProxy]) : trustProxy,
     proxyHeader,
@@ -226,14 +215,6 @@ function isTrustProxy(value: TrustProxy): boolean {
   if (typeof value === 'number') return Number.isInteger(value) && value >= 0
   if (Array.isArray(value)) return [...value].every((item) => typeof item === 'string')
   return ['boolean', 'string', 'function'].includes(typeof value)
-}
-
-type NumericKey = {
-  [K in keyof typeof HUB_DEFAULTS]: (typeof HUB_DEFAULTS)[K] extends number ? K : never
-}[keyof typeof HUB_DEFAULTS]
-
-function integer(key: NumericKey, options: HubOptions, least: number): number {
-  return inRange(key, orDefault(options[key], HUB_DEFAULTS[key]), least, MAX_INT32)
 }
 
 const BACKPLANE_METHODS = ['start', 'publish', 'subscribe', 'unsubscribe', 'close'] as const

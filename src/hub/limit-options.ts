@@ -1,4 +1,4 @@
-import { checkKeys, inRange, invalid, MAX_INT32, orDefault } from '../base/option-rules.ts'
+import { checkKeys, integersOf, invalid, orDefault, type Resolved } from '../base/option-rules.ts'
 import type { RateLimitPolicy } from '../connection/rate-limit.ts'
 
 /** Limits of one client. Every key is optional; an explicit `undefined` means the default. */
@@ -61,7 +61,7 @@ export interface LimitOptions {
 }
 
 /** {@link LimitOptions} with every default in place. */
-export type ResolvedLimits = { readonly [Key in keyof LimitOptions]-?: NonNullable<LimitOptions[Key]> }
+export type ResolvedLimits = Resolved<LimitOptions>
 
 /** The defaults of {@link LimitOptions}. */
 export const LIMIT_DEFAULTS = Object.freeze({
@@ -87,8 +87,7 @@ export const LIMIT_DEFAULTS = Object.freeze({
 export function readLimits(options: LimitOptions = {}, maxMessageSize: number): ResolvedLimits {
   if (typeof options !== 'object' || options === null) throw invalid('limits', 'is an object', options)
   checkKeys(options, LIMIT_DEFAULTS, 'one of the limits')
-  const limit = (key: Exclude<keyof LimitOptions, 'rateLimitPolicy'>, least: number) =>
-    inRange(`limits.${key}`, orDefault(options[key], LIMIT_DEFAULTS[key]), least, MAX_INT32)
+  const limit = integersOf(options, LIMIT_DEFAULTS, 'limits.')
   const rateLimitPolicy = orDefault(options.rateLimitPolicy, LIMIT_DEFAULTS.rateLimitPolicy)
   if (rateLimitPolicy !== 'pause' && rateLimitPolicy !== 'close') {
     throw invalid('limits.rateLimitPolicy', 'is pause or close', rateLimitPolicy)

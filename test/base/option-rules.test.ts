@@ -32,7 +32,7 @@ describe('integersOf', () => {
   const defaults = { a: 1, b: 2 }
 
   it('reads options and defaults; an explicit undefined means the default, and 0 is kept', () => {
-    const integer = integersOf<{ a?: number | undefined; b?: number }>({ a: undefined, b: 0 }, defaults)
+    const integer = integersOf({ a: undefined, b: 0 }, defaults)
     expect([integer('a', 0), integer('b', 0)]).toEqual([1, 0])
   })
 

@@ -23,6 +23,7 @@ const others = {
   onError: undefined,
   slowConsumer: 'close',
   backplane: undefined,
+  history: undefined,
 } as const
 
 /** The compiled rules are tested elsewhere. */
