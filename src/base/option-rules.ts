@@ -1,4 +1,5 @@
 import { HubError, show } from './errors.ts'
+import { isThenable } from './run-handler.ts'
 
 /** The longest delay of a timer, and the largest `maxPayload` that `ws` does not misread. */
 export const MAX_INT32 = 2_147_483_647
@@ -15,12 +16,21 @@ export type Resolved<Options extends object, Unset extends keyof Options = never
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION, which names the first unknown key
  */
 export function checkKeys(options: unknown, known: object, what: string): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!isRecord(options)) {
     throw new HubError('WSHUB_ERR_INVALID_OPTION', `expected an object of options, not ${show(options)}`)
   }
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(known, key)) throw HubError.unknownKey(key, Object.keys(known), what)
   }
+}
+
+/**
+ * Returns whether a value is an object whose properties are read. The entries of a Map, or the result of a
+ * promise, are no properties: they would be ignored.
+ */
+function isRecord(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || isThenable(value)) return false
+  return !(Symbol.iterator in value)
 }
 
 /** Returns the default in place of `undefined` alone: `null` is a value, and of the wrong type. */

@@ -38,6 +38,7 @@ async function settled(where: string, result: PromiseLike<unknown>, owner: Handl
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+/** Returns whether a value is a promise, or may be used as one. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

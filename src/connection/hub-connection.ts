@@ -1,5 +1,6 @@
 import { type InspectOptions, inspect } from 'node:util'
 import type { MetadataKey, MetadataMap, MetadataOf } from '../base/metadata.ts'
+import { invalid } from '../base/option-rules.ts'
 import type { DropCount } from '../delivery/drop-count.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
@@ -71,6 +72,11 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
       // Object.entries forgot the type of the key
       this.metadata.set(key as MetadataKey<Meta>, value as MetadataOf<Meta>[MetadataKey<Meta>])
     }
+  }
+
+  /** Returns whether a value is one. `instanceof` admits a Proxy, whose members throw. */
+  static is(value: unknown): value is HubConnection<object> {
+    return typeof value === 'object' && value !== null && #core in value
   }
 
   get hub(): Connection<Meta>['hub'] {
@@ -166,6 +172,7 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   }
 
   setMetadata<Key extends MetadataKey<Meta>>(key: Key, value: MetadataOf<Meta>[Key]): void {
+    if (typeof key !== 'string') throw invalid('the key of setMetadata', 'is a string', key)
     this.metadata.set(key, value)
   }
 

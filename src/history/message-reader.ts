@@ -1,6 +1,7 @@
 import { HubError } from '../base/errors.ts'
 import type { FaultDigest } from '../base/fault-digest.ts'
 import { runHandler } from '../base/run-handler.ts'
+import { syncResult } from '../base/sync-result.ts'
 import { textOf } from '../base/thrown.ts'
 import type { CompressionSettings } from '../delivery/delivery-options.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
@@ -67,11 +68,9 @@ export class MessageReader {
       'the option history.stamp',
       () => {
         // A copy: the application may write into it, and the store keeps the record.
-        const result = stamp(typeof data === 'string' ? data : Buffer.from(data), {
-          room,
-          position: positionOf(stored),
-        })
-        checkPayload(result)
+        const copy = typeof data === 'string' ? data : Buffer.from(data)
+        const result = stamp(copy, { room, position: positionOf(stored) })
+        checkPayload(syncResult('the option history.stamp', result))
         stamped = result
       },
       { failed: (error, where) => this.#host.report(error, where) },

@@ -1,6 +1,7 @@
 import { HubError, show } from '../base/errors.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import { runHandler } from '../base/run-handler.ts'
+import { syncResult } from '../base/sync-result.ts'
 import { type ResolvedHistoryOptions, type RoomHistoryOptions, readRoomHistory } from './history-options.ts'
 import type { HistoryLimits } from './history-store.ts'
 import { type LogParts, RoomLog } from './room-log.ts'
@@ -99,7 +100,7 @@ export class RoomLogs {
     runHandler(
       'the option history.rooms',
       () => {
-        options = this.#roomsOption(room)
+        options = syncResult('the option history.rooms', this.#roomsOption(room))
       },
       {
         failed: (error) => {

@@ -111,12 +111,13 @@ function asArray<Item>(items: Item | readonly Item[]): Item[] {
 
 /** @throws {HubError} WSHUB_ERR_FOREIGN_CONNECTION for anything but a connection of the hub */
 export function checkOwn(hub: Connection['hub'], connection: unknown): void {
-  if (connection instanceof HubConnection && connection.hub === hub) return
+  const isConnection = HubConnection.is(connection)
+  if (isConnection && connection.hub === hub) return
   throw new HubError(
     'WSHUB_ERR_FOREIGN_CONNECTION',
     typeof connection === 'string'
       ? `you passed the string ${show(connection)} instead of a connection: hub.getConnection(id) finds it in this process, hub.cluster.join and hub.cluster.leave take { id }`
-      : connection instanceof HubConnection
+      : isConnection
         ? 'the connection belongs to another hub'
         : `a connection of this hub is expected, not ${show(connection)}`,
   )

@@ -4,6 +4,7 @@ import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
 import { asRoom, asRooms } from '../base/room-names.ts'
+import { syncResult } from '../base/sync-result.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
@@ -198,7 +199,7 @@ export class Hub<out Meta extends object = Metadata> {
    * server. When a server stops listening, its connections are closed with 1001 within a second.
    * @param server a server of `node:http` or `node:https`; without one, every such server of this process
    *   that accepts a TCP connection from now on, as long as the hub is open
-   * @returns a function that detaches again; connections stay open
+   * @returns a function that detaches again; connections stay open. A closed hub attaches nothing.
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a server, such as an application
    */
   attach(server?: UpgradeServer): () => void {
@@ -280,7 +281,8 @@ export class Hub<out Meta extends object = Metadata> {
    * several, or those that a predicate selects. `hub.cluster.disconnect` closes those of all processes.
    * @param code 1000 by default
    * @returns the number of connections that were open
-   * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE
+   * @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_INVALID_CLOSE; WSHUB_ERR_INVALID_OPTION for a
+   *   predicate that returns a promise
    */
   disconnect(
     who: string | readonly string[] | ((connection: Connection<Meta>) => boolean),
@@ -288,7 +290,12 @@ export class Hub<out Meta extends object = Metadata> {
     reason = '',
   ): number {
     checkClose(code, reason)
-    const chosen = typeof who === 'function' ? this.connections().filter(who) : this.members(who)
+    const chosen =
+      typeof who === 'function'
+        ? this.connections().filter((connection) =>
+            syncResult('the predicate of disconnect', who(connection)),
+          )
+        : this.members(who)
     return disconnect(chosen, code, reason)
   }
 

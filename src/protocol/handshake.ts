@@ -32,6 +32,7 @@ export const Handshake = {
    * Returns whether a request is a well-formed opening handshake of version 13. Ignores origins and limits.
    */
   validateRequest(req: IncomingMessage): boolean {
+    checkRequest(req)
     return findFlaw(req) === undefined
   },
 
@@ -47,9 +48,11 @@ export const Handshake = {
    * subprotocol `bearer.…`, which a page sends with `new WebSocket(url, ['chat', 'bearer.' + token])`. The
    * hub never chooses that subprotocol, so the page must offer another one as well. `undefined` when there is
    * no token.
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a request
    * @see RFC 6750 §2.1
    */
   bearerToken(req: IncomingMessage): string | undefined {
+    checkRequest(req)
     const [, fromHeader] = /^Bearer +([\w.~+/-]+=*)$/i.exec(req.headers.authorization ?? '') ?? []
     if (fromHeader !== undefined) return fromHeader
     const offered = req.headers['sec-websocket-protocol']?.split(',').map((item) => item.trim())
@@ -85,8 +88,14 @@ export function isBearer(protocol: string): boolean {
 
 /** Checks an opening handshake. @throws {HubError} the flaw, with the HTTP status for the answer */
 export function checkHandshake(req: IncomingMessage): void {
+  checkRequest(req)
   const flaw = findFlaw(req)
   if (flaw !== undefined) throw new HubError(...flaw)
+}
+
+function checkRequest(req: unknown): void {
+  if (typeof req === 'object' && req !== null && 'headers' in req && typeof req.headers === 'object') return
+  throw invalid('req', 'is a request of node:http', req)
 }
 
 type Flaw = ConstructorParameters<typeof HubError>

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP, isIPv6 } from 'node:net'
 import proxyaddr from 'proxy-addr'
 import { HubError, show } from '../base/errors.ts'
+import { syncResult } from '../base/sync-result.ts'
 import { asError } from '../base/thrown.ts'
 
 /**
@@ -97,7 +98,7 @@ function groupsOf(address: string): number[] {
 function readable(isTrusted: TrustFunction): TrustFunction {
   return (address, hop) => {
     try {
-      return isTrusted(address, hop)
+      return syncResult('the option trustProxy', isTrusted(address, hop))
     } catch (thrown) {
       throw asError(thrown, 'the option trustProxy')
     }

@@ -39,6 +39,9 @@ const REGISTER_INIT: Record<keyof RegisterInit, undefined> = {
   expiresAt: undefined,
   remoteAddress: undefined,
 }
+/** A token. @see RFC 9110 §5.6.2 */
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
+
 const UPGRADE_INIT: Record<keyof UpgradeInit, undefined> = {
   ...HANDSHAKE_INIT,
   ...REGISTER_INIT,
@@ -80,6 +83,8 @@ function read(init: UpgradeInit, maxMetadataEntries: number, framework: Framewor
   const { remoteAddress = framework.remoteAddress, isSecure = framework.isSecure } = init
   if (protocol !== undefined && typeof protocol !== 'string')
     throw invalid('protocol', 'is a string', protocol)
+  if (protocol !== undefined && !TOKEN.test(protocol))
+    throw invalid('protocol', 'is a token of RFC 9110', protocol)
   // The entries of these are not properties: they would be lost.
   if (
     typeof metadata !== 'object' ||

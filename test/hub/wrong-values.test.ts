@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http'
-import { describe, expect, it } from 'vitest'
-import { Frame, Hub, type HubOptions, Opcode } from 'wshub'
+import { createServer as createHttp2Server, createSecureServer as createSecureHttp2Server } from 'node:http2'
+import { createServer as createNetServer } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { Frame, Handshake, Hub, type HubOptions, memoryHistory, Opcode } from 'wshub'
 import { HUB_DEFAULTS } from '../../src/hub/hub-options.ts'
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
-import { KEY, thrownBy } from '../support/hub-server.ts'
+import { handshake, KEY, RawClient, serve, thrownBy } from '../support/hub-server.ts'
 
 const hub = new Hub()
 
@@ -154,5 +156,102 @@ describe('Frame', () => {
       code: 'WSHUB_ERR_INVALID_OPTION',
     })
     expect(thrownBy(() => Frame.decode(wrong('x')))).toMatchObject({ code: 'WSHUB_ERR_INVALID_PAYLOAD' })
+  })
+})
+
+describe('a predicate or rule that returns a promise', () => {
+  const asynchronous = (name: string) => ({
+    code: 'WSHUB_ERR_INVALID_OPTION',
+    message: expect.stringMatching(new RegExp(`${name}.*must not return a promise`)),
+  })
+
+  it('closes no connection as a predicate of disconnect, also when it rejects', async () => {
+    const { hub: own, connect } = await serve()
+    await connect()
+    expect(thrownBy(() => own.disconnect(wrong(async () => false)))).toMatchObject(asynchronous('disconnect'))
+    const rejecting = wrong<() => boolean>(() => Promise.reject(new Error('too late')))
+    expect(thrownBy(() => own.disconnect(rejecting))).toMatchObject(asynchronous('disconnect'))
+    await new Promise(setImmediate) // a rejection that nobody handled would fail the test
+    expect(own.size).toBe(1)
+  })
+
+  it.each([
+    ['a promise of true', true],
+    ['a promise of false', false],
+  ])('trusts no proxy as trustProxy, and fails the request: %s', async (_what, trusted) => {
+    const { hub: own, port, refusals } = await serve({ trustProxy: wrong(async () => trusted) })
+    const client = new RawClient(port)
+    client.socket.write(handshake(['X-Forwarded-For: 1.1.1.1']))
+    await client.hungUp()
+    expect(refusals.all).toEqual([expect.objectContaining(asynchronous('trustProxy'))])
+    expect(own.size).toBe(0)
+  })
+
+  it.each(['rooms', 'stamp'])('is refused as %s of a history', async (name) => {
+    const errors: unknown[] = []
+    const own = new Hub({
+      onError: (error) => void errors.push(error),
+      history: wrong({
+        store: memoryHistory(),
+        rooms: () => ({}),
+        stamp: (data: string) => data,
+        [name]: async () => undefined,
+      }),
+    })
+    onTestFinished(async () => {
+      await own.close()
+    })
+    const published = await own.publish('room', 'text').catch((error: unknown) => error)
+    const page = await own.history('room', { last: 1 }).catch((error: unknown) => error)
+    const causes = [published, page, ...errors].map((error) => Object(error).cause ?? error)
+    expect(causes).toContainEqual(expect.objectContaining(asynchronous(name)))
+  })
+})
+
+describe('an object whose entries are no options', () => {
+  it.each([
+    ['a Map', new Map()],
+    ['a Set', new Set()],
+    ['a promise', Promise.resolve({})],
+    ['Headers', new Headers()],
+  ])('is refused by a new hub: %s', (_what, options) => {
+    expect(thrownBy(() => new Hub(wrong(options)))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
+  })
+})
+
+describe('a value of another kind', () => {
+  const code = 'WSHUB_ERR_INVALID_OPTION'
+
+  it.each([
+    ['a server of node:net', createNetServer()],
+    ['a server of node:http2', createHttp2Server()],
+    ['a secure server of node:http2 without HTTP/1', createSecureHttp2Server()],
+  ])('is refused by attach: %s', (_what, server) => {
+    expect(thrownBy(() => hub.attach(wrong(server)))).toMatchObject({ code })
+  })
+
+  it('is a secure server of node:http2 that serves HTTP/1, which attach accepts', () => {
+    hub.attach(wrong(createSecureHttp2Server({ allowHTTP1: true })))()
+  })
+
+  it.each([undefined, null, {}, 'req'])('is refused as a request: %j', (req) => {
+    expect(thrownBy(() => hub.upgrade(wrong(req), {}))).toMatchObject({ code })
+    expect(thrownBy(() => Handshake.bearerToken(wrong(req)))).toMatchObject({ code })
+    expect(thrownBy(() => Handshake.validateRequest(wrong(req)))).toMatchObject({ code })
+  })
+
+  it('is refused as init.protocol: two tokens', () => {
+    expect(upgraded({ protocol: 'a, b' })).toMatchObject({ code })
+  })
+
+  it('is refused as the key of setMetadata, and as a connection: a Proxy of one', async () => {
+    const { hub: own, connect } = await serve()
+    const { connection } = await connect()
+    expect(thrownBy(() => connection.setMetadata(wrong<string>({ a: 1 }), undefined))).toMatchObject({ code })
+    expect(thrownBy(() => connection.setMetadata(wrong<string>(undefined), 1))).toMatchObject({ code })
+    expect([...connection.metadata.keys()]).toEqual([])
+    expect(thrownBy(() => own.joinRoom(new Proxy(connection, {}), 'room'))).toMatchObject({
+      code: 'WSHUB_ERR_FOREIGN_CONNECTION',
+    })
   })
 })

@@ -210,6 +210,13 @@ describe('#connect', () => {
     }
   })
 
+  it('rejects and says what is missing when it has no path', async () => {
+    const call: Promise<unknown> = Reflect.apply(connect, undefined, [() => {}])
+    await expect(call).rejects.toThrow(
+      new TypeError("connect takes an application and a path, such as '/ws', not undefined"),
+    )
+  })
+
   it('rejects with the status of an endless answer, and the beginning of its body', async () => {
     const stream = await refusal((_req, res) => void res.writeHead(200).write('event: tick\n\n'), '/', {
       timeoutMs: 100,

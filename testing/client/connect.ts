@@ -73,6 +73,9 @@ export async function connect(
   checkKeys(options, CONNECT_OPTIONS, 'the options of connect')
   const { headers = {}, protocols = [], perMessageDeflate = false } = options
   const { remoteAddress = '127.0.0.1', timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  if (typeof url !== 'string' && !(url instanceof URL)) {
+    throw new TypeError(`connect takes an application and a path, such as '/ws', not ${typeof url}`)
+  }
   const address = new URL(url, 'ws://localhost')
   const app = await openApplication(application)
   const server = typeof app === 'function' ? serve(app, address) : app
