@@ -11,6 +11,8 @@ export interface ListenOptions {
   answer: 'echo' | 'broadcast' | 'nothing'
   rooms: number
   compression: boolean
+  /** Whether rooms have a history in memory. Only for wshub. */
+  history?: boolean
 }
 
 export interface Spent {

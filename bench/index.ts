@@ -16,6 +16,7 @@ import { runBystanders } from './bystanders.ts'
 import { runChurn } from './churn.ts'
 import { runCluster } from './cluster.ts'
 import { runIdle } from './idle.ts'
+import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
 import { plot } from './plot.ts'
 import { runPrediction, runProjection } from './prediction.ts'
@@ -23,7 +24,7 @@ import { describeMachine, formatTable, type Machine, shortfalls } from './report
 import type { Result } from './result.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
-import { runSparse, runTraffic } from './traffic.ts'
+import { runHistory, runSparse, runTraffic } from './traffic.ts'
 
 /** A result, and the machine it was measured on. */
 type Saved = Result & { machine: Machine }
@@ -82,6 +83,10 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runTraffic(name, scenario)
     case 'sparse':
       return runSparse(name, scenario)
+    case 'history':
+      return runHistory(name, scenario)
+    case 'kept':
+      return runKept(name, scenario)
     case 'memory':
       return runMemory(name, scenario)
     case 'idle':

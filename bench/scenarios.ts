@@ -42,6 +42,27 @@ export interface SparseScenario {
   maxRatio: number
 }
 
+/** A broadcast to a room with a history, compared with the same to a room without one. */
+export interface HistoryScenario {
+  kind: 'history'
+  title: string
+  clients: number
+  payloadBytes: number
+  messagesPerTurn: number
+  inFlight: number
+  maxRatio: number
+}
+
+/** The memory that a history takes for each message. */
+export interface KeptScenario {
+  kind: 'kept'
+  title: string
+  messages: number
+  payloadBytes: number
+  /** Limit for the bytes of each message beside its frame. */
+  maxExtraBytes: number
+}
+
 /** Resident memory per idle connection. */
 export interface MemoryScenario {
   kind: 'memory'
@@ -179,6 +200,8 @@ export type Scenario =
   | ChurnScenario
   | TrafficScenario
   | SparseScenario
+  | HistoryScenario
+  | KeptScenario
   | MemoryScenario
   | IdleScenario
   | StalledScenario
@@ -377,6 +400,23 @@ export const SCENARIOS: Record<string, Scenario> = {
     payloadBytes: 120,
     messages: 100_000,
     maxGrowthBytes: 30e6,
+  },
+  history: {
+    kind: 'history',
+    title:
+      'ten messages a turn to 1,000 clients, 120 bytes: a room with a history in memory over one without',
+    clients: 1_000,
+    payloadBytes: 120,
+    messagesPerTurn: 10,
+    inFlight: 60,
+    maxRatio: 1.1,
+  },
+  'history-kept': {
+    kind: 'kept',
+    title: 'memory of a history of 100,000 messages of 120 bytes: what each takes beside its frame',
+    messages: 100_000,
+    payloadBytes: 120,
+    maxExtraBytes: 64,
   },
   'cluster-redis': {
     ...overFourNodes,

@@ -2,7 +2,7 @@ import { Contestant, type Spent } from './contestant.ts'
 import type { Received } from './load.ts'
 import { findPeer, type Peer, type PeerName } from './peers.ts'
 import { type Column, type Comparison, median, type Result, type Row } from './result.ts'
-import type { SparseScenario, TrafficScenario } from './scenarios.ts'
+import type { HistoryScenario, SparseScenario, TrafficScenario } from './scenarios.ts'
 
 /**
  * Each heat uses fresh processes, because two of the same program may differ. Few entrants get more heats.
@@ -82,21 +82,41 @@ export async function runSparse(name: string, scenario: SparseScenario): Promise
       messagesPerTurn: 1,
     }),
   )
+  return compare(name, scenario, entrants)
+}
+
+/** Compares a room with a history with a room without one. */
+export async function runHistory(name: string, scenario: HistoryScenario): Promise<Result> {
+  const peer = findPeer('wshub')
+  if (!peer) throw new Error('wshub is missing')
+  const entrants = [true, false].map((history) =>
+    newEntrant(`wshub, ${history ? 'with' : 'without'} a history`, peer, {
+      ...scenario,
+      traffic: 'broadcast',
+      rooms: 1,
+      roomsPerMember: 1,
+      compression: false,
+      history,
+    }),
+  )
+  return compare(name, scenario, entrants)
+}
+
+/** Runs the first entrant against the second. */
+async function compare(
+  name: string,
+  { title, maxRatio }: SparseScenario | HistoryScenario,
+  entrants: readonly Entrant[],
+): Promise<Result> {
   await compete(entrants)
   const value = ratioOf(entrants[0], entrants[1])
   const rows = entrants.map((entrant, index) =>
-    rowOf(entrant, index === 0 ? undefined : { value, unit: '×', atMost: scenario.maxRatio }),
+    rowOf(entrant, index === 0 ? undefined : { value, unit: '×', atMost: maxRatio }),
   )
-  return {
-    scenario: name,
-    title: scenario.title,
-    figure: 'server CPU per delivery, µs',
-    columns: COLUMNS,
-    rows,
-  }
+  return { scenario: name, title, figure: 'server CPU per delivery, µs', columns: COLUMNS, rows }
 }
 
-type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & { members?: number }
+type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & { members?: number; history?: boolean }
 
 function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
   return { name, peer, traffic, version: '', rounds: [], loopDelays: [] }
@@ -133,7 +153,8 @@ async function start(entrant: Entrant): Promise<Runner> {
   const members = rest.members ?? clients
   const perTurn = rest.messagesPerTurn
   const answer = ({ broadcast: 'nothing', chat: 'broadcast', echo: 'echo' } as const)[traffic]
-  const contestant = await Contestant.start(entrant.peer, { answer, rooms, compression })
+  const { history = false } = rest
+  const contestant = await Contestant.start(entrant.peer, { answer, rooms, compression, history })
   entrant.version = contestant.version
   try {
     await contestant.connect({ clients, members, rooms, roomsPerMember, compression, payloadBytes })

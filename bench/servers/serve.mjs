@@ -7,6 +7,7 @@
 //                          or nothing
 //     rooms                the number of rooms; a client names its own in the query: /?rooms=3,7
 //     compression          whether permessage-deflate is on
+//     history              whether rooms have a history in memory; only wshub has it
 //   broadcast(room, text)  sends to every member of a room
 //   join(index, room)    makes one of the clients join a room; leave() likewise
 //   calls                further calls, only for this peer
