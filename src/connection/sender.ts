@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import type { Origin } from '../delivery/backlog.ts'
 import type { Delivery } from '../delivery/delivery.ts'
 import type { CompressionSettings } from '../delivery/delivery-options.ts'
 import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
@@ -34,6 +35,8 @@ export interface SenderOwner<Meta extends object> extends CallbackOwner {
    * most.
    */
   overflow(of: 'client' | 'hub'): void
+  /** Messages that can be read again were dropped: in each log, all from the given one on. */
+  resync(firsts: Iterable<Origin>): void
 }
 
 /** The sending half of a connection: makes frames of messages, and counts those that are sent and dropped. */
@@ -74,8 +77,8 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   }
 
   /** Queues a message that is shared with others; `false` when it was dropped. */
-  deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
-    return this.#accept(message.frame(this.#windowBits), options)
+  deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
+    return this.#accept(message.frame(this.#windowBits), options, origin)
   }
 
   sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, payload: Buffer): void {
@@ -106,6 +109,10 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     this.#owner.overflow(of)
   }
 
+  resync(firsts: Iterable<Origin>): void {
+    this.#owner.resync(firsts)
+  }
+
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void {
     this.#dropped ??= noDrops()
     const owner = this.#owner
@@ -118,8 +125,8 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     }
   }
 
-  #accept(frame: Buffer, options: SendOptions | undefined): boolean {
-    if (!this.outbox.send(frame, options)) return false
+  #accept(frame: Buffer, options: SendOptions | undefined, origin?: Origin): boolean {
+    if (!this.outbox.send(frame, options, origin)) return false
     this.messages++
     this.#tally.countSent(frame.length)
     return true

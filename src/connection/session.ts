@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { HubError } from '../base/errors.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
+import type { Origin } from '../delivery/backlog.ts'
 import type { Delivery } from '../delivery/delivery.ts'
 import type { DropCount } from '../delivery/drop-count.ts'
 import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
@@ -39,6 +40,8 @@ export interface SessionHost<Meta extends object> {
   /** Forgets a session that is closed. @returns the rooms it was in */
   release(session: Session<Meta>): ReadonlySet<string>
   report(error: Error, source: ErrorSource<Meta>): void
+  /** Messages to a session that can be read again were dropped: in each log, all from the given one on. */
+  resync(session: Session<Meta>, firsts: Iterable<Origin>): void
 }
 
 /** The `readyState` of an open WebSocket. */
@@ -207,9 +210,16 @@ export class Session<out Meta extends object>
     return this.#isOpen && this.#sender.send(data, options)
   }
 
-  /** Queues a message that is shared with others; `false` when it was not accepted. */
-  deliver(message: OutgoingMessage, options: SendOptions | undefined): boolean {
-    return this.#isOpen && this.#sender.deliver(message, options)
+  /**
+   * Queues a message that is shared with others; `false` when it was not accepted.
+   * @param origin where it can be read again
+   */
+  deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
+    return this.#isOpen && this.#sender.deliver(message, options, origin)
+  }
+
+  resync(firsts: Iterable<Origin>): void {
+    this.#host.resync(this, firsts)
   }
 
   hasRoomFor(bytes: number): boolean {

@@ -14,6 +14,8 @@ export interface Held {
   /** Bytes of the pings and pongs among them. */
   readonly controlBytes: number
   readonly key: string | undefined
+  /** Where the message can be read again, if it can. */
+  readonly origin?: Origin | undefined
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -94,6 +96,25 @@ export class Backlog {
     return this.#removed(held)
   }
 
+  /**
+   * Removes the messages that can be read again.
+   * @returns how many, their bytes, and the first one of each log
+   */
+  dropReplayable(): { messages: number; bytes: number; firsts: Map<object, Origin> } {
+    const dropped = { messages: 0, bytes: 0, firsts: new Map<object, Origin>() }
+    for (const [place, held] of this.#queue.entries()) {
+      if (held?.origin === undefined) continue
+      this.#queue[place] = undefined
+      this.#gaps++
+      this.#removed(held)
+      dropped.messages += held.messages
+      dropped.bytes += held.bytes.length
+      if (!dropped.firsts.has(held.origin.log)) dropped.firsts.set(held.origin.log, held.origin)
+    }
+    this.#pack()
+    return dropped
+  }
+
   /** Removes frames and returns them in one buffer for the socket: up to `maxBytes`, but at least one. */
   take(maxBytes: number): Buffer {
     const parts: Buffer[] = []
@@ -163,6 +184,7 @@ export class Backlog {
     this.#queue = this.#queue.filter((held) => held !== undefined)
     this.#head = 0
     this.#gaps = 0
+    this.#byKey.clear()
     for (const [place, held] of this.#queue.entries()) {
       if (held?.key !== undefined) this.#byKey.set(held.key, place)
     }

@@ -1,7 +1,7 @@
 import { checkKeys, integersOf, invalid, type Resolved } from '../base/option-rules.ts'
 
 /** The policy for messages to a client whose `maxBufferedBytes` are used up. */
-export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate'
+export type SlowConsumerPolicy = 'close' | 'dropNewest' | 'dropOldest' | 'conflate' | 'resync'
 
 /** Settings of compression. Every key is optional; an explicit `undefined` means the default. */
 export interface CompressionOptions {
@@ -39,7 +39,7 @@ export const COMPRESSION_DEFAULTS = Object.freeze({
   memLevel: 8,
 })
 
-const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate']
+const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate', 'resync']
 
 /** Returns the policy. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function readSlowConsumer(policy: SlowConsumerPolicy): SlowConsumerPolicy {

@@ -14,6 +14,7 @@ export class Delivery {
     dropNewest: noDrops(),
     dropOldest: noDrops(),
     conflate: noDrops(),
+    resync: noDrops(),
     volatile: noDrops(),
     overflow: noDrops(),
     closed: noDrops(),

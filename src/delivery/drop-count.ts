@@ -2,7 +2,14 @@
  * The reason why a message was dropped: a slow-consumer policy, its option `volatile`, or the end of its
  * connection.
  */
-export type DropReason = 'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
+export type DropReason =
+  | 'dropNewest'
+  | 'dropOldest'
+  | 'conflate'
+  | 'resync'
+  | 'volatile'
+  | 'overflow'
+  | 'closed'
 
 /** The amount of dropped messages. */
 export interface DropCount {

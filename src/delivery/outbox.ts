@@ -1,5 +1,5 @@
 import type { SendOptions } from '../protocol/message.ts'
-import { Backlog } from './backlog.ts'
+import { Backlog, type Origin } from './backlog.ts'
 import type { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
 import { addDrops, type DropCount, type DropReason, noDrops } from './drop-count.ts'
@@ -37,6 +37,8 @@ export interface OutboxOwner {
   overflow(of: 'client' | 'hub'): void
   /** Receives what was dropped since the last turn. */
   reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
+  /** Messages that can be read again were dropped: in each log, all from the given one on. */
+  resync(firsts: Iterable<Origin>): void
 }
 
 /**
@@ -81,7 +83,7 @@ export class Outbox {
   }
 
   /** Accepts a message. @returns `false` when it was dropped */
-  send(frame: Buffer, options?: SendOptions): boolean {
+  send(frame: Buffer, options?: SendOptions, origin?: Origin): boolean {
     const backlog = this.#backlog
     if (backlog === undefined) return this.#append(frame, true)
     this.#schedule()
@@ -92,9 +94,9 @@ export class Outbox {
       const former = backlog.dropKey(key)
       if (former !== undefined) this.#drop('conflate', 1, former.bytes.length)
     }
-    if (!this.#makeRoom(backlog, frame.length)) return false
+    if (!this.#makeRoom(backlog, frame.length, origin)) return false
     if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
-    backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key })
+    backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key, origin })
     this.#delivery.congestion.relieve()
     return true
   }
@@ -279,10 +281,14 @@ export class Outbox {
   }
 
   /** Returns whether a message may wait, after dropping others if the policy says so. */
-  #makeRoom(backlog: Backlog, bytes: number): boolean {
+  #makeRoom(backlog: Backlog, bytes: number, origin: Origin | undefined): boolean {
     const { maxBufferedBytes, slowConsumer, loop } = this.#delivery
     if (backlog.turn !== loop.turn) backlog.leastBytes = Math.min(backlog.leastBytes, this.bufferedBytes)
     while (this.bufferedBytes + bytes > maxBufferedBytes) {
+      if (slowConsumer === 'resync' && this.#resync(backlog, bytes, origin)) {
+        if (origin !== undefined) return false
+        continue
+      }
       if (slowConsumer === 'dropNewest') return this.#drop('dropNewest', 1, bytes)
       if (slowConsumer === 'dropOldest') {
         const fits = this.#socket.writableLength + backlog.controlBytes + bytes <= maxBufferedBytes
@@ -297,6 +303,21 @@ export class Outbox {
       return false
     }
     return true
+  }
+
+  /**
+   * Drops all messages that can be read again, also the one of `origin`, which was about to wait.
+   * @returns whether there were any
+   */
+  #resync(backlog: Backlog, bytes: number, origin: Origin | undefined): boolean {
+    const { firsts, ...dropped } = backlog.dropReplayable()
+    if (origin !== undefined) {
+      if (!firsts.has(origin.log)) firsts.set(origin.log, origin)
+      this.#drop('resync', 1, bytes)
+    }
+    this.#drop('resync', dropped.messages, dropped.bytes)
+    this.#owner.resync(firsts.values())
+    return firsts.size > 0
   }
 
   /**

@@ -142,13 +142,13 @@ export class CatchUp implements Replay {
     }
   }
 
-  /** Returns the next message; `undefined` when that takes time. */
+  /** Returns the next message; `undefined` when that takes time, or the client has to take something first. */
   #find(): HistoryMessage | undefined {
     const { delivered } = this.#log
     const isSameEpoch = this.cursor.epoch === delivered.epoch
     const isLost = isSameEpoch && this.cursor.offset === delivered.offset // by the store, or the log
     if (this.#mustVerify || isLost) {
-      void this.#read()
+      this.#readSoon()
       return undefined
     }
     const recent = isSameEpoch ? this.#log.recent(this.cursor.offset) : undefined
@@ -162,8 +162,14 @@ export class CatchUp implements Replay {
     }
     // A node that lags behind the one that the client came from delivers these messages soon.
     if (isSameEpoch && this.cursor.offset > delivered.offset) this.#log.awaitCursor(this)
-    else void this.#read()
+    else this.#readSoon()
     return undefined
+  }
+
+  /** Reads what comes next when the client can take it: for one that stalls, nothing is kept here. */
+  #readSoon(): void {
+    if (this.member.hasRoomFor(1)) void this.#read()
+    else this.member.awaitRoom(this.resume)
   }
 
   /** @returns `false` when the client has to take something first */

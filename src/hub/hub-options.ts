@@ -80,8 +80,9 @@ export interface HubOptions {
    */
   maxTotalBufferedBytes?: number | undefined
   /**
-   * The policy above `maxBufferedBytes`: `close` (1013), `dropNewest`, `dropOldest`, or `conflate`, which
-   * keeps the latest message of each `key` for a slow client, and closes it if that is not enough. Default
+   * The policy above `maxBufferedBytes`: `close` (1013), `dropNewest`, `dropOldest`, `conflate`, which keeps
+   * the latest message of each `key` for a slow client, or `resync`, which drops messages of rooms with a
+   * history and replays them when the client reads again; both close it if that is not enough. Default
    * `close`.
    */
   slowConsumer?: SlowConsumerPolicy | undefined
@@ -174,6 +175,9 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     throw invalid('onError', 'is a function', onError)
   }
   const slowConsumer = readSlowConsumer(orDefault(options.slowConsumer, HUB_DEFAULTS.slowConsumer))
+  if (slowConsumer === 'resync' && options.history === undefined) {
+    throw invalid('slowConsumer', 'needs the option history where it is resync', slowConsumer)
+  }
   const trustProxy = orDefault(options.trustProxy, HUB_DEFAULTS.trustProxy)
   const proxyHeader = orDefault(options.proxyHeader, HUB_DEFAULTS.proxyHeader)
   if (!isTrustProxy(trustProxy)) {

@@ -87,6 +87,7 @@ export class Hub<out Meta extends object = Metadata> {
         this.#link.vacated(EVERYONE)
         this.#shutdown.lastClosed()
       },
+      resync: (session, firsts) => this.#history?.resync(session, firsts),
       swept: () => {
         // A closing hub closes them in its own order.
         if (this.#state === 'open') this.#upgrades.leaveClosingServers()

@@ -8,6 +8,7 @@ import { Keepalive } from '../connection/keepalive.ts'
 import { Session, type SessionHost } from '../connection/session.ts'
 import { Tally } from '../connection/tally.ts'
 import type { Transport } from '../connection/transport.ts'
+import type { Origin } from '../delivery/backlog.ts'
 import { Delivery } from '../delivery/delivery.ts'
 import type { ResolvedInit } from '../upgrade/upgrade-init.ts'
 import { ErrorReporter } from './error-reporter.ts'
@@ -20,6 +21,8 @@ export interface SessionsOwner<Meta extends object> {
   added(session: Session<Meta>): void
   /** A session is closed and was removed; its `onClose` has not been called yet. */
   removed(session: Session<Meta>): void
+  /** Messages to a session that can be read again were dropped: in each log, all from the given one on. */
+  resync(session: Session<Meta>, firsts: Iterable<Origin>): void
   /** Called at every sweep of the keepalive. */
   swept(): void
 }
@@ -115,6 +118,10 @@ export class Sessions<Meta extends object> implements SessionHost<Meta> {
 
   report(error: Error, source: ErrorSource<Meta>): void {
     this.reporter.report(error, source)
+  }
+
+  resync(session: Session<Meta>, firsts: Iterable<Origin>): void {
+    this.#owner.resync(session, firsts)
   }
 
   /** Returns the bytes that wait in memory, of all connections together. */

@@ -38,6 +38,7 @@ async function openSession() {
       running: new RunningHandlers(),
       roomsOf: () => new Set<string>(),
       release: () => new Set<string>(),
+      resync: () => {},
       report: (error) => expect.fail(String(error)),
     },
     'id',

@@ -16,6 +16,7 @@ describe('Delivery', () => {
       dropNewest: none,
       dropOldest: none,
       conflate: none,
+      resync: none,
       volatile: none,
       overflow: none,
       closed: none,

@@ -146,7 +146,7 @@ describe('FlushLoop', () => {
       maxTotalBufferedBytes: 1_000,
       slowConsumer: 'close',
     })
-    const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
+    const owner = { writable: true, overflow: () => {}, reportDrops: () => {}, resync: () => {} }
     const writes = Array.from({ length: 32 }, (): string[] => [])
     const outboxes = writes.map((texts) => {
       const socket = new Writable({

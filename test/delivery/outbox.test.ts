@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { Origin } from '../../src/delivery/backlog.ts'
 import { JUDGE_MS } from '../../src/delivery/congestion.ts'
 import { Delivery } from '../../src/delivery/delivery.ts'
 import type { SlowConsumerPolicy } from '../../src/delivery/delivery-options.ts'
@@ -47,9 +48,12 @@ function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 10
     },
     reports: [] as [DropReason, DropCount][][], // an empty array is inferred as never[]
     reportDrops: (drops: ReadonlyMap<DropReason, DropCount>) => void owner.reports.push([...drops]),
+    resynced: [] as Origin[], // likewise
+    resync: (firsts: Iterable<Origin>) => void owner.resynced.push(...firsts),
   }
   const outbox = new Outbox(valve, delivery, owner)
-  const send = (text: string, options?: SendOptions) => outbox.send(Buffer.from(text), options)
+  const send = (text: string, options?: SendOptions, origin?: Origin) =>
+    outbox.send(Buffer.from(text), options, origin)
   const sendControl = (text: string) => outbox.sendControl(Buffer.from(text))
   /** Congests the stream with twenty bytes. */
   const congest = async () => {
@@ -101,7 +105,7 @@ describe('Outbox', () => {
 
     it('writes one buffer to all sockets with the same frames, and a single frame without a copy', async () => {
       const { delivery } = setUp()
-      const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
+      const owner = { writable: true, overflow: () => {}, reportDrops: () => {}, resync: () => {} }
       const valves = [new Valve(), new Valve(), new Valve()]
       const [one, two, three] = valves.map((valve) => new Outbox(valve, delivery, owner))
       const hello = encodeMessage('hello')
@@ -116,7 +120,7 @@ describe('Outbox', () => {
 
     it('keeps the order of each connection', async () => {
       const { delivery } = setUp()
-      const owner = { writable: true, overflow: () => {}, reportDrops: () => {} }
+      const owner = { writable: true, overflow: () => {}, reportDrops: () => {}, resync: () => {} }
       const valves = [new Valve(), new Valve()]
       const [one, two] = valves.map((valve) => new Outbox(valve, delivery, owner))
       const shared = Buffer.from('s')
@@ -555,6 +559,94 @@ describe('Outbox', () => {
           expect(valve.text.slice(20)).toBe(kept)
         }),
       )
+    })
+  })
+
+  describe('resync', () => {
+    const [one, two] = [{}, {}]
+    const origins = (log: object) => [1, 2, 3].map((n) => ({ log, n }))
+
+    it('drops the messages that can be read again, and tells the first of each log', async () => {
+      const { delivery, owner, send, valve, congest, drain } = setUp('resync')
+      const [ofOne, ofTwo] = [origins(one), origins(two)]
+      await congest()
+      for (const [index, origin] of ofOne.entries()) {
+        expect(send(`(one ${index})`, undefined, origin)).toBe(true)
+        expect(send(`(two ${index})`, undefined, ofTwo[index])).toBe(true)
+        expect(send(`${index}`)).toBe(true)
+      }
+      expect(send('x'.repeat(60))).toBe(true)
+      expect(owner.resynced).toEqual([ofOne[0], ofTwo[0]])
+      expect(owner.overflows).toBe(0)
+      await drain()
+      expect(valve.text).toBe(`${'-'.repeat(20)}012${'x'.repeat(60)}`)
+      expect(delivery.dropped.resync).toEqual({ messages: 6, bytes: 42 })
+    })
+
+    it('drops the message that is too much, too, if it can be read again', async () => {
+      const { owner, send, outbox, congest } = setUp('resync')
+      const [first, second] = origins(one)
+      await congest()
+      expect(send('x'.repeat(50), undefined, first)).toBe(true)
+      expect(send('y'.repeat(50), undefined, second)).toBe(false)
+      expect(owner.resynced).toEqual([first])
+      expect(outbox.bufferedBytes).toBe(20)
+    })
+
+    it('gives the client up when too much else waits', async () => {
+      const { owner, send, congest } = setUp('resync')
+      await congest()
+      send('x'.repeat(80))
+      await turn()
+      for (let count = 0; count < 30; count++) send('z'.repeat(20))
+      expect(owner.overflows).toBeGreaterThan(0)
+      expect(owner.resynced).toEqual([])
+    })
+  })
+
+  describe('#awaitRoom', () => {
+    it('calls at the end of the turn while the socket is not congested', async () => {
+      const { outbox, send } = setUp()
+      send('a')
+      let calls = 0
+      outbox.awaitRoom(() => calls++)
+      expect(calls).toBe(0)
+      await turn()
+      await turn()
+      expect(calls).toBe(1)
+    })
+
+    it('calls when a congested socket drains, once', async () => {
+      const { outbox, send, congest, drain } = setUp()
+      await congest()
+      send('a')
+      let calls = 0
+      outbox.awaitRoom(() => calls++)
+      await turn()
+      expect(calls).toBe(0)
+      await drain()
+      await drain()
+      expect(calls).toBe(1)
+    })
+
+    it('never calls for a connection that is closed', async () => {
+      const { outbox, congest, drain } = setUp()
+      await congest()
+      let calls = 0
+      outbox.awaitRoom(() => calls++)
+      outbox.clear('closed')
+      await drain()
+      expect(calls).toBe(0)
+    })
+  })
+
+  describe('#hasRoomFor', () => {
+    it('leaves half of the limit to live messages', async () => {
+      const { outbox, send, congest } = setUp()
+      expect(outbox.hasRoomFor(1_000)).toBe(true) // nothing waits: it has to be sent somehow
+      await congest()
+      send('x'.repeat(20))
+      expect([outbox.hasRoomFor(10), outbox.hasRoomFor(11)]).toEqual([true, false])
     })
   })
 

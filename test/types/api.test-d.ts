@@ -189,7 +189,7 @@ connection.sendPing('payload', { volatile: true })
 // Dropped messages
 
 expectTypeOf<DropReason>().toEqualTypeOf<
-  'dropNewest' | 'dropOldest' | 'conflate' | 'volatile' | 'overflow' | 'closed'
+  'dropNewest' | 'dropOldest' | 'conflate' | 'resync' | 'volatile' | 'overflow' | 'closed'
 >()
 expectTypeOf<DropCount>().toEqualTypeOf<{ messages: number; bytes: number }>()
 expectTypeOf<Dropped>().toExtend<Readonly<DropCount>>()
@@ -368,7 +368,9 @@ new Hub({ heartbeat: {} })
 
 // Options
 
-expectTypeOf<SlowConsumerPolicy>().toEqualTypeOf<'close' | 'dropNewest' | 'dropOldest' | 'conflate'>()
+expectTypeOf<SlowConsumerPolicy>().toEqualTypeOf<
+  'close' | 'dropNewest' | 'dropOldest' | 'conflate' | 'resync'
+>()
 export const all: Required<HubOptions> = {
   maxConnections: 1,
   maxMessageSize: 1,

@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest'
+import { Hub } from 'wshub'
+import { eventually, turn } from '../support/hub-server.ts'
+import { numbers, serveHistory, text } from './support.ts'
+
+const LIMIT = 65_536
+/** Messages that fill the buffers of the kernel and then the backlog, many times over. */
+const COUNT = 30_000
+const PADDING = 'x'.repeat(400)
+
+const padded = (n: number) => JSON.stringify({ n, padding: PADDING })
+
+describe("the policy 'resync'", () => {
+  it('sends a client that stalled everything it missed when it reads again, in order and once', async () => {
+    const { hub, connect, log } = await serveHistory(
+      { rooms: () => ({ maxMessages: COUNT * 2 }) },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT },
+    )
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    client.socket.pause()
+    let most = 0
+    for (let n = 1; n <= COUNT; n++) {
+      hub.broadcastToRoom('chat', padded(n))
+      if (n % 100 === 0) await turn()
+      most = Math.max(most, connection.bufferedBytes)
+    }
+    connection.sendText(text('direct'))
+    client.socket.resume()
+    await client.received.until('the last message', (all) => all.length > COUNT)
+    await hub.publish('chat', text('live'))
+    await client.received.until('the live message', (all) => all.length > COUNT + 1)
+
+    const all = numbers(client.received.all)
+    expect(all.filter((n) => n !== 'direct')).toEqual([
+      ...Array.from({ length: COUNT }, (_, i) => i + 1),
+      'live',
+    ])
+    expect(all).toContain('direct')
+    expect(most).toBeLessThanOrEqual(LIMIT + 100 * 500) // a turn's messages come on top
+    expect(hub.stats().history?.resynced).toBeGreaterThan(0)
+    expect(hub.dropped.resync.messages).toBeGreaterThan(0)
+    expect(log.all).not.toContain('behind chat')
+  })
+
+  it('says so when not everything is kept any more', async () => {
+    const { hub, connect, log } = await serveHistory(
+      { rooms: () => ({ maxMessages: 100 }), maxCachedBytes: 0 },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT },
+    )
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    client.socket.pause()
+    for (let n = 1; n <= COUNT; n++) {
+      hub.broadcastToRoom('chat', padded(n))
+      if (n % 100 === 0) await turn()
+    }
+    client.socket.resume()
+    await log.until('onBehind', (all) => all.includes('behind chat'))
+    await hub.publish('chat', text('live'))
+    await client.received.until('the live message', (all) => numbers(all).includes('live'))
+    const all = numbers(client.received.all)
+    expect(all.slice(0, -1)).toEqual(Array.from({ length: all.length - 1 }, (_, i) => i + 1))
+    expect(log.all.filter((entry) => entry === 'behind chat')).toHaveLength(1)
+    expect(hub.stats().history?.resynced).toBe(1)
+  })
+
+  it('closes a client for which too much else waits', async () => {
+    const { hub, connect } = await serveHistory({}, { slowConsumer: 'resync', maxBufferedBytes: LIMIT })
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    client.socket.pause()
+    await eventually(
+      'the client to be closed',
+      () => {
+        connection.sendText(PADDING.repeat(10))
+        return connection.state !== 'open'
+      },
+      () => connection.bufferedBytes,
+    )
+    client.socket.resume()
+    expect(await client.closed()).toMatch(/^1013/)
+  })
+
+  it('keeps the order when the client is resynced while it is being replayed to', async () => {
+    const { hub, connect } = await serveHistory(
+      { rooms: () => ({ maxMessages: COUNT * 2 }) },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT },
+    )
+    for (let n = 1; n <= COUNT; n++) await hub.publish('chat', padded(n))
+    const { client, connection } = await connect()
+    client.socket.pause()
+    const resumed = hub.resumeRoom(connection, 'chat', { last: COUNT })
+    await hub.resumeRoom(connection, 'other')
+    for (let n = 1; n <= 1_000; n++) {
+      hub.broadcastToRoom('other', padded(-n))
+      if (n % 10 === 0) await turn()
+    }
+    client.socket.resume()
+    expect(await resumed).toMatchObject({ complete: true })
+    await client.received.until('all', (all) => all.length >= COUNT + 1_000)
+    const all = numbers(client.received.all)
+    expect(all.filter((n) => Number(n) > 0)).toEqual(Array.from({ length: COUNT }, (_, i) => i + 1))
+    expect(all.filter((n) => Number(n) < 0)).toEqual(Array.from({ length: 1_000 }, (_, i) => -i - 1))
+  })
+
+  it('is refused without histories', () => {
+    expect(() => new Hub({ slowConsumer: 'resync' })).toThrow(
+      expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION' }),
+    )
+  })
+})
