@@ -124,11 +124,6 @@ export const BUGS: readonly Bug[] = [
       'channel.barriersAt = now + 200',
     ],
     [
-      'a message overtakes those that wait for the cluster',
-      'if (!this.#isEarly) return this.#publishMessage(message)',
-      "if (!this.#isEarly || this.#parts.backplane.state === 'connected') return this.#publishMessage(message)",
-    ],
-    [
       'a message that is refused has no number',
       'channel.sequence++',
       'if (this.#parts.backplane.state === "connected") channel.sequence++',
@@ -236,10 +231,5 @@ export const BUGS: readonly Bug[] = [
       'if (this.#backlog !== undefined && batch.messages > 1) {\n      const',
     ],
     ['what is dropped for a slow client is not counted', 'addDrops(count, { messages, bytes })\n', '\n'],
-    [
-      'a client that reads again does not get all that has waited',
-      'if (isCongested) this.#awaitDrain(backlog)\n    else this.#uncongested()',
-      'this.#uncongested()',
-    ],
   ),
 ]
