@@ -132,13 +132,17 @@ export class NatsBackplane implements Backplane {
   }
 
   async close(): Promise<void> {
+    const { bytes } = this.#pending // reset when the connection ends
     const before = this.#life.close()
     if (before === 'closed') return
     if (this.#link.connection?.isClosed() === false) {
       for (const subscription of this.#subscriptions.values()) subscription.unsubscribe()
       this.#servers.detach()
     }
-    await this.#link.close(before === 'connected' ? CLOSE_MS : 0)
+    const failure = await this.#link.close(before === 'connected' ? CLOSE_MS : 0)
+    if (failure !== undefined && bytes > 0) {
+      this.#life.lost(`the latest messages (${failure.message})`, failure)
+    }
   }
 
   /**

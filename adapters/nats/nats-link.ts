@@ -73,12 +73,19 @@ export class NatsLink {
   /**
    * Closes the connection, unless it is of the application. To be called once `signal` is aborted.
    * @param flushMs how long to wait until the server has taken everything that was sent; 0 = not at all
+   * @returns why the server may not have taken it
    */
-  async close(flushMs: number): Promise<void> {
+  async close(flushMs: number): Promise<Error | undefined> {
     const connection = this.#connection
-    if (connection === undefined || connection.isClosed()) return
-    if (flushMs > 0) await inTime(flushMs, 'NATS did not answer', connection.flush()).catch(() => {})
+    if (connection === undefined || connection.isClosed()) return undefined
+    let failure: Error | undefined
+    if (flushMs > 0) {
+      await inTime(flushMs, 'NATS did not answer', connection.flush()).catch((error: Error) => {
+        failure = error
+      })
+    }
     if (this.#source.connection === undefined) await connection.close()
+    return failure
   }
 
   /** Tries each server once. */

@@ -114,7 +114,7 @@ export class RedisBackplane implements Backplane {
         this.#life.channels.refuse(channel, error)
         this.#report(error)
       },
-      lost: (error) => this.#report(error),
+      lost: (what, cause) => this.#life.lost(what, cause),
     }
   }
 

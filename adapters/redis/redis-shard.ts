@@ -23,7 +23,7 @@ export interface ShardOwner {
   /** Called when the server does not permit a subscription. */
   refused(channel: string, error: Error): void
   /** Called when messages that were accepted may not have arrived. */
-  lost(error: Error): void
+  lost(what: string, cause: Error): void
 }
 
 /** The options of a shard. */
@@ -165,6 +165,7 @@ export class RedisShard {
       await inTime(CLOSE_MS, `${this.#server.address} did not answer`, sent).catch(() => {})
     }
     await this.#link.close()
+    if (this.#pendingBytes > 0 || this.#lost > 0) await turn() // the client rejects what has no answer, which is reported
   }
 
   get #publisher(): RedisClient | undefined {
@@ -323,14 +324,15 @@ export class RedisShard {
     if (isMoved(cause)) this.#owner.moved()
     if (this.#lost++ > 0) return
     setImmediate(() => {
-      const error = new Error(
-        `${this.#lost} published messages may be lost at ${this.#server.address}: ${cause.message}`,
-        { cause },
-      )
+      const what = this.#lost === 1 ? '1 message' : `${this.#lost} messages`
       this.#lost = 0
-      this.#owner.lost(error)
+      this.#owner.lost(`${what} for ${this.#server.address} (${cause.message})`, cause)
     })
   }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
 }
 
 /** Returns whether another server of the Redis Cluster owns the slot. */

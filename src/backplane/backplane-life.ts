@@ -91,6 +91,12 @@ export class BackplaneLife {
     if (this.#state !== 'closed') this.#listener?.onError(error)
   }
 
+  /** Reports accepted messages that may not have arrived, also while it is being closed. */
+  lost(what: string, cause?: unknown): void {
+    const message = `${what} may not have been published`
+    this.#listener?.onError(new HubError('WSHUB_ERR_NOT_PUBLISHED', message, { cause }))
+  }
+
   /**
    * Closes permanently: pending promises reject, and `signal` is aborted.
    * @returns the state until then, so `closed` the second time

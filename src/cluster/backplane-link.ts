@@ -1,6 +1,7 @@
 import type { Backplane, BackplaneState } from '../backplane/backplane.ts'
 import { HubError } from '../base/errors.ts'
 import { FaultDigest } from '../base/fault-digest.ts'
+import { textOf } from '../base/thrown.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -166,7 +167,7 @@ export class BackplaneLink implements Link {
       await this.#backplane.start({
         onMessage: this.#receiver.onMessage,
         onStateChange: () => this.#backplaneMoved(),
-        onError: (error) => this.#faults.addBackplane('recovers from an error', error),
+        onError: (error) => this.#backplaneFailed(error),
       })
       this.#backplaneMoved()
     } catch (error) {
@@ -189,6 +190,14 @@ export class BackplaneLink implements Link {
       await this.#backplane.close()
     } catch (error) {
       this.#faults.addBackplane('failed to close', error)
+    }
+  }
+
+  #backplaneFailed(error: Error): void {
+    if (textOf(error, 'code') === 'WSHUB_ERR_NOT_PUBLISHED') {
+      this.#faults.add(new HubError('WSHUB_ERR_NOT_PUBLISHED', error.message, { cause: error }))
+    } else {
+      this.#faults.addBackplane('recovers from an error', error)
     }
   }
 

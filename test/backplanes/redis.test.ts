@@ -1,6 +1,7 @@
 import { createClient, createClientPool, createSentinel, type RedisClientType } from 'redis'
 import { createClient as createClient5 } from 'redis5'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { Hub } from 'wshub'
 import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { collectGarbage } from '../support/garbage.ts'
@@ -238,8 +239,26 @@ describe('redisBackplane', () => {
       for (let index = 0; index < 100; index++) node.publish('room', `${index}`)
       await turn()
       await doomed.kill()
-      const error = await node.errors.first('a report', ({ message }) => message.includes('may be lost'))
-      expect(error.message).toMatch(/^100 published messages may be lost/)
+      const error = await node.errors.first('a report', ({ message }) =>
+        message.includes('may not have been'),
+      )
+      expect(error.message).toMatch(/^100 messages for .+ \(.+\) may not have been published$/)
+    })
+
+    it('does not answer until the hub is closed, its onError gets the number of messages', async () => {
+      const frozen = await startRedis()
+      onTestFinished(() => frozen.stop())
+      const errors: Error[] = []
+      const hub = new Hub({
+        backplane: redisBackplane({ url: `redis://127.0.0.1:${frozen.port}` }),
+        onError: (error) => void errors.push(error),
+      })
+      await hub.cluster.ready()
+      frozen.freeze()
+      for (let index = 0; index < 100; index++) hub.broadcastToRoom('room', `${index}`)
+      await hub.close()
+      const lost = errors.find((error) => Object(error).code === 'WSHUB_ERR_NOT_PUBLISHED')
+      expect(Number(/^(\d+) messages for /.exec(lost?.message ?? '')?.[1])).toBeGreaterThanOrEqual(100)
     })
 
     it('pauses its clients, the waiting messages arrive once and in order', async () => {

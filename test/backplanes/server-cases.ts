@@ -52,6 +52,21 @@ export function serverCases({ startEngine, create, cable }: SingleServer): void 
     await flows(nodes, 'silent', 'after')
   })
 
+  it('does not answer until the backplane is closed: the possible loss is reported first', async () => {
+    const frozen = await startEngine()
+    onTestFinished(() => frozen.stop())
+    const node = await Node.start(create(frozen.port))
+    frozen.freeze()
+    for (let index = 0; index < 100; index++) node.publish('room', `${index}`)
+    await node.backplane.close()
+    expect(node.errors.all).toEqual([
+      expect.objectContaining({
+        code: 'WSHUB_ERR_NOT_PUBLISHED',
+        message: expect.stringMatching(/may not have been published$/),
+      }),
+    ])
+  })
+
   it('comes and goes while channels are subscribed and unsubscribed: the last call counts', async () => {
     const nodes = [await start(), await start()]
     const wanted = new Set<string>()
