@@ -1,4 +1,4 @@
-// npm run bench -- [scenario...] [--save]
+// npm run bench -- [scenario...] [--save] [--seconds <n>] [--kill node|redis]
 //
 // Measures the cost of wshub for a server, beside its alternatives. Each library runs in its own process,
 // pinned to one core. The clients run in another process on another core, on bare sockets, and check every
@@ -6,11 +6,12 @@
 // alternate between the libraries, and the medians are compared. A name stands for itself and for all that
 // begin with it and a dash: `cluster` for cluster-redis and so on. Without arguments all scenarios run, and
 // docs/bench.json and docs/bench.svg are written. With --save the given scenarios replace their earlier
-// results there.
+// results there. The last two options are for `resume`: how long it runs, and what is killed in the middle.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { runBurst } from './burst.ts'
 import { runBystanders } from './bystanders.ts'
 import { runChurn } from './churn.ts'
@@ -22,6 +23,7 @@ import { plot } from './plot.ts'
 import { runPrediction, runProjection } from './prediction.ts'
 import { describeMachine, formatTable, type Machine, shortfalls } from './report.ts'
 import type { Result } from './result.ts'
+import { readKilled, runResume } from './resume.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
 import { runHistory, runSparse, runTraffic } from './traffic.ts'
@@ -31,8 +33,11 @@ type Saved = Result & { machine: Machine }
 
 const DEADLINE_PER_SCENARIO_MS = 10 * 60_000
 
-const names = process.argv.slice(2).filter((argument) => argument !== '--save')
-const isSaved = names.length === 0 || process.argv.includes('--save')
+const { values: flags, positionals: names } = parseArgs({
+  allowPositionals: true,
+  options: { save: { type: 'boolean' }, seconds: { type: 'string' }, kill: { type: 'string' } },
+})
+const isSaved = names.length === 0 || flags.save === true
 const unknown = names.filter((name) => !Object.keys(SCENARIOS).some((scenario) => isMeant(scenario, name)))
 if (unknown.length > 0) {
   console.error(`unknown: ${unknown.join(', ')}; the scenarios are ${Object.keys(SCENARIOS).join(', ')}`)
@@ -87,6 +92,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runHistory(name, scenario)
     case 'kept':
       return runKept(name, scenario)
+    case 'resume':
+      return runResume(name, scenario, readKilled(flags.kill), Number(flags.seconds ?? scenario.seconds))
     case 'memory':
       return runMemory(name, scenario)
     case 'idle':

@@ -31,6 +31,24 @@ export interface ClusterPeer {
   options: object
 }
 
+/** The contestants whose clients come back. */
+export type RecoveryPeerName =
+  | 'wshub, memory'
+  | 'wshub, Redis'
+  | 'Socket.IO'
+  | 'Socket.IO recovery, memory'
+  | 'Socket.IO recovery, Redis Streams'
+
+/** A library whose clients come back, as one node or as several over Redis. */
+export interface RecoveryPeer {
+  name: RecoveryPeerName
+  file: string
+  dialect: Dialect
+  isClustered: boolean
+  /** Options for the server file's `listen`, besides the URL of Redis. */
+  options: object
+}
+
 /** A library under measurement: the file of its server, and the program that runs it. */
 export interface Peer {
   name: PeerName
@@ -85,6 +103,16 @@ export function clusterPeer(name: ClusterPeerName): ClusterPeer {
   installPeers()
   const options = { isSharded: name === 'Socket.IO redis-adapter, sharded' }
   return { name, file: `${FOLDER}peers/socket-io-node.mjs`, dialect: 'socket.io', engine, options }
+}
+
+export function recoveryPeer(name: RecoveryPeerName): RecoveryPeer {
+  const isClustered = name.includes('Redis')
+  if (name.startsWith('wshub')) {
+    return { name, file: `${FOLDER}servers/wshub-history.mjs`, dialect: 'plain', isClustered, options: {} }
+  }
+  installPeers()
+  const options = { recovery: name.includes('recovery') }
+  return { name, file: `${FOLDER}peers/socket-io-recovery.mjs`, dialect: 'socket.io', isClustered, options }
 }
 
 function nodePeer(name: PeerName, file: string, dialect: Dialect = 'plain'): Peer {

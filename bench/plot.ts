@@ -59,7 +59,7 @@ export function plot(results: readonly Result[], machine: Machine): string {
 
 function barsOf(result: Result): Bar[] {
   return result.rows.flatMap(({ name, comparison }) => {
-    if (comparison?.atMost === undefined) return []
+    if (!comparison?.atMost) return [] // nothing is a share of a target of 0
     return [
       {
         label: name === 'wshub' ? result.scenario : `${result.scenario} · ${name}`,

@@ -1,3 +1,7 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import { type Engine, type EngineCounts, EngineProcess, freePort } from './engine.ts'
 
@@ -6,24 +10,36 @@ type Client = ReturnType<typeof clientOf>
 /** A Redis server on a free port. */
 export class RedisServer implements Engine {
   readonly url: string
-  readonly #process: EngineProcess
+  readonly #args: readonly string[]
+  readonly #folder: string | undefined
   readonly #client: Client
+  #process: EngineProcess
 
-  private constructor(process: EngineProcess, client: Client, url: string) {
-    this.#process = process
-    this.#client = client
-    this.url = url
+  private constructor(port: number, folder: string | undefined) {
+    this.url = `redis://127.0.0.1:${port}`
+    const persistence =
+      folder === undefined ? ['--appendonly', 'no'] : ['--appendonly', 'yes', '--dir', folder]
+    this.#args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', ...persistence]
+    this.#folder = folder
+    this.#client = clientOf(this.url)
+    this.#client.on('error', () => {}) // while it is not listening
+    this.#process = new EngineProcess('redis-server', this.#args)
   }
 
-  static async start(): Promise<RedisServer> {
-    const port = await freePort()
-    const url = `redis://127.0.0.1:${port}`
-    const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
-    const process = new EngineProcess('redis-server', args)
-    const client = clientOf(url)
-    client.on('error', () => {}) // until it is listening
-    await process.ready(() => client.connect())
-    return new RedisServer(process, client, url)
+  /** @param isPersistent whether it keeps an append-only file, so that it can be killed and restarted */
+  static async start({ isPersistent = false } = {}): Promise<RedisServer> {
+    const folder = isPersistent ? await mkdtemp(join(tmpdir(), 'wshub-bench-')) : undefined
+    const server = new RedisServer(await freePort(), folder)
+    await server.#process.ready(() => server.#client.connect())
+    return server
+  }
+
+  /** Kills the server, and starts it again after a time. */
+  async crash(downMs: number): Promise<void> {
+    await this.#process.stop()
+    await sleep(downMs)
+    this.#process = new EngineProcess('redis-server', this.#args)
+    await this.#process.ready(() => this.#client.ping())
   }
 
   async counts(): Promise<EngineCounts> {
@@ -46,6 +62,7 @@ export class RedisServer implements Engine {
   async stop(): Promise<void> {
     this.#client.destroy()
     await this.#process.stop()
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true })
   }
 }
 

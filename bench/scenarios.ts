@@ -1,4 +1,4 @@
-import type { ClusterPeerName, PeerName } from './peers.ts'
+import type { ClusterPeerName, PeerName, RecoveryPeerName } from './peers.ts'
 import type { RoomSpread } from './room-spread.ts'
 
 /**
@@ -61,6 +61,24 @@ export interface KeptScenario {
   payloadBytes: number
   /** Limit for the bytes of each message beside its frame. */
   maxExtraBytes: number
+}
+
+/** Clients that are cut and come back, while messages are published: what they get. */
+export interface ResumeScenario {
+  kind: 'resume'
+  title: string
+  peers: readonly RecoveryPeerName[]
+  /** The number of nodes of those that share Redis. */
+  nodes: number
+  clients: number
+  payloadBytes: number
+  messageEveryMs: number
+  seconds: number
+  /** Each client is cut once in every interval of so many ms. */
+  cutEveryMs: number
+  awayMs: number
+  /** How long Redis is down, if it is killed. */
+  downMs: number
 }
 
 /** Resident memory per idle connection. */
@@ -202,6 +220,7 @@ export type Scenario =
   | SparseScenario
   | HistoryScenario
   | KeptScenario
+  | ResumeScenario
   | MemoryScenario
   | IdleScenario
   | StalledScenario
@@ -417,6 +436,25 @@ export const SCENARIOS: Record<string, Scenario> = {
     messages: 100_000,
     payloadBytes: 120,
     maxExtraBytes: 64,
+  },
+  resume: {
+    kind: 'resume',
+    title: '200 clients, 50 messages a second to one room; every client is cut for 2 s once in 10 s',
+    peers: [
+      'wshub, memory',
+      'wshub, Redis',
+      'Socket.IO',
+      'Socket.IO recovery, memory',
+      'Socket.IO recovery, Redis Streams',
+    ],
+    nodes: 2,
+    clients: 200,
+    payloadBytes: 120,
+    messageEveryMs: 20,
+    seconds: 60,
+    cutEveryMs: 10_000,
+    awayMs: 2_000,
+    downMs: 1_000,
   },
   'cluster-redis': {
     ...overFourNodes,

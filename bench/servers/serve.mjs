@@ -9,6 +9,7 @@
 //     compression          whether permessage-deflate is on
 //     history              whether rooms have a history in memory; only wshub has it
 //   broadcast(room, text)  sends to every member of a room
+//   publish(text)        sends to everyone; resolves when the message is stored, rejects when it is refused
 //   join(index, room)    makes one of the clients join a room; leave() likewise
 //   calls                further calls, only for this peer
 
@@ -87,6 +88,34 @@ export function serve(peer) {
           clearInterval(timer)
           resolve()
         }, everyMs)
+      })
+    },
+
+    /**
+     * Publishes a message every `everyMs`. Delays are made up for. Resolves when the last one is stored, with
+     * the numbers of those that were refused.
+     */
+    feed({ messages, everyMs, payloadBytes }) {
+      return new Promise((resolve) => {
+        const start = performance.now()
+        const refused = []
+        let sent = 0
+        let settled = 0
+        const settle = () => {
+          settled++
+          if (settled === messages) resolve({ refused })
+        }
+        const timer = setInterval(() => {
+          const due = Math.min(messages, Math.floor((performance.now() - start) / everyMs))
+          while (sent < due) {
+            const number = sent++
+            peer
+              .publish(makePayload(0, number, payloadBytes))
+              .catch(() => refused.push(number))
+              .then(settle)
+          }
+          if (sent === messages) clearInterval(timer)
+        }, 5)
       })
     },
 

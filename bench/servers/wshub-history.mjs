@@ -1,0 +1,47 @@
+// wshub, built, with a history of its one room, in memory or in Redis. A client says the position of its
+// latest message in the query: /?since=…. Each message begins with its position. What begins with ! is from
+// the server itself: where the client stands, and whether it has missed something.
+
+import { createServer } from 'node:http'
+import { createRequire } from 'node:module'
+import { Hub, memoryHistory } from 'wshub'
+import { redisBackplane, redisHistory } from 'wshub/redis'
+import { listenOnLoopback, serve } from './serve.mjs'
+
+const ROOM = '0'
+let hub
+
+serve({
+  version: createRequire(import.meta.url)('wshub/package.json').version,
+
+  async listen({ redis }) {
+    hub = new Hub({
+      maxConnections: 20_000,
+      ...(redis && { backplane: redisBackplane({ url: redis }) }),
+      history: {
+        store: redis ? redisHistory({ url: redis }) : memoryHistory(),
+        rooms: () => ({ maxMessages: 10_000 }),
+        stamp: (data, { position }) => `${position} ${data}`,
+      },
+      onError: () => {}, // an engine is killed: what is missing is counted by the clients
+    })
+    await hub.cluster.ready()
+    const server = createServer()
+    hub.attach(server)
+    const handler = { onBehind: (connection) => void connection.sendText('!missed now') }
+    server.on('request', async (request) => {
+      const since = /[?&]since=([^&]+)/.exec(request.url)?.[1]
+      const connection = await hub.upgrade(request, handler)
+      try {
+        const { complete, position } = await hub.resumeRoom(connection, ROOM, { since })
+        if (!complete) connection.sendText('!missed away')
+        connection.sendText(`!at ${position}`)
+      } catch {
+        connection.close(1013) // the store is away: the client tries again
+      }
+    })
+    return listenOnLoopback(server)
+  },
+
+  publish: (text) => hub.publish(ROOM, text),
+})
