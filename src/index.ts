@@ -57,6 +57,14 @@ export { Hub } from './hub/hub.ts'
 export type { HubOptions, ResolvedHubOptions } from './hub/hub-options.ts'
 export type { LimitOptions, ResolvedLimits } from './hub/limit-options.ts'
 export type { HubState, HubStats, HubSummary } from './hub/stats.ts'
+export type {
+  PresenceChange,
+  PresenceMember,
+  PresenceMode,
+  PresenceOptions,
+  ResolvedPresenceOptions,
+  RoomPresence,
+} from './presence/presence-options.ts'
 export { CloseCode } from './protocol/close-code.ts'
 export { Frame, type FrameInit } from './protocol/frame.ts'
 export { Opcode } from './protocol/frame-header.ts'

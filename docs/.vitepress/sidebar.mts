@@ -13,6 +13,7 @@ const GUIDE = {
     'handlers',
     'rooms',
     'continuity',
+    'presence',
     'client',
     'slow-clients',
     'testing',

@@ -60,6 +60,7 @@ export const HUB_ERRORS = {
   WSHUB_ERR_ALREADY_ITERATED: { status: 500 },
   WSHUB_ERR_INVALID_SELECTOR: { status: 500 },
   WSHUB_ERR_NO_HISTORY: { status: 500 },
+  WSHUB_ERR_NO_PRESENCE: { status: 500 },
   WSHUB_ERR_INVALID_FRAME: { status: 400, closeCode: 1002 },
   // On an open connection: reported, and the connection ends with the close code.
   WSHUB_ERR_PROTOCOL: { status: 400, closeCode: 1002 },
@@ -82,6 +83,8 @@ export const HUB_ERRORS = {
   // Of rooms with a history.
   WSHUB_ERR_NOT_STORED: { status: 503 },
   WSHUB_ERR_HISTORY_AWAY: { status: 503 },
+  // Of rooms with presence.
+  WSHUB_ERR_PRESENCE: { status: 500 },
 } as const satisfies Record<string, HubErrorRule>
 
 /** A code that a {@link HubError} can have. */

@@ -5,7 +5,7 @@ import { textOf } from '../base/thrown.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
-import { type Link, type LinkListener, type LinkStats, newLinkStats } from './link.ts'
+import { type Link, type LinkListener, type LinkStats, type LinkWatcher, newLinkStats } from './link.ts'
 import type { LinkParts } from './link-parts.ts'
 import type { LocalHub, Recipients } from './local-hub.ts'
 import { Membership } from './membership.ts'
@@ -13,6 +13,7 @@ import { Publisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
 import type { OutgoingChannel } from './sequences.ts'
 import { ChannelNames } from './wire/channel-names.ts'
+import type { PresenceMessage } from './wire/presence-message.ts'
 import type { NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
@@ -39,6 +40,7 @@ export class BackplaneLink implements Link {
   /** Whether the cluster has been reached, or never will be. */
   #hasStarted = false
   #beats = 0
+  #watcher: LinkWatcher | undefined
   readonly #heartbeat: NodeJS.Timeout
   readonly #node: string
   readonly stats: LinkStats = newLinkStats()
@@ -122,6 +124,23 @@ export class BackplaneLink implements Link {
     return this.#publisher.ask(node, id, request)
   }
 
+  /** @see Link.tell */
+  tell(
+    to: { readonly node: string } | { readonly room: string } | undefined,
+    message: PresenceMessage,
+  ): boolean {
+    const { channels } = this.#publisher
+    if (this.state !== 'connected') return false // earlier messages may still wait for the cluster
+    const channel =
+      to === undefined ? channels.control : 'node' in to ? channels.node(to.node) : channels.room(to.room)
+    return this.#publisher.publish(channel, { kind: 'presence', message })
+  }
+
+  watch(watcher: LinkWatcher): void {
+    this.#watcher = watcher
+    this.#receiver.watcher = watcher
+  }
+
   /** @see Link.reportUnasked */
   reportUnasked(): void {
     const message = 'a call was answered by this node alone: the cluster was not reached'
@@ -155,7 +174,10 @@ export class BackplaneLink implements Link {
           this.#faults.addBackplane(`${why}: messages reach the connections of this node only`)
         },
         closed: () => this.#closed(),
-        nodeGone: (node) => this.#listener.nodeGone(node),
+        nodeGone: (node) => {
+          this.#listener.nodeGone(node)
+          this.#watcher?.nodeGone(node)
+        },
         stateChanged: (state) => local.stateChanged(state),
       },
       options,
@@ -231,6 +253,7 @@ export class BackplaneLink implements Link {
     publisher.connected()
     this.#reportStarted()
     if (awayMs > 0) publisher.reconnected(awayMs)
+    this.#watcher?.connected(awayMs)
   }
 
   #closed(): void {
@@ -249,6 +272,7 @@ export class BackplaneLink implements Link {
 
   #beat(): void {
     this.#beats++
+    if (this.state === 'connected') this.#watcher?.beat()
     this.#publisher.beat()
     this.#receiver.beat()
     this.#faults.flush()

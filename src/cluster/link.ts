@@ -1,6 +1,7 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { Recipients } from './local-hub.ts'
+import type { PresenceMessage } from './wire/presence-message.ts'
 import type { NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
@@ -71,6 +72,16 @@ export interface Link {
    * @returns `false` when it certainly does not arrive
    */
   ask(node: string | undefined, id: number, request: NodeRequest): boolean
+  /**
+   * Tells one other node, those who follow a room, or all of them (`undefined`) about the members of rooms.
+   * @returns `false` when it certainly does not arrive
+   */
+  tell(
+    to: { readonly node: string } | { readonly room: string } | undefined,
+    message: PresenceMessage,
+  ): boolean
+  /** Has a watcher notified from now on; it may be one only. */
+  watch(watcher: LinkWatcher): void
   /** Reports a call that no other node was asked, although there may be some. */
   reportUnasked(): void
   /** Answers a request of another node, in as many parts as there are responses. */
@@ -92,6 +103,20 @@ export interface LinkListener {
   started(): void
   /** Another node, which was alive before this one connected, has become known. */
   nodeFound(node: string): void
+  /** Another node has left, or has been silent for too long. */
+  nodeGone(node: string): void
+}
+
+/** Follows the other nodes, and receives what they tell about the members of rooms. */
+export interface LinkWatcher {
+  /** This node is connected: after `awayMs` without a connection, or for the first time (0). */
+  connected(awayMs: number): void
+  /** Called at every heartbeat while connected, before the own heartbeat is published. */
+  beat(): void
+  /** @param room the room on whose channel it came; `undefined` for a channel of all nodes or of this one */
+  told(node: string, room: string | undefined, message: PresenceMessage): void
+  /** Something that a node has published on the channel of a room, or of all nodes, did not arrive. */
+  missed(node: string, room: string | undefined): void
   /** Another node has left, or has been silent for too long. */
   nodeGone(node: string): void
 }

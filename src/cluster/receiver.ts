@@ -2,7 +2,7 @@ import { HubError } from '../base/errors.ts'
 import { runHandler } from '../base/run-handler.ts'
 import { Gaps } from './gaps.ts'
 import { HeldRequests } from './held-requests.ts'
-import type { LinkListener } from './link.ts'
+import type { LinkListener, LinkWatcher } from './link.ts'
 import type { LinkParts } from './link-parts.ts'
 import type { Publisher } from './publisher.ts'
 import { ReplayWindows } from './replay-window.ts'
@@ -39,6 +39,7 @@ export class Receiver {
   readonly #ownChannel: string
   #beats = 0
   readonly subscriptions: Subscriptions
+  watcher: LinkWatcher | undefined
 
   constructor(parts: LinkParts, publisher: Publisher, listener: LinkListener) {
     this.#parts = parts
@@ -170,6 +171,9 @@ export class Receiver {
       case 'barriers':
         this.#held.add({ node, channel: subscription.channel, bytes }, body.barriers)
         return
+      case 'presence':
+        this.watcher?.told(node, subscription.room, body.message)
+        return
       case 'response':
         this.#listener.responded(node, body.id, body.part, body.isLast, body.response)
         return
@@ -227,6 +231,7 @@ export class Receiver {
 
   #lost({ room, channel, isIdle }: Subscription, node: string, count: number): void {
     const { local, names, stats } = this.#parts
+    if (room !== undefined || channel === names.control) this.watcher?.missed(node, room)
     if (channel === names.control || isIdle) return // it was for no connection of this node
     stats.lost += count
     const scope = room === undefined ? 'direct' : room === EVERYONE ? 'everyone' : 'room'

@@ -31,6 +31,12 @@ export class SoloLink implements Link {
     return false
   }
 
+  tell(): boolean {
+    return false
+  }
+
+  watch(): void {}
+
   reportUnasked(): void {}
 
   respond(): void {}

@@ -1,4 +1,5 @@
 import type { Backplane } from '../backplane/backplane.ts'
+import type { Metadata } from '../base/metadata.ts'
 import { checkKeys, integersOf, invalid, orDefault, type Resolved, strings } from '../base/option-rules.ts'
 import {
   type ClusterOptions,
@@ -19,11 +20,16 @@ import {
   type ResolvedHistoryOptions,
   resolveHistoryOptions,
 } from '../history/history-options.ts'
+import {
+  type PresenceOptions,
+  type ResolvedPresenceOptions,
+  resolvePresenceOptions,
+} from '../presence/presence-options.ts'
 import type { ProxyHeader, TrustProxy } from '../upgrade/client-address.ts'
 import { type LimitOptions, type ResolvedLimits, readLimits } from './limit-options.ts'
 
 /** The options of a {@link Hub}. Every key is optional; an explicit `undefined` means the default. */
-export interface HubOptions {
+export interface HubOptions<Meta extends object = Metadata> {
   /** The most connections at once, 1 or more; a further upgrade is answered with 503. Default 10 000. */
   maxConnections?: number | undefined
   /**
@@ -111,12 +117,14 @@ export interface HubOptions {
   cluster?: ClusterOptions | undefined
   /** Rooms that keep their latest messages, for clients that come back; see {@link HistoryOptions}. */
   history?: HistoryOptions | undefined
+  /** Rooms of which every node knows who is there, by user; see {@link PresenceOptions}. */
+  presence?: PresenceOptions<Connection<Meta>> | undefined
 }
 
 /** {@link HubOptions} with every default in place, frozen; see `hub.options`. */
 export interface ResolvedHubOptions
   extends Resolved<
-    Omit<HubOptions, 'heartbeat' | 'enableCompression' | 'limits' | 'cluster' | 'history'>,
+    Omit<HubOptions, 'heartbeat' | 'enableCompression' | 'limits' | 'cluster' | 'history' | 'presence'>,
     'onError' | 'backplane'
   > {
   readonly heartbeat: Readonly<HeartbeatOptions> | undefined
@@ -124,6 +132,7 @@ export interface ResolvedHubOptions
   readonly limits: ResolvedLimits
   readonly cluster: ResolvedClusterOptions
   readonly history: ResolvedHistoryOptions | undefined
+  readonly presence: ResolvedPresenceOptions | undefined
 }
 
 /** The defaults of {@link HubOptions}; a test compares the table of `docs/options.md` with them. */
@@ -149,6 +158,7 @@ export const HUB_DEFAULTS = Object.freeze({
   backplane: undefined,
   cluster: undefined,
   history: undefined,
+  presence: undefined,
 })
 
 /** An RFC 7230 token, the form of a subprotocol's name. */
@@ -158,7 +168,7 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
  * Reads options into their final, frozen form.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION naming the key, the rule and the value, also for an unknown key
  */
-export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions {
+export function resolveHubOptions<Meta extends object>(options: HubOptions<Meta> = {}): ResolvedHubOptions {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'are an object', options)
   checkKeys(options, HUB_DEFAULTS, 'an option of a hub')
   const allowedOrigins = strings(
@@ -190,6 +200,7 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
   const maxMessageSize = integer('maxMessageSize', 1)
   const { backplane } = options
   if (backplane !== undefined) checkBackplane(backplane)
+  const cluster = resolveClusterOptions(options.cluster)
   return Object.freeze({
     maxConnections: integer('maxConnections', 1),
     maxMessageSize,
@@ -210,7 +221,8 @@ export function resolveHubOptions(options: HubOptions = {}): ResolvedHubOptions 
     trustProxy: Array.isArray(trustProxy) ? Object.freeze([...trustProxy]) : trustProxy,
     proxyHeader,
     backplane,
-    cluster: resolveClusterOptions(options.cluster),
+    cluster,
+    presence: resolvePresenceOptions(options.presence, cluster.maxEnvelopeBytes),
     history: resolveHistoryOptions(options.history, backplane !== undefined),
   })
 }

@@ -20,6 +20,8 @@ import type { HistoryPage } from '../history/history-page.ts'
 import { positionOf } from '../history/position.ts'
 import { checkReplayFrom, type ReplayFrom } from '../history/replay-from.ts'
 import type { ResumeResult } from '../history/resume.ts'
+import { Presence } from '../presence/presence.ts'
+import type { RoomPresence } from '../presence/presence-options.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
@@ -70,12 +72,13 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #link: Link
   readonly #cluster: Cluster<Meta>
   readonly #history: History | undefined
+  readonly #presence: Presence | undefined
   readonly #shutdown: Shutdown<Meta>
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
-  constructor(options?: HubOptions) {
+  constructor(options?: HubOptions<Meta>) {
     this.#sessions = new Sessions<Meta>(this, resolveHubOptions(options), {
       added: (session) => {
         this.#upgrades.gate.enter(session.remoteAddress)
@@ -98,12 +101,17 @@ export class Hub<out Meta extends object = Metadata> {
     this.#local = new LocalNode(this.#sessions)
     this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
-    const { history, enableCompression, cluster } = this.options
-    if (history === undefined) this.#sessions.rooms.watch(this.#link)
-    else {
+    const { history, presence, enableCompression, cluster, backplane } = this.options
+    if (history !== undefined) {
       this.#history = new History(history, enableCompression, cluster.roomGraceMs, this.#local)
-      this.#sessions.rooms.watch(new RoomFollowers(this.#link, this.#history))
     }
+    if (presence !== undefined) {
+      this.#presence = new Presence(presence, this.#local, this.#link, cluster, backplane !== undefined)
+    }
+    const isPlain = history === undefined && presence === undefined
+    this.#sessions.rooms.watch(
+      isPlain ? this.#link : new RoomFollowers(this.#link, this.#history, this.#presence),
+    )
     this.#cluster = new Cluster<Meta>(this.#calls)
     this.#shutdown = new Shutdown(this.#sessions)
   }
@@ -113,7 +121,7 @@ export class Hub<out Meta extends object = Metadata> {
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION, also for an option beside a hub, which has its own
    */
   static from<Meta extends object = Metadata>(
-    options: HubOptions | { readonly hub: Hub<Meta> } = {},
+    options: HubOptions<Meta> | { readonly hub: Hub<Meta> } = {},
   ): Hub<Meta> {
     if (typeof options !== 'object' || options === null || !('hub' in options)) return new Hub<Meta>(options)
     const { hub, ...others } = options
@@ -414,6 +422,40 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
+   * Returns who is in a room with presence, on all nodes, from memory. A room without a connection here is
+   * followed for a minute from then on; `presenceSettled` waits until the other nodes have answered.
+   * @throws {HubError} WSHUB_ERR_NO_PRESENCE when the room has none; WSHUB_ERR_INVALID_ROOM or
+   *   WSHUB_ERR_INVALID_OPTION
+   */
+  presence<Info = unknown>(room: string): RoomPresence<Info> {
+    // The application says what its own `info` returns.
+    return this.#presenceOf(room).show(room) as RoomPresence<Info>
+  }
+
+  /**
+   * Resolves when all other nodes have told who is in a room: with `false` when one of them did not within
+   * `cluster.callTimeoutMs`. Without a backplane, at once.
+   * @throws {HubError} as for {@link Hub.presence}, as a rejection
+   */
+  async presenceSettled(room: string): Promise<boolean> {
+    return this.#presenceOf(room).settled(room)
+  }
+
+  /**
+   * Asks `presence.user` and `presence.info` again who is behind a connection, in all its rooms: its metadata
+   * has changed.
+   * @returns `false` when it is in no room whose members are listed
+   * @throws {HubError} WSHUB_ERR_FOREIGN_CONNECTION for a connection of another hub; WSHUB_ERR_NO_PRESENCE
+   *   without the option `presence`
+   */
+  updatePresence(connection: Connection<Meta>): boolean {
+    checkOwn(this, connection)
+    const session = this.#sessions.get(connection.id)
+    if (this.#presence === undefined) throw withoutPresence()
+    return session !== undefined && this.#presence.update(session)
+  }
+
+  /**
    * Sends to one connection, on whichever node of the cluster it is.
    * @param to a connection, a member of the cluster, or the id of one
    * @returns `false` when the message certainly does not arrive; `true` for a connection of another node
@@ -449,6 +491,7 @@ export class Hub<out Meta extends object = Metadata> {
     if (settled !== undefined) await settlesWithin(goodbye.timeoutMs, settled)
     const result = await this.#shutdown.run(goodbye)
     await this.#history?.close(Math.max(0, endsAt - performance.now()))
+    this.#presence?.close()
     await this.#calls.close(Math.max(0, endsAt - performance.now()))
     this.#sessions.stop()
     this.#upgrades.close()
@@ -486,4 +529,15 @@ export class Hub<out Meta extends object = Metadata> {
     if (this.#history !== undefined) return this.#history
     throw new HubError('WSHUB_ERR_NO_HISTORY', 'the hub was made without the option history')
   }
+
+  /** @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_NO_PRESENCE */
+  #presenceOf(room: string): Presence {
+    asRoom(room)
+    if (this.#presence !== undefined) return this.#presence
+    throw withoutPresence()
+  }
+}
+
+function withoutPresence(): HubError {
+  return new HubError('WSHUB_ERR_NO_PRESENCE', 'the hub was made without the option presence')
 }

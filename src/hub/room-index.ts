@@ -12,6 +12,8 @@ export interface RoomListener<T extends object> {
   occupied(room: string): void
   /** The room has lost its last member. */
   vacated(room: string): void
+  /** A member has joined a room. */
+  joined?(member: T, room: string): void
   /** A member has left a room. */
   left?(member: T, room: string): void
   /** Throws when something is wrong with one of these rooms, which a member is about to be put into. */
@@ -70,6 +72,7 @@ export class RoomIndex<T extends object> {
     const rooms = this.#rooms.get(member)
     if (rooms === undefined) this.#rooms.set(member, new Set([room]))
     else rooms.add(room)
+    this.#listener?.joined?.(member, room)
     return true
   }
 

@@ -235,6 +235,15 @@ const causes: Record<string, () => Promise<unknown>> = {
     return hubFault({ backplane }, () => {})
   },
   WSHUB_ERR_NO_HISTORY: () => new Hub().publish('room', '').catch((error) => error),
+  WSHUB_ERR_NO_PRESENCE: () => thrownBy(() => new Hub().presence('room')),
+  WSHUB_ERR_PRESENCE: async () => {
+    const presence = { rooms: () => 'members', user: () => '' } as const
+    const errors = new Journal<Error>()
+    const { hub, connect } = await serve({ presence, onError: (error) => errors.push(error) })
+    const { connection } = await connect()
+    hub.joinRoom(connection, 'room')
+    return errors.first('the error', () => true)
+  },
   WSHUB_ERR_NOT_STORED: () => withHistoryCut((hub) => hub.publish('room', '')),
   WSHUB_ERR_HISTORY_AWAY: () => withHistoryCut((hub) => hub.history('room')),
   WSHUB_ERR_NOT_PUBLISHED: () =>

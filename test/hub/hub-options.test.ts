@@ -24,6 +24,7 @@ const others = {
   slowConsumer: 'close',
   backplane: undefined,
   history: undefined,
+  presence: undefined,
 } as const
 
 /** The compiled rules are tested elsewhere. */

@@ -10,6 +10,7 @@ import { HISTORY_DEFAULTS } from '../../src/history/history-options.ts'
 import { memoryHistory } from '../../src/history/memory-history.ts'
 import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/hub-options.ts'
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
+import { PRESENCE_DEFAULTS } from '../../src/presence/presence-options.ts'
 import { compilerOptions, formatDiagnostics, root } from './support.ts'
 
 /**
@@ -62,6 +63,14 @@ const TABLES: readonly {
     type: 'HistoryOptions',
     defaults: HISTORY_DEFAULTS,
     asOptions: (history) => ({ history: { store: memoryHistory(), rooms: () => ({}), ...history } }),
+  },
+  {
+    name: 'settings of presence',
+    headings: ['`presence`', 'unit', 'default'],
+    file: 'src/presence/presence-options.ts',
+    type: 'PresenceOptions',
+    defaults: PRESENCE_DEFAULTS,
+    asOptions: (presence) => ({ presence: { rooms: () => 'members', ...presence } }),
   },
 ]
 

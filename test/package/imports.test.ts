@@ -12,6 +12,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'cluster',
     'cluster/wire',
     'history',
+    'presence',
     'connection',
     'delivery',
     'backplane',
@@ -21,6 +22,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   upgrade: ['connection', 'protocol', 'base'],
   cluster: ['cluster/wire', 'backplane', 'protocol', 'base'],
   'cluster/wire': ['protocol', 'base'],
+  presence: ['cluster', 'cluster/wire', 'protocol', 'base'],
   history: ['cluster/wire', 'delivery', 'backplane', 'protocol', 'base'],
   connection: ['delivery', 'protocol', 'base'],
   delivery: ['protocol', 'base'],
@@ -58,6 +60,7 @@ const TESTING: Readonly<Record<string, readonly string[]>> = {
   '.': ['client'],
   client: ['.', 'ws'],
   backplane: ['.'],
+  presence: ['cluster', 'cluster/wire', 'protocol', 'base'],
   history: ['.'],
 }
 

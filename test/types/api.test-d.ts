@@ -41,6 +41,7 @@ import {
   type NodeInfo,
   Opcode,
   type Payload,
+  type PresenceChange,
   type ResolvedHubOptions,
   type SendOptions,
   type SlowConsumerPolicy,
@@ -399,6 +400,21 @@ export const all: Required<HubOptions> = {
     stamp: stampJson,
     maxCachedBytes: 0,
     maxPendingBytes: 1,
+  },
+  presence: {
+    rooms: (room) => (room.startsWith('live:') ? 'count' : undefined),
+    user: (conn) => {
+      expectTypeOf(conn).toEqualTypeOf<Connection>()
+      return undefined
+    },
+    info: () => ({ name: 'Ann' }),
+    leaveGraceMs: 0,
+    maxMembersPerRoom: 1,
+    maxInfoBytes: 2,
+    onChange: (room, change) => {
+      expectTypeOf(room).toEqualTypeOf<string>()
+      expectTypeOf(change).toEqualTypeOf<PresenceChange>()
+    },
   },
   backplane,
   cluster: {

@@ -2,6 +2,7 @@ import { HubError } from '../../base/errors.ts'
 import type { SendOptions } from '../../protocol/message.ts'
 import { malformed, textCapacity, textsCapacity, WireReader, WireWriter } from './codec.ts'
 import { isNodeId } from './connection-id.ts'
+import { type PresenceMessage, presenceCapacity, readPresence, writePresence } from './presence-message.ts'
 import { type NodeRequest, readRequest, requestCapacity, writeRequest } from './request.ts'
 import { type NodeResponse, readResponse, responseCapacity, writeResponse } from './response.ts'
 
@@ -86,6 +87,8 @@ export type Body =
     }
   /** Later requests of the publisher wait for these messages, on each node that receives it. */
   | { readonly kind: 'barriers'; readonly barriers: readonly Barrier[] }
+  /** The members of rooms: on a room's channel, the control channel, or a node's. */
+  | { readonly kind: 'presence'; readonly message: PresenceMessage }
 
 // Positions are the numbers on the wire: append only.
 const KINDS: readonly Body['kind'][] = [
@@ -97,6 +100,7 @@ const KINDS: readonly Body['kind'][] = [
   'request',
   'response',
   'barriers',
+  'presence',
 ]
 
 const TEXT = 1
@@ -188,6 +192,11 @@ export function readBody({ kind, reader }: SealedEnvelope): Body {
     }
     case 'barriers':
       return { kind, barriers: readBarriers(reader) }
+    case 'presence': {
+      const message = readPresence(reader)
+      if (message === undefined) throw unknown('an unknown message about presence')
+      return { kind, message }
+    }
   }
 }
 
@@ -240,6 +249,9 @@ function writeBody(writer: WireWriter, body: Body): void {
         for (const value of [epoch, sequence, ageMs]) writer.varint(value)
       }
       return
+    case 'presence':
+      writePresence(writer, body.message)
+      return
   }
 }
 
@@ -259,6 +271,8 @@ function bodyCapacity(body: Body): number {
       return 24 + responseCapacity(body.response)
     case 'barriers':
       return body.barriers.reduce((sum, barrier) => sum + barrierCapacity(barrier), 16)
+    case 'presence':
+      return 16 + presenceCapacity(body.message)
     default:
       return 16
   }

@@ -1,0 +1,253 @@
+import { type Deferred, deferred } from '../base/deferred.ts'
+import { DueQueue } from '../base/due-queue.ts'
+import { oldestKeys } from '../base/eviction.ts'
+import type { Link, LinkWatcher } from '../cluster/link.ts'
+import type { PresenceMessage, RoomDigest, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import { answersOf } from './answers.ts'
+import type { PresenceRoom } from './presence-room.ts'
+import { Questions } from './questions.ts'
+import type { RoomTable } from './room-table.ts'
+
+/** About the most bytes of changes of a room that are published in one turn; the others follow. */
+const MAX_DELTA_BYTES = 32_768
+/** The most rooms of one digest. */
+const MAX_DIGEST = 2_000
+/** The most rooms whose changes wait for a digest; of further ones, the oldest are left to the rotation. */
+const MAX_CHANGED = 100_000
+/** The most nodes that are remembered as gone. */
+const MAX_GONE = 1_000
+/** Beats after which a node that was never known to be alive counts as gone. */
+const MAX_UNKNOWN_BEATS = 4
+
+/** The presence around its exchange with the other nodes. */
+export interface ExchangeHost {
+  /** The id of this node. */
+  readonly node: string
+  /** The presence of a room may have changed. */
+  changed(room: PresenceRoom): void
+  /** Called at every heartbeat. */
+  beat(): void
+}
+
+/**
+ * Keeps the rooms of the nodes of a cluster equal: publishes the changes of this node, receives those of the
+ * others, and finds out what did not arrive.
+ */
+export class Exchange implements LinkWatcher {
+  readonly #link: Link
+  readonly #rooms: RoomTable
+  readonly #host: ExchangeHost
+  readonly #questions: Questions
+  /** The latest version that this node has given to a room; the same count for all rooms. */
+  #clock = 0
+  /** Versions that no digest has told yet, by the hashes of the rooms. */
+  readonly #changed = new Map<number, number>()
+  /** Nodes that are gone: what arrives late of them is ignored. */
+  readonly #gone = new Set<string>()
+  /** Nodes that have told something, and for how many beats they have been unknown. */
+  readonly #nodes = new Map<string, number>()
+  readonly #waiting = new Map<PresenceRoom, Deferred<boolean>>()
+  readonly #timeouts: DueQueue<PresenceRoom>
+
+  constructor(link: Link, rooms: RoomTable, timeoutMs: number, host: ExchangeHost) {
+    this.#link = link
+    this.#rooms = rooms
+    this.#host = host
+    this.#timeouts = new DueQueue(timeoutMs, (room) => this.#timedOut(room))
+    this.#questions = new Questions(link, rooms, timeoutMs, {
+      snapshot: (node, room, snapshot) => this.#replaced(node, room, snapshot),
+      answered: (room, isByAll) => {
+        room.isAnswered = isByAll
+        this.#release(room)
+        this.#settle(room)
+      },
+    })
+    link.watch(this)
+  }
+
+  /** The room is followed from now on. */
+  follow(room: PresenceRoom): void {
+    room.isSettled = false
+    room.isAnswered = false
+    room.isHeld = this.#link.state !== 'closed'
+    this.#timeouts.add(room)
+    this.#questions.ask(room)
+  }
+
+  /** The room is not followed any more. */
+  unfollow(room: PresenceRoom): void {
+    this.#questions.forget(room)
+    this.#end(room, false)
+  }
+
+  /** Publishes what has changed in a room on this node; a part of it, if it is much. */
+  publish(room: PresenceRoom): void {
+    if (!room.isUnsent) return
+    const delta = room.takeDelta(++this.#clock, MAX_DELTA_BYTES)
+    if (delta === undefined) return
+    // In the digest also when nothing is published now: this node is not connected, and will be.
+    this.#changed.set(room.hash, delta.version)
+    if (this.#changed.size > MAX_CHANGED) {
+      for (const hash of oldestKeys(this.#changed, MAX_CHANGED)) this.#changed.delete(hash)
+    }
+    this.#link.tell({ room: room.name }, { op: 'delta', delta })
+  }
+
+  /** Resolves with `true` when a room is settled, with `false` when it is not in time. */
+  settled(room: PresenceRoom): Promise<boolean> {
+    if (room.isSettled) return Promise.resolve(true)
+    const known = this.#waiting.get(room)
+    if (known !== undefined) return known.promise
+    const waiting = deferred<boolean>()
+    this.#waiting.set(room, waiting)
+    this.#timeouts.add(room)
+    return waiting.promise
+  }
+
+  close(): void {
+    this.#questions.close()
+    this.#timeouts.close()
+    for (const room of [...this.#waiting.keys()]) this.#end(room, false)
+    this.#changed.clear()
+    this.#gone.clear()
+    this.#nodes.clear()
+  }
+
+  connected(awayMs: number): void {
+    if (awayMs > 0) {
+      for (const room of this.#rooms) {
+        room.isSettled = false
+        room.isAnswered = false
+      }
+    }
+    this.#questions.askAll()
+  }
+
+  beat(): void {
+    this.#host.beat()
+    for (const node of [...this.#gone]) {
+      if (!this.#link.knows(node)) continue
+      // It was alive all the time, and does not know that its members were forgotten here.
+      this.#gone.delete(node)
+      for (const room of this.#rooms) this.#questions.repair(node, room, true)
+    }
+    for (const [node, beats] of this.#nodes) {
+      if (this.#link.knows(node)) this.#nodes.set(node, 0)
+      else if (beats < MAX_UNKNOWN_BEATS) this.#nodes.set(node, beats + 1)
+      else this.nodeGone(node)
+    }
+    this.#questions.beat()
+    this.#publishDigest()
+  }
+
+  told(node: string, name: string | undefined, message: PresenceMessage): void {
+    if (this.#gone.has(node) && !this.#link.knows(node)) return
+    if (!this.#nodes.has(node)) this.#nodes.set(node, 0)
+    this.#questions.heard(node)
+    switch (message.op) {
+      case 'delta': {
+        const room = name === undefined ? undefined : this.#rooms.get(name)
+        if (room === undefined) return
+        if (!room.apply(node, message.delta)) this.#questions.repair(node, room)
+        this.#host.changed(room)
+        return
+      }
+      case 'ask':
+        this.#answer(node, message)
+        return
+      case 'answer':
+        this.#questions.take(node, message)
+        return
+      case 'digest':
+        for (const { hash, version } of message.rooms) {
+          const room = this.#rooms.withHash(hash)
+          if (room?.announced(node, version) === true) this.#questions.repair(node, room)
+        }
+        return
+    }
+  }
+
+  missed(node: string, name: string | undefined): void {
+    if (name !== undefined) {
+      const room = this.#rooms.get(name)
+      if (room?.knows(node) === true) this.#questions.repair(node, room, true)
+      return
+    }
+    // A digest may be missing.
+    for (const room of this.#rooms) if (room.knows(node)) this.#questions.repair(node, room, true)
+  }
+
+  nodeGone(node: string): void {
+    this.#nodes.delete(node)
+    this.#gone.add(node)
+    if (this.#gone.size > MAX_GONE)
+      for (const oldest of oldestKeys(this.#gone, MAX_GONE)) this.#gone.delete(oldest)
+    for (const room of this.#rooms) if (room.forget(node)) this.#host.changed(room)
+    this.#questions.nodeGone(node)
+  }
+
+  #answer(node: string, { id, isFull, rooms }: Extract<PresenceMessage, { op: 'ask' }>): void {
+    const answered: PresenceRoom[] = []
+    for (const { room: name, version, isEmpty } of rooms) {
+      const room = this.#rooms.get(name)
+      if (room === undefined) continue
+      if (isEmpty) {
+        if (room.knows(node)) this.#replaced(node, room, nobodyAt(version))
+      } else if (room.announced(node, version)) {
+        this.#questions.repair(node, room)
+      }
+      while (room.isUnsent) this.publish(room)
+      if (room.ownCount > 0) answered.push(room)
+    }
+    for (const part of answersOf(id, answered, isFull, this.#clock)) this.#link.tell({ node }, part)
+  }
+
+  #replaced(node: string, room: PresenceRoom, snapshot: RoomSnapshot): void {
+    if (snapshot.users + snapshot.anonymous === 0 && !room.knows(node)) return
+    if (!room.replace(node, snapshot)) this.#questions.repair(node, room)
+    this.#host.changed(room)
+    this.#settle(room)
+  }
+
+  #settle(room: PresenceRoom): void {
+    if (room.isSettled || !room.isAnswered || room.isBehindAny) return
+    room.isSettled = true
+    this.#host.changed(room)
+    this.#end(room, true)
+  }
+
+  #timedOut(room: PresenceRoom): void {
+    this.#release(room)
+    this.#end(room, false)
+  }
+
+  /** Ends the time in which changes are held back. */
+  #release(room: PresenceRoom): void {
+    if (!room.isHeld) return
+    room.isHeld = false
+    this.#host.changed(room)
+  }
+
+  #end(room: PresenceRoom, isSettled: boolean): void {
+    this.#waiting.get(room)?.resolve(isSettled)
+    this.#waiting.delete(room)
+  }
+
+  /** Tells the versions of rooms: of those that have changed, and of some others in turn. */
+  #publishDigest(): void {
+    const rooms: RoomDigest[] = []
+    for (const [hash, version] of this.#changed) {
+      if (rooms.length === MAX_DIGEST) break
+      this.#changed.delete(hash)
+      rooms.push({ hash, version })
+    }
+    for (const { hash, version, ownCount } of this.#rooms.next(MAX_DIGEST - rooms.length)) {
+      if (ownCount > 0 && version > 0) rooms.push({ hash, version })
+    }
+    if (rooms.length > 0) this.#link.tell(undefined, { op: 'digest', rooms })
+  }
+}
+
+function nobodyAt(version: number): RoomSnapshot {
+  return { version, users: 0, anonymous: 0, isListed: true, members: [] }
+}

@@ -1,0 +1,327 @@
+import { DueQueue } from '../base/due-queue.ts'
+import { HubError, show } from '../base/errors.ts'
+import { oldestKeys } from '../base/eviction.ts'
+import { invalid } from '../base/option-rules.ts'
+import { RoomRules } from '../base/room-rules.ts'
+import { runHandler } from '../base/run-handler.ts'
+import type { RunningHandlers } from '../base/running-handlers.ts'
+import type { Link } from '../cluster/link.ts'
+import { Exchange } from './exchange.ts'
+import { type Identity, readIdentity } from './identity.ts'
+import type { PresenceMode, ResolvedPresenceOptions, RoomPresence } from './presence-options.ts'
+import { PresenceRoom } from './presence-room.ts'
+import type { RoomMember } from './room-member.ts'
+import { RoomTable } from './room-table.ts'
+
+/** The most members of whom the application is told in one turn of the event loop; the others follow. */
+const MAX_CHANGES_PER_TURN = 5_000
+/** Time, in ms, for which a room without a connection here is followed after `hub.presence` asked for it. */
+const WATCH_MS = 60_000
+/** The most rooms that are followed for that reason alone; of further ones, the oldest end early. */
+const MAX_WATCHED = 10_000
+
+const ANONYMOUS: Identity = Object.freeze({ user: undefined, info: '' })
+
+/** A connection of this process, as the presence of its rooms uses it. */
+export interface PresenceSubject {
+  /** The object that the application knows. */
+  readonly connection: object
+}
+
+/** The hub of this process, as the presence of its rooms uses it. */
+export interface PresenceHost {
+  /** The id of this node. */
+  readonly node: string
+  /** Callbacks of the application that `hub.close()` waits for. */
+  readonly running: RunningHandlers
+  /** The members of a room, live. */
+  members(room: string): ReadonlySet<object>
+  inRoom(member: object, room: string): boolean
+  /** @param where names the code of the application that threw, if it did */
+  report(error: Error, where?: string): void
+}
+
+/** The settings of the cluster that concern presence. */
+export interface PresenceTimes {
+  /** Time, in ms, for the other nodes to answer. */
+  readonly callTimeoutMs: number
+}
+
+/** Members of a room who have no connection there any more, and the room, if nobody else is here. */
+interface Departure {
+  readonly room: PresenceRoom
+  readonly members: readonly RoomMember[]
+  readonly at: number
+}
+
+/** Who is in the rooms of a hub that have presence. */
+export class Presence {
+  readonly #options: ResolvedPresenceOptions
+  readonly #host: PresenceHost
+  readonly #link: Link
+  readonly #exchange: Exchange | undefined
+  readonly #modes: RoomRules<PresenceMode | undefined>
+  readonly #rooms = new RoomTable()
+  /** Who is behind each connection that is in a room with members, and in which of them it is. */
+  readonly #identities = new Map<object, { identity: Identity; readonly rooms: Set<string> }>()
+  readonly #dirty = new Set<PresenceRoom>()
+  readonly #departures: DueQueue<Departure>
+  /** The rooms that `hub.presence` asked for, from the one that was asked for longest ago. */
+  readonly #watched = new Map<string, number>()
+  #isEndDue = false
+  #isClosed = false
+
+  constructor(
+    options: ResolvedPresenceOptions,
+    host: PresenceHost,
+    link: Link,
+    { callTimeoutMs }: PresenceTimes,
+    isClustered: boolean,
+  ) {
+    this.#options = options
+    this.#host = host
+    this.#link = link
+    this.#modes = new RoomRules('presence.rooms', options.rooms, readMode)
+    this.#departures = new DueQueue(options.leaveGraceMs, (departure) => this.#depart(departure))
+    if (!isClustered) return
+    this.#exchange = new Exchange(link, this.#rooms, callTimeoutMs, {
+      node: host.node,
+      changed: (room) => this.#changed(room),
+      beat: () => this.#forgetWatched(),
+    })
+  }
+
+  /** Checks that the application says of each room how it has presence. @throws {HubError} */
+  check(rooms: readonly string[]): void {
+    for (const room of rooms) this.#modes.of(room)
+  }
+
+  /** The room has its first connection here. */
+  occupied(name: string): void {
+    const mode = this.#modes.of(name)
+    if (mode !== undefined) this.#follow(name, mode)
+  }
+
+  /** Returns whether the room is still followed although its last connection here has left. */
+  isFollowed(name: string): boolean {
+    return this.#rooms.get(name) !== undefined
+  }
+
+  /** A connection has joined a room. */
+  joined(member: PresenceSubject, name: string): void {
+    const mode = this.#modes.of(name)
+    if (mode === undefined) return
+    if (mode === 'count') {
+      this.#withRoom(name, (room) => room.add(ANONYMOUS))
+      return
+    }
+    const known = this.#identities.get(member)?.identity
+    const identity = known ?? this.#read(member)
+    // The application, which was asked, may have closed the connection or moved it.
+    if (!this.#host.inRoom(member, name)) return
+    let entry = this.#identities.get(member)
+    if (entry === undefined) {
+      entry = { identity, rooms: new Set() }
+      this.#identities.set(member, entry)
+    }
+    if (entry.rooms.has(name)) return
+    entry.rooms.add(name)
+    const { identity: latest } = entry
+    this.#withRoom(name, (room) => room.add(latest))
+  }
+
+  /** A connection has left a room. */
+  left(member: object, name: string): void {
+    const mode = this.#modes.of(name)
+    if (mode === undefined) return
+    if (mode === 'count') {
+      this.#withRoom(name, (room) => room.remove(ANONYMOUS))
+      return
+    }
+    const entry = this.#identities.get(member)
+    if (entry?.rooms.delete(name) !== true) return
+    if (entry.rooms.size === 0) this.#identities.delete(member)
+    this.#withRoom(name, (room) => room.remove(entry.identity))
+  }
+
+  /** Asks again who is behind a connection. @returns `false` when it is in no room with members */
+  update(member: PresenceSubject): boolean {
+    if (!this.#identities.has(member)) return false
+    const identity = this.#read(member)
+    const entry = this.#identities.get(member)
+    if (entry === undefined) return false
+    const before = entry.identity
+    entry.identity = identity
+    for (const name of entry.rooms) {
+      this.#withRoom(name, (room) => {
+        if (before.user === identity.user) {
+          room.update(identity)
+          return
+        }
+        room.remove(before)
+        room.add(identity)
+      })
+    }
+    return true
+  }
+
+  /** Returns who is in a room. @throws {HubError} WSHUB_ERR_NO_PRESENCE or WSHUB_ERR_INVALID_OPTION */
+  show(name: string): RoomPresence {
+    return this.#watch(name)?.show(this.#isConnected) ?? { members: [], count: 0, isComplete: true }
+  }
+
+  /**
+   * Resolves when all other nodes have said who is there.
+   * @returns `false` when one did not in time
+   * @throws {HubError} WSHUB_ERR_NO_PRESENCE or WSHUB_ERR_INVALID_OPTION, as a rejection
+   */
+  async settled(name: string): Promise<boolean> {
+    const room = this.#watch(name)
+    if (room === undefined || this.#exchange === undefined) return true
+    return this.#exchange.settled(room)
+  }
+
+  /** Publishes the last changes, and stops telling of any. */
+  close(): void {
+    for (const room of this.#rooms) this.#exchange?.publish(room)
+    this.#isClosed = true
+    this.#departures.close()
+    this.#exchange?.close()
+    this.#rooms.clear()
+    this.#dirty.clear()
+    this.#identities.clear()
+    this.#watched.clear()
+  }
+
+  get #isConnected(): boolean {
+    return this.#link.state === 'connected'
+  }
+
+  #read(member: PresenceSubject): Identity {
+    return readIdentity(this.#options, member.connection, (error, where) => this.#host.report(error, where))
+  }
+
+  #withRoom(name: string, change: (room: PresenceRoom) => void): void {
+    const room = this.#rooms.get(name)
+    if (room === undefined) return
+    change(room)
+    this.#changed(room)
+  }
+
+  #follow(name: string, mode: PresenceMode): PresenceRoom {
+    const known = this.#rooms.get(name)
+    if (known !== undefined) return known
+    const room = new PresenceRoom(name, mode, this.#host.node, this.#options.maxMembersPerRoom)
+    this.#rooms.add(room)
+    this.#exchange?.follow(room)
+    return room
+  }
+
+  /**
+   * Returns a room, which is followed from now on although nobody may be in it; `undefined` when nobody can
+   * be, because there is no other node.
+   */
+  #watch(name: string): PresenceRoom | undefined {
+    const mode = this.#modes.of(name)
+    if (mode === undefined) {
+      throw new HubError(
+        'WSHUB_ERR_NO_PRESENCE',
+        `the room ${show(name)} has no presence: see presence.rooms`,
+      )
+    }
+    const known = this.#rooms.get(name)
+    if (this.#exchange === undefined || this.#isClosed) return known
+    if (known !== undefined && known.ownCount > 0) return known
+    this.#watched.delete(name)
+    this.#watched.set(name, performance.now() + WATCH_MS)
+    if (this.#watched.size > MAX_WATCHED) {
+      for (const oldest of oldestKeys(this.#watched, MAX_WATCHED)) this.#unwatch(oldest)
+    }
+    if (known !== undefined) return known
+    this.#link.occupied(name)
+    return this.#follow(name, mode)
+  }
+
+  #forgetWatched(): void {
+    const now = performance.now()
+    for (const [name, until] of this.#watched) {
+      if (until > now) return
+      this.#unwatch(name)
+    }
+  }
+
+  #unwatch(name: string): void {
+    this.#watched.delete(name)
+    const room = this.#rooms.get(name)
+    if (room !== undefined) this.#changed(room) // the end of the turn finds out whether it is still needed
+  }
+
+  #changed(room: PresenceRoom): void {
+    if (this.#isClosed) return
+    this.#dirty.add(room)
+    if (this.#isEndDue) return
+    this.#isEndDue = true
+    setImmediate(this.#endTurn)
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isEndDue = false
+    let most = MAX_CHANGES_PER_TURN
+    for (const room of [...this.#dirty]) {
+      if (most <= 0) break
+      this.#dirty.delete(room)
+      most -= this.#endTurnOf(room, most)
+    }
+    for (const room of this.#dirty) {
+      this.#changed(room)
+      return
+    }
+  }
+
+  /** @returns how many members were looked at */
+  #endTurnOf(room: PresenceRoom, most: number): number {
+    if (this.#rooms.get(room.name) !== room) return 0
+    if (this.#exchange === undefined) room.takeDelta(0, Number.POSITIVE_INFINITY)
+    else this.#exchange.publish(room)
+    const members: RoomMember[] = []
+    const before = room.touched
+    const at = performance.now() + this.#options.leaveGraceMs
+    const change = room.takeChange(this.#isConnected, most, at, members)
+    const isIdle = room.ownCount === 0 && !this.#watched.has(room.name)
+    if (isIdle) room.idleSince = at
+    if (isIdle || members.length > 0) this.#departures.add({ room, members, at })
+    if ((room.touched > 0 && !room.isHeld) || room.isUnsent) this.#changed(room)
+    if (change !== undefined) this.#tell(room, change)
+    return 1 + before - room.touched
+  }
+
+  #tell(room: PresenceRoom, change: Parameters<NonNullable<ResolvedPresenceOptions['onChange']>>[1]): void {
+    const { onChange } = this.#options
+    if (onChange === undefined) return
+    const pending = runHandler('the option presence.onChange', () => onChange(room.name, change), {
+      failed: (error, where) => this.#host.report(error, where),
+    })
+    this.#host.running.watch(pending)
+  }
+
+  #depart({ room, members, at }: Departure): void {
+    if (this.#rooms.get(room.name) !== room) return
+    let isChanged = false
+    for (const member of members) isChanged = room.leave(member, at) || isChanged
+    if (isChanged) {
+      const change = room.takeChange(this.#isConnected, 0, at, [])
+      if (change !== undefined) this.#tell(room, change)
+    }
+    const isIdle = room.ownCount === 0 && !this.#watched.has(room.name)
+    if (!isIdle || room.idleSince !== at || this.#dirty.has(room)) return
+    this.#rooms.delete(room)
+    this.#exchange?.unfollow(room)
+    if (this.#host.members(room.name).size === 0) this.#link.vacated(room.name)
+  }
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+function readMode(mode: unknown): PresenceMode | undefined {
+  if (mode === undefined || mode === 'members' || mode === 'count') return mode
+  throw invalid('presence.rooms', 'returns members, count or undefined', mode)
+}

@@ -1,0 +1,309 @@
+import { DueQueue } from '../base/due-queue.ts'
+import type { Link } from '../cluster/link.ts'
+import type { AskedRoom, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import type { Answer } from './answers.ts'
+import type { PresenceRoom } from './presence-room.ts'
+import type { RoomTable } from './room-table.ts'
+import { Round } from './round.ts'
+
+/** About the most bytes of one question. */
+const ASK_BYTES = 16_384
+/** About the bytes that a room takes in a question, besides its name. */
+const NUMBERS_BYTES = 10
+/** Time, in ms, in which changes that are under way arrive: before that, nobody is asked for them. */
+const REPAIR_DELAY_MS = 20
+/** Beats after which rooms whose nodes did not answer are asked for again: at first, and at most. */
+const FIRST_RETRY_BEATS = 1
+const MAX_RETRY_BEATS = 64
+
+/** The presence around its questions. */
+export interface QuestionsHost {
+  /** A node has told who is in a room. */
+  snapshot(node: string, room: PresenceRoom, snapshot: RoomSnapshot): void
+  /** All nodes have answered about a room, or one did not in time. */
+  answered(room: PresenceRoom, isByAll: boolean): void
+}
+
+/**
+ * Asks the other nodes who is in rooms: all of them when a room is followed from now on, and one, at any
+ * time, when it has changes that did not arrive.
+ */
+export class Questions {
+  readonly #link: Link
+  readonly #rooms: RoomTable
+  readonly #host: QuestionsHost
+  /** Rooms that all nodes have to be asked about. */
+  readonly #waiting = new Set<string>()
+  #isAsking = false
+  readonly #rounds = new Map<number, Round>()
+  /** The latest round that asks for a room. */
+  readonly #roundOf = new Map<string, Round>()
+  /** Rooms about which a node did not answer. */
+  readonly #unanswered = new Set<string>()
+  /** Nodes that did not answer: of an older version, maybe. They are not waited for. */
+  readonly #mute = new Set<string>()
+  #retryBeats = FIRST_RETRY_BEATS
+  #beatsToRetry = FIRST_RETRY_BEATS
+  /** By node: rooms of which it has to be asked, and whether in any case. */
+  readonly #repairs = new Map<string, Map<string, boolean>>()
+  #repairing: Round | undefined
+  #repairTimer: NodeJS.Timeout | undefined
+  #settleTimer: NodeJS.Timeout | undefined
+  readonly #timeouts: DueQueue<Round>
+  readonly #subscribing: DueQueue<() => void>
+  #ids = 0
+  #isClosed = false
+
+  constructor(link: Link, rooms: RoomTable, timeoutMs: number, host: QuestionsHost) {
+    this.#link = link
+    this.#rooms = rooms
+    this.#host = host
+    this.#timeouts = new DueQueue(timeoutMs, (round) => this.#timedOut(round))
+    this.#subscribing = new DueQueue(timeoutMs, (proceed) => proceed())
+  }
+
+  /** Asks all nodes about a room, soon. */
+  ask(room: PresenceRoom): void {
+    this.#waiting.add(room.name)
+    void this.#askWaiting()
+  }
+
+  /** Asks all nodes about all rooms. */
+  askAll(): void {
+    for (const { name } of this.#rooms) this.#waiting.add(name)
+    void this.#askWaiting()
+  }
+
+  /** The room is not followed any more. */
+  forget({ name }: PresenceRoom): void {
+    this.#waiting.delete(name)
+    this.#unanswered.delete(name)
+    this.#roundOf.delete(name)
+  }
+
+  /**
+   * Asks one node about a room, soon.
+   * @param isForced whether also when nothing is known to be missing
+   */
+  repair(node: string, room: PresenceRoom, isForced = false): void {
+    let rooms = this.#repairs.get(node)
+    if (rooms === undefined) {
+      rooms = new Map()
+      this.#repairs.set(node, rooms)
+    }
+    rooms.set(room.name, isForced || rooms.get(room.name) === true)
+    this.#repairSoon()
+  }
+
+  /** A node has answered. */
+  take(node: string, answer: Answer): void {
+    const round = this.#rounds.get(answer.id)
+    if (round === undefined || !round.take(node, answer)) return
+    this.#check(round)
+  }
+
+  /** A node has sent something: it knows of presence. */
+  heard(node: string): void {
+    if (this.#mute.delete(node)) this.#retrySoon()
+  }
+
+  /** Another node has left. */
+  nodeGone(node: string): void {
+    this.heard(node)
+    this.#repairs.delete(node)
+    for (const round of [...this.#rounds.values()]) this.#check(round)
+  }
+
+  /** Asks again about rooms for which an answer was missing. */
+  beat(): void {
+    if (this.#repairs.size > 0) this.#repairSoon()
+    if (this.#unanswered.size === 0 || --this.#beatsToRetry > 0) return
+    this.#retryBeats = Math.min(2 * this.#retryBeats, MAX_RETRY_BEATS)
+    this.#beatsToRetry = this.#retryBeats
+    for (const name of this.#unanswered) this.#waiting.add(name)
+    this.#unanswered.clear()
+    void this.#askWaiting()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#repairTimer)
+    clearTimeout(this.#settleTimer)
+    this.#timeouts.close()
+    this.#subscribing.close()
+    for (const table of [this.#waiting, this.#rounds, this.#roundOf, this.#unanswered, this.#repairs])
+      table.clear()
+  }
+
+  #retrySoon(): void {
+    this.#retryBeats = FIRST_RETRY_BEATS
+    this.#beatsToRetry = FIRST_RETRY_BEATS
+  }
+
+  /** One batch after the other: rooms that are added meanwhile are asked for together. */
+  async #askWaiting(): Promise<void> {
+    if (this.#isAsking) return
+    this.#isAsking = true
+    await Promise.resolve() // the other rooms of this turn
+    while (this.#waiting.size > 0 && this.#link.state === 'connected' && !this.#isClosed) {
+      const names = [...this.#waiting]
+      await this.#subscribed(names)
+      if (this.#isClosed) return
+      const rooms = names
+        .filter((name) => this.#waiting.delete(name))
+        .flatMap((name) => this.#rooms.get(name) ?? [])
+      for (const batch of batchesOf(rooms)) this.#askAbout(batch)
+    }
+    this.#isAsking = false
+  }
+
+  /** Resolves when changes of these rooms arrive, or when the engine does not confirm that in time. */
+  async #subscribed(names: readonly string[]): Promise<void> {
+    const inTime = new Promise<void>((resolve) => this.#subscribing.add(resolve))
+    await Promise.race([this.#link.listening(names), inTime])
+  }
+
+  #askAbout(rooms: readonly PresenceRoom[]): void {
+    const round = this.#begin(rooms, undefined)
+    for (const { name } of rooms) this.#roundOf.set(name, round)
+    if (!this.#send(round, rooms)) {
+      for (const { name } of rooms) this.#waiting.add(name) // until this node is connected again
+      this.#rounds.delete(round.id)
+      return
+    }
+    this.#check(round)
+  }
+
+  #begin(rooms: readonly PresenceRoom[], node: string | undefined): Round {
+    const names = rooms.map(({ name }) => name)
+    const round = new Round(++this.#ids, names, node, {
+      snapshot: (from, name, snapshot) => {
+        const room = this.#rooms.get(name)
+        if (room !== undefined) this.#host.snapshot(from, room, snapshot)
+      },
+      announced: (from, name, version) => {
+        const room = this.#rooms.get(name)
+        if (room?.announced(from, version) === true) this.repair(from, room)
+      },
+    })
+    this.#rounds.set(round.id, round)
+    this.#timeouts.add(round)
+    return round
+  }
+
+  #send({ id, node }: Round, rooms: readonly PresenceRoom[]): boolean {
+    const asked: AskedRoom[] = rooms.map(({ name, version, ownCount }) => {
+      return { room: name, version, isEmpty: ownCount === 0 }
+    })
+    const to = node === undefined ? undefined : { node }
+    return this.#link.tell(to, { op: 'ask', id, isFull: node !== undefined, rooms: asked })
+  }
+
+  /** Ends a round when all nodes have answered that can be waited for. */
+  #check(round: Round): void {
+    if (!this.#rounds.has(round.id)) return
+    if (round.node !== undefined) {
+      if (round.hasAnswered(round.node) || !this.#link.knows(round.node)) this.#end(round)
+      return
+    }
+    const { settlingMs, peers } = this.#link
+    if (settlingMs > 0) {
+      this.#settleTimer ??= setTimeout(() => {
+        this.#settleTimer = undefined
+        for (const open of [...this.#rounds.values()]) this.#check(open)
+      }, settlingMs).unref()
+      return
+    }
+    if (peers.every((node) => round.hasAnswered(node) || this.#mute.has(node))) this.#end(round)
+  }
+
+  #timedOut(round: Round): void {
+    if (!this.#rounds.has(round.id)) return
+    if (round.node === undefined) {
+      for (const node of this.#link.peers) if (!round.hasAnswered(node)) this.#mute.add(node)
+    }
+    this.#end(round)
+  }
+
+  #end(round: Round): void {
+    this.#rounds.delete(round.id)
+    if (round.node === undefined) this.#endOfAll(round)
+    else this.#endOfRepair(round, round.node)
+  }
+
+  #endOfAll(round: Round): void {
+    const isByAll = this.#link.peers.every((node) => round.hasAnswered(node))
+    if (!isByAll && this.#unanswered.size === 0) this.#retrySoon()
+    for (const name of round.rooms) {
+      const room = this.#rooms.get(name)
+      if (room === undefined || this.#roundOf.get(name) !== round) continue
+      this.#roundOf.delete(name)
+      if (!isByAll) this.#unanswered.add(name)
+      this.#host.answered(room, isByAll)
+    }
+  }
+
+  #endOfRepair(round: Round, node: string): void {
+    if (this.#repairing === round) this.#repairing = undefined
+    if (!round.hasAnswered(node) && this.#link.knows(node)) {
+      // Again, at the next beat.
+      const rooms = this.#repairs.get(node) ?? new Map<string, boolean>()
+      for (const name of round.rooms) rooms.set(name, true)
+      this.#repairs.set(node, rooms)
+      return
+    }
+    if (this.#repairs.size > 0) this.#repairSoon()
+  }
+
+  #repairSoon(): void {
+    if (this.#repairing !== undefined || this.#isClosed) return
+    this.#repairTimer ??= setTimeout(() => {
+      this.#repairTimer = undefined
+      this.#repairNext()
+    }, REPAIR_DELAY_MS).unref()
+  }
+
+  /** Asks the next node for some of the rooms of which it is to be asked. */
+  #repairNext(): void {
+    if (this.#repairing !== undefined) return
+    for (const [node, names] of this.#repairs) {
+      const rooms: PresenceRoom[] = []
+      let bytes = 0
+      for (const [name, isForced] of names) {
+        if (bytes > ASK_BYTES) break
+        names.delete(name)
+        const room = this.#rooms.get(name)
+        if (room === undefined || !(isForced || room.isBehind(node))) continue
+        rooms.push(room)
+        bytes += 2 * name.length + NUMBERS_BYTES
+      }
+      // The next time it is the turn of another node.
+      this.#repairs.delete(node)
+      if (names.size > 0) this.#repairs.set(node, names)
+      if (rooms.length === 0) continue
+      const round = this.#begin(rooms, node)
+      this.#repairing = round
+      if (this.#send(round, rooms)) return
+      this.#rounds.delete(round.id) // all is asked again when this node is connected again
+      this.#repairing = undefined
+      this.#repairs.clear()
+      return
+    }
+  }
+}
+
+/** Cuts rooms into batches whose questions have a bounded size. */
+function batchesOf(rooms: readonly PresenceRoom[]): PresenceRoom[][] {
+  const batches: PresenceRoom[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const room of rooms) {
+    const size = 2 * room.name.length + NUMBERS_BYTES
+    if (bytes + size > ASK_BYTES) {
+      batches.push([])
+      bytes = 0
+    }
+    batches.at(-1)?.push(room)
+    bytes += size
+  }
+  return batches
+}

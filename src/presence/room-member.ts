@@ -1,0 +1,103 @@
+import { parseInfo } from './identity.ts'
+import type { NodeShare } from './node-share.ts'
+import type { PresenceMember } from './presence-options.ts'
+
+/** The connections that a user has on one node. */
+export interface Holding {
+  readonly share: NodeShare
+  connections: number
+  stamp: number
+  info: string
+  /** Whether the other nodes know `info`; of the holding of this node. */
+  isInfoSent: boolean
+}
+
+/** A user in a room: on which nodes, and what has been told of it. */
+export class RoomMember {
+  readonly user: string
+  readonly holdings: Holding[] = []
+  /** The latest info, as JSON; of the last connection while there is none. */
+  info = ''
+  /** Whether the application knows that the user is there. */
+  isTold = false
+  /** The info that the application knows. */
+  toldInfo = ''
+  /** When the user counts as having left, in ms of `performance.now()`; 0 = has a connection. */
+  leavesAt = 0
+  #shown: PresenceMember | undefined
+  #shownInfo = ''
+
+  constructor(user: string) {
+    this.user = user
+  }
+
+  /** The number of connections on all nodes. */
+  get connections(): number {
+    let connections = 0
+    for (const holding of this.holdings) connections += holding.connections
+    return connections
+  }
+
+  /** Returns the connections on one node; `undefined` = none. */
+  on(share: NodeShare): Holding | undefined {
+    return this.holdings.find((holding) => holding.share === share)
+  }
+
+  /** Adds the first connection on a node. */
+  add(share: NodeShare): Holding {
+    const holding = { share, connections: 0, stamp: 0, info: '', isInfoSent: false }
+    this.holdings.push(holding)
+    return holding
+  }
+
+  /** The last connection on a node has left. */
+  drop(holding: Holding): void {
+    this.holdings.splice(this.holdings.indexOf(holding), 1)
+    this.refresh()
+  }
+
+  /** Takes over the latest info of all nodes. */
+  refresh(): void {
+    const latest = this.#latest()
+    if (latest !== undefined) this.info = latest.info
+  }
+
+  /** Gives a holding an info that is later than all others, if it is another one. */
+  renew(holding: Holding, info: string): void {
+    const latest = this.#latest()
+    if (latest !== undefined && latest.stamp > 0 && latest.info === info) {
+      if (holding === latest) return
+      holding.stamp = latest.stamp
+    } else {
+      holding.stamp = (latest?.stamp ?? 0) + 1
+    }
+    holding.info = info
+    holding.isInfoSent = false
+    this.refresh()
+  }
+
+  /** Returns the user as the application sees it. */
+  show(): PresenceMember {
+    const { connections } = this
+    if (this.#shown?.connections !== connections || this.#shownInfo !== this.info) {
+      const info =
+        this.#shown !== undefined && this.#shownInfo === this.info ? this.#shown.info : parseInfo(this.info)
+      this.#shown = Object.freeze({ user: this.user, info, connections })
+      this.#shownInfo = this.info
+    }
+    return this.#shown
+  }
+
+  /** Returns the holding with the highest stamp; of equal ones, that of the highest id of a node. */
+  #latest(): Holding | undefined {
+    let latest: Holding | undefined
+    for (const holding of this.holdings) {
+      if (latest === undefined || isLater(holding, latest)) latest = holding
+    }
+    return latest
+  }
+}
+
+function isLater(a: Holding, b: Holding): boolean {
+  return a.stamp > b.stamp || (a.stamp === b.stamp && a.share.node > b.share.node)
+}

@@ -1,0 +1,90 @@
+import type { Connection, EventHandler, Hub, HubOptions, PresenceChange, PresenceOptions } from 'wshub'
+import type { Bus } from '../support/bus.ts'
+import { type ClusterNode, join } from '../support/cluster.ts'
+import { type Client, type HubServer, Journal, serve } from '../support/hub-server.ts'
+
+/** A change, with the room it is about. */
+export interface Told extends PresenceChange {
+  readonly room: string
+}
+
+/** Options by which the metadata `user` is the user, and `name` the info. */
+export function presenceOptions(
+  changes: Journal<Told>,
+  options: Partial<PresenceOptions<Connection>> = {},
+): PresenceOptions<Connection> {
+  return {
+    rooms: (room) => (room.startsWith('count') ? 'count' : room.startsWith('plain') ? undefined : 'members'),
+    user: (connection) => textOf(connection, 'user'),
+    info: (connection) => {
+      const name = textOf(connection, 'name')
+      return name === undefined ? undefined : { name }
+    },
+    leaveGraceMs: 30,
+    onChange: (room, change) => changes.push({ room, ...change }),
+    ...options,
+  }
+}
+
+export interface PresenceServer extends HubServer {
+  readonly changes: Journal<Told>
+  readonly faults: Journal<Error>
+  /** Opens a connection of a user; anonymous without one. */
+  enter(user?: string, ...rooms: string[]): Promise<{ client: Client; connection: Connection }>
+}
+
+/** A hub without a cluster. */
+export async function servePresence(
+  options: Partial<PresenceOptions<Connection>> = {},
+  hubOptions: HubOptions = {},
+  handler: EventHandler = {},
+): Promise<PresenceServer> {
+  const changes = new Journal<Told>()
+  const faults = new Journal<Error>()
+  const served = await serve(
+    { presence: presenceOptions(changes, options), onError: (error) => faults.push(error), ...hubOptions },
+    handler,
+  )
+  return { ...served, changes, faults, enter: (user, ...rooms) => enter(served, user, rooms) }
+}
+
+/** A node of a cluster, whose own client is anonymous and in no room. */
+export interface PresenceNode extends ClusterNode {
+  readonly changes: Journal<Told>
+  enter(user?: string, ...rooms: string[]): Promise<{ client: Client; connection: Connection }>
+}
+
+export async function presenceNode(
+  bus: Bus,
+  options: Partial<PresenceOptions<Connection>> = {},
+  cluster: HubOptions['cluster'] = {},
+): Promise<PresenceNode> {
+  const changes = new Journal<Told>()
+  const node = await join(bus, cluster, { presence: presenceOptions(changes, options) })
+  return { ...node, changes, enter: (user, ...rooms) => enter(node, user, rooms) }
+}
+
+async function enter(
+  { hub, connect }: HubServer,
+  user: string | undefined,
+  rooms: readonly string[],
+): Promise<{ client: Client; connection: Connection }> {
+  const { client, connection } = await connect()
+  if (user !== undefined) connection.setMetadata('user', user)
+  if (rooms.length > 0) hub.joinRoom(connection, rooms)
+  return { client, connection }
+}
+
+/** Returns the users of a room and their connections, as `ann:1 bob:2`. */
+export function usersOf(hub: Hub, room: string): string {
+  return hub
+    .presence(room)
+    .members.map(({ user, connections }) => `${user}:${connections}`)
+    .sort()
+    .join(' ')
+}
+
+function textOf(connection: Connection, key: string): string | undefined {
+  const value = connection.getMetadata(key)
+  return typeof value === 'string' ? value : undefined
+}
