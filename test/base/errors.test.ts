@@ -14,6 +14,7 @@ import {
   MemoryHistoryBus,
   memoryHistory,
   Opcode,
+  type PresenceOptions,
 } from 'wshub'
 import { HUB_ERRORS } from '../../src/base/errors.ts'
 import { Bus } from '../support/bus.ts'
@@ -235,9 +236,9 @@ const causes: Record<string, () => Promise<unknown>> = {
     return hubFault({ backplane }, () => {})
   },
   WSHUB_ERR_NO_HISTORY: () => new Hub().publish('room', '').catch((error) => error),
-  WSHUB_ERR_NO_PRESENCE: () => thrownBy(() => new Hub().presence('room')),
+  WSHUB_ERR_NO_PRESENCE: () => new Hub().presenceSettled('room').catch((error) => error),
   WSHUB_ERR_PRESENCE: async () => {
-    const presence = { rooms: () => 'members', user: () => '' } as const
+    const presence: PresenceOptions = { rooms: () => 'members', user: () => '' }
     const errors = new Journal<Error>()
     const { hub, connect } = await serve({ presence, onError: (error) => errors.push(error) })
     const { connection } = await connect()

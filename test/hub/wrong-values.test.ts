@@ -215,7 +215,9 @@ describe('an object whose entries are no options', () => {
     ['a promise', Promise.resolve({})],
     ['Headers', new Headers()],
   ])('is refused by a new hub: %s', (_what, options) => {
-    expect(thrownBy(() => new Hub(wrong(options)))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
+    expect(thrownBy(() => new Hub(wrong<HubOptions>(options)))).toMatchObject({
+      code: 'WSHUB_ERR_INVALID_OPTION',
+    })
   })
 })
 
