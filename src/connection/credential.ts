@@ -1,4 +1,9 @@
 import { HubError, show } from '../base/errors.ts'
+import type { Ending } from './close-cause.ts'
+import type { Connection } from './connection.ts'
+import { EXPIRED } from './endings.ts'
+import type { EventHandler } from './event-handler.ts'
+import { type CallbackOwner, runCallback } from './run-callback.ts'
 
 /**
  * An expired credential stays valid for this many ms while a callback that may renew it runs, if
@@ -7,39 +12,44 @@ import { HubError, show } from '../base/errors.ts'
 const RENEWAL_TIMEOUT_MS = 10_000
 
 /** The connection that a {@link Credential} belongs to. */
-export interface CredentialOwner {
+export interface CredentialOwner<Meta extends object> extends CallbackOwner {
+  readonly connection: Connection<Meta>
+  readonly handler: EventHandler<Meta>
+  /** Holds messages back while `onExpire` runs. */
+  readonly receiver: { hold(): void; release(): void }
+  /** Whether `onOpen` has not settled. */
+  readonly isOpening: boolean
   /** Whether the connection is open, and not waiting for its callbacks in order to close. */
   readonly isServed: boolean
-  /** Stops delivering messages. */
-  holdMessages(): void
-  /** Calls `onExpire`. @returns as `runCallback` does */
-  runOnExpire(then: () => void): (() => void) | undefined
-  /** Limits the time of `onExpire`. */
+  /** Whether messages that arrive are delivered. */
+  readonly isDelivering: boolean
+  /** Limits the time of a callback; 0 = no limit. */
   setDeadline(ms: number): void
-  /**
-   * `onExpire` has settled, or is no longer waited for: messages are delivered again, or the connection is
-   * closed.
-   */
-  renewalEnded(): void
+  /** Calls {@link Credential.expired} at that time; `undefined` = never. */
+  setExpiry(at: number | undefined): void
+  close(ending: Ending): void
 }
 
 /** The credential of a connection: the time at which it expires, and its renewal by `onExpire`. */
-export class Credential {
-  readonly #owner: CredentialOwner
-  /** The time limit of a callback that may renew it. */
-  readonly renewalTimeoutMs: number
-  /** In ms since the epoch; `undefined` = never. */
-  expiresAt: number | undefined
+export class Credential<out Meta extends object> {
+  readonly #owner: CredentialOwner<Meta>
+  readonly #openTimeoutMs: number
+  #expiresAt: number | undefined
   #isRenewing = false
   #stopWaiting: (() => void) | undefined
 
-  constructor(owner: CredentialOwner, openTimeoutMs: number) {
+  constructor(owner: CredentialOwner<Meta>, openTimeoutMs: number) {
     this.#owner = owner
-    this.renewalTimeoutMs = openTimeoutMs || RENEWAL_TIMEOUT_MS
+    this.#openTimeoutMs = openTimeoutMs
+  }
+
+  /** In ms since the epoch; `undefined` = never. */
+  get expiresAt(): number | undefined {
+    return this.#expiresAt
   }
 
   get isExpired(): boolean {
-    return this.expiresAt !== undefined && this.expiresAt <= Date.now()
+    return this.#expiresAt !== undefined && this.#expiresAt <= Date.now()
   }
 
   /** Whether `onExpire` is running. */
@@ -47,15 +57,18 @@ export class Credential {
     return this.#isRenewing
   }
 
-  /** Lets `onExpire` renew the credential. */
-  askForRenewal(): void {
+  /** Sets the time of expiry. @throws {HubError} WSHUB_ERR_INVALID_OPTION when `at` is no time */
+  renew(at: Date | number | undefined): void {
+    this.#expiresAt = at === undefined ? undefined : readExpiry(at)
+    this.#owner.setExpiry(this.#expiresAt)
+  }
+
+  /** Lets `onExpire` renew the credential that has expired. */
+  expired(): void {
     const owner = this.#owner
-    if (!owner.isServed || this.#isRenewing) return // a second `onExpire` has nothing to add
-    this.#isRenewing = true
-    owner.holdMessages()
-    this.#stopWaiting = owner.runOnExpire(() => this.#end())
-    if (this.#stopWaiting === undefined) this.#end()
-    else if (owner.isServed) owner.setDeadline(this.renewalTimeoutMs)
+    if (!owner.isOpening) this.#askForRenewal()
+    // It waits for `onOpen`, which may renew it and has its own deadline, or else gets this one.
+    else if (owner.isServed && this.#openTimeoutMs === 0) owner.setDeadline(RENEWAL_TIMEOUT_MS)
   }
 
   /** Stops waiting for `onExpire`. */
@@ -63,11 +76,27 @@ export class Credential {
     this.#stopWaiting?.()
   }
 
+  #askForRenewal(): void {
+    const owner = this.#owner
+    if (!owner.isServed || this.#isRenewing) return // a second `onExpire` has nothing to add
+    this.#isRenewing = true
+    owner.receiver.hold()
+    const onExpire = () => owner.handler.onExpire?.(owner.connection)
+    this.#stopWaiting = runCallback('onExpire', onExpire, owner, () => this.#end())
+    if (this.#stopWaiting === undefined) this.#end()
+    else if (owner.isServed) owner.setDeadline(this.#openTimeoutMs || RENEWAL_TIMEOUT_MS)
+  }
+
+  /** `onExpire` has settled, or is no longer waited for. */
   #end(): void {
     if (!this.#isRenewing) return
     this.#isRenewing = false
     this.#stopWaiting = undefined
-    this.#owner.renewalEnded()
+    const owner = this.#owner
+    if (!owner.isDelivering) return
+    if (owner.isServed) owner.setDeadline(0)
+    owner.receiver.release()
+    if (this.isExpired) owner.close(EXPIRED)
   }
 }
 

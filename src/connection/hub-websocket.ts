@@ -58,14 +58,19 @@ function invalidSocket(flaw: string): HubError {
   return new HubError('WSHUB_ERR_INVALID_SOCKET', `a socket is a WebSocket of ws 8.3 or later: ${flaw}`)
 }
 
-/** Receives the events of a WebSocket. */
-export interface WebSocketListener {
+/** Receives the messages of a WebSocket. */
+export interface MessageListener {
   /** A message has arrived. */
   received(data: Buffer, isBinary: boolean): void
   /** A ping has arrived. */
   pinged(payload: Buffer): void
   /** A pong has arrived. */
   ponged(payload: Buffer): void
+}
+
+/** Receives the events of a WebSocket. */
+export interface WebSocketListener {
+  readonly receiver: MessageListener
   /** A close frame is about to be written: the last moment to write messages that still wait. */
   closing(): void
   /** The socket is about to be destroyed, by `ws` or by the listener itself. */
@@ -120,15 +125,15 @@ export function listen(ws: WebSocketLike, listener: WebSocketListener): void {
 type Listened = Pick<HubWebSocket, 'listener'>
 
 function onMessage(this: Listened, data: Buffer, isBinary: boolean): void {
-  this.listener?.received(data, isBinary)
+  this.listener?.receiver.received(data, isBinary)
 }
 
 function onPing(this: Listened, payload: Buffer): void {
-  this.listener?.pinged(payload)
+  this.listener?.receiver.pinged(payload)
 }
 
 function onPong(this: Listened, payload: Buffer): void {
-  this.listener?.ponged(payload)
+  this.listener?.receiver.ponged(payload)
 }
 
 function onError(this: Listened, error: unknown): void {

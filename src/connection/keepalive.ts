@@ -1,7 +1,5 @@
 import type { HeartbeatOptions } from './heartbeat.ts'
 
-const NEVER = Number.POSITIVE_INFINITY
-
 /** The state of a peer between two sweeps of a {@link Keepalive}; times are in ms of its own clock. */
 export class Liveness {
   /** `bytesRead` at the last sweep that saw it change. */
@@ -18,8 +16,8 @@ export class Liveness {
   sentAt = 0
   /** When `deadlinePassed` is due; -1 = never. */
   deadlineAt = -1
-  /** When `credentialExpired` is due, in ms since the epoch; `Infinity` = never. */
-  expiresAt = NEVER
+  /** When `credentialExpired` is due, in ms since the epoch; `undefined` = never. */
+  expiresAt: number | undefined
 }
 
 /** A connection, as a {@link Keepalive} sees it. */
@@ -146,7 +144,7 @@ export class Keepalive {
 
   /** Calls `credentialExpired` once, at a time in ms since the epoch; `undefined` cancels that. */
   setExpiry(peer: KeepalivePeer, at: number | undefined): void {
-    peer.liveness.expiresAt = at ?? NEVER
+    peer.liveness.expiresAt = at
     if (at !== undefined) this.#watched.add(peer)
   }
 
@@ -160,7 +158,7 @@ export class Keepalive {
     for (const peer of this.#watched) {
       this.#check(peer)
       const { deadlineAt, pingedAt, expiresAt } = peer.liveness
-      if (deadlineAt < 0 && pingedAt < 0 && expiresAt === NEVER) this.#watched.delete(peer)
+      if (deadlineAt < 0 && pingedAt < 0 && expiresAt === undefined) this.#watched.delete(peer)
     }
     this.#goRound(passedMs / this.#roundMs)
     this.#onSweep()
@@ -181,8 +179,8 @@ export class Keepalive {
 
   #check(peer: KeepalivePeer): void {
     const { liveness } = peer
-    if (liveness.expiresAt !== NEVER && liveness.expiresAt <= Date.now()) {
-      liveness.expiresAt = NEVER
+    if (liveness.expiresAt !== undefined && liveness.expiresAt <= Date.now()) {
+      liveness.expiresAt = undefined
       peer.credentialExpired()
     }
     if (liveness.deadlineAt >= 0 && this.#clock >= liveness.deadlineAt) {

@@ -1,13 +1,13 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Message } from '../protocol/message.ts'
 import type { Connection } from './connection.ts'
-import type { ConnectionOptions } from './connection-options.ts'
+import type { ConnectionHost } from './connection-host.ts'
+import { type Failure, protocolFailure, tooFast } from './endings.ts'
 import type { EventHandler } from './event-handler.ts'
-import type { WebSocketLike } from './hub-websocket.ts'
+import { type MessageListener, messageTooBig, type WebSocketLike } from './hub-websocket.ts'
 import { Inbox, type InboxOwner } from './inbox.ts'
 import { RateLimit } from './rate-limit.ts'
 import { type CallbackOwner, runCallback } from './run-callback.ts'
-import type { Tally } from './tally.ts'
 
 const messageChannel = channel('wshub:message')
 
@@ -19,21 +19,20 @@ export interface ReceiverOwner<Meta extends object> extends CallbackOwner {
   readonly isOpening: boolean
   /** Whether messages that arrive are delivered. */
   readonly isDelivering: boolean
-  /** Closes the connection. @param message names the limit that was exceeded */
-  exceeded(message: string): void
+  /** Closes the connection: the client sends too fast. */
+  exceeded(ending: Failure): void
   /** Closes the connection after a message over `maxMessageSize`. */
-  receivedTooBig(): void
+  receivedTooBig(ending: Failure): void
 }
 
 /**
  * The receiving half of a connection: passes messages, pings and pongs on to the callbacks, or to an
  * iteration.
  */
-export class Receiver<out Meta extends object> implements InboxOwner {
+export class Receiver<out Meta extends object> implements InboxOwner, MessageListener {
   readonly #owner: ReceiverOwner<Meta>
   readonly #ws: WebSocketLike
-  readonly #tally: Tally
-  readonly #maxMessageSize: number
+  readonly #host: ConnectionHost
   /** Created when messages may have to wait, and where the rates are limited. */
   #inbox: Inbox | undefined
   #isStopped = false
@@ -41,17 +40,11 @@ export class Receiver<out Meta extends object> implements InboxOwner {
   eventsRead = 0
   lastPongTime = 0
 
-  constructor(
-    owner: ReceiverOwner<Meta>,
-    ws: WebSocketLike,
-    tally: Tally,
-    { maxMessageSize, limits }: Pick<ConnectionOptions, 'maxMessageSize' | 'limits'>,
-  ) {
+  constructor(owner: ReceiverOwner<Meta>, ws: WebSocketLike, host: ConnectionHost) {
     this.#owner = owner
     this.#ws = ws
-    this.#tally = tally
-    this.#maxMessageSize = maxMessageSize
-    const rate = RateLimit.of(limits)
+    this.#host = host
+    const rate = RateLimit.of(host.options.limits)
     if (rate !== undefined) this.#inbox = new Inbox(this, rate)
   }
 
@@ -64,12 +57,13 @@ export class Receiver<out Meta extends object> implements InboxOwner {
     this.eventsRead++
     const { connection, isDelivering, isOpening } = this.#owner
     if (!isDelivering) return
-    if (data.length > this.#maxMessageSize) {
+    const { options, tally } = this.#host
+    if (data.length > options.maxMessageSize) {
       // From a WebSocket that was opened elsewhere; one of the hub has this limit itself.
-      this.#owner.receivedTooBig()
+      this.#owner.receivedTooBig(protocolFailure(messageTooBig()))
       return
     }
-    this.#tally.countReceived(data.length)
+    tally.countReceived(data.length)
     const message: Message = isBinary ? { type: 'binary', data } : { type: 'text', data: data.toString() }
     if (messageChannel.hasSubscribers) {
       messageChannel.publish({ connection, message, bytes: data.length })
@@ -154,7 +148,7 @@ export class Receiver<out Meta extends object> implements InboxOwner {
   }
 
   exceeded(message: string): void {
-    this.#owner.exceeded(message)
+    this.#owner.exceeded(tooFast(message))
   }
 
   callbackBegan(): void {

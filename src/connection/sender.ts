@@ -1,7 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Origin } from '../delivery/backlog.ts'
-import type { Delivery } from '../delivery/delivery.ts'
-import type { CompressionSettings } from '../delivery/delivery-options.ts'
 import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
 import { Outbox, type OutboxOwner } from '../delivery/outbox.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
@@ -10,9 +8,9 @@ import { Opcode } from '../protocol/frame-header.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import { encodeMessage } from '../protocol/message-frame.ts'
 import type { Connection } from './connection.ts'
+import type { ConnectionHost } from './connection-host.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type CallbackOwner, runCallback } from './run-callback.ts'
-import type { Tally } from './tally.ts'
 import type { Transport } from './transport.ts'
 
 /** The `readyState` of an open WebSocket. */
@@ -45,26 +43,18 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   readonly #owner: SenderOwner<Meta>
   readonly #ws: Transport['ws']
   readonly #windowBits: number
-  readonly #compression: CompressionSettings | false
-  readonly #tally: Tally
+  readonly #host: ConnectionHost
   #dropped: DropCount | undefined
   lastPingTime = 0
   /** The messages that were accepted, without heartbeats. */
   messages = 0
 
-  constructor(
-    owner: SenderOwner<Meta>,
-    { ws, socket, windowBits }: Transport,
-    delivery: Delivery,
-    tally: Tally,
-    compression: CompressionSettings | false,
-  ) {
+  constructor(owner: SenderOwner<Meta>, { ws, socket, windowBits }: Transport, host: ConnectionHost) {
     this.#owner = owner
     this.#ws = ws
     this.#windowBits = windowBits
-    this.#compression = compression
-    this.#tally = tally
-    this.outbox = new Outbox(socket, delivery, this)
+    this.#host = host
+    this.outbox = new Outbox(socket, host.delivery, this)
   }
 
   get dropped(): Readonly<DropCount> {
@@ -73,7 +63,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
 
   send(data: Payload, options: SendOptions | undefined): boolean {
     if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
-    return this.deliver(new OutgoingMessage(data, this.#compression), options)
+    return this.deliver(new OutgoingMessage(data, this.#host.options.enableCompression), options)
   }
 
   /** Queues a message that is shared with others; `false` when it was dropped. */
@@ -128,7 +118,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   #accept(frame: Buffer, options: SendOptions | undefined, origin?: Origin): boolean {
     if (!this.outbox.send(frame, options, origin)) return false
     this.messages++
-    this.#tally.countSent(frame.length)
+    this.#host.tally.countSent(frame.length)
     return true
   }
 }

@@ -1,41 +1,35 @@
 import { channel } from 'node:diagnostics_channel'
 import type { HubError } from '../base/errors.ts'
-import type { RunningHandlers } from '../base/running-handlers.ts'
 import type { Origin } from '../delivery/backlog.ts'
-import type { Delivery } from '../delivery/delivery.ts'
 import type { DropCount } from '../delivery/drop-count.ts'
+import type { Outbox } from '../delivery/outbox.ts'
 import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { controlPayload } from '../protocol/control-frame.ts'
 import type { Opcode } from '../protocol/frame-header.ts'
 import type { Message, Payload, SendOptions } from '../protocol/message.ts'
-import { type CloseCause, closeCause, type Ending } from './close-cause.ts'
+import type { CloseCause, Ending } from './close-cause.ts'
+import { Closing, type ClosingOwner } from './closing.ts'
 import type { Connection, ConnectionState } from './connection.ts'
+import type { ConnectionHost } from './connection-host.ts'
 import type { ConnectionOptions } from './connection-options.ts'
-import { Credential, type CredentialOwner, readExpiry } from './credential.ts'
+import { Credential, type CredentialOwner } from './credential.ts'
 import * as endings from './endings.ts'
 import type { ErrorSource } from './error-source.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type ConnectionCore, HubConnection } from './hub-connection.ts'
-import { listen, messageTooBig, type WebSocketListener } from './hub-websocket.ts'
-import { type Keepalive, type KeepalivePeer, Liveness } from './keepalive.ts'
+import { listen, type WebSocketListener } from './hub-websocket.ts'
+import { type KeepalivePeer, Liveness } from './keepalive.ts'
 import type { MetadataEntries } from './metadata.ts'
 import { Opening } from './opening.ts'
 import { Receiver, type ReceiverOwner } from './receiver.ts'
 import { runCallback } from './run-callback.ts'
 import { Sender, type SenderOwner } from './sender.ts'
-import type { Tally } from './tally.ts'
 import type { Transport } from './transport.ts'
 
 /** The objects that all sessions of a hub share. */
-export interface SessionHost<Meta extends object> {
+export interface SessionHost<Meta extends object> extends ConnectionHost {
   readonly hub: Connection<Meta>['hub']
-  readonly options: ConnectionOptions
-  readonly delivery: Delivery
-  readonly keepalive: Keepalive
-  readonly tally: Tally
-  /** Callbacks that `hub.close()` waits for. */
-  readonly running: RunningHandlers
   roomsOf(session: Session<Meta>): ReadonlySet<string>
   /** Forgets a session that is closed. @returns the rooms it was in */
   release(session: Session<Meta>): ReadonlySet<string>
@@ -54,46 +48,39 @@ const closeChannel = channel('wshub:close')
 /** The behaviour of one connection, behind the {@link Connection} that applications hold. */
 export class Session<out Meta extends object>
   implements
+    ClosingOwner,
     ConnectionCore<Meta>,
-    CredentialOwner,
+    CredentialOwner<Meta>,
     KeepalivePeer,
     ReceiverOwner<Meta>,
     SenderOwner<Meta>,
     WebSocketListener
 {
-  readonly id: string
   readonly connection: Connection<Meta>
-  readonly remoteAddress: string | undefined
   /** The path of the upgrade request, for reports. */
   readonly path: string | undefined
   /** The server that the connection came through. */
   readonly server: object | undefined
   readonly liveness = new Liveness()
   readonly handler: EventHandler<Meta>
+  readonly ws: Transport['ws']
+  readonly socket: Transport['socket']
+  readonly receiver: Receiver<Meta>
+  phase: ConnectionState = 'connecting'
 
   readonly #host: SessionHost<Meta>
-  readonly #ws: Transport['ws']
-  readonly #socket: Transport['socket']
   readonly #gate: Transport['gate']
   readonly #sender: Sender<Meta>
-  readonly #receiver: Receiver<Meta>
   /** Created with the first time of expiry. */
-  #credential: Credential | undefined
-  #state: ConnectionState = 'connecting'
+  #credential: Credential<Meta> | undefined
   /** There until `onOpen` has settled. */
   #opening: Opening<Meta> | undefined
-  /** By the clock of `performance`; -1 before it was open. */
+  /** By the clock of `performance`, in whole ms: a fraction would take 16 bytes; -1 before it was open. */
   #openedAt = -1
   /** The number of callbacks that have not settled, and of iterations whose body runs. */
   #runningCallbacks = 0
-  /** The end that waits for them. */
-  #pendingEnding: Ending | undefined
-  /** How this side began the end; the first one counts. */
-  #ending: Ending | undefined
-  /** Whether the close frame of that was handed to the socket. */
-  #isCloseSent = false
-  /** The rooms at the time of closing. */
-  #lastRooms: ReadonlySet<string> | undefined
+  /** Created with the first reason to end the connection. */
+  #closing: Closing | undefined
 
   constructor(
     host: SessionHost<Meta>,
@@ -102,38 +89,51 @@ export class Session<out Meta extends object>
     handler: EventHandler<Meta>,
     metadata: MetadataEntries,
   ) {
-    this.id = id
-    this.remoteAddress = transport.remoteAddress
     this.path = transport.path
     this.server = transport.server
     this.#host = host
     this.handler = handler
-    this.#ws = transport.ws
-    this.#socket = transport.socket
+    this.ws = transport.ws
+    this.socket = transport.socket
     this.#gate = transport.gate
-    const { delivery, tally, options } = host
-    this.#sender = new Sender(this, transport, delivery, tally, options.enableCompression)
-    this.#receiver = new Receiver(this, transport.ws, tally, options)
+    this.#sender = new Sender(this, transport, host)
+    this.receiver = new Receiver(this, transport.ws, host)
     this.connection = new HubConnection(this, id, transport.remoteAddress, metadata)
     listen(transport.ws, this)
   }
 
   // Members that applications read
 
+  get id(): string {
+    return this.connection.id
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.connection.remoteAddress
+  }
+
   get hub(): Connection<Meta>['hub'] {
     return this.#host.hub
   }
 
   get state(): ConnectionState {
-    return this.#state === 'open' && this.#ws.readyState !== OPEN ? 'closing' : this.#state
+    return this.phase === 'open' && this.ws.readyState !== OPEN ? 'closing' : this.phase
   }
 
   get rooms(): ReadonlySet<string> {
-    return this.#lastRooms ?? this.#host.roomsOf(this)
+    return this.#closing?.rooms ?? this.#host.roomsOf(this)
+  }
+
+  get options(): ConnectionOptions {
+    return this.#host.options
+  }
+
+  get outbox(): Outbox {
+    return this.#sender.outbox
   }
 
   get maxMetadataEntries(): number {
-    return this.#host.options.limits.maxMetadataEntries
+    return this.options.limits.maxMetadataEntries
   }
 
   get expiresAt(): number | undefined {
@@ -141,11 +141,11 @@ export class Session<out Meta extends object>
   }
 
   get protocol(): string {
-    return this.#ws.protocol
+    return this.ws.protocol
   }
 
   get bufferedBytes(): number {
-    return this.#sender.outbox.bufferedBytes + this.#receiver.bufferedBytes + (this.#gate?.heldBytes ?? 0)
+    return this.outbox.bufferedBytes + this.receiver.bufferedBytes + (this.#gate?.heldBytes ?? 0)
   }
 
   get dropped(): Readonly<DropCount> {
@@ -157,7 +157,7 @@ export class Session<out Meta extends object>
   }
 
   get lastPongTime(): number {
-    return this.#receiver.lastPongTime
+    return this.receiver.lastPongTime
   }
 
   // Opening
@@ -169,13 +169,13 @@ export class Session<out Meta extends object>
   open(): Promise<Connection<Meta>> {
     this.#opening ??= new Opening(this.connection)
     const opening = this.#opening
-    if (this.#ws.readyState !== OPEN) {
-      this.#ws.on('open', () => void this.open())
+    if (this.ws.readyState !== OPEN) {
+      this.ws.on('open', () => void this.open())
       return opening.opened
     }
-    this.#state = 'open'
-    this.#openedAt = performance.now()
-    this.#ws.pause()
+    this.phase = 'open'
+    this.#openedAt = Math.round(performance.now())
+    this.ws.pause()
     const { keepalive, options } = this.#host
     keepalive.watch(this)
     if (openChannel.hasSubscribers) openChannel.publish({ connection: this.connection })
@@ -198,10 +198,10 @@ export class Session<out Meta extends object>
     this.#opening = undefined
     if (this.isServed) this.#host.keepalive.setDeadline(this, 0)
     opening.settle()
-    if (this.#credential?.isExpired) this.credentialExpired()
+    if (this.#credential?.isExpired) this.#credential.expired()
     if (opening.runOnClose()) return
     // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-    setImmediate(() => this.#receiver.start())
+    setImmediate(() => this.receiver.start())
   }
 
   // Sending
@@ -223,11 +223,11 @@ export class Session<out Meta extends object>
   }
 
   hasRoomFor(bytes: number): boolean {
-    return this.#sender.outbox.hasRoomFor(bytes)
+    return this.outbox.hasRoomFor(bytes)
   }
 
   awaitRoom(then: () => void): void {
-    if (this.#isOpen) this.#sender.outbox.awaitRoom(then)
+    if (this.#isOpen) this.outbox.awaitRoom(then)
   }
 
   /** Messages of a room were lost for this connection, and cannot be replayed. */
@@ -249,68 +249,45 @@ export class Session<out Meta extends object>
   }
 
   overflow(of: 'client' | 'hub'): void {
-    const { maxBufferedBytes, maxTotalBufferedBytes, closeTimeoutMs } = this.#host.options
+    const { maxBufferedBytes, maxTotalBufferedBytes } = this.options
     const ending = endings.tooSlow(
       of === 'client'
         ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
         : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and this one has the most`,
     )
-    if (this.#state !== 'open') {
-      if (of === 'hub') this.terminate(ending)
-      return
-    }
-    this.#beginClosing(ending, closeTimeoutMs)
-    this.#sender.outbox.clear('overflow')
-    // In a separate turn: no user code runs inside a broadcast.
-    process.nextTick(() => {
-      this.#sender.outbox.tellDrops()
-      this.#ws.resume() // the answer could not be read from a paused socket
-      // A close frame after so many bytes would arrive late, and the hub needs the memory.
-      if (of === 'hub' && this.#socket.writableLength > maxBufferedBytes) this.#ws.terminate()
-      else this.#sendClose(ending)
-      this.#report(ending.error)
-    })
+    if (this.phase === 'open') this.#ownClosing().overflow(ending, of)
+    else if (of === 'hub') this.terminate(ending)
   }
 
   // Receiving
 
-  received(data: Buffer, isBinary: boolean): void {
-    this.#receiver.received(data, isBinary)
-  }
-
-  pinged(payload: Buffer): void {
-    this.#receiver.pinged(payload)
-  }
-
-  ponged(payload: Buffer): void {
-    this.#receiver.ponged(payload)
-  }
-
   pause(): void {
-    if (this.#state !== 'closed') this.#receiver.pause()
+    if (this.phase !== 'closed') this.receiver.pause()
   }
 
   resume(): void {
-    this.#receiver.resume()
+    this.receiver.resume()
   }
 
   iterate(): AsyncGenerator<Message, void, undefined> {
-    const messages = this.#receiver.iterate()
-    if (this.#state === 'open') this.#openSettled()
+    const messages = this.receiver.iterate()
+    if (this.phase === 'open') this.#openSettled()
     return messages
   }
 
-  exceeded(message: string): void {
-    if (this.#state !== 'open') return
-    const ending = endings.tooFast(message)
-    this.#report(ending.error)
+  receivedTooBig(ending: endings.Failure): void {
+    this.close(ending)
+    this.report(ending.error)
+  }
+
+  exceeded(ending: endings.Failure): void {
+    if (this.phase !== 'open') return
+    this.report(ending.error)
     this.close(ending)
   }
 
-  receivedTooBig(): void {
-    const ending = endings.protocolFailure(messageTooBig())
-    this.close(ending)
-    this.#report(ending.error)
+  stopReceiving(): void {
+    this.receiver.stop()
   }
 
   get isOpening(): boolean {
@@ -319,52 +296,33 @@ export class Session<out Meta extends object>
 
   /** Whether messages are delivered, also those that arrived before the client's close frame. */
   get isDelivering(): boolean {
-    return this.#state === 'open' && this.#pendingEnding === undefined
+    return this.phase === 'open' && this.#closing?.pending === undefined
   }
 
   // The credential
 
   renew(at: Date | number | undefined): void {
-    const expiresAt = at === undefined ? undefined : readExpiry(at)
-    const { keepalive, options } = this.#host
-    this.#credential ??= new Credential(this, options.openTimeoutMs)
-    this.#credential.expiresAt = expiresAt
-    keepalive.setExpiry(this, expiresAt)
+    this.#credential ??= new Credential(this, this.options.openTimeoutMs)
+    this.#credential.renew(at)
+  }
+
+  setExpiry(at: number | undefined): void {
+    this.#host.keepalive.setExpiry(this, at)
   }
 
   credentialExpired(): void {
-    if (this.#credential === undefined) return
-    if (this.#opening === undefined) this.#credential.askForRenewal()
-    // It waits for `onOpen`, see #openSettled, which has its own deadline, or else gets this one.
-    else if (this.isServed && this.#host.options.openTimeoutMs === 0) {
-      this.setDeadline(this.#credential.renewalTimeoutMs)
-    }
-  }
-
-  holdMessages(): void {
-    this.#receiver.hold()
-  }
-
-  runOnExpire(then: () => void): (() => void) | undefined {
-    return runCallback('onExpire', () => this.handler.onExpire?.(this.connection), this, then)
-  }
-
-  renewalEnded(): void {
-    if (!this.isDelivering) return
-    if (this.#isOpen) this.setDeadline(0)
-    this.#receiver.release()
-    if (this.#credential?.isExpired) this.close(endings.EXPIRED)
+    this.#credential?.expired()
   }
 
   // The keepalive
 
   get bytesRead(): number {
     // A client that reads its backlog is alive, and answers a ping only when it has read that far.
-    return (this.#socket.bytesRead ?? this.#receiver.eventsRead) + this.#sender.outbox.takenBytes
+    return (this.socket.bytesRead ?? this.receiver.eventsRead) + this.outbox.takenBytes
   }
 
   get isPaused(): boolean {
-    return this.#state === 'connecting' || this.#ws.isPaused
+    return this.phase === 'connecting' || this.ws.isPaused
   }
 
   get isClosing(): boolean {
@@ -384,7 +342,7 @@ export class Session<out Meta extends object>
   }
 
   pongTimedOut(): void {
-    this.terminate(endings.unansweredPing(this.#host.options.pongTimeoutMs))
+    this.terminate(endings.unansweredPing(this.options.pongTimeoutMs))
   }
 
   setDeadline(ms: number): void {
@@ -392,10 +350,10 @@ export class Session<out Meta extends object>
   }
 
   deadlinePassed(): void {
-    const { openTimeoutMs } = this.#host.options
+    const { openTimeoutMs } = this.options
     if (this.isClosing) {
-      this.#ws.terminate()
-    } else if (this.#pendingEnding !== undefined) {
+      this.ws.terminate()
+    } else if (this.#closing?.pending !== undefined) {
       this.leaveNow()
     } else if (this.#credential?.isRenewing) {
       this.#credential.stopWaiting()
@@ -412,24 +370,21 @@ export class Session<out Meta extends object>
 
   /** Neither side has sent a close frame. */
   get #isOpen(): boolean {
-    return this.#state === 'open' && this.#ws.readyState === OPEN
+    return this.phase === 'open' && this.ws.readyState === OPEN
   }
 
   get isServed(): boolean {
-    return this.#isOpen && this.#pendingEnding === undefined
+    return this.#isOpen && this.#closing?.pending === undefined
   }
 
   close(ending: Ending): boolean {
     if (!this.#isOpen) return false
-    this.#sayGoodbye(ending)
+    this.#ownClosing().sayGoodbye(ending)
     return true
   }
 
   terminate(ending: Ending): void {
-    if (this.#state === 'closed') return
-    // After a close frame this only completes the end which that frame began.
-    if (this.#ws.readyState <= OPEN) this.#ending ??= ending
-    this.#ws.terminate()
+    if (this.phase !== 'closed') this.#ownClosing().terminate(ending)
   }
 
   /**
@@ -439,18 +394,19 @@ export class Session<out Meta extends object>
    */
   leave(code: number, text: string, withinMs: number): void {
     if (!this.isServed) return
-    this.#pendingEnding = endings.shutdown(code, text)
+    this.#ownClosing().pending = endings.shutdown(code, text)
     if (this.#runningCallbacks === 0) {
       this.leaveNow()
       return
     }
     this.setDeadline(withinMs)
-    this.#receiver.drop()
+    this.receiver.drop()
   }
 
   /** Closes a connection that is leaving, even when callbacks are still running. */
   leaveNow(): void {
-    if (this.#pendingEnding !== undefined) this.close(this.#pendingEnding)
+    const pending = this.#closing?.pending
+    if (pending !== undefined) this.close(pending)
   }
 
   /** Destroys the socket, for a hub that closes and waits no longer. */
@@ -459,71 +415,37 @@ export class Session<out Meta extends object>
   }
 
   closing(): void {
-    this.#sender.outbox.flushAll()
+    this.outbox.flushAll()
   }
 
   protocolError(error: HubError): void {
-    if (this.#ending?.error !== undefined) return // the hub has ended it already
-    if (this.#ending === undefined) {
-      this.#ending =
-        this.#state === 'connecting' ? endings.neverOpened(error) : endings.protocolFailure(error)
-      this.#isCloseSent = true
-    }
-    this.#report(error)
+    this.#ownClosing().protocolError(error)
   }
 
-  /** Unless this side has begun to terminate the connection, `ws` does. */
   terminating(): void {
-    if (!this.#isOpen || this.#ending !== undefined) return
-    const ending = endings.tooManyPings()
-    this.#ending = ending
-    this.#report(ending.error)
+    if (this.#isOpen) this.#ownClosing().terminating()
   }
 
   invalidText(hangUp: () => void): void {
-    if (!this.#isOpen) return
-    const ending = endings.invalidText()
-    this.#sayGoodbye(ending, hangUp)
-    this.#report(ending.error)
-  }
-
-  /** @param then is called after the close frame */
-  #sayGoodbye(ending: Ending, then?: () => void): void {
-    this.#beginClosing(ending, this.#host.options.closeTimeoutMs)
-    this.#ws.resume() // the answer could not be read from a paused socket
-    this.#sender.outbox.end(() => {
-      this.#sendClose(ending)
-      then?.()
-    })
-  }
-
-  #beginClosing(ending: Ending, timeoutMs: number): void {
-    this.#ending ??= ending
-    this.#state = 'closing'
-    this.setDeadline(timeoutMs)
-    this.#receiver.stop()
-  }
-
-  #sendClose({ code, text }: Ending): void {
-    if (this.#ws.readyState === OPEN) this.#isCloseSent = true
-    this.#ws.close(code, text)
+    if (this.#isOpen) this.#ownClosing().invalidText(hangUp)
   }
 
   closed(code: number, reason: string): void {
-    if (this.#state === 'closed') return
-    const opening = this.#state === 'connecting' ? undefined : this.#opening
-    this.#receiver.end()
+    if (this.phase === 'closed') return
+    const opening = this.phase === 'connecting' ? undefined : this.#opening
+    this.receiver.end()
     this.#host.keepalive.forget(this)
-    this.#state = 'closed'
-    this.#sender.outbox.clear('closed')
-    this.#sender.outbox.tellDrops()
-    this.#lastRooms = this.#host.release(this)
-    const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now() - this.#openedAt)
-    const end = closeCause({ code, reason }, this.#ending, this.#isCloseSent, openMs)
+    this.phase = 'closed'
+    this.outbox.clear('closed')
+    this.outbox.tellDrops()
+    const closing = this.#ownClosing()
+    closing.rooms = this.#host.release(this)
+    const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now()) - this.#openedAt
+    const end = closing.causeOf({ code, reason }, openMs)
     this.#host.tally.countClosed(end.cause, code !== CloseCode.abnormal)
     const run = () => this.#runOnClose(end.cause, end.reason)
     if (opening === undefined) run()
-    else opening.deferOnClose(run, this.#host.options.openTimeoutMs)
+    else opening.deferOnClose(run, this.options.openTimeoutMs)
   }
 
   #runOnClose(cause: CloseCause, reason: string): void {
@@ -531,6 +453,11 @@ export class Session<out Meta extends object>
     const { code } = cause
     if (closeChannel.hasSubscribers) closeChannel.publish({ connection, code, reason, cause })
     runCallback('onClose', () => this.handler.onClose?.(connection, code, reason, cause), this)
+  }
+
+  #ownClosing(): Closing {
+    this.#closing ??= new Closing(this)
+    return this.#closing
   }
 
   // User code
@@ -551,11 +478,11 @@ export class Session<out Meta extends object>
   }
 
   #fail(ending: endings.Failure, where: string): void {
-    this.#report(ending.error, where)
+    this.report(ending.error, where)
     this.close(ending)
   }
 
-  #report(error: Error, where?: string): void {
+  report(error: Error, where?: string): void {
     const { connection, path } = this
     this.#host.report(error, { where, connection, path, handler: this.handler })
   }
