@@ -10,10 +10,10 @@ export interface Upgrader {
    * must be called before anything is sent. A refusal is thrown at once, and the error handling of the
    * framework renders it.
    *
-   * Only Express 4 differs, since it does not catch errors of async routes: there the refusal goes to the error
-   * handler directly, nothing is thrown, and the promise never settles, so neither the code after an `await`
-   * nor a `finally` around it runs. In Express 4, acquire nothing before it that must be released: acquire in
-   * `onOpen`, release in `onClose`. `req.hub.upgrade` throws in Express 4 too.
+   * Only Express 4 differs, since it does not catch errors of async routes: there the refusal goes to the
+   * error handler directly, nothing is thrown, and the promise never settles, so neither the code after an
+   * `await` nor a `finally` around it runs. In Express 4, acquire nothing before it that must be released:
+   * acquire in `onOpen`, release in `onClose`. `req.hub.upgrade` throws in Express 4 too.
    * @throws {HubError} see `hub.upgrade`
    */
   upgradeWebSocket<Meta extends object = Metadata>(

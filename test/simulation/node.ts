@@ -16,7 +16,7 @@ export interface NodeSettings {
 export const CALL_TIMEOUT_MS = 200
 /** Time for a hub to close, in ms. */
 export const CLOSE_MS = 400
-/** Time, in ms, after which a closed hub has no timer: one of a call that was cut short may last for a beat. */
+/** Time, in ms, after which a closed hub has no timer: one of a call cut short may last for a beat. */
 const CLOSED_MS = HEARTBEAT_MS + 10
 
 /** Errors that trouble explains. Any other one is a fault of the code. */
