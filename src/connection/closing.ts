@@ -1,24 +1,29 @@
+import { channel } from 'node:diagnostics_channel'
 import type { HubError } from '../base/errors.ts'
 import type { Outbox } from '../delivery/outbox.ts'
 import { type CloseCause, closeCause, type Ending } from './close-cause.ts'
-import type { ConnectionState } from './connection.ts'
+import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import * as endings from './endings.ts'
+import type { EventHandler } from './event-handler.ts'
+import { OPEN } from './hub-websocket.ts'
+import { type CallbackOwner, runCallback } from './run-callback.ts'
 import type { Transport } from './transport.ts'
 
-/** The `readyState` of an open WebSocket. */
-const OPEN = 1
+const closeChannel = channel('wshub:close')
 
 /** The connection that a {@link Closing} belongs to. */
-export interface ClosingOwner {
+export interface ClosingOwner<Meta extends object> extends CallbackOwner {
+  readonly connection: Connection<Meta>
+  readonly handler: EventHandler<Meta>
   /** The state as this side sees it; the WebSocket of an open connection may be closing. */
   phase: ConnectionState
   readonly ws: Transport['ws']
   readonly socket: Transport['socket']
   readonly options: ConnectionOptions
   readonly outbox: Outbox
-  /** Stops receiving: this side is closing the connection. */
-  stopReceiving(): void
+  /** Stops when this side begins to close the connection. */
+  readonly receiver: { stop(): void }
   setDeadline(ms: number): void
   report(error: Error): void
 }
@@ -27,8 +32,8 @@ export interface ClosingOwner {
  * The end of a connection, from the first reason for it to the cause that `onClose` receives. Created when
  * there is a reason, so that an idle connection does without its fields.
  */
-export class Closing {
-  readonly #owner: ClosingOwner
+export class Closing<out Meta extends object> {
+  readonly #owner: ClosingOwner<Meta>
   /** How this side began the end; the first one counts. */
   #ending: Ending | undefined
   /** Whether the close frame of that was handed to the socket. */
@@ -38,7 +43,7 @@ export class Closing {
   /** The rooms at the time of closing. */
   rooms: ReadonlySet<string> | undefined
 
-  constructor(owner: ClosingOwner) {
+  constructor(owner: ClosingOwner<Meta>) {
     this.#owner = owner
   }
 
@@ -119,12 +124,21 @@ export class Closing {
     return closeCause(received, this.#ending, this.#isCloseSent, openMs)
   }
 
+  /** Calls `onClose`. */
+  runOnClose(cause: CloseCause, reason: string): void {
+    const owner = this.#owner
+    const { connection } = owner
+    const { code } = cause
+    if (closeChannel.hasSubscribers) closeChannel.publish({ connection, code, reason, cause })
+    runCallback('onClose', () => owner.handler.onClose?.(connection, code, reason, cause), owner)
+  }
+
   #begin(ending: Ending): void {
     const owner = this.#owner
     this.#ending ??= ending
     owner.phase = 'closing'
     owner.setDeadline(owner.options.closeTimeoutMs)
-    owner.stopReceiving()
+    owner.receiver.stop()
   }
 
   #sendClose({ code, text }: Ending): void {

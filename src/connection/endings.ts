@@ -1,5 +1,6 @@
 import { HubError } from '../base/errors.ts'
 import { propertyOf } from '../base/thrown.ts'
+import type { DeliveryOptions } from '../delivery/delivery-options.ts'
 import { CloseCode, isSendableCloseCode } from '../protocol/close-code.ts'
 import type { CloseReason, Ending } from './close-cause.ts'
 
@@ -55,8 +56,21 @@ export function handlerFailure(error: Error, reason: CloseReason = 'handlerError
   return { by: 'hub', reason, code: isSendable ? closeCode : CloseCode.internalError, text: '', error }
 }
 
-/** The client reads too slowly. @param message names the limit that was exceeded */
-export function tooSlow(message: string): Failure {
+/**
+ * The client reads too slowly.
+ * @param of whether too much waits for this client, or for all clients together and this one has the most
+ */
+export function tooSlow(
+  of: 'client' | 'hub',
+  {
+    maxBufferedBytes,
+    maxTotalBufferedBytes,
+  }: Pick<DeliveryOptions, 'maxBufferedBytes' | 'maxTotalBufferedBytes'>,
+): Failure {
+  const message =
+    of === 'client'
+      ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
+      : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and this one has the most`
   const error = new HubError('WSHUB_ERR_SLOW_CONSUMER', message)
   return { by: 'hub', reason: 'slow', code: CloseCode.tryAgainLater, text: 'too slow', error }
 }

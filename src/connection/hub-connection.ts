@@ -38,7 +38,7 @@ export interface ConnectionCore<Meta extends object>
     | 'resume'
     | 'renew'
   > {
-  readonly maxMetadataEntries: number
+  readonly options: { readonly limits: { readonly maxMetadataEntries: number } }
   /** @returns `false` when the connection is not open or the message was dropped */
   send(data: Payload, options: SendOptions | undefined): boolean
   /** @returns `false` when the connection is not open */
@@ -92,7 +92,7 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   }
 
   get metadata(): MetadataMap<Meta> {
-    const { maxMetadataEntries } = this.#core
+    const { maxMetadataEntries } = this.#core.options.limits
     // The cast types the Map by its keys.
     this.#metadata ??= new BoundedMap<string, unknown>(maxMetadataEntries) as MetadataMap<Meta>
     return this.#metadata

@@ -22,6 +22,9 @@ export interface WebSocketLike {
   terminate(): void
 }
 
+/** The `readyState` of an open WebSocket. */
+export const OPEN = WebSocket.OPEN
+
 /** The members that {@link checkWebSocket} looks for, and their types. */
 const MEMBERS = {
   readyState: 'number',

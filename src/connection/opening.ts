@@ -1,4 +1,15 @@
+import { channel } from 'node:diagnostics_channel'
 import type { Connection } from './connection.ts'
+import type { EventHandler } from './event-handler.ts'
+import { type CallbackOwner, runCallback } from './run-callback.ts'
+
+const openChannel = channel('wshub:open')
+
+/** The connection that an {@link Opening} belongs to. */
+export interface OpeningOwner<Meta extends object> extends CallbackOwner {
+  readonly connection: Connection<Meta>
+  readonly handler: EventHandler<Meta>
+}
 
 /**
  * The time until `onOpen` has settled. A connection that is closed meanwhile waits for that with its
@@ -7,16 +18,31 @@ import type { Connection } from './connection.ts'
 export class Opening<Meta extends object> {
   /** Resolves when `onOpen` has settled. */
   readonly opened: Promise<Connection<Meta>>
+  readonly #owner: OpeningOwner<Meta>
   #resolve = (): void => {}
   #timer: NodeJS.Timeout | undefined
   #runOnClose: (() => void) | undefined
-  /** Stops waiting for `onOpen`; `undefined` while it has not returned a promise. */
-  stopWaiting: (() => void) | undefined
+  #stopWaiting: (() => void) | undefined
 
-  constructor(connection: Connection<Meta>) {
+  constructor(owner: OpeningOwner<Meta>) {
+    this.#owner = owner
     this.opened = new Promise((resolve) => {
-      this.#resolve = () => resolve(connection)
+      this.#resolve = () => resolve(owner.connection)
     })
+  }
+
+  /** Calls `onOpen`. @param then is called once it has settled, or is no longer waited for */
+  run(then: () => void): void {
+    const owner = this.#owner
+    const { connection } = owner
+    if (openChannel.hasSubscribers) openChannel.publish({ connection })
+    this.#stopWaiting = runCallback('onOpen', () => owner.handler.onOpen?.(connection), owner, then)
+    if (this.#stopWaiting === undefined) then()
+  }
+
+  /** Stops waiting for `onOpen`, if it has returned a promise. */
+  stopWaiting(): void {
+    this.#stopWaiting?.()
   }
 
   /**
@@ -26,7 +52,7 @@ export class Opening<Meta extends object> {
    */
   deferOnClose(run: () => void, timeoutMs: number): void {
     this.#runOnClose = run
-    if (timeoutMs > 0) this.#timer = setTimeout(() => this.stopWaiting?.(), timeoutMs).unref()
+    if (timeoutMs > 0) this.#timer = setTimeout(() => this.stopWaiting(), timeoutMs).unref()
   }
 
   /** Resolves {@link Opening.opened}. */

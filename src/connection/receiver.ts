@@ -1,8 +1,9 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Message } from '../protocol/message.ts'
-import type { Connection } from './connection.ts'
+import type { Ending } from './close-cause.ts'
+import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
-import { type Failure, protocolFailure, tooFast } from './endings.ts'
+import { protocolFailure, tooFast } from './endings.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type MessageListener, messageTooBig, type WebSocketLike } from './hub-websocket.ts'
 import { Inbox, type InboxOwner } from './inbox.ts'
@@ -19,10 +20,10 @@ export interface ReceiverOwner<Meta extends object> extends CallbackOwner {
   readonly isOpening: boolean
   /** Whether messages that arrive are delivered. */
   readonly isDelivering: boolean
-  /** Closes the connection: the client sends too fast. */
-  exceeded(ending: Failure): void
-  /** Closes the connection after a message over `maxMessageSize`. */
-  receivedTooBig(ending: Failure): void
+  /** The state as this side sees it. */
+  readonly phase: ConnectionState
+  close(ending: Ending): void
+  report(error: Error): void
 }
 
 /**
@@ -60,7 +61,9 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
     const { options, tally } = this.#host
     if (data.length > options.maxMessageSize) {
       // From a WebSocket that was opened elsewhere; one of the hub has this limit itself.
-      this.#owner.receivedTooBig(protocolFailure(messageTooBig()))
+      const ending = protocolFailure(messageTooBig())
+      this.#owner.close(ending)
+      this.#owner.report(ending.error)
       return
     }
     tally.countReceived(data.length)
@@ -148,7 +151,11 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
   }
 
   exceeded(message: string): void {
-    this.#owner.exceeded(tooFast(message))
+    const owner = this.#owner
+    if (owner.phase !== 'open') return
+    const ending = tooFast(message)
+    owner.report(ending.error)
+    owner.close(ending)
   }
 
   callbackBegan(): void {

@@ -10,11 +10,9 @@ import { encodeMessage } from '../protocol/message-frame.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import type { EventHandler } from './event-handler.ts'
+import { OPEN } from './hub-websocket.ts'
 import { type CallbackOwner, runCallback } from './run-callback.ts'
 import type { Transport } from './transport.ts'
-
-/** The `readyState` of an open WebSocket. */
-const OPEN = 1
 
 // One frame for all: 15,000 idle clients are pinged 500 times a second.
 const KEEPALIVE_PING = Frame.ping().encode()
@@ -23,6 +21,7 @@ const KEEPALIVE_PING = Frame.ping().encode()
 const HEARTBEAT = encodeMessage('')
 
 const dropChannel = channel('wshub:drop')
+const behindChannel = channel('wshub:behind')
 
 /** The connection that a {@link Sender} belongs to. */
 export interface SenderOwner<Meta extends object> extends CallbackOwner {
@@ -113,6 +112,14 @@ export class Sender<out Meta extends object> implements OutboxOwner {
       if (dropChannel.hasSubscribers) dropChannel.publish({ connection, dropped })
       runCallback('onDrop', () => owner.handler.onDrop?.(connection, dropped), owner)
     }
+  }
+
+  /** Calls `onBehind`: messages of a room were lost for this connection, and cannot be replayed. */
+  tellBehind(room: string): void {
+    const owner = this.#owner
+    const { connection } = owner
+    if (behindChannel.hasSubscribers) behindChannel.publish({ connection, room })
+    runCallback('onBehind', () => owner.handler.onBehind?.(connection, room), owner)
   }
 
   #accept(frame: Buffer, options: SendOptions | undefined, origin?: Origin): boolean {

@@ -1,4 +1,3 @@
-import { channel } from 'node:diagnostics_channel'
 import type { HubError } from '../base/errors.ts'
 import type { Origin } from '../delivery/backlog.ts'
 import type { DropCount } from '../delivery/drop-count.ts'
@@ -8,22 +7,20 @@ import { CloseCode } from '../protocol/close-code.ts'
 import { controlPayload } from '../protocol/control-frame.ts'
 import type { Opcode } from '../protocol/frame-header.ts'
 import type { Message, Payload, SendOptions } from '../protocol/message.ts'
-import type { CloseCause, Ending } from './close-cause.ts'
+import type { Ending } from './close-cause.ts'
 import { Closing, type ClosingOwner } from './closing.ts'
 import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
-import type { ConnectionOptions } from './connection-options.ts'
 import { Credential, type CredentialOwner } from './credential.ts'
 import * as endings from './endings.ts'
 import type { ErrorSource } from './error-source.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type ConnectionCore, HubConnection } from './hub-connection.ts'
-import { listen, type WebSocketListener } from './hub-websocket.ts'
+import { listen, OPEN, type WebSocketListener } from './hub-websocket.ts'
 import { type KeepalivePeer, Liveness } from './keepalive.ts'
 import type { MetadataEntries } from './metadata.ts'
 import { Opening } from './opening.ts'
 import { Receiver, type ReceiverOwner } from './receiver.ts'
-import { runCallback } from './run-callback.ts'
 import { Sender, type SenderOwner } from './sender.ts'
 import type { Transport } from './transport.ts'
 
@@ -38,17 +35,10 @@ export interface SessionHost<Meta extends object> extends ConnectionHost {
   resync(session: Session<Meta>, firsts: Iterable<Origin>): void
 }
 
-/** The `readyState` of an open WebSocket. */
-const OPEN = 1
-
-const openChannel = channel('wshub:open')
-const behindChannel = channel('wshub:behind')
-const closeChannel = channel('wshub:close')
-
 /** The behaviour of one connection, behind the {@link Connection} that applications hold. */
 export class Session<out Meta extends object>
   implements
-    ClosingOwner,
+    ClosingOwner<Meta>,
     ConnectionCore<Meta>,
     CredentialOwner<Meta>,
     KeepalivePeer,
@@ -80,7 +70,7 @@ export class Session<out Meta extends object>
   /** The number of callbacks that have not settled, and of iterations whose body runs. */
   #runningCallbacks = 0
   /** Created with the first reason to end the connection. */
-  #closing: Closing | undefined
+  #closing: Closing<Meta> | undefined
 
   constructor(
     host: SessionHost<Meta>,
@@ -108,10 +98,6 @@ export class Session<out Meta extends object>
     return this.connection.id
   }
 
-  get remoteAddress(): string | undefined {
-    return this.connection.remoteAddress
-  }
-
   get hub(): Connection<Meta>['hub'] {
     return this.#host.hub
   }
@@ -124,16 +110,12 @@ export class Session<out Meta extends object>
     return this.#closing?.rooms ?? this.#host.roomsOf(this)
   }
 
-  get options(): ConnectionOptions {
+  get options(): ConnectionHost['options'] {
     return this.#host.options
   }
 
   get outbox(): Outbox {
     return this.#sender.outbox
-  }
-
-  get maxMetadataEntries(): number {
-    return this.options.limits.maxMetadataEntries
   }
 
   get expiresAt(): number | undefined {
@@ -167,7 +149,7 @@ export class Session<out Meta extends object>
    * @returns a promise of the connection, once `onOpen` has settled
    */
   open(): Promise<Connection<Meta>> {
-    this.#opening ??= new Opening(this.connection)
+    this.#opening ??= new Opening(this)
     const opening = this.#opening
     if (this.ws.readyState !== OPEN) {
       this.ws.on('open', () => void this.open())
@@ -176,18 +158,10 @@ export class Session<out Meta extends object>
     this.phase = 'open'
     this.#openedAt = Math.round(performance.now())
     this.ws.pause()
-    const { keepalive, options } = this.#host
-    keepalive.watch(this)
-    if (openChannel.hasSubscribers) openChannel.publish({ connection: this.connection })
-    opening.stopWaiting = runCallback(
-      'onOpen',
-      () => this.handler.onOpen?.(this.connection),
-      this,
-      () => this.#openSettled(),
-    )
-    if (opening.stopWaiting === undefined) this.#openSettled()
+    this.#host.keepalive.watch(this)
+    opening.run(() => this.#openSettled())
     // A connection that is closing, or iterated already, has another deadline or none.
-    else if (this.#isOpen && this.#opening !== undefined) this.setDeadline(options.openTimeoutMs)
+    if (this.#isOpen && this.#opening !== undefined) this.setDeadline(this.options.openTimeoutMs)
     return opening.opened
   }
 
@@ -196,7 +170,7 @@ export class Session<out Meta extends object>
     const opening = this.#opening
     if (opening === undefined) return
     this.#opening = undefined
-    if (this.isServed) this.#host.keepalive.setDeadline(this, 0)
+    if (this.isServed) this.setDeadline(0)
     opening.settle()
     if (this.#credential?.isExpired) this.#credential.expired()
     if (opening.runOnClose()) return
@@ -234,10 +208,7 @@ export class Session<out Meta extends object>
   fellBehind(room: string): void {
     // In a turn of its own: no user code runs inside a broadcast.
     process.nextTick(() => {
-      if (!this.#isOpen) return
-      const { connection } = this
-      if (behindChannel.hasSubscribers) behindChannel.publish({ connection, room })
-      runCallback('onBehind', () => this.handler.onBehind?.(connection, room), this)
+      if (this.#isOpen) this.#sender.tellBehind(room)
     })
   }
 
@@ -249,12 +220,7 @@ export class Session<out Meta extends object>
   }
 
   overflow(of: 'client' | 'hub'): void {
-    const { maxBufferedBytes, maxTotalBufferedBytes } = this.options
-    const ending = endings.tooSlow(
-      of === 'client'
-        ? `more than ${maxBufferedBytes} bytes wait for a client that does not read`
-        : `more than ${maxTotalBufferedBytes} bytes wait for all clients together, and this one has the most`,
-    )
+    const ending = endings.tooSlow(of, this.options)
     if (this.phase === 'open') this.#ownClosing().overflow(ending, of)
     else if (of === 'hub') this.terminate(ending)
   }
@@ -273,21 +239,6 @@ export class Session<out Meta extends object>
     const messages = this.receiver.iterate()
     if (this.phase === 'open') this.#openSettled()
     return messages
-  }
-
-  receivedTooBig(ending: endings.Failure): void {
-    this.close(ending)
-    this.report(ending.error)
-  }
-
-  exceeded(ending: endings.Failure): void {
-    if (this.phase !== 'open') return
-    this.report(ending.error)
-    this.close(ending)
-  }
-
-  stopReceiving(): void {
-    this.receiver.stop()
   }
 
   get isOpening(): boolean {
@@ -359,10 +310,10 @@ export class Session<out Meta extends object>
       this.#credential.stopWaiting()
     } else if (openTimeoutMs > 0) {
       this.#fail(endings.openTimeout(openTimeoutMs), 'onOpen')
-      this.#opening?.stopWaiting?.()
+      this.#opening?.stopWaiting()
     } else if (this.#credential?.isExpired) {
       this.close(endings.EXPIRED)
-      this.#opening?.stopWaiting?.()
+      this.#opening?.stopWaiting()
     } // otherwise the credential was renewed while onOpen was pending
   }
 
@@ -395,12 +346,10 @@ export class Session<out Meta extends object>
   leave(code: number, text: string, withinMs: number): void {
     if (!this.isServed) return
     this.#ownClosing().pending = endings.shutdown(code, text)
-    if (this.#runningCallbacks === 0) {
-      this.leaveNow()
-      return
-    }
-    this.setDeadline(withinMs)
-    this.receiver.drop()
+    if (this.#runningCallbacks > 0) {
+      this.setDeadline(withinMs)
+      this.receiver.drop()
+    } else this.leaveNow()
   }
 
   /** Closes a connection that is leaving, even when callbacks are still running. */
@@ -443,19 +392,12 @@ export class Session<out Meta extends object>
     const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now()) - this.#openedAt
     const end = closing.causeOf({ code, reason }, openMs)
     this.#host.tally.countClosed(end.cause, code !== CloseCode.abnormal)
-    const run = () => this.#runOnClose(end.cause, end.reason)
+    const run = () => closing.runOnClose(end.cause, end.reason)
     if (opening === undefined) run()
     else opening.deferOnClose(run, this.options.openTimeoutMs)
   }
 
-  #runOnClose(cause: CloseCause, reason: string): void {
-    const { connection } = this
-    const { code } = cause
-    if (closeChannel.hasSubscribers) closeChannel.publish({ connection, code, reason, cause })
-    runCallback('onClose', () => this.handler.onClose?.(connection, code, reason, cause), this)
-  }
-
-  #ownClosing(): Closing {
+  #ownClosing(): Closing<Meta> {
     this.#closing ??= new Closing(this)
     return this.#closing
   }
@@ -483,7 +425,6 @@ export class Session<out Meta extends object>
   }
 
   report(error: Error, where?: string): void {
-    const { connection, path } = this
-    this.#host.report(error, { where, connection, path, handler: this.handler })
+    this.#host.report(error, { where, connection: this.connection, path: this.path, handler: this.handler })
   }
 }

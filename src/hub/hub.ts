@@ -81,11 +81,11 @@ export class Hub<out Meta extends object = Metadata> {
   constructor(options?: HubOptions<Meta>) {
     this.#sessions = new Sessions<Meta>(this, resolveHubOptions(options), {
       added: (session) => {
-        this.#upgrades.gate.enter(session.remoteAddress)
+        this.#upgrades.gate.enter(session.connection.remoteAddress)
         if (this.size === 1) this.#link.occupied(EVERYONE)
       },
       removed: (session) => {
-        this.#upgrades.gate.leave(session.remoteAddress)
+        this.#upgrades.gate.leave(session.connection.remoteAddress)
         if (this.size > 0) return
         this.#link.vacated(EVERYONE)
         this.#shutdown.lastClosed()
