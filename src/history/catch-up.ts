@@ -142,7 +142,7 @@ export class CatchUp implements Replay {
     }
   }
 
-  /** Returns the next message; `undefined` when that takes time, or the client has to take something first. */
+  /** Returns the next message; `undefined` when that takes time, or the client must first take something. */
   #find(): HistoryMessage | undefined {
     const { delivered } = this.#log
     const isSameEpoch = this.cursor.epoch === delivered.epoch
