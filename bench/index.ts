@@ -26,6 +26,7 @@ import type { Result } from './result.ts'
 import { readKilled, runResume } from './resume.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
+import { runStored } from './stored.ts'
 import { runHistory, runSparse, runTraffic } from './traffic.ts'
 
 /** A result, and the machine it was measured on. */
@@ -92,6 +93,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runHistory(name, scenario)
     case 'kept':
       return runKept(name, scenario)
+    case 'stored':
+      return runStored(name, scenario)
     case 'resume':
       return runResume(name, scenario, readKilled(flags.kill), Number(flags.seconds ?? scenario.seconds))
     case 'memory':

@@ -7,6 +7,14 @@ import { type Engine, type EngineCounts, EngineProcess, freePort } from './engin
 
 type Client = ReturnType<typeof clientOf>
 
+/** The work of Redis since it was started. */
+export interface RedisCounts extends EngineCounts {
+  mainThreadMicros: number
+  /** How often it has read from a connection: with one request at a time, that is once for each. */
+  reads: number
+  scripts: number
+}
+
 /** A Redis server on a free port. */
 export class RedisServer implements Engine {
   readonly url: string
@@ -42,14 +50,17 @@ export class RedisServer implements Engine {
     await this.#process.ready(() => this.#client.ping())
   }
 
-  async counts(): Promise<EngineCounts> {
-    const info = `${await this.#client.sendCommand(['INFO', 'stats', 'cpu'])}`
+  async counts(): Promise<RedisCounts> {
+    const info = `${await this.#client.sendCommand(['INFO', 'stats', 'cpu', 'commandstats'])}`
     const read = (key: string) => Number(new RegExp(`^${key}:([\\d.]+)`, 'm').exec(info)?.[1])
     return {
       receivedBytes: read('total_net_input_bytes'),
       sentBytes: read('total_net_output_bytes'),
       commands: read('total_commands_processed'),
       cpuMicros: (read('used_cpu_user') + read('used_cpu_sys')) * 1e6,
+      mainThreadMicros: (read('used_cpu_user_main_thread') + read('used_cpu_sys_main_thread')) * 1e6,
+      reads: read('total_reads_processed'),
+      scripts: callsOf(info, 'evalsha') + callsOf(info, 'eval'),
     }
   }
 
@@ -64,6 +75,11 @@ export class RedisServer implements Engine {
     await this.#process.stop()
     if (this.#folder !== undefined) await rm(this.#folder, { recursive: true })
   }
+}
+
+/** Returns how often a command was called. */
+function callsOf(info: string, command: string): number {
+  return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, 'm').exec(info)?.[1] ?? 0)
 }
 
 function clientOf(url: string) {

@@ -63,6 +63,19 @@ export interface KeptScenario {
   maxExtraBytes: number
 }
 
+/** Messages that Redis stores and publishes, compared with a plain PUBLISH. */
+export interface StoredScenario {
+  kind: 'stored'
+  title: string
+  messages: number
+  payloadBytes: number
+  /** Most messages that the room keeps. */
+  maxMessages: number
+  /** The numbers of messages on their way at the same time: a row for each. */
+  inFlight: readonly number[]
+  maxRatio: number
+}
+
 /** Clients that are cut and come back, while messages are published: what they get. */
 export interface ResumeScenario {
   kind: 'resume'
@@ -221,6 +234,7 @@ export type Scenario =
   | HistoryScenario
   | KeptScenario
   | ResumeScenario
+  | StoredScenario
   | MemoryScenario
   | IdleScenario
   | StalledScenario
@@ -436,6 +450,15 @@ export const SCENARIOS: Record<string, Scenario> = {
     messages: 100_000,
     payloadBytes: 120,
     maxExtraBytes: 64,
+  },
+  'history-redis': {
+    kind: 'stored',
+    title: 'a message of 120 bytes stored in Redis and published to one node, over a plain PUBLISH',
+    messages: 10_000,
+    payloadBytes: 120,
+    maxMessages: 1_000,
+    inFlight: [1, 16],
+    maxRatio: 3,
   },
   resume: {
     kind: 'resume',
