@@ -1,20 +1,27 @@
 /**
  * A chat: one handler for all three servers, and its page.
  *
- * The protocol is JSON in text messages. `id` is that of the connection, `at` is in ms since 1970.
+ * The protocol is JSON in text messages. `id` is that of the connection, `sentAt` is in ms since 1970.
  *
- *     from the page                 from the server
- *     { type: 'join', name, room }    { type: 'here', room, you, people: [{ id, name }] }  after join and who
- *     { type: 'say', text }           { type: 'said', id, name, text, at }                 to the room
- *     { type: 'who' }                 { type: 'joined', id, name, at }                     to the others
- *     { type: 'leave' }               { type: 'left', id, name, at }                       to the others
- *                                     { type: 'rooms', rooms: [{ name, people }] }         to everybody
- *                                     { type: 'error', message }                           to the sender
+ *     from the page                        from the server
+ *     { type: 'join', name, room, since }    { type: 'here', room, you, people: [{ id, name }] }  after join, who
+ *     { type: 'say', text }                  { type: 'said', at, id, name, text, sentAt }         to the room
+ *     { type: 'who' }                        { type: 'resumed', room, complete, position }        after join
+ *     { type: 'leave' }                      { type: 'joined', id, name, sentAt }                 to the others
+ *                                            { type: 'left', id, name, sentAt }                   to the others
+ *                                            { type: 'behind', room }                             see below
+ *                                            { type: 'rooms', rooms: [{ name, people }] }         to everybody
+ *                                            { type: 'error', message }                           to the sender
  *
- * A connection is in one room at a time. A room exists while somebody is in it.
+ * A connection is in one room at a time. A room is listed while somebody is in it.
+ *
+ * What is said is kept. `at` is the position of a message: a page that was away joins with the latest one that
+ * it has as `since`, and receives what was said after it, then `resumed`. A page without one, or whose position
+ * is not kept any more, receives the latest messages. `complete: false`, or `behind` at any time, means that
+ * messages between are lost for this page.
  */
 import { readFileSync } from 'node:fs'
-import type { Connection, EventHandler, Hub, Message } from 'wshub'
+import { CloseCode, type Connection, type EventHandler, type Hub, HubError, type Message } from 'wshub'
 
 type Metadata = { name: string }
 type Chatter = Connection<Metadata>
@@ -22,6 +29,7 @@ type Chatter = Connection<Metadata>
 const maxNameLength = 30
 const maxTextLength = 2_000
 const maxListedRooms = 20
+const latestMessages = 50
 
 export const page = readFileSync(new URL('./page.html', import.meta.url), 'utf8')
 
@@ -30,14 +38,19 @@ export const chat: EventHandler<Metadata> = {
     send(conn, roomList(conn.hub))
   },
 
-  onMessage(conn, message) {
+  async onMessage(conn, message) {
     try {
       const input = parse(message)
       switch (input.type) {
         case 'join':
-          return join(conn, text(input, 'name', maxNameLength), text(input, 'room', maxNameLength))
+          return await join(
+            conn,
+            text(input, 'name', maxNameLength),
+            text(input, 'room', maxNameLength),
+            input.since ?? undefined,
+          )
         case 'say':
-          return say(conn, text(input, 'text', maxTextLength))
+          return await say(conn, text(input, 'text', maxTextLength))
         case 'who':
           return who(conn)
         case 'leave':
@@ -51,24 +64,41 @@ export const chat: EventHandler<Metadata> = {
     }
   },
 
+  onBehind(conn, room) {
+    send(conn, { type: 'behind', room })
+  },
+
   onClose(conn) {
     leave(conn)
   },
 }
 
-function join(conn: Chatter, name: string, room: string) {
+async function join(conn: Chatter, name: string, room: string, since: unknown) {
   leave(conn)
   conn.setMetadata('name', name)
   conn.hub.joinRoom(conn, room)
   who(conn)
-  const joined = { type: 'joined', id: conn.id, name, at: Date.now() }
-  conn.hub.broadcastToRoomExcept(room, JSON.stringify(joined), conn.id)
+  tellOthers(conn, room, 'joined')
   conn.hub.broadcast(JSON.stringify(roomList(conn.hub)))
+  try {
+    // No message comes between: this is the same turn of the event loop.
+    const { complete, position } = await conn.hub.resumeRoom(conn, room, { since, last: latestMessages })
+    const hasLeft = since === undefined && !complete // nothing else makes it incomplete
+    if (!hasLeft) send(conn, { type: 'resumed', room, complete, position })
+  } catch (error) {
+    if (!isHubError(error, 'WSHUB_ERR_HISTORY_AWAY')) throw error
+    conn.close(CloseCode.tryAgainLater) // the page comes back with the same position
+  }
 }
 
-function say(conn: Chatter, text: string) {
-  const said = { type: 'said', id: conn.id, name: conn.getMetadata('name'), text, at: Date.now() }
-  conn.hub.broadcastToRoom(roomOf(conn), JSON.stringify(said))
+async function say(conn: Chatter, text: string) {
+  const said = { type: 'said', id: conn.id, name: conn.getMetadata('name'), text, sentAt: Date.now() }
+  try {
+    await conn.hub.publish(roomOf(conn), JSON.stringify(said))
+  } catch (error) {
+    if (!isHubError(error, 'WSHUB_ERR_NOT_STORED')) throw error
+    send(conn, { type: 'error', message: 'That was not sent. Please try again.' })
+  }
 }
 
 function who(conn: Chatter) {
@@ -81,9 +111,14 @@ function leave(conn: Chatter) {
   const [room] = conn.rooms
   if (room === undefined) return
   conn.hub.leaveRoom(conn, room)
-  const left = { type: 'left', id: conn.id, name: conn.getMetadata('name'), at: Date.now() }
-  conn.hub.broadcastToRoom(room, JSON.stringify(left))
+  tellOthers(conn, room, 'left')
   conn.hub.broadcast(JSON.stringify(roomList(conn.hub)))
+}
+
+/** Tells the others in this process. Notices are not kept: `here` lists who is there when somebody joins. */
+function tellOthers(conn: Chatter, room: string, type: 'joined' | 'left') {
+  const notice = { type, id: conn.id, name: conn.getMetadata('name'), sentAt: Date.now() }
+  conn.hub.broadcastToRoomExcept(room, JSON.stringify(notice), conn.id, { local: true })
 }
 
 function roomOf(conn: Chatter): string {
@@ -99,6 +134,10 @@ function roomList(hub: Hub<Metadata>) {
 
 function send(conn: Chatter, message: object) {
   conn.sendText(JSON.stringify(message))
+}
+
+function isHubError(error: unknown, code: HubError['code']): boolean {
+  return error instanceof HubError && error.code === code
 }
 
 /** An error of the client: only this client is told. */

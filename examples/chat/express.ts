@@ -2,10 +2,11 @@ import express from 'express'
 import { wsHub } from 'wshub/express'
 import { type Address, runIfMain, running } from '../run.ts'
 import { chat, page } from './chat.ts'
+import { options } from './options.ts'
 
 export async function start(address: Address) {
   const app = express()
-  const sockets = wsHub()
+  const sockets = wsHub(options())
   app.use(sockets)
 
   app.get('/', (_req, res) => res.type('html').send(page))

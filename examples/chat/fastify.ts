@@ -2,10 +2,11 @@ import fastify from 'fastify'
 import { hubPlugin } from 'wshub/fastify'
 import { type Address, runIfMain, running } from '../run.ts'
 import { chat, page } from './chat.ts'
+import { options } from './options.ts'
 
 export async function start(address: Address) {
   const app = fastify()
-  await app.register(hubPlugin)
+  await app.register(hubPlugin, options())
 
   app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(page))
   app.get('/chat', (_request, reply) => reply.upgradeWebSocket(chat))

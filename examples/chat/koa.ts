@@ -3,10 +3,11 @@ import Koa from 'koa'
 import { wsHub } from 'wshub/koa'
 import { type Address, runIfMain, running } from '../run.ts'
 import { chat, page } from './chat.ts'
+import { options } from './options.ts'
 
 export async function start(address: Address) {
   const app = new Koa()
-  const sockets = wsHub()
+  const sockets = wsHub(options())
   app.use(sockets)
 
   const router = new Router()

@@ -1,16 +1,15 @@
-import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { start } from '../../examples/chat/fastify.ts'
 import type { Running } from '../../examples/run.ts'
 import { launchChromium } from '../support/chromium.ts'
-import { WAIT_MS } from '../support/in-time.ts'
+import { ChatVisitors, say, sees, texts } from './chat-visitors.ts'
 import { anyPort } from './support.ts'
 
 describe('Chat page', () => {
   let browser: Browser
   let server: Running
-  let contexts: BrowserContext[] = []
-  let problems: string[] = []
+  let visitors: ChatVisitors
 
   beforeAll(async () => {
     browser = await launchChromium()
@@ -18,56 +17,18 @@ describe('Chat page', () => {
   afterAll(() => browser.close())
 
   beforeEach(async () => {
+    visitors = new ChatVisitors(browser)
     server = await start(anyPort)
   })
   afterEach(async () => {
-    await Promise.all(contexts.map((context) => context.close()))
+    await visitors.leave()
     await server.close()
-    const seen = problems
-    contexts = []
-    problems = []
-    expect(seen).toEqual([])
+    expect(visitors.problems).toEqual([])
   })
 
-  /** A separate browser for each visitor, on the page that asks for a room. */
-  async function atTheDoor(room: string, options = {}): Promise<Page> {
-    const context = await browser.newContext(options)
-    contexts.push(context)
-    context.setDefaultTimeout(WAIT_MS)
-    const page = await context.newPage()
-    page.on('pageerror', (error) => problems.push(error.message))
-    page.on('console', (message) => {
-      if (message.type() === 'error') problems.push(message.text())
-    })
-    await page.goto(`${server.url}/#${encodeURIComponent(room)}`)
-    return page
-  }
-
-  async function visitor(name: string, room: string, options = {}): Promise<Page> {
-    const page = await atTheDoor(room, options)
-    await page.getByLabel('Your name').fill(name)
-    await page.getByRole('button', { name: 'Join' }).click()
-    await sees(page, 'state', 'Online')
-    return page
-  }
-
-  async function say(page: Page, text: string) {
-    await page.getByLabel('Message', { exact: true }).fill(text)
-    await page.getByRole('button', { name: 'Send' }).click()
-  }
-
-  /** Waits until a part of the page (`log`, `people`, `rooms`, `room`, `state`) contains a text. */
-  async function sees(page: Page, id: string, text: string) {
-    const part = page.locator(`#${id}`)
-    try {
-      await part.filter({ hasText: text }).waitFor()
-    } catch (cause) {
-      const seen = await page.locator('body').ariaSnapshot()
-      throw new Error(`No "${text}" in #${id} after ${WAIT_MS} ms, the page shows:\n${seen}`, { cause })
-    }
-  }
-
-  const texts = (page: Page) => page.locator('#log .text').allInnerTexts()
+  const atTheDoor = (room: string, options = {}) => visitors.atTheDoor(server.url, room, options)
+  const visitor = (name: string, room: string, options = {}) =>
+    visitors.inRoom(server.url, name, room, options)
   const people = (page: Page) => page.locator('#people .name').allInnerTexts()
 
   it('delivers a message to its own room only', async () => {
@@ -151,7 +112,7 @@ describe('Chat page', () => {
     await sees(ada, 'state', 'Online')
     await ada.getByRole('button', { name: 'Send' }).click()
     await sees(ada, 'log', 'Patience')
-    problems = problems.filter((problem) => !problem.includes('ERR_CONNECTION_REFUSED'))
+    visitors.expectFailedConnections()
   })
 
   it('notices a connection that went silent, and opens a new one', async () => {

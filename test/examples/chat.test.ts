@@ -22,10 +22,15 @@ describe('Chat', () => {
 
     const visitor = () => Client.open(server, '/chat')
 
+    /** What a client receives for a join, until it is up to date, without the lists of rooms. */
+    async function join(client: Client, message: Json): Promise<Json[]> {
+      client.send({ type: 'join', ...message })
+      return (await client.takeJson({ type: 'resumed' })).filter(({ type }) => type !== 'rooms')
+    }
+
     async function inRoom(room: string, name: string): Promise<Client> {
       const client = await visitor()
-      client.send({ type: 'join', name, room })
-      await client.takeJson({ type: 'here', room })
+      await join(client, { name, room })
       return client
     }
 
@@ -69,7 +74,12 @@ describe('Chat', () => {
           { id: joined?.id, name: 'Bob' },
         ],
       })
-      expect(joined).toEqual({ type: 'joined', id: expect.any(String), name: 'Bob', at: expect.any(Number) })
+      expect(joined).toEqual({
+        type: 'joined',
+        id: expect.any(String),
+        name: 'Bob',
+        sentAt: expect.any(Number),
+      })
     })
 
     it('answers who', async () => {
@@ -87,11 +97,12 @@ describe('Chat', () => {
       ada.send({ type: 'say', text: 'How green!' })
       const [said] = (await bob.takeJson({ type: 'said' })).slice(-1)
       expect(said).toEqual({
+        at: expect.any(String),
         type: 'said',
         id: expect.any(String),
         name: 'Ada',
         text: 'How green!',
-        at: expect.any(Number),
+        sentAt: expect.any(Number),
       })
       await ada.takeJson({ type: 'said', text: 'How green!' })
       expect(await beforeMarker(eve)).toEqual([])
@@ -121,11 +132,78 @@ describe('Chat', () => {
 
       leave(bob)
       const [left] = (await ada.takeJson({ type: 'left' })).slice(-1)
-      expect(left).toEqual({ type: 'left', id: joined?.id, name: 'Bob', at: expect.any(Number) })
+      expect(left).toEqual({ type: 'left', id: joined?.id, name: 'Bob', sentAt: expect.any(Number) })
 
       ada.send({ type: 'who' })
       const [here] = (await ada.takeJson({ type: 'here' })).slice(-1)
       expect(here?.people).toEqual([{ id: here?.you, name: 'Ada' }])
+      expect(await beforeMarker(ada)).toEqual([])
+    })
+
+    it('sends a newcomer the latest fifty messages of the room, and no notices', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      await inRoom('garden', 'Bob')
+      for (let index = 0; index < 60; index++) ada.send({ type: 'say', text: `message ${index}` })
+      await ada.takeJson({ text: 'message 59' })
+      const [here, ...replay] = await join(await visitor(), { name: 'Eve', room: 'garden' })
+      expect(here).toMatchObject({ type: 'here', room: 'garden' })
+      const texts = Array.from({ length: 50 }, (_, index) => `message ${index + 10}`)
+      expect(replay.slice(0, -1).map(({ type, text }) => [type, text])).toEqual(
+        texts.map((text) => ['said', text]),
+      )
+      expect(replay.at(-1)).toEqual({
+        type: 'resumed',
+        room: 'garden',
+        complete: true,
+        position: replay.at(-2)?.at,
+      })
+    })
+
+    it('sends who comes back what was said after its position, also when nobody was in the room', async () => {
+      const ada = await visitor()
+      const [resumed] = (await join(ada, { name: 'Ada', room: 'garden' })).slice(-1)
+      await ada.close()
+      const bob = await inRoom('garden', 'Bob')
+      for (const text of ['one', 'two']) bob.send({ type: 'say', text })
+      const [first] = await bob.takeJson({ type: 'said' })
+      await bob.takeJson({ text: 'two' })
+      await bob.close()
+
+      const back = await visitor()
+      for (const { since, texts } of [
+        { since: resumed?.position, texts: ['one', 'two'] },
+        { since: first?.at, texts: ['two'] },
+      ]) {
+        const [, ...replay] = await join(back, { name: 'Ada', room: 'garden', since })
+        expect(replay.slice(0, -1).map(({ text }) => text)).toEqual(texts)
+        expect(replay.at(-1)).toMatchObject({ complete: true })
+      }
+    })
+
+    it.each<{ since: unknown }>([
+      { since: 'another.1.0' },
+      { since: 7 },
+      { since: { length: 1 } },
+      { since: 'x'.repeat(50_000) },
+    ])('says that it is not complete, and sends the latest, for a position $since', async ({ since }) => {
+      const ada = await inRoom('garden', 'Ada')
+      ada.send({ type: 'say', text: 'one' })
+      await ada.takeJson({ text: 'one' })
+      const [, said, resumed] = await join(await visitor(), { name: 'Eve', room: 'garden', since })
+      expect(said).toMatchObject({ type: 'said', text: 'one' })
+      expect(resumed).toMatchObject({ type: 'resumed', room: 'garden', complete: false })
+    })
+
+    it('answers only the last of several joins that follow each other at once', async () => {
+      const ada = await visitor()
+      for (const room of ['garden', 'kitchen', 'garden']) ada.send({ type: 'join', name: 'Ada', room })
+      const all = await ada.takeJson({ type: 'resumed' })
+      expect(all.filter(({ type }) => type === 'here').map(({ room }) => room)).toEqual([
+        'garden',
+        'kitchen',
+        'garden',
+      ])
+      expect(all.at(-1)).toMatchObject({ room: 'garden', complete: true })
       expect(await beforeMarker(ada)).toEqual([])
     })
 

@@ -136,10 +136,10 @@ export class Process {
   readonly #url: Promise<string>
   #output = ''
 
-  constructor(file: string) {
+  constructor(file: string, env: NodeJS.ProcessEnv = {}) {
     this.#child = spawn(process.execPath, ['--import', 'tsx', file], {
       cwd: root,
-      env: { ...process.env, PORT: '0' },
+      env: { ...process.env, ...env, PORT: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#exit = once(this.#child, 'exit')

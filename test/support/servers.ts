@@ -230,20 +230,23 @@ async function natsClusterFormed(monitorPort: number): Promise<void> {
   )
 }
 
-/** A TCP proxy in front of an engine that can be disconnected and connected again. */
+/** A TCP proxy in front of a server that can be disconnected and connected again. */
 export class Cable {
   readonly port: number
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #isCut = false
   #isStalled = false
+  /** Port of the server to which the next connection leads. */
+  target: number
 
   private constructor(server: Server, port: number, target: number) {
     this.#server = server
     this.port = port
+    this.target = target
     server.on('connection', (client) => {
       if (this.#isCut) return client.destroy()
-      const upstream = connect(target, '127.0.0.1')
+      const upstream = connect(this.target, '127.0.0.1')
       for (const [from, to] of [[client, upstream] as const, [upstream, client] as const]) {
         this.#sockets.add(from)
         from.setNoDelay(true)
