@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
+import { eventually, type HubServer } from '../support/hub-server.ts'
+import { numbers, received, serveHistory, text } from './support.ts'
+
+/** Two nodes that share a history, and a backplane. */
+async function pair(): Promise<[HubServer, HubServer]> {
+  const bus = new MemoryBus()
+  const history = new MemoryHistoryBus()
+  const make = () =>
+    serveHistory({ store: memoryHistory({ bus: history }) }, { backplane: new MemoryBackplane(bus) })
+  const nodes: [HubServer, HubServer] = [await make(), await make()]
+  for (const { hub } of nodes) await hub.cluster.ready()
+  await eventually(
+    'the nodes to know each other',
+    () => nodes.every(({ hub }) => hub.cluster.stats().nodes === 2),
+    () => nodes.map(({ hub }) => hub.cluster.stats()),
+  )
+  return nodes
+}
+
+describe('a message to rooms with a history', () => {
+  it('reaches the members on all nodes, in one order', async () => {
+    const [one, two] = await pair()
+    const [a, b] = [await one.connect(), await two.connect()]
+    await one.hub.resumeRoom(a.connection, 'chat')
+    await two.hub.resumeRoom(b.connection, 'chat')
+    for (let n = 0; n < 50; n++) {
+      one.hub.broadcastToRoom('chat', text(`a${n}`))
+      two.hub.broadcastToRoom('chat', text(`b${n}`))
+    }
+    await a.client.received.until('all', (all) => all.length === 100)
+    await b.client.received.until('all', (all) => all.length === 100)
+    expect(a.client.received.all).toEqual(b.client.received.all)
+    expect(new Set(a.client.received.all).size).toBe(100)
+  })
+
+  it('of the union of several comes once to a member of several, live and on a replay', async () => {
+    const { hub, connect } = await serveHistory()
+    const both = await connect()
+    const onlyB = await connect()
+    hub.joinRoom(both.connection, ['a', 'b'])
+    hub.joinRoom(onlyB.connection, 'b')
+    const start = { a: (await hub.history('a')).position, b: (await hub.history('b')).position }
+    expect(hub.broadcastToRoom(['b', 'a'], text(1))).toBe(2)
+    await hub.publish('a', text(2))
+    await hub.publish('b', text(3))
+    expect(numbers(await received(both.connection, both.client)).sort()).toEqual([1, 2, 3])
+    expect(numbers(await received(onlyB.connection, onlyB.client))).toEqual([1, 3])
+
+    const again = await connect()
+    await Promise.all([
+      hub.resumeRoom(again.connection, 'b', { since: start.b }),
+      hub.resumeRoom(again.connection, 'a', { since: start.a }),
+    ])
+    expect(numbers(await received(again.connection, again.client)).sort()).toEqual([1, 2, 3])
+  })
+
+  it('and to plain rooms comes once to a member of both', async () => {
+    const [one, two] = await pair()
+    const [a, b] = [await one.connect(), await two.connect()]
+    for (const [node, { connection }] of [
+      [one, a],
+      [two, b],
+    ] as const) {
+      await node.hub.resumeRoom(connection, 'chat')
+      await node.hub.cluster.join({ id: connection.id }, 'plain')
+    }
+    const c = await two.connect()
+    await two.hub.cluster.join({ id: c.connection.id }, 'plain')
+    expect(one.hub.broadcastToRoom(['plain', 'chat'], text(1))).toBe(1)
+    await c.client.received.first('1', (data) => data === text(1)) // the backplane's copy
+    await one.hub.publish('chat', text(2))
+    for (const { client } of [a, b]) {
+      await client.received.until('2', (all) => numbers(all).includes(2))
+      expect(numbers(client.received.all)).toEqual([1, 2])
+    }
+  })
+
+  it('keeps its exceptions, live and on a replay', async () => {
+    const { hub, connect } = await serveHistory()
+    const [all, some] = [await connect(), await connect()]
+    hub.joinRoom(all.connection, 'chat')
+    hub.joinRoom(some.connection, ['chat', 'muted'])
+    const { position: since } = await hub.history('chat')
+    expect(hub.broadcastToRoomExcept('chat', text(1), some.connection)).toBe(1)
+    await hub.publish('chat', text(2), { except: some.connection })
+    await hub.publish('chat', text(3), { exceptRooms: 'muted' })
+    await hub.publish('chat', text(4))
+    expect(numbers(await received(all.connection, all.client))).toEqual([1, 2, 3, 4])
+    expect(numbers(await received(some.connection, some.client))).toEqual([4])
+
+    const result = await hub.resumeRoom(some.connection, 'chat', { since })
+    expect(result).toMatchObject({ complete: true, replayed: 1 })
+    const muted = await connect()
+    hub.joinRoom(muted.connection, 'muted')
+    await hub.resumeRoom(muted.connection, 'chat', { since })
+    expect(numbers(await received(muted.connection, muted.client))).toEqual([1, 2, 4])
+  })
+
+  it('is not stored when it is volatile or local', async () => {
+    const { hub, connect } = await serveHistory()
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    hub.broadcastToRoom('chat', text(1), { volatile: true })
+    hub.broadcastToRoom('chat', text(2), { local: true })
+    await hub.publish('chat', text(3))
+    expect(numbers(await received(connection, client))).toEqual([1, 2, 3])
+    expect(numbers((await hub.history('chat')).messages.map(({ data }) => data))).toEqual([3])
+  })
+
+  it('keeps bytes as bytes', async () => {
+    const { hub, connect } = await serveHistory()
+    const { client, connection } = await connect()
+    await hub.publish('chat', Buffer.from([1, 2, 3]))
+    await hub.resumeRoom(connection, 'chat', { last: 1 })
+    expect(await received(connection, client)).toEqual(['0x010203'])
+    expect((await hub.history('chat')).messages[0]?.data).toEqual(Buffer.from([1, 2, 3]))
+  })
+
+  it('is compressed for a client that negotiated it', async () => {
+    const { hub, connect } = await serveHistory({}, { enableCompression: true })
+    const { client, connection } = await connect({ perMessageDeflate: true })
+    const long = JSON.stringify({ n: 'x'.repeat(10_000) })
+    await hub.publish('chat', long)
+    await hub.resumeRoom(connection, 'chat', { last: 1 })
+    await hub.publish('chat', long)
+    expect(numbers(await received(connection, client))).toEqual(Array(2).fill('x'.repeat(10_000)))
+    expect(hub.stats().sentBytes).toBeLessThan(2_000)
+  })
+})
