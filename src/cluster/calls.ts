@@ -9,7 +9,7 @@ import type { LocalHub } from './local-hub.ts'
 import { type Outcome, PendingCalls } from './pending-calls.ts'
 import { type CallHandler, Responder } from './responder.ts'
 import { SoloLink } from './solo-link.ts'
-import type { NodeRequest } from './wire/request.ts'
+import { isRead, type NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 
 /** Makes results of a node's responses; returns `undefined` when they make no sense. */
@@ -98,8 +98,10 @@ export class Calls implements LinkListener {
       this.#pending.notAsked(call.id, peers)
       if (peers.length === 0) link.reportUnasked() // nobody is missing, so the answer would look complete
     }
-    this.#whenStarted(call, make, () => link.reportUnasked())
-    void this.#askSelf(call.id, request)
+    this.#inOrder(request, () => {
+      this.#whenStarted(call, make, () => link.reportUnasked())
+      void this.#askSelf(call.id, request)
+    })
     return answer(call, read)
   }
 
@@ -113,8 +115,7 @@ export class Calls implements LinkListener {
     const asked = requests.map(([node]) => node)
     const call = this.#open(asked, options, 0)
     const others = requests.filter(([node]) => node !== this.node)
-    for (const [node, request] of requests) if (node === this.node) void this.#askSelf(call.id, request)
-    this.#whenStarted(call, () => {
+    const make = () => {
       for (const [node, request] of others) {
         if (!link.ask(node, call.id, request)) this.#pending.miss(call.id, node)
       }
@@ -125,6 +126,10 @@ export class Calls implements LinkListener {
       const { settlingMs } = link
       if (settlingMs === 0) missUnknown()
       else setTimeout(missUnknown, settlingMs).unref()
+    }
+    this.#inOrder(requests[0]?.[1], () => {
+      for (const [node, request] of requests) if (node === this.node) void this.#askSelf(call.id, request)
+      this.#whenStarted(call, make)
     })
     return answer(call, read)
   }
@@ -159,6 +164,13 @@ export class Calls implements LinkListener {
 
   nodeGone(node: string): void {
     this.#pending.gone(node)
+  }
+
+  /** Makes a call that changes something behind the messages that wait for the store of histories. */
+  #inOrder(request: NodeRequest | undefined, call: () => void): void {
+    const stored = request === undefined || isRead(request) ? undefined : this.#local.stored
+    if (stored === undefined) call()
+    else void stored.then(call)
   }
 
   #open(nodes: readonly string[], options: CallOptions | undefined, holdMs: number): OpenCall {

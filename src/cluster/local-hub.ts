@@ -27,6 +27,11 @@ export interface LocalHub {
   readonly node: string
   /** Callbacks of the application that `hub.close()` waits for. */
   readonly running: RunningHandlers
+  /**
+   * Resolves when the messages to rooms with a history that wait for the store now are stored and delivered
+   * here, or refused; `undefined` when none does.
+   */
+  readonly stored: Promise<void> | undefined
   /** Whether the hub accepts connections. */
   readonly isOpen: boolean
   /** Returns how many connections there are, and how many rooms have a member. */

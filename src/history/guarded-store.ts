@@ -1,4 +1,3 @@
-import { type Deferred, deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
 import { textOf } from '../base/thrown.ts'
 import type {
@@ -24,8 +23,6 @@ export class GuardedStore {
   readonly #store: HistoryStore
   readonly #maxPendingBytes: number
   #pendingBytes = 0
-  #pending = 0
-  #idle: Deferred<void> | undefined
   #reads = 0
   readonly #waitingReads: (() => void)[] = []
   #isClosed = false
@@ -48,27 +45,13 @@ export class GuardedStore {
       throw notStored('more than history.maxPendingBytes wait for the store')
     }
     this.#pendingBytes += bytes
-    this.#pending++
     try {
       return await this.#store.append(room, record, limits)
     } catch (cause) {
       throw notStored(textOf(cause, 'message') ?? 'the store failed', cause)
     } finally {
       this.#pendingBytes -= bytes
-      if (--this.#pending === 0) {
-        this.#idle?.resolve()
-        this.#idle = undefined
-      }
     }
-  }
-
-  /**
-   * Resolves when the messages that wait for the store now are stored or refused; `undefined` if none does.
-   */
-  get settled(): Promise<void> | undefined {
-    if (this.#pending === 0) return undefined
-    this.#idle ??= deferred()
-    return this.#idle.promise
   }
 
   /** Reads a page. @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection */

@@ -13,6 +13,7 @@ import { type HistoryStats, newHistoryStats } from './history-stats.ts'
 import type { HistoryLimits, Mark } from './history-store.ts'
 import { MessageCache } from './message-cache.ts'
 import { MessageReader } from './message-reader.ts'
+import { PendingAppends } from './pending-appends.ts'
 import { encodeRecord, type HistoryRecord } from './record.ts'
 import type { ReplayFrom } from './replay-from.ts'
 import { ReplayLoop } from './replay-loop.ts'
@@ -35,6 +36,7 @@ export class History {
   readonly #faults: FaultDigest
   readonly #faultTimer: NodeJS.Timeout
   readonly #logs: RoomLogs
+  readonly #pending = new PendingAppends()
   readonly #stats = newHistoryStats()
   #isClosed = false
 
@@ -169,7 +171,7 @@ export class History {
    * Resolves when the messages that wait for the store now are stored or refused; `undefined` if none does.
    */
   get settled(): Promise<void> | undefined {
-    return this.#store.settled
+    return this.#pending.settled
   }
 
   /**
@@ -177,7 +179,7 @@ export class History {
    * @param timeoutMs how long to wait for messages that are not stored yet
    */
   async close(timeoutMs: number): Promise<void> {
-    const { settled } = this.#store
+    const { settled } = this.#pending
     if (settled !== undefined) await settlesWithin(timeoutMs, settled)
     this.#isClosed = true
     this.#logs.close()
@@ -210,6 +212,7 @@ export class History {
   }
 
   async #append(room: string, record: Buffer, limits: HistoryLimits): Promise<Mark> {
+    const number = this.#pending.begin()
     try {
       const mark = await this.#store.append(room, record, limits)
       this.#stats.appended++
@@ -218,6 +221,8 @@ export class History {
     } catch (error) {
       this.#stats.refused++
       throw error
+    } finally {
+      this.#pending.end(number)
     }
   }
 

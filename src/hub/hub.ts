@@ -15,7 +15,7 @@ import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { transportOf } from '../connection/websocket-writable.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
-import { History } from '../history/history.ts'
+import type { History } from '../history/history.ts'
 import type { HistoryPage } from '../history/history-page.ts'
 import { positionOf } from '../history/position.ts'
 import { checkReplayFrom, type ReplayFrom } from '../history/replay-from.ts'
@@ -33,7 +33,6 @@ import {
 } from '../upgrade/upgrade-init.ts'
 import { checkServer, type UpgradeServer } from '../upgrade/upgrade-server.ts'
 import {
-  type Audience,
   type BroadcastOptions,
   type ConnectionRef,
   checkOwn,
@@ -44,6 +43,7 @@ import {
   readPublishing,
   without,
 } from './audience.ts'
+import { Broadcaster } from './broadcaster.ts'
 import {
   type CloseOptions,
   type CloseResult,
@@ -73,6 +73,7 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #cluster: Cluster<Meta>
   readonly #history: History | undefined
   readonly #presence: Presence | undefined
+  readonly #broadcaster: Broadcaster<Meta>
   readonly #shutdown: Shutdown<Meta>
   #state: HubState = 'open'
   #closing: Promise<CloseResult> | undefined
@@ -101,18 +102,17 @@ export class Hub<out Meta extends object = Metadata> {
     this.#local = new LocalNode(this.#sessions)
     this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
-    const { history, presence, enableCompression, cluster, backplane } = this.options
-    if (history !== undefined) {
-      this.#history = new History(history, enableCompression, cluster.roomGraceMs, this.#local)
-    }
+    this.#history = this.#local.history
+    const { presence, cluster, backplane } = this.options
     if (presence !== undefined) {
       this.#presence = new Presence(presence, this.#local, this.#link, cluster, backplane !== undefined)
     }
-    const isPlain = history === undefined && presence === undefined
+    const isPlain = this.#history === undefined && presence === undefined
     this.#sessions.rooms.watch(
       isPlain ? this.#link : new RoomFollowers(this.#link, this.#history, this.#presence),
     )
     this.#cluster = new Cluster<Meta>(this.#calls)
+    this.#broadcaster = new Broadcaster(this.#local, this.#link)
     this.#shutdown = new Shutdown(this.#sessions)
   }
 
@@ -335,7 +335,7 @@ export class Hub<out Meta extends object = Metadata> {
    *   WSHUB_ERR_INVALID_OPTION, and WSHUB_ERR_INVALID_ROOM for the option `exceptRooms`
    */
   broadcast(data: Payload, options?: BroadcastOptions): number {
-    return this.#broadcast(readAudience(undefined, options), data, options)
+    return this.#broadcaster.broadcast(readAudience(undefined, options), data, options)
   }
 
   /**
@@ -345,7 +345,7 @@ export class Hub<out Meta extends object = Metadata> {
    *   the id of a connection
    */
   broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
-    return this.#broadcast(without(readAudience(undefined, options), except), data, options)
+    return this.#broadcaster.broadcast(without(readAudience(undefined, options), except), data, options)
   }
 
   /**
@@ -355,7 +355,7 @@ export class Hub<out Meta extends object = Metadata> {
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   broadcastToRoom(room: string | readonly string[], data: Payload, options?: BroadcastOptions): number {
-    return this.#broadcast(readAudience(asRooms(room), options), data, options)
+    return this.#broadcaster.broadcast(readAudience(asRooms(room), options), data, options)
   }
 
   /**
@@ -371,7 +371,7 @@ export class Hub<out Meta extends object = Metadata> {
     except: ConnectionRef,
     options?: BroadcastOptions,
   ): number {
-    return this.#broadcast(without(readAudience(asRooms(room), options), except), data, options)
+    return this.#broadcaster.broadcast(without(readAudience(asRooms(room), options), except), data, options)
   }
 
   /**
@@ -487,40 +487,17 @@ export class Hub<out Meta extends object = Metadata> {
     const endsAt = performance.now() + goodbye.timeoutMs
     this.#state = 'closing'
     this.#upgrades.refuseAll()
-    const settled = this.#history?.settled
-    if (settled !== undefined) await settlesWithin(goodbye.timeoutMs, settled)
-    const result = await this.#shutdown.run(goodbye)
-    await this.#history?.close(Math.max(0, endsAt - performance.now()))
+    const leftMs = () => Math.max(0, endsAt - performance.now())
+    const stored = this.#history?.settled
+    if (stored !== undefined) await settlesWithin(goodbye.timeoutMs, stored)
+    const result = await this.#shutdown.run({ ...goodbye, timeoutMs: leftMs() })
+    await this.#history?.close(leftMs())
     this.#presence?.close()
-    await this.#calls.close(Math.max(0, endsAt - performance.now()))
+    await this.#calls.close(leftMs())
     this.#sessions.stop()
     this.#upgrades.close()
     this.#state = 'closed'
     return result
-  }
-
-  /** Delivers locally first: the other nodes are a round trip away, and may be unreachable. */
-  #broadcast(audience: Audience, data: Payload, options: SendOptions | undefined): number {
-    checkPayload(data)
-    const kept = this.#keptRooms(audience, options)
-    if (kept === undefined) return this.#send(audience, data, options)
-    const accepted = this.#history?.broadcast(kept, contentOf(data, audience, options)) ?? 0
-    const rooms = (audience.rooms ?? []).filter((room) => !kept.includes(room))
-    if (rooms.length === 0) return accepted
-    const others = { ...audience, rooms, exceptRooms: [...audience.exceptRooms, ...kept] }
-    return accepted + this.#send(others, data, options)
-  }
-
-  #send(audience: Audience, data: Payload, options: SendOptions | undefined): number {
-    const accepted = this.#local.broadcast(audience, data, options)
-    if (!audience.isLocal) this.#link.broadcast(audience, data, options)
-    return accepted
-  }
-
-  /** Returns the rooms of a broadcast whose history keeps it, sorted; `undefined` = none. */
-  #keptRooms({ rooms, isLocal }: Audience, options: SendOptions | undefined): readonly string[] | undefined {
-    if (this.#history === undefined || rooms === undefined || isLocal) return undefined
-    return options?.volatile === true ? undefined : this.#history.keptRooms(rooms)
   }
 
   /** @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_NO_HISTORY */

@@ -9,6 +9,7 @@ import type { Selection } from '../cluster/wire/request.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Session } from '../connection/session.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import { History } from '../history/history.ts'
 import type { HistoryHost } from '../history/history-member.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
 import type { Sessions } from './sessions.ts'
@@ -23,9 +24,15 @@ const stateChannel = channel('wshub:cluster:state')
  */
 export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   readonly #sessions: Sessions<Meta>
+  /** `undefined` without the option. */
+  readonly history: History | undefined
 
   constructor(sessions: Sessions<Meta>) {
     this.#sessions = sessions
+    const { history, enableCompression, cluster } = sessions.options
+    if (history !== undefined) {
+      this.history = new History(history, enableCompression, cluster.roomGraceMs, this)
+    }
   }
 
   get node(): string {
@@ -93,6 +100,10 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined {
     const session = this.#sessions.get(id)
     return session === undefined ? undefined : this.#send([session], data, options) > 0
+  }
+
+  get stored(): Promise<void> | undefined {
+    return this.history?.settled
   }
 
   members(room: string): ReadonlySet<Session<Meta>> {

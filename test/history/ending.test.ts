@@ -1,0 +1,208 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
+import { eventually, Journal, turn } from '../support/hub-server.ts'
+import { FaultyStore } from './faulty-store.ts'
+import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
+
+describe('Hub', () => {
+  describe('#publish', () => {
+    it('rejects when the store is away, and nobody receives the message', async () => {
+      const bus = new MemoryHistoryBus()
+      const { hub, connect } = await serveHistory({ store: memoryHistory({ bus }) })
+      const { client, connection } = await connect()
+      await hub.resumeRoom(connection, 'chat')
+      bus.cut()
+      await expect(hub.publish('chat', text(1))).rejects.toMatchObject({
+        code: 'WSHUB_ERR_NOT_STORED',
+        cause: expect.any(Error),
+      })
+      bus.restore()
+      await hub.publish('chat', text(2))
+      expect(numbers(await received(connection, client))).toEqual([2])
+      expect(hub.stats().history).toMatchObject({ appended: 1, refused: 1 })
+    })
+
+    it('is refused above maxPendingBytes', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const { hub } = await serveHistory({ store, maxPendingBytes: 1_000 })
+      store.holdReplies()
+      const first = hub.publish('chat', 'x'.repeat(500))
+      await expect(hub.publish('chat', 'x'.repeat(500))).rejects.toMatchObject({
+        code: 'WSHUB_ERR_NOT_STORED',
+      })
+      store.releaseReplies()
+      await first
+      await hub.publish('chat', 'x'.repeat(500))
+    })
+
+    it('resolves when the members here have been sent the message', async () => {
+      const { hub, connect } = await serveHistory()
+      const { client, connection } = await connect()
+      hub.joinRoom(connection, 'chat')
+      const { position } = await hub.publish('chat', text(1))
+      expect(lastPosition(await received(connection, client))).toBe(position)
+    })
+
+    it.each([
+      [['', text(1)], 'WSHUB_ERR_INVALID_ROOM'],
+      [[['chat'], text(1)], 'WSHUB_ERR_INVALID_ROOM'],
+      [['plain', text(1)], 'WSHUB_ERR_NO_HISTORY'],
+      [['chat', {}], 'WSHUB_ERR_INVALID_PAYLOAD'],
+      [['chat', text(1), { volatile: true }], 'WSHUB_ERR_INVALID_OPTION'],
+      [['chat', text(1), { local: true }], 'WSHUB_ERR_INVALID_OPTION'],
+    ])('rejects with the arguments %j: %s', async (args, code) => {
+      const { hub } = await serveHistory()
+      await expect(hub.publish(...(args as unknown as ['chat', '']))).rejects.toMatchObject({ code })
+    })
+  })
+
+  describe('#broadcastToRoom', () => {
+    it('reports what was not stored, repeats as a count', async () => {
+      const bus = new MemoryHistoryBus()
+      const errors = new Journal<Error>()
+      const { hub } = await serveHistory(
+        { store: memoryHistory({ bus }) },
+        { onError: (error) => errors.push(error) },
+      )
+      bus.cut()
+      for (let n = 0; n < 1_000; n++) hub.broadcastToRoom('chat', text(n))
+      await errors.first('a report', (error) => 'code' in error && error.code === 'WSHUB_ERR_NOT_STORED')
+      await turn()
+      expect(errors.all).toHaveLength(1)
+    })
+  })
+
+  describe('the option history', () => {
+    it.each([
+      () => {
+        throw new Error('no idea')
+      },
+      () => ({ maxMessages: 0 }),
+      () => ({ maxAge: 1 }),
+      () => 5,
+      () => null,
+      async () => ({}),
+    ])('is in error when it says %s of a room', async (rooms) => {
+      const { hub, connect } = await serveHistory({ rooms: rooms as never })
+      const { connection } = await connect()
+      const wrong = expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION' })
+      expect(() => hub.joinRoom(connection, 'chat')).toThrow(wrong)
+      expect(() => hub.broadcastToRoom('chat', '')).toThrow(wrong)
+      await expect(hub.publish('chat', '')).rejects.toEqual(wrong)
+      expect(connection.rooms.size).toBe(0)
+    })
+
+    it.each([
+      ['throws', () => JSON.parse('{')],
+      ['returns no payload', () => ({})],
+      ['returns a promise', async () => ''],
+    ])('sends a message as it is when its stamp %s', async (_what, stamp) => {
+      const errors: Error[] = []
+      const { hub, connect } = await serveHistory(
+        { stamp: stamp as never },
+        { onError: (error) => errors.push(error) },
+      )
+      const { client, connection } = await connect()
+      hub.joinRoom(connection, 'chat')
+      await hub.publish('chat', text(1))
+      expect(await received(connection, client)).toEqual([text(1)])
+      expect(errors).toHaveLength(1)
+    })
+  })
+
+  describe('#resumeRoom', () => {
+    it('rejects when the store is away; the connection receives live all the same', async () => {
+      const bus = new MemoryHistoryBus()
+      const { hub, connect } = await serveHistory({ store: memoryHistory({ bus }) }, { onError: () => {} })
+      const { client, connection } = await connect()
+      bus.cut()
+      await expect(hub.resumeRoom(connection, 'chat', { last: 5 })).rejects.toMatchObject({
+        code: 'WSHUB_ERR_HISTORY_AWAY',
+      })
+      bus.restore()
+      await hub.publish('chat', text(2))
+      expect(numbers(await received(connection, client))).toEqual([2])
+    })
+
+    it('is not complete when the connection closes, leaves the room, or resumes again', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const { hub, connect } = await serveHistory({ store })
+      for (const n of [1, 2, 3]) await hub.publish('chat', text(n))
+      const nothing = { complete: false, replayed: 0, position: '' }
+      for (const end of [
+        (connection: { terminate(): void }) => connection.terminate(),
+        (connection: never) => hub.leaveRoom(connection, 'chat'),
+        (connection: never) => hub.resumeRoom(connection, 'chat'),
+      ]) {
+        const { connection } = await connect()
+        store.holdReplies()
+        const resuming = hub.resumeRoom(connection, 'chat', { last: 3 })
+        end(connection as never)
+        expect(await resuming).toEqual(nothing)
+        store.releaseReplies()
+      }
+      const { client, connection } = await connect()
+      client.socket.terminate()
+      await eventually(
+        'the end',
+        () => connection.state === 'closed',
+        () => connection.state,
+      )
+      expect(await hub.resumeRoom(connection, 'chat')).toEqual(nothing)
+    })
+  })
+
+  describe('#close', () => {
+    it('waits for messages that are being stored, and delivers them before the goodbyes', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const { hub, connect } = await serveHistory({ store })
+      const { client, connection } = await connect()
+      await hub.resumeRoom(connection, 'chat')
+      store.holdReplies()
+      const published = hub.publish('chat', text(1))
+      const closed = hub.close()
+      await turn()
+      store.releaseReplies()
+      await Promise.all([published, closed])
+      expect(await client.closed()).toMatch(/^1001/)
+      expect(numbers(client.received.all)).toEqual([1])
+      expect(store.state).toBe('closed')
+      await expect(hub.publish('chat', text(2))).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
+    })
+
+    it('waits for a store that does not answer no longer than it may', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const { hub, connect } = await serveHistory({ store })
+      await connect()
+      store.holdReplies()
+      const published = hub.publish('chat', text(1)).catch(() => {})
+      await hub.close({ timeoutMs: 50 })
+      expect(hub.state).toBe('closed')
+      store.releaseReplies()
+      await published
+    })
+  })
+})
+
+describe('Cluster', () => {
+  it('does not let a call that changes something overtake what was published before', async () => {
+    const store = new FaultyStore(memoryHistory({ bus: new MemoryHistoryBus() }))
+    const { hub, connect } = await serveHistory(
+      { store },
+      { backplane: new MemoryBackplane(new MemoryBus()) },
+    )
+    await hub.cluster.ready()
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    store.holdReplies()
+    hub.broadcastToRoom('chat', text(1))
+    const disconnected = hub.cluster.disconnect({ room: 'chat' })
+    expect(await hub.cluster.roomSize('chat')).toMatchObject({ missing: [] })
+    expect(connection.state).toBe('open')
+    hub.broadcastToRoom('chat', text(2)) // does not hold it up
+    store.releaseReplies()
+    await disconnected
+    await client.closed()
+    expect(numbers(client.received.all)[0]).toBe(1)
+  })
+})
