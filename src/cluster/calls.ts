@@ -71,6 +71,7 @@ export class Calls implements LinkListener {
 
   /** @see Cluster.handle */
   handle(name: string, handler: CallHandler): () => void {
+    this.#checkOpen()
     return this.#responder.handle(name, handler)
   }
 

@@ -177,7 +177,7 @@ export class Cluster<out Meta extends object = Metadata> {
    * Answers the calls of that name, from any node of the cluster.
    * @returns a function that removes the handler
    * @throws {HubError} WSHUB_ERR_INVALID_HANDLER when the name is empty or already has a handler, or
-   *   `handler` is not a function
+   *   `handler` is not a function; WSHUB_ERR_HUB_CLOSED
    */
   handle(name: string, handler: CallHandler): () => void {
     return this.#calls.handle(name, handler)

@@ -54,8 +54,9 @@ export interface ConnectionCore<Meta extends object>
  * does with the session behind it cannot be reached from JavaScript. The members check the arguments.
  */
 export class HubConnection<out Meta extends object> implements Connection<Meta> {
-  readonly id: string
-  readonly remoteAddress: string | undefined
+  // Behind getters, so that JavaScript cannot assign them: the hub finds the connection by its id.
+  readonly #id: string
+  readonly #remoteAddress: string | undefined
   readonly #core: ConnectionCore<Meta>
   #metadata: MetadataMap<Meta> | undefined
 
@@ -66,8 +67,8 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
     metadata: MetadataEntries,
   ) {
     this.#core = core
-    this.id = id
-    this.remoteAddress = remoteAddress
+    this.#id = id
+    this.#remoteAddress = remoteAddress
     for (const [key, value] of metadata) {
       // Object.entries forgot the type of the key
       this.metadata.set(key as MetadataKey<Meta>, value as MetadataOf<Meta>[MetadataKey<Meta>])
@@ -77,6 +78,14 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   /** Returns whether a value is one. `instanceof` admits a Proxy, whose members throw. */
   static is(value: unknown): value is HubConnection<object> {
     return typeof value === 'object' && value !== null && #core in value
+  }
+
+  get id(): string {
+    return this.#id
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#remoteAddress
   }
 
   get hub(): Connection<Meta>['hub'] {

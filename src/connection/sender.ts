@@ -57,7 +57,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   }
 
   get dropped(): Readonly<DropCount> {
-    return this.#dropped ?? noDrops()
+    return { ...(this.#dropped ?? noDrops()) }
   }
 
   send(data: Payload, options: SendOptions | undefined): boolean {

@@ -182,9 +182,9 @@ export class Hub<out Meta extends object = Metadata> {
     })
   }
 
-  /** The messages dropped instead of sent since the hub was created, by reason; live. */
+  /** The messages dropped instead of sent since the hub was created, by reason, as of now. */
   get dropped(): Readonly<Record<DropReason, Readonly<DropCount>>> {
-    return this.#sessions.delivery.dropped
+    return structuredClone(this.#sessions.delivery.dropped)
   }
 
   /** The hubs of all processes together; without a backplane, only this hub. */

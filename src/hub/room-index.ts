@@ -21,7 +21,34 @@ export interface RoomListener<T extends object> {
 }
 
 const NO_MEMBERS: ReadonlySet<never> = new Set<never>()
-const NO_ROOMS: ReadonlySet<string> = new Set<string>()
+
+/**
+ * The rooms of a member. Applications get this very set, since a copy or a view of it would cost something at
+ * each access. So the methods that change a set throw, and the index uses those of `Set` itself.
+ */
+class MemberRooms extends Set<string> {
+  override add(): never {
+    throw readOnly()
+  }
+
+  override delete(): never {
+    throw readOnly()
+  }
+
+  override clear(): never {
+    throw readOnly()
+  }
+}
+
+const { add, delete: remove } = Set.prototype
+const NO_ROOMS: ReadonlySet<string> = new MemberRooms()
+
+function readOnly(): HubError {
+  return new HubError(
+    'WSHUB_ERR_INVALID_ROOM',
+    'the rooms of a connection are changed with hub.joinRoom and hub.leaveRoom',
+  )
+}
 
 /**
  * The members of rooms and the rooms of members. Pure data, without knowledge of connections. A room exists
@@ -29,7 +56,7 @@ const NO_ROOMS: ReadonlySet<string> = new Set<string>()
  */
 export class RoomIndex<T extends object> {
   readonly #members = new Map<string, Set<T>>()
-  readonly #rooms = new Map<T, Set<string>>()
+  readonly #rooms = new Map<T, MemberRooms>()
   #listener: RoomListener<T> | undefined
 
   /** Notifies a listener from now on of rooms that are created and that end. */
@@ -69,9 +96,12 @@ export class RoomIndex<T extends object> {
       this.#listener?.occupied(room)
     } else if (members.has(member)) return false
     else members.add(member)
-    const rooms = this.#rooms.get(member)
-    if (rooms === undefined) this.#rooms.set(member, new Set([room]))
-    else rooms.add(room)
+    let rooms = this.#rooms.get(member)
+    if (rooms === undefined) {
+      rooms = new MemberRooms()
+      this.#rooms.set(member, rooms)
+    }
+    add.call(rooms, room)
     this.#listener?.joined?.(member, room)
     return true
   }
@@ -79,7 +109,7 @@ export class RoomIndex<T extends object> {
   /** Takes a member out of a room; `false` when it was not there. */
   remove(member: T, room: string): boolean {
     const rooms = this.#rooms.get(member)
-    if (rooms === undefined || !rooms.delete(room)) return false
+    if (rooms === undefined || !remove.call(rooms, room)) return false
     if (rooms.size === 0) this.#rooms.delete(member)
     this.#dropFrom(room, member)
     return true

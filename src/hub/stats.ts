@@ -84,6 +84,5 @@ export function statsOf(
     refusedUpgrades: { ...refusedUpgrades },
     closeReasons: { ...closeReasons },
     lostConnections: closeReasons.lost + closeReasons.timeout,
-    dropped: structuredClone(now.dropped),
   }
 }

@@ -16,7 +16,7 @@ const BEARER_PREFIX = 'bearer.'
 export interface HandshakeInit {
   /** The subprotocol that the server chose, one of those that the client offered. */
   protocol?: string
-  /** More headers; those of the handshake itself cannot be replaced. */
+  /** More headers; not those of the handshake itself or of a body. */
   headers?: Readonly<Record<string, number | string | readonly string[]>>
 }
 
@@ -63,8 +63,8 @@ export const Handshake = {
 
   /**
    * Returns the 101 response for a client's key, from the status line to the empty line.
-   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters;
-   *   WSHUB_ERR_INVALID_OPTION for an unknown option
+   * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters, or belongs
+   *   to the handshake itself or to a body; WSHUB_ERR_INVALID_OPTION for an unknown option
    */
   createResponse(key: string, init: HandshakeInit = {}): string {
     checkKeys(init, HANDSHAKE_INIT, 'an option of a response')
@@ -141,7 +141,7 @@ export function listIncludes(header: string | undefined, token: string): boolean
 /**
  * Returns the lines of more headers for the 101. Later sources replace headers of earlier ones, in any case;
  * cookies are added to those of earlier sources. Headers of the handshake itself are left out, and so are
- * those about a body, such as the `Content-Type` of a route.
+ * those about a body, such as the `Content-Type` that a framework has set on the response.
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
  */
 export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
@@ -160,7 +160,7 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
 /**
  * Reads the headers that an application passes, once.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION when they are not a plain object, WSHUB_ERR_INVALID_HEADER for
- *   an illegal value
+ *   an illegal value, or a header that would be left out of the 101
  */
 export function readHeaders(headers: HandshakeInit['headers'] = {}): Headers {
   // The entries of a Headers, a Map or an array are not properties: they would be lost.
@@ -169,6 +169,9 @@ export function readHeaders(headers: HandshakeInit['headers'] = {}): Headers {
   }
   const read = Object.entries(headers)
   for (const [name, value] of read) {
+    if (value !== undefined && isReserved(name.toLowerCase())) {
+      throw new HubError('WSHUB_ERR_INVALID_HEADER', `the header ${show(name)} cannot be added to the 101`)
+    }
     const isValid = Array.isArray(value)
       ? [...value].every((item) => typeof item === 'string')
       : ['string', 'number', 'undefined'].includes(typeof value)

@@ -70,6 +70,27 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
     ])
   })
 
+  it.each(['Content-Length', 'transfer-encoding', 'Connection', 'upgrade', 'Sec-WebSocket-Protocol'])(
+    'has no header %s, which is not sent with a 101',
+    async (name) => {
+      const seen: unknown[] = []
+      const app = await start({
+        routes: { '/ws': ({ upgrade }) => upgrade(echo, { headers: { [name]: 'x' } }) },
+        onError: (error, exchange: Exchange) => {
+          seen.push(error)
+          exchange.send(500, 'sorry')
+        },
+      })
+      expect((await RawClient.refused(app)).status).toBe(500)
+      expect(seen).toEqual([
+        expect.objectContaining({
+          code: 'WSHUB_ERR_INVALID_HEADER',
+          message: `the header "${name}" cannot be added to the 101`,
+        }),
+      ])
+    },
+  )
+
   it('adds its cookies to those of the response, in any case', async () => {
     const app = await start({
       routes: {

@@ -660,6 +660,12 @@ describe('calls to a cluster', () => {
     expect(c.faults.all).toEqual([])
   })
 
+  it('handle is refused when the hub is closed', async () => {
+    const hub = new Hub()
+    await hub.close()
+    expect(() => hub.cluster.handle('work', () => {})).toThrow(hubError('WSHUB_ERR_HUB_CLOSED'))
+  })
+
   it('handle returns a function that removes the handler, and refuses a second one of the same name', async () => {
     const a = await join(new Bus())
     const remove = a.hub.cluster.handle('work', () => 'one')

@@ -37,6 +37,7 @@ describe('hub.stats', () => {
         dropNewest: none,
         dropOldest: none,
         conflate: none,
+        resync: none,
         volatile: none,
         overflow: none,
         closed: none,
