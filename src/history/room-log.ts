@@ -1,35 +1,19 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
 import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
 import { CatchUps } from './catch-ups.ts'
-import type { GuardedStore } from './guarded-store.ts'
 import { HeldRecords } from './held-records.ts'
-import type { HistoryHost, HistoryMember } from './history-member.ts'
+import type { HistoryMember } from './history-member.ts'
 import type { HistoryMessage, MessageLog } from './history-message.ts'
-import type { HistoryStats } from './history-stats.ts'
 import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
+import type { LogParts } from './log-parts.ts'
 import { MarkWaiters } from './mark-waiters.ts'
-import type { MessageCache } from './message-cache.ts'
 import { RecentMessages } from './recent-messages.ts'
-import type { ReplayLoop } from './replay-loop.ts'
 import { RetryTimer } from './retry-timer.ts'
 
 /** Time, in ms, in which the feed usually shows what comes before a message that this node has appended. */
 const FEED_MS = 1_000
 
 const NOWHERE: Mark = Object.freeze({ epoch: '', offset: 0, tag: '' })
-
-/** The objects that the logs of all rooms of a hub share. */
-export interface LogParts {
-  readonly host: HistoryHost
-  readonly store: GuardedStore
-  readonly cache: MessageCache
-  readonly loop: ReplayLoop
-  readonly stats: HistoryStats
-  /** Returns a message to deliver; `undefined`, after a report, for a record that cannot be read. */
-  messageOf(log: MessageLog, stored: StoredRecord, after: Mark): HistoryMessage | undefined
-  /** The store failed. */
-  failed(error: unknown): void
-}
 
 /**
  * The messages of a room with a history, on a node that has a member of it: delivers them in the order of the

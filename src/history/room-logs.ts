@@ -4,7 +4,8 @@ import { runHandler } from '../base/run-handler.ts'
 import { syncResult } from '../base/sync-result.ts'
 import { type ResolvedHistoryOptions, type RoomHistoryOptions, readRoomHistory } from './history-options.ts'
 import type { HistoryLimits } from './history-store.ts'
-import { type LogParts, RoomLog } from './room-log.ts'
+import type { LogParts } from './log-parts.ts'
+import { RoomLog } from './room-log.ts'
 
 /** Most rooms whose limits are remembered. */
 const MAX_KNOWN_ROOMS = 10_000

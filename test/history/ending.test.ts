@@ -184,6 +184,27 @@ describe('Hub', () => {
   })
 })
 
+describe('onBehind', () => {
+  it('closes the connection with 1011 when it throws', async () => {
+    const bus = new MemoryHistoryBus()
+    const { hub, connect } = await serveHistory(
+      { store: memoryHistory({ bus }) },
+      {},
+      {
+        onBehind() {
+          throw new Error('no snapshot')
+        },
+      },
+    )
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    await hub.publish('chat', text(1))
+    bus.evict('chat')
+    hub.broadcastToRoom('chat', text(2))
+    expect(await client.closed()).toMatch(/^1011/)
+  })
+})
+
 describe('Cluster', () => {
   it('does not let a call that changes something overtake what was published before', async () => {
     const store = new FaultyStore(memoryHistory({ bus: new MemoryHistoryBus() }))

@@ -42,6 +42,7 @@ describe('hub.stats', () => {
         overflow: none,
         closed: none,
       },
+      history: undefined,
     })
   })
 
