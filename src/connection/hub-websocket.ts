@@ -74,8 +74,8 @@ export interface MessageListener {
 /** Receives the events of a WebSocket. */
 export interface WebSocketListener {
   readonly receiver: MessageListener
-  /** A close frame is about to be written: the last moment to write messages that still wait. */
-  closing(): void
+  /** Writes the messages that still wait, before a close frame is written. */
+  readonly outbox: { flushAll(): void }
   /** The socket is about to be destroyed, by `ws` or by the listener itself. */
   terminating(): void
   /** The client violated the protocol; `ws` has sent the close frame. */
@@ -99,7 +99,7 @@ export class HubWebSocket extends WebSocket {
   // `ws` itself calls this when the client closes or breaks the protocol. Messages that were accepted for
   // sending in the same turn must be written before that close frame, or they would be lost.
   override close(code?: number, reason?: string | Buffer): void {
-    if (this.readyState === WebSocket.OPEN) this.listener?.closing()
+    if (this.readyState === WebSocket.OPEN) this.listener?.outbox.flushAll()
     super.close(code, reason)
   }
 

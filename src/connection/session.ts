@@ -358,15 +358,6 @@ export class Session<out Meta extends object>
     if (pending !== undefined) this.close(pending)
   }
 
-  /** Destroys the socket, for a hub that closes and waits no longer. */
-  abandon(): void {
-    this.terminate(endings.ABANDONED)
-  }
-
-  closing(): void {
-    this.outbox.flushAll()
-  }
-
   protocolError(error: HubError): void {
     this.#ownClosing().protocolError(error)
   }

@@ -1,4 +1,5 @@
 import { settlesWithin } from '../base/time-limit.ts'
+import { ABANDONED } from '../connection/endings.ts'
 import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -25,7 +26,7 @@ export class Shutdown<Meta extends object> {
     stopBatches()
     stopWaiting()
     const terminated = left.length + this.#sessions.tally.unansweredConnections - unansweredBefore
-    for (const session of left) session.abandon()
+    for (const session of left) session.terminate(ABANDONED)
     return { closed: count - terminated, terminated }
   }
 
@@ -44,7 +45,7 @@ export class Shutdown<Meta extends object> {
     let timer: NodeJS.Timeout | undefined
     const next = (): void => {
       for (const session of sessions.slice(done, done + batch)) {
-        if (session.state === 'connecting') session.abandon()
+        if (session.state === 'connecting') session.terminate(ABANDONED)
         else session.leave(code, reason, 0)
       }
       done += batch
