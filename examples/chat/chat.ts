@@ -4,21 +4,21 @@
  * The protocol is JSON in text messages. `id` is that of the connection, `sentAt` is in ms since 1970.
  *
  *     from the page                        from the server
- *     { type: 'join', name, room, since }    { type: 'here', room, you, people: [{ id, name }] }  after join, who
- *     { type: 'say', text }                  { type: 'said', at, id, name, text, sentAt }         to the room
- *     { type: 'who' }                        { type: 'resumed', room, complete, position }        after join
- *     { type: 'leave' }                      { type: 'joined', id, name, sentAt }                 to the others
- *                                            { type: 'left', id, name, sentAt }                   to the others
- *                                            { type: 'behind', room }                             see below
- *                                            { type: 'rooms', rooms: [{ name, people }] }         to everybody
- *                                            { type: 'error', message }                           to the sender
+ *     { type: 'join', name, room, since }  { type: 'here', room, you, people: [{ id, name }] }  after join, who
+ *     { type: 'say', text }                { type: 'said', at, id, name, text, sentAt }         to the room
+ *     { type: 'who' }                      { type: 'resumed', room, complete, position }        after join
+ *     { type: 'leave' }                    { type: 'joined', id, name, sentAt }                 to the others
+ *                                          { type: 'left', id, name, sentAt }                   to the others
+ *                                          { type: 'behind', room }                             see below
+ *                                          { type: 'rooms', rooms: [{ name, people }] }         to everybody
+ *                                          { type: 'error', message }                           to the sender
  *
  * A connection is in one room at a time. A room is listed while somebody is in it.
  *
- * What is said is kept. `at` is the position of a message: a page that was away joins with the latest one that
- * it has as `since`, and receives what was said after it, then `resumed`. A page without one, or whose position
- * is not kept any more, receives the latest messages. `complete: false`, or `behind` at any time, means that
- * messages between are lost for this page.
+ * What is said is kept. `at` is the position of a message: a page that was away joins with the latest one
+ * that it has as `since`, and receives what was said after it, then `resumed`. A page without one, or whose
+ * position is not kept any more, receives the latest messages. `complete: false`, or `behind` at any time,
+ * means that messages between are lost for this page.
  */
 import { readFileSync } from 'node:fs'
 import { CloseCode, type Connection, type EventHandler, type Hub, HubError, type Message } from 'wshub'
