@@ -100,7 +100,9 @@ export class RoomLog implements CatchUpLog, MessageLog {
 
   /** Resolves when a message has been delivered here, or cannot be any more; `undefined` when it has been. */
   reached(mark: Mark): Promise<void> | undefined {
-    return this.#hasReached(mark) ? undefined : this.#waiters.wait(mark)
+    // One of another epoch may be the first after the room was evicted, which the log does not know yet.
+    if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()
+    return this.#hasPassed(mark) ? undefined : this.#waiters.wait(mark)
   }
 
   /** Reads what comes after the latest message: it may have been lost on its way. */
@@ -357,7 +359,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   /** Tells those who wait for a message. */
   #moved(): void {
     this.#catchUps.moved(this.#hasReached)
-    this.#waiters.moved(this.#hasReached)
+    this.#waiters.moved(this.#hasPassed)
   }
 
   /** Whether the log has delivered a message, or never will. */
@@ -365,6 +367,12 @@ export class RoomLog implements CatchUpLog, MessageLog {
     if (this.#isClosed) return true
     const delivered = this.#delivered
     return delivered !== undefined && (delivered.epoch !== epoch || delivered.offset >= offset)
+  }
+
+  /** The same, for a message of which the log may not have heard yet. */
+  readonly #hasPassed = (mark: Mark): boolean => {
+    const isUnclear = this.#isSuspect && this.delivered.epoch !== mark.epoch && !this.#isClosed
+    return !isUnclear && this.#hasReached(mark)
   }
 
   get #isSuspect(): boolean {

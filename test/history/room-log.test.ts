@@ -129,6 +129,19 @@ describe('RoomLog', () => {
     expect(two.member.received).toEqual(['a', BEHIND, 'b', 'c'])
   })
 
+  it('has delivered a message when its publish resolves, also the first one after the room was evicted', async () => {
+    const {
+      bus,
+      nodes: [one],
+    } = await cluster(1)
+    if (one === undefined) throw new Error('there is one')
+    one.node.publish('a')
+    await untilReceived(one.member, ['a'])
+    bus.evict('room')
+    await one.node.history.publish('room', { data: 'b', key: undefined, exceptIds: [], exceptRooms: [] })
+    expect(one.member.received).toEqual(['a', BEHIND, 'b'])
+  })
+
   it('tells its members when the store came back without its latest writes, whatever was stored since', async () => {
     const {
       bus,
