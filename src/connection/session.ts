@@ -161,7 +161,7 @@ export class Session<out Meta extends object>
     this.#host.keepalive.watch(this)
     opening.run(() => this.#openSettled())
     // A connection that is closing, or iterated already, has another deadline or none.
-    if (this.#isOpen && this.#opening !== undefined) this.setDeadline(this.options.openTimeoutMs)
+    if (this.isOpen && this.#opening !== undefined) this.setDeadline(this.options.openTimeoutMs)
     return opening.opened
   }
 
@@ -181,7 +181,7 @@ export class Session<out Meta extends object>
   // Sending
 
   send(data: Payload, options: SendOptions | undefined): boolean {
-    return this.#isOpen && this.#sender.send(data, options)
+    return this.isOpen && this.#sender.send(data, options)
   }
 
   /**
@@ -189,7 +189,7 @@ export class Session<out Meta extends object>
    * @param origin where it can be read again
    */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
-    return this.#isOpen && this.#sender.deliver(message, options, origin)
+    return this.isOpen && this.#sender.deliver(message, options, origin)
   }
 
   resync(firsts: Iterable<Origin>): void {
@@ -201,20 +201,20 @@ export class Session<out Meta extends object>
   }
 
   awaitRoom(then: () => void): void {
-    if (this.#isOpen) this.outbox.awaitRoom(then)
+    if (this.isOpen) this.outbox.awaitRoom(then)
   }
 
   /** Messages of a room were lost for this connection, and cannot be replayed. */
   fellBehind(room: string): void {
     // In a turn of its own: no user code runs inside a broadcast.
     process.nextTick(() => {
-      if (this.#isOpen) this.#sender.tellBehind(room)
+      if (this.isOpen) this.#sender.tellBehind(room)
     })
   }
 
   sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
     const payload = controlPayload(data)
-    if (!this.#isOpen) return false
+    if (!this.isOpen) return false
     this.#sender.sendControl(opcode, payload)
     return true
   }
@@ -281,7 +281,7 @@ export class Session<out Meta extends object>
   }
 
   ping(): void {
-    if (this.#isOpen) this.#sender.ping()
+    if (this.isOpen) this.#sender.ping()
   }
 
   get messagesSent(): number {
@@ -289,7 +289,7 @@ export class Session<out Meta extends object>
   }
 
   beat(): void {
-    if (this.#isOpen) this.#sender.beat()
+    if (this.isOpen) this.#sender.beat()
   }
 
   pongTimedOut(): void {
@@ -320,16 +320,16 @@ export class Session<out Meta extends object>
   // Closing
 
   /** Neither side has sent a close frame. */
-  get #isOpen(): boolean {
+  get isOpen(): boolean {
     return this.phase === 'open' && this.ws.readyState === OPEN
   }
 
   get isServed(): boolean {
-    return this.#isOpen && this.#closing?.pending === undefined
+    return this.isOpen && this.#closing?.pending === undefined
   }
 
   close(ending: Ending): boolean {
-    if (!this.#isOpen) return false
+    if (!this.isOpen) return false
     this.#ownClosing().sayGoodbye(ending)
     return true
   }
@@ -363,11 +363,11 @@ export class Session<out Meta extends object>
   }
 
   terminating(): void {
-    if (this.#isOpen) this.#ownClosing().terminating()
+    if (this.isOpen) this.#ownClosing().terminating()
   }
 
   invalidText(hangUp: () => void): void {
-    if (this.#isOpen) this.#ownClosing().invalidText(hangUp)
+    if (this.isOpen) this.#ownClosing().invalidText(hangUp)
   }
 
   closed(code: number, reason: string): void {

@@ -5,6 +5,8 @@ import type { SendOptions } from '../protocol/message.ts'
 /** A connection of this process, as the history of its rooms uses it. */
 export interface HistoryMember {
   readonly id: string
+  /** Whether it accepts messages: no more once it is being closed. */
+  readonly isOpen: boolean
   /**
    * Queues a message that is shared with others; `false` when it was not accepted.
    * @param origin where it can be read again

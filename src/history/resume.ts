@@ -40,8 +40,8 @@ export function resume(
     const joined = log.isPositioned ? log.delivered : undefined
     // At once: nothing live is to reach the member before what it has missed.
     const catchUp = log.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
-      const position = cursor.epoch === '' ? '' : positionOf(cursor)
-      resolve({ complete: isComplete && end === 'live', replayed, position })
+      const position = cursor.epoch === '' || !member.isOpen ? '' : positionOf(cursor)
+      resolve({ complete: isComplete && end === 'live' && member.isOpen, replayed, position })
     })
     const begin = async () => {
       const begin = await log.positioned()

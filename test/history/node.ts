@@ -12,6 +12,7 @@ export class Member implements HistoryMember {
   readonly received: string[] = []
   /** Origins of the texts. */
   readonly origins: Origin[] = []
+  readonly isOpen = true
   isStalled = false
   #waiting: (() => void)[] = []
 

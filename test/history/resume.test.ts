@@ -74,6 +74,17 @@ describe('Hub', () => {
       expect(numbers(await received(connection, client))).toEqual([3, 4])
     })
 
+    it('is not complete for a connection that is closed before it receives live', async () => {
+      const { hub, connect } = await serveHistory()
+      for (const n of [1, 2]) await hub.publish('chat', text(n))
+      const { connection } = await connect()
+
+      const resuming = hub.resumeRoom(connection, 'chat', { last: 2 })
+      connection.close()
+
+      expect(await resuming).toEqual({ complete: false, replayed: 0, position: '' })
+    })
+
     it('rejects for a room without a history', async () => {
       const { hub, connect } = await serveHistory()
       const { connection } = await connect()
