@@ -9,19 +9,23 @@ const END_OF_HEAD = '\r\n\r\n'
 /** A client that knows the protocol and no more, as a page does. One object is one connection. */
 export class Client {
   readonly name: string
+  readonly place: number
   readonly node: string
   readonly #wire: Wire
   readonly #world: World
   #bytes = Buffer.alloc(0)
   #isUpgraded = false
   #isStalled = false
+  /** Texts that wait for the upgrade. */
+  readonly #unsent: string[] = []
   readonly #unread: { readonly bytes: Buffer; readonly taken: () => void }[] = []
   /** The close code of the server; 0 while the connection is not closed. */
   closeCode = 0
 
-  constructor(world: World, name: string, node: string, accept: (wire: Wire) => void) {
+  constructor(world: World, name: string, place: number, node: string, accept: (wire: Wire) => void) {
     this.#world = world
     this.name = name
+    this.place = place
     this.node = node
     this.#wire = new Wire(
       world.clock,
@@ -45,6 +49,12 @@ export class Client {
 
   send(text: string): void {
     if (this.isOpen) this.#write(Opcode.text, Buffer.from(text))
+  }
+
+  /** Sends a text, as soon as the connection is upgraded. */
+  sendWhenOpen(text: string): void {
+    if (this.#isUpgraded) this.send(text)
+    else this.#unsent.push(text)
   }
 
   /** Closes with a closing handshake. */
@@ -101,11 +111,12 @@ export class Client {
       this.#world.trace(`${this.name} is refused with ${status}`)
       this.#closed(1006)
     }
+    for (const text of this.#unsent.splice(0)) this.send(text)
     return this.#isUpgraded
   }
 
   #frame({ opcode, payload }: Frame): void {
-    if (opcode === Opcode.text) this.#world.ledger.received(this, payload.toString())
+    if (opcode === Opcode.text) this.#world.received(this, payload.toString())
     else if (opcode === Opcode.ping) this.#write(Opcode.pong, payload)
     else if (opcode === Opcode.close) {
       this.#write(Opcode.close, payload)

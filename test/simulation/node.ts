@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { type Connection, type EventHandler, type Gap, Hub, HubError, type SlowConsumerPolicy } from 'wshub'
 import type { EngineBackplane } from './engine.ts'
+import { HistoryApp, type HistorySettings } from './history-app.ts'
 import { DIRECT, EVERYONE, type Sent } from './records.ts'
 import type { Wire } from './wire.ts'
 import { HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, type World } from './world.ts'
@@ -10,6 +11,8 @@ export interface NodeSettings {
   readonly slowConsumer: SlowConsumerPolicy
   readonly maxBufferedBytes: number
   readonly roomGraceMs: number
+  /** `undefined` = no room has a history. */
+  readonly history: HistorySettings | undefined
 }
 
 /** Time for the other nodes to answer a call, in ms. */
@@ -25,15 +28,19 @@ const EXPECTED = [
   'WSHUB_ERR_NOT_PUBLISHED',
   'WSHUB_ERR_SLOW_CONSUMER',
   'WSHUB_ERR_HUB_CLOSED',
+  'WSHUB_ERR_NOT_STORED',
+  'WSHUB_ERR_HISTORY_AWAY',
 ]
 
-type Metadata = { client: string }
+export type Metadata = { client: string }
 
 /** A process: a hub, the server before it, and the application behind it. */
 export class Node {
   readonly name: string
   readonly place: number
   readonly backplane: EngineBackplane
+  /** `undefined` where no room has a history. */
+  readonly app: HistoryApp | undefined
   readonly hub: Hub<Metadata>
   readonly #server: Server
   readonly #world: World
@@ -50,11 +57,13 @@ export class Node {
     this.name = name
     this.place = place
     this.backplane = world.engine.join(name)
+    this.app = world.history === undefined ? undefined : new HistoryApp(world, world.history, this)
     const { slowConsumer, maxBufferedBytes, roomGraceMs } = world.settings
     this.hub = this.#own(
       () =>
         new Hub<Metadata>({
           backplane: this.backplane,
+          history: this.app?.options,
           slowConsumer,
           maxBufferedBytes,
           pingIntervalMs: 1_000,
@@ -115,6 +124,7 @@ export class Node {
   restore(): void {
     this.deafSince = undefined
     this.backplane.restore()
+    this.app?.store.restore()
   }
 
   /** Closes the hub, as an application does at its end. */
@@ -134,6 +144,7 @@ export class Node {
     this.#world.trace(`${this.name} is killed`)
     this.#world.clock.end(this.name)
     this.backplane.die()
+    this.app?.store.die()
     this.#world.ledger.killed(this.name)
   }
 
@@ -146,6 +157,8 @@ export class Node {
     if (this.hub.rooms().length > 0) fail(`has the rooms ${this.hub.rooms()}`)
     if (this.hub.stats().bufferedBytes > 0) fail('has bytes to send')
     if (this.backplane.subscribed.size > 0) fail('is subscribed')
+    const { history } = this.hub.stats()
+    if (history !== undefined && history.rooms > 0) fail(`follows ${history.rooms} histories`)
     for (const event of ['upgrade', 'request'] as const) {
       const listeners = this.#server.listenerCount(event)
       if (listeners > (event === 'request' ? 1 : 0)) fail(`has ${listeners} listeners of ${event}`)
@@ -176,10 +189,16 @@ export class Node {
       },
       onDrop: (connection, { messages, reason }) => {
         this.#world.trace(`${this.name} drops ${messages} for ${nameOf(connection)}: ${reason}`)
-        ledger.dropped(nameOf(connection), messages)
+        if (reason === 'resync') this.#world.history?.ledger.resynced(nameOf(connection))
+        else ledger.dropped(nameOf(connection), messages)
       },
-      onMessage: (_connection, { data }) => {
+      onBehind: (connection, room) => {
+        this.#world.trace(`${this.name} says that ${nameOf(connection)} is behind in ${room}`)
+        this.app?.fellBehind(connection, room)
+      },
+      onMessage: (connection, { data }) => {
         const room = data.toString()
+        if (this.app?.asked(connection, room) === true) return
         this.publish({ scope: 'room', rooms: [room] }, (id) => this.hub.broadcastToRoom(room, id))
       },
     }

@@ -1,3 +1,4 @@
+import { finishHistory } from './history-end.ts'
 import type { Node } from './node.ts'
 import { CALL_TIMEOUT_MS, CLOSE_MS } from './node.ts'
 import type { Script } from './script.ts'
@@ -43,7 +44,7 @@ export async function run(script: Script): Promise<Run> {
     world.clock.uninstall()
     process.off('unhandledRejection', onError)
   }
-  return { violation: world.violation, trace: world.lines, messages: world.ledger.sent.size }
+  return { violation: world.violation, trace: world.lines, messages: world.messages }
 }
 
 /** Ends all trouble, and checks that nothing of it is left. */
@@ -54,6 +55,8 @@ async function finish(world: World): Promise<void> {
   world.check()
   const nodes = world.upNodes()
   checkCluster(world, nodes)
+  if (world.violation !== undefined) return
+  if (world.history !== undefined) await finishHistory(world, nodes, world.history)
   if (world.violation !== undefined) return
   // Whoever loses its connection, and is back, finds out what it has missed although nothing follows.
   if (!world.engine.hasLostSilently) world.ledger.checkAccounts()
@@ -76,6 +79,8 @@ async function finish(world: World): Promise<void> {
   for (const node of [...world.ended, ...world.nodes]) {
     if (node !== undefined && !node.isKilled) node.checkClosed()
   }
+  const stores = world.history?.engine.size ?? 0
+  if (stores > 0) world.fail('close', `${stores} stores are left`)
   if (world.engine.size > 0) world.fail('close', `${world.engine.size} backplanes are left`)
 }
 

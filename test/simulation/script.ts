@@ -1,6 +1,6 @@
 import type { NodeSettings } from './node.ts'
 import { Random } from './random.ts'
-import { STEPS, type Step, type StepName } from './steps.ts'
+import { CLUSTER_STEPS, STEPS, type Step, type StepName } from './steps.ts'
 
 /** A simulation, ready to run: the same script gives the same run. */
 export interface Script {
@@ -14,24 +14,38 @@ export interface Script {
 const PICK = 1_000
 /** The share of the kinds of steps that a script uses; those that it lacks let the others go further. */
 const KINDS_SHARE = 0.6
+/** The same for kinds that are not about histories, where rooms have some. */
+const KINDS_BESIDE_SHARE = 0.3
+/** One script of so many has rooms with a history. */
+const SEEDS_PER_HISTORY = 3
 /** The share of scripts in which the engine loses nothing, so that nothing may be reported as lost. */
 const LOSSLESS_SHARE = 0.25
 /** The share of nodes that cannot reach the engine at first. */
 const LATE_SHARE = 0.15
-const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm']
+const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'evict']
 /** Kinds without which nothing would happen. */
 const ALWAYS: readonly StepName[] = ['start', 'connect', 'join', 'send', 'wait', 'restore', 'resume']
+/** The same where rooms have a history. */
+const ALWAYS_WITH_HISTORY: readonly StepName[] = [
+  'resumeRoom',
+  'comeBack',
+  'publish',
+  'burstHistory',
+  'restoreStore',
+]
 
 /** Returns the script of a seed. */
 export function scriptOf(seed: number): Script {
   const random = new Random(seed)
   const places = random.between(2, 4)
   const clients = random.between(3, 8)
-  const settings: NodeSettings = {
+  const plain: NodeSettings = {
     slowConsumer: random.chance(0.5) ? 'close' : random.chance(0.5) ? 'dropOldest' : 'dropNewest',
     maxBufferedBytes: random.chance(0.5) ? 1_048_576 : 1_500,
     roomGraceMs: random.chance(0.3) ? 0 : random.between(10, 300),
+    history: undefined,
   }
+  const settings = seed % SEEDS_PER_HISTORY === 0 ? withHistory(plain, random) : plain
   const step = (kind: StepName, picks: Step['picks'], ms: number): Step => ({ kind, picks, ms })
   const steps: Step[] = []
   const isLossless = random.chance(LOSSLESS_SHARE)
@@ -43,16 +57,35 @@ export function scriptOf(seed: number): Script {
   if (random.chance(0.8)) steps.push(step('wait', [0, 0, 0], 300))
   for (let i = 0; i < clients; i++) steps.push(step('connect', [i, random.below(PICK), 0], random.below(4)))
   steps.push(step('wait', [0, 0, 0], 20))
-  const names = Object.keys(STEPS) as StepName[] // its keys are all that there are
+  const hasHistory = settings.history !== undefined
+  // Its keys are all that there are.
+  const names = Object.keys(hasHistory ? STEPS : CLUSTER_STEPS) as StepName[]
   const kinds = names.filter((name) => {
     if (isLossless && LOSSES.includes(name)) return false
-    return ALWAYS.includes(name) || random.chance(KINDS_SHARE)
+    if (hasHistory && name in CLUSTER_STEPS && !ALWAYS.includes(name))
+      return random.chance(KINDS_BESIDE_SHARE)
+    return [...ALWAYS, ...ALWAYS_WITH_HISTORY].includes(name) || random.chance(KINDS_SHARE)
   })
   for (let left = random.between(20, 60); left > 0; left--) {
     const picks = [random.below(PICK), random.below(PICK), random.below(PICK)] as const
     steps.push(step(kindOf(kinds, random), picks, pauseMs(random)))
   }
   return { seed, places, clients, settings, steps }
+}
+
+/** Returns settings of nodes whose rooms have a history. */
+function withHistory(plain: NodeSettings, random: Random): NodeSettings {
+  return {
+    ...plain,
+    slowConsumer: random.chance(0.7) ? 'resync' : 'close',
+    maxBufferedBytes: random.chance(0.3) ? 1_048_576 : 1_500,
+    history: {
+      maxMessages: [3, 10, 1_000][random.below(3)] ?? 1_000,
+      maxAgeMs: random.chance(0.2) ? 300 : 3_600_000,
+      maxCachedBytes: [0, 3_000, 1_000_000][random.below(3)] ?? 0,
+      tellsPrevious: random.chance(0.6),
+    },
+  }
 }
 
 function kindOf(kinds: readonly StepName[], random: Random): StepName {

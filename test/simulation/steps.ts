@@ -1,29 +1,24 @@
 import { CALM } from './engine.ts'
+import { HISTORY_STEPS } from './history-steps.ts'
 import { CALL_TIMEOUT_MS, type Node } from './node.ts'
 import { membershipOf, type Session } from './records.ts'
+import { type Picks, type StepKind, withNode, withSession } from './step-kind.ts'
 import type { World } from './world.ts'
 
-/** One step of a script. Its numbers are taken modulo whatever they choose from, so any of them fit. */
+/** One step of a script. */
 export interface Step {
   readonly kind: StepName
-  readonly picks: readonly [number, number, number]
+  readonly picks: Picks
   /** Time until the next step, in ms. */
   readonly ms: number
-}
-
-/** What a step of this kind does; nothing, where it does not fit. */
-interface StepKind {
-  /** How often it is chosen, compared with others. */
-  readonly weight: number
-  run(world: World, picks: Step['picks']): void
 }
 
 export const ROOMS = ['r0', 'r1', 'r2'] as const
 const MOST_BURST = 12
 const MOST_UNIONS = 60
 
-/** The kinds of steps. A new one needs an entry here, and its rules in the ledger. */
-export const STEPS = {
+/** Kinds of steps that every script may have. */
+export const CLUSTER_STEPS = {
   start: { weight: 3, run: (world, [place]) => world.startNode(place % world.nodes.length) },
 
   kill: {
@@ -297,6 +292,9 @@ export const STEPS = {
   wait: { weight: 4, run: () => {} },
 } satisfies Readonly<Record<string, StepKind>>
 
+/** The kinds of steps. A new one needs an entry here, and its rules in a ledger. */
+export const STEPS = { ...CLUSTER_STEPS, ...HISTORY_STEPS }
+
 export type StepName = keyof typeof STEPS
 
 /** Puts a connection into a room, through its own node. */
@@ -322,18 +320,4 @@ function joinedRoom(session: Session, pick: number): string | undefined {
 
 function roomOf(pick: number): string {
   return ROOMS[pick % ROOMS.length] ?? ROOMS[0]
-}
-
-/** Has a node do something, if it can. */
-function withNode(world: World, place: number, act: (node: Node) => void): void {
-  const node = world.upNode(place)
-  if (node !== undefined) world.do(node, () => act(node))
-}
-
-/** Has the node of a client do something with its connection. */
-function withSession(world: World, client: number, act: (node: Node, session: Session) => void): void {
-  const session = world.sessionOf(client)
-  const node = session === undefined ? undefined : world.nodeNamed(session.node)
-  if (session === undefined || node === undefined || world.clock.isPaused(node.name)) return
-  world.do(node, () => act(node, session))
 }

@@ -1,6 +1,9 @@
 import { openEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { Client } from './client.ts'
 import { CALM, Engine, type EngineBackplane } from './engine.ts'
+import { readText, type SharedHistory } from './history-app.ts'
+import { CALM_STORE, HistoryEngine } from './history-engine.ts'
+import { HistoryLedger } from './history-ledger.ts'
 import { Ledger } from './ledger.ts'
 import { Node, type NodeSettings } from './node.ts'
 import { Random } from './random.ts'
@@ -12,6 +15,9 @@ export const HEARTBEAT_MS = 100
 export const HEARTBEAT_TIMEOUT_MS = 300
 /** Time after which a node that receives nothing says so, and one more beat. */
 const NOTICE_MS = HEARTBEAT_TIMEOUT_MS + 3 * HEARTBEAT_MS
+
+/** Longer than any simulation, in ms. */
+const LONG_MS = 600_000
 
 /** A rule that does not hold. */
 export interface Violation {
@@ -25,6 +31,8 @@ export class World {
   readonly clock: VirtualClock
   readonly engine: Engine
   readonly ledger: Ledger
+  /** `undefined` where no room has a history. */
+  readonly history: SharedHistory | undefined
   readonly lines: string[] = []
   readonly settings: NodeSettings
   /** By place. An ended node stays until another takes its place. */
@@ -42,12 +50,18 @@ export class World {
     this.clock = new VirtualClock(this.random)
     this.engine = new Engine(this.clock, this.random, (line) => this.trace(line))
     this.ledger = new Ledger(this)
+    this.history = settings.history === undefined ? undefined : this.#share(settings.history)
     this.engine.onPublish = (node, channel, bytes) => this.#published(node, channel, bytes)
     this.engine.onReceive = (node, channel, bytes) => this.#heard(node, channel, bytes)
     this.engine.onSubscribe = ({ owner }, channel) =>
       this.ledger.subscribing(owner, placeOf(channel), this.clock.now)
     this.engine.onUnsubscribe = ({ owner }, channel) =>
       this.ledger.unsubscribed(owner, placeOf(channel), this.clock.now)
+  }
+
+  /** How many messages were published. */
+  get messages(): number {
+    return this.ledger.sent.size + (this.history?.ledger.size ?? 0)
   }
 
   /** Adds a line to the trace, which ends with a violation. */
@@ -97,7 +111,7 @@ export class World {
   /** Connects a client to a node, in place of an earlier connection that has ended. */
   connect(place: number, node: Node): void {
     if (this.clients[place]?.isOpen === true) return
-    this.clients[place] = new Client(this, `c${place}.${++this.#count}`, node.name, (wire) =>
+    this.clients[place] = new Client(this, `c${place}.${++this.#count}`, place, node.name, (wire) =>
       node.accept(wire),
     )
   }
@@ -136,8 +150,16 @@ export class World {
     )
   }
 
+  /** Notes and checks what a client has received. */
+  received(client: Client, text: string): void {
+    const { history } = this
+    const { place, name } = client
+    if (history === undefined || !readText(history, place, name, text)) this.ledger.received(client, text)
+  }
+
   /** Checks what holds at any time. */
   check(): void {
+    this.history?.ledger.check()
     for (const node of this.upNodes()) {
       if (this.clock.isPaused(node.name)) continue
       this.#noteConfirmed(node)
@@ -156,11 +178,20 @@ export class World {
   /** Ends all trouble: what is away comes back, and what stands still goes on. */
   heal(): void {
     this.engine.weather = CALM
+    if (this.history !== undefined) this.history.engine.weather = CALM_STORE
+    this.history?.engine.comeBack()
     for (const node of this.upNodes()) {
       this.resume(node)
       this.do(node, () => node.restore())
     }
     for (const client of this.clients) client?.resume()
+  }
+
+  #share(settings: SharedHistory['settings']): SharedHistory {
+    const { tellsPrevious, maxMessages, maxAgeMs } = settings
+    const engine = new HistoryEngine(this.clock, this.random, (line) => this.trace(line), tellsPrevious)
+    const mostKept = maxAgeMs < LONG_MS ? 0 : maxMessages
+    return { engine, settings, ledger: new HistoryLedger(this, engine, mostKept) }
   }
 
   #published({ owner }: EngineBackplane, channel: string, bytes: Buffer): void {

@@ -1,0 +1,177 @@
+import { type Connection, type HistoryOptions, HubError, type ResumeResult } from 'wshub'
+import type { EngineStore, HistoryEngine } from './history-engine.ts'
+import type { Ask, HistoryLedger, Stay } from './history-ledger.ts'
+import type { Metadata, Node } from './node.ts'
+import type { World } from './world.ts'
+
+/** How the rooms of a simulation keep their messages. */
+export interface HistorySettings {
+  readonly maxMessages: number
+  readonly maxAgeMs: number
+  readonly maxCachedBytes: number
+  /** Whether the store tells a publisher which message is before its own. */
+  readonly tellsPrevious: boolean
+}
+
+export const HISTORY_ROOMS = ['h0', 'h1'] as const
+
+/** What all nodes of a simulation with histories share. */
+export interface SharedHistory {
+  readonly engine: HistoryEngine
+  readonly ledger: HistoryLedger
+  readonly settings: HistorySettings
+}
+
+/** What a client sends to be put into a room. */
+const ASK = '?'
+/** What the application tells a client begins with this; it is not a message of a room. */
+const TELL = '!'
+/** Makes messages so long that a client that stalls makes its node wait. */
+const PADDING = '.'.repeat(80)
+
+/** Returns what a client sends to be put into a room. */
+export function askFor(ask: Ask): string {
+  return `${ASK}${JSON.stringify(ask)}`
+}
+
+/** Reads a text that a client has received. @returns `false` when it is of a room without a history */
+export function readText({ ledger }: SharedHistory, place: number, name: string, text: string): boolean {
+  if (text.startsWith(TELL)) {
+    ledger.told(place, name, text.slice(TELL.length))
+    return true
+  }
+  const [head = ''] = text.split(' ')
+  const [id = '', position] = head.split('@')
+  if (position !== undefined) ledger.received(place, name, id, position)
+  return position !== undefined
+}
+
+/** What the application of one node does with rooms that have a history. */
+export class HistoryApp {
+  readonly store: EngineStore
+  readonly #world: World
+  readonly #shared: SharedHistory
+  readonly #node: Node
+
+  constructor(world: World, shared: SharedHistory, node: Node) {
+    this.#world = world
+    this.#shared = shared
+    this.#node = node
+    this.store = shared.engine.join(node.name)
+  }
+
+  get options(): HistoryOptions {
+    const { maxMessages, maxAgeMs, maxCachedBytes } = this.#shared.settings
+    return {
+      store: this.store,
+      rooms: (room) => (room.startsWith('h') ? { maxMessages, maxAgeMs } : undefined),
+      stamp: (data, { position }) => data.toString().replace(' ', `@${position} `),
+      maxCachedBytes,
+    }
+  }
+
+  /** Notes a text of a client. @returns `false` when it asks for nothing */
+  asked(connection: Connection<Metadata>, text: string): boolean {
+    if (!text.startsWith(ASK)) return false
+    const ask: Ask = JSON.parse(text.slice(ASK.length)) // as `askFor` wrote it
+    const { hub, name } = this.#node
+    this.#enter(connection, ask, (stay) => {
+      const { room, ...from } = ask
+      const done = (result: ResumeResult | 'away'): void => {
+        this.#shared.ledger.began(stay, result)
+        const position = result === 'away' ? '' : result.position
+        connection.sendText(`${TELL}live ${stay.token} ${position}`)
+      }
+      const resumed = allowing(
+        'WSHUB_ERR_HISTORY_AWAY',
+        'away' as const,
+        hub.resumeRoom(connection, room, from),
+      )
+      this.#world.call(this.#node, `resume ${room} at ${name}`, resumed, done)
+    })
+    return true
+  }
+
+  /** Puts a connection into a room, and replays nothing. */
+  join(connection: Connection<Metadata>, room: string): void {
+    if (connection.inRoom(room)) return
+    this.#enter(connection, { room }, (stay) => {
+      this.#node.hub.joinRoom(connection, room)
+      this.#shared.ledger.began(stay, 'joined')
+      connection.sendText(`${TELL}live ${stay.token}`)
+    })
+  }
+
+  leave(connection: Connection<Metadata>, room: string): void {
+    const session = this.#world.ledger.sessions.get(connection.getMetadata('client') ?? '')
+    if (session === undefined || !connection.inRoom(room)) return
+    const left = this.#world.ledger.leaving(session, room)
+    this.#shared.ledger.left(session, room)
+    this.#node.hub.leaveRoom(connection, room)
+    left()
+  }
+
+  fellBehind(connection: Connection<Metadata>, room: string): void {
+    this.#shared.ledger.fellBehind(connection.getMetadata('client') ?? '', room)
+    connection.sendText(`${TELL}behind ${room}`)
+  }
+
+  /** Publishes a message, and tells the members here when it is delivered. @returns its id */
+  publish(room: string): string {
+    const { ledger } = this.#shared
+    const { hub, name } = this.#node
+    const id = this.#published(room)
+    const published = allowing('WSHUB_ERR_NOT_STORED', undefined, hub.publish(room, `${id} ${PADDING}`))
+    this.#world.call(this.#node, `publish ${id} at ${name}`, published, (result) => {
+      if (result === undefined) return
+      ledger.resolved(id, result.position)
+      for (const connection of hub.members(room)) connection.sendText(`${TELL}after ${id}`)
+    })
+    return id
+  }
+
+  /** Sends a message to a room, and does not wait for it. */
+  broadcast(room: string): void {
+    this.#node.hub.broadcastToRoom(room, `${this.#published(room)} ${PADDING}`)
+  }
+
+  broadcastExcept(room: string, name: string, id: string): void {
+    this.#node.hub.broadcastToRoomExcept(room, `${this.#published(room, [name])} ${PADDING}`, id)
+  }
+
+  read(ask: Ask): void {
+    const { room, ...from } = ask
+    const page = allowing('WSHUB_ERR_HISTORY_AWAY', undefined, this.#node.hub.history(room, from))
+    this.#world.call(this.#node, `the history of ${room}`, page, (result) => {
+      if (result !== undefined) this.#shared.ledger.page(this.#node.name, ask, result)
+    })
+  }
+
+  #published(room: string, exceptNames: readonly string[] = []): string {
+    const id = this.#shared.ledger.publish(this.#node.name, room, exceptNames)
+    this.#world.trace(`${this.#node.name} publishes ${id} to ${room}`)
+    return id
+  }
+
+  /** Puts a connection into a room, if it may be, and notes it. */
+  #enter(connection: Connection<Metadata>, ask: Ask, enter: (stay: Stay) => void): void {
+    const { ledger } = this.#world
+    const session = ledger.sessions.get(connection.getMetadata('client') ?? '')
+    if (session === undefined || connection.state !== 'open') return
+    const membership = ledger.joining(session, ask.room)
+    const stay = this.#shared.ledger.begin(session, ask)
+    connection.sendText(`${TELL}begin ${stay.token}`)
+    enter(stay)
+    if (membership !== undefined && connection.inRoom(ask.room)) ledger.joinedHere(membership)
+  }
+}
+
+/** Resolves with `instead` where a promise rejects with an error that is to be expected. */
+async function allowing<T, U>(code: string, instead: U, promise: Promise<T>): Promise<T | U> {
+  try {
+    return await promise
+  } catch (error) {
+    if (error instanceof HubError && error.code === code) return instead
+    throw error
+  }
+}

@@ -1,0 +1,53 @@
+import { HISTORY_ROOMS, type SharedHistory } from './history-app.ts'
+import type { Node } from './node.ts'
+import type { World } from './world.ts'
+
+/** Interval, in ms, at which a simulation looks whether all have everything. */
+const LOOK_MS = 250
+/** Most time, in ms, until they have: every room is compared with the store within ten seconds. */
+const MOST_MS = 12_000
+const READ_MS = 20
+
+/** Ends a simulation with histories: trouble is over, so everybody gets what was missed, or learns of it. */
+export async function finishHistory(
+  world: World,
+  nodes: readonly Node[],
+  shared: SharedHistory,
+): Promise<void> {
+  const { ledger, engine } = shared
+  if (!(await settles(world, shared, new Map()))) return
+  const ids = HISTORY_ROOMS.map((room) => {
+    const id = nodes[0]?.app?.publish(room)
+    return [room, id ?? ''] as const
+  })
+  await world.clock.advance(READ_MS)
+  const markers = new Map(ids.map(([room, id]) => [room, ledger.positionOf(id) ?? '']))
+  if (!(await settles(world, shared, markers))) return
+  for (const { app } of nodes) for (const room of HISTORY_ROOMS) app?.read({ room })
+  await world.clock.advance(READ_MS)
+  if (engine.size !== nodes.length) world.fail('close', `${engine.size} stores, and ${nodes.length} nodes`)
+}
+
+/** Waits until every client has everything, or knows what it has not. */
+async function settles(
+  world: World,
+  { ledger }: SharedHistory,
+  markers: ReadonlyMap<string, string>,
+): Promise<boolean> {
+  for (let ms = 0; ; ms += LOOK_MS) {
+    world.check()
+    if (world.violation !== undefined) return false
+    const unsettled = [
+      ...ledger.unsettled(markers),
+      ...[...world.pendingCalls].flatMap(({ node, what }) =>
+        node.isKilled ? [] : [`${what} is not answered`],
+      ),
+    ]
+    if (unsettled.length === 0) return true
+    if (ms >= MOST_MS) {
+      world.fail('end', unsettled.join('; '))
+      return false
+    }
+    await world.clock.advance(LOOK_MS)
+  }
+}

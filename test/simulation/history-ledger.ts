@@ -1,0 +1,367 @@
+import type { HistoryPage, ResumeResult } from 'wshub'
+import type { HistoryEngine, Kept } from './history-engine.ts'
+import type { LedgerHost } from './ledger.ts'
+import type { Session } from './records.ts'
+
+/** In the place of a position: the client was told that messages are lost. */
+const BEHIND = 'behind'
+
+/** Where a client asks to begin. */
+export interface Ask {
+  readonly room: string
+  readonly since?: string | undefined
+  readonly last?: number | undefined
+}
+
+/** A message that was published to a room with a history. */
+interface Published {
+  readonly by: string
+  readonly room: string
+  readonly order: number
+  readonly exceptNames: readonly string[]
+  /** Those of the publisher's node that received live then, and how often they had been told of losses. */
+  readonly live: ReadonlyMap<Stay, number>
+  position: string | undefined
+}
+
+/** One connection in a room with a history, from a call of `resumeRoom` or `joinRoom` on. */
+export interface Stay {
+  readonly token: string
+  readonly session: Session
+  readonly ask: Ask
+  /** The losses of the store until then, and how many messages of the room it surely had. */
+  readonly losses: number
+  readonly kept: number
+  /** How many it had when the result was there. */
+  newest: number
+  /** What came of the call; `away`: the store could not be read. */
+  result: ResumeResult | 'joined' | 'away' | undefined
+  /** Positions in the order in which the client received them, and `BEHIND`; from the first unchecked one. */
+  readonly events: string[]
+  readonly received: Set<string>
+  /** The latest message that was checked; `undefined` where the next one may be any. */
+  previous: string | undefined
+  /** Where a replay broke off: something may be missing after it. */
+  breakAt: string | undefined
+  /** How many times its node has said that messages are lost, and how many times any were. */
+  behinds: number
+  breaks: number
+  /** How many times messages were lost of which the client has yet to be told. */
+  untold: number
+  /** Whether nothing of it was checked yet. */
+  isFirst: boolean
+  /** Whether the client knows what has come of the call. */
+  isSure: boolean
+  /** Whether the connection has left, or has another stay in the room. */
+  hasEnded: boolean
+}
+
+/** What was stored, replayed and received of rooms with a history, and what must hold between them. */
+export class HistoryLedger {
+  readonly #host: LedgerHost
+  readonly #engine: HistoryEngine
+  /** How many messages a room surely keeps; 0 where they expire soon. */
+  readonly #mostKept: number
+  #order = 0
+  readonly #published = new Map<string, Published>()
+  /** By position. */
+  readonly #kept = new Map<string, Kept & { readonly losses: number; readonly index: number }>()
+  /** By room: the messages stored since the latest loss. */
+  readonly #counts = new Map<string, { readonly losses: number; readonly count: number }>()
+  readonly #stays = new Map<string, Stay>()
+  /** By session and room: the latest stay that its node has begun, and that the client knows of. */
+  readonly #atNode = new Map<string, Stay>()
+  readonly #atClient = new Map<string, Stay>()
+  /** Sessions for which messages were dropped, to be read again. */
+  readonly #resynced = new Set<string>()
+  /** By place of a client and room: the latest position before which it surely misses nothing. */
+  readonly #since = new Map<string, string>()
+  /** By publisher and room: the latest message stored. */
+  readonly #latest = new Map<string, number>()
+
+  constructor(host: LedgerHost, engine: HistoryEngine, mostKept: number) {
+    this.#host = host
+    this.#engine = engine
+    this.#mostKept = mostKept
+    engine.bus.onAppend = (kept) => this.#stored(kept)
+  }
+
+  /** How many messages were published. */
+  get size(): number {
+    return this.#published.size
+  }
+
+  /** The position from which a client wants to go on. */
+  sinceOf(place: number, room: string): string | undefined {
+    return this.#since.get(`${place} ${room}`)
+  }
+
+  /** Notes a message that is about to be published. @returns its id */
+  publish(by: string, room: string, exceptNames: readonly string[] = []): string {
+    const order = ++this.#order
+    const live = new Map<Stay, number>()
+    for (const stay of this.#atNode.values()) {
+      if (stay.ask.room === room && stay.session.node === by && this.#isLive(stay))
+        live.set(stay, stay.behinds)
+    }
+    this.#published.set(`h${order}`, { by, room, order, exceptNames, live, position: undefined })
+    return `h${order}`
+  }
+
+  /** Checks the position with which a publish has resolved. */
+  resolved(id: string, position: string): void {
+    if (this.#published.get(id)?.position === position) return
+    this.#host.fail('store', `the publish of ${id} resolves with ${position}, where it is not stored`)
+  }
+
+  /** Notes that a connection is about to be put into a room. */
+  begin(session: Session, ask: Ask): Stay {
+    const { losses } = this.#engine
+    const { room } = ask
+    const counted = this.#counts.get(room)
+    const count = counted?.losses === losses ? counted.count : 0
+    this.left(session, room)
+    const stay: Stay = {
+      token: `s${++this.#order}`,
+      session,
+      ask,
+      losses,
+      kept: Math.min(count, this.#mostKept),
+      newest: Number.POSITIVE_INFINITY,
+      result: undefined,
+      events: [],
+      received: new Set(),
+      previous: undefined,
+      breakAt: undefined,
+      behinds: 0,
+      breaks: 0,
+      untold: 0,
+      isFirst: true,
+      isSure: false,
+      hasEnded: false,
+    }
+    this.#atNode.set(`${session.name} ${room}`, stay)
+    this.#stays.set(stay.token, stay)
+    return stay
+  }
+
+  /** Notes that a connection leaves a room. */
+  left(session: Session, room: string): void {
+    const stay = this.#atNode.get(`${session.name} ${room}`)
+    if (stay !== undefined) stay.hasEnded = true
+  }
+
+  /** Notes what has come of a call. */
+  began(stay: Stay, result: NonNullable<Stay['result']>): void {
+    stay.result = result
+    const { token, session, ask } = stay
+    const shown = typeof result === 'string' ? result : JSON.stringify(result)
+    this.#host.trace(`${token} of ${session.name} in ${ask.room}: ${shown}`)
+    if (typeof result === 'string') return
+    const { complete, replayed, position } = result
+    if (complete && ask.since !== undefined) stay.previous = ask.since
+    else if (replayed === 0 && position !== '') stay.previous = position
+    if (!complete) stay.breakAt = position
+    const counted = this.#counts.get(ask.room)
+    if (counted?.losses === stay.losses) stay.newest = counted.count
+    const at = this.#kept.get(position)
+    if (replayed === 0 && at?.losses === stay.losses) this.#checkFirst(stay, at.index + 1)
+  }
+
+  /** Notes that a node says of a connection that messages are lost. */
+  fellBehind(session: string, room: string): void {
+    const stay = this.#atNode.get(`${session} ${room}`)
+    if (stay !== undefined) stay.behinds++
+  }
+
+  /** Notes that messages were dropped for a connection, which are read again. */
+  resynced(session: string): void {
+    this.#resynced.add(session)
+  }
+
+  /** Notes and checks a message that a client has received. */
+  received(place: number, name: string, id: string, position: string): void {
+    this.#host.trace(`${name} receives ${id} at ${position}`)
+    const fail = (rule: string, what: string) => this.#host.fail(rule, `${name} receives ${id}${what}`)
+    const kept = this.#kept.get(position)
+    const stay = this.#atClient.get(`${name} ${kept?.room}`)
+    if (kept?.id !== id) fail('store', ` at ${position}, where ${kept?.id ?? 'nothing'} is stored`)
+    else if (stay === undefined) fail('recipients', ` of ${kept.room}, where it never was`)
+    else {
+      if (!this.#isFor(position, stay)) fail('recipients', ', which excludes it')
+      if (stay.received.has(position)) fail('twice', ' twice')
+      stay.received.add(position)
+      stay.events.push(position)
+      if (stay.isSure) this.#since.set(`${place} ${kept.room}`, position)
+    }
+  }
+
+  /** Notes and checks what the application has told a client. */
+  told(place: number, name: string, text: string): void {
+    this.#host.trace(`${name} is told ${text}`)
+    const [what, subject = '', position = ''] = text.split(' ')
+    if (what === 'after') this.#checkAfter(name, subject)
+    else if (what === 'behind') this.#atClient.get(`${name} ${subject}`)?.events.push(BEHIND)
+    const stay = this.#stays.get(subject)
+    if (stay === undefined) return
+    const { room } = stay.ask
+    if (what === 'begin') this.#atClient.set(`${name} ${room}`, stay)
+    else if (what === 'live' && this.#atClient.get(`${name} ${room}`) === stay) {
+      stay.isSure = true
+      const since = [...stay.received].at(-1) ?? position
+      if (since !== '') this.#since.set(`${place} ${room}`, since)
+    }
+  }
+
+  /** Checks a page of the history. */
+  page(node: string, { room, since, last }: Ask, { messages, complete, position }: HistoryPage): void {
+    const fail = (what: string) =>
+      this.#host.fail('history', `${node} reads ${room} ${since} ${last}: ${what}`)
+    let previous = complete ? since : undefined
+    for (const message of messages) {
+      const kept = this.#kept.get(message.position)
+      if (kept === undefined || !message.data.toString().startsWith(`${kept.id}@${message.position} `)) {
+        fail(`${message.data} at ${message.position} is not what is stored`)
+      } else if (previous !== undefined && !isSame(kept.before, previous)) {
+        fail(`${message.position} comes after ${kept.before}, not after ${previous}`)
+      }
+      previous = message.position
+    }
+    if (previous !== undefined && !isSame(position, previous)) fail(`it ends at ${position}, not ${previous}`)
+    if (last !== undefined && since === undefined && messages.length > last)
+      fail(`${messages.length} messages`)
+  }
+
+  /** Checks what has been received until now. */
+  check(): void {
+    for (const stay of this.#stays.values()) this.#checkStay(stay)
+  }
+
+  /** Returns what is not at its end, of those that stay: each has everything, and knows what it has not. */
+  unsettled(markers: ReadonlyMap<string, string>): string[] {
+    return [...this.#atNode.values()].flatMap((stay) => {
+      const { token, session, ask, previous, breakAt, result, received, untold } = stay
+      if (stay.hasEnded || !session.isOpen || !this.#host.isAlive(session.node)) return []
+      const say = (what: string) => [`${token}: ${session.name} at ${session.node} in ${ask.room} ${what}`]
+      if (result === undefined) return say('never becomes live')
+      if (untold > 0) return say('is not told that messages are lost')
+      const marker = markers.get(ask.room)
+      const mayExpire = this.#mostKept === 0 && previous === undefined
+      if (marker !== undefined && !mayExpire && !received.has(marker)) return say(`lacks ${marker}`)
+      const head = this.#engine.headOf(ask.room)
+      if (previous === undefined) return []
+      if ([previous, breakAt].some((at) => this.#reaches(stay, at, head))) return []
+      return say(`stands at ${previous}, and the store at ${head}`)
+    })
+  }
+
+  /** Returns where a message was stored. */
+  positionOf(id: string): string | undefined {
+    return this.#published.get(id)?.position
+  }
+
+  #stored(kept: Kept): void {
+    const { id, room, position } = kept
+    const published = this.#published.get(id)
+    const { losses } = this.#engine
+    this.#host.trace(`${id} is stored in ${room} at ${position}`)
+    if (published === undefined || published.room !== room) {
+      this.#host.fail('store', `${id} is stored in ${room}, where nobody published it`)
+      return
+    }
+    if (published.position !== undefined) this.#host.fail('twice', `${id} is stored twice`)
+    published.position = position
+    const counted = this.#counts.get(room)
+    const index = counted?.losses === losses ? counted.count : 0
+    this.#counts.set(room, { losses, count: index + 1 })
+    this.#kept.set(position, { ...kept, losses, index })
+    const sequence = `${published.by} ${room}`
+    if (published.order < (this.#latest.get(sequence) ?? 0)) {
+      this.#host.fail('order', `${id} of ${published.by} is stored after a later one`)
+    }
+    this.#latest.set(sequence, published.order)
+  }
+
+  #isLive({ result, hasEnded, session }: Stay): boolean {
+    return typeof result === 'object' && !hasEnded && session.isOpen && !this.#resynced.has(session.name)
+  }
+
+  #isFor(position: string, { session }: Stay): boolean {
+    const id = this.#kept.get(position)?.id ?? ''
+    return this.#published.get(id)?.exceptNames.includes(session.name) !== true
+  }
+
+  /** Returns whether a client that stands at one position has missed nothing until another one. */
+  #reaches(stay: Stay, from: string | undefined, to: string | undefined): boolean {
+    if (from === undefined || to === undefined) return false
+    let at = to
+    for (let kept = this.#kept.get(at); kept !== undefined; kept = this.#kept.get(at)) {
+      if (isSame(at, from) || this.#isFor(at, stay)) break
+      at = kept.before
+    }
+    return isSame(at, from)
+  }
+
+  /** Each message comes after the one before it, or the client is told. */
+  #checkStay(stay: Stay): void {
+    if (stay.result === undefined) return
+    for (const event of stay.events.splice(0)) {
+      if (event === BEHIND) {
+        // It is told in a turn of its own: messages may come in between.
+        if (stay.untold > 0) stay.untold--
+        else stay.previous = undefined
+        continue
+      }
+      const { before = '', index = 0, losses = 0 } = this.#kept.get(event) ?? {}
+      const { previous } = stay
+      stay.previous = event
+      if (stay.isFirst && losses === stay.losses) this.#checkFirst(stay, index)
+      stay.isFirst = false
+      if (previous === undefined || this.#reaches(stay, previous, before)) continue
+      if (this.#reaches(stay, stay.breakAt, before)) {
+        stay.breakAt = undefined
+        continue
+      }
+      stay.untold++
+      if (++stay.breaks <= stay.behinds) continue
+      const { token, session, ask } = stay
+      this.#host.fail(
+        'gap',
+        `${token}: ${session.name} at ${session.node} in ${ask.room} receives ${event}, ` +
+          `which comes after ${before}, after ${previous}`,
+      )
+    }
+  }
+
+  /**
+   * A newcomer begins with as many of the latest messages as it has asked for.
+   * @param first the first one that it receives, or that comes after where it stands
+   */
+  #checkFirst(stay: Stay, first: number): void {
+    const { session, ask, result, newest, kept, losses, behinds } = stay
+    if (typeof result !== 'object' || !result.complete || ask.since !== undefined || behinds > 0) return
+    if (losses !== this.#engine.losses || this.#resynced.has(session.name)) return
+    const isExcluded = [...this.#published.values()].some(
+      ({ room, exceptNames }) => room === ask.room && exceptNames.includes(session.name),
+    )
+    const expected = newest - Math.min(ask.last ?? 0, kept)
+    if (isExcluded || first <= expected) return
+    this.#host.fail('replay', `${session.name} begins with message ${first} of ${ask.room}, not ${expected}`)
+  }
+
+  /** A publish that has resolved has been delivered to the members here. */
+  #checkAfter(name: string, id: string): void {
+    const { live, position, exceptNames } = this.#published.get(id) ?? {}
+    if (live === undefined || position === undefined || exceptNames?.includes(name) === true) return
+    for (const [stay, behinds] of live) {
+      if (stay.session.name !== name || !this.#isLive(stay) || stay.behinds > behinds) continue
+      if (this.#atClient.get(`${name} ${stay.ask.room}`) !== stay || stay.received.has(position)) continue
+      this.#host.fail('publish', `${name} has not received ${id}, whose publish has resolved`)
+    }
+  }
+}
+
+/** Returns whether two positions are the same: one of them may have no tag. */
+function isSame(a: string, b: string): boolean {
+  return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`)
+}

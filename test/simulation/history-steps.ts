@@ -1,0 +1,151 @@
+import type { Connection } from 'wshub'
+import { askFor, HISTORY_ROOMS, type HistoryApp } from './history-app.ts'
+import type { Ask } from './history-ledger.ts'
+import type { Metadata } from './node.ts'
+import { type StepKind, withNode, withSession } from './step-kind.ts'
+import type { World } from './world.ts'
+
+const MOST_BURST = 14
+/** Most messages that a newcomer asks for. */
+const MOST_LAST = 6
+/** Positions that no client was ever given. */
+const NO_POSITIONS = ['', 'x', 'x.1', 'AAAAAAAAAAAA.3.0', '"', '9'.repeat(100)] as const
+
+/** Kinds of steps about rooms with a history. */
+export const HISTORY_STEPS = {
+  resumeRoom: {
+    weight: 8,
+    run: (world, [client, room, how]) => ask(world, client % world.clients.length, roomOf(room), how),
+  },
+
+  /** A client loses its connection, and comes back at once, perhaps to another node. */
+  comeBack: {
+    weight: 6,
+    run: (world, [client, place, how]) => {
+      const node = world.upNode(place)
+      if (node === undefined) return
+      const at = client % world.clients.length
+      world.clients[at]?.drop()
+      world.connect(at, node)
+      for (const room of HISTORY_ROOMS) {
+        if (world.history?.ledger.sinceOf(at, room) !== undefined) ask(world, at, room, how)
+      }
+    },
+  },
+
+  joinHistory: {
+    weight: 1,
+    run: (world, [client, room]) =>
+      withMember(world, client, (app, connection) => app.join(connection, roomOf(room))),
+  },
+
+  leaveHistory: {
+    weight: 2,
+    run: (world, [client, room]) =>
+      withMember(world, client, (app, connection) => app.leave(connection, roomOf(room))),
+  },
+
+  publish: {
+    weight: 8,
+    run: (world, [place, room]) => withNode(world, place, (node) => void node.app?.publish(roomOf(room))),
+  },
+
+  broadcast: {
+    weight: 6,
+    run: (world, [place, room]) => withNode(world, place, (node) => node.app?.broadcast(roomOf(room))),
+  },
+
+  burstHistory: {
+    weight: 6,
+    run: (world, [place, room, count]) =>
+      withNode(world, place, (node) => {
+        for (let i = 0; i <= count % MOST_BURST; i++) node.app?.broadcast(roomOf(room))
+      }),
+  },
+
+  broadcastExcept: {
+    weight: 3,
+    run: (world, [place, room, client]) => {
+      const session = world.sessionOf(client)
+      if (session === undefined) return
+      withNode(world, place, (node) => node.app?.broadcastExcept(roomOf(room), session.name, session.id))
+    },
+  },
+
+  readHistory: {
+    weight: 2,
+    run: (world, [place, room, how]) => {
+      const from = fromOf(world, how % world.clients.length, roomOf(room), how)
+      withNode(world, place, (node) => node.app?.read(from))
+    },
+  },
+
+  cutStore: { weight: 2, run: (world, [place]) => withNode(world, place, (node) => node.app?.store.cut()) },
+  forgetFeed: {
+    weight: 1,
+    run: (world, [place, room]) => withNode(world, place, (node) => node.app?.store.forget(room)),
+  },
+  restoreStore: {
+    weight: 5,
+    run: (world, [place]) => {
+      if (place % 2 === 0) world.history?.engine.comeBack()
+      withNode(world, place, (node) => node.app?.store.restore())
+    },
+  },
+
+  failStore: {
+    weight: 1,
+    run: (world, [lost]) => world.history?.engine.fail(HISTORY_ROOMS, Math.max(0, (lost % 6) - 2)),
+  },
+
+  evict: { weight: 1, run: (world, [room]) => world.history?.engine.evict(roomOf(room)) },
+
+  stormStore: {
+    weight: 3,
+    run: (world, [kind, share, delay]) => {
+      if (world.history === undefined) return
+      const most = (share % 10) / 20
+      world.history.engine.weather = {
+        delayMs: [2, 10, 40][delay % 3] ?? 2,
+        loseFeed: kind % 2 === 0 ? most : 0,
+        repeatFeed: kind % 3 === 0 ? most : 0,
+        refuse: kind % 5 === 0 ? most : 0,
+        forgetReply: kind % 7 === 0 ? most : 0,
+      }
+    },
+  },
+} satisfies Readonly<Record<string, StepKind>>
+
+export type HistoryStepName = keyof typeof HISTORY_STEPS
+
+/** Has a client ask for a room. */
+function ask(world: World, place: number, room: string, how: number): void {
+  world.clients[place]?.sendWhenOpen(askFor(fromOf(world, place, room, how)))
+}
+
+/** Returns where a client begins that has the position of one. */
+function fromOf(world: World, place: number, room: string, how: number): Ask {
+  const known = world.history?.ledger.sinceOf(place, room)
+  const last = 1 + (how % MOST_LAST)
+  const kind = how % 11
+  if (kind === 0) return { room, since: NO_POSITIONS[how % NO_POSITIONS.length], last }
+  if (kind === 1) return { room, since: world.history?.ledger.sinceOf(place, roomOf(how)) }
+  if (kind < 4) return { room, last }
+  return kind < 7 || known === undefined ? { room, since: known, last } : { room, since: known }
+}
+
+function roomOf(pick: number): string {
+  return HISTORY_ROOMS[pick % HISTORY_ROOMS.length] ?? HISTORY_ROOMS[0]
+}
+
+/** Has the application of a client's node do something with its connection. */
+function withMember(
+  world: World,
+  client: number,
+  act: (app: HistoryApp, connection: Connection<Metadata>) => void,
+): void {
+  withSession(world, client, ({ app, hub }, { id }) => {
+    const connection = hub.getConnection(id)
+    if (app !== undefined && connection !== undefined) act(app, connection)
+  })
+}
