@@ -20,6 +20,8 @@ export interface Spent {
   wallMs: number
   loopDelayP99Ms?: number
   loopDelayMaxMs?: number
+  /** The most CPU time between two chances for a timer. */
+  turnMaxCpuMs?: number
   /** Bytes that the process has read from its sockets, if the system counts them. */
   readBytes?: number
 }

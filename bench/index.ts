@@ -24,6 +24,7 @@ import { runPrediction, runProjection } from './prediction.ts'
 import { describeMachine, formatTable, type Machine, shortfalls } from './report.ts'
 import type { Result } from './result.ts'
 import { readKilled, runResume } from './resume.ts'
+import { runReturns } from './returns.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
 import { runStored } from './stored.ts'
@@ -93,6 +94,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runHistory(name, scenario)
     case 'kept':
       return runKept(name, scenario)
+    case 'returns':
+      return runReturns(name, scenario)
     case 'stored':
       return runStored(name, scenario)
     case 'resume':

@@ -26,6 +26,7 @@ export function serve(peer) {
   let churned = 0
   let round
   let roundDelay
+  let stopTurns
   let onAcknowledged = () => {}
   let samplePeak = () => {}
 
@@ -149,6 +150,7 @@ export function serve(peer) {
      */
     beginRound({ sampleLoopDelay }) {
       roundDelay = sampleLoopDelay ? startLoopDelay() : undefined
+      stopTurns = sampleLoopDelay ? startTurns() : undefined
       round = { readBytes: readBytes(), wallMs: performance.now(), cpu: process.cpuUsage() }
     },
 
@@ -157,12 +159,14 @@ export function serve(peer) {
       const cpu = process.cpuUsage(round.cpu)
       const wallMs = performance.now() - round.wallMs
       roundDelay?.disable()
+      const turnMaxCpuMs = stopTurns?.()
       return {
         cpuMicros: cpu.user + cpu.system,
         wallMs,
         readBytes: readBytes() - round.readBytes,
         loopDelayP99Ms: roundDelay && roundDelay.percentile(99) / 1e6,
         loopDelayMaxMs: roundDelay && roundDelay.max / 1e6,
+        turnMaxCpuMs,
       }
     },
 
@@ -230,6 +234,25 @@ function readBytes() {
     return Number(/^rchar: (\d+)/.exec(readFileSync('/proc/self/io', 'latin1'))?.[1])
   } catch {
     return Number.NaN
+  }
+}
+
+/**
+ * Measures the most CPU time that the process takes between two chances for a timer, until the returned
+ * function is called, which returns it in ms. On a busy machine the delay of the loop is mostly that of the
+ * scheduler.
+ */
+function startTurns() {
+  let last = process.cpuUsage()
+  let max = 0
+  const timer = setInterval(() => {
+    const { user, system } = process.cpuUsage(last)
+    last = process.cpuUsage()
+    max = Math.max(max, user + system)
+  }, 1)
+  return () => {
+    clearInterval(timer)
+    return max / 1_000
   }
 }
 

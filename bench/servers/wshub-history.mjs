@@ -1,11 +1,14 @@
 // wshub, built, with a history of its one room, in memory or in Redis. A client says the position of its
 // latest message in the query: /?since=…. Each message begins with its position. What begins with ! is from
-// the server itself: where the client stands, and whether it has missed something.
+// the server itself: where a client stands that has no message yet, and whether it has missed something. With
+// /?plain a client joins as if there were no history.
 
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Hub, memoryHistory } from 'wshub'
 import { redisBackplane, redisHistory } from 'wshub/redis'
+import { makePayload } from './payload.mjs'
 import { listenOnLoopback, serve } from './serve.mjs'
 
 const ROOM = '0'
@@ -14,7 +17,7 @@ let hub
 serve({
   version: createRequire(import.meta.url)('wshub/package.json').version,
 
-  async listen({ redis }) {
+  async listen({ redis } = {}) {
     hub = new Hub({
       maxConnections: 20_000,
       ...(redis && { backplane: redisBackplane({ url: redis }) }),
@@ -30,12 +33,17 @@ serve({
     hub.attach(server)
     const handler = { onBehind: (connection) => void connection.sendText('!missed now') }
     server.on('request', async (request) => {
+      const isPlain = request.url.endsWith('?plain')
       const since = /[?&]since=([^&]+)/.exec(request.url)?.[1]
       const connection = await hub.upgrade(request, handler)
+      if (isPlain) {
+        hub.joinRoom(connection, ROOM)
+        return
+      }
       try {
-        const { complete, position } = await hub.resumeRoom(connection, ROOM, { since })
+        const { complete, replayed, position } = await hub.resumeRoom(connection, ROOM, { since })
         if (!complete) connection.sendText('!missed away')
-        connection.sendText(`!at ${position}`)
+        if (replayed === 0) connection.sendText(`!at ${position}`)
       } catch {
         connection.close(1013) // the store is away: the client tries again
       }
@@ -44,4 +52,20 @@ serve({
   },
 
   publish: (text) => hub.publish(ROOM, text),
+
+  calls: {
+    /** Resolves with the position of the last message. */
+    async publishSome({ first, messages, payloadBytes }) {
+      let position
+      for (let number = first; number < first + messages; number++) {
+        ;({ position } = await hub.publish(ROOM, makePayload(0, number, payloadBytes)))
+      }
+      return position
+    },
+
+    /** Resolves when no client is left. */
+    async allGone() {
+      while (hub.size > 0) await sleep(20)
+    },
+  },
 })
