@@ -29,6 +29,8 @@ export interface Spent {
 export interface Memory {
   rssBytes: number
   heapBytes: number
+  /** The heap, and buffers outside of it. */
+  heldBytes: number
 }
 
 /** A peer's server in its own process, with its load process. */

@@ -6,7 +6,8 @@
 // alternate between the libraries, and the medians are compared. A name stands for itself and for all that
 // begin with it and a dash: `cluster` for cluster-redis and so on. Without arguments all scenarios run, and
 // docs/bench.json and docs/bench.svg are written. With --save the given scenarios replace their earlier
-// results there. The last two options are for `resume`: how long it runs, and what is killed in the middle.
+// results there. `--seconds` is for `resume` and `resync`: how long they run; `--kill` is for `resume`:
+// what is killed in the middle.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -24,6 +25,7 @@ import { runPrediction, runProjection } from './prediction.ts'
 import { describeMachine, formatTable, type Machine, shortfalls } from './report.ts'
 import type { Result } from './result.ts'
 import { readKilled, runResume } from './resume.ts'
+import { runResync } from './resync.ts'
 import { runReturns } from './returns.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
@@ -96,6 +98,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runKept(name, scenario)
     case 'returns':
       return runReturns(name, scenario)
+    case 'resync':
+      return runResync(name, scenario, Number(flags.seconds ?? scenario.seconds))
     case 'stored':
       return runStored(name, scenario)
     case 'resume':

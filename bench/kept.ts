@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import type { Memory } from './contestant.ts'
 import { median, type Result } from './result.ts'
 import type { KeptScenario } from './scenarios.ts'
 import { Subprocess } from './subprocess.ts'
@@ -6,13 +7,16 @@ import { Subprocess } from './subprocess.ts'
 const ROUNDS = 5
 const SERVER_CORE = 0
 
-/** The bytes of memory that the messages of a history take, by how the process counts them. */
-export interface Kept {
+interface Filled {
   version: string
-  /** Heap and buffers, after a garbage collection. */
+  frameBytes: number
+}
+
+/** The bytes of memory that the messages of a history take. */
+interface Kept extends Filled {
+  /** Heap and buffers. */
   heldBytes: number
   rssBytes: number
-  frameBytes: number
 }
 
 /** Measures the memory that a history takes for each message, in a fresh process for each reading. */
@@ -45,7 +49,16 @@ async function readOnce({ messages, payloadBytes }: KeptScenario): Promise<Kept>
   const file = fileURLToPath(new URL('servers/wshub-kept.mjs', import.meta.url))
   const subprocess = new Subprocess('wshub', process.execPath, ['--expose-gc', file], SERVER_CORE)
   try {
-    return await subprocess.call<Kept>('fill', { messages, payloadBytes })
+    const fill = () => subprocess.call<Filled>('fill', { messages, payloadBytes })
+    await fill() // code and pools are not counted
+    const before = await subprocess.call<Memory>('memory')
+    const filled = await fill()
+    const after = await subprocess.call<Memory>('memory')
+    return {
+      ...filled,
+      heldBytes: after.heldBytes - before.heldBytes,
+      rssBytes: after.rssBytes - before.rssBytes,
+    }
   } finally {
     await subprocess.stop()
   }

@@ -84,6 +84,11 @@ export class RawClient {
     this.#socket.pause()
   }
 
+  /** Ends {@link stall}. */
+  readAgain(): void {
+    this.#socket.resume()
+  }
+
   /** Ends the connection at once and frees its port. */
   destroy(): void {
     this.#ended = true

@@ -78,6 +78,18 @@ export interface ReturnsScenario {
   maxLoopDelayMs: number
 }
 
+/** A client that stops reading for a time, and then gets what it has missed. */
+export interface ResyncScenario {
+  kind: 'resync'
+  title: string
+  seconds: number
+  messagesPerSecond: number
+  payloadBytes: number
+  maxHeldBytes: number
+  /** Limit for the time from reading again to live; the loopback interface itself needs next to none. */
+  maxLiveSeconds: number
+}
+
 /** Messages that Redis stores and publishes, compared with a plain PUBLISH. */
 export interface StoredScenario {
   kind: 'stored'
@@ -251,6 +263,7 @@ export type Scenario =
   | ResumeScenario
   | StoredScenario
   | ReturnsScenario
+  | ResyncScenario
   | MemoryScenario
   | IdleScenario
   | StalledScenario
@@ -485,6 +498,16 @@ export const SCENARIOS: Record<string, Scenario> = {
     payloadBytes: 120,
     maxExtraMicros: 60,
     maxLoopDelayMs: 20,
+  },
+  resync: {
+    kind: 'resync',
+    title:
+      "a client does not read, under slowConsumer: 'resync'; 2,000 messages a second of 120 bytes (memory)",
+    seconds: 60,
+    messagesPerSecond: 2_000,
+    payloadBytes: 120,
+    maxHeldBytes: 1e6,
+    maxLiveSeconds: 1,
   },
   resume: {
     kind: 'resume',

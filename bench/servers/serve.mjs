@@ -93,10 +93,10 @@ export function serve(peer) {
     },
 
     /**
-     * Publishes a message every `everyMs`. Delays are made up for. Resolves when the last one is stored, with
-     * the numbers of those that were refused.
+     * Publishes a message every `everyMs`, the first one with number `first`. Delays are made up for. Resolves
+     * when the last one is stored, with the numbers of those that were refused.
      */
-    feed({ messages, everyMs, payloadBytes }) {
+    feed({ first = 0, messages, everyMs, payloadBytes }) {
       return new Promise((resolve) => {
         const start = performance.now()
         const refused = []
@@ -109,7 +109,7 @@ export function serve(peer) {
         const timer = setInterval(() => {
           const due = Math.min(messages, Math.floor((performance.now() - start) / everyMs))
           while (sent < due) {
-            const number = sent++
+            const number = first + sent++
             peer
               .publish(makePayload(0, number, payloadBytes))
               .catch(() => refused.push(number))
@@ -170,14 +170,14 @@ export function serve(peer) {
       }
     },
 
-    /** Resident memory and heap, after collecting garbage when the process runs with --expose-gc. */
+    /** Resident memory, heap, and heap with buffers, after a garbage collection if --expose-gc is given. */
     async memory() {
       for (let pass = 0; pass < 4 && globalThis.gc; pass++) {
         globalThis.gc()
         await sleep(100)
       }
-      const { rss, heapUsed } = process.memoryUsage()
-      return { rssBytes: rss, heapBytes: heapUsed }
+      const { rss, heapUsed, external } = process.memoryUsage()
+      return { rssBytes: rss, heapBytes: heapUsed, heldBytes: heapUsed + external }
     },
 
     /** Samples resident memory until `endPeak`, which resolves with the highest sample. */

@@ -17,13 +17,14 @@ let hub
 serve({
   version: createRequire(import.meta.url)('wshub/package.json').version,
 
-  async listen({ redis } = {}) {
+  async listen({ redis, maxMessages = 10_000, maxBytesPerRoom, ...options } = {}) {
     hub = new Hub({
       maxConnections: 20_000,
+      ...options, // of the hub
       ...(redis && { backplane: redisBackplane({ url: redis }) }),
       history: {
-        store: redis ? redisHistory({ url: redis }) : memoryHistory(),
-        rooms: () => ({ maxMessages: 10_000 }),
+        store: redis ? redisHistory({ url: redis }) : memoryHistory({ maxBytesPerRoom }),
+        rooms: () => ({ maxMessages }),
         stamp: (data, { position }) => `${position} ${data}`,
       },
       onError: () => {}, // an engine is killed: what is missing is counted by the clients
@@ -59,6 +60,7 @@ serve({
       let position
       for (let number = first; number < first + messages; number++) {
         ;({ position } = await hub.publish(ROOM, makePayload(0, number, payloadBytes)))
+        if (number % 100 === 99) await sleep(1) // the clients read meanwhile
       }
       return position
     },

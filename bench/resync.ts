@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Memory } from './contestant.ts'
+import { median, type Result } from './result.ts'
+import type { Resynced } from './resync-load.ts'
+import type { ResyncScenario } from './scenarios.ts'
+import { Subprocess } from './subprocess.ts'
+
+const ROUNDS = 3
+const SERVER_CORE = 0
+const LOAD_CORE = 1
+const MEGABYTE = 1e6
+/** The time for which both clients read first, and that in which the second must be live again. */
+const WARM_UP_SECONDS = 8
+const REST_SECONDS = 30
+/** Messages that are published first, so that the history and the cache of recent messages are full. */
+const MIN_KEPT = 150_000
+/** Memory that the history may take for a message, so that the number of messages is its limit. */
+const BYTES_PER_MESSAGE = 512
+
+interface Reading extends Resynced {
+  version: string
+  heldBytes: number
+  rssBytes: number
+}
+
+/** Measures a client that stops reading under the policy `resync`: what is held for it, and its return. */
+export async function runResync(name: string, scenario: ResyncScenario, seconds: number): Promise<Result> {
+  const readings: Reading[] = []
+  for (let round = 0; round < ROUNDS; round++) readings.push(await readOnce(scenario, seconds))
+  const of = (figure: (reading: Reading) => number) => median(readings.map(figure))
+  const held = of(({ heldBytes }) => heldBytes / MEGABYTE)
+  const live = of(({ liveMs }) => liveMs / 1_000)
+  const { maxHeldBytes, maxLiveSeconds } = scenario
+  return {
+    scenario: name,
+    title: `${scenario.title}, for ${seconds} s`,
+    figure: 'memory held while it does not read, and what it gets until it is live',
+    columns: [
+      { label: 'MB held', digits: 2 },
+      { label: 'MB resident', digits: 1 },
+      { label: 'messages', digits: 0 },
+      { label: 'live after s', digits: 2 },
+      { label: 'p50 ms, others', digits: 1 },
+      { label: 'p99 ms, others', digits: 1 },
+    ],
+    rows: [
+      {
+        name: 'wshub',
+        version: readings[0]?.version ?? '',
+        figures: [
+          held,
+          of(({ rssBytes }) => rssBytes / MEGABYTE),
+          of(({ messages }) => messages),
+          live,
+          of(({ p50Ms }) => p50Ms),
+          of(({ p99Ms }) => p99Ms),
+        ],
+        comparison: { value: held, unit: ' MB', atMost: maxHeldBytes / MEGABYTE },
+      },
+      {
+        name: 'until it is live',
+        version: '',
+        figures: [],
+        comparison: { value: live, unit: ' s', atMost: maxLiveSeconds },
+      },
+    ],
+  }
+}
+
+async function readOnce(scenario: ResyncScenario, seconds: number): Promise<Reading> {
+  const { payloadBytes, messagesPerSecond } = scenario
+  const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+  const start = (name: string, core: number, ...args: string[]) =>
+    new Subprocess(name, process.execPath, args, core)
+  const server = start('wshub', SERVER_CORE, '--expose-gc', file('servers/wshub-history.mjs'))
+  const load = start('clients', LOAD_CORE, '--import', 'tsx', file('resync-load.ts'))
+  try {
+    const kept = Math.max(MIN_KEPT, (seconds + WARM_UP_SECONDS) * messagesPerSecond)
+    const { port, version } = await server.call<{ port: number; version: string }>('listen', {
+      slowConsumer: 'resync',
+      pingIntervalMs: 0, // who does not read answers no ping
+      maxMessages: kept,
+      maxBytesPerRoom: kept * BYTES_PER_MESSAGE,
+    })
+    await load.call('connect', { port })
+    await server.call('publishSome', { first: 0, messages: kept, payloadBytes })
+    const messages = (WARM_UP_SECONDS + seconds + REST_SECONDS) * messagesPerSecond
+    const everyMs = 1_000 / messagesPerSecond
+    const fed = server.call('feed', { first: kept, messages, everyMs, payloadBytes })
+    fed.catch(() => {}) // the server is stopped before the end
+    await sleep(WARM_UP_SECONDS * 1_000)
+    const before = await server.call<Memory>('memory')
+    await load.call('stall')
+    await sleep(seconds * 1_000)
+    const after = await server.call<Memory>('memory')
+    const resynced = await load.call<Resynced>('readAgain')
+    return {
+      ...resynced,
+      version,
+      heldBytes: after.heldBytes - before.heldBytes,
+      rssBytes: after.rssBytes - before.rssBytes,
+    }
+  } finally {
+    await Promise.all([server.stop(), load.stop()])
+  }
+}
