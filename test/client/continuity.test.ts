@@ -1,0 +1,169 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type EventHandler, type HistoryOptions, memoryHistory, stampJson } from 'wshub'
+import { connect } from 'wshub/client'
+import { launchChromium } from '../support/chromium.ts'
+import { inTime, Journal, serve } from '../support/hub-server.ts'
+import { bundleForPage } from './bundle.ts'
+import { QUICK } from './support.ts'
+
+const docs = readFileSync(new URL('../../docs/client.md', import.meta.url), 'utf8')
+const [, program = ''] = /^```js\n\/\/ page\.js\n(.*?)^```$/ms.exec(docs) ?? []
+
+/** The handler of docs/client.md. */
+const handler: EventHandler = {
+  async onMessage(conn, message) {
+    const { join, since } = JSON.parse(message.data.toString())
+    const { complete, position } = await conn.hub.resumeRoom(conn, join, { since })
+    conn.sendText(JSON.stringify({ room: join, start: position, complete }))
+  },
+}
+
+const ROOMS = ['tea', 'coffee']
+
+/** A hub with a history. While its clients are away, their upgrades are refused. */
+async function serveRooms(more: Partial<HistoryOptions> = {}) {
+  let areAway = false
+  const history = { store: memoryHistory(), rooms: () => ({ maxMessages: 200 }), stamp: stampJson, ...more }
+  const app = await serve({ history }, handler, {
+    before(req) {
+      if (areAway && req.headers.upgrade !== undefined) throw new Error('no network')
+    },
+  })
+  return {
+    app,
+    publish: (room: string, text: string) => app.hub.publish(room, JSON.stringify({ room, text })),
+    async whileAway(run: () => Promise<void>) {
+      areAway = true
+      for (const connection of app.hub.connections()) connection.terminate()
+      await run()
+      areAway = false
+    },
+  }
+}
+
+/** Publishes to all rooms while the client is there, and while it is away. @returns what each room has */
+async function goAndComeBack(
+  { publish, whileAway }: Awaited<ReturnType<typeof serveRooms>>,
+  joined: (count: number) => Promise<unknown>,
+): Promise<Map<string, string[]>> {
+  const all = new Map(ROOMS.map((room): [string, string[]] => [room, []]))
+  const say = async (text: string) => {
+    for (const room of ROOMS) {
+      all.get(room)?.push(text)
+      await publish(room, text)
+    }
+  }
+  await joined(1)
+  for (let round = 0; round < 4; round++) {
+    // In the first round before any message.
+    await whileAway(async () => {
+      for (let index = 0; index < 20; index++) await say(`missed ${round} ${index}`)
+    })
+    await joined(round + 2)
+    await say(`live ${round}`)
+  }
+  return all
+}
+
+describe('positionOf and onReconnect', () => {
+  it('bring a client back to each of its rooms through resumeRoom, in order and once', async () => {
+    const rooms = await serveRooms()
+    const starts = new Map<string, string>()
+    const log = new Journal<{ room: string; text?: string; complete?: boolean }>()
+    const socket = connect(rooms.app.url, {
+      ...QUICK,
+      positionOf(data) {
+        const { room, at } = JSON.parse(String(data))
+        return at === undefined ? undefined : { room, position: at }
+      },
+      onReconnect(socket, positions) {
+        for (const join of ROOMS) {
+          socket.send(JSON.stringify({ join, since: positions.get(join) ?? starts.get(join) }))
+        }
+      },
+    })
+    onTestFinished(() => socket.close())
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data)
+      if (message.start !== undefined) starts.set(message.room, message.start)
+      log.push(message)
+    }
+    for (const join of ROOMS) socket.send(JSON.stringify({ join }))
+    const answers = () => log.all.filter(({ complete }) => complete !== undefined)
+    const sent = await goAndComeBack(rooms, (count) =>
+      log.until(`${count} answers for each room`, () => answers().length === count * ROOMS.length),
+    )
+    await log.until('the last', (all) => all.filter(({ text }) => text === 'live 3').length === ROOMS.length)
+    for (const [room, texts] of sent) {
+      expect(log.all.flatMap((each) => (each.room === room ? (each.text ?? []) : []))).toEqual(texts)
+    }
+    expect(answers().every(({ complete }) => complete === true)).toBe(true)
+  })
+
+  it('tell the client at once when its position is not kept any more', async () => {
+    const { app, publish, whileAway } = await serveRooms({ maxCachedBytes: 0 })
+    const log = new Journal<string>()
+    const socket = connect(app.url, {
+      ...QUICK,
+      positionOf: (data) => ({ room: 'tea', position: JSON.parse(String(data)).at }),
+      onReconnect: (socket, positions) =>
+        socket.send(JSON.stringify({ join: 'tea', since: positions.get('tea') })),
+    })
+    onTestFinished(() => socket.close())
+    socket.onmessage = ({ data }) => {
+      const { text, complete } = JSON.parse(data)
+      log.push(text ?? `complete: ${complete}`)
+    }
+    socket.send(JSON.stringify({ join: 'tea' }))
+    await log.first('the answer', (entry) => entry === 'complete: true')
+    await publish('tea', 'one')
+    await log.first('the message', (entry) => entry === 'one')
+    await whileAway(async () => {
+      for (let index = 0; index <= 200; index++) await publish('tea', `lost ${index}`)
+    })
+    await log.first('the news', (entry) => entry === 'complete: false')
+    await publish('tea', 'live')
+    await log.first('the live message', (entry) => entry === 'live')
+    expect(log.all).toEqual(['complete: true', 'one', 'complete: false', 'live'])
+  })
+})
+
+describe('The page of docs/client.md', () => {
+  it('has the handler of this test on its other side', () => {
+    const body = /async onMessage\(conn, message\) \{\n(.*?)\n {2}\}/s
+    const own = readFileSync(new URL(import.meta.url), 'utf8')
+    expect(body.exec(docs)?.[1]).toBe(body.exec(own)?.[1])
+  })
+
+  it('misses nothing in Chromium', async () => {
+    const rooms = await serveRooms()
+    const browser = await launchChromium()
+    onTestFinished(() => browser.close())
+    const page = await browser.newPage()
+    await page.goto(`http://127.0.0.1:${rooms.app.port}`)
+    const { text } = await bundleForPage(`
+      import { connect as original } from './client.ts'
+      const connect = (path, options) =>
+        original('${rooms.app.url}' + path, { ...options, minDelayMs: 1, maxDelayMs: 20 })
+      ${program.replace(/^import .*$/m, '')}
+      globalThis.seen = []
+      socket.addEventListener('message', ({ data }) => seen.push(JSON.parse(data)))
+      for (const room of ${JSON.stringify(ROOMS)}) enter(room)`)
+    await page.evaluate(`{ ${text} }`)
+    const reaches = (what: string, condition: string) =>
+      inTime(what, page.waitForFunction(condition), () => rooms.app.log.all.slice(-50))
+    const sent = await goAndComeBack(rooms, (count) =>
+      reaches(
+        `${count} answers for each room`,
+        `seen.filter(({ start }) => start !== undefined).length === ${count * ROOMS.length}`,
+      ),
+    )
+    await reaches('the last', `seen.filter(({ text }) => text === 'live 3').length === ${ROOMS.length}`)
+    for (const [room, texts] of sent) {
+      expect(
+        await page.evaluate(`seen.flatMap((each) => (each.room === '${room}' ? (each.text ?? []) : []))`),
+      ).toEqual(texts)
+    }
+  })
+})
