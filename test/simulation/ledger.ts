@@ -51,6 +51,8 @@ export class Ledger {
   readonly #subscriptions = new Map<string, { from: number; until: number }[]>()
   /** What calls wait for: envelopes of barriers, by name. */
   readonly #barriers = new Map<string, { by: string; to: string | undefined; at: Set<string> }>()
+  /** By publisher and place, how many changes of presence were published: they are counted as messages are. */
+  readonly #presence = new Map<string, number>()
   /** Calls that follow messages: the order of each. */
   readonly #calls = new Map<string, { readonly by: string; readonly order: Order }>()
 
@@ -168,6 +170,11 @@ export class Ledger {
     this.#barriers.set(name, { by, to, at: new Set() })
   }
 
+  /** Notes that a node has published a change of presence. */
+  presenceSent(by: string, place: string): void {
+    this.#presence.set(`${by} ${place}`, (this.#presence.get(`${by} ${place}`) ?? 0) + 1)
+  }
+
   barriersReceived(name: string, at: string): void {
     this.#barriers.get(name)?.at.add(at)
   }
@@ -270,7 +277,7 @@ export class Ledger {
     for (const { at, by, place, count } of totals.values()) {
       if (place === DIRECT) continue // requests and responses count as well
       const received = this.#receivedAt.get(at)
-      let most = 0
+      let most = this.#presence.get(`${by} ${place}`) ?? 0
       for (const message of this.sent.values()) {
         if (message.by !== by || !isIn(message, place)) continue
         // One that was published a little earlier may have been the first that arrived.

@@ -1,7 +1,16 @@
 import { createServer, type Server } from 'node:http'
-import { type Connection, type EventHandler, type Gap, Hub, HubError, type SlowConsumerPolicy } from 'wshub'
+import {
+  type Connection,
+  type EventHandler,
+  type Gap,
+  Hub,
+  HubError,
+  type PresenceOptions,
+  type SlowConsumerPolicy,
+} from 'wshub'
 import type { EngineBackplane } from './engine.ts'
 import { HistoryApp, type HistorySettings } from './history-app.ts'
+import { LEAVE_GRACE_MS, modeOf, ToldPresence, userOf } from './presence.ts'
 import { DIRECT, EVERYONE, type Sent } from './records.ts'
 import type { Wire } from './wire.ts'
 import { HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, type World } from './world.ts'
@@ -13,6 +22,8 @@ export interface NodeSettings {
   readonly roomGraceMs: number
   /** `undefined` = no room has a history. */
   readonly history: HistorySettings | undefined
+  /** Whether some rooms have presence. */
+  readonly hasPresence: boolean
 }
 
 /** Time for the other nodes to answer a call, in ms. */
@@ -32,7 +43,7 @@ const EXPECTED = [
   'WSHUB_ERR_HISTORY_AWAY',
 ]
 
-export type Metadata = { client: string }
+export type Metadata = { client: string; mood: number }
 
 /** A process: a hub, the server before it, and the application behind it. */
 export class Node {
@@ -42,6 +53,8 @@ export class Node {
   /** `undefined` where no room has a history. */
   readonly app: HistoryApp | undefined
   readonly hub: Hub<Metadata>
+  /** What the application was told of who is in rooms. */
+  readonly told: ToldPresence
   readonly #server: Server
   readonly #world: World
   /** `false` from the moment it is closed or killed. */
@@ -58,7 +71,8 @@ export class Node {
     this.place = place
     this.backplane = world.engine.join(name)
     this.app = world.history === undefined ? undefined : new HistoryApp(world, world.history, this)
-    const { slowConsumer, maxBufferedBytes, roomGraceMs } = world.settings
+    const { slowConsumer, maxBufferedBytes, roomGraceMs, hasPresence } = world.settings
+    this.told = new ToldPresence(world, this)
     this.hub = this.#own(
       () =>
         new Hub<Metadata>({
@@ -66,6 +80,7 @@ export class Node {
           history: this.app?.options,
           slowConsumer,
           maxBufferedBytes,
+          presence: hasPresence ? this.#presence() : undefined,
           pingIntervalMs: 1_000,
           pongTimeoutMs: 500,
           closeTimeoutMs: 300,
@@ -84,7 +99,7 @@ export class Node {
     })
     const handler = this.#handler()
     this.#server = createServer((req) => {
-      void this.hub.upgrade(req, handler, { metadata: { client: (req.url ?? '').slice(1) } })
+      void this.hub.upgrade(req, handler, { metadata: { client: (req.url ?? '').slice(1), mood: 0 } })
     })
     this.hub.attach(this.#server)
     world.trace(`${name} starts`)
@@ -176,6 +191,16 @@ export class Node {
   /** Runs what starts timers in the name of this node. */
   #own<T>(make: () => T): T {
     return this.#world.clock.as(this.name, make)
+  }
+
+  #presence(): PresenceOptions<Connection<Metadata>> {
+    return {
+      rooms: modeOf,
+      user: (connection) => userOf(connection.getMetadata('client') ?? ''),
+      info: (connection) => connection.getMetadata('mood'),
+      leaveGraceMs: LEAVE_GRACE_MS,
+      onChange: (room, change) => this.told.take(room, change),
+    }
   }
 
   #handler(): EventHandler<Metadata> {

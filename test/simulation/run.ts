@@ -1,6 +1,7 @@
 import { finishHistory } from './history-end.ts'
 import type { Node } from './node.ts'
 import { CALL_TIMEOUT_MS, CLOSE_MS } from './node.ts'
+import { checkPresence } from './presence.ts'
 import type { Script } from './script.ts'
 import { ROOMS, STEPS } from './steps.ts'
 import { type Violation, World } from './world.ts'
@@ -61,6 +62,11 @@ async function finish(world: World): Promise<void> {
   // Whoever loses its connection, and is back, finds out what it has missed although nothing follows.
   if (!world.engine.hasLostSilently) world.ledger.checkAccounts()
   for (const node of nodes) world.do(node, () => askAround(world, node))
+  if (world.settings.hasPresence) {
+    for (const node of nodes) {
+      for (const room of ROOMS) world.do(node, () => checkPresence(world, node, room))
+    }
+  }
   await world.clock.advance(CALL_TIMEOUT_MS + CALM_MS)
   world.check()
   if (world.pendingCalls.size > 0) {

@@ -23,6 +23,8 @@ const LOSSLESS_SHARE = 0.25
 /** The share of nodes that cannot reach the engine at first. */
 const LATE_SHARE = 0.15
 const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'evict']
+/** The share of scripts in which some rooms have presence. Its changes count where messages are missing. */
+const PRESENCE_SHARE = 0.5
 /** Kinds without which nothing would happen. */
 const ALWAYS: readonly StepName[] = ['start', 'connect', 'join', 'send', 'wait', 'restore', 'resume']
 /** The same where rooms have a history. */
@@ -44,6 +46,7 @@ export function scriptOf(seed: number): Script {
     maxBufferedBytes: random.chance(0.5) ? 1_048_576 : 1_500,
     roomGraceMs: random.chance(0.3) ? 0 : random.between(10, 300),
     history: undefined,
+    hasPresence: random.chance(PRESENCE_SHARE),
   }
   const settings = seed % SEEDS_PER_HISTORY === 0 ? withHistory(plain, random) : plain
   const step = (kind: StepName, picks: Step['picks'], ms: number): Step => ({ kind, picks, ms })

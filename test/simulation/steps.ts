@@ -281,6 +281,17 @@ export const CLUSTER_STEPS = {
       }),
   },
 
+  changeMood: {
+    weight: 3,
+    run: (world, [client, mood]) =>
+      withSession(world, client, (node, session) => {
+        const connection = node.connection(session.id)
+        if (connection === undefined || !world.settings.hasPresence) return
+        connection.setMetadata('mood', mood % 10)
+        node.hub.updatePresence(connection)
+      }),
+  },
+
   count: {
     weight: 1,
     run: (world, [place, room]) =>

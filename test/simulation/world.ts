@@ -196,6 +196,7 @@ export class World {
 
   #published({ owner }: EngineBackplane, channel: string, bytes: Buffer): void {
     const { kind, stamp } = openEnvelope(bytes)
+    if (kind === 'presence') this.ledger.presenceSent(owner, placeOf(channel))
     if (kind !== 'barriers') return
     const to = placeOf(channel) === DIRECT ? this.nodeOfHub(channel.slice('wshub.n.'.length)) : undefined
     this.ledger.barriersSent(`${channel} ${owner} ${stamp.sequence}`, owner, to)

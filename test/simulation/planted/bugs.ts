@@ -217,6 +217,141 @@ export const BUGS: readonly Bug[] = [
       'for (const room of others.slice(1)) for',
     ],
   ),
+  ...bugs(
+    'presence/presence-room',
+    [
+      'presence: a late delta undoes a newer one',
+      'if (delta.version <= share.version) return true // a late one\n',
+      '\n',
+    ],
+    [
+      'presence: a delta that does not follow what is known is applied',
+      'if (delta.base !== 0 && delta.base !== share.version) {',
+      'if (delta.base < 0) {',
+    ],
+    [
+      'presence: a late snapshot undoes a newer delta',
+      'if (snapshot.version < share.version) return true // a late one\n',
+      '\n',
+    ],
+    [
+      'presence: a snapshot keeps members that have left',
+      'this.#dropMembers(share, new Set(snapshot.members.map(({ user }) => user)))\n',
+      '\n',
+    ],
+    [
+      'presence: a node that begins anew keeps its former members',
+      'if (delta.base === 0 && share.version > 0) this.#dropMembers(share, undefined)\n',
+      '\n',
+    ],
+    [
+      'presence: the members of a dead node stay',
+      'this.#dropMembers(share, undefined)\n    this.#shares.delete(node)',
+      'this.#shares.delete(node)',
+    ],
+    [
+      'presence: a user leaves although on another node',
+      'if (!member.isTold || member.connections > 0) return false\n',
+      '\n',
+    ],
+    [
+      'presence: a user who is back is still leaving',
+      'member.leavesAt = 0\n      if (!member.isTold) joined',
+      'if (!member.isTold) joined',
+    ],
+    [
+      'presence: a user with two connections leaves with the first',
+      'holding.connections--\n    if (holding.connections === 0) {',
+      'holding.connections--\n    if (holding.connections >= 0) {',
+    ],
+    [
+      'presence: a user is told as joined again and again',
+      'member.isTold = true\n',
+      'member.isTold = member.holdings.length > 1\n',
+    ],
+    ['presence: an anonymous connection stays counted', 'this.#own.anonymous--\n', '\n'],
+  ),
+  ...bugs(
+    'presence/room-member',
+    [
+      'presence: the info of the first node counts, not the latest',
+      'return a.stamp > b.stamp ||',
+      'return a.stamp < b.stamp ||',
+    ],
+    ['presence: an info has no stamp', 'holding.stamp = (latest?.stamp ?? 0) + 1', 'holding.stamp = 1'],
+  ),
+  ...bugs(
+    'presence/exchange',
+    [
+      'presence: no digest is published',
+      'if (rooms.length > 0) this.#link.tell(undefined',
+      'if (rooms.length < 0) this.#link.tell(undefined',
+    ],
+    [
+      'presence: a gap in the changes is not mended',
+      'if (!room.apply(node, message.delta)) this.#questions.repair(node, room)',
+      'room.apply(node, message.delta)',
+    ],
+    [
+      'presence: a node that was away asks for nothing',
+      'this.#questions.askAll()',
+      'if (awayMs === 0) this.#questions.askAll()',
+    ],
+    [
+      'presence: changes that arrive late of a node that has left count',
+      'if (this.#gone.has(node) && !this.#link.knows(node)) return\n',
+      '\n',
+    ],
+    [
+      'presence: a dead node is not noticed',
+      'for (const room of this.#rooms) if (room.forget(node)) this.#host.changed(room)',
+      '',
+    ],
+    [
+      'presence: an answer does not have the changes of this turn',
+      'while (room.isUnsent) this.publish(room)\n',
+      '\n',
+    ],
+    [
+      'presence: a room is settled before all have answered',
+      'room.isSettled || !room.isAnswered || room.isBehindAny',
+      'room.isSettled',
+    ],
+    [
+      'presence: a node that was taken for dead stays forgotten',
+      'for (const room of this.#rooms) this.#questions.repair(node, room, true)\n',
+      '\n',
+    ],
+  ),
+  ...bugs(
+    'presence/questions',
+    ['presence: a room is asked for before it is subscribed to', 'await this.#subscribed(names)\n', '\n'],
+    [
+      'presence: an answer that is missing is not asked for again',
+      'for (const name of this.#unanswered) this.#waiting.add(name)\n',
+      '\n',
+    ],
+    ['presence: a closed hub still waits for answers', 'this.#timeouts.close()\n', '\n'],
+  ),
+  ...bugs('presence/round', [
+    'presence: a room that nobody names stays as it was',
+    'if (!progress.named.has(room)) this.#host.snapshot(node, room, nobody)',
+    'if (progress.named.has(room)) continue',
+  ]),
+  ...bugs(
+    'presence/presence',
+    [
+      'presence: a room that nobody is in is followed for ever',
+      'this.#exchange?.unfollow(room)\n    if (this.#host.members(room.name).size === 0) this.#link.vacated(room.name)',
+      '',
+    ],
+    ['presence: a closed hub still waits for users', 'this.#departures.close()\n', '\n'],
+    [
+      'presence: a connection leaves as another user than it came',
+      'this.#withRoom(name, (room) => room.remove(entry.identity))',
+      'this.#withRoom(name, (room) => room.remove(ANONYMOUS))',
+    ],
+  ),
   ...bugs('hub/hub', ['a hub never leaves the channel for everyone', 'this.#link.vacated(EVERYONE)', '']),
   ...bugs('connection/keepalive', [
     'a closed hub still looks after its connections',

@@ -1,0 +1,125 @@
+import type { PresenceChange, PresenceMode } from 'wshub'
+import type { Node } from './node.ts'
+import type { Session } from './records.ts'
+import { ROOMS } from './steps.ts'
+import type { World } from './world.ts'
+
+/** Time, in ms, in which a user may come back. */
+export const LEAVE_GRACE_MS = 60
+/** Users have several clients, one after the other or at once. */
+const USERS = 4
+
+/** Returns how a room has presence: of the first its members, of the second their number. */
+export function modeOf(room: string): PresenceMode | undefined {
+  return room === ROOMS[0] ? 'members' : room === ROOMS[1] ? 'count' : undefined
+}
+
+/** Returns the user of a client, by its name; `undefined` for some. */
+export function userOf(client: string): string | undefined {
+  const place = Number(/^c(\d+)/.exec(client)?.[1] ?? 0)
+  return place % (USERS + 1) === USERS ? undefined : `u${place % USERS}`
+}
+
+/** What the application on a node was told of who is in rooms, and what must hold of it at any time. */
+export class ToldPresence {
+  readonly #world: World
+  readonly #node: Node
+  /** By room, the users who are there. */
+  readonly #users = new Map<string, Set<string>>()
+
+  constructor(world: World, node: Node) {
+    this.#world = world
+    this.#node = node
+  }
+
+  /** Returns the users who are in a room by all changes. */
+  users(room: string): ReadonlySet<string> {
+    return this.#users.get(room) ?? new Set()
+  }
+
+  take(room: string, { joined, left, count }: PresenceChange): void {
+    const { name, hub } = this.#node
+    const names = joined.map(({ user }) => user)
+    this.#world.trace(`${name} is told of ${room}: joined ${names}, left ${left}, ${count}`)
+    const fail = (what: string) => this.#world.fail('changes', `${name} is told of ${room}: ${what}`)
+    let users = this.#users.get(room)
+    // A node that follows a room again is told of all who are there.
+    const members = hub.roomSize(room) > 0 ? hub.presence(room).members : []
+    const here = members.filter(({ connections }) => connections > 0)
+    if (users === undefined || (names.length > 0 && here.every(({ user }) => names.includes(user)))) {
+      users = new Set()
+      this.#users.set(room, users)
+    }
+    if (new Set([...names, ...left]).size < names.length + left.length)
+      fail('the same user twice in a change')
+    for (const user of names) {
+      if (users.has(user)) fail(`${user} joins twice`)
+      users.add(user)
+    }
+    for (const user of left) {
+      if (!users.delete(user)) fail(`${user} leaves, and was not there`)
+      if (this.#sessions(room).some((session) => userOf(session.name) === user)) {
+        fail(`${user} leaves, and is on this node`)
+      }
+    }
+  }
+
+  /** Returns the connections that are in a room on this node without a doubt. */
+  #sessions(room: string): Session[] {
+    return sessionsIn(this.#world, room).filter(({ node }) => node === this.#node.name)
+  }
+}
+
+/** Checks that all nodes tell the same of a room, and the truth. */
+export function checkPresence(world: World, node: Node, room: string): void {
+  const mode = modeOf(room)
+  if (mode === undefined) return
+  const { name, hub, told } = node
+  world.call(node, `the presence of ${room}`, hub.presenceSettled(room), () => {
+    const { members, count, isComplete } = hub.presence(room)
+    const fail = (what: string) => world.fail('presence', `${name} says of ${room} ${what}`)
+    if (!isComplete) fail('that it is not complete')
+    const expected = new Map<string, number>()
+    let anonymous = 0
+    for (const { name: client } of sessionsIn(world, room)) {
+      const user = mode === 'count' ? undefined : userOf(client)
+      if (user === undefined) anonymous++
+      else expected.set(user, (expected.get(user) ?? 0) + 1)
+    }
+    const show = (users: Iterable<readonly [string, number]>) =>
+      [...users]
+        .map((pair) => pair.join(':'))
+        .sort()
+        .join()
+    const seen = show(members.map(({ user, connections }) => [user, connections] as const))
+    if (seen !== show(expected)) fail(`${seen}, not ${show(expected)}`)
+    if (count !== expected.size + anonymous) fail(`the count ${count}, not ${expected.size + anonymous}`)
+    if (
+      mode === 'members' &&
+      hub.roomSize(room) > 0 &&
+      [...told.users(room)].sort().join() !== [...expected.keys()].sort().join()
+    ) {
+      fail(`that ${[...told.users(room)]} are there by its changes, not ${[...expected.keys()]}`)
+    }
+    const infos = (of: Node) =>
+      JSON.stringify(
+        of.hub
+          .presence(room)
+          .members.map(({ user, info }) => `${user} ${info}`)
+          .sort(),
+      )
+    for (const other of world.upNodes()) {
+      if (other.hub.roomSize(room) > 0 && node.hub.roomSize(room) > 0 && infos(other) !== infos(node)) {
+        fail(`${infos(node)}, and ${other.name} says ${infos(other)}`)
+      }
+    }
+  })
+}
+
+/** Returns the connections that are in a room on nodes that are up. */
+function sessionsIn(world: World, room: string): Session[] {
+  return [...world.ledger.sessions.values()].filter((session) => {
+    if (!session.isOpen || !world.isAlive(session.node)) return false
+    return world.nodeNamed(session.node)?.connection(session.id)?.inRoom(room) === true
+  })
+}
