@@ -1,37 +1,73 @@
 /**
  * A chat: one handler for all three servers, and its page.
  *
- * The protocol is JSON in text messages. `id` is that of the connection, `sentAt` is in ms since 1970.
+ * The protocol is JSON in text messages. `id` is that of a person, `sentAt` is in ms since 1970.
  *
- *   from the page                        from the server
- *   { type: 'join', name, room, since }  { type: 'here', room, you, people: [{ id, name }] }  after join, who
- *   { type: 'say', text }                { type: 'said', at, id, name, text, sentAt }         to the room
- *   { type: 'who' }                      { type: 'resumed', room, complete, position }        after join
- *   { type: 'leave' }                    { type: 'joined', id, name, sentAt }                 to the others
- *                                        { type: 'left', id, name, sentAt }                   to the others
- *                                        { type: 'behind', room }                             see below
- *                                        { type: 'rooms', rooms: [{ name, people }] }         to everybody
- *                                        { type: 'error', message }                           to the sender
+ *   from the page                             from the server
+ *   { type: 'join', name, room, key, since }  { type: 'here', room, you, people: [{ id, name }] }  after join, who
+ *   { type: 'say', text }                     { type: 'said', at, id, name, text, sentAt }         to the room
+ *   { type: 'who' }                           { type: 'resumed', room, complete, position }        after join
+ *   { type: 'leave' }                         { type: 'joined', id, name, sentAt }                 to the others
+ *                                             { type: 'named', id, name, sentAt }                  to the others
+ *                                             { type: 'left', id, sentAt }                         to the others
+ *                                             { type: 'behind', room }                             see below
+ *                                             { type: 'rooms', rooms: [{ name, people }] }         to everybody
+ *                                             { type: 'error', message }                           to the sender
  *
- * A connection is in one room at a time. A room is listed while somebody is in it.
+ * A connection is in one room at a time. A room is listed while somebody is in it. A person who comes back
+ * with the same secret `key` is the same one, so a reload is no news.
  *
  * What is said is kept. `at` is the position of a message: a page that was away joins with the latest one
  * that it has as `since`, and receives what was said after it, then `resumed`. A page without one, or whose
  * position is not kept any more, receives the latest messages. `complete: false`, or `behind` at any time,
  * means that messages between are lost for this page.
  */
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { CloseCode, type Connection, type EventHandler, type Hub, HubError, type Message } from 'wshub'
+import {
+  CloseCode,
+  type Connection,
+  type EventHandler,
+  type Hub,
+  HubError,
+  type Message,
+  type PresenceOptions,
+} from 'wshub'
 
-type Metadata = { name: string }
+type Metadata = { user: string; name: string }
 type Chatter = Connection<Metadata>
 
 const maxNameLength = 30
 const maxTextLength = 2_000
+const maxKeyLength = 100
 const maxListedRooms = 20
 const latestMessages = 50
+const leaveGraceMs = 1_000
 
 export const page = readFileSync(new URL('./page.html', import.meta.url), 'utf8')
+
+/** Who is in a room, on all nodes. Each node tells its own connections. */
+export function chatPresence(hub: () => Hub): PresenceOptions<Connection> {
+  return {
+    rooms: () => 'members',
+    user: (conn) => String(conn.getMetadata('user')),
+    info: (conn) => ({ name: conn.getMetadata('name') }),
+    leaveGraceMs,
+    onChange(room, { joined, left, updated }) {
+      const sentAt = Date.now()
+      const tell = (id: string, message: object) => {
+        const except = hub()
+          .members(room)
+          .filter((conn) => conn.getMetadata('user') === id)
+        hub().broadcastToRoom(room, JSON.stringify(message), { local: true, except })
+      }
+      for (const { user: id, info } of joined) tell(id, { type: 'joined', id, ...Object(info), sentAt })
+      for (const { user: id, info } of updated) tell(id, { type: 'named', id, ...Object(info), sentAt })
+      for (const id of left) tell(id, { type: 'left', id, sentAt })
+      hub().broadcast(JSON.stringify(roomList(hub())), { local: true })
+    },
+  }
+}
 
 export const chat: EventHandler<Metadata> = {
   onOpen(conn) {
@@ -43,11 +79,12 @@ export const chat: EventHandler<Metadata> = {
       const input = parse(message)
       switch (input.type) {
         case 'join':
-          return await join(
-            conn,
-            text(input, 'name', maxNameLength),
-            text(input, 'room', maxNameLength),
-            input.since ?? undefined,
+          return await join(conn, {
+            name: text(input, 'name', maxNameLength),
+            room: text(input, 'room', maxNameLength),
+            key: input.key === undefined ? undefined : text(input, 'key', maxKeyLength),
+            since: input.since ?? undefined,
+          })
           )
         case 'say':
           return await say(conn, text(input, 'text', maxTextLength))
@@ -67,19 +104,21 @@ export const chat: EventHandler<Metadata> = {
   onBehind(conn, room) {
     send(conn, { type: 'behind', room })
   },
-
-  onClose(conn) {
-    leave(conn)
-  },
 }
 
-async function join(conn: Chatter, name: string, room: string, since: unknown) {
+interface Joining {
+  name: string
+  room: string
+  key: string | undefined
+  since: unknown
+}
+
+async function join(conn: Chatter, { name, room, key, since }: Joining) {
   leave(conn)
+  conn.setMetadata('user', key === undefined ? conn.id : publicId(key))
   conn.setMetadata('name', name)
   conn.hub.joinRoom(conn, room)
   who(conn)
-  tellOthers(conn, room, 'joined')
-  conn.hub.broadcast(JSON.stringify(roomList(conn.hub)))
   try {
     // No message comes between: this is the same turn of the event loop.
     const { complete, position } = await conn.hub.resumeRoom(conn, room, { since, last: latestMessages })
@@ -92,7 +131,8 @@ async function join(conn: Chatter, name: string, room: string, since: unknown) {
 }
 
 async function say(conn: Chatter, text: string) {
-  const said = { type: 'said', id: conn.id, name: conn.getMetadata('name'), text, sentAt: Date.now() }
+  const [id, name] = [conn.getMetadata('user'), conn.getMetadata('name')]
+  const said = { type: 'said', id, name, text, sentAt: Date.now() }
   try {
     await conn.hub.publish(roomOf(conn), JSON.stringify(said))
   } catch (error) {
@@ -103,22 +143,19 @@ async function say(conn: Chatter, text: string) {
 
 function who(conn: Chatter) {
   const room = roomOf(conn)
-  const people = conn.hub.members(room).map(({ id, metadata }) => ({ id, name: metadata.get('name') }))
-  send(conn, { type: 'here', room, you: conn.id, people })
+  const { members } = conn.hub.presence<{ name: string }>(room)
+  const people = members.map(({ user: id, info }) => ({ id, name: info.name }))
+  send(conn, { type: 'here', room, you: conn.getMetadata('user'), people })
 }
 
 function leave(conn: Chatter) {
   const [room] = conn.rooms
-  if (room === undefined) return
-  conn.hub.leaveRoom(conn, room)
-  tellOthers(conn, room, 'left')
-  conn.hub.broadcast(JSON.stringify(roomList(conn.hub)))
+  if (room !== undefined) conn.hub.leaveRoom(conn, room)
 }
 
-/** Tells the others in this process. Notices are not kept: `here` lists who is there when somebody joins. */
-function tellOthers(conn: Chatter, room: string, type: 'joined' | 'left') {
-  const notice = { type, id: conn.id, name: conn.getMetadata('name'), sentAt: Date.now() }
-  conn.hub.broadcastToRoomExcept(room, JSON.stringify(notice), conn.id, { local: true })
+/** Returns what the others may know of a key: with the key itself, they could pose as its owner. */
+function publicId(key: string): string {
+  return createHash('sha256').update(key).digest('base64url').slice(0, 16)
 }
 
 function roomOf(conn: Chatter): string {
@@ -127,8 +164,8 @@ function roomOf(conn: Chatter): string {
   return room
 }
 
-function roomList(hub: Hub<Metadata>) {
-  const rooms = hub.rooms().map((name) => ({ name, people: hub.roomSize(name) }))
+function roomList(hub: Hub) {
+  const rooms = hub.rooms().map((name) => ({ name, people: hub.presence(name).count }))
   return { type: 'rooms', rooms: rooms.sort((a, b) => b.people - a.people).slice(0, maxListedRooms) }
 }
 

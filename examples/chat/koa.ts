@@ -1,13 +1,14 @@
 import Router from '@koa/router'
 import Koa from 'koa'
+import type { HubOptions } from 'wshub'
 import { wsHub } from 'wshub/koa'
 import { type Address, runIfMain, running } from '../run.ts'
 import { chat, page } from './chat.ts'
 import { options } from './options.ts'
 
-export async function start(address: Address) {
+export async function start(address: Address, others: HubOptions = {}) {
   const app = new Koa()
-  const sockets = wsHub(options())
+  const sockets = wsHub(options(() => sockets.hub, others))
   app.use(sockets)
 
   const router = new Router()

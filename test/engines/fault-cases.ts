@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import type { ClusterFixture } from './cluster-fixture.ts'
+import { hasUsers } from './presence-cases.ts'
 import { Traffic } from './traffic.ts'
 
 /** An outage of an engine. */
@@ -25,19 +26,23 @@ export function faultCases(cluster: ClusterFixture, outage: Outage): void {
       outage.hits === 'all' || (outage.hits === 'far' && hubs.includes(far))
     const hit = cluster.hubs.filter((hub) => isHit(hub))
     const room = cluster.newRoom()
-    for (const member of members) await cluster.enter(member, room)
+    const ofUsers = `presence-${room}`
+    for (const member of members) await cluster.enter(member, room, ofUsers)
     const traffic = new Traffic(members, room)
     await traffic.start()
 
     await outage.begin()
     try {
       await traffic.flowsLocally(20)
+      await cluster.hubs[0].call('crowd', ofUsers, ['three'])
       for (const hub of hit) await hub.until('the outage', ({ state }) => state === 'reconnecting')
       for (let round = 0; round < (outage.isLong ? LONG_ROUNDS : 1); round++) await traffic.flowsLocally(20)
     } finally {
       await outage.end()
     }
     await traffic.returns()
+    for (const hub of cluster.hubs) await hasUsers(hub, ofUsers, ['far:1', 'one:1', 'three:1', 'two:1'])
+    await cluster.hubs[0].call('endCrowd')
 
     for (const { from, to, lost } of await traffic.end()) {
       if (from !== to && isHit(from, to)) expect(lost).toBeGreaterThan(0)

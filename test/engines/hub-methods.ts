@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
+import { WebSocket } from 'ws'
 import {
   type Backplane,
   type BackplaneState,
@@ -15,6 +17,9 @@ import {
 
 /** Time between two messages of a stream, in ms. */
 const STREAM_MS = 5
+
+/** Time, in ms, for users to come back. */
+const PRESENCE_GRACE_MS = 1_000
 
 type Rooms = string | readonly string[]
 
@@ -41,13 +46,23 @@ export interface Seen {
   readonly waiting: number
 }
 
+/** The users who have joined and left a room, as `presence.onChange` was told. */
+export interface UsersChange {
+  readonly room: string
+  readonly joined: readonly string[]
+  readonly left: readonly string[]
+}
+
 /** The methods of a hub that a test controls, in its own process or in another (`hub-process.ts`). */
 export function hubMethods(createBackplane: () => Promise<Backplane>) {
   let hub = new Hub()
   let server: Server | undefined
+  let port = 0
   let streaming: NodeJS.Timeout | undefined
   const gaps: Gap[] = []
   const faults: string[] = []
+  const changes: UsersChange[] = []
+  const crowd: WebSocket[] = []
   /** How many messages were published into a room. */
   const counts = new Map<string, number>()
   const waiting = new Set<() => void>()
@@ -72,6 +87,16 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
         cluster: { namespace, publicMetadata: ['name'], onGap: (gap) => gaps.push(gap) },
         onError: (error) => faults.push(error instanceof HubError ? error.code : error.message),
         maxBufferedBytes: 64 * 1_048_576, // a hub that was stopped has much to hand over
+        presence: {
+          rooms: (room) => (room.startsWith('presence') ? 'members' : undefined),
+          user: (connection) => String(connection.getMetadata('name')).slice(1),
+          leaveGraceMs: PRESENCE_GRACE_MS,
+          maxMembersPerRoom: 2_000,
+          onChange: (room, { joined, left }) => {
+            const users = joined.map(({ user }) => user)
+            if (users.length + left.length > 0) changes.push({ room, joined: users, left })
+          },
+        },
       })
       const { cluster } = hub
       cluster.handle('echo', (payload) => payload)
@@ -86,7 +111,8 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       await cluster.ready()
       if (!isServing) return { node: cluster.node, port: 0 }
       server = createServer()
-      return { node: cluster.node, port: await serve(hub, server) }
+      port = await serve(hub, server)
+      return { node: cluster.node, port }
     },
 
     close,
@@ -141,6 +167,23 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
         case 'tell':
           return hub.cluster.call('tell', `${call.id} ${call.text}`)
       }
+    },
+
+    presence: (room: string) => hub.presence(room),
+    usersChanges: () => changes,
+
+    /** Connects users to this hub, and puts them into a room. */
+    async crowd(room: string, users: readonly string[]) {
+      for (const user of users) crowd.push(new WebSocket(`ws://127.0.0.1:${port}/${user}`))
+      await Promise.all(crowd.map((client) => client.readyState === WebSocket.OPEN || once(client, 'open')))
+      for (const connection of hub.connections()) {
+        if (users.includes(String(connection.getMetadata('name')).slice(1))) hub.joinRoom(connection, room)
+      }
+    },
+
+    /** Ends the connections of the users. */
+    endCrowd() {
+      for (const client of crowd.splice(0)) client.terminate()
     },
 
     /** Releases the calls of `wait` that have arrived. */

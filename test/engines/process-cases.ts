@@ -1,5 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest'
 import type { ClusterFixture } from './cluster-fixture.ts'
+import { hasUsers, usersChanges } from './presence-cases.ts'
 import type { RemoteHub } from './remote-hub.ts'
 import { Traffic } from './traffic.ts'
 
@@ -10,6 +11,8 @@ import { Traffic } from './traffic.ts'
 const ROUNDS = 50
 const A_ROUND = 20
 const PADDING_BYTES = 16_384
+/** Users on the process that is killed. */
+const DOOMED_USERS = 1_000
 
 /** Tests of a cluster when the process of a hub stops or dies. */
 export function processCases(cluster: ClusterFixture): void {
@@ -61,7 +64,10 @@ export function processCases(cluster: ClusterFixture): void {
   // The last test, since it kills one of the three.
   it('a call ends and names a process that is killed meanwhile; the others continue', async () => {
     const [a, b, c] = await cluster.three()
-    for (const member of [a, b, c]) await cluster.enter(member, 'doomed')
+    for (const member of [a, b, c]) await cluster.enter(member, 'doomed', 'presence-doomed')
+    const users = Array.from({ length: DOOMED_USERS }, (_, index) => `user-${index}`)
+    await b.hub.call('crowd', 'presence-doomed', users)
+    await hasUsers(a.hub, 'presence-doomed', ['far:1', 'one:1', 'two:1', ...users.map((user) => `${user}:1`)])
     const called = a.hub.call('call', 'wait')
     for (const { hub } of [a, b, c]) await hub.until('the call', ({ waiting }) => waiting === 1)
     b.hub.signal('SIGKILL')
@@ -79,6 +85,11 @@ export function processCases(cluster: ClusterFixture): void {
       await to.reached(from.hub, 'doomed', 0)
     }
     expect((await a.hub.call('seen')).stats.pendingCalls).toBe(0)
+    for (const { hub } of [a, c]) await hasUsers(hub, 'presence-doomed', ['far:1', 'one:1'])
+    for (const { hub } of [a, c]) {
+      const left = (await usersChanges(hub, 'presence-doomed')).filter((change) => change.left.length > 0)
+      expect(left.map((change) => change.left.length)).toEqual([DOOMED_USERS + 1])
+    }
   })
 
   /** Stops a process until the test is over, or earlier. */

@@ -3,6 +3,7 @@ import { callCases } from './call-cases.ts'
 import { ClusterFixture, type Launch } from './cluster-fixture.ts'
 import { faultCases, type Outage } from './fault-cases.ts'
 import { messageCases } from './message-cases.ts'
+import { presenceCases } from './presence-cases.ts'
 import { processCases } from './process-cases.ts'
 
 /** An engine, and the outages that the suite causes. */
@@ -35,6 +36,7 @@ export function engineSuite(name: string, setup: EngineSetup): void {
 
     describe('a message', () => messageCases(cluster))
     describe('the cluster', () => callCases(cluster))
+    describe('presence: the', () => presenceCases(cluster))
     for (const [what, outage] of Object.entries(setup.outages)) {
       describe(`when the engine ${what}`, () => faultCases(cluster, outage))
     }

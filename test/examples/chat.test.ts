@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory, stampJson } from 'wshub'
 import { start as startExpress } from '../../examples/chat/express.ts'
 import { start as startFastify } from '../../examples/chat/fastify.ts'
 import { start as startKoa } from '../../examples/chat/koa.ts'
@@ -82,6 +83,53 @@ describe('Chat', () => {
       })
     })
 
+    it('tells nobody of a person who comes back with the same key, and shows the key to nobody', async () => {
+      const ada = await inRoom('garden', 'Ada')
+      const join = { type: 'join', name: 'Bob', room: 'garden', key: 'secret' }
+      const bob = await visitor()
+      bob.send(join)
+      const [here] = (await bob.takeJson({ type: 'here' })).slice(-1)
+      await ada.takeJson({ type: 'joined', id: here?.you ?? '' })
+      bob.terminate()
+      const again = await visitor()
+      again.send({ ...join, name: 'Rob' })
+      expect(await again.takeJson({ type: 'here', you: here?.you ?? '' })).toBeDefined()
+      const taken = await ada.takeJson({ type: 'named', id: here?.you ?? '', name: 'Rob' })
+      expect(taken.filter(({ type }) => type === 'left' || type === 'joined')).toEqual([])
+      expect(JSON.stringify([here, taken])).not.toContain('secret')
+      again.send({ type: 'leave' })
+      await ada.takeJson({ type: 'left', id: here?.you ?? '' })
+    })
+
+    it('shows the people of two nodes as of one', async () => {
+      const bus = new MemoryBus()
+      const histories = new MemoryHistoryBus()
+      const startNode = () => {
+        const history = { store: memoryHistory({ bus: histories }), rooms: () => ({}), stamp: stampJson }
+        return start(anyPort, { backplane: new MemoryBackplane(bus), history })
+      }
+      const nodes = [await startNode(), await startNode()]
+      try {
+        const [near, far] = nodes
+        if (near === undefined || far === undefined) throw new Error('two were started')
+        await Promise.all(nodes.map(({ hub }) => hub.cluster.ready()))
+        const ada = await Client.open(near, '/chat')
+        ada.send({ type: 'join', name: 'Ada', room: 'garden' })
+        await ada.takeJson({ type: 'here' })
+        const bob = await Client.open(far, '/chat')
+        bob.send({ type: 'join', name: 'Bob', room: 'garden' })
+        const [joined] = (await ada.takeJson({ type: 'joined', name: 'Bob' })).slice(-1)
+        await bob.takeJson({ type: 'joined', name: 'Ada' })
+        bob.send({ type: 'who' })
+        const [here] = (await bob.takeJson({ type: 'here' })).slice(-1)
+        expect(Array.from(here?.people as Json[], ({ name }) => name).sort()).toEqual(['Ada', 'Bob'])
+        bob.terminate()
+        await ada.takeJson({ type: 'left', id: joined?.id ?? '' })
+      } finally {
+        await Promise.all(nodes.map((node) => node.close()))
+      }
+    })
+
     it('answers who', async () => {
       const ada = await inRoom('garden', 'Ada')
       ada.send({ type: 'who' })
@@ -132,7 +180,7 @@ describe('Chat', () => {
 
       leave(bob)
       const [left] = (await ada.takeJson({ type: 'left' })).slice(-1)
-      expect(left).toEqual({ type: 'left', id: joined?.id, name: 'Bob', sentAt: expect.any(Number) })
+      expect(left).toEqual({ type: 'left', id: joined?.id, sentAt: expect.any(Number) })
 
       ada.send({ type: 'who' })
       const [here] = (await ada.takeJson({ type: 'here' })).slice(-1)
@@ -260,7 +308,7 @@ describe('Chat', () => {
       const eve = await inRoom('garden', 'Eve')
       eve.send('x'.repeat(65_537))
       expect(await eve.closed()).toMatch(/^1009/)
-      await ada.takeJson({ type: 'left', name: 'Eve' })
+      await ada.takeJson({ type: 'left' })
       expect(await beforeMarker(ada)).toEqual([])
     })
   })
