@@ -44,9 +44,10 @@ export class ToldPresence {
     const fail = (what: string) => this.#world.fail('changes', `${name} is told of ${room}: ${what}`)
     let users = this.#users.get(room)
     // A node that follows a room again is told of all who are there.
-    const members = hub.roomSize(room) > 0 ? hub.presence(room).members : []
-    const here = members.filter(({ connections }) => connections > 0)
-    if (users === undefined || (names.length > 0 && here.every(({ user }) => names.includes(user)))) {
+    // Asking follows the room for a while: in the end only, where nobody is here.
+    const mayAsk = names.length > 0 && (hub.roomSize(room) > 0 || this.#world.isOver)
+    const isAll = mayAsk && hub.presence(room).members.every(({ user }) => names.includes(user))
+    if (users === undefined || isAll) {
       users = new Set()
       this.#users.set(room, users)
     }

@@ -62,6 +62,7 @@ async function finish(world: World): Promise<void> {
   // Whoever loses its connection, and is back, finds out what it has missed although nothing follows.
   if (!world.engine.hasLostSilently) world.ledger.checkAccounts()
   for (const node of nodes) world.do(node, () => askAround(world, node))
+  world.isOver = true
   if (world.settings.hasPresence) {
     for (const node of nodes) {
       for (const room of ROOMS) world.do(node, () => checkPresence(world, node, room))

@@ -43,6 +43,8 @@ export class World {
   readonly pendingCalls = new Set<{ readonly node: Node; readonly what: string }>()
   #count = 0
   violation: Violation | undefined
+  /** Whether all trouble has ended, and is checked. */
+  isOver = false
 
   constructor(seed: number, settings: NodeSettings) {
     this.random = new Random(seed)
