@@ -85,7 +85,6 @@ export const chat: EventHandler<Metadata> = {
             key: input.key === undefined ? undefined : text(input, 'key', maxKeyLength),
             since: input.since ?? undefined,
           })
-          )
         case 'say':
           return await say(conn, text(input, 'text', maxTextLength))
         case 'who':

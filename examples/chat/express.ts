@@ -1,5 +1,5 @@
 import express from 'express'
-import type { HubOptions } from 'wshub'
+import type { Hub, HubOptions } from 'wshub'
 import { wsHub } from 'wshub/express'
 import { type Address, runIfMain, running } from '../run.ts'
 import { chat, page } from './chat.ts'
@@ -7,7 +7,7 @@ import { options } from './options.ts'
 
 export async function start(address: Address, others: HubOptions = {}) {
   const app = express()
-  const sockets = wsHub(options(() => sockets.hub, others))
+  const sockets = wsHub(options((): Hub => sockets.hub, others))
   app.use(sockets)
 
   app.get('/', (_req, res) => res.type('html').send(page))

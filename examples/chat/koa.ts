@@ -1,6 +1,6 @@
 import Router from '@koa/router'
 import Koa from 'koa'
-import type { HubOptions } from 'wshub'
+import type { Hub, HubOptions } from 'wshub'
 import { wsHub } from 'wshub/koa'
 import { type Address, runIfMain, running } from '../run.ts'
 import { chat, page } from './chat.ts'
@@ -8,7 +8,7 @@ import { options } from './options.ts'
 
 export async function start(address: Address, others: HubOptions = {}) {
   const app = new Koa()
-  const sockets = wsHub(options(() => sockets.hub, others))
+  const sockets = wsHub(options((): Hub => sockets.hub, others))
   app.use(sockets)
 
   const router = new Router()
