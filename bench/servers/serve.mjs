@@ -93,8 +93,8 @@ export function serve(peer) {
     },
 
     /**
-     * Publishes a message every `everyMs`, the first one with number `first`. Delays are made up for. Resolves
-     * when the last one is stored, with the numbers of those that were refused.
+     * Publishes a message every `everyMs`, the first one with number `first`. Delays are made up for.
+     * Resolves when the last one is stored, with the numbers of those that were refused.
      */
     feed({ first = 0, messages, everyMs, payloadBytes }) {
       return new Promise((resolve) => {

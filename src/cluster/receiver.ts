@@ -186,7 +186,8 @@ export class Receiver {
 
   #answerHello(node: string, awayMs: number): void {
     const publisher = this.#publisher
-    // A newcomer has to follow this node's calls before any is made: it could not tell that the first is missing.
+    // A newcomer has to follow this node's calls before any is made: it could not tell that the first is
+    // missing.
     if (awayMs === 0) publisher.publish(publisher.channels.control, { kind: 'checkpoint', nonce: 0 })
     publisher.publish(publisher.channels.node(node), { kind: 'heartbeat', isHello: false, awayMs: 0 })
     if (awayMs > 0) publisher.publishCheckpoints(awayMs)

@@ -142,6 +142,20 @@ describe.each(TABLES)('the docstrings of $type', ({ file, type, defaults, asOpti
   })
 })
 
+describe.each([
+  ['redisHistory', 'adapters/redis/redis-history.ts'],
+  ['jetstreamHistory', 'adapters/nats/jetstream-history.ts'],
+])('the table of %s', (name, file) => {
+  const rows = tableOf(`\`${name.toLowerCase()}\``, 'unit', 'default')
+  const options = [...read(file).matchAll(/ Default `?([^`.]+)`?\.\n? *(?:\*\/)?\n {2}(\w+)\?: /g)]
+
+  it('shows the default of each option', () => {
+    expect(options.length).toBeGreaterThan(3)
+    const shown = rows.map(([option, , value]) => [unquote(option), shownValue(value)])
+    for (const [, value, option] of options) expect(shown).toContainEqual([option, shownValue(value)])
+  })
+})
+
 describe('the table of errors', () => {
   const rows = tableOf('code', 'status', 'when')
 

@@ -51,7 +51,7 @@ export class Ledger {
   readonly #subscriptions = new Map<string, { from: number; until: number }[]>()
   /** What calls wait for: envelopes of barriers, by name. */
   readonly #barriers = new Map<string, { by: string; to: string | undefined; at: Set<string> }>()
-  /** By publisher and place, how many changes of presence were published: they are counted as messages are. */
+  /** By publisher and place, how many changes of presence were published; they count as messages. */
   readonly #presence = new Map<string, number>()
   /** Calls that follow messages: the order of each. */
   readonly #calls = new Map<string, { readonly by: string; readonly order: Order }>()
