@@ -1,22 +1,23 @@
 import { HubError, show } from './errors.ts'
 import { oldestKeys } from './eviction.ts'
 import { runHandler } from './run-handler.ts'
+import { syncResult } from './sync-result.ts'
 
 /** The most rooms whose rules are remembered. */
 const MAX_KNOWN_ROOMS = 10_000
 
 /** The rules that an application's function gives for rooms. It is asked once for each, and remembered. */
-export class RoomRules<Rule> {
+export class RoomRules<Answer, Rule> {
   readonly #option: string
-  readonly #ask: (room: string) => unknown
-  readonly #read: (answer: unknown) => Rule
+  readonly #ask: (room: string) => Answer
+  readonly #read: (answer: Answer) => Rule
   readonly #rules = new Map<string, Rule>()
 
   /**
    * @param option the name of the function: `history.rooms`
    * @param read makes a rule of what the function returned; throws WSHUB_ERR_INVALID_OPTION
    */
-  constructor(option: string, ask: (room: string) => unknown, read: (answer: unknown) => Rule) {
+  constructor(option: string, ask: (room: string) => Answer, read: (answer: Answer) => Rule) {
     this.#option = option
     this.#ask = ask
     this.#read = read
@@ -37,22 +38,23 @@ export class RoomRules<Rule> {
     return rule
   }
 
-  #answer(room: string): unknown {
-    let answer: unknown
-    let failure: Error | undefined
+  #answer(room: string): Answer {
+    const where = `the option ${this.#option}`
+    let answer: { readonly is: Answer } | undefined
+    let cause: Error | undefined
     runHandler(
-      `the option ${this.#option}`,
+      where,
       () => {
-        answer = this.#ask(room)
+        answer = { is: syncResult(where, this.#ask(room)) }
       },
       {
         failed: (error) => {
-          failure = error
+          cause = error
         },
       },
     )
-    if (failure === undefined) return answer
+    if (answer !== undefined) return answer.is
     const message = `${this.#option} failed for the room ${show(room)}`
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', message, { cause: failure })
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', message, { cause })
   }
 }

@@ -1,14 +1,9 @@
-import { HubError, show } from '../base/errors.ts'
-import { oldestKeys } from '../base/eviction.ts'
-import { runHandler } from '../base/run-handler.ts'
-import { syncResult } from '../base/sync-result.ts'
+import { RoomRules } from '../base/room-rules.ts'
 import { type ResolvedHistoryOptions, type RoomHistoryOptions, readRoomHistory } from './history-options.ts'
 import type { HistoryLimits } from './history-store.ts'
 import type { LogParts } from './log-parts.ts'
 import { RoomLog } from './room-log.ts'
 
-/** Most rooms whose limits are remembered. */
-const MAX_KNOWN_ROOMS = 10_000
 /** Most rooms without members that are followed; beyond that, they end at once. */
 const MAX_IDLE = 10_000
 /** Interval, in ms, at which some rooms are compared with the store, and after how many each was. */
@@ -19,21 +14,19 @@ const MAX_HEADS = 1_000
 
 /** The logs of the rooms that have a member here, and for a grace period after the last one has left. */
 export class RoomLogs {
-  readonly #roomsOption: ResolvedHistoryOptions['rooms']
+  readonly #limits: RoomRules<RoomHistoryOptions | undefined, HistoryLimits | undefined>
   readonly #parts: LogParts
   readonly #graceMs: number
   readonly #logs = new Map<string, RoomLog>()
   /** The rooms without a member, and the ends of their grace periods. */
   readonly #idle = new Map<string, NodeJS.Timeout>()
-  /** By room; `undefined` = no history. */
-  readonly #limits = new Map<string, HistoryLimits | undefined>()
   readonly #timer: NodeJS.Timeout
   #beats = 0
   #made = 0
   #isComparing = false
 
   constructor(rooms: ResolvedHistoryOptions['rooms'], parts: LogParts, graceMs: number) {
-    this.#roomsOption = rooms
+    this.#limits = new RoomRules('history.rooms', rooms, readRoomHistory)
     this.#parts = parts
     this.#graceMs = graceMs
     this.#timer = setInterval(() => void this.#compare(), BEAT_MS).unref()
@@ -57,14 +50,7 @@ export class RoomLogs {
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION when the application does not say it properly
    */
   limitsOf(room: string): HistoryLimits | undefined {
-    const known = this.#limits.get(room)
-    if (known !== undefined || this.#limits.has(room)) return known
-    const limits = this.#ask(room)
-    if (this.#limits.size >= MAX_KNOWN_ROOMS) {
-      for (const oldest of oldestKeys(this.#limits, MAX_KNOWN_ROOMS)) this.#limits.delete(oldest)
-    }
-    this.#limits.set(room, limits)
-    return limits
+    return this.#limits.of(room)
   }
 
   /** The room has its first member here. */
@@ -93,26 +79,6 @@ export class RoomLogs {
     this.#idle.delete(room)
     this.#logs.get(room)?.close()
     this.#logs.delete(room)
-  }
-
-  #ask(room: string): HistoryLimits | undefined {
-    let options: RoomHistoryOptions | undefined
-    let failure: Error | undefined
-    runHandler(
-      'the option history.rooms',
-      () => {
-        options = syncResult('the option history.rooms', this.#roomsOption(room))
-      },
-      {
-        failed: (error) => {
-          failure = error
-        },
-      },
-    )
-    if (failure === undefined) return readRoomHistory(options)
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `history.rooms failed for the room ${show(room)}`, {
-      cause: failure,
-    })
   }
 
   /** Finds latest messages that were lost on their way, which no later message shows. */

@@ -1,5 +1,6 @@
 import { HubError, show } from '../base/errors.ts'
 import { runHandler } from '../base/run-handler.ts'
+import { syncResult } from '../base/sync-result.ts'
 import { MAX_USER_BYTES, type ResolvedPresenceOptions } from './presence-options.ts'
 
 /** A user, as a connection said who it is when it was asked. */
@@ -38,8 +39,7 @@ function ask(
   if (option === undefined) return undefined
   let answer: unknown
   const call = () => {
-    answer = option(connection)
-    return answer // a promise is not what is expected: it is reported, and so is its rejection
+    answer = syncResult(where, option(connection))
   }
   runHandler(where, call, { failed: report })
   return answer

@@ -60,7 +60,7 @@ export class Presence {
   readonly #host: PresenceHost
   readonly #link: Link
   readonly #exchange: Exchange | undefined
-  readonly #modes: RoomRules<PresenceMode | undefined>
+  readonly #modes: RoomRules<PresenceMode | undefined, PresenceMode | undefined>
   readonly #rooms = new RoomTable()
   /** Who is behind each connection that is in a room with members, and in which of them it is. */
   readonly #identities = new Map<object, { identity: Identity; readonly rooms: Set<string> }>()
@@ -321,7 +321,7 @@ export class Presence {
 }
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
-function readMode(mode: unknown): PresenceMode | undefined {
+function readMode(mode: PresenceMode | undefined): PresenceMode | undefined {
   if (mode === undefined || mode === 'members' || mode === 'count') return mode
   throw invalid('presence.rooms', 'returns members, count or undefined', mode)
 }

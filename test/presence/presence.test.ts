@@ -267,12 +267,19 @@ describe('Hub with presence', () => {
       ['is no string', 7],
       ['is empty', ''],
       ['is too long', 'é'.repeat(129)],
-      ['is a promise', Promise.resolve('ann')],
     ])('make a connection anonymous, and report it, when its user %s', async (_what, user) => {
       const { hub, enter, faults } = await servePresence({ user: () => user as string }) // as above
       await enter(undefined, 'a')
       expect(hub.presence('a')).toMatchObject({ members: [], count: 1 })
       expect(await faults.first('the error', () => true)).toMatchObject({ code: 'WSHUB_ERR_PRESENCE' })
+    })
+
+    it('make a connection anonymous, and report it, when user is async', async () => {
+      const user = (async () => 'ann') as unknown as () => string // as above
+      const { hub, enter, faults } = await servePresence({ user })
+      await enter(undefined, 'a')
+      expect(hub.presence('a')).toMatchObject({ members: [], count: 1 })
+      expect(faults.all).toMatchObject([{ code: 'WSHUB_ERR_INVALID_OPTION' }])
     })
 
     it('make a connection anonymous when user throws', async () => {
