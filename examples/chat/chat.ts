@@ -3,16 +3,18 @@
  *
  * The protocol is JSON in text messages. `id` is that of a person, `sentAt` is in ms since 1970.
  *
- * from the page                             from the server; after, or to whom
- * { type: 'join', name, room, key, since }  { type: 'here', room, you, people: [{ id, name }] }join, who
- * { type: 'say', text }                     { type: 'said', at, id, name, text, sentAt }       to the room
- * { type: 'who' }                           { type: 'resumed', room, complete, position }      join
- * { type: 'leave' }                         { type: 'joined', id, name, sentAt }               to the others
- *                                           { type: 'named', id, name, sentAt }                to the others
- *                                           { type: 'left', id, sentAt }                       to the others
- *                                           { type: 'behind', room }                           see below
- *                                           { type: 'rooms', rooms: [{ name, people }] }       to everybody
- *                                           { type: 'error', message }                         to the sender
+ *   from the page                             from the server
+ *   { type: 'join', name, room, key, since }  { type: 'here', room, you, people }     after join and who
+ *   { type: 'say', text }                     { type: 'said', at, id, name, text, sentAt }  to the room
+ *   { type: 'who' }                           { type: 'resumed', room, complete, position }  after join
+ *   { type: 'leave' }                         { type: 'joined', id, name, sentAt }    to the others
+ *                                             { type: 'named', id, name, sentAt }     to the others
+ *                                             { type: 'left', id, sentAt }            to the others
+ *                                             { type: 'behind', room }                see below
+ *                                             { type: 'rooms', rooms }                to everybody
+ *                                             { type: 'error', message }              to the sender
+ *
+ * Each of `people` is `{ id, name }`, each of `rooms` is `{ name, people }`, with the number of people.
  *
  * A connection is in one room at a time. A room is listed while somebody is in it. A person who comes back
  * with the same secret `key` is the same one, so a reload is no news.

@@ -7,12 +7,16 @@ import { eventually, turn } from '../support/hub-server.ts'
 import { presenceNode, servePresence, usersOf } from './support.ts'
 
 /** The WebSocket of somebody who sends nothing, of which thousands are open. */
-class QuietSocket extends EventEmitter implements WebSocketLike {
+class QuietSocket implements WebSocketLike {
+  readonly #events = new EventEmitter()
   readonly readyState = 1
   readonly protocol = ''
   readonly bufferedAmount = 0
   readonly isPaused = false
   binaryType = 'nodebuffer'
+  on(event: string, listener: (...args: never[]) => void): void {
+    this.#events.on(event, listener as (...args: unknown[]) => void) // given what ws would
+  }
   send(): void {}
   ping(): void {}
   pong(): void {}
@@ -22,7 +26,7 @@ class QuietSocket extends EventEmitter implements WebSocketLike {
     this.terminate()
   }
   terminate(): void {
-    setImmediate(() => this.emit('close', 1006, Buffer.alloc(0)))
+    setImmediate(() => this.#events.emit('close', 1006, Buffer.alloc(0)))
   }
 }
 
