@@ -1,14 +1,25 @@
 import type { Mark, StoredRecord } from './history-store.ts'
 
-/** Most bytes of records that one room holds; the store has what does not fit. */
-const MAX_HELD_BYTES = 1_048_576
+/** Most bytes of records that one room holds, and all rooms of a hub; the store has what does not fit. */
+const MAX_ROOM_BYTES = 1_048_576
+const MAX_HUB_BYTES = 16_777_216
 /** Bytes that a held record takes in memory beside its own, about. */
 const OVERHEAD_BYTES = 256
 
+/** Bytes that all rooms of a hub hold together. */
+export interface HeldBytes {
+  all: number
+}
+
 /** Messages of a room that arrived before those that belong before them. */
 export class HeldRecords {
+  readonly #shared: HeldBytes
   #records: StoredRecord[] = []
   #bytes = 0
+
+  constructor(shared: HeldBytes) {
+    this.#shared = shared
+  }
 
   get isEmpty(): boolean {
     return this.#records.length === 0
@@ -17,8 +28,9 @@ export class HeldRecords {
   /** Holds a message, or drops it when too much is held. */
   add(stored: StoredRecord): void {
     const bytes = stored.record.length + OVERHEAD_BYTES
-    if (this.#bytes + bytes > MAX_HELD_BYTES) return
+    if (this.#bytes + bytes > MAX_ROOM_BYTES || this.#shared.all + bytes > MAX_HUB_BYTES) return
     this.#bytes += bytes
+    this.#shared.all += bytes
     this.#records.push(stored)
   }
 
@@ -50,6 +62,7 @@ export class HeldRecords {
 
   clear(): void {
     this.#records = []
+    this.#shared.all -= this.#bytes
     this.#bytes = 0
   }
 }

@@ -63,6 +63,7 @@ export class History {
         store: this.#store,
         cache: new MessageCache(options.maxCachedBytes),
         loop: new ReplayLoop(),
+        held: { all: 0 },
         stats: this.#stats,
         messageOf: (log, stored, after) => this.#reader.messageOf(log, stored, after),
         failed: (error) => this.#storeFailed(error),

@@ -1,4 +1,5 @@
 import type { GuardedStore } from './guarded-store.ts'
+import type { HeldBytes } from './held-records.ts'
 import type { HistoryHost } from './history-member.ts'
 import type { HistoryMessage, MessageLog } from './history-message.ts'
 import type { HistoryStats } from './history-stats.ts'
@@ -12,6 +13,7 @@ export interface LogParts {
   readonly store: GuardedStore
   readonly cache: MessageCache
   readonly loop: ReplayLoop
+  readonly held: HeldBytes
   readonly stats: HistoryStats
   /** Returns a message to deliver; `undefined`, after a report, for a record that cannot be read. */
   messageOf(log: MessageLog, stored: StoredRecord, after: Mark): HistoryMessage | undefined

@@ -143,7 +143,11 @@ export class MemoryHistoryBus {
   /** Returns the latest message of a room; `undefined` when it has no history. @internal */
   head(room: string): Mark | undefined {
     this.#checkReachable()
-    return this.#rooms.has(room) ? this.#use(room, (history) => history.head) : undefined
+    if (!this.#rooms.has(room)) return undefined
+    return this.#use(room, (history) => {
+      history.trim() // the hubs ask for it from time to time, also when the room is quiet
+      return history.head
+    })
   }
 
   #use<Result>(room: string, use: (history: MemoryRoom) => Result): Result {

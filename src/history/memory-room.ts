@@ -15,6 +15,8 @@ export class MemoryRoom {
   readonly #maxBytes: number
   #log: ByteLog
   #offset = 0
+  /** Those that the hubs named last. */
+  #limits: HistoryLimits | undefined
   /** The offsets after which latest messages were lost: those that came later have another tag. */
   readonly #losses: number[] = []
 
@@ -48,7 +50,10 @@ export class MemoryRoom {
   }
 
   /** Removes messages that are too many, too old, or take too much memory. */
-  trim({ maxMessages, maxAgeMs }: HistoryLimits): void {
+  trim(limits = this.#limits): void {
+    if (limits === undefined) return
+    this.#limits = limits
+    const { maxMessages, maxAgeMs } = limits
     const log = this.#log
     const tooOld = performance.now() - maxAgeMs
     for (let time = log.oldestTime; time !== undefined; time = log.oldestTime) {

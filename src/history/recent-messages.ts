@@ -1,73 +1,111 @@
 import type { HistoryMessage } from './history-message.ts'
-import type { Mark } from './history-store.ts'
+import type { HistoryLimits, Mark } from './history-store.ts'
 
 /** Removed messages at the front of a list, beyond which it is packed when they are the larger part of it. */
 const MIN_GAPS_TO_PACK = 64
 
-/** The latest messages of a room that this node delivered, without a gap, ready for replays. */
+/** A message, and until when it may be replayed, in ms of `performance.now()`. */
+interface Entry {
+  readonly message: HistoryMessage
+  readonly endsAt: number
+}
+
+/**
+ * The latest messages of a room that this node has seen, without a gap, ready for replays: no more of them,
+ * and for no longer, than the room has history.
+ */
 export class RecentMessages {
+  readonly #limits: HistoryLimits
   /** The message before the first one. */
   #floor: Mark
-  #messages: (HistoryMessage | undefined)[] = []
+  #entries: (Entry | undefined)[] = []
   #removed = 0
 
-  constructor(floor: Mark) {
+  constructor(floor: Mark, limits: HistoryLimits) {
     this.#floor = floor
+    this.#limits = limits
   }
 
   push(message: HistoryMessage): void {
-    this.#messages.push(message)
+    this.#entries.push({ message, endsAt: performance.now() + this.#limits.maxAgeMs })
+    this.#removeOld()
   }
 
-  /** Removes the oldest message, if it is this one. */
+  /** Removes a message, and those before it, if it is here. */
   drop(message: HistoryMessage): void {
-    if (this.#messages[this.#removed] !== message) return
-    this.#floor = message.mark
-    this.#messages[this.#removed++] = undefined
-    if (this.#removed <= MIN_GAPS_TO_PACK || this.#removed * 2 <= this.#messages.length) return
-    this.#messages = this.#messages.slice(this.#removed)
-    this.#removed = 0
+    const index = this.#indexAfter(message.mark.offset) - 1
+    if (this.#entries[index]?.message === message) this.#removeTo(index, message.mark)
   }
 
   /** Removes all messages; the next one follows `floor`. */
   clear(floor: Mark): void {
     this.#floor = floor
-    this.#messages = []
+    this.#entries = []
     this.#removed = 0
+  }
+
+  /** The message before the first one that is here. */
+  get floor(): Mark {
+    this.#removeOld()
+    return this.#floor
   }
 
   /** Whether all messages after a mark are here. A mark whose message is not here cannot be told. */
   covers({ epoch, offset, tag }: Mark): boolean {
-    const known = offset === this.#floor.offset ? this.#floor : this.at(offset)
+    const { floor } = this
+    const known = offset === floor.offset ? floor : this.at(offset)
     return known !== undefined && known.epoch === epoch && (known.tag === tag || known.tag === '')
   }
 
   /** Returns the message after an offset; `undefined` when it is not here. */
   next(offset: number): HistoryMessage | undefined {
-    if (offset < this.#floor.offset) return undefined
-    return this.#messages[this.#indexAfter(offset)]
+    if (offset < this.floor.offset) return undefined
+    return this.#entries[this.#indexAfter(offset)]?.message
   }
 
   /** Returns the mark before the latest `count` messages; `undefined` when fewer are here. */
   beforeLast(count: number): Mark | undefined {
-    const index = this.#messages.length - count
+    const { floor } = this
+    const index = this.#entries.length - count
     if (index < this.#removed) return undefined
-    return index === this.#removed ? this.#floor : this.#messages[index - 1]?.mark
+    return index === this.#removed ? floor : this.#entries[index - 1]?.message.mark
   }
 
   /** Returns the mark of the message with that offset; `undefined` when it is not here. */
   at(offset: number): Mark | undefined {
-    const message = this.#messages[this.#indexAfter(offset) - 1]
-    return message?.mark.offset === offset ? message.mark : undefined
+    const mark = this.#entries[this.#indexAfter(offset) - 1]?.message.mark
+    return mark?.offset === offset ? mark : undefined
+  }
+
+  /** Removes the messages that the room has no longer: they are too many, or too old. */
+  #removeOld(): void {
+    const now = performance.now()
+    const firstKept = this.#entries.length - this.#limits.maxMessages
+    let last = this.#removed - 1
+    let floor: Mark | undefined
+    for (let entry = this.#entries[last + 1]; entry !== undefined; entry = this.#entries[last + 1]) {
+      if (last + 1 >= firstKept && entry.endsAt >= now) break
+      floor = entry.message.mark
+      last++
+    }
+    if (floor !== undefined) this.#removeTo(last, floor)
+  }
+
+  #removeTo(last: number, floor: Mark): void {
+    this.#floor = floor
+    while (this.#removed <= last) this.#entries[this.#removed++] = undefined
+    if (this.#removed <= MIN_GAPS_TO_PACK || this.#removed * 2 <= this.#entries.length) return
+    this.#entries = this.#entries.slice(this.#removed)
+    this.#removed = 0
   }
 
   /** Returns the index of the first message with a higher offset. */
   #indexAfter(offset: number): number {
     let low = this.#removed
-    let high = this.#messages.length
+    let high = this.#entries.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#messages[middle]?.mark.offset ?? 0) > offset) high = middle
+      if ((this.#entries[middle]?.message.mark.offset ?? 0) > offset) high = middle
       else low = middle + 1
     }
     return low

@@ -26,8 +26,8 @@ export class RoomLog implements CatchUpLog, MessageLog {
   readonly #limits: HistoryLimits
   readonly #parts: LogParts
   readonly #catchUps: CatchUps
-  readonly #held = new HeldRecords()
-  readonly #recent = new RecentMessages(NOWHERE)
+  readonly #held: HeldRecords
+  readonly #recent: RecentMessages
   readonly #waiters = new MarkWaiters()
   readonly #retries = new RetryTimer(() => this.#retry())
   /** `undefined` until the store has told the latest message. */
@@ -47,6 +47,8 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.turn = turn
     this.#limits = limits
     this.#parts = parts
+    this.#held = new HeldRecords(parts.held)
+    this.#recent = new RecentMessages(NOWHERE, limits)
     this.#catchUps = new CatchUps(this, parts.loop)
     void this.#position()
     void this.#subscribe()
@@ -211,6 +213,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   /** Ends the subscription; the room has no member here any more. */
   close(): void {
     this.#isClosed = true
+    this.#held.clear()
     this.#retries.stop()
     clearTimeout(this.#feedTimer)
     this.#catchUps.close()

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Hub, MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
 import { historyContract } from 'wshub/testing/history'
+import { eventually } from '../support/hub-server.ts'
 
 describe('memoryHistory', () => {
   describe('with a bus', () => {
@@ -62,6 +63,18 @@ describe('MemoryHistoryBus', () => {
     expect(bus.bytes).toBeLessThanOrEqual(16_384)
     expect(bus.bytes).toBeGreaterThan(8_192)
     expect(bus.read('room', { last: 1, maxMessages: 1, maxBytes: 1 }, LIMITS).head.offset).toBe(1_000)
+  })
+
+  it('removes old messages of a quiet room when a hub asks for its latest message', async () => {
+    const bus = new MemoryHistoryBus()
+    for (let count = 0; count < 1_000; count++)
+      bus.append('room', Buffer.alloc(100), { ...LIMITS, maxAgeMs: 20 })
+    const { bytes } = bus
+    const startedAt = performance.now()
+    const passedMs = () => performance.now() - startedAt
+    await eventually('the messages to be old', () => passedMs() > 30, passedMs)
+    expect(bus.head('room')).toMatchObject({ offset: 1_000 })
+    expect(bus.bytes).toBeLessThan(bytes / 10)
   })
 
   it('keeps no more of all rooms than its limit, those in use first', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
+import { positionOf } from '../../src/history/position.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
@@ -83,6 +84,30 @@ describe('RoomLog', () => {
     two.store.releaseFeed()
     await untilReceived(two.member, ['a', 'b'])
     expect(two.member.received).toEqual(['a', 'b'])
+  })
+
+  it.each([
+    ['are too old', { maxAgeMs: 50 }, 1],
+    ['are too many', { maxMessages: 2 }, 3],
+  ])('does not replay messages that %s, though it has them in memory', async (_why, limits, count) => {
+    const {
+      nodes: [one],
+    } = await cluster(1, limits)
+    if (one === undefined) throw new Error('there is one')
+    const { node } = one
+    const content = { data: '0', key: undefined, exceptIds: [], exceptRooms: [] }
+    const since = positionOf(await node.history.publish('room', content))
+    for (let n = 1; n <= count; n++) await node.history.publish('room', { ...content, data: `${n}` })
+    const startedAt = performance.now()
+    const passedMs = () => performance.now() - startedAt
+    if ('maxAgeMs' in limits) await eventually('the message to be old', () => passedMs() > 60, passedMs)
+    const member = new Member('late')
+    node.join(member)
+
+    const result = await node.history.resume(member, 'room', { since })
+
+    expect(result).toMatchObject({ complete: false, replayed: 0 })
+    expect(member.received).toEqual([])
   })
 
   it('goes on reading when reads fail', async () => {
