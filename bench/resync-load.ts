@@ -21,6 +21,8 @@ export interface Resynced {
   liveMs: number
   /** The number of messages that it got until then. */
   messages: number
+  /** The CPU time of this process until then. */
+  clientMicros: number
   /** The latency of the client that always reads. */
   p50Ms: number
   p99Ms: number
@@ -61,13 +63,16 @@ const calls = {
     const sorted = latenciesMs.sort((a, b) => a - b)
     const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? Number.NaN
     const start = performance.now()
+    const cpu = process.cpuUsage()
     let messages = 0
     const live = new Promise<Resynced>((resolve) => {
       onStalledMessage = (lagMs) => {
         messages++
         if (lagMs > LIVE_MS) return
         onStalledMessage = () => {}
-        resolve({ liveMs: performance.now() - start, messages, p50Ms: at(0.5), p99Ms: at(0.99) })
+        const { user, system } = process.cpuUsage(cpu)
+        const liveMs = performance.now() - start
+        resolve({ liveMs, messages, clientMicros: user + system, p50Ms: at(0.5), p99Ms: at(0.99) })
       }
     })
     clients[STALLED]?.readAgain()

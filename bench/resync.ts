@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Memory } from './contestant.ts'
+import type { Memory, Spent } from './contestant.ts'
 import { median, type Result } from './result.ts'
 import type { Resynced } from './resync-load.ts'
 import type { ResyncScenario } from './scenarios.ts'
@@ -20,6 +20,8 @@ const BYTES_PER_MESSAGE = 512
 
 interface Reading extends Resynced {
   version: string
+  /** The CPU time of the server until the client was live. */
+  cpuMicros: number
   heldBytes: number
   rssBytes: number
 }
@@ -41,6 +43,8 @@ export async function runResync(name: string, scenario: ResyncScenario, seconds:
       { label: 'MB resident', digits: 1 },
       { label: 'messages', digits: 0 },
       { label: 'live after s', digits: 2 },
+      { label: 'server CPU s', digits: 2 },
+      { label: 'client CPU s', digits: 2 },
       { label: 'p50 ms, others', digits: 1 },
       { label: 'p99 ms, others', digits: 1 },
     ],
@@ -53,6 +57,8 @@ export async function runResync(name: string, scenario: ResyncScenario, seconds:
           of(({ rssBytes }) => rssBytes / MEGABYTE),
           of(({ messages }) => messages),
           live,
+          of(({ cpuMicros }) => cpuMicros / 1e6),
+          of(({ clientMicros }) => clientMicros / 1e6),
           of(({ p50Ms }) => p50Ms),
           of(({ p99Ms }) => p99Ms),
         ],
@@ -94,10 +100,13 @@ async function readOnce(scenario: ResyncScenario, seconds: number): Promise<Read
     await load.call('stall')
     await sleep(seconds * 1_000)
     const after = await server.call<Memory>('memory')
+    await server.call('beginRound', {})
     const resynced = await load.call<Resynced>('readAgain')
+    const { cpuMicros } = await server.call<Spent>('endRound')
     return {
       ...resynced,
       version,
+      cpuMicros,
       heldBytes: after.heldBytes - before.heldBytes,
       rssBytes: after.rssBytes - before.rssBytes,
     }

@@ -5,7 +5,7 @@ import type { ReturnOptions } from './returning-load.ts'
 import type { ReturnsScenario } from './scenarios.ts'
 import { Subprocess } from './subprocess.ts'
 
-const ROUNDS = 5
+const ROUNDS = 3
 const SERVER_CORE = 0
 const LOAD_CORE = 1
 
