@@ -256,12 +256,12 @@ describe('the code of the documents', () => {
   })
 
   it('type-checks in a strict project', () => {
-    // A block that begins with `// chat.ts` can be imported under that name by the others of its document.
+    // A block that begins with `// chat.ts` or `.mts` can be imported under that name by others of its document.
     const files = new Map(
       blocks
         .filter(({ language }) => language === 'ts')
         .map(({ path, text }, index) => {
-          const [, name = `block-${index + 1}.ts`] = /^\/\/ ([\w-]+\.ts)\n/.exec(text) ?? []
+          const [, name = `block-${index + 1}.ts`] = /^\/\/ ([\w-]+\.m?ts)\n/.exec(text) ?? []
           return [join(root, `${path}.blocks`, name), text]
         }),
     )

@@ -32,6 +32,7 @@ const PEERS = [
   'redis',
   '@redis',
   '@nats-io',
+  '@koa/router',
   '@types/express',
   '@types/koa',
   '@types/node',
@@ -153,6 +154,7 @@ describe('the types of the package', () => {
   it.each([
     ['nodenext, ES module', ['frameworks.mts', 'backplanes.mts'], NODENEXT],
     ['nodenext, CommonJS', ['frameworks.cts'], NODENEXT],
+    ['nodenext, both in one program', ['frameworks.mts', 'frameworks.cts'], NODENEXT],
     ['bundler', ['frameworks.mts', 'backplanes.mts'], BUNDLER],
     ['nodenext, no framework', ['core.mts'], NODENEXT],
     ['bundler, no framework', ['core.mts'], BUNDLER],
@@ -181,9 +183,13 @@ describe('a bundle for a page', () => {
   })
 })
 
-describe('the quick start', () => {
-  const [imports, body] = splitImports(programsOf('docs/getting-started.md').get('chat.mjs'))
-  const requires = programsOf('docs/getting-started.md').get('chat.cjs') ?? ''
+describe('docs/getting-started.md', () => {
+  const page = programsOf('docs/getting-started.md')
+  const [imports, body] = splitImports(page.get('chat.mjs'))
+  const requires = page.get('chat.cjs') ?? ''
+  const commands = [
+    ...readFileSync(join(root, 'docs/getting-started.md'), 'utf8').matchAll(/^ *(?:npx|node) .*$/gm),
+  ].map(([line]) => line.trim())
   let programs: PagePrograms
 
   afterEach(async () => {
@@ -192,19 +198,32 @@ describe('the quick start', () => {
   })
 
   it.each([
-    ['ES module', 'chat.mjs', imports + body],
-    ['CommonJS', 'chat.cjs', requires + body],
-    ['TypeScript, ES module', 'chat.mts', imports + body],
-    ['TypeScript, CommonJS', 'chat.cts', imports + body],
-  ])('is a chat as it stands: %s', async (_name, file, code) => {
-    programs = await PagePrograms.ofPackage(new Map([[file, code]]), project)
-    const tsc = [join(root, 'node_modules/typescript/bin/tsc'), '--module', 'nodenext', '--strict']
+    ['Express, ES module', 'chat.mjs', [['chat.mjs', imports + body]]],
+    ['Express, CommonJS', 'chat.cjs', [['chat.cjs', requires + body]]],
+    ['Express, TypeScript, ES module', 'chat.mts', [['chat.mts', imports + body]]],
+    ['Express, TypeScript, CommonJS', 'chat.cts', [['chat.cts', imports + body]]],
+    ['Fastify', 'fastify.mts', [...page]],
+    ['Koa', 'koa.mts', [...page]],
+    ['node:http', 'http.mts', [...page]],
+  ] as const)('has a chat that works as it stands, with its commands: %s', async (_name, file, files) => {
+    programs = await PagePrograms.ofPackage(new Map(files), project)
+    const { folder } = programs
+    await run('npm', ['init', '--yes'], { cwd: folder })
     if (file.endsWith('ts')) {
-      const flags = ['--skipLibCheck', file] // otherwise the declarations of Express would be checked too
-      await run(process.execPath, [...tsc, ...flags], { cwd: programs.folder })
+      // The page gives the command for chat.mts, and names chat.cts as another file.
+      const named = file.replace('chat.cts', 'chat.mts')
+      const [, args = ''] =
+        commands
+          .map((line) => /^npx tsc (.*)$/.exec(line))
+          .find((found) => found?.[1]?.endsWith(` ${named}`)) ?? []
+      const tsc = join(root, 'node_modules/typescript/bin/tsc')
+      await run(process.execPath, [tsc, ...args.replace(named, file).split(' ')], { cwd: folder })
+      expect(commands).toContain(`node ${named.replace(/ts$/, 'js')}`)
     }
     const url = await programs.run(file.replace(/ts$/, 'js')).line()
-    expect(await (await fetch(url)).text()).toContain("new WebSocket('/ws')")
+    if (file.startsWith('chat')) {
+      expect(await (await fetch(url)).text()).toContain("new WebSocket('/ws')")
+    }
     const ada = new WebSocket(`${url.replace('http', 'ws')}/ws`)
     const bob = new WebSocket(ada.url)
     await Promise.all([once(ada, 'open'), once(bob, 'open')])
