@@ -108,7 +108,10 @@ describe('resolveHubOptions', () => {
     [{ enableCompression: { level: 10 } }, 'enableCompression.level is an integer from 1 to 9, not 10'],
     [{ enableCompression: { memLevel: 0 } }, 'enableCompression.memLevel is an integer from 1 to 9, not 0'],
     [{ onError: 'log' }, 'onError is a function, not "log"'],
-    [{ slowConsumer: 'wait' }, 'slowConsumer is one of close, dropNewest, dropOldest, conflate, not "wait"'],
+    [
+      { slowConsumer: 'wait' },
+      'slowConsumer is one of close, dropNewest, dropOldest, conflate, resync, not "wait"',
+    ],
     [{ allowedHosts: 'a.com' }, 'allowedHosts is an array of non-empty strings, not "a.com"'],
     [{ allowedHosts: ['https://a.com'] }, /^allowedHosts takes hosts like .*, not "https:\/\/a.com"$/],
     [{ allowedHosts: ['*'] }, /^allowedHosts takes hosts like .*, not "\*"$/],

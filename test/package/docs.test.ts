@@ -256,7 +256,7 @@ describe('the code of the documents', () => {
   })
 
   it('type-checks in a strict project', () => {
-    // A block that begins with `// chat.ts` or `.mts` can be imported under that name by others of its document.
+    // A block that begins with `// chat.ts` or `.mts` can be imported under that name by others.
     const files = new Map(
       blocks
         .filter(({ language }) => language === 'ts')

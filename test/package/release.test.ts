@@ -88,6 +88,20 @@ describe('the README that npm shows', () => {
     expect(read('README.md')).toContain('[below](#below) [RFC](https://example.com/rfc)')
   })
 
+  it('has no other link than absolute ones and those to its own headings', async () => {
+    for (const file of ['package.json', 'README.md']) cpSync(join(root, file), join(folder, file))
+    await start(process.execPath, script)
+    const prose = read('README.md').replace(/^```.*?^```$/gms, '')
+    const links = [...prose.matchAll(/\]\(\s*([^\s)]+)|^\[[^\]]+\]:\s*(\S+)|\b(?:src|href)="([^"]+)"/gm)].map(
+      ([, ...found]) => found.find((link) => link !== undefined) ?? '',
+    )
+    expect(links.length).toBeGreaterThan(30)
+    expect(links.filter((link) => !/^(https:|#)/.test(link))).toEqual([])
+    const pages = links.filter((link) => link.startsWith(manifest.homepage))
+    expect(pages.filter((link) => /\.md\b/.test(link))).toEqual([])
+    expect(links.filter((link) => link.includes('/blob/') && link.includes('/docs/'))).toEqual([])
+  })
+
   it('is restored once the package is packed', async () => {
     await start(process.execPath, script)
     await start(process.execPath, script) // an earlier run was interrupted
