@@ -83,8 +83,8 @@ return mark
 /**
  * Reads messages. KEYS: head, stream. ARGV: an epoch in case there is none, ms for which the head is kept,
  * epoch, offset and tag of the message to read after (an empty epoch = none), how many of the latest, most
- * messages and bytes of this read, most messages and ms of the room. Returns epoch, offset and tag of the
- * latest message, 1 or 0 for complete or not, and offset, tag and record of each message.
+ * messages and bytes of this read, most messages and ms of the room, 1 when the message to read after was
+ * delivered: another epoch begins when it was lost. Returns epoch, offset and tag of the latest message, 1 or 0 for complete or not, and offset, tag and record of each message.
  */
 export const READ = script(
   2,
@@ -100,11 +100,20 @@ local result, incomplete = {epoch, n, tag, 1}, {epoch, n, tag, 0}
 n = tonumber(n)
 local afterEpoch, after, afterTag = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local old, oldest = now - tonumber(ARGV[10]), n - tonumber(ARGV[9]) + 1
+-- The message to read after was lost.
+local function lost()
+  if ARGV[11] == '1' then
+    incomplete[1] = ARGV[1]
+    redis.call('SET', KEYS[1], table.concat({ARGV[1], incomplete[2], tag, c, x, y}, ' '), 'PX', ARGV[2])
+  end
+  return incomplete
+end
 local from, isFirst
 if afterEpoch ~= '' then
-  if afterEpoch ~= epoch or after > n then return incomplete end
+  if afterEpoch ~= epoch then return incomplete end
+  if after > n then return lost() end
   if after == n then
-    if afterTag ~= '' and afterTag ~= tag then return incomplete end
+    if afterTag ~= '' and afterTag ~= tag then return lost() end
     return result
   end
   if after + 1 < oldest then return incomplete end
@@ -122,7 +131,7 @@ while not isFull do
     local fields = entry[2]
     local offset = tonumber(string.match(entry[1], '^%d+'))
     if isFirst and offset == after then
-      if afterTag ~= '' and fields[1] ~= afterTag then return incomplete end
+      if afterTag ~= '' and fields[1] ~= afterTag then return lost() end
     else
       local isOld = tonumber(fields[3]) <= old
       if isFirst then

@@ -113,7 +113,7 @@ export class RedisHistory implements HistoryStore {
   }
 
   async read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
-    const { after, last = 0, maxMessages, maxBytes } = request
+    const { after, wasDelivered = false, last = 0, maxMessages, maxBytes } = request
     const reply = await this.#run(READ, this.#channel(room), 0, [
       randomName(EPOCH_BYTES),
       `${headMs(limits)}`,
@@ -125,6 +125,7 @@ export class RedisHistory implements HistoryStore {
       `${maxBytes}`,
       `${limits.maxMessages}`,
       `${limits.maxAgeMs}`,
+      wasDelivered ? '1' : '',
     ])
     if (!Array.isArray(reply)) throw unexpected(reply)
     const [epoch, offset, tag, isComplete, ...rest] = reply

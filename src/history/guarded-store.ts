@@ -57,7 +57,7 @@ export class GuardedStore {
   /** Reads a page. @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection */
   async read(
     room: string,
-    { after, last, maxMessages = PAGE_MESSAGES }: Partial<ReadRequest>,
+    { maxMessages = PAGE_MESSAGES, ...request }: Partial<ReadRequest>,
     limits: HistoryLimits,
   ): Promise<ReadResult> {
     if (this.#reads >= MAX_READS) await new Promise<void>((resolve) => this.#waitingReads.push(resolve))
@@ -65,7 +65,7 @@ export class GuardedStore {
     try {
       if (this.#isClosed) throw new Error('the hub is closed')
       const most = Math.min(maxMessages, PAGE_MESSAGES)
-      return await this.#store.read(room, { after, last, maxMessages: most, maxBytes: PAGE_BYTES }, limits)
+      return await this.#store.read(room, { ...request, maxMessages: most, maxBytes: PAGE_BYTES }, limits)
     } catch (cause) {
       const why = textOf(cause, 'message') ?? 'the store failed'
       throw new HubError('WSHUB_ERR_HISTORY_AWAY', `the history cannot be read: ${why}`, { cause })

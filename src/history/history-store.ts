@@ -49,6 +49,12 @@ export interface HistoryLimits {
 export interface ReadRequest {
   /** The messages after this one. Without it, and without `last`, only the head is asked for. */
   readonly after?: Mark | undefined
+  /**
+   * Whether a hub has delivered `after`. Where the store has lost it within its epoch, which is not the same
+   * as that it is no longer kept, the room begins another epoch with the messages that it has. Otherwise
+   * someone who stands before the lost messages would not be told.
+   */
+  readonly wasDelivered?: boolean | undefined
   /** The latest so many, 1 or more, where there is no `after`. */
   readonly last?: number | undefined
   /** Most messages, and most bytes of records, that one read returns; at least one message. */

@@ -10,7 +10,7 @@ const SEGMENT_SHARE = 1 / 8
 
 /** The history of a room in memory. */
 export class MemoryRoom {
-  readonly #epoch = randomBytes(9).toString('base64url')
+  #epoch = newEpoch()
   readonly #ownBytes: number
   readonly #maxBytes: number
   #log: ByteLog
@@ -63,7 +63,8 @@ export class MemoryRoom {
     }
   }
 
-  read({ after, last, maxMessages, maxBytes }: ReadRequest): ReadResult {
+  read({ after, wasDelivered = false, last, maxMessages, maxBytes }: ReadRequest): ReadResult {
+    if (after !== undefined && wasDelivered && this.#hasLost(after)) this.#epoch = newEpoch()
     const { head } = this
     const isComplete = after === undefined || this.#follows(after)
     const first = this.#offset - this.#log.length + 1
@@ -91,6 +92,11 @@ export class MemoryRoom {
     this.#losses.push(this.#offset)
   }
 
+  /** Returns whether a message was lost, other than by being too many or too old. */
+  #hasLost({ epoch, offset, tag }: Mark): boolean {
+    return epoch === this.#epoch && (offset > this.#offset || (tag !== '' && tag !== this.#tagOf(offset)))
+  }
+
   /** Returns whether every message after a mark is here. */
   #follows({ epoch, offset, tag }: Mark): boolean {
     if (epoch !== this.#epoch || offset > this.#offset) return false
@@ -112,4 +118,8 @@ export class MemoryRoom {
   #newLog(): ByteLog {
     return new ByteLog(this.#maxBytes * SEGMENT_SHARE)
   }
+}
+
+function newEpoch(): string {
+  return randomBytes(9).toString('base64url')
 }

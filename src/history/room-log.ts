@@ -260,7 +260,8 @@ export class RoomLog implements CatchUpLog, MessageLog {
       const { delivered } = this
       const suspicions = this.#suspicions
       try {
-        const result = await this.read(delivered)
+        const request = { after: delivered, wasDelivered: true }
+        const result = await this.#parts.store.read(this.room, request, this.#limits)
         if (this.#isClosed) break
         this.#cleared = suspicions
         this.#apply(delivered, result)

@@ -123,6 +123,54 @@ describe('a Redis that is killed', () => {
   })
 })
 
+describe('a loss that a node has seen', () => {
+  it('begins another epoch, so that who stands before it is told, too', async () => {
+    const { engine, store } = await setUp()
+    const one = await append(store, 'one')
+    await append(store, 'two')
+    await redis(engine.port, 'SAVE')
+    await append(store, 'lost three')
+    const delivered = await append(store, 'lost four')
+    await restart(engine, store)
+    const after = await append(store, 'three')
+    expect(await missedSince(store, one)).toEqual(['two', 'three'])
+    for (const _ of ['seen', 'seen again']) {
+      const seen = await store.read('room', { after: delivered, wasDelivered: true, ...PAGE }, LIMITS)
+      expect(seen).toMatchObject({ isComplete: false, head: { offset: after.offset, tag: after.tag } })
+      expect(seen.head.epoch).not.toBe(one.epoch)
+    }
+    for (const mark of [one, delivered, after]) expect(await missedSince(store, mark)).toBeUndefined()
+    expect(await latest(store)).toEqual(['one', 'two', 'three'])
+    const next = await append(store, 'next')
+    expect(await missedSince(store, { ...after, epoch: next.epoch })).toEqual(['next'])
+  })
+
+  it('is found by the tag when other messages have the numbers of the lost ones', async () => {
+    const { engine, store } = await setUp()
+    const one = await append(store, 'one')
+    await redis(engine.port, 'SAVE')
+    const delivered = await append(store, 'lost two')
+    await restart(engine, store)
+    for (const text of ['two', 'three']) await append(store, text)
+    await store.read('room', { after: delivered, wasDelivered: true, ...PAGE }, LIMITS)
+    expect(await missedSince(store, one)).toBeUndefined()
+  })
+
+  it('is not what a client makes up, nor a message that is not kept any more', async () => {
+    const { store } = await setUp()
+    const limits = { ...LIMITS, maxMessages: 2 }
+    const first = await store.append('room', Buffer.from('first'), limits)
+    const marks: Mark[] = []
+    for (const text of ['a', 'b', 'c']) marks.push(await store.append('room', Buffer.from(text), limits))
+    const future = { ...first, offset: 1_000 }
+    expect(await missedSince(store, future)).toBeUndefined()
+    await store.read('room', { after: first, wasDelivered: true, ...PAGE }, limits)
+    const [a] = marks
+    if (a === undefined) throw new Error('there is one')
+    expect(await missedSince(store, a)).toEqual(['b', 'c'])
+  })
+})
+
 describe('what Redis keeps', () => {
   it('is bounded in bytes', async () => {
     const { engine, store } = await setUp({ maxBytesPerRoom: 10_000 })

@@ -194,6 +194,30 @@ describe('RoomLog', () => {
     expect(two.member.received).toEqual(['a', 'b', BEHIND, 'c', 'd', 'e'])
   })
 
+  it('has a client told that stands before what the store has lost, on every node', async () => {
+    const {
+      bus,
+      nodes: [one, two],
+    } = await cluster(2)
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    one.node.publish('a')
+    await untilReceived(two.member, ['a'])
+    const { position: since } = await one.node.history.read('room', {})
+    for (const text of ['b', 'c']) one.node.publish(text)
+    await untilReceived(one.member, ['a', 'b', 'c'])
+    await untilReceived(two.member, ['a', 'b', 'c'])
+    bus.cut()
+    bus.loseLatest('room', 1)
+    bus.restore()
+    for (const { member } of [one, two]) await untilReceived(member, ['a', 'b', 'c', BEHIND])
+    one.node.publish('d')
+    for (const { node, member } of [one, two]) {
+      await untilReceived(member, ['a', 'b', 'c', BEHIND, 'd'])
+      expect(member.received).toEqual(['a', 'b', 'c', BEHIND, 'd'])
+      expect(await node.history.read('room', { since })).toMatchObject({ complete: false })
+    }
+  })
+
   it('misses nothing that its own node publishes right after a member has joined', async () => {
     const {
       nodes: [one, two],
