@@ -126,7 +126,7 @@ export class Calls implements LinkListener {
       }
       const { settlingMs } = link
       if (settlingMs === 0) missUnknown()
-      else setTimeout(missUnknown, settlingMs).unref()
+      else this.#pending.later(call.id, settlingMs, missUnknown)
     }
     this.#inOrder(requests[0]?.[1], () => {
       for (const [node, request] of requests) if (node === this.node) void this.#askSelf(call.id, request)

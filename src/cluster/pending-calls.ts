@@ -16,7 +16,8 @@ interface PendingCall {
   /** Answers of which some parts have arrived. */
   readonly parts: Map<string, NodeResponse[]>
   readonly responses: Map<string, readonly NodeResponse[]>
-  readonly hold: (ms: number) => void
+  /** Does something later, unless the call has ended. */
+  readonly later: (ms: number, run: () => void) => void
   /** Whether the request was published. */
   isAsked: boolean
   readonly finish: () => void
@@ -61,7 +62,7 @@ export class PendingCalls {
       // It keeps the process alive, for no longer than the call: a job may have nothing else that does.
       const timers = [setTimeout(() => this.#end(call), timeoutMs)]
       const call: PendingCall = {
-        hold: (ms) => timers.push(setTimeout(() => this.#done(call, HOLD), ms).unref()),
+        later: (ms, run) => timers.push(setTimeout(run, ms).unref()),
         waiting: new Set(nodes),
         missing: new Set(),
         parts: new Map(),
@@ -75,7 +76,7 @@ export class PendingCalls {
       }
       if (holdMs > 0) {
         call.waiting.add(HOLD)
-        if (holdMs !== Number.POSITIVE_INFINITY) call.hold(holdMs)
+        if (holdMs !== Number.POSITIVE_INFINITY) call.later(holdMs, () => this.#done(call, HOLD))
       }
       this.#calls.set(id, call)
       if (call.waiting.size === 0) call.finish()
@@ -110,7 +111,13 @@ export class PendingCalls {
 
   /** Sets how long a call that was opened with `Infinity` waits at least: `ms` from now. */
   release(id: number, ms: number): void {
-    this.#calls.get(id)?.hold(ms)
+    const call = this.#calls.get(id)
+    call?.later(ms, () => this.#done(call, HOLD))
+  }
+
+  /** Does something with a call later, if it still waits then. */
+  later(id: number, ms: number, run: () => void): void {
+    this.#calls.get(id)?.later(ms, run)
   }
 
   /** Names a node that cannot be reached as missing. */

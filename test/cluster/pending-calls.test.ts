@@ -45,6 +45,20 @@ describe('PendingCalls', () => {
     calls.respond(id, 'a', 0, true, count(1))
   })
 
+  it('a call does something later only while it waits', async () => {
+    const calls = new PendingCalls(10)
+    const { id, outcome } = calls.open(['a', 'b'], 1_000, 0)
+    const { id: other, outcome: ended } = calls.open(['a'], 1_000, 0)
+    calls.later(id, 50, () => calls.miss(id, 'b'))
+    calls.later(other, 50, () => expect.unreachable('the call has ended'))
+    calls.respond(other, 'a', 0, true, count(1))
+    expect(vi.getTimerCount()).toBe(2)
+    vi.advanceTimersByTime(50)
+    calls.respond(id, 'a', 0, true, count(1))
+    expect((await outcome).missing).toEqual(['b'])
+    expect((await ended).missing).toEqual([])
+  })
+
   it('a call accepts the answer of an unknown node while it waits', async () => {
     const calls = new PendingCalls(10)
     const { id, outcome } = calls.open(['a'], 1_000, 50)

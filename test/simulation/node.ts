@@ -148,7 +148,7 @@ export class Node {
     this.#world.trace(`${this.name} closes`)
     void this.hub.close({ timeoutMs: CLOSE_MS, everyMs: 5, batch: 2 }).then(() => {
       this.isClosed = true
-      this.#world.clock.post('world', () => this.#checkTimers(), CLOSED_MS)
+      this.#checkTimers()
     })
   }
 
