@@ -25,6 +25,12 @@ export async function finishHistory(
   if (!(await settles(world, shared, markers))) return
   for (const { app } of nodes) for (const room of HISTORY_ROOMS) app?.read({ room })
   await world.clock.advance(READ_MS)
+  for (const { name, app, hub } of nodes) {
+    const rooms = hub.stats().history?.rooms ?? 0
+    const followed = app?.store.wantedRooms ?? 0
+    if (followed !== rooms)
+      world.fail('close', `${name} follows ${followed} rooms at its store, not ${rooms}`)
+  }
   if (engine.size !== nodes.length) world.fail('close', `${engine.size} stores, and ${nodes.length} nodes`)
 }
 

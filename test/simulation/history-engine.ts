@@ -190,6 +190,11 @@ export class EngineStore implements HistoryStore {
     return this.#state
   }
 
+  /** How many rooms its node has subscribed to. */
+  get wantedRooms(): number {
+    return this.#wanted.size
+  }
+
   async start(listener: HistoryListener): Promise<void> {
     this.#listener = listener
     this.restore()
@@ -329,6 +334,7 @@ export class EngineStore implements HistoryStore {
       }
       this.#open.add(fail)
       const reply = (settle: () => void): void => {
+        if (link.isLost) return
         engine.later(this.owner, () => {
           if (this.#link !== link || !this.#open.delete(fail)) return
           settle()

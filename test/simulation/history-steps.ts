@@ -6,6 +6,8 @@ import { type StepKind, withNode, withSession } from './step-kind.ts'
 import type { World } from './world.ts'
 
 const MOST_BURST = 14
+/** Most messages of a node around an outage of the store. */
+const MOST_PUBLISHES = 8
 /** Most messages that a newcomer asks for. */
 const MOST_LAST = 6
 /** Positions that no client was ever given. */
@@ -96,6 +98,20 @@ export const HISTORY_STEPS = {
   failStore: {
     weight: 1,
     run: (world, [lost]) => world.history?.engine.fail(HISTORY_ROOMS, Math.max(0, (lost % 6) - 2)),
+  },
+
+  /** The store is away for a moment, while all nodes go on publishing. */
+  failShortly: {
+    weight: 3,
+    run: (world, [lost, room, count]) => {
+      world.history?.engine.fail(HISTORY_ROOMS, lost % 4)
+      world.history?.engine.comeBack()
+      for (const { name, app } of world.upNodes()) {
+        for (let i = 0; i < 1 + (count % MOST_PUBLISHES); i++) {
+          world.clock.post(name, () => app?.broadcast(roomOf(room)), i * 2)
+        }
+      }
+    },
   },
 
   evict: { weight: 1, run: (world, [room]) => world.history?.engine.evict(roomOf(room)) },

@@ -30,8 +30,6 @@ export interface NodeSettings {
 export const CALL_TIMEOUT_MS = 200
 /** Time for a hub to close, in ms. */
 export const CLOSE_MS = 400
-/** Time, in ms, after which a closed hub has no timer: one of a call cut short may last for a beat. */
-const CLOSED_MS = HEARTBEAT_MS + 10
 
 /** Errors that trouble explains. Any other one is a fault of the code. */
 const EXPECTED = [
@@ -148,7 +146,8 @@ export class Node {
     this.#world.trace(`${this.name} closes`)
     void this.hub.close({ timeoutMs: CLOSE_MS, everyMs: 5, batch: 2 }).then(() => {
       this.isClosed = true
-      this.#checkTimers()
+      // What is to run at the end of the turn may do so.
+      this.#world.clock.post('world', () => this.#checkTimers(), 1)
     })
   }
 

@@ -22,7 +22,7 @@ const SEEDS_PER_HISTORY = 3
 const LOSSLESS_SHARE = 0.25
 /** The share of nodes that cannot reach the engine at first. */
 const LATE_SHARE = 0.15
-const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'evict']
+const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'failShortly', 'evict']
 /** The share of scripts in which some rooms have presence. Its changes count where messages are missing. */
 const PRESENCE_SHARE = 0.5
 /** Kinds without which nothing would happen. */
@@ -36,6 +36,11 @@ const ALWAYS_WITH_HISTORY: readonly StepName[] = [
   'restoreStore',
 ]
 
+/** Returns whether rooms have a history in the script of a seed. */
+export function hasHistory(seed: number): boolean {
+  return seed % SEEDS_PER_HISTORY === 0
+}
+
 /** Returns the script of a seed. */
 export function scriptOf(seed: number): Script {
   const random = new Random(seed)
@@ -48,7 +53,7 @@ export function scriptOf(seed: number): Script {
     history: undefined,
     hasPresence: random.chance(PRESENCE_SHARE),
   }
-  const settings = seed % SEEDS_PER_HISTORY === 0 ? withHistory(plain, random) : plain
+  const settings = hasHistory(seed) ? withHistory(plain, random) : plain
   const step = (kind: StepName, picks: Step['picks'], ms: number): Step => ({ kind, picks, ms })
   const steps: Step[] = []
   const isLossless = random.chance(LOSSLESS_SHARE)
@@ -60,12 +65,11 @@ export function scriptOf(seed: number): Script {
   if (random.chance(0.8)) steps.push(step('wait', [0, 0, 0], 300))
   for (let i = 0; i < clients; i++) steps.push(step('connect', [i, random.below(PICK), 0], random.below(4)))
   steps.push(step('wait', [0, 0, 0], 20))
-  const hasHistory = settings.history !== undefined
   // Its keys are all that there are.
-  const names = Object.keys(hasHistory ? STEPS : CLUSTER_STEPS) as StepName[]
+  const names = Object.keys(hasHistory(seed) ? STEPS : CLUSTER_STEPS) as StepName[]
   const kinds = names.filter((name) => {
     if (isLossless && LOSSES.includes(name)) return false
-    if (hasHistory && name in CLUSTER_STEPS && !ALWAYS.includes(name))
+    if (hasHistory(seed) && name in CLUSTER_STEPS && !ALWAYS.includes(name))
       return random.chance(KINDS_BESIDE_SHARE)
     return [...ALWAYS, ...ALWAYS_WITH_HISTORY].includes(name) || random.chance(KINDS_SHARE)
   })

@@ -1,11 +1,5 @@
-/** A bug that the simulation has to find: a change of one place in the source. */
-export interface Bug {
-  readonly name: string
-  readonly file: string
-  /** The text that is replaced; it occurs once. */
-  readonly search: string
-  readonly replace: string
-}
+import { type Bug, bugs } from './bug.ts'
+import { HISTORY_BUGS } from './history-bugs.ts'
 
 /** Returns the source with the bug. @throws {Error} when the text does not occur exactly once */
 export function plant({ name, file, search, replace }: Bug, source: string): string {
@@ -13,11 +7,6 @@ export function plant({ name, file, search, replace }: Bug, source: string): str
   if (parts.length !== 2) throw new Error(`${name}: its text occurs ${parts.length - 1} times in ${file}`)
   return parts.join(replace)
 }
-
-const bugs = (
-  file: string,
-  ...changes: (readonly [name: string, search: string, replace: string])[]
-): Bug[] => changes.map(([name, search, replace]) => ({ name, file: `src/${file}.ts`, search, replace }))
 
 /** Bugs of the kinds that such code has had, here or elsewhere. */
 export const BUGS: readonly Bug[] = [
@@ -367,4 +356,5 @@ export const BUGS: readonly Bug[] = [
     ],
     ['what is dropped for a slow client is not counted', 'addDrops(count, { messages, bytes })\n', '\n'],
   ),
+  ...HISTORY_BUGS,
 ]

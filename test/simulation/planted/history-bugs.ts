@@ -1,0 +1,228 @@
+import { type Bug, bugs } from './bug.ts'
+
+/** Bugs in the histories of rooms. */
+export const HISTORY_BUGS: readonly Bug[] = [
+  ...bugs(
+    'history/room-log',
+    [
+      'a message is delivered although the one before it is missing',
+      'stored.previous <= delivered.offset && !this.#isSuspect',
+      'stored.previous <= delivered.offset + 1 && !this.#isSuspect',
+    ],
+    [
+      'a message that the feed repeats is delivered again',
+      'stored.epoch === delivered.epoch && stored.offset <= delivered.offset',
+      'stored.epoch === delivered.epoch && stored.offset < delivered.offset',
+    ],
+    [
+      'a message of another epoch is delivered',
+      '} else if (stored.epoch === delivered.epoch && stored.previous <= ',
+      '} else if (stored.previous <= ',
+    ],
+    [
+      'a log does not read after its store was away',
+      'this.#held.clear() // the store may have lost these as well\n    this.#retry()',
+      'this.#held.clear()',
+    ],
+    [
+      'a log trusts its store after it was away',
+      'this.#suspicions++\n    this.#held.clear()',
+      'this.#held.clear()',
+    ],
+    [
+      'a log that is behind the head of its store does not read',
+      'else if (!this.#hasReached(head)) this.verify()',
+      '',
+    ],
+    [
+      'a room that was evicted is not noticed until its next message',
+      'if (head === undefined || head.epoch !== before.epoch || head.offset < before.offset) this.suspect()',
+      'if (head === undefined) return',
+    ],
+    [
+      'members are not told that messages are lost',
+      'if (!this.#catchUps.has(member)) member.fellBehind(this.room)',
+      '',
+    ],
+    [
+      'replays go on although messages are lost',
+      'this.#catchUps.verify()\n    for (const member',
+      'for (const member',
+    ],
+    [
+      'a member receives live while it catches up',
+      'if (catchUps.size > 0 && catchUps.has(member)) continue',
+      '',
+    ],
+    [
+      'a resync begins one message late',
+      'resync(member: HistoryMember, { after }: HistoryMessage): void {',
+      'resync(member: HistoryMember, { mark: after }: HistoryMessage): void {',
+    ],
+    [
+      'a resync that is not complete is not reported',
+      "if (end === 'incomplete') member.fellBehind(this.room)",
+      '',
+    ],
+    [
+      'excluded connections receive what is stored',
+      'if (!isForAll && !message.isFor(member, host)) continue',
+      '',
+    ],
+    [
+      'a message that was delivered is delivered again when it is read',
+      'if (stored.epoch !== this.delivered.epoch || stored.offset <= this.delivered.offset) continue',
+      '',
+    ],
+    [
+      'the first publish after an eviction resolves too early',
+      'if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()',
+      '',
+    ],
+    ['a replay that cannot be read is not tried again', 'this.#catchUps.awaitRetry(catchUp)', ''],
+    [
+      'a log that is closed keeps its timers',
+      'this.#retries.stop()\n    clearTimeout(this.#feedTimer)\n',
+      '\n',
+    ],
+    ['a room is followed for ever by its store', 'this.#parts.store.unsubscribe(this.room)', ''],
+  ),
+  ...bugs(
+    'history/room-logs',
+    [
+      'rooms are not compared with their store',
+      'log.compare(heads[index], before[index] ?? log.delivered)',
+      'void [index, log, before, heads]',
+    ],
+    [
+      'a room that has members again is left by its log',
+      'clearTimeout(this.#idle.get(room))\n    if (this.#idle.delete(room)) return',
+      'if (this.#idle.delete(room)) return',
+    ],
+  ),
+  ...bugs(
+    'history/catch-up',
+    [
+      'a replay ends a message too early',
+      'cursor.epoch !== epoch || cursor.offset !== offset) return false',
+      'cursor.epoch !== epoch || cursor.offset < offset - 1) return false',
+    ],
+    ['a replay ignores excluded connections', 'if (this.#log.isFor(message, this.member)) {', '{'],
+    [
+      'a replay goes on after messages that were dropped meanwhile',
+      'if (this.cursor !== cursor) return true // rewound inside `deliver`\n',
+      '\n',
+    ],
+    [
+      'a replay goes on where it was, although messages were dropped',
+      'this.cursor = cursor\n    this.#page = []\n    this.#next = undefined\n    this.resume()\n  }\n\n  /** Compares',
+      'this.resume()\n  }\n\n  /** Compares',
+    ],
+    [
+      'a replay ends in silence when its messages are not kept any more',
+      "if (!isComplete) {\n      this.#finish('incomplete')",
+      "if (!isComplete) {\n      this.cursor = this.#log.delivered\n      this.#finish('live')",
+    ],
+  ),
+  ...bugs(
+    'history/recent-messages',
+    [
+      'the latest messages are one too few',
+      'const index = this.#entries.length - count\n',
+      'const index = this.#entries.length - count + 1\n',
+    ],
+    [
+      'a replay from memory leaves out a message',
+      'return this.#entries[this.#indexAfter(offset)]?.message\n',
+      'return this.#entries[this.#indexAfter(offset + 1)]?.message\n',
+    ],
+    [
+      'a position of another epoch counts as known',
+      'known !== undefined && known.epoch === epoch && (',
+      'known !== undefined && (',
+    ],
+    ['a position whose message was lost counts as known', "(known.tag === tag || known.tag === '')", 'true'],
+  ),
+  ...bugs(
+    'history/held-records',
+    [
+      'a message that is held is released although one before it is missing',
+      'else if (stored.previous > offset) left.push(stored)',
+      '',
+    ],
+    [
+      'a message that is held twice is released twice',
+      'else if (stored.offset <= offset) continue',
+      'else if (stored.offset < offset) continue',
+    ],
+  ),
+  ...bugs(
+    'history/resume',
+    [
+      'a replay of the latest messages begins one late',
+      "offset: first.previous, tag: ''",
+      'offset: first.offset, tag: first.tag',
+    ],
+    [
+      'a position that is not kept counts as complete',
+      'const isComplete = !hasSince(from)',
+      'const isComplete = true',
+    ],
+    [
+      'a replay to a connection that is closed is complete',
+      "isComplete && end === 'live' && member.isOpen",
+      "isComplete && (end === 'live' || !member.isOpen)",
+    ],
+  ),
+  ...bugs(
+    'history/history',
+    ['a publish resolves before it is delivered', 'await this.#logs.find(room)?.reached(mark)', ''],
+    ['a closed hub still counts the faults of its store', 'clearInterval(this.#faultTimer)', ''],
+    [
+      'a closed hub follows its rooms',
+      'this.#isClosed = true\n    this.#logs.close()',
+      'this.#isClosed = true',
+    ],
+  ),
+  ...bugs('history/guarded-store', [
+    'a closed hub leaves its store open',
+    'this.#isClosed = true\n    await this.#store.close()',
+    'this.#isClosed = true',
+  ]),
+  ...bugs('history/retry-timer', [
+    'what the store refused is not tried again',
+    'this.#timer = undefined\n        this.#retry()',
+    'this.#timer = undefined',
+  ]),
+  ...bugs(
+    'history/memory-room',
+    [
+      'a position counts as complete whose next message was removed',
+      'if (offset < this.#offset - this.#log.length) return false',
+      'if (offset < this.#offset - this.#log.length - 1) return false',
+    ],
+    [
+      'a store does not tell a message from one that was lost',
+      "return tag === '' || tag === this.#mark(offset).tag",
+      'return true',
+    ],
+  ),
+  ...bugs('hub/room-followers', [
+    'a replay goes on after its connection has left',
+    'this.#history?.left(member, room)',
+    '',
+  ]),
+  ...bugs(
+    'delivery/outbox',
+    [
+      'a resync begins with the latest message that was dropped',
+      'if (!firsts.has(origin.log)) firsts.set(origin.log, origin)',
+      'firsts.set(origin.log, origin)',
+    ],
+    [
+      'a replay is not told that its client reads again',
+      'this.#tellRoom()\n    if (!backlog.isEmpty && isCongested) return',
+      'if (!backlog.isEmpty && isCongested) return',
+    ],
+  ),
+]
