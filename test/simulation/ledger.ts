@@ -284,7 +284,9 @@ export class Ledger {
         const isFollowed = (this.#subscriptions.get(`${place} ${at}`) ?? []).some(
           ({ from, until }) => message.at >= from - MOST_WAY_MS && message.at <= until,
         )
-        if (!isFollowed) continue
+        // One that waited for the cluster was published later than it was sent.
+        const mayBeMissing = isFollowed || message.isAccepted === undefined
+        if (!mayBeMissing) continue
         // Of a union, one copy may be lost and another arrive.
         if (message.scope === 'union' || received?.has(message.id) !== true) most++
       }

@@ -1,7 +1,6 @@
 import type { PresenceChange, PresenceMode } from 'wshub'
 import type { Node } from './node.ts'
-import type { Session } from './records.ts'
-import { ROOMS } from './steps.ts'
+import { ROOMS, type Session } from './records.ts'
 import type { World } from './world.ts'
 
 /** Time, in ms, in which a user may come back. */
@@ -35,6 +34,11 @@ export class ToldPresence {
   /** Returns the users who are in a room by all changes. */
   users(room: string): ReadonlySet<string> {
     return this.#users.get(room) ?? new Set()
+  }
+
+  /** The node does not follow a room any more: next time it is told of all who are there. */
+  forget(room: string): void {
+    this.#users.delete(room)
   }
 
   take(room: string, { joined, left, count }: PresenceChange): void {

@@ -2,6 +2,9 @@
 export type Order = number
 export const NEVER: Order = Number.POSITIVE_INFINITY
 
+/** The rooms without a history. */
+export const ROOMS = ['r0', 'r1', 'r2'] as const
+
 /** A message, as the application that published it knows it. */
 export interface Sent {
   readonly id: string

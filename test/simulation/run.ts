@@ -2,8 +2,9 @@ import { finishHistory } from './history-end.ts'
 import type { Node } from './node.ts'
 import { CALL_TIMEOUT_MS, CLOSE_MS } from './node.ts'
 import { checkPresence } from './presence.ts'
+import { ROOMS } from './records.ts'
 import type { Script } from './script.ts'
-import { ROOMS, STEPS } from './steps.ts'
+import { STEPS } from './steps.ts'
 import { type Violation, World } from './world.ts'
 
 /** Time, in ms, after which trouble that has ended has no effect any more. */

@@ -1,4 +1,5 @@
 import type { NodeSettings } from './node.ts'
+import { PRESENCE_STEPS } from './presence-steps.ts'
 import { Random } from './random.ts'
 import { CLUSTER_STEPS, STEPS, type Step, type StepName } from './steps.ts'
 
@@ -24,7 +25,7 @@ const LOSSLESS_SHARE = 0.25
 const LATE_SHARE = 0.15
 const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'failShortly', 'evict']
 /** The share of scripts in which some rooms have presence. Its changes count where messages are missing. */
-const PRESENCE_SHARE = 0.5
+const PRESENCE_SHARE = 0.3
 /** Kinds without which nothing would happen. */
 const ALWAYS: readonly StepName[] = ['start', 'connect', 'join', 'send', 'wait', 'restore', 'resume']
 /** The same where rooms have a history. */
@@ -46,12 +47,14 @@ export function scriptOf(seed: number): Script {
   const random = new Random(seed)
   const places = random.between(2, 4)
   const clients = random.between(3, 8)
+  const hasPresence = random.chance(PRESENCE_SHARE)
   const plain: NodeSettings = {
     slowConsumer: random.chance(0.5) ? 'close' : random.chance(0.5) ? 'dropOldest' : 'dropNewest',
     maxBufferedBytes: random.chance(0.5) ? 1_048_576 : 1_500,
-    roomGraceMs: random.chance(0.3) ? 0 : random.between(10, 300),
+    // The end of a subscription shows that a node does not follow the presence of a room any more.
+    roomGraceMs: hasPresence || random.chance(0.3) ? 0 : random.between(10, 300),
     history: undefined,
-    hasPresence: random.chance(PRESENCE_SHARE),
+    hasPresence,
   }
   const settings = hasHistory(seed) ? withHistory(plain, random) : plain
   const step = (kind: StepName, picks: Step['picks'], ms: number): Step => ({ kind, picks, ms })
@@ -66,10 +69,14 @@ export function scriptOf(seed: number): Script {
   for (let i = 0; i < clients; i++) steps.push(step('connect', [i, random.below(PICK), 0], random.below(4)))
   steps.push(step('wait', [0, 0, 0], 20))
   // Its keys are all that there are.
-  const names = Object.keys(hasHistory(seed) ? STEPS : CLUSTER_STEPS) as StepName[]
+  const names = (Object.keys(STEPS) as StepName[]).filter((name) => {
+    if (name in PRESENCE_STEPS) return settings.hasPresence
+    return hasHistory(seed) || name in CLUSTER_STEPS
+  })
   const kinds = names.filter((name) => {
     if (isLossless && LOSSES.includes(name)) return false
-    if (hasHistory(seed) && name in CLUSTER_STEPS && !ALWAYS.includes(name))
+    if (name in PRESENCE_STEPS) return true
+    if ((hasHistory(seed) || settings.hasPresence) && name in CLUSTER_STEPS && !ALWAYS.includes(name))
       return random.chance(KINDS_BESIDE_SHARE)
     return [...ALWAYS, ...ALWAYS_WITH_HISTORY].includes(name) || random.chance(KINDS_SHARE)
   })

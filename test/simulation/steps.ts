@@ -1,9 +1,10 @@
 import { CALM } from './engine.ts'
 import { HISTORY_STEPS } from './history-steps.ts'
-import { CALL_TIMEOUT_MS, type Node } from './node.ts'
-import { membershipOf, type Session } from './records.ts'
+import { joinRoom } from './join-room.ts'
+import { CALL_TIMEOUT_MS } from './node.ts'
+import { PRESENCE_STEPS } from './presence-steps.ts'
+import { membershipOf, ROOMS, type Session } from './records.ts'
 import { type Picks, type StepKind, withNode, withSession } from './step-kind.ts'
-import type { World } from './world.ts'
 
 /** One step of a script. */
 export interface Step {
@@ -13,7 +14,6 @@ export interface Step {
   readonly ms: number
 }
 
-export const ROOMS = ['r0', 'r1', 'r2'] as const
 const MOST_BURST = 12
 const MOST_UNIONS = 60
 
@@ -124,7 +124,7 @@ export const CLUSTER_STEPS = {
   join: {
     weight: 6,
     run: (world, [client, room]) =>
-      withSession(world, client, (node, session) => join(world, node, session, roomOf(room))),
+      withSession(world, client, (node, session) => joinRoom(world, node, session, roomOf(room))),
   },
 
   leave: {
@@ -281,17 +281,6 @@ export const CLUSTER_STEPS = {
       }),
   },
 
-  changeMood: {
-    weight: 3,
-    run: (world, [client, mood]) =>
-      withSession(world, client, (node, session) => {
-        const connection = node.connection(session.id)
-        if (connection === undefined || !world.settings.hasPresence) return
-        connection.setMetadata('mood', mood % 10)
-        node.hub.updatePresence(connection)
-      }),
-  },
-
   count: {
     weight: 1,
     run: (world, [place, room]) =>
@@ -304,24 +293,9 @@ export const CLUSTER_STEPS = {
 } satisfies Readonly<Record<string, StepKind>>
 
 /** The kinds of steps. A new one needs an entry here, and its rules in a ledger. */
-export const STEPS = { ...CLUSTER_STEPS, ...HISTORY_STEPS }
+export const STEPS = { ...CLUSTER_STEPS, ...HISTORY_STEPS, ...PRESENCE_STEPS }
 
 export type StepName = keyof typeof STEPS
-
-/** Puts a connection into a room, through its own node. */
-function join(world: World, node: Node, session: Session, room: string): void {
-  const connection = node.connection(session.id)
-  if (connection === undefined) return
-  const membership = world.ledger.joining(session, room)
-  if (membership === undefined) return
-  if (node.hub.joinRoom(connection, room)) world.ledger.joinedHere(membership)
-  const wasConnected = node.hub.cluster.state === 'connected'
-  world.call(node, `join ${room}`, node.hub.cluster.join({ id: session.id }, room), ({ count }) => {
-    // While the engine is away, it is not waited for.
-    const isConnected = wasConnected && node.hub.cluster.state === 'connected'
-    if (count === 1 && isConnected && session.isOpen) world.ledger.joinedAll(membership)
-  })
-}
 
 /** Picks one of the rooms in which a connection is. */
 function joinedRoom(session: Session, pick: number): string | undefined {

@@ -57,8 +57,10 @@ export class World {
     this.engine.onReceive = (node, channel, bytes) => this.#heard(node, channel, bytes)
     this.engine.onSubscribe = ({ owner }, channel) =>
       this.ledger.subscribing(owner, placeOf(channel), this.clock.now)
-    this.engine.onUnsubscribe = ({ owner }, channel) =>
+    this.engine.onUnsubscribe = ({ owner }, channel) => {
       this.ledger.unsubscribed(owner, placeOf(channel), this.clock.now)
+      this.nodeNamed(owner)?.told.forget(placeOf(channel))
+    }
   }
 
   /** How many messages were published. */

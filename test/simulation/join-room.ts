@@ -1,0 +1,18 @@
+import type { Node } from './node.ts'
+import type { Session } from './records.ts'
+import type { World } from './world.ts'
+
+/** Puts a connection into a room, through its own node. */
+export function joinRoom(world: World, node: Node, session: Session, room: string): void {
+  const connection = node.connection(session.id)
+  if (connection === undefined) return
+  const membership = world.ledger.joining(session, room)
+  if (membership === undefined) return
+  if (node.hub.joinRoom(connection, room)) world.ledger.joinedHere(membership)
+  const wasConnected = node.hub.cluster.state === 'connected'
+  world.call(node, `join ${room}`, node.hub.cluster.join({ id: session.id }, room), ({ count }) => {
+    // While the engine is away, it is not waited for.
+    const isConnected = wasConnected && node.hub.cluster.state === 'connected'
+    if (count === 1 && isConnected && session.isOpen) world.ledger.joinedAll(membership)
+  })
+}
