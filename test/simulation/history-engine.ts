@@ -37,6 +37,9 @@ export const CALM_STORE: StoreWeather = Object.freeze({
   forgetReply: 0,
 })
 
+/** Asks for all that a room keeps. */
+const ALL: ReadRequest = Object.freeze({ last: 100_000, maxMessages: 100_000, maxBytes: 100_000_000 })
+
 /** Time, in ms, that a node takes to notice that its connection is lost. */
 const MOST_NOTICE_MS = 5
 
@@ -52,16 +55,38 @@ export interface Kept {
 /** The memory of the engine, which notes what each message comes after. */
 class NotingBus extends MemoryHistoryBus {
   onAppend: (kept: Kept) => void = () => {}
+  /** Called when a message has another position: its room has begun another epoch. */
+  onMove: (kept: Kept) => void = () => {}
+  readonly #epochs = new Map<string, string>()
 
   override append(room: string, record: Uint8Array, limits: HistoryLimits): StoredRecord {
     const head = this.head(room)
     const stored = super.append(room, record, limits)
     const before = head?.epoch === stored.epoch ? head : { epoch: stored.epoch, offset: 0, tag: '0' }
-    const { data } = decodeRecord(Buffer.from(record))
-    const [id = ''] = data.toString().split(' ')
-    this.onAppend({ id, room, position: positionOf(stored), before: positionOf(before) })
+    this.#epochs.set(room, stored.epoch)
+    this.onAppend({ id: idOf(record), room, position: positionOf(stored), before: positionOf(before) })
     return stored
   }
+
+  override read(room: string, request: ReadRequest, limits: HistoryLimits): ReadResult {
+    const result = super.read(room, request, limits)
+    const { epoch } = result.head
+    const former = this.#epochs.get(room)
+    this.#epochs.set(room, epoch)
+    if (former === undefined || former === epoch) return result
+    const { records } = super.read(room, ALL, limits)
+    for (const [index, { record, ...mark }] of records.entries()) {
+      const previous = records[index - 1]
+      const before = positionOf(previous ?? { epoch, offset: mark.previous, tag: '' })
+      this.onMove({ id: idOf(record), room, position: positionOf(mark), before })
+    }
+    return result
+  }
+}
+
+function idOf(record: Uint8Array): string {
+  const { data } = decodeRecord(Buffer.from(record))
+  return data.toString().split(' ')[0] ?? ''
 }
 
 /** An engine that keeps the history of rooms for all nodes, and fails as engines do. */

@@ -1,7 +1,7 @@
 import type { HistoryPage, ResumeResult } from 'wshub'
 import type { HistoryEngine, Kept } from './history-engine.ts'
 import type { LedgerHost } from './ledger.ts'
-import type { Session } from './records.ts'
+import { NEVER, type Session } from './records.ts'
 
 /** In the place of a position: the client was told that messages are lost. */
 const BEHIND = 'behind'
@@ -21,7 +21,8 @@ interface Published {
   readonly exceptNames: readonly string[]
   /** Those of the publisher's node that received live then, and how often they had been told of losses. */
   readonly live: ReadonlyMap<Stay, number>
-  position: string | undefined
+  /** Where it is or was stored: its room may have begun another epoch. */
+  readonly positions: Set<string>
 }
 
 /** One connection in a room with a history, from a call of `resumeRoom` or `joinRoom` on. */
@@ -84,6 +85,7 @@ export class HistoryLedger {
     this.#engine = engine
     this.#mostKept = mostKept
     engine.bus.onAppend = (kept) => this.#stored(kept)
+    engine.bus.onMove = (kept) => this.#moved(kept)
   }
 
   /** How many messages were published. */
@@ -104,13 +106,13 @@ export class HistoryLedger {
       if (stay.ask.room === room && stay.session.node === by && this.#isLive(stay))
         live.set(stay, stay.behinds)
     }
-    this.#published.set(`h${order}`, { by, room, order, exceptNames, live, position: undefined })
+    this.#published.set(`h${order}`, { by, room, order, exceptNames, live, positions: new Set() })
     return `h${order}`
   }
 
   /** Checks the position with which a publish has resolved. */
   resolved(id: string, position: string): void {
-    if (this.#published.get(id)?.position === position) return
+    if (this.#published.get(id)?.positions.has(position) === true) return
     this.#host.fail('store', `the publish of ${id} resolves with ${position}, where it is not stored`)
   }
 
@@ -240,24 +242,20 @@ export class HistoryLedger {
   /** Returns what is not at its end, of those that stay: each has everything, and knows what it has not. */
   unsettled(markers: ReadonlyMap<string, string>): string[] {
     return [...this.#atNode.values()].flatMap((stay) => {
-      const { token, session, ask, previous, breakAt, result, received, untold } = stay
+      const { token, session, ask, previous, breakAt, result, untold } = stay
       if (stay.hasEnded || !session.isOpen || !this.#host.isAlive(session.node)) return []
       const say = (what: string) => [`${token}: ${session.name} at ${session.node} in ${ask.room} ${what}`]
       if (result === undefined) return say('never becomes live')
       if (untold > 0) return say('is not told that messages are lost')
       const marker = markers.get(ask.room)
       const mayExpire = this.#mostKept === 0 && previous === undefined
-      if (marker !== undefined && !mayExpire && !received.has(marker)) return say(`lacks ${marker}`)
+      if (marker !== undefined && !mayExpire && !this.#hasReceived(stay, marker))
+        return say(`lacks ${marker}`)
       const head = this.#engine.headOf(ask.room)
       if (previous === undefined) return []
       if ([previous, breakAt].some((at) => this.#reaches(stay, at, head))) return []
       return say(`stands at ${previous}, and the store at ${head}`)
     })
-  }
-
-  /** Returns where a message was stored. */
-  positionOf(id: string): string | undefined {
-    return this.#published.get(id)?.position
   }
 
   #stored(kept: Kept): void {
@@ -269,8 +267,8 @@ export class HistoryLedger {
       this.#host.fail('store', `${id} is stored in ${room}, where nobody published it`)
       return
     }
-    if (published.position !== undefined) this.#host.fail('twice', `${id} is stored twice`)
-    published.position = position
+    if (published.positions.size > 0) this.#host.fail('twice', `${id} is stored twice`)
+    published.positions.add(position)
     const counted = this.#counts.get(room)
     const index = counted?.losses === losses ? counted.count : 0
     this.#counts.set(room, { losses, count: index + 1 })
@@ -280,6 +278,16 @@ export class HistoryLedger {
       this.#host.fail('order', `${id} of ${published.by} is stored after a later one`)
     }
     this.#latest.set(sequence, published.order)
+  }
+
+  #moved(kept: Kept): void {
+    this.#host.trace(`${kept.id} is now at ${kept.position}`)
+    this.#published.get(kept.id)?.positions.add(kept.position)
+    this.#kept.set(kept.position, { ...kept, losses: NEVER, index: 0 })
+  }
+
+  #hasReceived({ received }: Stay, id: string): boolean {
+    return [...(this.#published.get(id)?.positions ?? [])].some((position) => received.has(position))
   }
 
   #isLive({ result, hasEnded, session }: Stay): boolean {
@@ -351,11 +359,11 @@ export class HistoryLedger {
 
   /** A publish that has resolved has been delivered to the members here. */
   #checkAfter(name: string, id: string): void {
-    const { live, position, exceptNames } = this.#published.get(id) ?? {}
-    if (live === undefined || position === undefined || exceptNames?.includes(name) === true) return
+    const { live, exceptNames } = this.#published.get(id) ?? {}
+    if (live === undefined || exceptNames?.includes(name) === true) return
     for (const [stay, behinds] of live) {
       if (stay.session.name !== name || !this.#isLive(stay) || stay.behinds > behinds) continue
-      if (this.#atClient.get(`${name} ${stay.ask.room}`) !== stay || stay.received.has(position)) continue
+      if (this.#atClient.get(`${name} ${stay.ask.room}`) !== stay || this.#hasReceived(stay, id)) continue
       this.#host.fail('publish', `${name} has not received ${id}, whose publish has resolved`)
     }
   }
