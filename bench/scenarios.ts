@@ -506,7 +506,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     seconds: 60,
     messagesPerSecond: 2_000,
     payloadBytes: 120,
-    maxHeldBytes: 1e6,
+    maxHeldBytes: 1_048_576,
     maxLiveSeconds: 1,
   },
   resume: {

@@ -65,6 +65,17 @@ serve({
       return position
     },
 
+    /** Resolves, after so many ms, with the most bytes that waited for a client in that time. */
+    async watchBuffered({ ms }) {
+      let most = 0
+      const timer = setInterval(() => {
+        for (const { bufferedBytes } of hub.connections()) most = Math.max(most, bufferedBytes)
+      }, 5)
+      await sleep(ms)
+      clearInterval(timer)
+      return most
+    },
+
     /** Resolves when no client is left. */
     async allGone() {
       while (hub.size > 0) await sleep(20)
