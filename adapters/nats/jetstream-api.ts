@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
-import { createInbox, headers, type Msg, type Subscription } from '@nats-io/transport-node'
+import { createInbox, errors, headers, type Msg, type Subscription } from '@nats-io/transport-node'
 import { inTime } from '../backplane/in-time.ts'
+import type { PendingRequests } from './pending-requests.ts'
 
 /** The configuration of a stream, as far as we set it. Times are in nanoseconds. */
 export interface StreamConfig {
@@ -59,11 +60,13 @@ export class JetStreamApi {
   readonly #connection: NatsConnection
   readonly #stream: string
   readonly #timeoutMs: number
+  readonly #pending: PendingRequests
 
-  constructor(connection: NatsConnection, stream: string, timeoutMs: number) {
+  constructor(connection: NatsConnection, stream: string, timeoutMs: number, pending: PendingRequests) {
     this.#connection = connection
     this.#stream = stream
     this.#timeoutMs = timeoutMs
+    this.#pending = pending
   }
 
   /** Returns the stream; `undefined` when there is none. */
@@ -85,12 +88,17 @@ export class JetStreamApi {
     return readInfo(await this.#call(`STREAM.UPDATE.${this.#stream}`, config))
   }
 
-  /** Stores a message. @returns its sequence in the stream */
-  async publish(subject: string, data: Uint8Array, tag: string): Promise<number> {
+  /** Stores a message. @returns its sequence in the stream; `undefined` when no stream takes it */
+  async publish(subject: string, data: Uint8Array, tag: string): Promise<number | undefined> {
     const header = headers()
     header.set(TAG, tag)
-    const reply = readReply(await this.#request(subject, data, header))
-    return readNumber(reply, 'seq')
+    try {
+      return readNumber(readReply(await this.#request(subject, data, header)), 'seq')
+    } catch (error) {
+      const { cause } = error instanceof Error ? error : {}
+      if ([error, cause].some((reason) => reason instanceof errors.NoRespondersError)) return undefined
+      throw error
+    }
   }
 
   /** Returns the latest message of a subject, or the one with a sequence; `undefined` when there is none. */
@@ -161,7 +169,7 @@ export class JetStreamApi {
       })
     })
     try {
-      await inTime(this.#timeoutMs, 'JetStream did not deliver', done)
+      await this.#pending.track(inTime(this.#timeoutMs, 'JetStream did not deliver', done))
     } finally {
       subscription?.unsubscribe()
       if (!this.#connection.isClosed()) {
@@ -177,11 +185,8 @@ export class JetStreamApi {
 
   async #request(subject: string, data: Uint8Array, header?: ReturnType<typeof headers>): Promise<Msg> {
     const options = { timeout: this.#timeoutMs }
-    return this.#connection.request(
-      subject,
-      data,
-      header === undefined ? options : { ...options, headers: header },
-    )
+    const all = header === undefined ? options : { ...options, headers: header }
+    return this.#pending.track(this.#connection.request(subject, data, all))
   }
 }
 

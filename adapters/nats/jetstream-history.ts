@@ -16,6 +16,8 @@ import { invalidOption, readMaxPendingBytes } from '../backplane/backplane-optio
 import { JetStreamApi, type StreamConfig, type StreamInfo, type StreamMessage, TAG } from './jetstream-api.ts'
 import { NatsBackplane, type NatsPlace } from './nats-backplane.ts'
 import { checkNatsOptions } from './nats-options.ts'
+import { PendingRequests } from './pending-requests.ts'
+import { tokenOf } from './room-token.ts'
 
 /** Where NATS is, and how much the stream keeps. An explicit `undefined` means the default. */
 export type JetStreamHistoryOptions = NatsPlace & {
@@ -52,8 +54,6 @@ const DEFAULTS = {
 const NS_PER_MS = 1_000_000
 const MESSAGE_OVERHEAD_BYTES = 256
 const TAG_BYTES = 3
-/** A longer name is replaced by its digest. */
-const MAX_NAME_LENGTH = 200
 const EPOCH_LENGTH = 12
 
 /** A history that a stream of JetStream keeps. The offset of a message is its sequence in the stream. */
@@ -64,7 +64,10 @@ export class JetStreamHistory implements HistoryStore {
   readonly #timeoutMs: number
   readonly #maxPendingBytes: number
   readonly #rooms = new Map<string, string>()
+  readonly #pending = new PendingRequests()
   #pendingBytes = 0
+  /** Settles when the stream was found, or created again. */
+  #preparing: Promise<void> | undefined
   /** The life of the stream that was last seen, and the highest sequence in it. */
   #epoch = ''
   #lastSequence = 0
@@ -108,7 +111,10 @@ export class JetStreamHistory implements HistoryStore {
         const room = this.#rooms.get(channel)
         if (room !== undefined) listener.onMessage(room, this.#received(bytes))
       },
-      onStateChange: (state) => listener.onStateChange(state),
+      onStateChange: (state) => {
+        if (state === 'reconnecting') this.#pending.fail(new HubError('WSHUB_ERR_BACKPLANE', 'NATS is away'))
+        listener.onStateChange(state)
+      },
       onError: (error) => listener.onError(error),
     })
   }
@@ -122,7 +128,7 @@ export class JetStreamHistory implements HistoryStore {
     this.#pendingBytes += size
     try {
       const tag = randomBytes(TAG_BYTES).toString('base64url')
-      const offset = await api.publish(this.#subject(room), record, tag)
+      const offset = await this.#publish(api, this.#subject(room), record, tag)
       // Sequences that begin anew are those of another stream of the same name.
       if (offset <= this.#lastSequence && (await this.#refresh(api)) === undefined) throw noStream()
       this.#lastSequence = Math.max(this.#lastSequence, offset)
@@ -136,7 +142,11 @@ export class JetStreamHistory implements HistoryStore {
     const api = this.#api()
     const subject = this.#subject(room)
     const { after } = request
-    const [info, latest] = await Promise.all([this.#refresh(api), api.get({ last_by_subj: subject })])
+    let [info, latest] = await Promise.all([this.#refresh(api), api.get({ last_by_subj: subject })])
+    if (info === undefined) {
+      await this.#prepareAgain()
+      ;[info, latest] = await Promise.all([this.#refresh(api), api.get({ last_by_subj: subject })])
+    }
     if (info === undefined) throw noStream()
     const head = {
       epoch: this.#epoch,
@@ -230,9 +240,29 @@ export class JetStreamHistory implements HistoryStore {
     return { epoch: this.#epoch, offset, previous, tag, record: bytes.subarray(tagEnd) }
   }
 
+  /** Stores a message. @returns its sequence */
+  async #publish(api: JetStreamApi, subject: string, record: Uint8Array, tag: string): Promise<number> {
+    const first = await api.publish(subject, record, tag)
+    if (first !== undefined) return first
+    await this.#prepareAgain()
+    const second = await api.publish(subject, record, tag)
+    if (second === undefined) throw noStream()
+    return second
+  }
+
+  /** Creates the stream again when it was deleted, once for all who need it. */
+  #prepareAgain(): Promise<void> {
+    const { connection } = this.#nats
+    if (connection === undefined) return Promise.reject(notConnected())
+    this.#preparing ??= this.#prepare(connection).finally(() => {
+      this.#preparing = undefined
+    })
+    return this.#preparing
+  }
+
   /** Finds the stream, or creates it, or changes its limits to ours. */
   async #prepare(connection: NatsConnection): Promise<void> {
-    const api = new JetStreamApi(connection, this.#config.name, this.#timeoutMs)
+    const api = this.#apiOf(connection)
     const info = (await api.info()) ?? (await api.create(this.#config))
     const ours = { ...info.config, ...this.#config }
     const isOurs = Object.entries(this.#config).every(([key, value]) => {
@@ -255,8 +285,12 @@ export class JetStreamHistory implements HistoryStore {
 
   #api(): JetStreamApi {
     const { connection } = this.#nats
-    if (connection === undefined) throw new HubError('WSHUB_ERR_BACKPLANE', 'NATS is not connected')
-    return new JetStreamApi(connection, this.#config.name, this.#timeoutMs)
+    if (connection === undefined) throw notConnected()
+    return this.#apiOf(connection)
+  }
+
+  #apiOf(connection: NatsConnection): JetStreamApi {
+    return new JetStreamApi(connection, this.#config.name, this.#timeoutMs, this.#pending)
   }
 
   #subject(room: string): string {
@@ -313,16 +347,8 @@ function readRepublished({ headers, data }: Msg): Buffer {
   return Buffer.concat([head, tag, data])
 }
 
-/** Returns a token of a subject for a room: its name, escaped, or the digest of a long one. */
-function tokenOf(room: string): string {
-  try {
-    const name = encodeURIComponent(room).replace(/[.*]/g, (char) => (char === '.' ? '%2E' : '%2A'))
-    if (name.length <= MAX_NAME_LENGTH) return name
-  } catch {
-    // A lone surrogate has no UTF-8.
-  }
-  // Not as UTF-8, which would replace every lone surrogate by the same character.
-  return `#${createHash('sha256').update(room, 'utf16le').digest('base64url')}`
+function notConnected(): HubError {
+  return new HubError('WSHUB_ERR_BACKPLANE', 'NATS is not connected')
 }
 
 function noStream(): HubError {

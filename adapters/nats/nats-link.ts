@@ -130,7 +130,7 @@ export class NatsLink {
     for (;;) {
       const { value: status, done } = await statuses.next()
       if (done === true) break
-      if (status.type === 'disconnect') this.#lose()
+      if (status.type === 'disconnect') this.#disconnected()
       else if (status.type === 'reconnecting') this.#failures++
       else if (status.type === 'reconnect') void this.#open(connection)
       else if (status.type === 'error') this.#owner.failed(status.error)
@@ -158,6 +158,13 @@ export class NatsLink {
       await pause(backoffMs(this.#failures++), this.#signal, false)
       if (change !== this.#changes) return
     }
+  }
+
+  #disconnected(): void {
+    this.#lose()
+    const source = this.#source
+    const servers = source.connection === undefined ? `: ${describeServers(source)}` : ''
+    this.#owner.failed(new Error(`the connection to NATS was lost${servers}`))
   }
 
   #lose(): void {

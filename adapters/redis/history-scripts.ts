@@ -84,7 +84,8 @@ return mark
  * Reads messages. KEYS: head, stream. ARGV: an epoch in case there is none, ms for which the head is kept,
  * epoch, offset and tag of the message to read after (an empty epoch = none), how many of the latest, most
  * messages and bytes of this read, most messages and ms of the room, 1 when the message to read after was
- * delivered: another epoch begins when it was lost. Returns epoch, offset and tag of the latest message, 1 or 0 for complete or not, and offset, tag and record of each message.
+ * delivered: another epoch begins when it was lost. Returns epoch, offset and tag of the latest message, 1 or
+ * 0 for complete or not, and offset, tag and record of each message.
  */
 export const READ = script(
   2,

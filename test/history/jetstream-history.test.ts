@@ -1,3 +1,4 @@
+import { connect } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { HistoryStore, Mark } from 'wshub'
 import { jetstreamHistory } from 'wshub/nats'
@@ -35,12 +36,15 @@ describe('jetstreamHistory', () => {
 })
 
 /** A history on a server of its own. */
-async function setUp(options: object = {}): Promise<{ engine: Engine; store: HistoryStore }> {
+async function setUp(
+  options: object = {},
+  errors: Error[] = [],
+): Promise<{ engine: Engine; store: HistoryStore }> {
   const engine = await startJetStream()
   onTestFinished(() => engine.stop())
   const store = jetstreamHistory({ servers: `127.0.0.1:${engine.port}`, ...options })
   onTestFinished(() => store.close())
-  await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
+  await store.start({ onMessage() {}, onStateChange() {}, onError: (error) => errors.push(error) })
   return { engine, store }
 }
 
@@ -86,6 +90,69 @@ describe('a JetStream server that is killed', () => {
     expect(await missedSince(store, before)).toBeUndefined()
     const next = await append(store, 'after')
     expect(next.epoch).not.toBe(before.epoch)
+  })
+})
+
+describe('an outage of JetStream', () => {
+  it('is reported, and ends at once what waits for an answer', async () => {
+    const errors: Error[] = []
+    const { engine, store } = await setUp({ timeoutMs: 60_000 }, errors)
+    await append(store, 'before')
+    engine.freeze() // nothing is answered until the server is killed
+    const waiting = [append(store, 'waits'), missedSince(store, { epoch: 'a', offset: 1, tag: '' })]
+    const outcomes = Promise.allSettled(waiting)
+    expect(errors).toEqual([])
+    await engine.kill()
+    let settled: readonly PromiseSettledResult<unknown>[] | undefined
+    void outcomes.then((results) => {
+      settled = results
+    })
+    await until(
+      'what waits to be refused',
+      () => settled !== undefined,
+      () => store.state,
+    )
+    expect(settled?.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(errors.map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(/^the connection to NATS/),
+    )
+    await engine.start()
+    await until(
+      'the store to come back',
+      () => store.state === 'connected',
+      () => store.state,
+    )
+    await append(store, 'after')
+  })
+})
+
+describe('a stream that was deleted', () => {
+  const remove = async (engine: Engine) => {
+    const connection = await connect({ servers: `127.0.0.1:${engine.port}` })
+    await connection.request('$JS.API.STREAM.DELETE.wshub')
+    await connection.close()
+  }
+
+  it('is created again by an append, in another epoch', async () => {
+    const { engine, store } = await setUp()
+    for (const text of ['a', 'b']) await append(store, text)
+    const before = await append(store, 'c')
+    await remove(engine)
+    const marks = await Promise.all(['d', 'e'].map((text) => append(store, text)))
+    for (const { epoch } of marks) expect(epoch).not.toBe(before.epoch)
+    expect(await missedSince(store, before)).toBeUndefined()
+    const { records } = await store.read('room', { last: 10, ...PAGE }, LIMITS)
+    expect(records.map(({ record }) => record.toString()).sort()).toEqual(['d', 'e'])
+  })
+
+  it('is created again by a read', async () => {
+    const { engine, store } = await setUp()
+    const before = await append(store, 'a')
+    await remove(engine)
+    expect(await missedSince(store, before)).toBeUndefined()
+    const { head } = await store.read('room', PAGE, LIMITS)
+    await append(store, 'b')
+    expect(await missedSince(store, head)).toEqual(['b'])
   })
 })
 
