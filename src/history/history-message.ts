@@ -1,7 +1,7 @@
 import type { Origin } from '../delivery/backlog.ts'
 import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import type { SendOptions } from '../protocol/message.ts'
-import type { HistoryHost, HistoryMember } from './history-member.ts'
+import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
 import type { HistoryRecord } from './record.ts'
 
@@ -13,6 +13,18 @@ export interface MessageLog {
   readonly room: string
 }
 
+/** The rooms of a member, as the messages of unions of rooms ask for them. */
+export interface MemberRooms {
+  inRoom(member: HistoryMember, room: string): boolean
+  /**
+   * Whether a member knows where it is in a room, so that the copy there is the one that counts for it.
+   * @param isPast whether the message was there before the member, so that only a replay brings it
+   */
+  isFollowing(member: HistoryMember, room: string, isPast: boolean): boolean
+  /** The copy of a message in one room was left out, since the one in another room is the one that counts. */
+  leftOut(member: HistoryMember, room: string, inFavourOf: string): void
+}
+
 /** A message of a room with a history: framed and stamped once, for any number of receivers. */
 export class HistoryMessage implements Origin {
   readonly log: MessageLog
@@ -22,8 +34,9 @@ export class HistoryMessage implements Origin {
   readonly outgoing: OutgoingMessage
   readonly options: SendOptions | undefined
   readonly #exceptIds: readonly string[]
-  /** Rooms whose members do not receive it: also those of its union that stand before this room. */
   readonly #exceptRooms: readonly string[]
+  /** The rooms with a history that it went to, sorted; empty when it is only this one. */
+  readonly #union: readonly string[]
 
   constructor(
     log: MessageLog,
@@ -38,7 +51,8 @@ export class HistoryMessage implements Origin {
     this.outgoing = outgoing
     this.options = key === undefined ? undefined : { key }
     this.#exceptIds = exceptIds
-    this.#exceptRooms = union.length === 0 ? exceptRooms : [...exceptRooms, ...before(log.room, union)]
+    this.#exceptRooms = exceptRooms
+    this.#union = union
   }
 
   /** Bytes of its uncompressed frame. */
@@ -53,17 +67,27 @@ export class HistoryMessage implements Origin {
 
   /** Whether every member of the room receives it. */
   get isForAll(): boolean {
-    return this.#exceptIds.length === 0 && this.#exceptRooms.length === 0
+    return this.#exceptIds.length === 0 && this.#exceptRooms.length === 0 && this.#union.length === 0
   }
 
-  isFor(member: HistoryMember, host: Pick<HistoryHost, 'inRoom'>): boolean {
-    return (
-      !this.#exceptIds.includes(member.id) && !this.#exceptRooms.some((room) => host.inRoom(member, room))
-    )
+  /** @param isPast whether it was in the room before the member */
+  isFor(member: HistoryMember, isPast: boolean, rooms: MemberRooms): boolean {
+    if (this.#exceptIds.includes(member.id)) return false
+    if (this.#exceptRooms.some((room) => rooms.inRoom(member, room))) return false
+    const counts = this.#roomThatCounts(member, isPast, rooms)
+    if (counts === this.log.room) return true
+    rooms.leftOut(member, this.log.room, counts)
+    return false
   }
-}
 
-/** Returns the rooms of a union, which is sorted, that stand before one of them. */
-function before(room: string, union: readonly string[]): readonly string[] {
-  return union.slice(0, Math.max(0, union.indexOf(room)))
+  /**
+   * Returns the room of the union whose copy the member receives: the first one that it follows, since it
+   * says its position there when it comes back; the first one of all where it follows none.
+   */
+  #roomThatCounts(member: HistoryMember, isPast: boolean, rooms: MemberRooms): string {
+    const { room } = this.log
+    const joined = this.#union.filter((other) => other === room || rooms.inRoom(member, other))
+    const followed = joined.find((other) => rooms.isFollowing(member, other, isPast && other !== room))
+    return followed ?? joined[0] ?? room
+  }
 }

@@ -64,6 +64,12 @@ export class History {
         cache: new MessageCache(options.maxCachedBytes),
         loop: new ReplayLoop(),
         held: { all: 0 },
+        rooms: {
+          inRoom: (member, room) => host.inRoom(member, room),
+          isFollowing: (member, room, isPast) =>
+            this.#logs.find(room)?.followers.has(member, isPast) === true,
+          leftOut: (member, room, other) => this.#logs.find(other)?.reliedOn(member, room),
+        },
         stats: this.#stats,
         messageOf: (log, stored, after) => this.#reader.messageOf(log, stored, after),
         failed: (error) => this.#storeFailed(error),
@@ -95,7 +101,9 @@ export class History {
 
   /** A connection has left a room, or is closed. */
   left(member: HistoryMember, room: string): void {
-    this.#logs.find(room)?.left(member)
+    for (const other of this.#logs.find(room)?.left(member) ?? []) {
+      if (this.#host.inRoom(member, other)) member.fellBehind(other)
+    }
   }
 
   /** Returns the rooms that have a history, each once and sorted; `undefined` when none has. */

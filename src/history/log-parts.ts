@@ -1,7 +1,7 @@
 import type { GuardedStore } from './guarded-store.ts'
 import type { HeldBytes } from './held-records.ts'
 import type { HistoryHost } from './history-member.ts'
-import type { HistoryMessage, MessageLog } from './history-message.ts'
+import type { HistoryMessage, MemberRooms, MessageLog } from './history-message.ts'
 import type { HistoryStats } from './history-stats.ts'
 import type { Mark, StoredRecord } from './history-store.ts'
 import type { MessageCache } from './message-cache.ts'
@@ -14,6 +14,7 @@ export interface LogParts {
   readonly cache: MessageCache
   readonly loop: ReplayLoop
   readonly held: HeldBytes
+  readonly rooms: MemberRooms
   readonly stats: HistoryStats
   /** Returns a message to deliver; `undefined`, after a report, for a record that cannot be read. */
   messageOf(log: MessageLog, stored: StoredRecord, after: Mark): HistoryMessage | undefined

@@ -38,6 +38,7 @@ export function resume(
   return new Promise((resolve, reject) => {
     let isComplete = true
     const joined = log.isPositioned ? log.delivered : undefined
+    log.followers.came(member, joined, hasSince(from))
     // At once: nothing live is to reach the member before what it has missed.
     const catchUp = log.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
       const position = cursor.epoch === '' || !member.isOpen ? '' : positionOf(cursor)
@@ -47,7 +48,9 @@ export function resume(
       const begin = await log.positioned()
       if (catchUp.hasEnded) return
       const start = await startOf(log, joined ?? begin, from, limits)
+      if (catchUp.hasEnded) return
       isComplete = start.isComplete
+      log.followers.began(member, joined ?? begin, hasSince(from) && isComplete)
       catchUp.start(start.cursor, start.page)
     }
     begin().catch((error: unknown) => {

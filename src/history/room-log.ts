@@ -1,6 +1,7 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
 import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
 import { CatchUps } from './catch-ups.ts'
+import { Followers } from './followers.ts'
 import { HeldRecords } from './held-records.ts'
 import type { HistoryMember } from './history-member.ts'
 import type { HistoryMessage, MessageLog } from './history-message.ts'
@@ -26,6 +27,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   readonly #limits: HistoryLimits
   readonly #parts: LogParts
   readonly #catchUps: CatchUps
+  readonly followers = new Followers()
   readonly #held: HeldRecords
   readonly #recent: RecentMessages
   readonly #waiters = new MarkWaiters()
@@ -160,9 +162,20 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.#catchUps.add(member, onEnd).start(after)
   }
 
-  /** The member has left the room, or its connection is closed. */
-  left(member: HistoryMember): void {
+  /**
+   * The member has left the room, or its connection is closed.
+   * @returns the rooms in which messages were left out for it that it has not received here
+   */
+  left(member: HistoryMember): Iterable<string> {
+    const isBehind = this.#catchUps.has(member)
     this.#catchUps.left(member)
+    const relying = this.followers.left(member)
+    return isBehind ? relying : []
+  }
+
+  /** The copy of a message in another room was left out for a member, since the one here counts. */
+  reliedOn(member: HistoryMember, room: string): void {
+    if (this.#catchUps.has(member)) this.followers.relies(member, room)
   }
 
   /** Returns whether all messages after a mark are in memory. */
@@ -193,7 +206,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   }
 
   isFor(message: HistoryMessage, member: HistoryMember): boolean {
-    return message.isFor(member, this.#parts.host)
+    return message.isFor(member, this.followers.isPast(member, message.mark), this.#parts.rooms)
   }
 
   awaitCursor(catchUp: CatchUp): void {
@@ -347,14 +360,14 @@ export class RoomLog implements CatchUpLog, MessageLog {
       this.#recent.clear(this.#delivered)
       return
     }
-    const { host, cache } = this.#parts
+    const { host, cache, rooms } = this.#parts
     cache.add(this.#recent, message)
     const { outgoing, options, isForAll } = message
     const catchUps = this.#catchUps
     let recipients = 0
     for (const member of host.members(this.room)) {
       if (catchUps.size > 0 && catchUps.has(member)) continue
-      if (!isForAll && !message.isFor(member, host)) continue
+      if (!isForAll && !message.isFor(member, false, rooms)) continue
       if (member.deliver(outgoing, options, message)) recipients++
     }
     host.delivered(recipients, message.frameBytes)

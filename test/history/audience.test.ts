@@ -1,7 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
+import { positionOf } from '../../src/history/position.ts'
 import { eventually, type HubServer } from '../support/hub-server.ts'
-import { numbers, received, serveHistory, text } from './support.ts'
+import { BEHIND, Member, Node } from './node.ts'
+import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 /** Two nodes that share a history, and a backplane. */
 async function pair(): Promise<[HubServer, HubServer]> {
@@ -54,6 +56,76 @@ describe('a message to rooms with a history', () => {
       hub.resumeRoom(again.connection, 'a', { since: start.a }),
     ])
     expect(numbers(await received(again.connection, again.client)).sort()).toEqual([1, 2, 3])
+  })
+
+  it('is replayed to a member that has joined an earlier room of the union without a position', async () => {
+    const { hub, connect } = await serveHistory()
+    const first = await connect()
+    hub.joinRoom(first.connection, 'all')
+    await hub.resumeRoom(first.connection, 'chat')
+    hub.broadcastToRoom(['all', 'chat'], text(1))
+    await hub.publish('all', text(2))
+    await hub.publish('chat', text(3))
+    const texts = await received(first.connection, first.client)
+    expect(numbers(texts).sort()).toEqual([1, 2, 3])
+    const since = lastPosition(texts.filter((data) => numbers([data])[0] !== 2))
+    await first.client.close()
+    hub.broadcastToRoom(['all', 'chat'], text(4))
+    await hub.publish('chat', text(5))
+
+    const { client, connection } = await connect()
+    hub.joinRoom(connection, 'all')
+    const result = await hub.resumeRoom(connection, 'chat', { since })
+    hub.broadcastToRoom(['all', 'chat'], text(6))
+    await hub.publish('all', text(7))
+    await hub.publish('chat', text(8))
+
+    expect(result).toMatchObject({ complete: true, replayed: 2 })
+    expect(numbers(await received(connection, client)).sort()).toEqual([4, 5, 6, 7, 8])
+  })
+
+  it('is replayed to a newcomer to an earlier room of the union', async () => {
+    const { hub, connect } = await serveHistory()
+    const since = (await hub.history('chat')).position
+    hub.broadcastToRoom(['all', 'chat'], text(1))
+    await hub.publish('chat', text(2))
+    const { client, connection } = await connect()
+    const resumed = Promise.all([
+      hub.resumeRoom(connection, 'all'),
+      hub.resumeRoom(connection, 'chat', { since }),
+    ])
+    expect(await resumed).toMatchObject([{ replayed: 0 }, { complete: true, replayed: 2 }])
+    hub.broadcastToRoom(['all', 'chat'], text(3))
+    await hub.publish('all', text(4))
+    await hub.publish('chat', text(5))
+    expect(numbers(await received(connection, client)).sort()).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('is not lost in silence when a member leaves the room that would have brought it', async () => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const none = { key: undefined, exceptIds: [], exceptRooms: [] }
+    const since = {
+      a: positionOf(await node.history.publish('a', { data: 'start', ...none })),
+      b: positionOf(await node.history.publish('b', { data: 'start', ...none })),
+    }
+    node.history.broadcast(['a', 'b'], { data: 'union', ...none })
+    await node.history.publish('b', { data: 'b', ...none })
+    const member = new Member('slow')
+    node.join(member, 'a')
+    node.join(member, 'b')
+    member.isStalled = true
+    const replays = ['a', 'b'] as const
+    const resumed = replays.map((room) => node.history.resume(member, room, { since: since[room] }))
+    await eventually(
+      'both replays to wait',
+      () => member.waiting === 2,
+      () => member.waiting,
+    )
+    node.leave(member, 'a')
+    member.drain()
+    expect(await Promise.all(resumed)).toMatchObject([{ complete: false }, { replayed: 1 }])
+    expect(member.received).toEqual([BEHIND, 'b'])
   })
 
   it('and to plain rooms comes once to a member of both', async () => {

@@ -30,6 +30,11 @@ export class Member implements HistoryMember {
     return !this.isStalled
   }
 
+  /** How many replays wait until it reads on. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
   awaitRoom(then: () => void): void {
     this.#waiting.push(then)
   }

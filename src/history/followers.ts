@@ -1,0 +1,54 @@
+import type { HistoryMember } from './history-member.ts'
+import type { Mark } from './history-store.ts'
+
+/** How a member follows a room. */
+interface Following {
+  /** Whether it receives, or has received, everything from before it came. */
+  hasPast: boolean
+  /** The latest message when it came; `undefined` until that is known. */
+  joined: Mark | undefined
+  /** Rooms in which copies of messages were left out for it, since those of this room count. */
+  readonly relying: Set<string>
+}
+
+/** The members of a room that know where they are in it. */
+export class Followers {
+  readonly #followings = new Map<HistoryMember, Following>()
+
+  /** A member comes. @param hasPast whether it receives what it missed */
+  came(member: HistoryMember, joined: Mark | undefined, hasPast: boolean): void {
+    this.#followings.set(member, { hasPast, joined, relying: new Set() })
+  }
+
+  /** It is known now what was there before a member, and whether that is complete. */
+  began(member: HistoryMember, joined: Mark, hasPast: boolean): void {
+    const following = this.#followings.get(member)
+    if (following === undefined) return
+    following.joined = joined
+    following.hasPast = hasPast
+  }
+
+  /** @see MemberRooms.isFollowing */
+  has(member: HistoryMember, isPast: boolean): boolean {
+    const following = this.#followings.get(member)
+    return following !== undefined && (!isPast || following.hasPast)
+  }
+
+  /** Whether a message was in the room before a member. */
+  isPast(member: HistoryMember, { epoch, offset }: Mark): boolean {
+    const joined = this.#followings.get(member)?.joined
+    return joined !== undefined && joined.epoch === epoch && offset <= joined.offset
+  }
+
+  /** A member relies on this room for a message that was left out in another one. */
+  relies(member: HistoryMember, room: string): void {
+    this.#followings.get(member)?.relying.add(room)
+  }
+
+  /** A member leaves. @returns the rooms in which it relied on this one */
+  left(member: HistoryMember): ReadonlySet<string> {
+    const relying = this.#followings.get(member)?.relying ?? new Set()
+    this.#followings.delete(member)
+    return relying
+  }
+}
