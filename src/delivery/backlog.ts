@@ -135,7 +135,7 @@ export class Backlog {
     return taken
   }
 
-  /** Removes all frames: the listener of a socket that never drains keeps this backlog alive. */
+  /** Removes all frames, which are not held any more. */
   dispose(): void {
     for (const held of [...this.#front, ...this.#queue]) if (held !== undefined) this.#removed(held)
     this.#front = []

@@ -62,6 +62,7 @@ export class Outbox {
   /** Frames that wait for a congested socket; `undefined` while it is not congested. */
   #backlog: Backlog | undefined
   #scheduled = false
+  #isAwaitingDrain = false
   #ending: (() => void) | undefined
   /** Called when less waits for the client. */
   #awaitingRoom: (() => void)[] | undefined
@@ -230,7 +231,7 @@ export class Outbox {
     if (!this.#isCongested()) return
     const { loop, congestion } = this.#delivery
     this.#backlog = new Backlog(loop.turn, bytes, this.#socket.writableLength, congestion.held)
-    this.#awaitDrain(this.#backlog)
+    this.#awaitDrain()
     congestion.add(this)
     congestion.relieve()
   }
@@ -242,9 +243,13 @@ export class Outbox {
     return this.#socket.writableLength > 0 && this.#socket.writableNeedDrain
   }
 
-  #awaitDrain(backlog: Backlog): void {
+  /** One listener at most: frames may be dropped, and others wait, before the socket drains. */
+  #awaitDrain(): void {
+    if (this.#isAwaitingDrain) return
+    this.#isAwaitingDrain = true
     this.#socket.once('drain', () => {
-      if (this.#backlog === backlog) this.#drain(backlog)
+      this.#isAwaitingDrain = false
+      if (this.#backlog !== undefined) this.#drain(this.#backlog)
     })
   }
 
@@ -258,7 +263,7 @@ export class Outbox {
       this.#socket.write(backlog.take(CHUNK_BYTES))
       isCongested = this.#isCongested()
     }
-    if (isCongested) this.#awaitDrain(backlog)
+    if (isCongested) this.#awaitDrain()
     else this.#uncongested()
     this.#tellRoom()
     if (!backlog.isEmpty && isCongested) return

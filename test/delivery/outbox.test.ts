@@ -92,6 +92,21 @@ describe('Outbox', () => {
       expect(valve.chunks.map(String)).toEqual(['abc', 'd'])
     })
 
+    it('waits with one listener, however often the socket is congested and the frames are dropped', async () => {
+      const { valve, outbox, send, congest, drain } = setUp('close', 1_000_000)
+      for (let times = 0; times < 12; times++) {
+        await congest()
+        send('waits')
+        await turn()
+        outbox.clear('overflow')
+      }
+      expect(valve.listenerCount('drain')).toBe(1)
+      await congest()
+      send('last')
+      await drain()
+      expect(valve.text.endsWith('last')).toBe(true)
+    })
+
     it('writes a batch of 64 KiB before the turn ends', async () => {
       const { valve, send } = setUp('close', 1_000_000, 1_000_000)
       send('x'.repeat(65_535))
