@@ -13,6 +13,7 @@ export interface StreamConfig {
   readonly max_age: number
   readonly max_bytes: number
   readonly discard: 'old'
+  readonly deny_delete: true
   readonly republish: { readonly src: string; readonly dest: string }
 }
 

@@ -91,6 +91,7 @@ export class JetStreamHistory implements HistoryStore {
       max_age: integer('maxAgeMs', maxAgeMs ?? DEFAULTS.maxAgeMs, 1_000) * NS_PER_MS,
       max_bytes: integer('maxBytes', maxBytes ?? DEFAULTS.maxBytes),
       discard: 'old',
+      deny_delete: true, // a reader could not see that one is missing
       republish: { src: `${name}.h.*`, dest: `${name}.f.{{wildcard(1)}}` },
     }
     this.#timeoutMs = integer('timeoutMs', timeoutMs ?? DEFAULTS.timeoutMs)

@@ -140,6 +140,8 @@ while not isFull do
         local isNext = offset == after + 1 and (from > after or afterTag == '' or after == 0)
         if not isNext or isOld then return incomplete end
         isFirst = false
+      elseif afterEpoch ~= '' and offset ~= from then
+        return incomplete -- a message was deleted
       end
       if not (isOld and count == 0) then
         if count == most or (count > 0 and #fields[2] > room) then isFull = true break end
@@ -153,7 +155,7 @@ while not isFull do
   end
   if #page < ${PAGE} then break end
 end
-if isFirst then return incomplete end
+if isFirst or (afterEpoch ~= '' and not isFull and from <= n) then return incomplete end
 return result
 `,
 )

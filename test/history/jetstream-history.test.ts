@@ -126,6 +126,23 @@ describe('an outage of JetStream', () => {
   })
 })
 
+describe('a message', () => {
+  it('cannot be deleted alone, which nobody who reads could see; the messages of a room can', async () => {
+    const { engine, store } = await setUp()
+    const first = await append(store, 'a')
+    const { offset } = await append(store, 'b')
+    await append(store, 'c')
+    const connection = await connect({ servers: `127.0.0.1:${engine.port}` })
+    onTestFinished(() => connection.close())
+    const call = async (api: string, body: object) =>
+      (await connection.request(`$JS.API.${api}`, JSON.stringify(body))).json()
+    expect(await call('STREAM.MSG.DELETE.wshub', { seq: offset })).toHaveProperty('error')
+    expect(await missedSince(store, first)).toEqual(['b', 'c'])
+    expect(await call('STREAM.PURGE.wshub', { filter: 'wshub.h.room' })).toHaveProperty('success', true)
+    expect(await missedSince(store, first)).toBeUndefined()
+  })
+})
+
 describe('a stream that was deleted', () => {
   const remove = async (engine: Engine) => {
     const connection = await connect({ servers: `127.0.0.1:${engine.port}` })

@@ -171,6 +171,23 @@ describe('a loss that a node has seen', () => {
   })
 })
 
+describe('a message that was deleted in Redis', () => {
+  it('makes a read over it incomplete, wherever it stood', async () => {
+    const { engine, store } = await setUp()
+    const marks: Mark[] = []
+    for (const text of ['a', 'b', 'c', 'd']) marks.push(await append(store, text))
+    const [a, b, c] = marks
+    if (a === undefined || b === undefined || c === undefined) throw new Error('no mark')
+    await redis(engine.port, 'XDEL', '{wshub:h:room}:messages', '3-0')
+    for (const mark of [a, b]) expect(await missedSince(store, mark)).toBeUndefined()
+    await redis(engine.port, 'XDEL', '{wshub:h:room}:messages', '4-0')
+    for (const mark of [a, b, c]) expect(await missedSince(store, mark)).toBeUndefined()
+    expect(await latest(store)).toEqual(['a', 'b'])
+    await append(store, 'e')
+    expect(await missedSince(store, b)).toBeUndefined()
+  })
+})
+
 describe('what Redis keeps', () => {
   it('is bounded in bytes', async () => {
     const { engine, store } = await setUp({ maxBytesPerRoom: 10_000 })
