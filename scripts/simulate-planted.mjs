@@ -30,14 +30,22 @@ try {
 console.log(`${bugs.length - missed} of ${bugs.length} bugs found`)
 process.exitCode = missed > 0 || bugs.length === 0 ? 1 : 0
 
+/** Returns the condition for a seed whose script can find a bug in a file. */
+function meantFor(file) {
+  if (file.startsWith('src/history/')) return 'hasHistory(seed)'
+  return file.startsWith('src/presence/')
+    ? '!hasHistory(seed) && scriptOf(seed).settings.hasPresence'
+    : 'true'
+}
+
 /** Writes a program that runs seeds on a source with the bug. */
 async function bundle(bug, outfile) {
   const path = join(root, bug.file)
   await build({
     stdin: {
-      contents: `import { hasHistory } from './test/simulation/script.ts'
+      contents: `import { hasHistory, scriptOf } from './test/simulation/script.ts'
         import { runSeeds } from './test/simulation/seeds.ts'
-        const isMeant = (seed) => hasHistory(seed) || ${!bug.file.startsWith('src/history/')}
+        const isMeant = (seed) => ${meantFor(bug.file)}
         const { seeds, failure } = await runSeeds(1, ${MAX_SEEDS}, undefined, isMeant)
         console.log(JSON.stringify({ seeds, rule: failure?.run.violation?.rule }))`,
       resolveDir: root,

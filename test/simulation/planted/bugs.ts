@@ -209,19 +209,9 @@ export const BUGS: readonly Bug[] = [
   ...bugs(
     'presence/presence-room',
     [
-      'presence: a late delta undoes a newer one',
-      'if (delta.version <= share.version) return true // a late one\n',
-      '\n',
-    ],
-    [
       'presence: a delta that does not follow what is known is applied',
       'if (delta.base !== 0 && delta.base !== share.version) {',
       'if (delta.base < 0) {',
-    ],
-    [
-      'presence: a late snapshot undoes a newer delta',
-      'if (snapshot.version < share.version) return true // a late one\n',
-      '\n',
     ],
     [
       'presence: a snapshot keeps members that have left',
