@@ -9,6 +9,7 @@ import type {
   ReadRequest,
   ReadResult,
 } from './history-store.ts'
+import type { Replay, ReplayLoop } from './replay-loop.ts'
 
 /** Most reads that the store is asked for at once; more wait. */
 const MAX_READS = 200
@@ -22,13 +23,15 @@ const PAGE_BYTES = 262_144
 export class GuardedStore {
   readonly #store: HistoryStore
   readonly #maxPendingBytes: number
+  readonly #loop: ReplayLoop
   #pendingBytes = 0
   #reads = 0
-  readonly #waitingReads: (() => void)[] = []
+  readonly #waitingReads: Replay[] = []
   #isClosed = false
 
-  constructor(store: HistoryStore, maxPendingBytes: number) {
+  constructor(store: HistoryStore, maxPendingBytes: number, loop: ReplayLoop) {
     this.#store = store
+    this.#loop = loop
     this.#maxPendingBytes = maxPendingBytes
   }
 
@@ -57,22 +60,31 @@ export class GuardedStore {
   /** Reads a page. @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection */
   async read(
     room: string,
-    { maxMessages = PAGE_MESSAGES, ...request }: Partial<ReadRequest>,
+    { maxMessages = PAGE_MESSAGES, ...rest }: Partial<ReadRequest>,
     limits: HistoryLimits,
   ): Promise<ReadResult> {
-    if (this.#reads >= MAX_READS) await new Promise<void>((resolve) => this.#waitingReads.push(resolve))
-    else this.#reads++
+    const most = Math.min(maxMessages, PAGE_MESSAGES)
+    const request = { ...rest, maxMessages: most, maxBytes: PAGE_BYTES }
+    if (this.#reads < MAX_READS) {
+      this.#reads++
+      return this.#read(room, request, limits)
+    }
+    return new Promise((resolve) => {
+      this.#waitingReads.push({ run: () => resolve(this.#read(room, request, limits)) })
+    })
+  }
+
+  async #read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
     try {
       if (this.#isClosed) throw new Error('the hub is closed')
-      const most = Math.min(maxMessages, PAGE_MESSAGES)
-      return await this.#store.read(room, { ...request, maxMessages: most, maxBytes: PAGE_BYTES }, limits)
+      return await this.#store.read(room, request, limits)
     } catch (cause) {
       const why = textOf(cause, 'message') ?? 'the store failed'
       throw new HubError('WSHUB_ERR_HISTORY_AWAY', `the history cannot be read: ${why}`, { cause })
     } finally {
       const next = this.#waitingReads.shift()
       if (next === undefined) this.#reads--
-      else next()
+      else this.#loop.schedule(next) // in turns: a store in memory reads at once
     }
   }
 

@@ -54,7 +54,8 @@ export class History {
     this.#host = host
     this.#faults = new FaultDigest((error) => host.report(error))
     this.#faultTimer = setInterval(() => this.#faults.flush(), FAULTS_MS).unref()
-    this.#store = new GuardedStore(options.store, options.maxPendingBytes)
+    const loop = new ReplayLoop()
+    this.#store = new GuardedStore(options.store, options.maxPendingBytes, loop)
     this.#reader = new MessageReader(options, compression, host, this.#faults)
     this.#logs = new RoomLogs(
       options.rooms,
@@ -62,7 +63,7 @@ export class History {
         host,
         store: this.#store,
         cache: new MessageCache(options.maxCachedBytes),
-        loop: new ReplayLoop(),
+        loop,
         held: { all: 0 },
         rooms: {
           inRoom: (member, room) => host.inRoom(member, room),

@@ -1,4 +1,5 @@
 import type { HistoryMessage } from './history-message.ts'
+import type { Mark } from './history-store.ts'
 import type { RecentMessages } from './recent-messages.ts'
 
 /** Entries at the front of the queue that are gone, beyond which it is packed. */
@@ -22,6 +23,16 @@ export class MessageCache {
 
   add(recent: RecentMessages, message: HistoryMessage): void {
     recent.push(message)
+    this.#count(recent, message)
+  }
+
+  /** Adds messages before the others of their room; see {@link RecentMessages.prepend}. */
+  prepend(recent: RecentMessages, floor: Mark, messages: readonly HistoryMessage[]): void {
+    recent.prepend(floor, messages)
+    for (const message of messages) this.#count(recent, message)
+  }
+
+  #count(recent: RecentMessages, message: HistoryMessage): void {
     this.#queue.push({ recent, message })
     this.#bytes += message.bytes
     while (this.#bytes > this.#maxBytes) this.#dropOldest()

@@ -4,6 +4,9 @@ import type { HistoryLimits, Mark } from './history-store.ts'
 /** Removed messages at the front of a list, beyond which it is packed when they are the larger part of it. */
 const MIN_GAPS_TO_PACK = 64
 
+/** Time, in ms, for which messages that were read again stay: the store does not tell how old they are. */
+const READ_AGAIN_MS = 10_000
+
 /** A message, and until when it may be replayed, in ms of `performance.now()`. */
 interface Entry {
   readonly message: HistoryMessage
@@ -28,6 +31,24 @@ export class RecentMessages {
 
   push(message: HistoryMessage): void {
     this.#entries.push({ message, endsAt: performance.now() + this.#limits.maxAgeMs })
+    this.#removeOld()
+  }
+
+  /**
+   * Adds messages that were read again, before the others.
+   * @param floor the message before them
+   * @param messages without a gap, up to the former floor
+   */
+  prepend(floor: Mark, messages: readonly HistoryMessage[]): void {
+    const first = this.#entries[this.#removed]
+    const endsAt = Math.min(
+      performance.now() + Math.min(this.#limits.maxAgeMs, READ_AGAIN_MS),
+      first?.endsAt ?? Number.POSITIVE_INFINITY,
+    )
+    const others = this.#entries.slice(this.#removed)
+    this.#entries = [...messages.map((message) => ({ message, endsAt })), ...others]
+    this.#removed = 0
+    this.#floor = floor
     this.#removeOld()
   }
 

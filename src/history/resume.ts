@@ -44,19 +44,20 @@ export function resume(
       const position = cursor.epoch === '' || !member.isOpen ? '' : positionOf(cursor)
       resolve({ complete: isComplete && end === 'live' && member.isOpen, replayed, position })
     })
-    const begin = async () => {
-      const begin = await log.positioned()
-      if (catchUp.hasEnded) return
-      const start = await startOf(log, joined ?? begin, from, limits)
-      if (catchUp.hasEnded) return
-      isComplete = start.isComplete
-      log.followers.began(member, joined ?? begin, hasSince(from) && isComplete)
-      catchUp.start(start.cursor, start.page)
-    }
-    begin().catch((error: unknown) => {
+    const failed = (error: unknown) => {
       reject(error)
       catchUp.skip()
-    })
+    }
+    const begin = async (head: Mark) => {
+      if (catchUp.hasEnded) return
+      const start = await startOf(log, joined ?? head, from, limits)
+      if (catchUp.hasEnded) return
+      isComplete = start.isComplete
+      log.followers.began(member, joined ?? head, hasSince(from) && isComplete)
+      catchUp.start(start.cursor, start.page)
+    }
+    // In turns: thousands may wait for the same room.
+    log.positioned().then((head) => log.schedule(() => void begin(head).catch(failed)), failed)
   })
 }
 
@@ -77,7 +78,9 @@ async function startAfter(log: RoomLog, mark: Mark | undefined): Promise<Start |
   if (mark === undefined) return undefined
   if (log.covers(mark)) return { cursor: mark, page: [], isComplete: true }
   const { records, isComplete } = await log.read(mark)
-  return isComplete ? { cursor: mark, page: records, isComplete } : undefined
+  if (!isComplete) return undefined
+  log.keep(mark, records)
+  return { cursor: mark, page: records, isComplete }
 }
 
 async function startBeforeLast(log: RoomLog, count: number): Promise<Omit<Start, 'isComplete'>> {

@@ -188,8 +188,30 @@ export class RoomLog implements CatchUpLog, MessageLog {
     return this.#isSuspect ? undefined : this.#recent.beforeLast(count)
   }
 
+  /**
+   * Keeps messages that were read for one member ready for others, if they end where those in memory begin.
+   * @param after the message before them
+   */
+  keep(after: Mark, records: readonly StoredRecord[]): void {
+    const { floor } = this.#recent
+    const last = records.findIndex(({ offset }) => offset === floor.offset)
+    if (last < 0 || this.#isSuspect || after.epoch !== floor.epoch) return
+    const messages: HistoryMessage[] = []
+    for (const stored of records.slice(0, last + 1)) {
+      const message = this.messageOf(stored, messages.at(-1)?.mark ?? after)
+      if (message === undefined) return
+      messages.push(message)
+    }
+    this.#parts.cache.prepend(this.#recent, after, messages)
+  }
+
   recent(offset: number): HistoryMessage | undefined {
     return this.#recent.next(offset)
+  }
+
+  /** Has something run in a later turn, in which not too much else runs. */
+  schedule(run: () => void): void {
+    this.#parts.loop.schedule({ run })
   }
 
   read(after: Mark): Promise<ReadResult> {

@@ -23,6 +23,8 @@ export class FaultyStore implements HistoryStore {
   /** Replies that wait, where they are held. */
   #heldReplies: Deferred<void>[] | undefined
   reads = 0
+  /** Time, in ms, for which a read keeps the process busy. */
+  readTakesMs = 0
 
   constructor(inner: HistoryStore) {
     this.#inner = inner
@@ -76,6 +78,7 @@ export class FaultyStore implements HistoryStore {
 
   read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
     this.reads++
+    for (const endsAt = performance.now() + this.readTakesMs; performance.now() < endsAt; );
     if (this.readsToFail === 0) return this.#reply(this.#inner.read(room, request, limits))
     this.readsToFail--
     return this.#reply(Promise.reject(new Error('the read fails')))

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
 import { positionOf } from '../../src/history/position.ts'
+import { encodeRecord } from '../../src/history/record.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
@@ -23,6 +24,29 @@ async function cluster(count: number, limits = {}) {
   )
   await turn()
   return { bus, nodes }
+}
+
+/** A node that follows a room from after its third message on, and the position before the first one. */
+async function returning(options: { maxCachedBytes?: number }) {
+  const bus = new MemoryHistoryBus()
+  const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+  const publish = (data: string) => {
+    const none = { key: undefined, union: [], exceptIds: [], exceptRooms: [] }
+    return positionOf(bus.append('room', encodeRecord({ data, ...none }), limits))
+  }
+  const since = publish('0')
+  for (const data of ['1', '2', '3']) publish(data)
+  const store = new FaultyStore(memoryHistory({ bus }))
+  const node = new Node(store, options)
+  onTestFinished(() => node.history.close(0))
+  node.join(new Member('first'))
+  await eventually(
+    'the store to connect',
+    () => store.state === 'connected',
+    () => store.state,
+  )
+  await turn()
+  return { node, store, since }
 }
 
 function untilReceived({ received }: Member, texts: readonly string[]): Promise<void> {
@@ -84,6 +108,41 @@ describe('RoomLog', () => {
     two.store.releaseFeed()
     await untilReceived(two.member, ['a', 'b'])
     expect(two.member.received).toEqual(['a', 'b'])
+  })
+
+  it('reads for many who come back in turns of a few ms, also from a store that answers at once', async () => {
+    const { node, store, since } = await returning({ maxCachedBytes: 0 })
+    store.readTakesMs = 1
+    const perTurn: number[] = []
+    let before = store.reads
+    const countTurns = () => {
+      perTurn.push(store.reads - before)
+      before = store.reads
+      timer = setImmediate(countTurns)
+    }
+    let timer = setImmediate(countTurns)
+    const members = Array.from({ length: 300 }, (_, index) => new Member(`returning ${index}`))
+    for (const member of members) node.join(member)
+    const results = await Promise.all(members.map((member) => node.history.resume(member, 'room', { since })))
+    clearImmediate(timer)
+    expect(new Set(results.map(({ complete, replayed }) => `${complete} ${replayed}`))).toEqual(
+      new Set(['true 3']),
+    )
+    expect(store.reads).toBeGreaterThan(300)
+    expect(Math.max(...perTurn)).toBeLessThanOrEqual(5)
+  })
+
+  it('reads once for those who come back to a node that has just started', async () => {
+    const { node, store, since } = await returning({})
+    const results = []
+    for (let index = 0; index < 50; index++) {
+      const member = new Member(`returning ${index}`)
+      node.join(member)
+      results.push(await node.history.resume(member, 'room', { since }))
+      expect(member.received).toEqual(['1', '2', '3'])
+    }
+    expect(results.every(({ complete, replayed }) => complete && replayed === 3)).toBe(true)
+    expect(store.reads).toBeLessThan(5)
   })
 
   it.each([

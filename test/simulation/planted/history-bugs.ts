@@ -66,7 +66,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'excluded connections receive what is stored',
-      'if (!isForAll && !message.isFor(member, host)) continue',
+      'if (!isForAll && !message.isFor(member, false, rooms)) continue',
       '',
     ],
     [
