@@ -33,13 +33,15 @@ export interface ConnectOptions {
   /** Most bytes of messages that wait for a connection; above it `send` throws. Default 1 048 576. */
   maxQueuedBytes?: number | undefined
   /**
-   * Returns the room and the position that a message says, or `undefined`. The latest of each room is
-   * remembered, for at most 1 000 rooms, those with the newest messages.
+   * Returns the room and the position that a message says; `undefined` or `null` when it says none. The
+   * latest of each room is remembered, for at most 1 000 rooms, those with the newest messages. What it
+   * throws is an `error` event.
    */
-  positionOf?: ((data: unknown, event: MessageEvent) => RoomPosition | undefined) | undefined
+  positionOf?: ((data: unknown, event: MessageEvent) => RoomPosition | null | undefined) | undefined
   /**
    * Called when a connection is open again, before the `open` event and before messages that waited, with the
-   * latest position of each room: the place to join rooms and to ask for what was missed.
+   * latest position of each room: the place to join rooms and to ask for what was missed. When it throws or
+   * rejects, that is an `error` event, and the connection stays.
    */
   onReconnect?: ((socket: ReconnectingSocket, positions: ReadonlyMap<string, string>) => unknown) | undefined
   /** The WebSocket to use, for a runtime without one: `ws` on Node 20. Default the global one. */
@@ -58,6 +60,7 @@ export const CONNECT_DEFAULTS = {
 
 /** Options that are no number. Values here only name the keys. */
 const OTHERS = { protocols: 0, token: 0, positionOf: 0, onReconnect: 0, WebSocket: 0 }
+const FUNCTIONS = ['token', 'positionOf', 'onReconnect', 'WebSocket'] as const
 
 /** The largest number: with all that is added to it, a timer still takes it. */
 const MOST = 1_000_000_000
@@ -69,6 +72,9 @@ export type ResolvedConnectOptions = ConnectOptions & {
 
 /** @throws {TypeError} for an unknown key, a number out of its range, or where no WebSocket is to be had */
 export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`options is an object, not ${options}`)
+  }
   for (const key of Object.keys(options)) {
     if (!(key in CONNECT_DEFAULTS || key in OTHERS))
       throw new TypeError(`"${key}" is not an option of connect`)
@@ -76,12 +82,18 @@ export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectO
   const numbers = { ...CONNECT_DEFAULTS }
   for (const key of Object.keys(numbers) as (keyof typeof numbers)[]) {
     // Object.keys forgets the key type
-    const value = options[key] ?? numbers[key]
+    const { [key]: value = numbers[key] } = options
     const least = { minDelayMs: 1, maxDelayMs: numbers.minDelayMs, openTimeoutMs: 1 }[key as string] ?? 0
-    if (!(value >= least && value <= MOST)) {
-      throw new TypeError(`${key} is a number from ${least} to ${MOST}, not ${value}`)
+    if (!(Number.isInteger(value) && value >= least && value <= MOST)) {
+      throw new TypeError(`${key} is an integer from ${least} to ${MOST}, not ${value}`)
     }
     numbers[key] = value
+  }
+  for (const key of FUNCTIONS) {
+    const value: unknown = options[key]
+    if (value !== undefined && typeof value !== 'function') {
+      throw new TypeError(`${key} is a function, not ${value}`)
+    }
   }
   const protocols = [options.protocols ?? []].flat()
   if (options.token !== undefined && protocols.length === 0) {

@@ -60,14 +60,22 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     this.#url = String(url)
     this.#options = options
     this.#queue = new SendQueue(options)
-    // As listeners these run user code like any other: what it throws is reported and stops nothing.
+    // What user code throws is an `error` event and stops nothing. A listener that throws ends Node.
     this.addEventListener('open', () => {
-      if (this.#hasBeenOpen) options.onReconnect?.(this, new Map(this.#positions))
+      const isFirst = !this.#hasBeenOpen
       this.#hasBeenOpen = true
+      if (isFirst) return
+      new Promise((resolve) => resolve(options.onReconnect?.(this, new Map(this.#positions)))).catch(
+        (error) => this.#fail(error),
+      )
     })
     this.addEventListener('message', (event) => {
-      const found = options.positionOf?.((event as MessageEvent).data, event as MessageEvent)
-      if (found !== undefined) this.#remember(found.room, found.position)
+      try {
+        const found = options.positionOf?.((event as MessageEvent).data, event as MessageEvent)
+        if (found?.position !== undefined) this.#remember(found.room, found.position)
+      } catch (error) {
+        this.#fail(error)
+      }
     })
     for (const type of ['open', 'message', 'error', 'close'] as const) {
       this.addEventListener(type, (event) => this[`on${type}`]?.(event as never))

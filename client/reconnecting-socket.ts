@@ -9,9 +9,9 @@ export interface SocketCloseEvent extends Event {
   readonly retryInMs?: number | undefined
 }
 
-/** A failure, an `error` event of a page; a `close` event follows. */
+/** A failure, an `error` event of a page. A `close` event follows, unless `positionOf` or `onReconnect` threw. */
 export interface SocketErrorEvent extends Event {
-  /** What `token` threw, or what a WebSocket of Node says; a page's says nothing. */
+  /** What `token`, `positionOf` or `onReconnect` threw, or what a WebSocket of Node says; a page's says nothing. */
   readonly error?: unknown
 }
 

@@ -172,17 +172,30 @@ describe('connect', () => {
 
   it.each<[options: object, message: string]>([
     [{ minDelay: 1 }, '"minDelay" is not an option of connect'],
-    [{ minDelayMs: 0 }, 'minDelayMs is a number from 1 to 1000000000, not 0'],
-    [{ minDelayMs: Number.NaN }, 'minDelayMs is a number from 1 to 1000000000, not NaN'],
-    [{ minDelayMs: 20, maxDelayMs: 19 }, 'maxDelayMs is a number from 20 to 1000000000, not 19'],
-    [{ openTimeoutMs: 0 }, 'openTimeoutMs is a number from 1 to 1000000000, not 0'],
-    [{ heartbeatTimeoutMs: -1 }, 'heartbeatTimeoutMs is a number from 0 to 1000000000, not -1'],
-    [{ maxQueuedBytes: 2e9 }, 'maxQueuedBytes is a number from 0 to 1000000000, not 2000000000'],
+    [{ minDelayMs: 0 }, 'minDelayMs is an integer from 1 to 1000000000, not 0'],
+    [{ minDelayMs: Number.NaN }, 'minDelayMs is an integer from 1 to 1000000000, not NaN'],
+    [{ minDelayMs: 20, maxDelayMs: 19 }, 'maxDelayMs is an integer from 20 to 1000000000, not 19'],
+    [{ openTimeoutMs: 0 }, 'openTimeoutMs is an integer from 1 to 1000000000, not 0'],
+    [{ heartbeatTimeoutMs: -1 }, 'heartbeatTimeoutMs is an integer from 0 to 1000000000, not -1'],
+    [{ maxQueuedBytes: 2e9 }, 'maxQueuedBytes is an integer from 0 to 1000000000, not 2000000000'],
+    [{ maxQueuedMessages: 1.5 }, 'maxQueuedMessages is an integer from 0 to 1000000000, not 1.5'],
+    [{ maxQueuedBytes: null }, 'maxQueuedBytes is an integer from 0 to 1000000000, not null'],
+    [{ positionOf: 'x' }, 'positionOf is a function, not x'],
+    [{ onReconnect: {} }, 'onReconnect is a function, not [object Object]'],
+    [{ protocols: 'chat', token: 'x' }, 'token is a function, not x'],
+    [{ WebSocket: 'ws' }, 'WebSocket is a function, not ws'],
     [{ token: () => 'x' }, 'token needs a subprotocol beside it: set protocols'],
     [{ protocols: [], token: () => 'x' }, 'token needs a subprotocol beside it: set protocols'],
   ])('refuses %o', (options, message) => {
     expect(thrownBy(() => connect('ws://localhost', { WebSocket, ...options }))).toEqual(
       new TypeError(message),
+    )
+  })
+
+  it.each([null, 'chat', 7])('refuses %j as options', (options) => {
+    const call: (url: string, options: unknown) => unknown = Object(connect) // as JavaScript calls it
+    expect(thrownBy(() => call('ws://localhost', options))).toEqual(
+      new TypeError(`options is an object, not ${options}`),
     )
   })
 

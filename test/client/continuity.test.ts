@@ -129,6 +129,44 @@ describe('positionOf and onReconnect', () => {
   })
 })
 
+describe('A positionOf or an onReconnect that throws', () => {
+  it('is an error event, and stops nothing', async () => {
+    const { app, publish, whileAway } = await serveRooms()
+    const log = new Journal<string>()
+    let connections = 0
+    const socket = connect(app.url, {
+      ...QUICK,
+      positionOf(data) {
+        if (String(data) === 'no JSON') throw new Error('no JSON')
+        const { room, at } = JSON.parse(String(data))
+        return at === undefined ? null : { room, position: at }
+      },
+      async onReconnect(socket, positions) {
+        connections++
+        if (connections === 1) throw new Error('the first time')
+        socket.send(JSON.stringify({ join: 'tea', since: positions.get('tea') }))
+      },
+    })
+    onTestFinished(() => socket.close())
+    socket.onerror = ({ error }) => log.push(`error: ${error instanceof Error ? error.message : error}`)
+    socket.onopen = () => log.push('open')
+    socket.onmessage = ({ data }) => log.push(String(data).includes('text') ? JSON.parse(data).text : data)
+    socket.send(JSON.stringify({ join: 'tea' }))
+    await log.first('the answer', (entry) => entry.includes('complete'))
+    for (const connection of app.hub.connections()) connection.sendText('no JSON')
+    await log.first('the message', (entry) => entry === 'no JSON')
+    await publish('tea', 'one')
+    await log.first('one', (entry) => entry === 'one')
+    const errors = () => log.all.filter((entry) => /^error: (no JSON|the first time)$/.test(entry))
+    expect(errors()).toEqual(['error: no JSON'])
+    await whileAway(async () => {})
+    await log.first('the second error', (entry) => entry === 'error: the first time')
+    await whileAway(async () => void (await publish('tea', 'two')))
+    await log.first('two', (entry) => entry === 'two')
+    expect(errors()).toEqual(['error: no JSON', 'error: the first time'])
+  })
+})
+
 describe('The page of docs/client.md', () => {
   it('has the handler of this test on its other side', () => {
     const body = /async onMessage\(conn, message\) \{\n(.*?)\n {2}\}/s
