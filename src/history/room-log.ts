@@ -106,7 +106,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   reached(mark: Mark): Promise<void> | undefined {
     // One of another epoch may be the first after the room was evicted, which the log does not know yet.
     if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()
-    return this.#hasPassed(mark) ? undefined : this.#waiters.wait(mark)
+    return this.#hasPassed(mark) ? undefined : this.#waiters.wait(mark, this.#suspicions)
   }
 
   /** Reads what comes after the latest message: it may have been lost on its way. */
@@ -409,7 +409,9 @@ export class RoomLog implements CatchUpLog, MessageLog {
   }
 
   /** The same, for a message of which the log may not have heard yet. */
-  readonly #hasPassed = (mark: Mark): boolean => {
+  readonly #hasPassed = (mark: Mark, since = this.#suspicions): boolean => {
+    // The store has been asked since it may have lost the message, and has no more than was delivered.
+    if (since < this.#cleared && !this.#isSuspect && !this.#mustReadAgain) return true
     const isUnclear = this.#isSuspect && this.delivered.epoch !== mark.epoch && !this.#isClosed
     return !isUnclear && this.#hasReached(mark)
   }

@@ -25,6 +25,8 @@ export class FaultyStore implements HistoryStore {
   reads = 0
   /** Time, in ms, for which a read keeps the process busy. */
   readTakesMs = 0
+  /** Whether only the feed tells which message is before one that was appended. */
+  hidesPrevious = false
 
   constructor(inner: HistoryStore) {
     this.#inner = inner
@@ -72,8 +74,9 @@ export class FaultyStore implements HistoryStore {
     })
   }
 
-  append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended> {
-    return this.#reply(this.#inner.append(room, record, limits))
+  async append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended> {
+    const { previous, ...mark } = await this.#reply(this.#inner.append(room, record, limits))
+    return this.hidesPrevious ? mark : { ...mark, previous }
   }
 
   read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {

@@ -226,6 +226,31 @@ describe('RoomLog', () => {
     expect(one.member.received).toEqual(['a', BEHIND, 'b'])
   })
 
+  it('ends the wait of a publish whose message the store has lost', async () => {
+    const {
+      bus,
+      nodes: [one],
+    } = await cluster(1)
+    if (one === undefined) throw new Error('there is one')
+    one.store.hidesPrevious = true
+    one.store.holdFeed()
+    const content = { data: 'a', key: undefined, exceptIds: [], exceptRooms: [] }
+    let isOver = false
+    void one.node.history.publish('room', content).then(() => {
+      isOver = true
+    })
+    await turn()
+    bus.cut()
+    bus.loseLatest('room', 1)
+    bus.restore()
+    await eventually(
+      'the publish to resolve',
+      () => isOver,
+      () => one.node.history.stats,
+    )
+    expect(one.member.received).toEqual([])
+  })
+
   it('tells its members when the store came back without its latest writes, whatever was stored since', async () => {
     const {
       bus,
