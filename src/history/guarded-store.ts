@@ -1,5 +1,7 @@
+import { deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
 import { textOf } from '../base/thrown.ts'
+import { settlesWithin } from '../base/time-limit.ts'
 import type {
   Appended,
   HistoryLimits,
@@ -15,6 +17,8 @@ import type { Replay, ReplayLoop } from './replay-loop.ts'
 const MAX_READS = 200
 /** Bytes that an append takes in memory beside its record, about. */
 const APPEND_OVERHEAD_BYTES = 256
+/** How long, in ms after the hub was made, messages and reads wait for the store to be connected. */
+const START_MS = 5_000
 /** Most messages and bytes of a page that is read. */
 const PAGE_MESSAGES = 1_000
 const PAGE_BYTES = 262_144
@@ -28,16 +32,27 @@ export class GuardedStore {
   #reads = 0
   readonly #waitingReads: Replay[] = []
   #isClosed = false
+  readonly #started = deferred()
+  /** Resolves when the store is connected for the first time, or does not become so in time. */
+  #starting: Promise<unknown> | undefined
 
   constructor(store: HistoryStore, maxPendingBytes: number, loop: ReplayLoop) {
     this.#store = store
     this.#loop = loop
     this.#maxPendingBytes = maxPendingBytes
+    const starting = settlesWithin(START_MS, this.#started.promise)
+    this.#starting = starting
+    // A turn of promises later: those that wait go on first, in their order.
+    void starting.then(() => {}).then(() => (this.#starting = undefined))
   }
 
   /** Starts the store. Rejects when it can never work. */
   async start(listener: HistoryListener): Promise<void> {
-    await this.#store.start(listener)
+    try {
+      await this.#store.start(listener)
+    } finally {
+      this.#started.resolve()
+    }
   }
 
   /** @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection */
@@ -49,6 +64,8 @@ export class GuardedStore {
     }
     this.#pendingBytes += bytes
     try {
+      if (this.#starting !== undefined) await this.#starting
+      if (this.#isClosed) throw new Error('the hub is closed')
       return await this.#store.append(room, record, limits)
     } catch (cause) {
       throw notStored(textOf(cause, 'message') ?? 'the store failed', cause)
@@ -76,6 +93,7 @@ export class GuardedStore {
 
   async #read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
     try {
+      if (this.#starting !== undefined) await this.#starting
       if (this.#isClosed) throw new Error('the hub is closed')
       return await this.#store.read(room, request, limits)
     } catch (cause) {
@@ -102,6 +120,7 @@ export class GuardedStore {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#started.resolve()
     await this.#store.close()
   }
 }
