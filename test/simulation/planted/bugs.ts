@@ -219,19 +219,9 @@ export const BUGS: readonly Bug[] = [
       '\n',
     ],
     [
-      'presence: a node that begins anew keeps its former members',
-      'if (delta.base === 0 && share.version > 0) this.#dropMembers(share, undefined)\n',
-      '\n',
-    ],
-    [
       'presence: the members of a dead node stay',
       'this.#dropMembers(share, undefined)\n    this.#shares.delete(node)',
       'this.#shares.delete(node)',
-    ],
-    [
-      'presence: a user leaves although on another node',
-      'if (!member.isTold || member.connections > 0) return false\n',
-      '\n',
     ],
     [
       'presence: a user who is back is still leaving',
@@ -251,15 +241,6 @@ export const BUGS: readonly Bug[] = [
     ['presence: an anonymous connection stays counted', 'this.#own.anonymous--\n', '\n'],
   ),
   ...bugs(
-    'presence/room-member',
-    [
-      'presence: the info of the first node counts, not the latest',
-      'return a.stamp > b.stamp ||',
-      'return a.stamp < b.stamp ||',
-    ],
-    ['presence: an info has no stamp', 'holding.stamp = (latest?.stamp ?? 0) + 1', 'holding.stamp = 1'],
-  ),
-  ...bugs(
     'presence/exchange',
     [
       'presence: no digest is published',
@@ -267,19 +248,9 @@ export const BUGS: readonly Bug[] = [
       'if (rooms.length < 0) this.#link.tell(undefined',
     ],
     [
-      'presence: a gap in the changes is not mended',
-      'if (!room.apply(node, message.delta)) this.#questions.repair(node, room)',
-      'room.apply(node, message.delta)',
-    ],
-    [
       'presence: a node that was away asks for nothing',
       'this.#questions.askAll()',
       'if (awayMs === 0) this.#questions.askAll()',
-    ],
-    [
-      'presence: changes that arrive late of a node that has left count',
-      'if (this.#gone.has(node) && !this.#link.knows(node)) return\n',
-      '\n',
     ],
     [
       'presence: a dead node is not noticed',
@@ -287,24 +258,13 @@ export const BUGS: readonly Bug[] = [
       '',
     ],
     [
-      'presence: an answer does not have the changes of this turn',
-      'while (room.isUnsent) this.publish(room)\n',
-      '\n',
-    ],
-    [
       'presence: a room is settled before all have answered',
       'room.isSettled || !room.isAnswered || room.isBehindAny',
       'room.isSettled',
     ],
-    [
-      'presence: a node that was taken for dead stays forgotten',
-      'for (const room of this.#rooms) this.#questions.repair(node, room, true)\n',
-      '\n',
-    ],
   ),
   ...bugs(
     'presence/questions',
-    ['presence: a room is asked for before it is subscribed to', 'await this.#subscribed(names)\n', '\n'],
     [
       'presence: an answer that is missing is not asked for again',
       'for (const name of this.#unanswered) this.#waiting.add(name)\n',
