@@ -9,9 +9,14 @@ export interface SocketCloseEvent extends Event {
   readonly retryInMs?: number | undefined
 }
 
-/** A failure, an `error` event of a page. A `close` event follows, unless `positionOf` or `onReconnect` threw. */
+/**
+ * A failure, an `error` event of a page. A `close` event follows, unless `positionOf` or `onReconnect` threw.
+ */
 export interface SocketErrorEvent extends Event {
-  /** What `token`, `positionOf` or `onReconnect` threw, or what a WebSocket of Node says; a page's says nothing. */
+  /**
+   * What `token`, `positionOf` or `onReconnect` threw, or what a WebSocket of Node says; that of a page says
+   * nothing.
+   */
   readonly error?: unknown
 }
 

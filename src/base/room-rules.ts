@@ -10,14 +10,14 @@ const MAX_KNOWN_ROOMS = 10_000
 export class RoomRules<Answer, Rule> {
   readonly #option: string
   readonly #ask: (room: string) => Answer
-  readonly #read: (answer: Answer) => Rule
+  readonly #read: (answer: Answer, room: string) => Rule
   readonly #rules = new Map<string, Rule>()
 
   /**
    * @param option the name of the function: `history.rooms`
    * @param read makes a rule of what the function returned; throws WSHUB_ERR_INVALID_OPTION
    */
-  constructor(option: string, ask: (room: string) => Answer, read: (answer: Answer) => Rule) {
+  constructor(option: string, ask: (room: string) => Answer, read: (answer: Answer, room: string) => Rule) {
     this.#option = option
     this.#ask = ask
     this.#read = read
@@ -30,7 +30,7 @@ export class RoomRules<Answer, Rule> {
   of(room: string): Rule {
     const known = this.#rules.get(room)
     if (known !== undefined || this.#rules.has(room)) return known as Rule // Rule may include undefined
-    const rule = this.#read(this.#answer(room))
+    const rule = this.#read(this.#answer(room), room)
     if (this.#rules.size >= MAX_KNOWN_ROOMS) {
       for (const oldest of oldestKeys(this.#rules, MAX_KNOWN_ROOMS)) this.#rules.delete(oldest)
     }

@@ -1,3 +1,4 @@
+import { show } from '../base/errors.ts'
 import { checkKeys, integersOf, invalid, type Resolved } from '../base/option-rules.ts'
 import type { Payload } from '../protocol/message.ts'
 import type { HistoryLimits, HistoryStore } from './history-store.ts'
@@ -92,10 +93,16 @@ export function resolveHistoryOptions(
  * Reads what `history.rooms` returned for a room; `undefined` = no history.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
-export function readRoomHistory(options: RoomHistoryOptions | undefined): HistoryLimits | undefined {
+export function readRoomHistory(
+  options: RoomHistoryOptions | undefined,
+  room: string,
+): HistoryLimits | undefined {
   if (options === undefined) return undefined
+  if (typeof options !== 'object' || options === null) {
+    throw invalid(`history.rooms(${show(room)})`, 'is an object or undefined', options)
+  }
   checkKeys(options, ROOM_HISTORY_DEFAULTS, 'an option that history.rooms returns')
-  const integer = integersOf(options, ROOM_HISTORY_DEFAULTS)
+  const integer = integersOf(options, ROOM_HISTORY_DEFAULTS, `history.rooms(${show(room)}).`)
   return Object.freeze({ maxMessages: integer('maxMessages', 1), maxAgeMs: integer('maxAgeMs', 1) })
 }
 
