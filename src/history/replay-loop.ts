@@ -12,17 +12,25 @@ export interface Replay {
 
 /** Shares the event loop among all replays of a hub, so that thousands of clients can return at once. */
 export class ReplayLoop {
-  #waiting: Replay[] = []
+  readonly #begun: Replay[] = []
+  readonly #beginning: Replay[] = []
   #isDue = false
   #endsAt = 0
   #count = 0
 
   /** Has a replay run in a later turn. */
   schedule(replay: Replay): void {
-    this.#waiting.push(replay)
-    if (this.#isDue) return
-    this.#isDue = true
-    setImmediate(this.#turn)
+    this.#begun.push(replay)
+    this.#wake()
+  }
+
+  /**
+   * Has the first step of a replay run in a later turn, after those that have begun: what they have read
+   * takes memory. One is run in each turn all the same.
+   */
+  begin(replay: Replay): void {
+    this.#beginning.push(replay)
+    this.#wake()
   }
 
   /** Counts a message that was replayed. @returns whether the time of this turn is up */
@@ -30,21 +38,28 @@ export class ReplayLoop {
     return ++this.#count % MESSAGES_PER_CLOCK_READ === 0 && performance.now() >= this.#endsAt
   }
 
-  readonly #turn = (): void => {
-    this.#isDue = false
-    const waiting = this.#waiting
-    this.#waiting = []
-    this.#endsAt = performance.now() + MAX_REPLAY_MS
-    let done = 0
-    for (const replay of waiting) {
-      replay.run()
-      done++
-      if (performance.now() >= this.#endsAt) break
-    }
-    if (done === waiting.length) return
-    this.#waiting = waiting.slice(done).concat(this.#waiting)
+  #wake(): void {
     if (this.#isDue) return
     this.#isDue = true
     setImmediate(this.#turn)
+  }
+
+  readonly #turn = (): void => {
+    this.#isDue = false
+    this.#endsAt = performance.now() + MAX_REPLAY_MS
+    this.#run(this.#begun)
+    this.#run(this.#beginning)
+    if (this.#begun.length + this.#beginning.length > 0) this.#wake()
+  }
+
+  /** Runs replays until the time is up, but at least one. What is scheduled meanwhile waits for the next turn. */
+  #run(queue: Replay[]): void {
+    const { length } = queue
+    let done = 0
+    while (done < length) {
+      queue[done++]?.run()
+      if (performance.now() >= this.#endsAt) break
+    }
+    queue.splice(0, done)
   }
 }

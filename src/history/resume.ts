@@ -48,46 +48,65 @@ export function resume(
       reject(error)
       catchUp.skip()
     }
-    const begin = async (head: Mark) => {
-      if (catchUp.hasEnded) return
-      const start = await startOf(log, joined ?? head, from, limits)
+    const begin = (start: Start, head: Mark) => {
       if (catchUp.hasEnded) return
       isComplete = start.isComplete
       log.followers.began(member, joined ?? head, hasSince(from) && isComplete)
       catchUp.start(start.cursor, start.page)
     }
+    const step = (head: Mark) => {
+      if (catchUp.hasEnded) return
+      const start = startOf(log, joined ?? head, from, limits)
+      if (start instanceof Promise) start.then((read) => begin(read, head)).catch(failed)
+      else begin(start, head)
+    }
     // In turns: thousands may wait for the same room.
-    log.positioned().then((head) => log.schedule(() => void begin(head).catch(failed)), failed)
+    log.positioned().then((head) => log.begin(() => step(head)), failed)
   })
 }
 
-/** @param joined the latest message when the member joined */
-async function startOf(log: RoomLog, joined: Mark, from: ReplayFrom, limits: HistoryLimits): Promise<Start> {
-  const { last } = from
-  if (hasSince(from)) {
-    const start = await startAfter(log, readPosition(from.since))
-    if (start !== undefined) return start
-  }
-  const isComplete = !hasSince(from)
-  if (last === undefined) return { cursor: joined, page: [], isComplete }
-  return { ...(await startBeforeLast(log, Math.min(last, limits.maxMessages))), isComplete }
+/**
+ * Returns where a replay begins, at once where that is in memory.
+ * @param joined the latest message when the member joined
+ */
+function startOf(
+  log: RoomLog,
+  joined: Mark,
+  from: ReplayFrom,
+  limits: HistoryLimits,
+): Start | Promise<Start> {
+  const mark = readPosition(from.since)
+  if (mark === undefined) return startWithout(log, joined, from, limits)
+  if (log.covers(mark)) return { cursor: mark, page: [], isComplete: true }
+  return readAfter(log, mark).then((start) => start ?? startWithout(log, joined, from, limits))
 }
 
 /** Returns where everything after a mark begins; `undefined` when something is missing. */
-async function startAfter(log: RoomLog, mark: Mark | undefined): Promise<Start | undefined> {
-  if (mark === undefined) return undefined
-  if (log.covers(mark)) return { cursor: mark, page: [], isComplete: true }
+async function readAfter(log: RoomLog, mark: Mark): Promise<Start | undefined> {
   const { records, isComplete } = await log.read(mark)
   if (!isComplete) return undefined
   log.keep(mark, records)
   return { cursor: mark, page: records, isComplete }
 }
 
-async function startBeforeLast(log: RoomLog, count: number): Promise<Omit<Start, 'isComplete'>> {
-  const known = log.beforeLast(count)
-  if (known !== undefined) return { cursor: known, page: [] }
+/** Returns where a replay begins for a client whose position is of no use, or that has none. */
+function startWithout(
+  log: RoomLog,
+  joined: Mark,
+  from: ReplayFrom,
+  { maxMessages }: HistoryLimits,
+): Start | Promise<Start> {
+  const isComplete = !hasSince(from)
+  if (from.last === undefined) return { cursor: joined, page: [], isComplete }
+  const last = Math.min(from.last, maxMessages)
+  const known = log.beforeLast(last)
+  return known === undefined ? readLast(log, last, isComplete) : { cursor: known, page: [], isComplete }
+}
+
+async function readLast(log: RoomLog, count: number, isComplete: boolean): Promise<Start> {
   const { head, records } = await log.readLast(count)
   const [first] = records
-  if (first === undefined) return { cursor: head, page: [] }
-  return { cursor: { epoch: first.epoch, offset: first.previous, tag: '' }, page: records }
+  if (first === undefined) return { cursor: head, page: [], isComplete }
+  const cursor = { epoch: first.epoch, offset: first.previous, tag: '' }
+  return { cursor, page: records, isComplete }
 }

@@ -209,9 +209,9 @@ export class RoomLog implements CatchUpLog, MessageLog {
     return this.#recent.next(offset)
   }
 
-  /** Has something run in a later turn, in which not too much else runs. */
-  schedule(run: () => void): void {
-    this.#parts.loop.schedule({ run })
+  /** Has the first step of a replay run in a later turn, in which not too much else runs. */
+  begin(run: () => void): void {
+    this.#parts.loop.begin({ run })
   }
 
   read(after: Mark): Promise<ReadResult> {
