@@ -49,6 +49,8 @@ export class JetStreamError extends Error {
 export const TAG = 'Wshub-Tag'
 /** A consumer that nobody reads from is deleted after this time. */
 const INACTIVE_NS = 5_000_000_000
+/** Most messages that are asked for at once: each may be as large as a message can be. */
+const BATCH = 64
 /** Begins the reply subject of a message that a consumer delivers. */
 const ACK = '$JS.ACK.'
 const NO_MESSAGE = 404
@@ -148,34 +150,43 @@ export class JetStreamApi {
       },
     })
     const total = readNumber(reply, 'num_pending')
-    if (total > 0) await this.#pull(String(reply.name), total, take)
+    if (total === 0) return 0
+    const consumer = String(reply.name)
+    const batch = withoutData ? total : BATCH
+    try {
+      for (let left = total; left > 0; left -= batch) {
+        if (!(await this.#pull(consumer, Math.min(left, batch), take))) break
+      }
+    } finally {
+      if (!this.#connection.isClosed()) {
+        this.#connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`)
+      }
+    }
     return total
   }
 
-  async #pull(consumer: string, total: number, take: (message: StreamMessage) => boolean): Promise<void> {
+  /** Returns whether `take` wants more. */
+  async #pull(consumer: string, count: number, take: (message: StreamMessage) => boolean): Promise<boolean> {
     const inbox = createInbox()
     let subscription: Subscription | undefined
-    const done = new Promise<void>((resolve, reject) => {
-      let left = total
+    const done = new Promise<boolean>((resolve, reject) => {
+      let left = count
       const callback = (error: Error | null, message: Msg) => {
         if (error !== null) return reject(error)
-        if (!message.reply?.startsWith(ACK)) return resolve() // a status: there is nothing more
-        if (take(readDelivered(message, message.reply)) && --left > 0) return
-        resolve()
+        if (!message.reply?.startsWith(ACK)) return resolve(false) // a status: there is nothing more
+        if (!take(readDelivered(message, message.reply))) resolve(false)
+        else if (--left === 0) resolve(true)
       }
       subscription = this.#connection.subscribe(inbox, { callback })
-      const request = JSON.stringify({ batch: total, no_wait: true })
+      const request = JSON.stringify({ batch: count, no_wait: true })
       this.#connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`, request, {
         reply: inbox,
       })
     })
     try {
-      await this.#pending.track(inTime(this.#timeoutMs, 'JetStream did not deliver', done))
+      return await this.#pending.track(inTime(this.#timeoutMs, 'JetStream did not deliver', done))
     } finally {
       subscription?.unsubscribe()
-      if (!this.#connection.isClosed()) {
-        this.#connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`)
-      }
     }
   }
 

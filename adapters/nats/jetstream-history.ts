@@ -64,6 +64,8 @@ export class JetStreamHistory implements HistoryStore {
   readonly #timeoutMs: number
   readonly #maxPendingBytes: number
   readonly #rooms = new Map<string, string>()
+  /** The latest message that was seen of each subscribed room: it may expire. */
+  readonly #latest = new Map<string, Mark>()
   readonly #pending = new PendingRequests()
   #pendingBytes = 0
   /** Settles when the stream was found, or created again. */
@@ -110,7 +112,10 @@ export class JetStreamHistory implements HistoryStore {
     return this.#nats.start({
       onMessage: (channel, bytes) => {
         const room = this.#rooms.get(channel)
-        if (room !== undefined) listener.onMessage(room, this.#received(bytes))
+        if (room === undefined) return
+        const stored = this.#received(bytes)
+        this.#saw(room, stored)
+        listener.onMessage(room, stored)
       },
       onStateChange: (state) => {
         if (state === 'reconnecting') this.#pending.fail(new HubError('WSHUB_ERR_BACKPLANE', 'NATS is away'))
@@ -129,10 +134,12 @@ export class JetStreamHistory implements HistoryStore {
     this.#pendingBytes += size
     try {
       const tag = randomBytes(TAG_BYTES).toString('base64url')
+      const before = this.#lastSequence
       const offset = await this.#publish(api, this.#subject(room), record, tag)
       // Sequences that begin anew are those of another stream of the same name.
-      if (offset <= this.#lastSequence && (await this.#refresh(api)) === undefined) throw noStream()
+      if (offset <= before && (await this.#refresh(api)) === undefined) throw noStream()
       this.#lastSequence = Math.max(this.#lastSequence, offset)
+      this.#saw(room, { epoch: this.#epoch, offset, tag })
       return { epoch: this.#epoch, offset, tag }
     } finally {
       this.#pendingBytes -= size
@@ -143,17 +150,20 @@ export class JetStreamHistory implements HistoryStore {
     const api = this.#api()
     const subject = this.#subject(room)
     const { after } = request
-    let [info, latest] = await Promise.all([this.#refresh(api), api.get({ last_by_subj: subject })])
+    let info = await this.#refresh(api)
     if (info === undefined) {
       await this.#prepareAgain()
-      ;[info, latest] = await Promise.all([this.#refresh(api), api.get({ last_by_subj: subject })])
+      info = await this.#refresh(api)
     }
     if (info === undefined) throw noStream()
+    // Afterwards: the first message of the room may be stored meanwhile, and has a higher sequence then.
+    const latest = await api.get({ last_by_subj: subject })
     const head = {
       epoch: this.#epoch,
       offset: latest?.sequence ?? info.lastSequence,
       tag: latest?.tag ?? '',
     }
+    this.#saw(room, head)
     if (after !== undefined) return this.#readAfter(api, subject, head, { ...request, after }, limits)
     const { last = 0 } = request
     if (last === 0 || latest === undefined) return { head, records: [], isComplete: true }
@@ -165,10 +175,11 @@ export class JetStreamHistory implements HistoryStore {
   async heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]> {
     const api = this.#api()
     const latest = await Promise.all(rooms.map((room) => api.get({ last_by_subj: this.#subject(room) })))
-    return latest.map((message) => {
-      return message === undefined
-        ? undefined
-        : { epoch: this.#epoch, offset: message.sequence, tag: message.tag }
+    return latest.map((message, index) => {
+      if (message !== undefined) return { epoch: this.#epoch, offset: message.sequence, tag: message.tag }
+      // Its latest message has expired, and there is no newer one.
+      const seen = this.#latest.get(rooms[index] ?? '')
+      return seen?.epoch === this.#epoch ? seen : undefined
     })
   }
 
@@ -181,12 +192,14 @@ export class JetStreamHistory implements HistoryStore {
   unsubscribe(room: string): void {
     const channel = this.#channel(room)
     this.#rooms.delete(channel)
+    this.#latest.delete(room)
     this.#nats.unsubscribe(channel)
   }
 
   async close(): Promise<void> {
     await this.#nats.close()
     this.#rooms.clear()
+    this.#latest.clear()
   }
 
   async #readAfter(
@@ -214,6 +227,12 @@ export class JetStreamHistory implements HistoryStore {
       : isHead || (after.tag === '' && info.firstSequence <= after.offset + 1 && !isFull)
     if (!isProven || found.isTooOld || found.total > limits.maxMessages) return incomplete
     return { head, records: this.#records(found.messages, after.offset), isComplete: true }
+  }
+
+  #saw(room: string, { epoch, offset, tag }: Mark): void {
+    if (!this.#rooms.has(this.#channel(room))) return
+    const seen = this.#latest.get(room)
+    if (seen?.epoch !== epoch || seen.offset < offset) this.#latest.set(room, { epoch, offset, tag })
   }
 
   /** Returns the sequence of the first of the latest messages of a subject. */

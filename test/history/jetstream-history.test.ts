@@ -206,4 +206,27 @@ describe('a stream', () => {
     onTestFinished(() => store.close())
     await expect(store.start({ onMessage() {}, onStateChange() {}, onError() {} })).rejects.toThrow()
   })
+
+  it('whose latest message of a room has expired still tells its followers that it was the latest', async () => {
+    const { store } = await setUp({ maxAgeMs: 1_000 })
+    await store.subscribe('room')
+    const mark = await append(store, 'soon gone')
+    await until(
+      'the message to expire',
+      async () => (await store.read('room', { last: 1, ...PAGE }, LIMITS)).records.length === 0,
+      () => '',
+    )
+    const [head] = await store.heads(['room'])
+    expect(head).toMatchObject({ epoch: mark.epoch, offset: mark.offset, tag: mark.tag })
+  })
+
+  it('with more messages than are asked for at once is read whole', async () => {
+    const { store } = await setUp()
+    const texts = Array.from({ length: 300 }, (_, index) => `${index}`)
+    const [first] = await Promise.all(texts.map((text) => append(store, text)))
+    if (first === undefined) throw new Error('no mark')
+    expect(await missedSince(store, first)).toEqual(texts.slice(1))
+    const { records } = await store.read('room', { last: 200, ...PAGE }, LIMITS)
+    expect(records.map(({ record }) => record.toString())).toEqual(texts.slice(-200))
+  })
 })
