@@ -114,15 +114,16 @@ export class Questions {
     for (const round of [...this.#rounds.values()]) this.#check(round)
   }
 
-  /** Asks again about rooms for which an answer was missing. */
+  /** Asks again about rooms for which an answer was missing, or whose question was refused. */
   beat(): void {
     if (this.#repairs.size > 0) this.#repairSoon()
-    if (this.#unanswered.size === 0 || --this.#beatsToRetry > 0) return
-    this.#retryBeats = Math.min(2 * this.#retryBeats, MAX_RETRY_BEATS)
-    this.#beatsToRetry = this.#retryBeats
-    for (const name of this.#unanswered) this.#waiting.add(name)
-    this.#unanswered.clear()
-    void this.#askWaiting()
+    if (this.#unanswered.size > 0 && --this.#beatsToRetry <= 0) {
+      this.#retryBeats = Math.min(2 * this.#retryBeats, MAX_RETRY_BEATS)
+      this.#beatsToRetry = this.#retryBeats
+      for (const name of this.#unanswered) this.#waiting.add(name)
+      this.#unanswered.clear()
+    }
+    void this.#askWaiting() // also those that the engine has refused to send
   }
 
   close(): void {
@@ -140,11 +141,15 @@ export class Questions {
     this.#beatsToRetry = FIRST_RETRY_BEATS
   }
 
-  /** One batch after the other: rooms that are added meanwhile are asked for together. */
+  /**
+   * One batch after the other: rooms that are added meanwhile are asked for together. A backplane may refuse a
+   * question while it is connected, and would refuse it again at once: such rooms wait for the next beat.
+   */
   async #askWaiting(): Promise<void> {
-    if (this.#isAsking) return
+    if (this.#isAsking || this.#waiting.size === 0) return
     this.#isAsking = true
     await Promise.resolve() // the other rooms of this turn
+    const refused: string[] = []
     while (this.#waiting.size > 0 && this.#link.state === 'connected' && !this.#isClosed) {
       const names = [...this.#waiting]
       await this.#subscribed(names)
@@ -152,8 +157,11 @@ export class Questions {
       const rooms = names
         .filter((name) => this.#waiting.delete(name))
         .flatMap((name) => this.#rooms.get(name) ?? [])
-      for (const batch of batchesOf(rooms)) this.#askAbout(batch)
+      for (const batch of batchesOf(rooms)) {
+        if (!this.#askAbout(batch)) refused.push(...batch.map(({ name }) => name))
+      }
     }
+    for (const name of refused) if (this.#rooms.get(name) !== undefined) this.#waiting.add(name)
     this.#isAsking = false
   }
 
@@ -163,15 +171,16 @@ export class Questions {
     await Promise.race([this.#link.listening(names), inTime])
   }
 
-  #askAbout(rooms: readonly PresenceRoom[]): void {
+  /** @returns `false` when the question was not sent */
+  #askAbout(rooms: readonly PresenceRoom[]): boolean {
     const round = this.#begin(rooms, undefined)
     for (const { name } of rooms) this.#roundOf.set(name, round)
     if (!this.#send(round, rooms)) {
-      for (const { name } of rooms) this.#waiting.add(name) // until this node is connected again
       this.#rounds.delete(round.id)
-      return
+      return false
     }
     this.#check(round)
+    return true
   }
 
   #begin(rooms: readonly PresenceRoom[], node: string | undefined): Round {
@@ -245,14 +254,14 @@ export class Questions {
 
   #endOfRepair(round: Round, node: string): void {
     if (this.#repairing === round) this.#repairing = undefined
-    if (!round.hasAnswered(node) && this.#link.knows(node)) {
-      // Again, at the next beat.
-      const rooms = this.#repairs.get(node) ?? new Map<string, boolean>()
-      for (const name of round.rooms) rooms.set(name, true)
-      this.#repairs.set(node, rooms)
-      return
-    }
-    if (this.#repairs.size > 0) this.#repairSoon()
+    if (!round.hasAnswered(node) && this.#link.knows(node)) this.#repairAtBeat(node, round)
+    else if (this.#repairs.size > 0) this.#repairSoon()
+  }
+
+  #repairAtBeat(node: string, { rooms: names }: Round): void {
+    const rooms = this.#repairs.get(node) ?? new Map<string, boolean>()
+    for (const name of names) rooms.set(name, true)
+    this.#repairs.set(node, rooms)
   }
 
   #repairSoon(): void {
@@ -284,9 +293,9 @@ export class Questions {
       const round = this.#begin(rooms, node)
       this.#repairing = round
       if (this.#send(round, rooms)) return
-      this.#rounds.delete(round.id) // all is asked again when this node is connected again
+      this.#rounds.delete(round.id)
       this.#repairing = undefined
-      this.#repairs.clear()
+      this.#repairAtBeat(node, round)
       return
     }
   }

@@ -322,4 +322,34 @@ describe('Presence in a cluster', () => {
     )
     expect(FAST.roomGraceMs).toBeGreaterThan(0)
   })
+
+  it.each([1, 3_000])('asks about %d rooms again at each beat while the backplane is full', async (count) => {
+    const [x, y] = await two(new Bus(), {}, { heartbeatTimeoutMs: 20_000, callTimeoutMs: 10_000 })
+    const rooms = Array.from({ length: count }, (_, i) => `room ${i}`)
+    await x.enter('ann', 'room 0')
+    y.backplane.isFull = true
+    const settled = y.hub.presenceSettled('room 0')
+    for (const room of rooms) y.hub.presence(room)
+    const refused = () => y.backplane.refused
+    await eventually('some beats', () => refused() > 10, refused)
+    expect(refused()).toBeLessThan(100)
+    expect(y.hub.presence('room 0').isComplete).toBe(false)
+    y.backplane.isFull = false
+    expect(await settled).toBe(true)
+    expect(usersOf(y.hub, 'room 0')).toBe('ann:1')
+  })
+
+  it('asks a node again about what did not arrive when the backplane was full', async () => {
+    const [x, y] = await two(new Bus(), {}, { heartbeatTimeoutMs: 20_000, callTimeoutMs: 10_000 })
+    await y.enter('bob', 'a')
+    await agreed([x, y], 'a', 'bob:1')
+    y.backplane.drop = (_channel, bytes) => presenceOf(bytes)?.op === 'delta'
+    y.backplane.isFull = true
+    await x.enter('ann', 'a')
+    const refused = () => y.backplane.refused
+    await eventually('some beats', () => refused() > 10, refused)
+    expect(refused()).toBeLessThan(100)
+    y.backplane.isFull = false
+    await agreed([x, y], 'a', 'ann:1 bob:1')
+  })
 })

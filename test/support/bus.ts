@@ -1,5 +1,8 @@
 import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
 
+/** The most messages that a backplane refuses because it is full. */
+export const MAX_REFUSED = 10_000
+
 /** A published message: its node, its channel, its bytes. */
 export interface Published {
   readonly by: BusBackplane
@@ -67,8 +70,10 @@ export class BusBackplane implements Backplane {
    * take different paths.
    */
   delay: (channel: string) => boolean = () => false
-  /** Accepts no message, though connected. */
+  /** Accepts no message, though connected; after {@link MAX_REFUSED} all, so that an endless loop ends. */
   isFull = false
+  /** How many messages were refused since the backplane was made. */
+  refused = 0
   /** Refuses these subscriptions. */
   refuse: (channel: string) => boolean = () => false
   /** The reason for which `start` rejects. */
@@ -100,7 +105,11 @@ export class BusBackplane implements Backplane {
   }
 
   publish(channel: string, bytes: Uint8Array): boolean {
-    if (this.#state !== 'connected' || this.isFull) return false
+    if (this.#state !== 'connected') return false
+    if (this.isFull && this.refused < MAX_REFUSED) {
+      this.refused++
+      return false
+    }
     if (!/^[A-Za-z0-9_.-]{1,200}$/.test(channel)) throw new Error(`no channel: ${channel}`)
     this.#bus.carry({ by: this, channel, bytes: Buffer.from(bytes) })
     return true
