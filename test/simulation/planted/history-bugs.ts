@@ -186,8 +186,8 @@ export const HISTORY_BUGS: readonly Bug[] = [
   ),
   ...bugs('history/guarded-store', [
     'a closed hub leaves its store open',
-    'this.#isClosed = true\n    await this.#store.close()',
-    'this.#isClosed = true',
+    'this.#started.resolve()\n    await this.#store.close()',
+    'this.#started.resolve()',
   ]),
   ...bugs('history/retry-timer', [
     'what the store refused is not tried again',
