@@ -52,7 +52,7 @@ export class ReplayLoop {
     if (this.#begun.length + this.#beginning.length > 0) this.#wake()
   }
 
-  /** Runs replays until the time is up, but at least one. Those scheduled meanwhile wait for the next turn. */
+  /** Runs replays until the time is up, at least one. Those scheduled meanwhile wait for the next turn. */
   #run(queue: Replay[]): void {
     const { length } = queue
     let done = 0
