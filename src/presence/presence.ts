@@ -109,7 +109,7 @@ export class Presence {
 
   /** A connection has joined a room. */
   joined(member: PresenceSubject, name: string): void {
-    const mode = this.#modes.of(name)
+    const mode = this.#modeOf(name)
     if (mode === undefined) return
     if (mode === 'count') {
       this.#withRoom(name, (room) => room.add(ANONYMOUS))
@@ -132,7 +132,7 @@ export class Presence {
 
   /** A connection has left a room. */
   left(member: object, name: string): void {
-    const mode = this.#modes.of(name)
+    const mode = this.#modeOf(name)
     if (mode === undefined) return
     if (mode === 'count') {
       this.#withRoom(name, (room) => room.remove(ANONYMOUS))
@@ -195,6 +195,11 @@ export class Presence {
 
   get #isConnected(): boolean {
     return this.#link.state === 'connected'
+  }
+
+  /** Asks no application, whose answer is forgotten at some time: the room is followed, or has no presence. */
+  #modeOf(name: string): PresenceMode | undefined {
+    return this.#rooms.get(name)?.mode
   }
 
   #read(member: PresenceSubject): Identity {

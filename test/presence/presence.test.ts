@@ -338,4 +338,27 @@ describe('Hub with presence', () => {
     expect(usersOf(hub, 'a')).toBe('')
     expect(hub.presence('a').count).toBe(0)
   })
+
+  it.each(['a', 'count'])('asks nobody about the room %s when a connection leaves it', async (room) => {
+    let isBroken = false
+    const { hub, enter, faults } = await servePresence({
+      leaveGraceMs: 0,
+      rooms: (name) => {
+        if (isBroken) throw new Error('no room is known')
+        return name.startsWith('count') ? 'count' : name === 'a' || name === 'b' ? 'members' : undefined
+      },
+    })
+    const { connection } = await enter('ann', room, 'b')
+    const { client } = await enter('bob', room, 'b')
+    for (let n = 0; n < 10_000; n++) thrownBy(() => hub.presence(`forgets ${n}`))
+    isBroken = true
+    hub.leaveRoom(connection, room)
+    client.socket.terminate()
+    const seen = () => [hub.roomSize(room), hub.roomSize('b')]
+    await eventually('the closed connection to leave', () => `${seen()}` === '0,1', seen)
+    isBroken = false
+    const known = () => [hub.presence(room).count, usersOf(hub, 'b')]
+    await eventually('both to be gone', () => `${known()}` === '0,ann:1', known)
+    expect(faults.all).toEqual([])
+  })
 })
