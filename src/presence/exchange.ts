@@ -46,14 +46,18 @@ export class Exchange implements LinkWatcher {
   readonly #gone = new Set<string>()
   /** Nodes that have told something, and for how many beats they have been unknown. */
   readonly #nodes = new Map<string, number>()
-  readonly #waiting = new Map<PresenceRoom, Deferred<boolean>>()
-  readonly #timeouts: DueQueue<PresenceRoom>
+  /** Those who wait until a room is settled: each for as long as all. */
+  readonly #waiting = new Map<PresenceRoom, Set<Deferred<boolean>>>()
+  readonly #timeouts: DueQueue<{ readonly room: PresenceRoom; readonly waiting?: Deferred<boolean> }>
 
   constructor(link: Link, rooms: RoomTable, timeoutMs: number, host: ExchangeHost) {
     this.#link = link
     this.#rooms = rooms
     this.#host = host
-    this.#timeouts = new DueQueue(timeoutMs, (room) => this.#timedOut(room))
+    this.#timeouts = new DueQueue(timeoutMs, ({ room, waiting }) => {
+      if (waiting === undefined) this.#release(room)
+      else this.#timedOut(room, waiting)
+    })
     this.#questions = new Questions(link, rooms, timeoutMs, {
       snapshot: (node, room, snapshot) => this.#replaced(node, room, snapshot),
       answered: (room, isByAll) => {
@@ -70,7 +74,7 @@ export class Exchange implements LinkWatcher {
     room.isSettled = false
     room.isAnswered = false
     room.isHeld = this.#link.state !== 'closed'
-    this.#timeouts.add(room)
+    this.#timeouts.add({ room })
     this.#questions.ask(room)
   }
 
@@ -96,11 +100,11 @@ export class Exchange implements LinkWatcher {
   /** Resolves with `true` when a room is settled, with `false` when it is not in time. */
   settled(room: PresenceRoom): Promise<boolean> {
     if (room.isSettled) return Promise.resolve(true)
-    const known = this.#waiting.get(room)
-    if (known !== undefined) return known.promise
     const waiting = deferred<boolean>()
-    this.#waiting.set(room, waiting)
-    this.#timeouts.add(room)
+    const others = this.#waiting.get(room)
+    if (others === undefined) this.#waiting.set(room, new Set([waiting]))
+    else others.add(waiting)
+    this.#timeouts.add({ room, waiting })
     return waiting.promise
   }
 
@@ -216,9 +220,10 @@ export class Exchange implements LinkWatcher {
     this.#end(room, true)
   }
 
-  #timedOut(room: PresenceRoom): void {
-    this.#release(room)
-    this.#end(room, false)
+  #timedOut(room: PresenceRoom, waiting: Deferred<boolean>): void {
+    const others = this.#waiting.get(room)
+    if (others?.delete(waiting) === true && others.size === 0) this.#waiting.delete(room)
+    waiting.resolve(false)
   }
 
   /** Ends the time in which changes are held back. */
@@ -229,7 +234,7 @@ export class Exchange implements LinkWatcher {
   }
 
   #end(room: PresenceRoom, isSettled: boolean): void {
-    this.#waiting.get(room)?.resolve(isSettled)
+    for (const waiting of this.#waiting.get(room) ?? []) waiting.resolve(isSettled)
     this.#waiting.delete(room)
   }
 

@@ -283,6 +283,22 @@ describe('Presence in a cluster', () => {
     await agreed([x], 'a', 'ann:1 bob:1')
   })
 
+  it('gives each who waits until it is settled the whole time', async () => {
+    const bus = new Bus()
+    const [x, y] = await two(bus, {}, { callTimeoutMs: 1_500 })
+    x.backplane.drop = (_channel, bytes) => presenceOf(bytes)?.op === 'answer'
+    await y.enter('bob', 'a')
+    const first = x.hub.presenceSettled('a')
+    const digests = () => toldIn(bus.published).filter(({ op }) => op === 'digest').length
+    const before = digests()
+    await eventually('some beats', () => digests() >= before + 20, digests)
+    const second = x.hub.presenceSettled('a')
+    expect(await first).toBe(false)
+    x.backplane.drop = () => false
+    expect(await second).toBe(true)
+    expect(usersOf(x.hub, 'a')).toBe('bob:1')
+  })
+
   it('publishes nothing in a room in which nothing changes, but the digest', async () => {
     const bus = new Bus()
     const [x, y] = await two(bus)
