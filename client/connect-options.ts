@@ -76,7 +76,7 @@ export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectO
     throw new TypeError(`options is an object, not ${options}`)
   }
   for (const key of Object.keys(options)) {
-    if (!(key in CONNECT_DEFAULTS || key in OTHERS))
+    if (!(Object.hasOwn(CONNECT_DEFAULTS, key) || Object.hasOwn(OTHERS, key)))
       throw new TypeError(`"${key}" is not an option of connect`)
   }
   const numbers = { ...CONNECT_DEFAULTS }

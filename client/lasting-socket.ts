@@ -11,6 +11,9 @@ import { SendQueue, type SocketData } from './send-queue.ts'
 /** Most rooms whose positions are remembered: as many as a hub lets a connection join by default. */
 const MAX_POSITIONS = 1_000
 
+/** Most bytes of the reason of a close, as a WebSocket has it. */
+const MAX_REASON_BYTES = 123
+
 /** A timer that is late by this many ms shows that the page was frozen; messages get so long to arrive. */
 const THAW_MS = 1_000
 
@@ -123,8 +126,11 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     if (code !== undefined && code !== 1000 && !(code >= 3000 && code < 5000)) {
       throw new DOMException('code is 1000, or 3000 to 4999', 'InvalidAccessError')
     }
+    if (reason !== undefined && new TextEncoder().encode(reason).length > MAX_REASON_BYTES) {
+      throw new DOMException(`reason has at most ${MAX_REASON_BYTES} bytes`, 'SyntaxError')
+    }
     if (this.#end !== undefined) return
-    this.#socket?.close(code, reason) // throws for a reason that is too long
+    this.#socket?.close(code, reason)
     this.#end = 2
     this.#turn++
     clearTimeout(this.#timer)

@@ -171,6 +171,7 @@ describe('connect', () => {
   )
 
   it.each<[options: object, message: string]>([
+    [{ toString: 1 }, '"toString" is not an option of connect'],
     [{ minDelay: 1 }, '"minDelay" is not an option of connect'],
     [{ minDelayMs: 0 }, 'minDelayMs is an integer from 1 to 1000000000, not 0'],
     [{ minDelayMs: Number.NaN }, 'minDelayMs is an integer from 1 to 1000000000, not NaN'],
@@ -397,6 +398,22 @@ describe('close', () => {
       }
     },
   )
+
+  it('refuses a reason of more than 123 bytes, before, in and between connections', async () => {
+    const app = await serve()
+    const { socket, log } = connectRecorded(app.url, { minDelayMs: 60_000, maxDelayMs: 60_000 })
+    const refusal = () => thrownBy(() => socket.close(3000, 'é'.repeat(62)))
+    expect(refusal()).toMatchObject({ name: 'SyntaxError' })
+    await times(log, 'open', 1)
+    expect(refusal()).toMatchObject({ name: 'SyntaxError' })
+    expect(socket.readyState).toBe(1)
+    app.connections[0]?.close(1011)
+    await times(log, 'close 1011', 1)
+    expect(refusal()).toMatchObject({ name: 'SyntaxError' })
+    expect(socket.readyState).toBe(0)
+    socket.close(3000, `${'é'.repeat(61)}e`)
+    expect(socket.readyState).toBe(2)
+  })
 
   it('leaves no timer and no listener, so that a process ends by itself', async () => {
     const { url } = await serve()
