@@ -42,6 +42,8 @@ export class RoomLog implements CatchUpLog, MessageLog {
   #suspicions = 0
   #cleared = 0
   #feedTimer: NodeJS.Timeout | undefined
+  /** The latest message of this node that the feed is to show. */
+  #appended: Mark = NOWHERE
   #isClosed = false
 
   constructor(room: string, limits: HistoryLimits, turn: number, parts: LogParts) {
@@ -99,7 +101,10 @@ export class RoomLog implements CatchUpLog, MessageLog {
   appended(mark: Appended, record: Buffer): void {
     const { previous } = mark
     if (previous !== undefined) this.receive({ ...mark, previous, record })
-    else this.#feedTimer ??= setTimeout(() => this.#feedLate(mark), FEED_MS).unref()
+    else {
+      this.#appended = mark
+      this.#awaitFeed(mark)
+    }
   }
 
   /** Resolves when a message has been delivered here, or cannot be any more; `undefined` when it has been. */
@@ -361,9 +366,13 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.#catchUps.retry()
   }
 
-  #feedLate(mark: Mark): void {
-    this.#feedTimer = undefined
-    if (!this.#hasReached(mark)) this.verify()
+  /** Reads a message that the feed does not show in time, and all that were appended meanwhile. */
+  #awaitFeed(mark: Mark): void {
+    this.#feedTimer ??= setTimeout(() => {
+      this.#feedTimer = undefined
+      if (!this.#hasReached(mark)) this.verify()
+      else if (!this.#hasReached(this.#appended)) this.#awaitFeed(this.#appended)
+    }, FEED_MS).unref()
   }
 
   // Delivery

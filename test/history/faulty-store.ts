@@ -16,6 +16,10 @@ export class FaultyStore implements HistoryStore {
   #listener: HistoryListener | undefined
   /** How many messages of the feed are lost next. */
   feedToLose = 0
+  /** Whether it cannot tell the latest messages of rooms. */
+  hidesHeads = false
+  /** What `close` rejects with, and reports. */
+  closeError: Error | undefined
   /** How many reads fail next. */
   readsToFail = 0
   /** Messages of the feed that wait, where they are held. */
@@ -88,7 +92,7 @@ export class FaultyStore implements HistoryStore {
   }
 
   heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]> {
-    return this.#inner.heads(rooms)
+    return this.hidesHeads ? Promise.reject(new Error('no heads')) : this.#inner.heads(rooms)
   }
 
   subscribe(room: string): Promise<void> {
@@ -99,8 +103,11 @@ export class FaultyStore implements HistoryStore {
     this.#inner.unsubscribe(room)
   }
 
-  close(): Promise<void> {
-    return this.#inner.close()
+  async close(): Promise<void> {
+    await this.#inner.close()
+    if (this.closeError === undefined) return
+    this.#listener?.onError(new Error('something was lost'))
+    throw this.closeError
   }
 
   /** As a client does that has lost its connection: what was under way does not arrive any more. */

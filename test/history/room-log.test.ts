@@ -226,6 +226,21 @@ describe('RoomLog', () => {
     expect(one.member.received).toEqual(['a', BEHIND, 'b'])
   })
 
+  it('reads a message of its own node that the feed has lost, after others that it has not', async () => {
+    const {
+      nodes: [one],
+    } = await cluster(1)
+    if (one === undefined) throw new Error('there is one')
+    one.store.hidesPrevious = true
+    one.store.hidesHeads = true
+    one.node.publish('a')
+    await untilReceived(one.member, ['a'])
+    one.store.feedToLose = 1
+    one.node.publish('b')
+    await untilReceived(one.member, ['a', 'b'])
+    expect(one.member.received).toEqual(['a', 'b'])
+  })
+
   it('ends the wait of a publish whose message the store has lost', async () => {
     const {
       bus,
