@@ -73,7 +73,10 @@ export class History {
         },
         stats: this.#stats,
         messageOf: (log, stored, after) => this.#reader.messageOf(log, stored, after),
-        failed: (error) => this.#storeFailed(error),
+        failed: (error) => {
+          // A closed store refuses what was under way.
+          if (!this.#isClosed) this.#storeFailed(error)
+        },
       },
       graceMs,
     )
@@ -253,7 +256,6 @@ export class History {
   }
 
   #storeFailed(cause: unknown): void {
-    if (this.#isClosed) return
     if (cause instanceof HubError) {
       this.#faults.add(cause)
       return

@@ -181,6 +181,19 @@ describe('Hub', () => {
       store.releaseReplies()
       await published
     })
+
+    it('reports what the store fails with while it closes', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const faults = new Journal<Error>()
+      const { hub } = await serveHistory({ store }, { onError: (error) => faults.push(error) })
+      store.closeError = new Error('the disk is full')
+      await hub.close()
+      expect(faults.all.map(({ message }) => message)).toEqual([
+        'the store of the history failed: something was lost',
+        '1 more: the store of the history failed: the disk is full',
+      ])
+      expect(faults.all[0]).toMatchObject({ code: 'WSHUB_ERR_HISTORY_AWAY' })
+    })
   })
 })
 
