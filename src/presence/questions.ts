@@ -142,8 +142,8 @@ export class Questions {
   }
 
   /**
-   * One batch after the other: rooms that are added meanwhile are asked for together. A backplane may refuse a
-   * question while it is connected, and would refuse it again at once: such rooms wait for the next beat.
+   * One batch after the other: rooms that are added meanwhile are asked for together. A backplane may refuse
+   * a question while it is connected, and would refuse it again at once: such rooms wait for the next beat.
    */
   async #askWaiting(): Promise<void> {
     if (this.#isAsking || this.#waiting.size === 0) return

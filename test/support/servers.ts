@@ -1,7 +1,7 @@
 /** Engines for one test: real servers on free ports of this machine, with their own folders. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,6 +69,14 @@ export class Engine {
   /** Stops the process: connections stay open, and nothing is answered. */
   freeze(): void {
     this.#child?.kill('SIGSTOP')
+    // The signal takes effect a moment later: until then, it would still answer.
+    for (let tries = 0; tries < 10_000 && this.#isRunning(); tries++);
+  }
+
+  /** Whether the process runs, where the system tells. */
+  #isRunning(): boolean {
+    const file = `/proc/${this.#child?.pid}/stat`
+    return existsSync(file) && !/\) [Tt] /.test(readFileSync(file, 'latin1'))
   }
 
   thaw(): void {
