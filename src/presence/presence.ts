@@ -197,7 +197,7 @@ export class Presence {
     return this.#link.state === 'connected'
   }
 
-  /** Asks no application, whose answer is forgotten at some time: the room is followed, or has no presence. */
+  /** Asks no application, which may answer otherwise by now: the room is followed, or has no presence. */
   #modeOf(name: string): PresenceMode | undefined {
     return this.#rooms.get(name)?.mode
   }
