@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { type EventHandler, Handshake } from 'wshub'
-import { inTime, serve, turn } from '../support/hub-server.ts'
+import { inTime, serve } from '../support/hub-server.ts'
 import { bundleForPage } from './bundle.ts'
 
 /** Where programs run that have the client: a page of a browser, or a Node. */
@@ -75,12 +75,15 @@ export function describeRuntime(name: string, launch: () => Promise<Runtime>, is
       const { app, run } = await start()
       const client = run(`
         globalThis.client = record('${app.url}')
+        client.socket.addEventListener('open', () => client.socket.send('opened'))
         await logged(client, 'close 1008')
         return client.log`)
       for (const [index, code] of [1001, 1011, 1012, 1013, 1006, 1008].entries()) {
-        await app.log.until('a connection', () => app.connections.length > index)
+        // A cut that overtakes the event `open` would leave that out.
+        await app.log.until('a connection that is open on both sides', (entries) => {
+          return entries.filter((entry) => entry === 'message opened').length > index
+        })
         const connection = app.connections[index]
-        await turn() // let onOpen settle, so that each connection is open on both sides
         if (code === 1006) connection?.terminate()
         else connection?.close(code, 'why')
       }
