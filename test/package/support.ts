@@ -15,13 +15,17 @@ const OUTER_NPM =
  * @returns its standard output
  * @throws with everything it printed, if it fails or is too late
  */
-export function run(file: string, args: readonly string[], { cwd }: { cwd: string }): Promise<string> {
+export function run(
+  file: string,
+  args: readonly string[],
+  { cwd, withinMs = WAIT_MS }: { cwd: string; withinMs?: number },
+): Promise<string> {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OUTER_NPM.test(name)))
-  const options = { cwd, env, timeout: WAIT_MS, killSignal: 'SIGKILL', maxBuffer: 2 ** 26 } as const
+  const options = { cwd, env, timeout: withinMs, killSignal: 'SIGKILL', maxBuffer: 2 ** 26 } as const
   return new Promise((resolve, reject) => {
     execFile(file, args, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
-      const end = error.killed ? `is not done after ${WAIT_MS} ms` : `ended with ${error.code}`
+      const end = error.killed ? `is not done after ${withinMs} ms` : `ended with ${error.code}`
       reject(new Error(`${[file, ...args].join(' ')} ${end}\n${stdout}\n${stderr}`, { cause: error }))
     })
   })
