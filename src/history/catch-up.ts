@@ -54,6 +54,8 @@ export class CatchUp implements Replay {
   /** The message that waits until the client has taken something. */
   #next: HistoryMessage | undefined
   #hasStarted = false
+  /** The message before the first one that was dropped for the member before the start. */
+  #dropped: Mark | undefined
   /** Whether the store may have lost the message at the cursor. */
   #mustVerify = false
   #isScheduled = false
@@ -86,8 +88,11 @@ export class CatchUp implements Replay {
   start(cursor: Mark, page: readonly StoredRecord[] = []): void {
     if (this.#hasEnded) return
     this.#hasStarted = true
-    this.cursor = cursor
-    this.#page = page
+    const dropped = this.#dropped
+    const isDropped =
+      dropped !== undefined && (dropped.epoch !== cursor.epoch || dropped.offset < cursor.offset)
+    this.cursor = isDropped ? dropped : cursor
+    this.#page = isDropped ? [] : page
     if (this.#isLive) this.#finish('live')
     else this.resume()
   }
@@ -101,7 +106,10 @@ export class CatchUp implements Replay {
 
   /** Goes back to an earlier message: those after it were dropped and not written. */
   rewind(cursor: Mark): void {
-    if (!this.#hasStarted) return // it has yet to say where it begins
+    if (!this.#hasStarted) {
+      this.#dropped ??= cursor
+      return
+    }
     this.cursor = cursor
     this.#page = []
     this.#next = undefined

@@ -162,7 +162,9 @@ export class RoomLog implements CatchUpLog, MessageLog {
   resync(member: HistoryMember, { after }: HistoryMessage): void {
     if (this.#catchUps.rewind(member, after)) return
     const onEnd = (end: CatchUpEnd) => {
-      if (end === 'incomplete') member.fellBehind(this.room)
+      // A resume that takes its place begins elsewhere, and does not replay what was dropped.
+      const isReplaced = end === 'ended' && member.isOpen && this.#parts.host.inRoom(member, this.room)
+      if (end === 'incomplete' || isReplaced) member.fellBehind(this.room)
     }
     this.#catchUps.add(member, onEnd).start(after)
   }

@@ -65,6 +65,26 @@ describe("the policy 'resync'", () => {
     expect(hub.stats().history?.resynced).toBe(1)
   })
 
+  it('says so when a resume without since takes the place of a resync', async () => {
+    const { hub, connect, log } = await serveHistory(
+      { rooms: () => ({}) },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT },
+    )
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    client.socket.pause()
+    for (let n = 1; hub.stats().history?.resynced === 0; n++) {
+      hub.broadcastToRoom('chat', padded(n))
+      if (n % 100 === 0) await turn()
+    }
+    expect(log.all).not.toContain('behind chat')
+    await hub.resumeRoom(connection, 'chat')
+    await log.until('onBehind', (all) => all.includes('behind chat'))
+    client.socket.resume()
+    await hub.publish('chat', text('live'))
+    await client.received.until('the live message', (all) => numbers(all.slice(-1))[0] === 'live')
+  })
+
   it('closes a client for which too much else waits', async () => {
     const { hub, connect } = await serveHistory({}, { slowConsumer: 'resync', maxBufferedBytes: LIMIT })
     const { client, connection } = await connect()

@@ -61,7 +61,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a resync that is not complete is not reported',
-      "if (end === 'incomplete') member.fellBehind(this.room)",
+      "if (end === 'incomplete' || isReplaced) member.fellBehind(this.room)",
       '',
     ],
     [
