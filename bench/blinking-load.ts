@@ -17,7 +17,7 @@ export interface BlinkOptions {
   awayMs: number
 }
 
-/** What became of all messages to all clients. */
+/** The fate of all messages to all clients. */
 export interface BlinkResult extends Deliveries {
   cuts: number
   /** How often a client was told that it has missed something. */

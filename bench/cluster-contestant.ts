@@ -29,7 +29,7 @@ export interface Publishing {
 /** The resources that something took. */
 export interface ClusterSpent {
   nodes: Spent[]
-  /** Those of the primary, if there is one. */
+  /** The resources of the primary, if there is one. */
   primary: Spent | undefined
   /** The work of the engine in the same time; zeros if there is none. */
   engine: EngineCounts

@@ -1,4 +1,4 @@
-/** What became of the messages that a client was to get. */
+/** The fate of the messages that a client was to get. */
 export interface Deliveries {
   received: number
   twice: number

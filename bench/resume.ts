@@ -10,7 +10,7 @@ import { Subprocess } from './subprocess.ts'
 const SERVER_CORE = 0
 const LOAD_CORE = 1
 
-/** What is killed in the middle. */
+/** The process that is killed in the middle. */
 export type Killed = 'nothing' | 'node' | 'redis'
 
 export function readKilled(name: string | undefined): Killed {

@@ -7,7 +7,7 @@ import { readHeader } from './servers/payload.mjs'
 
 export interface ReturnOptions {
   port: number
-  /** What the clients ask for. */
+  /** The request of the clients. */
   path: string
   clients: number
   withinMs: number

@@ -17,7 +17,7 @@ const MAX_REASON_BYTES = 123
 /** A timer that is late by this many ms shows that the page was frozen; messages get so long to arrive. */
 const THAW_MS = 1_000
 
-/** What a page has and Node has not, or not yet. */
+/** The globals that a page has and Node lacks. */
 interface Surroundings {
   readonly addEventListener?: EventTarget['addEventListener']
   readonly document?: EventTarget & { readonly visibilityState: string }

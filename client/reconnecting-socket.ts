@@ -14,8 +14,8 @@ export interface SocketCloseEvent extends Event {
  */
 export interface SocketErrorEvent extends Event {
   /**
-   * What `token`, `positionOf` or `onReconnect` threw, or what a WebSocket of Node says; that of a page says
-   * nothing.
+   * The error that `token`, `positionOf` or `onReconnect` threw, or that a WebSocket of Node reports. A page
+   * reports nothing.
    */
   readonly error?: unknown
 }

@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
 import type { Mark } from './history-store.ts'
 
-/** Those who wait until a message has been delivered. */
+/** Promises that resolve when a message has been delivered. */
 export class MarkWaiters {
   #waiters: { readonly mark: Mark; readonly since: number; readonly reached: Deferred<void> }[] = []
 

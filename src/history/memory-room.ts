@@ -15,7 +15,7 @@ export class MemoryRoom {
   readonly #maxBytes: number
   #log: ByteLog
   #offset = 0
-  /** Those that the hubs named last. */
+  /** The limits that the hubs named last. */
   #limits: HistoryLimits | undefined
   /** The offsets after which latest messages were lost: those that came later have another tag. */
   readonly #losses: number[] = []

@@ -6,7 +6,7 @@ export type PresenceMode = 'members' | 'count'
 /** A user who is in a room. */
 export interface PresenceMember<Info = unknown> {
   readonly user: string
-  /** What `presence.info` returned for the latest of the user's connections, as JSON carries it; frozen. */
+  /** The value that `presence.info` returned for the latest of the user's connections, as JSON carries it; frozen. */
   readonly info: Info
   /**
    * The number of the user's connections in the room, on all nodes; 0 for a user who has left and still may
@@ -32,7 +32,7 @@ export interface RoomPresence<Info = unknown> {
   readonly isComplete: boolean
 }
 
-/** What has changed in a room since the change before. */
+/** The changes in a room since the previous call. */
 export interface PresenceChange<Info = unknown> {
   readonly joined: readonly PresenceMember<Info>[]
   /** The ids of users who have left and did not come back within `leaveGraceMs`. */

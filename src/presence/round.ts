@@ -1,7 +1,7 @@
 import type { AnsweredRoom, MemberState, RoomSnapshot } from '../cluster/wire/presence-message.ts'
 import type { Answer } from './answers.ts'
 
-/** What a node has answered so far. */
+/** The answers of a node so far. */
 interface Progress {
   /** The number of parts that have arrived. */
   parts: number

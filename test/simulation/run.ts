@@ -17,7 +17,7 @@ const OWN_CHANNELS = 2
 /** The end of a run. */
 export interface Run {
   readonly violation: Violation | undefined
-  /** What happened, line by line. */
+  /** The trace, line by line. */
   readonly trace: readonly string[]
   readonly messages: number
 }
