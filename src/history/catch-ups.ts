@@ -8,7 +8,7 @@ export class CatchUps {
   readonly #log: CatchUpLog
   readonly #loop: ReplayLoop
   readonly #byMember = new Map<HistoryMember, CatchUp>()
-  /** Catch-ups that wait until the log has reached their cursor, and catch-ups that wait for the store. */
+  /** Catch-ups that wait for the log to reach their cursor, and catch-ups that wait for the store. */
   readonly #ahead = new Set<CatchUp>()
   readonly #retrying = new Set<CatchUp>()
 
