@@ -6,7 +6,7 @@ export type PresenceMode = 'members' | 'count'
 /** A user who is in a room. */
 export interface PresenceMember<Info = unknown> {
   readonly user: string
-  /** The value that `presence.info` returned for the latest of the user's connections, as JSON carries it; frozen. */
+  /** The result of `presence.info` for the latest of the user's connections, as JSON carries it; frozen. */
   readonly info: Info
   /**
    * The number of the user's connections in the room, on all nodes; 0 for a user who has left and still may

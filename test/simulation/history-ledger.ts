@@ -57,7 +57,7 @@ export interface Stay {
   hasEnded: boolean
 }
 
-/** The messages that were stored, replayed and received of rooms with a history, and what must hold between them. */
+/** The messages stored, replayed and received of rooms with a history, and what must hold between them. */
 export class HistoryLedger {
   readonly #host: LedgerHost
   readonly #engine: HistoryEngine

@@ -36,7 +36,7 @@ export interface LedgerHost {
   isAlive(node: string): boolean
 }
 
-/** The messages that were published, received and reported in a simulation, and what must hold between them. */
+/** The messages published, received and reported in a simulation, and what must hold between them. */
 export class Ledger {
   readonly #host: LedgerHost
   #order = 0
