@@ -215,30 +215,33 @@ export const BUGS: readonly Bug[] = [
     ],
     [
       'presence: a snapshot keeps members that have left',
-      'this.#dropMembers(share, new Set(snapshot.members.map(({ user }) => user)))\n',
+      'this.#roster.drop(share, new Set(snapshot.members.map(({ user }) => user)))\n',
       '\n',
     ],
     [
       'presence: the members of a dead node stay',
-      'this.#dropMembers(share, undefined)\n    this.#shares.delete(node)',
-      'this.#shares.delete(node)',
-    ],
-    [
-      'presence: a user who is back is still leaving',
-      'member.leavesAt = 0\n      if (!member.isTold) joined',
-      'if (!member.isTold) joined',
+      'this.#roster.drop(share)\n    this.#roster.shares.delete(node)',
+      'this.#roster.shares.delete(node)',
     ],
     [
       'presence: a user with two connections leaves with the first',
       'holding.connections--\n    if (holding.connections === 0) {',
       'holding.connections--\n    if (holding.connections >= 0) {',
     ],
+    ['presence: an anonymous connection stays counted', 'this.#own.anonymous--\n', '\n'],
+  ),
+  ...bugs(
+    'presence/room-changes',
+    [
+      'presence: a user who is back is still leaving',
+      'member.leavesAt = 0\n      if (!member.isTold) joined',
+      'if (!member.isTold) joined',
+    ],
     [
       'presence: a user is told as joined again and again',
       'member.isTold = true\n',
       'member.isTold = member.holdings.length > 1\n',
     ],
-    ['presence: an anonymous connection stays counted', 'this.#own.anonymous--\n', '\n'],
   ),
   ...bugs(
     'presence/exchange',

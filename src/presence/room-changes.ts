@@ -1,0 +1,105 @@
+import type { PresenceChange, PresenceMember } from './presence-options.ts'
+import type { RoomMember } from './room-member.ts'
+import type { Roster } from './roster.ts'
+
+/** What the application knows of a room, and what it has to be told. */
+export class RoomChanges {
+  readonly #roster: Roster
+  /** Users who have left, until the application has been told. */
+  readonly #left: string[] = []
+  #toldCount = 0
+  #isToldComplete = true
+  /** Whether the application is told numbers only, because there are too many members. */
+  #isOverflown = false
+
+  constructor(roster: Roster) {
+    this.#roster = roster
+  }
+
+  /**
+   * Returns what the application has to be told; `undefined` = nothing.
+   * @param isCurrent whether what is known of the other nodes is complete
+   * @param most members that are looked at; the others wait for the next time
+   * @param leaving receives the members whose grace period begins
+   */
+  take(
+    isCurrent: boolean,
+    most: number,
+    leavesAt: number,
+    leaving: RoomMember[],
+  ): PresenceChange | undefined {
+    const { members, touched } = this.#roster
+    if (this.#isOverflown) this.#forgetAbsent(most)
+    this.#checkOverflow()
+    const joined: PresenceMember[] = []
+    const updated: PresenceMember[] = []
+    let looked = 0
+    for (const member of this.#isOverflown ? [] : touched) {
+      if (++looked > most) break
+      touched.delete(member)
+      if (members.get(member.user) !== member) continue
+      if (member.connections === 0) {
+        if (!member.isTold) members.delete(member.user)
+        else if (member.leavesAt === 0) {
+          member.leavesAt = leavesAt
+          leaving.push(member)
+        }
+        continue
+      }
+      member.leavesAt = 0
+      if (!member.isTold) joined.push(member.show())
+      else if (member.info !== member.toldInfo) updated.push(member.show())
+      member.isTold = true
+      member.toldInfo = member.info
+    }
+    const left = this.#left.splice(0)
+    const count = this.#count
+    const isComplete = isCurrent && !this.#isOverflown
+    const isSame = count === this.#toldCount && isComplete === this.#isToldComplete
+    if (isSame && joined.length + left.length + updated.length === 0) return undefined
+    this.#toldCount = count
+    this.#isToldComplete = isComplete
+    return { joined, left, updated, count, isComplete }
+  }
+
+  /** The grace period of a member has ended. @returns whether the member has left */
+  leave(member: RoomMember, leavesAt: number): boolean {
+    const { members } = this.#roster
+    if (members.get(member.user) !== member || member.leavesAt !== leavesAt) return false
+    if (!member.isTold || member.connections > 0) return false
+    members.delete(member.user)
+    this.#left.push(member.user)
+    return true
+  }
+
+  get #count(): number {
+    const { mode, count, anonymous, members } = this.#roster
+    return this.#isOverflown || mode === 'count' ? count : anonymous + members.size
+  }
+
+  /** Forgets users without a connection at once: of too many members, none is named. */
+  #forgetAbsent(most: number): void {
+    const { members, touched } = this.#roster
+    let looked = 0
+    for (const member of touched) {
+      if (++looked > most) return
+      touched.delete(member)
+      const isHere = members.get(member.user) === member
+      if (isHere && member.connections === 0) members.delete(member.user)
+    }
+  }
+
+  /** Begins to tell numbers only, or names again. */
+  #checkOverflow(): void {
+    const { members, isTooLarge } = this.#roster
+    if (isTooLarge === this.#isOverflown) return
+    this.#isOverflown = isTooLarge
+    if (isTooLarge) this.#left.length = 0
+    for (const member of members.values()) {
+      member.isTold = !isTooLarge && member.connections > 0
+      member.toldInfo = member.info
+      member.leavesAt = 0
+      if (member.connections === 0) members.delete(member.user)
+    }
+  }
+}

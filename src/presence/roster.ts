@@ -1,0 +1,107 @@
+import type { MemberState, RoomDelta, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import { NodeShare } from './node-share.ts'
+import type { PresenceMode } from './presence-options.ts'
+import { RoomMember } from './room-member.ts'
+
+/** The most members of other nodes that a room has here, whatever their nodes say. */
+const MOST_REMOTE_MEMBERS = 100_000
+
+/** The members of a room, and what each node has of it. */
+export class Roster {
+  readonly mode: PresenceMode
+  readonly members = new Map<string, RoomMember>()
+  readonly shares = new Map<string, NodeShare>()
+  /** The share of this node. */
+  readonly own: NodeShare
+  /** Members of whom the application may have to be told something. */
+  readonly touched = new Set<RoomMember>()
+  readonly #maxMembers: number
+
+  constructor(mode: PresenceMode, node: string, maxMembers: number) {
+    this.mode = mode
+    this.own = this.share(node)
+    this.#maxMembers = maxMembers
+  }
+
+  /** The number of connections, or of users and connections without one, on all nodes. */
+  get count(): number {
+    return this.#sum(({ count }) => count)
+  }
+
+  /** The number of connections without a user. */
+  get anonymous(): number {
+    return this.#sum(({ anonymous }) => anonymous)
+  }
+
+  /** Whether there are too many members to name them. */
+  get isTooLarge(): boolean {
+    if (this.mode === 'count') return false
+    if (this.members.size > this.#maxMembers) return true
+    for (const { isListed } of this.shares.values()) if (!isListed) return true
+    return false
+  }
+
+  /** Returns a member, who is added if need be. */
+  member(user: string): RoomMember {
+    const known = this.members.get(user)
+    if (known !== undefined) return known
+    const member = new RoomMember(user)
+    this.members.set(user, member)
+    return member
+  }
+
+  /** Returns the share of a node, which is added if need be. */
+  share(node: string): NodeShare {
+    const known = this.shares.get(node)
+    if (known !== undefined) return known
+    const share = new NodeShare(node)
+    this.shares.set(node, share)
+    return share
+  }
+
+  /** Takes over what another node has said: its numbers, and the members that it has named. */
+  put(share: NodeShare, { version, users, anonymous, isListed, members }: RoomDelta | RoomSnapshot): void {
+    if (!isListed && share.isListed) this.drop(share)
+    share.version = version
+    share.latest = Math.max(share.latest, version)
+    share.users = users
+    share.anonymous = anonymous
+    share.isListed = isListed
+    for (const state of members) this.#putMember(share, state)
+  }
+
+  /** Drops the members of a node, without those that it still has. */
+  drop(share: NodeShare, kept?: ReadonlySet<string>): void {
+    for (const member of this.members.values()) {
+      const holding = member.on(share)
+      if (holding === undefined || kept?.has(member.user) === true) continue
+      member.drop(holding)
+      this.touched.add(member)
+    }
+  }
+
+  #putMember(share: NodeShare, { user, connections, stamp, info }: MemberState): void {
+    if (connections === 0) {
+      const member = this.members.get(user)
+      const holding = member?.on(share)
+      if (member === undefined || holding === undefined) return
+      member.drop(holding)
+      this.touched.add(member)
+      return
+    }
+    if (!this.members.has(user) && this.members.size >= MOST_REMOTE_MEMBERS + this.own.users) return
+    const member = this.member(user)
+    const holding = member.on(share) ?? member.add(share)
+    holding.connections = connections
+    holding.stamp = stamp
+    if (info !== undefined) holding.info = info
+    member.refresh()
+    this.touched.add(member)
+  }
+
+  #sum(of: (share: NodeShare) => number): number {
+    let sum = 0
+    for (const share of this.shares.values()) sum += of(share)
+    return sum
+  }
+}
