@@ -17,7 +17,7 @@ export interface CatchUpLog {
   /** The latest message that was delivered on this node. */
   readonly delivered: Mark
   /** Returns the message after an offset; `undefined` when it is not in memory. */
-  recent(offset: number): HistoryMessage | undefined
+  next(offset: number): HistoryMessage | undefined
   read(after: Mark): Promise<ReadResult>
   /**
    * Returns a message to deliver; `undefined` for a record that cannot be read.
@@ -159,7 +159,7 @@ export class CatchUp implements Replay {
       this.#readSoon()
       return undefined
     }
-    const recent = isSameEpoch ? this.#log.recent(this.cursor.offset) : undefined
+    const recent = isSameEpoch ? this.#log.next(this.cursor.offset) : undefined
     if (recent !== undefined) return recent
     for (let stored = this.#page[this.#done]; stored !== undefined; stored = this.#page[this.#done]) {
       this.#done++

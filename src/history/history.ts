@@ -68,8 +68,8 @@ export class History {
         rooms: {
           inRoom: (member, room) => host.inRoom(member, room),
           isFollowing: (member, room, isPast) =>
-            this.#logs.find(room)?.followers.has(member, isPast) === true,
-          leftOut: (member, room, other) => this.#logs.find(other)?.reliedOn(member, room),
+            this.#logs.find(room)?.members.followers.has(member, isPast) === true,
+          leftOut: (member, room, other) => this.#logs.find(other)?.members.reliedOn(member, room),
         },
         stats: this.#stats,
         messageOf: (log, stored, after) => this.#reader.messageOf(log, stored, after),
@@ -105,7 +105,7 @@ export class History {
 
   /** A connection has left a room, or is closed. */
   left(member: HistoryMember, room: string): void {
-    for (const other of this.#logs.find(room)?.left(member) ?? []) {
+    for (const other of this.#logs.find(room)?.members.left(member) ?? []) {
       if (this.#host.inRoom(member, other)) member.fellBehind(other)
     }
   }
@@ -176,7 +176,7 @@ export class History {
       const log = this.#logs.find(first.log.room)
       if (log !== first.log || !this.#host.inRoom(member, log.room)) continue
       this.#stats.resynced++
-      log.resync(member, first)
+      log.members.resync(member, first)
     }
   }
 

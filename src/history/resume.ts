@@ -38,9 +38,9 @@ export function resume(
   return new Promise((resolve, reject) => {
     let isComplete = true
     const joined = log.isPositioned ? log.delivered : undefined
-    log.followers.came(member, joined, hasSince(from))
+    log.members.followers.came(member, joined, hasSince(from))
     // At once: nothing live is to reach the member before what it has missed.
-    const catchUp = log.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
+    const catchUp = log.members.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
       const position = cursor.epoch === '' || !member.isOpen ? '' : positionOf(cursor)
       resolve({ complete: isComplete && end === 'live' && member.isOpen, replayed, position })
     })
@@ -51,7 +51,7 @@ export function resume(
     const begin = (start: Start, head: Mark) => {
       if (catchUp.hasEnded) return
       isComplete = start.isComplete
-      log.followers.began(member, joined ?? head, hasSince(from) && isComplete)
+      log.members.followers.began(member, joined ?? head, hasSince(from) && isComplete)
       catchUp.start(start.cursor, start.page)
     }
     const step = (head: Mark) => {
@@ -61,7 +61,7 @@ export function resume(
       else begin(start, head)
     }
     // In turns: thousands may wait for the same room.
-    log.positioned().then((head) => log.begin(() => step(head)), failed)
+    log.positioned().then((head) => log.members.begin(() => step(head)), failed)
   })
 }
 
@@ -77,15 +77,15 @@ function startOf(
 ): Start | Promise<Start> {
   const mark = readPosition(from.since)
   if (mark === undefined) return startWithout(log, joined, from, limits)
-  if (log.covers(mark)) return { cursor: mark, page: [], isComplete: true }
+  if (log.members.covers(mark)) return { cursor: mark, page: [], isComplete: true }
   return readAfter(log, mark).then((start) => start ?? startWithout(log, joined, from, limits))
 }
 
 /** Returns where everything after a mark begins; `undefined` when something is missing. */
 async function readAfter(log: RoomLog, mark: Mark): Promise<Start | undefined> {
-  const { records, isComplete } = await log.read(mark)
+  const { records, isComplete } = await log.members.read(mark)
   if (!isComplete) return undefined
-  log.keep(mark, records)
+  log.members.keep(mark, records)
   return { cursor: mark, page: records, isComplete }
 }
 
@@ -99,12 +99,12 @@ function startWithout(
   const isComplete = !hasSince(from)
   if (from.last === undefined) return { cursor: joined, page: [], isComplete }
   const last = Math.min(from.last, maxMessages)
-  const known = log.beforeLast(last)
+  const known = log.members.beforeLast(last)
   return known === undefined ? readLast(log, last, isComplete) : { cursor: known, page: [], isComplete }
 }
 
 async function readLast(log: RoomLog, count: number, isComplete: boolean): Promise<Start> {
-  const { head, records } = await log.readLast(count)
+  const { head, records } = await log.members.readLast(count)
   const [first] = records
   if (first === undefined) return { cursor: head, page: [], isComplete }
   const cursor = { epoch: first.epoch, offset: first.previous, tag: '' }

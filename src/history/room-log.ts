@@ -1,14 +1,9 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
-import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
-import { CatchUps } from './catch-ups.ts'
-import { Followers } from './followers.ts'
 import { HeldRecords } from './held-records.ts'
-import type { HistoryMember } from './history-member.ts'
-import type { HistoryMessage, MessageLog } from './history-message.ts'
 import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
+import { LogMembers, type MembersLog } from './log-members.ts'
 import type { LogParts } from './log-parts.ts'
 import { MarkWaiters } from './mark-waiters.ts'
-import { RecentMessages } from './recent-messages.ts'
 import { RetryTimer } from './retry-timer.ts'
 
 /** Time, in ms, in which the feed usually shows what comes before a message that this node has appended. */
@@ -20,16 +15,14 @@ const NOWHERE: Mark = Object.freeze({ epoch: '', offset: 0, tag: '' })
  * The messages of a room with a history, on a node that has a member of it: delivers them in the order of the
  * store, each once, and reads from the store what did not arrive.
  */
-export class RoomLog implements CatchUpLog, MessageLog {
+export class RoomLog implements MembersLog {
   readonly room: string
   /** When in each round it is compared with the store. */
   readonly turn: number
   readonly #limits: HistoryLimits
   readonly #parts: LogParts
-  readonly #catchUps: CatchUps
-  readonly followers = new Followers()
+  readonly members: LogMembers
   readonly #held: HeldRecords
-  readonly #recent: RecentMessages
   readonly #waiters = new MarkWaiters()
   readonly #retries = new RetryTimer(() => this.#retry())
   /** `undefined` until the store has told the latest message. */
@@ -52,8 +45,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.#limits = limits
     this.#parts = parts
     this.#held = new HeldRecords(parts.held)
-    this.#recent = new RecentMessages(NOWHERE, limits)
-    this.#catchUps = new CatchUps(this, parts.loop)
+    this.members = new LogMembers(this, limits, parts)
     void this.#position()
     void this.#subscribe()
   }
@@ -61,6 +53,11 @@ export class RoomLog implements CatchUpLog, MessageLog {
   /** Whether the latest message of the room is known. */
   get isPositioned(): boolean {
     return this.#delivered !== undefined
+  }
+
+  /** Whether it is known, and the store is known to have it. */
+  get isCertain(): boolean {
+    return this.isPositioned && !this.#isSuspect
   }
 
   /** The latest message that was delivered on this node, or that it began after. */
@@ -148,108 +145,9 @@ export class RoomLog implements CatchUpLog, MessageLog {
     else if (this.#contradicts(head)) this.suspect()
   }
 
-  // Members that are not live
-
-  /**
-   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. A former
-   * one of the member ends.
-   */
-  withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
-    return this.#catchUps.add(member, onEnd)
-  }
-
-  /** Messages to a member that are not written yet were dropped, all from this one on. */
-  resync(member: HistoryMember, { after }: HistoryMessage): void {
-    if (this.#catchUps.rewind(member, after)) return
-    const onEnd = (end: CatchUpEnd) => {
-      // A resume that takes its place begins elsewhere, and does not replay what was dropped.
-      const isReplaced = end === 'ended' && member.isOpen && this.#parts.host.inRoom(member, this.room)
-      if (end === 'incomplete' || isReplaced) member.fellBehind(this.room)
-    }
-    this.#catchUps.add(member, onEnd).start(after)
-  }
-
-  /**
-   * The member has left the room, or its connection is closed.
-   * @returns the rooms in which messages were left out for it that it has not received here
-   */
-  left(member: HistoryMember): Iterable<string> {
-    const isBehind = this.#catchUps.has(member)
-    this.#catchUps.left(member)
-    const relying = this.followers.left(member)
-    return isBehind ? relying : []
-  }
-
-  /** The copy of a message in another room was left out for a member, since the one here counts. */
-  reliedOn(member: HistoryMember, room: string): void {
-    if (this.#catchUps.has(member)) this.followers.relies(member, room)
-  }
-
-  /** Returns whether all messages after a mark are in memory. */
-  covers(mark: Mark): boolean {
-    return this.isPositioned && !this.#isSuspect && this.#recent.covers(mark)
-  }
-
-  /** Returns the mark before the latest `count` messages; `undefined` when they are not all in memory. */
-  beforeLast(count: number): Mark | undefined {
-    return this.#isSuspect ? undefined : this.#recent.beforeLast(count)
-  }
-
-  /**
-   * Keeps messages that were read for one member ready for others, if they end where those in memory begin.
-   * @param after the message before them
-   */
-  keep(after: Mark, records: readonly StoredRecord[]): void {
-    const { floor } = this.#recent
-    const last = records.findIndex(({ offset }) => offset === floor.offset)
-    if (last < 0 || this.#isSuspect || after.epoch !== floor.epoch) return
-    const messages: HistoryMessage[] = []
-    for (const stored of records.slice(0, last + 1)) {
-      const message = this.messageOf(stored, messages.at(-1)?.mark ?? after)
-      if (message === undefined) return
-      messages.push(message)
-    }
-    this.#parts.cache.prepend(this.#recent, after, messages)
-  }
-
-  recent(offset: number): HistoryMessage | undefined {
-    return this.#recent.next(offset)
-  }
-
-  /** Has the first step of a replay run in a later turn, in which not too much else runs. */
-  begin(run: () => void): void {
-    this.#parts.loop.begin({ run })
-  }
-
-  read(after: Mark): Promise<ReadResult> {
-    return this.#parts.store.read(this.room, { after }, this.#limits)
-  }
-
-  /** Reads the latest messages. */
-  readLast(count: number): Promise<ReadResult> {
-    return this.#parts.store.read(this.room, { last: count }, this.#limits)
-  }
-
-  messageOf(stored: StoredRecord, after: Mark): HistoryMessage | undefined {
-    return this.#parts.messageOf(this, stored, after)
-  }
-
-  isFor(message: HistoryMessage, member: HistoryMember): boolean {
-    return message.isFor(member, this.followers.isPast(member, message.mark), this.#parts.rooms)
-  }
-
-  awaitCursor(catchUp: CatchUp): void {
-    this.#catchUps.awaitCursor(catchUp)
-    this.verify()
-  }
-
-  retryLater(catchUp: CatchUp): void {
-    this.#catchUps.awaitRetry(catchUp)
+  /** Goes on after a failure later, at once when the store is back. */
+  retryLater(): void {
     this.#retries.later()
-  }
-
-  ended(catchUp: CatchUp): void {
-    this.#catchUps.delete(catchUp)
   }
 
   /** Ends the subscription; the room has no member here any more. */
@@ -258,7 +156,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.#held.clear()
     this.#retries.stop()
     clearTimeout(this.#feedTimer)
-    this.#catchUps.close()
+    this.members.close()
     this.#positioned.resolve(this.delivered)
     this.#moved()
     this.#parts.store.unsubscribe(this.room)
@@ -339,13 +237,9 @@ export class RoomLog implements CatchUpLog, MessageLog {
 
   /** Goes on with the latest message of the store: those before it, if any, cannot be delivered any more. */
   #lose(head: Mark): void {
-    const { host, stats } = this.#parts
-    stats.lost++
+    this.#parts.stats.lost++
     this.#beginAt(head)
-    this.#catchUps.verify()
-    for (const member of host.members(this.room)) {
-      if (!this.#catchUps.has(member)) member.fellBehind(this.room)
-    }
+    this.members.lost()
   }
 
   /** Begins after the latest message of the store, but before those that have arrived already. */
@@ -353,7 +247,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
     const arrived = this.#held.offsetBefore(epoch) ?? offset
     if (arrived < offset) this.#mustReadAgain = true
     this.#delivered = arrived < offset ? { epoch, offset: arrived, tag: '' } : { epoch, offset, tag }
-    this.#recent.clear(this.#delivered)
+    this.members.recent.clear(this.#delivered)
   }
 
   #failed(error: unknown): void {
@@ -365,7 +259,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
     this.#retries.stop()
     if (this.isPositioned) this.verify()
     else if (!this.#isReading) void this.#position()
-    this.#catchUps.retry()
+    this.members.retry()
   }
 
   /** Reads a message that the feed does not show in time, and all that were appended meanwhile. */
@@ -386,29 +280,16 @@ export class RoomLog implements CatchUpLog, MessageLog {
   }
 
   #deliver(stored: StoredRecord): void {
-    const message = this.messageOf(stored, this.delivered)
+    const message = this.members.messageOf(stored, this.delivered)
     const { epoch, offset, tag } = stored
     this.#delivered = { epoch, offset, tag }
-    if (message === undefined) {
-      this.#recent.clear(this.#delivered)
-      return
-    }
-    const { host, cache, rooms } = this.#parts
-    cache.add(this.#recent, message)
-    const { outgoing, options, isForAll } = message
-    const catchUps = this.#catchUps
-    let recipients = 0
-    for (const member of host.members(this.room)) {
-      if (catchUps.size > 0 && catchUps.has(member)) continue
-      if (!isForAll && !message.isFor(member, false, rooms)) continue
-      if (member.deliver(outgoing, options, message)) recipients++
-    }
-    host.delivered(recipients, message.frameBytes)
+    if (message === undefined) this.members.recent.clear(this.#delivered)
+    else this.members.deliver(message)
   }
 
   /** Tells those who wait for a message. */
   #moved(): void {
-    this.#catchUps.moved(this.#hasReached)
+    this.members.moved(this.#hasReached)
     this.#waiters.moved(this.#hasPassed)
   }
 
@@ -434,7 +315,7 @@ export class RoomLog implements CatchUpLog, MessageLog {
   /** Whether another message stands where this one, which the log is past, says that it stands. */
   #contradicts({ offset, tag }: Mark): boolean {
     const { delivered } = this
-    const known = delivered.offset === offset ? delivered : this.#recent.at(offset)
+    const known = delivered.offset === offset ? delivered : this.members.recent.at(offset)
     return known !== undefined && known.tag !== '' && tag !== '' && known.tag !== tag
   }
 }

@@ -40,8 +40,27 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'if (head === undefined) return',
     ],
     [
+      'a message that was delivered is delivered again when it is read',
+      'if (stored.epoch !== this.delivered.epoch || stored.offset <= this.delivered.offset) continue',
+      '',
+    ],
+    [
+      'the first publish after an eviction resolves too early',
+      'if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()',
+      '',
+    ],
+    [
+      'a log that is closed keeps its timers',
+      'this.#retries.stop()\n    clearTimeout(this.#feedTimer)\n',
+      '\n',
+    ],
+    ['a room is followed for ever by its store', 'this.#parts.store.unsubscribe(this.room)', ''],
+  ),
+  ...bugs(
+    'history/log-members',
+    [
       'members are not told that messages are lost',
-      'if (!this.#catchUps.has(member)) member.fellBehind(this.room)',
+      'if (!this.#catchUps.has(member)) member.fellBehind(this.#log.room)',
       '',
     ],
     [
@@ -61,7 +80,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a resync that is not complete is not reported',
-      "if (end === 'incomplete' || isReplaced) member.fellBehind(this.room)",
+      "if (end === 'incomplete' || isReplaced) member.fellBehind(room)",
       '',
     ],
     [
@@ -69,23 +88,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'if (!isForAll && !message.isFor(member, false, rooms)) continue',
       '',
     ],
-    [
-      'a message that was delivered is delivered again when it is read',
-      'if (stored.epoch !== this.delivered.epoch || stored.offset <= this.delivered.offset) continue',
-      '',
-    ],
-    [
-      'the first publish after an eviction resolves too early',
-      'if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()',
-      '',
-    ],
     ['a replay that cannot be read is not tried again', 'this.#catchUps.awaitRetry(catchUp)', ''],
-    [
-      'a log that is closed keeps its timers',
-      'this.#retries.stop()\n    clearTimeout(this.#feedTimer)\n',
-      '\n',
-    ],
-    ['a room is followed for ever by its store', 'this.#parts.store.unsubscribe(this.room)', ''],
   ),
   ...bugs(
     'history/room-logs',

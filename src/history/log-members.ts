@@ -1,0 +1,190 @@
+import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
+import { CatchUps } from './catch-ups.ts'
+import { Followers } from './followers.ts'
+import type { HistoryMember } from './history-member.ts'
+import type { HistoryMessage, MessageLog } from './history-message.ts'
+import type { HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
+import type { LogParts } from './log-parts.ts'
+import { RecentMessages } from './recent-messages.ts'
+
+/** The log of a room on this node, as its members use it. */
+export interface MembersLog extends MessageLog {
+  /** The latest message that was delivered on this node. */
+  readonly delivered: Mark
+  /** Whether the store is known to have that message. */
+  readonly isCertain: boolean
+  /** Compares the log with the store. */
+  verify(): void
+  /** Has {@link LogMembers.retry} called later, at the latest when the store is back. */
+  retryLater(): void
+}
+
+/**
+ * The members of a room with a history, and the latest messages: delivers to those who are live, and brings
+ * the others up to date.
+ */
+export class LogMembers implements CatchUpLog {
+  readonly followers = new Followers()
+  readonly recent: RecentMessages
+  readonly #log: MembersLog
+  readonly #limits: HistoryLimits
+  readonly #parts: LogParts
+  readonly #catchUps: CatchUps
+
+  constructor(log: MembersLog, limits: HistoryLimits, parts: LogParts) {
+    this.#log = log
+    this.#limits = limits
+    this.#parts = parts
+    this.recent = new RecentMessages(log.delivered, limits)
+    this.#catchUps = new CatchUps(this, parts.loop)
+  }
+
+  get delivered(): Mark {
+    return this.#log.delivered
+  }
+
+  /** Delivers the next message to those who are live. */
+  deliver(message: HistoryMessage): void {
+    const { host, cache, rooms } = this.#parts
+    cache.add(this.recent, message)
+    const { outgoing, options, isForAll } = message
+    const catchUps = this.#catchUps
+    let recipients = 0
+    for (const member of host.members(this.#log.room)) {
+      if (catchUps.size > 0 && catchUps.has(member)) continue
+      if (!isForAll && !message.isFor(member, false, rooms)) continue
+      if (member.deliver(outgoing, options, message)) recipients++
+    }
+    host.delivered(recipients, message.frameBytes)
+  }
+
+  /** Messages are lost: has those who are live told, and the others compare with the store. */
+  lost(): void {
+    this.#catchUps.verify()
+    for (const member of this.#parts.host.members(this.#log.room)) {
+      if (!this.#catchUps.has(member)) member.fellBehind(this.#log.room)
+    }
+  }
+
+  /**
+   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. A former
+   * one of the member ends.
+   */
+  withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
+    return this.#catchUps.add(member, onEnd)
+  }
+
+  /** Messages to a member that are not written yet were dropped, all from this one on. */
+  resync(member: HistoryMember, { after }: HistoryMessage): void {
+    if (this.#catchUps.rewind(member, after)) return
+    const { room } = this.#log
+    const onEnd = (end: CatchUpEnd) => {
+      // A resume that takes its place begins elsewhere, and does not replay what was dropped.
+      const isReplaced = end === 'ended' && member.isOpen && this.#parts.host.inRoom(member, room)
+      if (end === 'incomplete' || isReplaced) member.fellBehind(room)
+    }
+    this.#catchUps.add(member, onEnd).start(after)
+  }
+
+  /**
+   * The member has left the room, or its connection is closed.
+   * @returns the rooms in which messages were left out for it that it has not received here
+   */
+  left(member: HistoryMember): Iterable<string> {
+    const isBehind = this.#catchUps.has(member)
+    this.#catchUps.left(member)
+    const relying = this.followers.left(member)
+    return isBehind ? relying : []
+  }
+
+  /** The copy of a message in another room was left out for a member, since the one here counts. */
+  reliedOn(member: HistoryMember, room: string): void {
+    if (this.#catchUps.has(member)) this.followers.relies(member, room)
+  }
+
+  /** Returns whether all messages after a mark are in memory. */
+  covers(mark: Mark): boolean {
+    return this.#log.isCertain && this.recent.covers(mark)
+  }
+
+  /** Returns the mark before the latest `count` messages; `undefined` when they are not all in memory. */
+  beforeLast(count: number): Mark | undefined {
+    return this.#log.isCertain ? this.recent.beforeLast(count) : undefined
+  }
+
+  /**
+   * Keeps messages that were read for one member ready for others, if they end where those in memory begin.
+   * @param after the message before them
+   */
+  keep(after: Mark, records: readonly StoredRecord[]): void {
+    const { floor } = this.recent
+    const last = records.findIndex(({ offset }) => offset === floor.offset)
+    if (last < 0 || !this.#log.isCertain || after.epoch !== floor.epoch) return
+    const messages: HistoryMessage[] = []
+    for (const stored of records.slice(0, last + 1)) {
+      const message = this.messageOf(stored, messages.at(-1)?.mark ?? after)
+      if (message === undefined) return
+      messages.push(message)
+    }
+    this.#parts.cache.prepend(this.recent, after, messages)
+  }
+
+  /** Has the first step of a replay run in a later turn, in which not too much else runs. */
+  begin(run: () => void): void {
+    this.#parts.loop.begin({ run })
+  }
+
+  next(offset: number): HistoryMessage | undefined {
+    return this.recent.next(offset)
+  }
+
+  read(after: Mark): Promise<ReadResult> {
+    return this.#parts.store.read(this.#log.room, { after }, this.#limits)
+  }
+
+  /** Reads the latest messages. */
+  readLast(count: number): Promise<ReadResult> {
+    return this.#parts.store.read(this.#log.room, { last: count }, this.#limits)
+  }
+
+  messageOf(stored: StoredRecord, after: Mark): HistoryMessage | undefined {
+    return this.#parts.messageOf(this.#log, stored, after)
+  }
+
+  isFor(message: HistoryMessage, member: HistoryMember): boolean {
+    return message.isFor(member, this.followers.isPast(member, message.mark), this.#parts.rooms)
+  }
+
+  verify(): void {
+    this.#log.verify()
+  }
+
+  awaitCursor(catchUp: CatchUp): void {
+    this.#catchUps.awaitCursor(catchUp)
+    this.#log.verify()
+  }
+
+  retryLater(catchUp: CatchUp): void {
+    this.#catchUps.awaitRetry(catchUp)
+    this.#log.retryLater()
+  }
+
+  ended(catchUp: CatchUp): void {
+    this.#catchUps.delete(catchUp)
+  }
+
+  /** The log has delivered messages. */
+  moved(hasReached: (mark: Mark) => boolean): void {
+    this.#catchUps.moved(hasReached)
+  }
+
+  /** Reads again what could not be read. */
+  retry(): void {
+    this.#catchUps.retry()
+  }
+
+  /** Ends all catch-ups. */
+  close(): void {
+    this.#catchUps.close()
+  }
+}
