@@ -62,8 +62,8 @@ export class Exchange implements LinkWatcher {
       snapshot: (node, room, snapshot) => this.#replaced(node, room, snapshot),
       answered: (room, isByAll) => {
         room.isAnswered = isByAll
-        this.#release(room)
-        this.#settle(room)
+        room.isHeld = false
+        this.#moved(room)
       },
     })
     link.watch(this)
@@ -153,7 +153,7 @@ export class Exchange implements LinkWatcher {
         const room = name === undefined ? undefined : this.#rooms.get(name)
         if (room === undefined) return
         if (!room.apply(node, message.delta)) this.#questions.repair(node, room)
-        this.#host.changed(room)
+        this.#moved(room)
         return
       }
       case 'ask':
@@ -186,7 +186,7 @@ export class Exchange implements LinkWatcher {
     this.#gone.add(node)
     if (this.#gone.size > MAX_GONE)
       for (const oldest of oldestKeys(this.#gone, MAX_GONE)) this.#gone.delete(oldest)
-    for (const room of this.#rooms) if (room.forget(node)) this.#host.changed(room)
+    for (const room of this.#rooms) if (room.forget(node)) this.#moved(room)
     this.#questions.nodeGone(node)
   }
 
@@ -209,14 +209,14 @@ export class Exchange implements LinkWatcher {
   #replaced(node: string, room: PresenceRoom, snapshot: RoomSnapshot): void {
     if (snapshot.users + snapshot.anonymous === 0 && !room.knows(node)) return
     if (!room.replace(node, snapshot)) this.#questions.repair(node, room)
-    this.#host.changed(room)
-    this.#settle(room)
+    this.#moved(room)
   }
 
-  #settle(room: PresenceRoom): void {
+  /** What is known of a room, or what is missing, has changed: it may be settled now, whatever the reason. */
+  #moved(room: PresenceRoom): void {
+    this.#host.changed(room)
     if (room.isSettled || !room.isAnswered || room.isBehindAny) return
     room.isSettled = true
-    this.#host.changed(room)
     this.#end(room, true)
   }
 

@@ -237,18 +237,12 @@ export class PresenceRoom {
     return share.latest <= share.version
   }
 
-  /** Another node is gone, with its members. @returns whether anything has changed */
+  /** Another node is gone, with its members and what it has not told. @returns whether it was known here */
   forget(node: string): boolean {
     const share = this.#roster.shares.get(node)
     if (share === undefined || share === this.#own) return false
     this.#roster.drop(share)
-    this.#roster.shares.delete(node)
-    return share.count > 0
-  }
-
-  /** Returns the other nodes of which something is known. */
-  nodes(): string[] {
-    return [...this.#roster.shares.keys()].filter((node) => node !== this.#own.node)
+    return this.#roster.shares.delete(node)
   }
 
   /** A member of this node has changed. */

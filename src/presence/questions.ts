@@ -107,11 +107,15 @@ export class Questions {
     if (this.#mute.delete(node)) this.#retrySoon()
   }
 
-  /** Another node has left. */
+  /** Another node has left: what it has not answered is dropped, here and nowhere else. */
   nodeGone(node: string): void {
     this.heard(node)
+    for (const round of [...this.#rounds.values()]) {
+      if (round.node === node) this.#end(round)
+      else this.#check(round)
+    }
     this.#repairs.delete(node)
-    for (const round of [...this.#rounds.values()]) this.#check(round)
+    if (this.#repairs.size > 0) this.#repairSoon()
   }
 
   /** Asks again about rooms for which an answer was missing, or whose question was refused. */
@@ -212,7 +216,7 @@ export class Questions {
   #check(round: Round): void {
     if (!this.#rounds.has(round.id)) return
     if (round.node !== undefined) {
-      if (round.hasAnswered(round.node) || !this.#link.knows(round.node)) this.#end(round)
+      if (round.hasAnswered(round.node)) this.#end(round)
       return
     }
     const { settlingMs, peers } = this.#link
@@ -254,7 +258,7 @@ export class Questions {
 
   #endOfRepair(round: Round, node: string): void {
     if (this.#repairing === round) this.#repairing = undefined
-    if (!round.hasAnswered(node) && this.#link.knows(node)) this.#repairAtBeat(node, round)
+    if (!round.hasAnswered(node)) this.#repairAtBeat(node, round)
     else if (this.#repairs.size > 0) this.#repairSoon()
   }
 

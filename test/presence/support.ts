@@ -1,7 +1,9 @@
 import type { Connection, EventHandler, Hub, HubOptions, PresenceChange, PresenceOptions } from 'wshub'
-import type { Bus } from '../support/bus.ts'
-import { type ClusterNode, join } from '../support/cluster.ts'
-import { type Client, type HubServer, Journal, serve } from '../support/hub-server.ts'
+import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
+import type { PresenceMessage } from '../../src/cluster/wire/presence-message.ts'
+import type { Bus, Published } from '../support/bus.ts'
+import { acquainted, type ClusterNode, join } from '../support/cluster.ts'
+import { type Client, eventually, type HubServer, Journal, serve } from '../support/hub-server.ts'
 
 /** A change, with the room it is about. */
 export interface Told extends PresenceChange {
@@ -82,6 +84,36 @@ export function usersOf(hub: Hub, room: string): string {
     .members.map(({ user, connections }) => `${user}:${connections}`)
     .sort()
     .join(' ')
+}
+
+/** Two nodes that know each other. */
+export async function two(bus: Bus, options = {}, cluster = {}): Promise<[PresenceNode, PresenceNode]> {
+  const nodes: [PresenceNode, PresenceNode] = [
+    await presenceNode(bus, options, cluster),
+    await presenceNode(bus, options, cluster),
+  ]
+  await acquainted(nodes)
+  return nodes
+}
+
+/** Waits until each of these nodes tells the same of a room, and completely. */
+export async function agreed(nodes: readonly PresenceNode[], room: string, users: string): Promise<void> {
+  const seen = () =>
+    nodes.map(({ hub }) => `${usersOf(hub, room)}${hub.presence(room).isComplete ? '' : ' incomplete'}`)
+  await eventually(`the nodes to agree on ${room}`, () => seen().every((text) => text === users), seen)
+}
+
+/** Returns the message about presence that an envelope carries; `undefined` = none. */
+export function presenceOf(bytes: Buffer): PresenceMessage | undefined {
+  const envelope = openEnvelope(Buffer.from(bytes))
+  if (envelope.kind !== 'presence') return undefined
+  const body = readBody(envelope)
+  return body.kind === 'presence' ? body.message : undefined
+}
+
+/** Returns the messages about presence among those that were published. */
+export function toldIn(published: readonly Published[]): PresenceMessage[] {
+  return published.flatMap(({ bytes }) => presenceOf(bytes) ?? [])
 }
 
 function textOf(connection: Connection, key: string): string | undefined {

@@ -220,8 +220,8 @@ export const BUGS: readonly Bug[] = [
     ],
     [
       'presence: the members of a dead node stay',
-      'this.#roster.drop(share)\n    this.#roster.shares.delete(node)',
-      'this.#roster.shares.delete(node)',
+      'this.#roster.drop(share)\n    return this.#roster.shares.delete(node)',
+      'return this.#roster.shares.delete(node)',
     ],
     [
       'presence: a user with two connections leaves with the first',
@@ -257,7 +257,7 @@ export const BUGS: readonly Bug[] = [
     ],
     [
       'presence: a dead node is not noticed',
-      'for (const room of this.#rooms) if (room.forget(node)) this.#host.changed(room)',
+      'for (const room of this.#rooms) if (room.forget(node)) this.#moved(room)',
       '',
     ],
     [
