@@ -34,6 +34,8 @@ export class Calls implements LinkListener {
   readonly #responder: Responder
   /** Calls made before the cluster was reached for the first time: how to make them, by their ids. */
   readonly #early = new Map<number, () => void>()
+  /** How many calls are to be made when what was published before them is stored. */
+  #waiting = 0
   #isClosed = false
   readonly link: Link
 
@@ -99,10 +101,11 @@ export class Calls implements LinkListener {
       this.#pending.notAsked(call.id, peers)
       if (peers.length === 0) link.reportUnasked() // nobody is missing, so the answer would look complete
     }
-    this.#inOrder(request, () => {
-      this.#whenStarted(call, make, () => link.reportUnasked())
-      void this.#askSelf(call.id, request)
-    })
+    this.#inOrder(
+      request.op,
+      () => void this.#askSelf(call.id, request),
+      () => this.#whenStarted(call, make, () => link.reportUnasked()),
+    )
     return answer(call, read)
   }
 
@@ -128,10 +131,10 @@ export class Calls implements LinkListener {
       if (settlingMs === 0) missUnknown()
       else this.#pending.later(call.id, settlingMs, missUnknown)
     }
-    this.#inOrder(requests[0]?.[1], () => {
+    const askSelf = () => {
       for (const [node, request] of requests) if (node === this.node) void this.#askSelf(call.id, request)
-      this.#whenStarted(call, make)
-    })
+    }
+    this.#inOrder(requests[0]?.[1].op, askSelf, () => this.#whenStarted(call, make))
     return answer(call, read)
   }
 
@@ -167,11 +170,32 @@ export class Calls implements LinkListener {
     this.#pending.gone(node)
   }
 
-  /** Makes a call that changes something behind the messages that wait for the store of histories. */
-  #inOrder(request: NodeRequest | undefined, call: () => void): void {
-    const stored = request === undefined || isRead(request) ? undefined : this.#local.stored
-    if (stored === undefined) call()
-    else void stored.then(call)
+  /**
+   * Makes a call that changes something behind the messages that wait for the store of histories. The rooms
+   * of this process change at once, as with `joinRoom` and `leaveRoom`, or those would overtake it.
+   */
+  #inOrder(op: NodeRequest['op'] | undefined, askSelf: () => void, askOthers: () => void): void {
+    const changesRooms = op === 'join' || op === 'leave'
+    if (changesRooms) askSelf()
+    const make = () => {
+      if (!changesRooms) askSelf()
+      askOthers()
+    }
+    const stored = op === undefined || isRead(op) ? undefined : this.#stored
+    if (stored === undefined) {
+      make()
+      return
+    }
+    this.#waiting++
+    void stored.then(() => {
+      this.#waiting--
+      make()
+    })
+  }
+
+  /** Resolves when nothing waits for the store, and earlier calls that waited for it are made. */
+  get #stored(): Promise<void> | undefined {
+    return this.#local.stored ?? (this.#waiting > 0 ? Promise.resolve() : undefined)
   }
 
   #open(nodes: readonly string[], options: CallOptions | undefined, holdMs: number): OpenCall {

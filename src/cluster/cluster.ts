@@ -31,7 +31,8 @@ import type { NodeResponse } from './wire/response.ts'
  *
  * `join`, `leave`, `disconnect` and `call` never overtake messages that this node has published before. A
  * node that receives the call first waits for those messages, for half of its `callTimeoutMs` at most, and
- * then reports what is missing as a gap.
+ * then reports what is missing as a gap. A message to a room with a history is published once it is stored:
+ * `join` and `leave` change the rooms of this process before that, at once, as `joinRoom` and `leaveRoom` do.
  */
 export class Cluster<out Meta extends object = Metadata> {
   readonly #calls: Calls

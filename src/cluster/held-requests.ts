@@ -81,7 +81,7 @@ export class HeldRequests {
 
   /** Adds a request: it is answered at once, or after everything before it. */
   ask({ node, channel, bytes }: Arrival, id: number, request: NodeRequest): void {
-    if (!isRead(request) && this.#isRefused(node, channel)) {
+    if (!isRead(request.op) && this.#isRefused(node, channel)) {
       this.#host.refuse(node, id, 'messages before the call may be missing')
     } else if (!this.#queues.has(node)) this.#host.ask(node, id, request)
     else if (!this.#fits(bytes)) this.#host.refuse(node, id, 'the node is busy with other calls')

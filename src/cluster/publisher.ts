@@ -100,7 +100,7 @@ export class Publisher {
   /** @see Link.ask */
   ask(node: string | undefined, id: number, request: NodeRequest): boolean {
     const channel = node === undefined ? this.channels.control : this.channels.node(node)
-    if (!isRead(request) && !this.#publishBarriers(channel)) return false
+    if (!isRead(request.op) && !this.#publishBarriers(channel)) return false
     return this.publish(channel, { kind: 'request', id, request })
   }
 

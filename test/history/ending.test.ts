@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
-import { eventually, Journal, turn } from '../support/hub-server.ts'
+import { eventually, Journal, serve, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
@@ -238,5 +238,43 @@ describe('Cluster', () => {
     await disconnected
     await client.closed()
     expect(numbers(client.received.all)[0]).toBe(1)
+  })
+
+  it('joins and leaves rooms of this process at once, so that a later call of the hub holds', async () => {
+    const store = new FaultyStore(memoryHistory())
+    const { hub, connect } = await serveHistory({ store })
+    const { connection } = await connect()
+    store.holdReplies()
+    hub.broadcastToRoom('chat', text(1))
+    const { id } = connection
+    const calls = [hub.cluster.join({ id }, 'plain')]
+    expect(connection.inRoom('plain')).toBe(true)
+    hub.leaveRoom(connection, 'plain')
+    hub.joinRoom(connection, 'plain too')
+    calls.push(hub.cluster.leave({ id }, 'plain too'), hub.cluster.join({ room: 'nobody' }, 'plain'))
+    hub.joinRoom(connection, 'plain too')
+    store.releaseReplies()
+    await Promise.all(calls)
+    expect([...connection.rooms]).toEqual(['plain too'])
+  })
+
+  it('keeps the order of calls of which the first waits for the store', async () => {
+    const bus = new MemoryBus()
+    const store = new FaultyStore(memoryHistory({ bus: new MemoryHistoryBus() }))
+    const one = await serveHistory({ store }, { backplane: new MemoryBackplane(bus) })
+    const two = await serve({ backplane: new MemoryBackplane(bus) })
+    await Promise.all([one.hub.cluster.ready(), two.hub.cluster.ready()])
+    const { connection } = await two.connect()
+    const { id } = connection
+    const { cluster } = one.hub
+    store.holdReplies()
+    one.hub.broadcastToRoom('chat', text(1))
+    const joined = cluster.join({ id }, 'plain')
+    store.releaseReplies()
+    // In the very moment in which nothing waits any more, but the first call is still to be made.
+    while (one.hub.stats().history?.appended === 0) await Promise.resolve()
+    expect(await cluster.leave({ id }, 'plain')).toMatchObject({ count: 1, missing: [] })
+    expect(await joined).toMatchObject({ count: 1, missing: [] })
+    expect(connection.rooms.size).toBe(0)
   })
 })

@@ -42,7 +42,7 @@ const BINARY = 0
 const TEXT = 1
 
 /** Returns whether the answer does not depend on what was published before, and nothing changes. */
-export function isRead({ op }: NodeRequest): boolean {
+export function isRead(op: NodeRequest['op']): boolean {
   return op === 'size' || op === 'members' || op === 'connections' || op === 'node'
 }
 
