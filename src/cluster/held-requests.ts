@@ -104,6 +104,11 @@ export class HeldRequests {
     }
   }
 
+  /** Called when the next request of that node on a channel repeats the barriers that matter. */
+  begunAnew(node: string, channel: string): void {
+    this.#refusedUntil.delete(keyOf(node, channel))
+  }
+
   /** An envelope of that node has arrived on a channel. */
   progressed(node: string, channel: string): void {
     const queue = this.#queues.get(node)

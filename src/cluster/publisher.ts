@@ -115,6 +115,7 @@ export class Publisher {
   /** Publishes something other than a message. @returns whether the backplane accepted it */
   publish(channel: OutgoingChannel, body: Body): boolean {
     if (this.#parts.membership.state === 'closed') return false
+    if (body.kind === 'checkpoint') channel.barriersAt = 0 // receivers rely on it
     const bytes = this.#encode(channel, body)
     return bytes !== undefined && this.#handOver(channel, bytes)
   }
@@ -134,6 +135,12 @@ export class Publisher {
   reconnected(awayMs: number): void {
     for (const channel of this.channels.usedSince(this.#beatBefore(awayMs))) channel.usedAt = this.#beats
     this.publishCheckpoints(awayMs)
+  }
+
+  /** A node is back, which may have missed barriers: the next calls to it publish them again. */
+  nodeReturned(node: string): void {
+    this.channels.control.barriersAt = undefined
+    this.channels.node(node).barriersAt = undefined
   }
 
   /** Publishes what waited for the cluster. */
@@ -200,6 +207,8 @@ export class Publisher {
   }
 
   #publishBarriers(channel: OutgoingChannel): boolean {
+    const isAnew = channel.barriersAt === undefined
+    if (isAnew && !this.publish(channel, { kind: 'checkpoint', nonce: 0 })) return false
     const now = performance.now()
     const { maxEnvelopeBytes } = this.#parts.options
     const mostBytes = Math.min(BARRIERS_BYTES, maxEnvelopeBytes - BARRIERS_OVERHEAD_BYTES)

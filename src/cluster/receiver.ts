@@ -127,8 +127,10 @@ export class Receiver {
         return
       }
       if (missing > 0) this.#lost(subscription, stamp.node, missing)
-      const mayMissBarriers = missing > 0 || isFirstMissing
-      if (mayMissBarriers && this.#carriesRequests(channel)) this.#held.missed(stamp.node, channel)
+      if (this.#carriesRequests(channel)) {
+        if (envelope.kind === 'checkpoint') this.#held.begunAnew(stamp.node, channel)
+        else if (missing > 0 || isFirstMissing) this.#held.missed(stamp.node, channel)
+      }
     }
     try {
       this.#open(subscription, stamp.node, readBody(envelope), bytes)
@@ -189,6 +191,7 @@ export class Receiver {
     // A newcomer has to follow this node's calls before any is made: it could not tell that the first is
     // missing.
     if (awayMs === 0) publisher.publish(publisher.channels.control, { kind: 'checkpoint', nonce: 0 })
+    else publisher.nodeReturned(node)
     publisher.publish(publisher.channels.node(node), { kind: 'heartbeat', isHello: false, awayMs: 0 })
     if (awayMs > 0) publisher.publishCheckpoints(awayMs)
   }

@@ -26,8 +26,11 @@ export interface OutgoingChannel {
    * The latest message that the backplane accepted: its number, and the time in ms of `performance.now()`.
    */
   accepted: { readonly sequence: number; readonly at: number }
-  /** When barriers were last published on this channel, in ms of `performance.now()`. */
-  barriersAt: number
+  /**
+   * When barriers were last published on this channel, in ms of `performance.now()`; 0 = the next call
+   * publishes all; `undefined` = it first says so by a checkpoint.
+   */
+  barriersAt: number | undefined
 }
 
 /** A message that the backplane accepted. */
@@ -80,7 +83,7 @@ export class Sequences {
    * @param now the time, in ms of `performance.now()`
    */
   barriers(channel: OutgoingChannel, now: number): Barrier[] {
-    const since = Math.max(channel.barriersAt, now - MAX_BARRIER_AGE_MS)
+    const since = Math.max(channel.barriersAt ?? 0, now - MAX_BARRIER_AGE_MS)
     const barriers: Barrier[] = []
     for (let i = this.#accepted.length - 1; i >= 0 && barriers.length < MAX_BARRIERS; i--) {
       const message = this.#accepted[i]

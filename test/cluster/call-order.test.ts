@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Selector } from 'wshub'
 import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
-import { type ClusterNode, enter, heard, three } from '../support/cluster.ts'
+import { type ClusterNode, enter, heard, three, untilState } from '../support/cluster.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 
 /** Long enough that a call which never gets an answer makes the test time out. */
@@ -17,6 +17,16 @@ function barriersOf(bus: Bus, { backplane }: ClusterNode): string[][] {
       const body = readBody(openEnvelope(bytes))
       return body.kind === 'barriers' ? body.barriers.map(({ channel }) => channel).sort() : []
     })
+}
+
+/** Does something while a node is away; resolves when the others know that it is back. */
+async function away(node: ClusterNode, run: () => Promise<unknown>): Promise<void> {
+  node.backplane.cut()
+  await untilState(node, 'reconnecting')
+  await run()
+  node.backplane.restore()
+  await node.hub.cluster.ready()
+  await node.hub.cluster.nodes() // the others answer after its hello
 }
 
 describe('a call to the cluster', () => {
@@ -183,6 +193,39 @@ describe('a call to the cluster', () => {
       await b.client.received.first('the message', (text) => text === 'bye')
     },
   )
+
+  it.each([
+    ['all', (_c: ClusterNode): Selector => ({ all: true })],
+    ['one node', (c: ClusterNode): Selector => ({ id: c.connection.id })],
+  ])(
+    'a call to %s is answered by a node that has missed earlier ones and is back',
+    async (_nodes, select) => {
+      const [a, , c] = await three(new Bus(), PATIENT)
+      await a.hub.cluster.join(select(c), 'rum') // the node follows the calls
+      await away(c, () => a.hub.cluster.leave(select(c), 'rum', { timeoutMs: 1 }))
+      const { results, missing } = await a.hub.cluster.join(select(c), 'tea')
+      expect(missing).toEqual([])
+      expect(results).toContainEqual({ node: c.hub.cluster.node, count: 1 })
+    },
+  )
+
+  it('a call stays behind messages from before an outage in which the node missed what tells so', async () => {
+    const [a, , c] = await three(new Bus(), PATIENT)
+    await enter(c, 'tea')
+    a.hub.broadcastToRoom('tea', 'hello')
+    await c.client.received.first('a message', (text) => text === 'hello')
+    c.backplane.delay = (channel, bytes) => isTea(channel) && openEnvelope(bytes).kind === 'message'
+    a.hub.broadcastToRoom('tea', 'bye')
+    await away(c, () => a.hub.cluster.leave({ all: true }, 'rum', { timeoutMs: 1 }))
+    const disconnected = a.hub.cluster.disconnect({ room: 'tea' }, 4_001)
+    a.hub.broadcast('meanwhile')
+    await c.client.received.first('a message', (text) => text === 'meanwhile')
+    expect(c.connection.state).toBe('open')
+    c.backplane.release()
+    expect(await disconnected).toMatchObject({ count: 1, missing: [] })
+    expect(await c.client.closed()).toBe('4001')
+    expect(c.client.received.all).toEqual(['hello', 'meanwhile', 'bye'])
+  })
 
   it('a call that waits for messages is dropped when the hub is closed', async () => {
     const [a, b] = await three(new Bus(), PATIENT)

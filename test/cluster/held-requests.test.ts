@@ -136,6 +136,15 @@ describe('HeldRequests', () => {
     expect(log.slice(4)).toEqual(['refused a 5 missing', 'a 6'])
   })
 
+  it('requests are no longer refused on a channel on which barriers begin anew', () => {
+    const { held, log } = make()
+    for (const channel of ['c', 'd']) held.missed('a', channel)
+    held.begunAnew('a', 'c')
+    held.ask(from('a', 10), 1, QUESTION)
+    held.ask(from('a', 10, 'd'), 2, QUESTION)
+    expect(log).toEqual(['a 1', 'refused a 2 missing'])
+  })
+
   it('closing drops everything that waits, even while a request is being answered', () => {
     const { held, log, pass } = make({ onAsk: () => held.close() })
     held.add(from('b', 10), [on('y')])

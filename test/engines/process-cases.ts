@@ -1,4 +1,4 @@
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it } from 'vitest'
 import type { ClusterFixture } from './cluster-fixture.ts'
 import { hasUsers, usersChanges } from './presence-cases.ts'
 import type { RemoteHub } from './remote-hub.ts'
@@ -19,23 +19,25 @@ export function processCases(cluster: ClusterFixture): void {
   it('calls name a stopped process as missing, and none fails', async () => {
     const [a, b, c] = await cluster.three()
     for (const member of [a, b, c]) await cluster.enter(member, 'frozen')
-    freeze(b.hub)
-    const answers = await Promise.all([
-      a.hub.call('call', 'echo', 'x'),
-      a.hub.call('roomSize', 'frozen'),
-      a.hub.call('members', 'frozen'),
-      a.hub.call('connections'),
-      a.hub.call('nodes'),
-      a.hub.call('join', { all: true }, 'thaw'),
-      a.hub.call('leave', { id: [a.id, b.id, c.id] }, 'frozen'),
-    ])
+    const answers = await frozen(b.hub, () =>
+      Promise.all([
+        a.hub.call('call', 'echo', 'x'),
+        a.hub.call('roomSize', 'frozen'),
+        a.hub.call('members', 'frozen'),
+        a.hub.call('connections'),
+        a.hub.call('nodes'),
+        a.hub.call('join', { all: true }, 'thaw'),
+        a.hub.call('leave', { id: [a.id, b.id, c.id] }, 'frozen'),
+      ]),
+    )
     for (const { results, missing, tookMs } of answers) {
       expect(results).toHaveLength(2)
       expect(missing).toEqual([b.hub.node])
       expect(tookMs).toBeGreaterThanOrEqual(1_990)
       expect(tookMs).toBeLessThan(20_000)
     }
-    b.hub.signal('SIGCONT')
+    const [echoes] = answers
+    expect(echoes.results.map(({ value, error }) => value ?? error)).toEqual(['x', 'x'])
     await b.hub.until('what it was asked', ({ stats }) => stats.rooms > 0)
     expect(await a.hub.call('call', 'echo', 'x')).toMatchObject({ results: { length: 3 }, missing: [] })
     expect(await a.hub.call('roomSize', 'thaw')).toMatchObject({ count: 3, missing: [] }) // it has done it, late
@@ -48,12 +50,12 @@ export function processCases(cluster: ClusterFixture): void {
     for (const member of members) await cluster.enter(member, room)
     const traffic = new Traffic(members, room)
     await traffic.start()
-    freeze(b.hub)
-    for (let round = 0; round < ROUNDS; round++) {
-      await a.hub.call('publish', room, A_ROUND, PADDING_BYTES)
-      await c.reached(a.hub, room, (await a.hub.call('published', room)) - 1)
-    }
-    b.hub.signal('SIGCONT')
+    await frozen(b.hub, async () => {
+      for (let round = 0; round < ROUNDS; round++) {
+        await a.hub.call('publish', room, A_ROUND, PADDING_BYTES)
+        await c.reached(a.hub, room, (await a.hub.call('published', room)) - 1)
+      }
+    })
     await traffic.returns()
     for (const { from, to, lost } of await traffic.end()) {
       if (from === a.hub && to === b.hub) expect(lost).toBeGreaterThan(0)
@@ -91,10 +93,14 @@ export function processCases(cluster: ClusterFixture): void {
       expect(left.map((change) => change.left.length)).toEqual([DOOMED_USERS + 1])
     }
   })
+}
 
-  /** Stops a process until the test is over, or earlier. */
-  function freeze(hub: RemoteHub): void {
-    hub.signal('SIGSTOP')
-    onTestFinished(() => hub.signal('SIGCONT'))
+/** Stops a process for as long as something lasts, and no longer, whether it fails or not. */
+async function frozen<T>(hub: RemoteHub, run: () => Promise<T>): Promise<T> {
+  hub.signal('SIGSTOP')
+  try {
+    return await run()
+  } finally {
+    hub.signal('SIGCONT')
   }
 }

@@ -69,7 +69,7 @@ export class BusBackplane implements Backplane {
    * Holds back the messages for which it returns `true`, on their way to the hub, until `release`: channels
    * take different paths.
    */
-  delay: (channel: string) => boolean = () => false
+  delay: (channel: string, bytes: Buffer) => boolean = () => false
   /** Accepts no message, though connected; after {@link MAX_REFUSED} all, so that an endless loop ends. */
   isFull = false
   /** How many messages were refused since the backplane was made. */
@@ -171,11 +171,12 @@ export class BusBackplane implements Backplane {
   /** Called by the bus when a message was published. */
   take(channel: string, bytes: Uint8Array): void {
     if (this.#state !== 'connected' || !this.channels.has(channel)) return
-    if (this.delay(channel)) {
-      this.#delayed.push({ channel, bytes: Buffer.from(bytes) })
+    const message = { channel, bytes: Buffer.from(bytes) }
+    if (this.delay(channel, message.bytes)) {
+      this.#delayed.push(message)
       return
     }
-    this.#incoming.push({ channel, bytes: Buffer.from(bytes) })
+    this.#incoming.push(message)
     if (this.#incoming.length === 1) setImmediate(() => this.#deliver())
   }
 

@@ -73,7 +73,8 @@ export type Body =
   | { readonly kind: 'leave' }
   /**
    * The sequence of the channel so far: shows a loss that no later message would show. A node that receives
-   * its own, which it tells by `nonce`, knows that its messages come back.
+   * its own, which it tells by `nonce`, knows that its messages come back. The first call after it publishes
+   * all barriers again.
    */
   | { readonly kind: 'checkpoint'; readonly nonce: number }
   | { readonly kind: 'request'; readonly id: number; readonly request: NodeRequest }
