@@ -1,6 +1,8 @@
 import type { Link } from '../cluster/link.ts'
+import type { History } from '../history/history.ts'
+import { positionOf } from '../history/position.ts'
 import { checkPayload, type Payload, type SendOptions } from '../protocol/message.ts'
-import { type Audience, contentOf } from './audience.ts'
+import { type Audience, contentOf, type PublishOptions, readPublishing } from './audience.ts'
 import type { LocalNode } from './local-node.ts'
 
 /** Sends messages to many: to the connections here and on the other nodes, or by way of a history. */
@@ -30,6 +32,24 @@ export class Broadcaster<Meta extends object> {
     if (plain.length === 0) return meant
     const exceptRooms = [...audience.exceptRooms, ...kept]
     return meant + this.#send({ ...audience, rooms: plain, exceptRooms }, data, options)
+  }
+
+  /**
+   * Stores a message in the history of a room.
+   * @returns its position, once it is delivered to the members of this process
+   * @throws {HubError} as a rejection: WSHUB_ERR_INVALID_PAYLOAD, WSHUB_ERR_INVALID_OPTION, or as
+   *   {@link History.publish}
+   */
+  async publish(
+    history: History,
+    room: string,
+    data: Payload,
+    options: PublishOptions | undefined,
+  ): Promise<{ position: string }> {
+    const { exceptIds, exceptRooms } = readPublishing(options)
+    checkPayload(data)
+    const mark = await history.publish(room, contentOf(data, { exceptIds, exceptRooms }, options))
+    return { position: positionOf(mark) }
   }
 
   /** Delivers locally first: the other nodes are a round trip away, and may be unreachable. */

@@ -3,58 +3,41 @@ import { type InspectOptions, inspect } from 'node:util'
 import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
-import { asRoom, asRooms } from '../base/room-names.ts'
+import { asRooms } from '../base/room-names.ts'
 import { syncResult } from '../base/sync-result.ts'
-import { settlesWithin } from '../base/time-limit.ts'
 import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
 import { EVERYONE } from '../cluster/wire/channel-names.ts'
 import type { Connection } from '../connection/connection.ts'
-import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
-import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
-import { transportOf } from '../connection/websocket-writable.ts'
+import type { EventHandler } from '../connection/event-handler.ts'
+import type { WebSocketLike } from '../connection/hub-websocket.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
-import type { History } from '../history/history.ts'
 import type { HistoryPage } from '../history/history-page.ts'
-import { positionOf } from '../history/position.ts'
 import { checkReplayFrom, type ReplayFrom } from '../history/replay-from.ts'
 import type { ResumeResult } from '../history/resume.ts'
-import { Presence } from '../presence/presence.ts'
 import type { RoomPresence } from '../presence/presence-options.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
-import {
-  type FrameworkInit,
-  type RegisterInit,
-  resolveRegisterInit,
-  type UpgradeInit,
-} from '../upgrade/upgrade-init.ts'
+import type { FrameworkInit, RegisterInit, UpgradeInit } from '../upgrade/upgrade-init.ts'
 import { checkServer, type UpgradeServer } from '../upgrade/upgrade-server.ts'
 import {
   type BroadcastOptions,
   type ConnectionRef,
   checkOwn,
-  contentOf,
   idOf,
   type PublishOptions,
   readAudience,
-  readPublishing,
   without,
 } from './audience.ts'
 import { Broadcaster } from './broadcaster.ts'
-import {
-  type CloseOptions,
-  type CloseResult,
-  type ResolvedCloseOptions,
-  readCloseOptions,
-} from './close-options.ts'
+import { type CloseOptions, type CloseResult, readCloseOptions } from './close-options.ts'
+import { HubLife } from './hub-life.ts'
 import { claimBackplane, type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
 import { RoomFollowers } from './room-followers.ts'
 import { Sessions } from './sessions.ts'
-import { Shutdown } from './shutdown.ts'
 import { type HubState, type HubStats, type HubSummary, statsOf } from './stats.ts'
 import { Upgrades } from './upgrades.ts'
 
@@ -71,12 +54,9 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #calls: Calls
   readonly #link: Link
   readonly #cluster: Cluster<Meta>
-  readonly #history: History | undefined
-  readonly #presence: Presence | undefined
+  readonly #followers: RoomFollowers<Meta>
   readonly #broadcaster: Broadcaster<Meta>
-  readonly #shutdown: Shutdown<Meta>
-  #state: HubState = 'open'
-  #closing: Promise<CloseResult> | undefined
+  readonly #life: HubLife<Meta>
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION when an option is unknown or out of its range */
   constructor(options?: HubOptions<Meta>) {
@@ -89,31 +69,24 @@ export class Hub<out Meta extends object = Metadata> {
         this.#upgrades.gate.leave(session.connection.remoteAddress)
         if (this.size > 0) return
         this.#link.vacated(EVERYONE)
-        this.#shutdown.lastClosed()
+        this.#life.lastClosed()
       },
-      resync: (session, firsts) => this.#history?.resync(session, firsts),
+      resync: (session, firsts) => this.#followers.history?.resync(session, firsts),
       swept: () => {
         // A closing hub closes them in its own order.
-        if (this.#state === 'open') this.#upgrades.leaveClosingServers()
+        if (this.state === 'open') this.#upgrades.leaveClosingServers()
       },
     })
     this.#upgrades = new Upgrades(this.#sessions)
+    this.#life = new HubLife(this.#sessions, this.#upgrades)
     claimBackplane(this.options.backplane) // after all checks of the options
     this.#local = new LocalNode(this.#sessions)
     this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
-    this.#history = this.#local.history
-    const { presence, cluster, backplane } = this.options
-    if (presence !== undefined) {
-      this.#presence = new Presence(presence, this.#local, this.#link, cluster, backplane !== undefined)
-    }
-    const isPlain = this.#history === undefined && presence === undefined
-    this.#sessions.rooms.watch(
-      isPlain ? this.#link : new RoomFollowers(this.#link, this.#history, this.#presence),
-    )
+    this.#followers = new RoomFollowers(this.#local, this.#link, this.options)
+    this.#sessions.rooms.watch(this.#followers.listener)
     this.#cluster = new Cluster<Meta>(this.#calls)
     this.#broadcaster = new Broadcaster(this.#local, this.#link)
-    this.#shutdown = new Shutdown(this.#sessions)
   }
 
   /**
@@ -138,7 +111,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   /** `open` until `close` is called, `closed` when it has finished. A readiness probe may show it. */
   get state(): HubState {
-    return this.#state
+    return this.#life.state
   }
 
   /** The options of this hub, with every default in place; frozen. */
@@ -150,7 +123,7 @@ export class Hub<out Meta extends object = Metadata> {
   toJSON(): HubSummary {
     return {
       node: this.#sessions.node,
-      state: this.#state,
+      state: this.state,
       connections: this.#sessions.size,
       rooms: this.#sessions.rooms.size,
       cluster: this.#cluster.state,
@@ -178,7 +151,7 @@ export class Hub<out Meta extends object = Metadata> {
       pendingUpgrades: this.#upgrades.pendingCount,
       bufferedBytes: this.#sessions.bufferedBytes(),
       dropped: this.dropped,
-      history: this.#history?.stats,
+      history: this.#followers.history?.stats,
     })
   }
 
@@ -213,7 +186,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   attach(server?: UpgradeServer): () => void {
     if (server !== undefined) checkServer(server)
-    return this.#state === 'open' ? this.#upgrades.attach(server) : () => {}
+    return this.state === 'open' ? this.#upgrades.attach(server) : () => {}
   }
 
   /**
@@ -250,14 +223,7 @@ export class Hub<out Meta extends object = Metadata> {
     handler: EventHandler<Meta>,
     init: RegisterInit<Meta> = {},
   ): Connection<Meta> {
-    checkHandler(handler)
-    this.#upgrades.gate.checkOpen()
-    this.#upgrades.gate.checkNotFull()
-    const resolved = resolveRegisterInit(init, this.options.limits.maxMetadataEntries)
-    checkWebSocket(socket)
-    const session = this.#sessions.add(transportOf(socket, resolved.remoteAddress), handler, resolved)
-    void session.open()
-    return session.connection
+    return this.#upgrades.register(socket, handler, init)
   }
 
   /**
@@ -383,11 +349,7 @@ export class Hub<out Meta extends object = Metadata> {
    *   WSHUB_ERR_NO_HISTORY; WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   async publish(room: string, data: Payload, options?: PublishOptions): Promise<{ position: string }> {
-    const history = this.#historyOf(room)
-    const { exceptIds, exceptRooms } = readPublishing(options)
-    checkPayload(data)
-    const mark = await history.publish(room, contentOf(data, { exceptIds, exceptRooms }, options))
-    return { position: positionOf(mark) }
+    return this.#broadcaster.publish(this.#followers.historyOf(room), room, data, options)
   }
 
   /**
@@ -403,7 +365,7 @@ export class Hub<out Meta extends object = Metadata> {
   async resumeRoom(connection: Connection<Meta>, room: string, from: ReplayFrom = {}): Promise<ResumeResult> {
     checkOwn(this, connection)
     checkReplayFrom(from)
-    const history = this.#historyOf(room)
+    const history = this.#followers.historyOf(room)
     const session = this.#sessions.get(connection.id)
     if (session === undefined || !this.joinRoom(connection, room)) return NOTHING_RESUMED
     return history.resume(session, room, from)
@@ -418,7 +380,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   async history(room: string, from: ReplayFrom = {}): Promise<HistoryPage> {
     checkReplayFrom(from)
-    return this.#historyOf(room).read(room, from)
+    return this.#followers.historyOf(room).read(room, from)
   }
 
   /**
@@ -429,7 +391,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   presence<Info = unknown>(room: string): RoomPresence<Info> {
     // The application says what its own `info` returns.
-    return this.#presenceOf(room).show(room) as RoomPresence<Info>
+    return this.#followers.presenceOf(room).show(room) as RoomPresence<Info>
   }
 
   /**
@@ -438,7 +400,7 @@ export class Hub<out Meta extends object = Metadata> {
    * @throws {HubError} as for {@link Hub.presence}, as a rejection
    */
   async presenceSettled(room: string): Promise<boolean> {
-    return this.#presenceOf(room).settled(room)
+    return this.#followers.presenceOf(room).settled(room)
   }
 
   /**
@@ -450,9 +412,9 @@ export class Hub<out Meta extends object = Metadata> {
    */
   updatePresence(connection: Connection<Meta>): boolean {
     checkOwn(this, connection)
+    const presence = this.#followers.somePresence()
     const session = this.#sessions.get(connection.id)
-    if (this.#presence === undefined) throw withoutPresence()
-    return session !== undefined && this.#presence.update(session)
+    return session !== undefined && presence.update(session)
   }
 
   /**
@@ -478,43 +440,6 @@ export class Hub<out Meta extends object = Metadata> {
    *   WSHUB_ERR_INVALID_OPTION
    */
   close(options?: CloseOptions): Promise<CloseResult> {
-    const goodbye = readCloseOptions(options)
-    this.#closing ??= this.#shutDown(goodbye)
-    return this.#closing
+    return this.#life.close(readCloseOptions(options), this.#followers, this.#calls)
   }
-
-  async #shutDown(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
-    const endsAt = performance.now() + goodbye.timeoutMs
-    this.#state = 'closing'
-    this.#upgrades.refuseAll()
-    const leftMs = () => Math.max(0, endsAt - performance.now())
-    const stored = this.#history?.settled
-    if (stored !== undefined) await settlesWithin(goodbye.timeoutMs, stored)
-    const result = await this.#shutdown.run({ ...goodbye, timeoutMs: leftMs() })
-    await this.#history?.close(leftMs())
-    this.#presence?.close()
-    await this.#calls.close(leftMs())
-    this.#sessions.stop()
-    this.#upgrades.close()
-    this.#state = 'closed'
-    return result
-  }
-
-  /** @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_NO_HISTORY */
-  #historyOf(room: string): History {
-    asRoom(room)
-    if (this.#history !== undefined) return this.#history
-    throw new HubError('WSHUB_ERR_NO_HISTORY', 'the hub was made without the option history')
-  }
-
-  /** @throws {HubError} WSHUB_ERR_INVALID_ROOM or WSHUB_ERR_NO_PRESENCE */
-  #presenceOf(room: string): Presence {
-    asRoom(room)
-    if (this.#presence !== undefined) return this.#presence
-    throw withoutPresence()
-  }
-}
-
-function withoutPresence(): HubError {
-  return new HubError('WSHUB_ERR_NO_PRESENCE', 'the hub was made without the option presence')
 }

@@ -4,11 +4,18 @@ import { HubError } from '../base/errors.ts'
 import { asError } from '../base/thrown.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
+import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
+import { transportOf } from '../connection/websocket-writable.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
 import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
-import type { FrameworkInit, UpgradeInit } from '../upgrade/upgrade-init.ts'
+import {
+  type FrameworkInit,
+  type RegisterInit,
+  resolveRegisterInit,
+  type UpgradeInit,
+} from '../upgrade/upgrade-init.ts'
 import type { UpgradeServer } from '../upgrade/upgrade-server.ts'
 import type { Sessions } from './sessions.ts'
 import { UpgradeTally } from './stats.ts'
@@ -16,9 +23,8 @@ import { UpgradeTally } from './stats.ts'
 const acceptedChannel = channel('wshub:upgrade:accepted')
 const refusedChannel = channel('wshub:upgrade:refused')
 
-/** The upgrades of a hub, from the request to the session. */
+/** The ways into a hub: upgrades, from the request to the session, and WebSockets opened elsewhere. */
 export class Upgrades<Meta extends object> {
-  /** Also used for WebSockets that were opened elsewhere. */
   readonly gate: UpgradeGate
   readonly tally = new UpgradeTally()
   readonly #hub: Connection<Meta>['hub']
@@ -105,6 +111,18 @@ export class Upgrades<Meta extends object> {
       pending.finishResponse() // runs middleware that waits for the end of the response
       return opened
     })
+  }
+
+  /** Makes a connection of a WebSocket that was opened elsewhere. @see Hub.register */
+  register(socket: WebSocketLike, handler: EventHandler<Meta>, init: RegisterInit<Meta>): Connection<Meta> {
+    checkHandler(handler)
+    this.gate.checkOpen()
+    this.gate.checkNotFull()
+    const resolved = resolveRegisterInit(init, this.#sessions.options.limits.maxMetadataEntries)
+    checkWebSocket(socket)
+    const session = this.#sessions.add(transportOf(socket, resolved.remoteAddress), handler, resolved)
+    void session.open()
+    return session.connection
   }
 
   /** Closes the connections of servers that have stopped listening. */
