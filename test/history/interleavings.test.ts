@@ -4,6 +4,8 @@ import {
   type HistoryLimits,
   MemoryHistoryBus,
   memoryHistory,
+  type ReadRequest,
+  type ReadResult,
   type ResumeResult,
   type StoredRecord,
 } from 'wshub'
@@ -78,13 +80,29 @@ const SETTLED_TURNS = 4
 class LedgerBus extends MemoryHistoryBus {
   /** By position. */
   readonly before = new Map<string, string>()
+  #epoch = ''
 
   override append(room: string, record: Uint8Array, limits: HistoryLimits): StoredRecord {
     const head = this.head(room)
     const stored = super.append(room, record, limits)
     const before = head?.epoch === stored.epoch ? head : { epoch: stored.epoch, offset: 0, tag: '0' }
     this.before.set(positionOf(stored), positionOf(before))
+    this.#epoch = stored.epoch
     return stored
+  }
+
+  /** Notes as well that the messages of a room have begun another epoch: a read has found a loss. */
+  override read(room: string, request: ReadRequest, limits: HistoryLimits): ReadResult {
+    const result = super.read(room, request, limits)
+    const { epoch } = result.head
+    const former = this.#epoch
+    this.#epoch = epoch
+    if (former === epoch) return result
+    for (const [position, before] of [...this.before]) {
+      const moved = position.replace(former, epoch)
+      if (!this.before.has(moved)) this.before.set(moved, before.replace(former, epoch))
+    }
+    return result
   }
 }
 
