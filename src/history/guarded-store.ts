@@ -1,5 +1,6 @@
 import { deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
+import { Queue } from '../base/queue.ts'
 import { textOf } from '../base/thrown.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import type {
@@ -30,7 +31,7 @@ export class GuardedStore {
   readonly #loop: ReplayLoop
   #pendingBytes = 0
   #reads = 0
-  readonly #waitingReads: Replay[] = []
+  readonly #waitingReads = new Queue<Replay>()
   #isClosed = false
   readonly #started = deferred()
   /** Resolves when the store is connected for the first time, or does not become so in time. */

@@ -1,9 +1,19 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
+import { Queue } from '../base/queue.ts'
 import type { Mark } from './history-store.ts'
 
-/** Promises that resolve when a message has been delivered. */
+interface MarkWaiter {
+  readonly mark: Mark
+  readonly since: number
+  readonly reached: Deferred<void>
+}
+
+/**
+ * Promises that resolve when a message has been delivered, in the order in which they were made: that is the
+ * order of the messages, since a node hears of its own in that order.
+ */
 export class MarkWaiters {
-  #waiters: { readonly mark: Mark; readonly since: number; readonly reached: Deferred<void> }[] = []
+  readonly #waiters = new Queue<MarkWaiter>()
 
   /** @param since how many times the store may have lost messages until now */
   wait(mark: Mark, since: number): Promise<void> {
@@ -14,9 +24,10 @@ export class MarkWaiters {
 
   /** Resolves the promises of the messages that have been reached. */
   moved(hasReached: (mark: Mark, since: number) => boolean): void {
-    if (this.#waiters.length === 0) return
-    const waiters = this.#waiters
-    this.#waiters = waiters.filter(({ mark, since }) => !hasReached(mark, since))
-    for (const { mark, since, reached } of waiters) if (hasReached(mark, since)) reached.resolve()
+    for (let next = this.#waiters.first; next !== undefined; next = this.#waiters.first) {
+      if (!hasReached(next.mark, next.since)) return
+      this.#waiters.shift()
+      next.reached.resolve()
+    }
   }
 }

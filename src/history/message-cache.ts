@@ -1,9 +1,7 @@
+import { Queue } from '../base/queue.ts'
 import type { HistoryMessage } from './history-message.ts'
 import type { Mark } from './history-store.ts'
 import type { RecentMessages } from './recent-messages.ts'
-
-/** Entries at the front of the queue that are gone, beyond which it is packed. */
-const MIN_GAPS_TO_PACK = 1_024
 
 interface Entry {
   readonly recent: RecentMessages
@@ -13,8 +11,7 @@ interface Entry {
 /** Bounds the recent messages of all rooms of a hub: the oldest are removed first. */
 export class MessageCache {
   readonly #maxBytes: number
-  #queue: (Entry | undefined)[] = []
-  #gone = 0
+  readonly #queue = new Queue<Entry>()
   #bytes = 0
 
   constructor(maxBytes: number) {
@@ -39,13 +36,9 @@ export class MessageCache {
   }
 
   #dropOldest(): void {
-    const oldest = this.#queue[this.#gone]
+    const oldest = this.#queue.shift()
     if (oldest === undefined) return
     oldest.recent.drop(oldest.message)
     this.#bytes -= oldest.message.bytes
-    this.#queue[this.#gone++] = undefined
-    if (this.#gone < MIN_GAPS_TO_PACK || this.#gone * 2 < this.#queue.length) return
-    this.#queue = this.#queue.slice(this.#gone)
-    this.#gone = 0
   }
 }

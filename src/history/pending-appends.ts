@@ -1,11 +1,14 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
+import { Queue } from '../base/queue.ts'
 
 /** The messages that wait for the store. */
 export class PendingAppends {
   #count = 0
-  /** Their numbers, oldest first. */
+  /** Their numbers. */
   readonly #pending = new Set<number>()
-  #waiters: { readonly last: number; readonly settled: Deferred<void> }[] = []
+  /** The lowest of them, or the number of the next message. */
+  #oldest = 1
+  readonly #waiters = new Queue<{ readonly last: number; readonly settled: Deferred<void> }>()
 
   /** Adds a message. @returns its number */
   begin(): number {
@@ -16,10 +19,12 @@ export class PendingAppends {
   /** A message was stored and delivered here, or refused. */
   end(number: number): void {
     this.#pending.delete(number)
-    if (this.#waiters.length === 0) return
-    const [oldest = Number.POSITIVE_INFINITY] = this.#pending
-    for (const { last, settled } of this.#waiters) if (last < oldest) settled.resolve()
-    this.#waiters = this.#waiters.filter(({ last }) => last >= oldest)
+    while (this.#oldest <= this.#count && !this.#pending.has(this.#oldest)) this.#oldest++
+    for (let next = this.#waiters.first; next !== undefined; next = this.#waiters.first) {
+      if (next.last >= this.#oldest) return
+      this.#waiters.shift()
+      next.settled.resolve()
+    }
   }
 
   /** Resolves when the messages that wait now do not any more; `undefined` when none does. */
