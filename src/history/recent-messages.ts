@@ -71,11 +71,11 @@ export class RecentMessages {
     return this.#floor
   }
 
-  /** Whether all messages after a mark are here. A mark whose message is not here cannot be told. */
+  /** Whether all messages after a mark are here: `false` where that cannot be told. */
   covers({ epoch, offset, tag }: Mark): boolean {
     const { floor } = this
     const known = offset === floor.offset ? floor : this.at(offset)
-    return known !== undefined && known.epoch === epoch && (known.tag === tag || known.tag === '')
+    return known?.epoch === epoch && known.tag === tag
   }
 
   /** Returns the message after an offset; `undefined` when it is not here. */

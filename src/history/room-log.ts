@@ -302,10 +302,13 @@ export class RoomLog implements MembersLog {
 
   /** The same, for a message of which the log may not have heard yet. */
   readonly #hasPassed = (mark: Mark, since = this.#suspicions): boolean => {
+    if (this.#isClosed) return true
     // The store has been asked since it may have lost the message, and has no more than was delivered.
     if (since < this.#cleared && !this.#isSuspect && !this.#mustReadAgain) return true
-    const isUnclear = this.#isSuspect && this.delivered.epoch !== mark.epoch && !this.#isClosed
-    return !isUnclear && this.#hasReached(mark)
+    if (!this.#isSuspect) return this.#hasReached(mark)
+    // Another message, which the store has lost, may have had the number.
+    const known = this.#markAt(mark.offset)
+    return known?.epoch === mark.epoch && known.tag === mark.tag
   }
 
   get #isSuspect(): boolean {
@@ -314,9 +317,13 @@ export class RoomLog implements MembersLog {
 
   /** Whether another message stands where this one, which the log is past, says that it stands. */
   #contradicts({ offset, tag }: Mark): boolean {
-    const { delivered } = this
-    const known = delivered.offset === offset ? delivered : this.members.recent.at(offset)
+    const known = this.#markAt(offset)
     return known !== undefined && known.tag !== '' && tag !== '' && known.tag !== tag
+  }
+
+  /** Returns the mark of the message with that offset; `undefined` when it is not in memory. */
+  #markAt(offset: number): Mark | undefined {
+    return this.delivered.offset === offset ? this.delivered : this.members.recent.at(offset)
   }
 }
 

@@ -266,6 +266,25 @@ describe('RoomLog', () => {
     expect(one.member.received).toEqual([])
   })
 
+  it('waits with a publish while the store may have lost what has the same number', async () => {
+    const bus = new MemoryHistoryBus()
+    const store = new FaultyStore(memoryHistory({ bus }))
+    store.hidesPrevious = true
+    const node = new Node(store, { maxCachedBytes: 0 })
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('member')
+    node.join(member)
+    for (const text of ['a', 'b', 'c']) node.publish(text)
+    await untilReceived(member, ['a', 'b', 'c'])
+    bus.cut()
+    bus.loseLatest('room', 2)
+    store.readsToFail = 1
+    bus.restore()
+    // It has the number that b had.
+    await node.history.publish('room', { data: 'd', key: undefined, exceptIds: [], exceptRooms: [] })
+    expect(member.received).toEqual(['a', 'b', 'c', BEHIND])
+  })
+
   it('tells its members when the store came back without its latest writes, whatever was stored since', async () => {
     const {
       bus,
@@ -315,6 +334,33 @@ describe('RoomLog', () => {
       expect(member.received).toEqual(['a', 'b', 'c', BEHIND, 'd'])
       expect(await node.history.read('room', { since })).toMatchObject({ complete: false })
     }
+  })
+
+  it('asks the store about a position whose message it has not seen itself', async () => {
+    const bus = new MemoryHistoryBus()
+    const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+    const publish = (data: string) => {
+      const none = { key: undefined, union: [], exceptIds: [], exceptRooms: [] }
+      return positionOf(bus.append('room', encodeRecord({ data, ...none }), limits))
+    }
+    publish('a')
+    const since = publish('b')
+    bus.loseLatest('room', 1)
+    const store = new FaultyStore(memoryHistory({ bus }))
+    const node = new Node(store)
+    onTestFinished(() => node.history.close(0))
+    store.readsToFail = 1
+    node.join(new Member('first'))
+    await eventually(
+      'a read to fail',
+      () => node.errors.length > 0,
+      () => store.state,
+    )
+    store.feedToLose = 1
+    for (const data of ['c', 'd']) publish(data) // c has the number that b had
+    const member = new Member('returning')
+    node.join(member)
+    expect(await node.history.resume(member, 'room', { since })).toMatchObject({ complete: false })
   })
 
   it('misses nothing that its own node publishes right after a member has joined', async () => {
