@@ -1,7 +1,7 @@
 /** Removed items at the front, beyond which a queue is packed when they are the larger part of it. */
 const MIN_GAPS_TO_PACK = 64
 
-/** Items in the order in which they were added; the first one is removed in constant time, however many there are. */
+/** Items in the order in which they were added. It takes no longer to remove the first one of many. */
 export class Queue<Item> {
   #items: (Item | undefined)[] = []
   #start = 0

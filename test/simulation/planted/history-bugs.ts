@@ -141,10 +141,19 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a position of another epoch counts as known',
-      'known !== undefined && known.epoch === epoch && (',
-      'known !== undefined && (',
+      'return known?.epoch === epoch && known.tag === tag',
+      'return known?.tag === tag',
     ],
-    ['a position whose message was lost counts as known', "(known.tag === tag || known.tag === '')", 'true'],
+    [
+      'a position whose message was lost counts as known',
+      'return known?.epoch === epoch && known.tag === tag',
+      'return known?.epoch === epoch',
+    ],
+    [
+      'a position counts as known where that cannot be told',
+      'known.tag === tag\n',
+      "(known.tag === tag || known.tag === '')\n",
+    ],
   ),
   ...bugs(
     'history/held-records',
