@@ -8,15 +8,8 @@ import type { Recipients } from './local-hub.ts'
 import { type OutgoingChannel, Sequences } from './sequences.ts'
 import { EVERYONE } from './wire/channel-names.ts'
 import { nodeOf } from './wire/connection-id.ts'
-import {
-  type Barrier,
-  type Body,
-  barrierCapacity,
-  type DirectBody,
-  encodeEnvelope,
-  isCounted,
-  type MessageBody,
-} from './wire/envelope.ts'
+import { type Barrier, type Body, barrierCapacity, encodeEnvelope, isCounted } from './wire/envelope.ts'
+import type { DirectBody, MessageBody } from './wire/message-body.ts'
 import { isRead, type NodeRequest } from './wire/request.ts'
 import type { NodeResponse } from './wire/response.ts'
 

@@ -13,11 +13,11 @@ import {
   type Barrier,
   type Body,
   isCounted,
-  type MessageBody,
   openEnvelope,
   readBody,
   type SealedEnvelope,
 } from './wire/envelope.ts'
+import type { MessageBody } from './wire/message-body.ts'
 
 /** A request waits at most this share of `callTimeoutMs` for messages, so that its answer is not too late. */
 const HOLD_SHARE = 1 / 2

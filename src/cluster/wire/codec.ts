@@ -142,6 +142,11 @@ export function malformed(why: string, cause?: unknown): HubError {
   return new HubError('WSHUB_ERR_ENVELOPE', `a message of the cluster is malformed: ${why}`, { cause })
 }
 
+/** Returns the error for what a newer version has written. */
+export function tooNew(what: string): HubError {
+  return new HubError('WSHUB_ERR_ENVELOPE_VERSION', `a message of the cluster has ${what}`)
+}
+
 function isNarrow(value: string): boolean {
   return !/[\u0100-\uffff]/.test(value)
 }

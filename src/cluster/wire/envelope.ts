@@ -1,7 +1,15 @@
-import { HubError } from '../../base/errors.ts'
-import type { SendOptions } from '../../protocol/message.ts'
-import { malformed, textCapacity, textsCapacity, WireReader, WireWriter } from './codec.ts'
+import { malformed, textCapacity, tooNew, WireReader, WireWriter } from './codec.ts'
 import { isNodeId } from './connection-id.ts'
+import {
+  type DirectBody,
+  directCapacity,
+  type MessageBody,
+  messageCapacity,
+  readDirect,
+  readMessage,
+  writeDirect,
+  writeMessage,
+} from './message-body.ts'
 import { type PresenceMessage, presenceCapacity, readPresence, writePresence } from './presence-message.ts'
 import { type NodeRequest, readRequest, requestCapacity, writeRequest } from './request.ts'
 import { type NodeResponse, readResponse, responseCapacity, writeResponse } from './response.ts'
@@ -23,31 +31,6 @@ export interface Stamp {
    * counted.
    */
   readonly sequence: number
-}
-
-/** A message for the members of a room, or for all connections. */
-export interface MessageBody {
-  readonly kind: 'message'
-  readonly data: string | Uint8Array
-  /**
-   * The rooms, when the message goes to the union of several: it is published on the channel of each, and
-   * `union` is its number among the unions of its publisher. `undefined` when the channel says it all; then
-   * `union` is 0.
-   */
-  readonly rooms: readonly string[] | undefined
-  readonly union: number
-  /** Connections that do not receive it, and rooms whose members do not. */
-  readonly exceptIds: readonly string[]
-  readonly exceptRooms: readonly string[]
-  readonly options: SendOptions | undefined
-}
-
-/** A message for one connection. */
-export interface DirectBody {
-  readonly kind: 'direct'
-  readonly connectionId: string
-  readonly data: string | Uint8Array
-  readonly options: SendOptions | undefined
 }
 
 /** The latest message of a node on a channel at the time of a call, which must not overtake it. */
@@ -104,14 +87,6 @@ const KINDS: readonly Body['kind'][] = [
   'presence',
 ]
 
-const TEXT = 1
-const EXCEPT = 2
-const KEY = 4
-const VOLATILE = 8
-const UNION = 16
-/** More than one id is excluded, or a room: a list of each. */
-const EXCEPT_LISTS = 32
-const ALL_FLAGS = 63
 const HELLO = 1
 const LAST = 1
 
@@ -150,7 +125,7 @@ export function encodeEnvelope({ node, epoch, sequence }: Stamp, body: Body): Bu
 export function openEnvelope(bytes: Buffer): SealedEnvelope {
   const reader = new WireReader(bytes)
   const version = reader.byte()
-  if (version !== ENVELOPE_VERSION) throw unknown(`version ${version}`)
+  if (version !== ENVELOPE_VERSION) throw tooNew(`version ${version}`)
   const kind = KINDS[reader.byte()]
   const node = reader.text()
   if (!isNodeId(node)) throw malformed('invalid node id')
@@ -165,14 +140,11 @@ export function openEnvelope(bytes: Buffer): SealedEnvelope {
 export function readBody({ kind, reader }: SealedEnvelope): Body {
   switch (kind) {
     case undefined:
-      throw unknown('an unknown kind')
+      throw tooNew('an unknown kind')
     case 'message':
       return readMessage(reader)
-    case 'direct': {
-      const flags = readFlags(reader)
-      const connectionId = reader.text()
-      return { kind, connectionId, options: readOptions(reader, flags), data: readData(reader, flags) }
-    }
+    case 'direct':
+      return readDirect(reader)
     case 'heartbeat':
       return { kind, isHello: reader.byte() === HELLO, awayMs: reader.varint() }
     case 'leave':
@@ -182,20 +154,20 @@ export function readBody({ kind, reader }: SealedEnvelope): Body {
     case 'request': {
       const id = reader.varint()
       const request = readRequest(reader)
-      if (request === undefined) throw unknown('an unknown request')
+      if (request === undefined) throw tooNew('an unknown request')
       return { kind, id, request }
     }
     case 'response': {
       const [id, part, last] = [reader.varint(), reader.varint(), reader.byte()]
       const response = readResponse(reader)
-      if (response === undefined) throw unknown('an unknown response')
+      if (response === undefined) throw tooNew('an unknown response')
       return { kind, id, part, isLast: last === LAST, response }
     }
     case 'barriers':
       return { kind, barriers: readBarriers(reader) }
     case 'presence': {
       const message = readPresence(reader)
-      if (message === undefined) throw unknown('an unknown message about presence')
+      if (message === undefined) throw tooNew('an unknown message about presence')
       return { kind, message }
     }
   }
@@ -203,28 +175,11 @@ export function readBody({ kind, reader }: SealedEnvelope): Body {
 
 function writeBody(writer: WireWriter, body: Body): void {
   switch (body.kind) {
-    case 'message': {
-      const { rooms, exceptIds, exceptRooms } = body
-      const except = exceptFlag(body)
-      writer.byte(flagsOf(body) | except | (rooms === undefined ? 0 : UNION))
-      if (rooms !== undefined) {
-        writer.varint(body.union)
-        writer.texts(rooms)
-      }
-      if (except === EXCEPT) writer.text(exceptIds[0] ?? '')
-      if (except === EXCEPT_LISTS) {
-        writer.texts(exceptIds)
-        writer.texts(exceptRooms)
-      }
-      if (body.options?.key !== undefined) writer.text(body.options.key)
-      writer.rest(body.data)
+    case 'message':
+      writeMessage(writer, body)
       return
-    }
     case 'direct':
-      writer.byte(flagsOf(body))
-      writer.text(body.connectionId)
-      if (body.options?.key !== undefined) writer.text(body.options.key)
-      writer.rest(body.data)
+      writeDirect(writer, body)
       return
     case 'heartbeat':
       writer.byte(body.isHello ? HELLO : 0)
@@ -258,14 +213,10 @@ function writeBody(writer: WireWriter, body: Body): void {
 
 function bodyCapacity(body: Body): number {
   switch (body.kind) {
-    case 'message': {
-      let capacity = 16 + Buffer.byteLength(body.data)
-      if (body.rooms !== undefined) capacity += textsCapacity(body.rooms)
-      capacity += textsCapacity(body.exceptIds) + textsCapacity(body.exceptRooms)
-      return capacity + keyCapacity(body.options)
-    }
+    case 'message':
+      return messageCapacity(body)
     case 'direct':
-      return 16 + Buffer.byteLength(body.data) + textCapacity(body.connectionId) + keyCapacity(body.options)
+      return directCapacity(body)
     case 'request':
       return 16 + requestCapacity(body.request)
     case 'response':
@@ -284,56 +235,6 @@ export function barrierCapacity({ channel }: Pick<Barrier, 'channel'>): number {
   return 24 + textCapacity(channel)
 }
 
-function keyCapacity(options: SendOptions | undefined): number {
-  return options?.key === undefined ? 0 : textCapacity(options.key)
-}
-
-function flagsOf({ data, options }: MessageBody | DirectBody): number {
-  return (
-    (typeof data === 'string' ? TEXT : 0) |
-    (options?.key === undefined ? 0 : KEY) |
-    (options?.volatile === true ? VOLATILE : 0)
-  )
-}
-
-function readMessage(reader: WireReader): MessageBody {
-  const flags = readFlags(reader)
-  const isUnion = (flags & UNION) !== 0
-  return {
-    kind: 'message',
-    union: isUnion ? reader.varint() : 0,
-    rooms: isUnion ? reader.rooms() : undefined,
-    ...readExcept(reader, flags),
-    options: readOptions(reader, flags),
-    data: readData(reader, flags),
-  }
-}
-
-/** A single excluded id is written without a list, for versions that do not know the lists. */
-function exceptFlag({ exceptIds, exceptRooms }: MessageBody): number {
-  if (exceptRooms.length > 0 || exceptIds.length > 1) return EXCEPT_LISTS
-  return exceptIds.length === 1 ? EXCEPT : 0
-}
-
-function readExcept(reader: WireReader, flags: number): Pick<MessageBody, 'exceptIds' | 'exceptRooms'> {
-  if ((flags & EXCEPT_LISTS) !== 0) return { exceptIds: reader.texts(), exceptRooms: reader.rooms() }
-  return { exceptIds: (flags & EXCEPT) === 0 ? [] : [reader.text()], exceptRooms: [] }
-}
-
-function readFlags(reader: WireReader): number {
-  const flags = reader.byte()
-  if (flags > ALL_FLAGS) throw unknown('an unknown flag')
-  return flags
-}
-
-function readOptions(reader: WireReader, flags: number): SendOptions | undefined {
-  const volatile = (flags & VOLATILE) !== 0
-  if ((flags & KEY) === 0) return volatile ? { volatile } : undefined
-  const key = reader.text()
-  if (key === '') throw malformed('empty key')
-  return { key, volatile }
-}
-
 /** Reads barriers. Each takes some bytes, so a false count costs no more than the bytes that arrived. */
 function readBarriers(reader: WireReader): Barrier[] {
   const count = reader.varint()
@@ -343,14 +244,4 @@ function readBarriers(reader: WireReader): Barrier[] {
     barriers.push({ channel, epoch: reader.varint(), sequence: reader.varint(), ageMs: reader.varint() })
   }
   return barriers
-}
-
-/** Replaces invalid UTF-8 by U+FFFD: a browser would close a connection that receives it as text. */
-function readData(reader: WireReader, flags: number): string | Buffer {
-  const bytes = reader.rest()
-  return (flags & TEXT) === 0 ? bytes : bytes.toString()
-}
-
-function unknown(what: string): HubError {
-  return new HubError('WSHUB_ERR_ENVELOPE_VERSION', `a message of the cluster has ${what}`)
 }
