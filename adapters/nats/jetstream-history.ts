@@ -12,46 +12,12 @@ import {
   type ReadResult,
   type StoredRecord,
 } from 'wshub'
-import { invalidOption, readMaxPendingBytes } from '../backplane/backplane-options.ts'
 import { JetStreamApi, type StreamConfig, type StreamInfo, type StreamMessage, TAG } from './jetstream-api.ts'
-import { NatsBackplane, type NatsPlace } from './nats-backplane.ts'
-import { checkNatsOptions } from './nats-options.ts'
+import { type JetStreamHistoryOptions, readJetStreamOptions } from './jetstream-options.ts'
+import { NatsBackplane } from './nats-backplane.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { tokenOf } from './room-token.ts'
 
-/** Where NATS is, and how much the stream keeps. An explicit `undefined` means the default. */
-export type JetStreamHistoryOptions = NatsPlace & {
-  /**
-   * The name of the stream, and the beginning of its subjects: 1 to 64 characters, `A–Z a–z 0–9 _ -` only.
-   * Default `wshub`.
-   */
-  stream?: string | undefined
-  /** Where messages are kept: `file`, or `memory`, which a restart of the server empties. Default `file`. */
-  storage?: 'file' | 'memory' | undefined
-  /** How many servers keep each message, 1 to 5. Default 1. */
-  replicas?: number | undefined
-  /** Most messages kept of a room, 1 or more. Default 1 000. */
-  maxMessagesPerRoom?: number | undefined
-  /** Time, in ms, for which a message is kept, 1 000 or more. Default 3 600 000. */
-  maxAgeMs?: number | undefined
-  /** Most bytes that the stream takes, 1 or more. Default 268 435 456. */
-  maxBytes?: number | undefined
-  /** Most bytes that may wait for an answer, 1 or more. Default 16 777 216. */
-  maxPendingBytes?: number | undefined
-  /** Time, in ms, after which a request that has no answer fails, 1 or more. Default 5 000. */
-  timeoutMs?: number | undefined
-}
-
-const DEFAULTS = {
-  stream: 'wshub',
-  storage: 'file',
-  replicas: 1,
-  maxMessagesPerRoom: 1_000,
-  maxAgeMs: 3_600_000,
-  maxBytes: 268_435_456,
-  timeoutMs: 5_000,
-} as const
-const NS_PER_MS = 1_000_000
 const MESSAGE_OVERHEAD_BYTES = 256
 const TAG_BYTES = 3
 const EPOCH_LENGTH = 12
@@ -75,30 +41,11 @@ export class JetStreamHistory implements HistoryStore {
   #lastSequence = 0
 
   constructor(options: JetStreamHistoryOptions) {
-    checkNatsOptions(options, [...Object.keys(DEFAULTS), 'maxPendingBytes'])
-    const { stream, storage, replicas, maxMessagesPerRoom, maxAgeMs, maxBytes, timeoutMs, ...rest } = options
-    const name = stream ?? DEFAULTS.stream
-    if (typeof name !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
-      throw invalidOption('stream has 1 to 64 characters, A–Z a–z 0–9 _ - only')
-    }
-    if (storage !== undefined && storage !== 'file' && storage !== 'memory') {
-      throw invalidOption('storage is file or memory')
-    }
-    this.#config = {
-      name,
-      subjects: [`${name}.h.*`],
-      storage: storage ?? DEFAULTS.storage,
-      num_replicas: integer('replicas', replicas ?? DEFAULTS.replicas, 1, 5),
-      max_msgs_per_subject: integer('maxMessagesPerRoom', maxMessagesPerRoom ?? DEFAULTS.maxMessagesPerRoom),
-      max_age: integer('maxAgeMs', maxAgeMs ?? DEFAULTS.maxAgeMs, 1_000) * NS_PER_MS,
-      max_bytes: integer('maxBytes', maxBytes ?? DEFAULTS.maxBytes),
-      discard: 'old',
-      deny_delete: true, // a reader could not see that one is missing
-      republish: { src: `${name}.h.*`, dest: `${name}.f.{{wildcard(1)}}` },
-    }
-    this.#timeoutMs = integer('timeoutMs', timeoutMs ?? DEFAULTS.timeoutMs)
-    this.#maxPendingBytes = readMaxPendingBytes(options)
-    this.#nats = new NatsBackplane(rest, {
+    const { config, timeoutMs, maxPendingBytes, place } = readJetStreamOptions(options)
+    this.#config = config
+    this.#timeoutMs = timeoutMs
+    this.#maxPendingBytes = maxPendingBytes
+    this.#nats = new NatsBackplane(place, {
       read: readRepublished,
       prepare: (connection) => this.#prepare(connection),
     })
@@ -373,9 +320,4 @@ function notConnected(): HubError {
 
 function noStream(): HubError {
   return new HubError('WSHUB_ERR_BACKPLANE', 'the stream was deleted')
-}
-
-function integer(key: keyof JetStreamHistoryOptions, value: number, least = 1, most = 2 ** 40): number {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return value
-  throw invalidOption(`${key} is an integer from ${least} to ${most}, not ${String(value)}`)
 }

@@ -1,8 +1,9 @@
 import type { Backplane, HistoryStore } from 'wshub'
-import { JetStreamHistory, type JetStreamHistoryOptions } from './jetstream-history.ts'
+import { JetStreamHistory } from './jetstream-history.ts'
+import type { JetStreamHistoryOptions } from './jetstream-options.ts'
 import { NatsBackplane, type NatsBackplaneOptions } from './nats-backplane.ts'
 
-export type { JetStreamHistoryOptions } from './jetstream-history.ts'
+export type { JetStreamHistoryOptions } from './jetstream-options.ts'
 export type { NatsBackplaneOptions, NatsPlace } from './nats-backplane.ts'
 
 /**

@@ -11,7 +11,13 @@ import {
   type ReadResult,
   type StoredRecord,
 } from 'wshub'
-import { invalidOption, readMaxPendingBytes, refuseUnknown } from '../backplane/backplane-options.ts'
+import {
+  readInteger,
+  readMaxPendingBytes,
+  readName,
+  readTimeout,
+  refuseUnknown,
+} from '../backplane/backplane-options.ts'
 import { inTime } from '../backplane/in-time.ts'
 import { APPEND, LATEST, READ, type Script } from './history-scripts.ts'
 import { RedisBackplane, type RedisPlace } from './redis-backplane.ts'
@@ -29,7 +35,7 @@ export type RedisHistoryOptions = RedisPlace & {
   maxBytesPerRoom?: number | undefined
   /** Most bytes that may wait for the answer of one server, 1 or more. Default 16 777 216. */
   maxPendingBytes?: number | undefined
-  /** Time, in ms, after which a command that has no answer fails, 1 or more. Default 5 000. */
+  /** Time, in ms, after which a command that has no answer fails, 1 to 2 147 483 647. Default 5 000. */
   timeoutMs?: number | undefined
 }
 
@@ -65,12 +71,9 @@ export class RedisHistory implements HistoryStore {
   constructor(options: RedisHistoryOptions) {
     refuseUnknown(options, OPTIONS)
     const { namespace = 'wshub', maxBytesPerRoom = MAX_BYTES_PER_ROOM, timeoutMs = TIMEOUT_MS } = options
-    if (typeof namespace !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(namespace)) {
-      throw invalidOption('namespace has 1 to 64 characters, A–Z a–z 0–9 _ - only')
-    }
-    this.#prefix = `${namespace}:h`
-    this.#maxBytesPerRoom = positive('maxBytesPerRoom', maxBytesPerRoom)
-    this.#timeoutMs = positive('timeoutMs', timeoutMs)
+    this.#prefix = `${readName('namespace', namespace)}:h`
+    this.#maxBytesPerRoom = readInteger('maxBytesPerRoom', maxBytesPerRoom)
+    this.#timeoutMs = readTimeout('timeoutMs', timeoutMs)
     const maxPendingBytes = readMaxPendingBytes(options)
     this.#redis = new RedisBackplane(
       options.client === undefined
@@ -253,9 +256,4 @@ function unexpected(reply: unknown): HubError {
     'WSHUB_ERR_BACKPLANE',
     `Redis gave an unexpected answer: ${String(reply).slice(0, 100)}`,
   )
-}
-
-function positive(key: keyof RedisHistoryOptions, value: unknown): number {
-  if (Number.isSafeInteger(value) && Number(value) >= 1) return Number(value)
-  throw invalidOption(`${key} is an integer from 1, not ${String(value)}`)
 }

@@ -144,7 +144,7 @@ describe.each(TABLES)('the docstrings of $type', ({ file, type, defaults, asOpti
 
 describe.each([
   ['redisHistory', 'adapters/redis/redis-history.ts'],
-  ['jetstreamHistory', 'adapters/nats/jetstream-history.ts'],
+  ['jetstreamHistory', 'adapters/nats/jetstream-options.ts'],
 ])('the table of %s', (name, file) => {
   const rows = tableOf(`\`${name.toLowerCase()}\``, 'unit', 'default')
   const options = [...read(file).matchAll(/ Default `?([^`.]+)`?\.\n? *(?:\*\/)?\n {2}(\w+)\?: /g)]
