@@ -218,20 +218,28 @@ export class CatchUp implements Replay {
     }
   }
 
-  #apply({ records, isComplete }: ReadResult): void {
-    if (!isComplete) {
+  #apply({ head, records, isComplete }: ReadResult): void {
+    if (!isComplete && this.#mayReceiveLive(head)) {
       this.#finish('incomplete')
-    } else if (records.length > 0) {
+    } else if (isComplete && records.length > 0) {
       this.#page = records
       this.#done = 0
       this.resume()
-    } else if (this.#isLive) {
+    } else if (isComplete && this.#isLive) {
       this.resume()
     } else {
       // The store and the log do not agree on the latest message.
       this.#log.verify()
       this.#log.retryLater(this)
     }
+  }
+
+  /** Whether the log delivers nothing live that the member has already. */
+  #mayReceiveLive({ epoch }: Mark): boolean {
+    const { cursor } = this
+    const { delivered } = this.#log
+    if (delivered.epoch !== epoch) return false
+    return cursor.epoch !== epoch || cursor.offset <= delivered.offset
   }
 
   /** Whether the member has everything that the log has delivered, and nothing else. */

@@ -363,6 +363,40 @@ describe('RoomLog', () => {
     expect(await node.history.resume(member, 'room', { since })).toMatchObject({ complete: false })
   })
 
+  it('does not send again what a replay has sent that turns out to be incomplete', async () => {
+    const {
+      bus,
+      nodes: [one, two],
+    } = await cluster(2, { maxMessages: 3 })
+    if (one === undefined || two === undefined) throw new Error('there are two')
+    one.node.publish('a')
+    await untilReceived(two.member, ['a'])
+    bus.evict('room')
+    two.store.readsToFail = 1 // the first one is of the log: it holds what follows
+    for (const text of ['b', 'c', 'd']) one.node.publish(text)
+    await eventually(
+      'a read to fail',
+      () => two.node.errors.length > 0,
+      () => two.member.received,
+    )
+    const late = new Member('late')
+    late.isStalled = true
+    two.node.join(late)
+    const resumed = two.node.history.resume(late, 'room', { last: 2 })
+    await eventually(
+      'the replay to wait',
+      () => late.waiting > 0,
+      () => late.received,
+    )
+    for (const text of ['e', 'f', 'g', 'h', 'i']) one.node.publish(text)
+    await untilReceived(one.member, ['a', BEHIND, 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'])
+    late.drain()
+    expect(await resumed).toMatchObject({ complete: false, replayed: 2 })
+    one.node.publish('j')
+    await untilReceived(late, ['c', 'd', 'j'])
+    expect(late.received).toEqual(['c', 'd', 'j'])
+  })
+
   it('misses nothing that its own node publishes right after a member has joined', async () => {
     const {
       nodes: [one, two],
