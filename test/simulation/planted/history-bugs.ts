@@ -123,8 +123,13 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a replay ends in silence when its messages are not kept any more',
-      "if (!isComplete) {\n      this.#finish('incomplete')",
-      "if (!isComplete) {\n      this.cursor = this.#log.delivered\n      this.#finish('live')",
+      "{\n      this.#finish('incomplete')\n    } else if",
+      "{\n      this.cursor = this.#log.delivered\n      this.#finish('live')\n    } else if",
+    ],
+    [
+      'a replay that is incomplete does not wait for its node',
+      'if (!isComplete && this.#mayReceiveLive(head)) {',
+      'if (!isComplete) {',
     ],
   ),
   ...bugs(
