@@ -8,6 +8,7 @@ import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.
 import { transportOf } from '../connection/websocket-writable.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
+import { finishResponse } from '../upgrade/sealed-response.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
 import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
 import {
@@ -87,10 +88,10 @@ export class Upgrades<Meta extends object> {
     const pending = findUpgrade(req)
     return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, gate }) => {
       completeUpgrade(pending)
-      const { socket, server } = pending
+      const { client, server } = pending
       const transport = {
         ws,
-        socket,
+        socket: client.socket,
         windowBits,
         gate,
         remoteAddress,
@@ -108,7 +109,7 @@ export class Upgrades<Meta extends object> {
         acceptedChannel.publish({ hub: this.#hub, request: req, connection })
       }
       const opened = session.open()
-      pending.finishResponse() // runs middleware that waits for the end of the response
+      finishResponse(pending.response) // runs middleware that waits for the end of the response
       return opened
     })
   }

@@ -83,15 +83,16 @@ export class Acceptor {
     { protocol, headers }: Pick<ResolvedInit, 'protocol' | 'headers'>,
     accepted: (upgrade: AcceptedUpgrade) => Result,
   ): Result {
-    this.#extraLines = extraHeaderLines(pending.collectHeaders(), ...headers)
+    const { client } = pending
+    this.#extraLines = extraHeaderLines(pending.headHooks.collect(101), ...headers)
     this.#protocol = protocol
     const results: Result[] = []
     const req = asPlainUpgrade(pending.req)
-    const gate = this.#mayInflate(req, pending.socket) ? new InflationGate(pending.socket) : undefined
-    const head = gate === undefined ? pending.head : Buffer.alloc(0)
-    pending.unwatchEnd()
-    this.#wss.handleUpgrade(req, gate ?? pending.socket, head, (ws) => {
-      if (this.#windowBits === 0) watchText(gate ?? pending.socket, ws)
+    const gate = this.#mayInflate(req, client.socket) ? new InflationGate(client.socket) : undefined
+    const head = gate === undefined ? client.head : Buffer.alloc(0)
+    client.unwatchEnd()
+    this.#wss.handleUpgrade(req, gate ?? client.socket, head, (ws) => {
+      if (this.#windowBits === 0) watchText(gate ?? client.socket, ws)
       try {
         results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
       } catch (error) {
@@ -101,10 +102,10 @@ export class Acceptor {
       }
       if (gate === undefined) return
       tellGate(ws, gate)
-      gate.start(pending.head)
+      gate.start(client.head)
     })
     for (const result of results) return result
-    pending.watchEnd()
+    client.watchEnd()
     throw this.#takeRefusal()
   }
 

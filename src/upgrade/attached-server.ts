@@ -6,7 +6,7 @@ import { noteResponse, whenAnswered } from './earlier-responses.ts'
 import { HeldRefusal } from './held-refusal.ts'
 import { PendingUpgrade } from './pending-upgrade.ts'
 import { continueAsHttp, mayBeCut } from './plain-request.ts'
-import { shareUpgrade } from './shared-upgrade.ts'
+import { giveWay, shareUpgrade } from './shared-upgrade.ts'
 import { registry, type ServerHub, type SharedServer } from './upgrade-registry.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
@@ -103,7 +103,7 @@ export class AttachedServer implements SharedServer {
     if (hub === undefined) {
       // Closed while an earlier request of the connection was being answered.
       if (others === undefined) pending.refuse(closedError())
-      else if (others.isRefused) pending.giveWay()
+      else if (others.isRefused) giveWay(pending)
       else pending.abandon()
       return
     }

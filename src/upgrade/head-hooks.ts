@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 
 /**
  * Runs what middleware does while the head of a response is written, for a 101 that does not go through the
@@ -22,8 +22,11 @@ export class HeadHooks {
     Object.defineProperty(response, 'writeHead', { configurable: true, writable: true, value })
   }
 
-  /** Leaves the headers on the response, and restores its status: it may still have to answer. */
-  run(status: number): void {
+  /**
+   * Runs the hooks, which may throw. Restores the status of the response: it may still have to answer.
+   * @returns the headers of the response, which are sent with the answer
+   */
+  collect(status: number): OutgoingHttpHeaders {
     const response = this.#response
     const { statusCode, statusMessage } = response
     this.#isRunning = true
@@ -34,6 +37,7 @@ export class HeadHooks {
       response.statusCode = statusCode
       response.statusMessage = statusMessage
     }
+    return response.getHeaders()
   }
 }
 

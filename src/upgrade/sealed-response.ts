@@ -4,6 +4,17 @@ import type { ServerResponse } from 'node:http'
 const ANSWERS = ['writeHead', 'flushHeaders', 'write', 'end'] as const
 
 /**
+ * Tells the middleware that waits for the end of a response (access logs, cleanups) that it has ended with
+ * the 101. Otherwise that middleware would keep the request for as long as the connection lives, and take the
+ * end of the connection for an aborted response.
+ */
+export function finishResponse(response: ServerResponse): void {
+  response.statusCode = 101
+  response.emit('finish')
+  response.emit('close')
+}
+
+/**
  * Marks a response as answered, because the 101 was sent without it: `headersSent` and `writableEnded` are
  * true. An application that still answers, or destroys the response, is most likely handling an error of the
  * route after the upgrade.

@@ -44,12 +44,12 @@ export function shareUpgrade(
     }
     if (refusal !== undefined) {
       // It may still be theirs, so they have as much time as for a 401.
-      pending.hold(HOLD_MS, () => bridge.refuse(pending, refusal))
+      lookAgain(pending, HOLD_MS, () => bridge.refuse(pending, refusal))
       return
     }
     const everyMs = others.isRefused ? REFUSED_LOOK_MS : HOLD_MS
     let heldMs = 0
-    pending.hold(everyMs, () => {
+    lookAgain(pending, everyMs, () => {
       heldMs += everyMs
       if (pending.isTaken) {
         pending.abandon()
@@ -58,12 +58,25 @@ export function shareUpgrade(
       const isOver = heldMs >= LONG_HOLD_MS || !server.listening
       if (!response.headersSent && !isOver) return
       if (isAboutClient(response)) bridge.send(pending)
-      else if (others.isRefused) pending.giveWay()
+      else if (others.isRefused) giveWay(pending)
       else if (isOver) bridge.send(pending)
       else bridge.hold(pending)
     })
     server.emit('request', req, response)
   })
+}
+
+/** Leaves a request to the listener that has refused it: its answer is sent instead of the response. */
+export function giveWay(pending: PendingUpgrade): void {
+  pending.abandon()
+  pending.client.socket.on('error', () => {}) // nobody else listens once it is abandoned
+  pending.others?.send()
+}
+
+/** Looks at this interval, in ms, whether an answer can be sent, as long as it is held back. */
+function lookAgain(pending: PendingUpgrade, everyMs: number, look: () => void): void {
+  const timer = setInterval(look, everyMs).unref()
+  pending.onUnheld = () => clearInterval(timer)
 }
 
 /**

@@ -211,7 +211,7 @@ export class UpgradeBridge implements ServerHub {
 
   #lookAtPending(): void {
     for (const pending of [...this.#pending, ...this.#held]) {
-      pending.takeEarlyBytes()
+      if (!pending.isHeld) pending.client.readEarlyBytes()
       if (!pending.isHeld && pending.wasListening && !pending.server.listening) {
         this.refuse(pending, closedError())
       }
@@ -235,7 +235,7 @@ export function findUpgrade(req: IncomingMessage): PendingUpgrade {
         ' (on Bun always: middleware cannot find its server there)',
     )
   }
-  if (pending.isTaken || !pending.socket.readable) {
+  if (pending.isTaken || !pending.client.socket.readable) {
     throw new HubError('WSHUB_ERR_SOCKET_CLOSED', 'the client has disconnected')
   }
   return pending

@@ -1,0 +1,118 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { HubError } from '../base/errors.ts'
+
+/**
+ * The most bytes that are read from a client which writes before it is answered; twice as many may be held.
+ */
+const MAX_EARLY_BYTES = 65_536
+
+/**
+ * The socket of a request. A duplex stream that was injected into the server may lack the optional members.
+ */
+export type UpgradeSocket = Duplex &
+  Partial<Pick<Socket, 'remoteAddress' | 'bytesRead' | 'bytesWritten' | 'destroySoon'>>
+
+/** The events of the socket that its upgrade reacts to. */
+export interface ClientEvents {
+  /** The client has disconnected; what was written to it may still be sent. */
+  readonly ended: () => void
+  readonly closed: () => void
+  readonly drained: () => void
+  readonly timedOut: () => void
+}
+
+/** The client of a pending upgrade: its socket, until something else owns that. */
+export class UpgradeClient {
+  readonly socket: UpgradeSocket
+  readonly #events: ClientEvents
+  /** The bytes that earlier responses on the same TCP connection had written. */
+  readonly #bytesWrittenBefore: number
+  #head: Buffer
+
+  constructor(socket: UpgradeSocket, head: Buffer, events: ClientEvents) {
+    this.socket = socket
+    this.#head = head
+    this.#events = events
+    this.#bytesWrittenBefore = socket.bytesWritten ?? 0
+    // From the first tick on: a reset of the connection during an async hook must not be an uncaught error.
+    socket.on('error', ignore)
+    socket.once('close', events.closed)
+    this.watchEnd()
+    // Node has removed its own listeners. Without them, a response that is larger than the buffers would
+    // stall.
+    socket.on('drain', events.drained)
+    socket.on('timeout', events.timedOut)
+  }
+
+  /** The bytes that the client sent after its request, as far as they were read from the socket. */
+  get head(): Buffer {
+    return this.#head
+  }
+
+  /** Whether somebody has written to the client since its request, or it has disconnected. */
+  get isTaken(): boolean {
+    const { socket } = this
+    if (socket.destroyed || !socket.writable) return true
+    return (socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
+  }
+
+  /**
+   * Reads what the client has sent in the meantime, because a socket reports its end only after all bytes are
+   * read.
+   */
+  readEarlyBytes(): void {
+    if (this.#head.length >= MAX_EARLY_BYTES) return
+    const bytes: unknown = this.socket.read()
+    if (bytes instanceof Buffer) this.#head = Buffer.concat([this.#head, bytes])
+  }
+
+  /** Watches for a client that disconnects. */
+  watchEnd(): void {
+    this.socket.once('end', this.#events.ended)
+  }
+
+  /**
+   * Stops watching, before `ws` adds its own listener: a list that had three listeners keeps room for twenty
+   * when one is removed, which takes 144 bytes a connection (`npm run bench -- memory`).
+   */
+  unwatchEnd(): void {
+    this.socket.off('end', this.#events.ended)
+  }
+
+  /** Answers with an error, and ends the socket. */
+  refuse({ status, headers, message }: HubError): void {
+    this.socket.on('error', () => {}) // a separate listener, because a later release removes `ignore`
+    const lines = Object.entries({
+      ...headers,
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Content-Length': Buffer.byteLength(message),
+    }).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${message}`)
+    this.end()
+  }
+
+  /** Ends the socket after what was written to it. */
+  end(): void {
+    const { socket } = this
+    // Bytes that the client still sends are useless, but unread they would turn our answer into a reset.
+    socket.resume()
+    if (socket.destroySoon !== undefined) socket.destroySoon()
+    else socket.end(() => socket.destroy())
+  }
+
+  /** Removes all listeners: the socket has a new owner. */
+  release(): void {
+    const { socket } = this
+    socket.off('close', this.#events.closed)
+    this.unwatchEnd()
+    socket.off('drain', this.#events.drained)
+    socket.off('timeout', this.#events.timedOut)
+    // A socket that an earlier response has broken has yet to emit its error, which would have no other
+    // listener.
+    if (socket.writable) socket.off('error', ignore)
+  }
+}
+
+function ignore(): void {}
