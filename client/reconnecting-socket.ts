@@ -44,7 +44,7 @@ export interface ReconnectingSocket extends EventTarget {
   readonly CLOSED: 3
   readonly url: string
   readonly readyState: 0 | 1 | 2 | 3
-  /** Those of the connection that is open; empty while it is away. */
+  /** The subprotocol and the extensions of the open connection; empty while there is none. */
   readonly protocol: string
   readonly extensions: string
   /** Bytes that were not sent yet, those that wait for a connection included. */

@@ -19,10 +19,10 @@
  * A connection is in one room at a time. A room is listed while somebody is in it. A person who comes back
  * with the same secret `key` is the same one, so a reload is no news.
  *
- * What is said is kept. `at` is the position of a message: a page that was away joins with the latest one
- * that it has as `since`, and receives what was said after it, then `resumed`. A page without one, or whose
- * position is not kept any more, receives the latest messages. `complete: false`, or `behind` at any time,
- * means that messages between are lost for this page.
+ * The server keeps what is said. `at` is the position of a message: a page that was away joins with the
+ * latest one that it has as `since`, and receives what was said after it, then `resumed`. A page without
+ * one, or whose position is not kept any more, receives the latest messages. `complete: false`, or `behind`
+ * at any time, means that messages between are lost for this page.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'

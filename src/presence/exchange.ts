@@ -46,7 +46,7 @@ export class Exchange implements LinkWatcher {
   readonly #gone = new Set<string>()
   /** Nodes that have told something, and for how many beats they have been unknown. */
   readonly #nodes = new Map<string, number>()
-  /** Those who wait until a room is settled: each for as long as all. */
+  /** Callers that wait until a room is settled, each for the whole time limit. */
   readonly #waiting = new Map<PresenceRoom, Set<Deferred<boolean>>>()
   readonly #timeouts: DueQueue<{ readonly room: PresenceRoom; readonly waiting?: Deferred<boolean> }>
 
@@ -212,7 +212,7 @@ export class Exchange implements LinkWatcher {
     this.#moved(room)
   }
 
-  /** What is known of a room, or what is missing, has changed: it may be settled now, whatever the reason. */
+  /** Settles a room if nothing of it is missing any more, because it has arrived or its node has left. */
   #moved(room: PresenceRoom): void {
     this.#host.changed(room)
     if (room.isSettled || !room.isAnswered || room.isBehindAny) return

@@ -2,7 +2,7 @@ import type { PresenceChange, PresenceMember } from './presence-options.ts'
 import type { RoomMember } from './room-member.ts'
 import type { Roster } from './roster.ts'
 
-/** What the application knows of a room, and what it has to be told. */
+/** The changes of a room of which the application has not been told yet. */
 export class RoomChanges {
   readonly #roster: Roster
   /** Users who have left, until the application has been told. */

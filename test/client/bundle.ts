@@ -3,7 +3,7 @@ import { build } from 'esbuild'
 
 const folder = fileURLToPath(new URL('../../client', import.meta.url))
 
-/** What a bundler makes of a program of a page that imports the client; `./client.ts` is its main file. */
+/** Bundles the program of a page. It imports the client from `./client.ts`. */
 export async function bundleForPage(program: string): Promise<{ text: string; inputs: string[] }> {
   const { outputFiles, metafile } = await build({
     stdin: { contents: program, resolveDir: folder, loader: 'ts' },

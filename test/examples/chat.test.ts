@@ -23,7 +23,7 @@ describe('Chat', () => {
 
     const visitor = () => Client.open(server, '/chat')
 
-    /** What a client receives for a join, until it is up to date, without the lists of rooms. */
+    /** Joins, and returns the messages until the client is up to date, without room lists. */
     async function join(client: Client, message: Json): Promise<Json[]> {
       client.send({ type: 'join', ...message })
       return (await client.takeJson({ type: 'resumed' })).filter(({ type }) => type !== 'rooms')

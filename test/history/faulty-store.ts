@@ -18,7 +18,7 @@ export class FaultyStore implements HistoryStore {
   feedToLose = 0
   /** Whether it cannot tell the latest messages of rooms. */
   hidesHeads = false
-  /** What `close` rejects with, and reports. */
+  /** The error that `close` rejects with and reports. */
   closeError: Error | undefined
   /** How many reads fail next. */
   readsToFail = 0

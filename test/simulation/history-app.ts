@@ -15,21 +15,21 @@ export interface HistorySettings {
 
 export const HISTORY_ROOMS = ['h0', 'h1'] as const
 
-/** What all nodes of a simulation with histories share. */
+/** The objects that all nodes of a simulation with histories share. */
 export interface SharedHistory {
   readonly engine: HistoryEngine
   readonly ledger: HistoryLedger
   readonly settings: HistorySettings
 }
 
-/** What a client sends to be put into a room. */
+/** The beginning of a message by which a client asks to be put into a room. */
 const ASK = '?'
-/** What the application tells a client begins with this; it is not a message of a room. */
+/** The beginning of a message of the application to a client, which is not a message of a room. */
 const TELL = '!'
 /** Makes messages so long that a client that stalls makes its node wait. */
 const PADDING = '.'.repeat(80)
 
-/** Returns what a client sends to be put into a room. */
+/** Returns the message by which a client asks to be put into a room. */
 export function askFor(ask: Ask): string {
   return `${ASK}${JSON.stringify(ask)}`
 }
@@ -46,7 +46,7 @@ export function readText({ ledger }: SharedHistory, place: number, name: string,
   return position !== undefined
 }
 
-/** What the application of one node does with rooms that have a history. */
+/** The application of one node, as far as its rooms have a history. */
 export class HistoryApp {
   readonly store: EngineStore
   readonly #world: World

@@ -198,9 +198,9 @@ export class EngineStore implements HistoryStore {
   #state: BackplaneState = 'connecting'
   #link: Link | undefined
   #isCut = false
-  /** What has an end only when the node learns that its connection is lost. */
+  /** Requests that fail only when the node learns that its connection is lost. */
   readonly #open = new Set<(error: Error) => void>()
-  /** Those that wait for a connection. */
+  /** Requests that wait for a connection. */
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
   readonly #wanted = new Set<string>()
   #outAt = 0

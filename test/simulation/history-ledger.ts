@@ -19,7 +19,7 @@ interface Published {
   readonly room: string
   readonly order: number
   readonly exceptNames: readonly string[]
-  /** Those of the publisher's node that received live then, and how often they had been told of losses. */
+  /** The stays on the publisher's node that were live then, and how often each had been told of losses. */
   readonly live: ReadonlyMap<Stay, number>
   /** Where it is or was stored: its room may have begun another epoch. */
   readonly positions: Set<string>
@@ -35,7 +35,7 @@ export interface Stay {
   readonly kept: number
   /** How many it had when the result was there. */
   newest: number
-  /** What came of the call; `away`: the store could not be read. */
+  /** The result of the call; `away`: the store could not be read. */
   result: ResumeResult | 'joined' | 'away' | undefined
   /** Positions in the order in which the client received them, and `BEHIND`; from the first unchecked one. */
   readonly events: string[]

@@ -49,7 +49,7 @@ export class Ledger {
   readonly #begun = new Map<string, Order>()
   /** By channel and node, when it followed the channel, in ms. */
   readonly #subscriptions = new Map<string, { from: number; until: number }[]>()
-  /** What calls wait for: envelopes of barriers, by name. */
+  /** The envelopes of barriers for which calls wait, by name. */
   readonly #barriers = new Map<string, { by: string; to: string | undefined; at: Set<string> }>()
   /** By publisher and place, how many changes of presence were published; they count as messages. */
   readonly #presence = new Map<string, number>()

@@ -51,7 +51,7 @@ export class Node {
   /** `undefined` where no room has a history. */
   readonly app: HistoryApp | undefined
   readonly hub: Hub<Metadata>
-  /** What the application was told of who is in rooms. */
+  /** The presence of which the application was told. */
   readonly told: ToldPresence
   readonly #server: Server
   readonly #world: World

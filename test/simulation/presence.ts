@@ -19,7 +19,7 @@ export function userOf(client: string): string | undefined {
   return place % (USERS + 1) === USERS ? undefined : `u${place % USERS}`
 }
 
-/** What the application on a node was told of who is in rooms, and what must hold of it at any time. */
+/** The presence of which the application on a node was told, and the rules that hold for it at any time. */
 export class ToldPresence {
   readonly #world: World
   readonly #node: Node

@@ -25,7 +25,7 @@ export interface Sent {
   isAccepted: boolean | undefined
 }
 
-/** That a connection is in a room. */
+/** The time for which a connection is in a room. */
 export interface Membership {
   readonly room: string
   /** It may be in the room from here on. */

@@ -5,7 +5,7 @@ import type { World } from './world.ts'
 /** Numbers that are taken modulo whatever they choose from, so any of them fit. */
 export type Picks = readonly [number, number, number]
 
-/** What a step of one kind does; nothing, where it does not fit. */
+/** A kind of step. A step that does not fit does nothing. */
 export interface StepKind {
   /** How often it is chosen, compared with others. */
   readonly weight: number

@@ -5,7 +5,7 @@ export interface Account {
   readonly id: string
   /** Messages passed to the hub for it while it was open. */
   attempts: number
-  /** Those of them that were reported to `onDrop`. */
+  /** Attempts that were reported to `onDrop`. */
   dropped: number
   /** Messages received from it. */
   heard: number

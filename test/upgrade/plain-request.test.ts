@@ -37,7 +37,7 @@ const h2c = {
 // one request.
 const isBodyApart = Number(process.versions.node.split('.')[0]) >= 25
 
-/** That many headers without a meaning, in few bytes. */
+/** Returns `count` headers without a meaning, in few bytes. */
 const many = (count: number) => Array.from({ length: count }, () => 'a:\r\n').join('')
 
 /** The bytes of a request with `middle` between its first headers and its last. */

@@ -1,5 +1,5 @@
-// What esm.mjs and commonjs.cjs both do with the package they loaded: a message there and back through every
-// mount.
+// The round trip that esm.mjs and commonjs.cjs make with the package they have loaded: a message there and
+// back through every mount.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
