@@ -32,6 +32,8 @@ export class Engine {
   hasLost = false
   /** Whether something was lost of which neither end was told. */
   hasLostSilently = false
+  /** Called with what a node publishes, whether the engine accepts it or not. */
+  onOffer: (node: EngineBackplane, channel: string, bytes: Uint8Array) => void = () => {}
   /** Called with what a node publishes, and the engine accepts. */
   onPublish: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
   /** Called with what a node receives. */
@@ -150,6 +152,7 @@ export class EngineBackplane implements Backplane {
   }
 
   publish(channel: string, bytes: Uint8Array): boolean {
+    this.#engine.onOffer(this, channel, bytes)
     if (this.#state !== 'connected') return false
     if (this.#engine.roll(this.#engine.weather.full)) {
       this.#engine.lose(true)

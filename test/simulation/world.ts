@@ -53,6 +53,11 @@ export class World {
     this.engine = new Engine(this.clock, this.random, (line) => this.trace(line))
     this.ledger = new Ledger(this)
     this.history = settings.history === undefined ? undefined : this.#share(settings.history)
+    this.engine.onOffer = ({ owner }, channel, bytes) => {
+      // Its number is taken also where the engine does not accept it.
+      if (openEnvelope(Buffer.from(bytes)).kind === 'presence')
+        this.ledger.presenceSent(owner, placeOf(channel))
+    }
     this.engine.onPublish = (node, channel, bytes) => this.#published(node, channel, bytes)
     this.engine.onReceive = (node, channel, bytes) => this.#heard(node, channel, bytes)
     this.engine.onSubscribe = ({ owner }, channel) =>
@@ -200,7 +205,6 @@ export class World {
 
   #published({ owner }: EngineBackplane, channel: string, bytes: Buffer): void {
     const { kind, stamp } = openEnvelope(bytes)
-    if (kind === 'presence') this.ledger.presenceSent(owner, placeOf(channel))
     if (kind !== 'barriers') return
     const to = placeOf(channel) === DIRECT ? this.nodeOfHub(channel.slice('wshub.n.'.length)) : undefined
     this.ledger.barriersSent(`${channel} ${owner} ${stamp.sequence}`, owner, to)
