@@ -126,6 +126,7 @@ export class GuardedStore {
   }
 }
 
-function notStored(why: string, cause?: unknown): HubError {
+/** Returns the error of a message that the store does not have. */
+export function notStored(why: string, cause?: unknown): HubError {
   return new HubError('WSHUB_ERR_NOT_STORED', `a message was not stored: ${why}`, { cause })
 }

@@ -1,6 +1,10 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
 import { Queue } from '../base/queue.ts'
+import { notStored } from './guarded-store.ts'
 import type { Mark } from './history-store.ts'
+
+/** The fate of a message: it was delivered, or never will be; or the store has lost it. */
+export type MarkFate = 'past' | 'lost'
 
 interface MarkWaiter {
   readonly mark: Mark
@@ -15,19 +19,24 @@ interface MarkWaiter {
 export class MarkWaiters {
   readonly #waiters = new Queue<MarkWaiter>()
 
-  /** @param since how many times the store may have lost messages until now */
+  /**
+   * @param since how many times the store may have lost messages until now
+   * @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection
+   */
   wait(mark: Mark, since: number): Promise<void> {
     const reached = deferred()
     this.#waiters.push({ mark, since, reached })
     return reached.promise
   }
 
-  /** Resolves the promises of the messages that have been reached. */
-  moved(hasReached: (mark: Mark, since: number) => boolean): void {
+  /** Settles the promises of messages of which it is known by now what has become of them. */
+  moved(fateOf: (mark: Mark, since: number) => MarkFate | undefined): void {
     for (let next = this.#waiters.first; next !== undefined; next = this.#waiters.first) {
-      if (!hasReached(next.mark, next.since)) return
+      const fate = fateOf(next.mark, next.since)
+      if (fate === undefined) return
       this.#waiters.shift()
-      next.reached.resolve()
+      if (fate === 'past') next.reached.resolve()
+      else next.reached.reject(notStored('the store has lost it again'))
     }
   }
 }

@@ -3,7 +3,7 @@ import { HeldRecords } from './held-records.ts'
 import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
 import { LogMembers, type MembersLog } from './log-members.ts'
 import type { LogParts } from './log-parts.ts'
-import { MarkWaiters } from './mark-waiters.ts'
+import { type MarkFate, MarkWaiters } from './mark-waiters.ts'
 import { RetryTimer } from './retry-timer.ts'
 
 /** Time, in ms, in which the feed usually shows what comes before a message that this node has appended. */
@@ -104,11 +104,15 @@ export class RoomLog implements MembersLog {
     }
   }
 
-  /** Resolves when a message has been delivered here, or cannot be any more; `undefined` when it has been. */
+  /**
+   * Resolves when a message of this node has been delivered here, or is skipped; `undefined` when it has
+   * been.
+   * @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection, when the store has lost it
+   */
   reached(mark: Mark): Promise<void> | undefined {
     // One of another epoch may be the first after the room was evicted, which the log does not know yet.
     if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()
-    return this.#hasPassed(mark) ? undefined : this.#waiters.wait(mark, this.#suspicions)
+    return this.#fateOf(mark) === 'past' ? undefined : this.#waiters.wait(mark, this.#suspicions)
   }
 
   /** Reads what comes after the latest message: it may have been lost on its way. */
@@ -290,7 +294,7 @@ export class RoomLog implements MembersLog {
   /** Tells those who wait for a message. */
   #moved(): void {
     this.members.moved(this.#hasReached)
-    this.#waiters.moved(this.#hasPassed)
+    this.#waiters.moved(this.#fateOf)
   }
 
   /** Whether the log has delivered a message, or never will. */
@@ -300,15 +304,20 @@ export class RoomLog implements MembersLog {
     return delivered !== undefined && (delivered.epoch !== epoch || delivered.offset >= offset)
   }
 
-  /** The same, for a message of which the log may not have heard yet. */
-  readonly #hasPassed = (mark: Mark, since = this.#suspicions): boolean => {
-    if (this.#isClosed) return true
+  /**
+   * Returns what has become of a message of which the log may not have heard yet; `undefined` when that is
+   * not known.
+   */
+  readonly #fateOf = (mark: Mark, since = this.#suspicions): MarkFate | undefined => {
+    if (this.#isClosed) return 'past'
+    if (this.#isSuspect) {
+      // Another message, which the store has lost, may have had the number.
+      const known = this.#markAt(mark.offset)
+      return known?.epoch === mark.epoch && known.tag === mark.tag ? 'past' : undefined
+    }
+    if (this.#hasReached(mark)) return 'past'
     // The store has been asked since it may have lost the message, and has no more than was delivered.
-    if (since < this.#cleared && !this.#isSuspect && !this.#mustReadAgain) return true
-    if (!this.#isSuspect) return this.#hasReached(mark)
-    // Another message, which the store has lost, may have had the number.
-    const known = this.#markAt(mark.offset)
-    return known?.epoch === mark.epoch && known.tag === mark.tag
+    return since < this.#cleared && !this.#mustReadAgain ? 'lost' : undefined
   }
 
   get #isSuspect(): boolean {
