@@ -66,6 +66,7 @@ export class RoomChanges {
   leave(member: RoomMember, leavesAt: number): boolean {
     const { members } = this.#roster
     if (members.get(member.user) !== member || member.leavesAt !== leavesAt) return false
+    member.leavesAt = 0 // who is back, and leaves once more, has another one
     if (!member.isTold || member.connections > 0) return false
     members.delete(member.user)
     this.#left.push(member.user)
