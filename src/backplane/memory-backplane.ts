@@ -1,12 +1,13 @@
 import type { Backplane, BackplaneListener, BackplaneState } from './backplane.ts'
 import { BackplaneLife } from './backplane-life.ts'
-import type { BusSeat, MemoryBus } from './memory-bus.ts'
+import { followBus } from './bus-members.ts'
+import type { MemoryBus } from './memory-bus.ts'
 
 /** Carries bytes between the hubs of one process: for tests, and for several hubs side by side. */
 export class MemoryBackplane implements Backplane {
   readonly #bus: MemoryBus
   readonly #life = new BackplaneLife()
-  #seat: BusSeat | undefined
+  #leave: (() => void) | undefined
 
   /** @param bus shared by the backplanes that receive each other's messages */
   constructor(bus: MemoryBus) {
@@ -19,15 +20,15 @@ export class MemoryBackplane implements Backplane {
 
   start(listener: BackplaneListener): Promise<void> {
     return this.#life.start(listener, () => {
-      this.#seat = this.#bus.join({
-        busChanged: () => this.#busChanged(),
-        receive: (channel, bytes) => this.#receive(channel, bytes),
+      this.#leave = this.#bus.join({
+        busChanged: () => followBus(this.#life, this.#bus.isCut),
+        receive: ({ channel, bytes }) => this.#receive(channel, bytes),
       })
     })
   }
 
   publish(channel: string, bytes: Uint8Array): boolean {
-    return this.state === 'connected' && this.#seat?.send(channel, bytes) === true
+    return this.state === 'connected' && this.#bus.send(channel, bytes)
   }
 
   subscribe(channel: string): Promise<void> {
@@ -42,22 +43,12 @@ export class MemoryBackplane implements Backplane {
 
   /** Messages that were published before are still delivered: the bus holds them. */
   async close(): Promise<void> {
-    this.#seat?.leave()
+    this.#leave?.()
     this.#life.close()
   }
 
   /** Copies the bytes: each receiver may write into its own. */
   #receive(channel: string, bytes: Buffer): void {
     if (this.#life.channels.has(channel)) this.#life.receive(channel, Buffer.from(bytes))
-  }
-
-  #busChanged(): void {
-    const { channels } = this.#life
-    if (this.#bus.isCut) {
-      this.#life.disconnected()
-    } else {
-      for (const channel of channels.names()) channels.confirm(channel)
-      this.#life.connected()
-    }
   }
 }

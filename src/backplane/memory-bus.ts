@@ -1,35 +1,18 @@
-/**
- * Most bytes that wait for the next turn: a test that publishes in an endless loop must not fill the heap.
- */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024
+import { type BusMember, BusMembers } from './bus-members.ts'
 
-/** Memory that a message takes in addition to its bytes. */
-const MESSAGE_OVERHEAD_BYTES = 256
-
-/** A backplane, as its bus uses it. */
-export interface BusMember {
-  /** Called when the bus was cut or restored, and once for a new member. */
-  busChanged(): void
-  receive(channel: string, bytes: Buffer): void
-}
-
-/** The bus, as one of its members uses it. */
-export interface BusSeat {
-  /** Delivers in a later turn, as an engine does. @returns `false` when too many bytes are waiting */
-  send(channel: string, bytes: Uint8Array): boolean
-  leave(): void
+/** A message between backplanes in memory. */
+export interface BusMessage {
+  readonly channel: string
+  readonly bytes: Buffer
 }
 
 /** Joins the {@link MemoryBackplane}s of one process. */
 export class MemoryBus {
-  readonly #members = new Set<BusMember>()
-  #waiting: { readonly channel: string; readonly bytes: Buffer }[] = []
-  #waitingBytes = 0
-  #isCut = false
+  readonly #members = new BusMembers<BusMessage>()
 
   /** Whether {@link cut} was called, and {@link restore} was not. */
   get isCut(): boolean {
-    return this.#isCut
+    return this.#members.isCut
   }
 
   /**
@@ -37,48 +20,25 @@ export class MemoryBus {
    * are lost.
    */
   cut(): void {
-    if (this.#isCut) return
-    this.#isCut = true
-    this.#waiting = []
-    this.#waitingBytes = 0
-    this.#tellMembers()
+    this.#members.cut()
   }
 
   /** Ends a {@link cut}: backplanes are `connected` again. */
   restore(): void {
-    if (!this.#isCut) return
-    this.#isCut = false
-    this.#tellMembers()
+    this.#members.restore()
   }
 
-  /** Adds a member. @internal */
-  join(member: BusMember): BusSeat {
-    this.#members.add(member)
-    setImmediate(() => member.busChanged())
-    return {
-      send: (channel, bytes) => this.#send(channel, bytes),
-      leave: () => void this.#members.delete(member),
-    }
+  /** Adds a member. @returns a function that removes it. @internal */
+  join(member: BusMember<BusMessage>): () => void {
+    return this.#members.join(member)
   }
 
-  #tellMembers(): void {
-    for (const member of this.#members) member.busChanged()
-  }
-
-  #send(channel: string, bytes: Uint8Array): boolean {
-    const size = bytes.byteLength + MESSAGE_OVERHEAD_BYTES
-    if (this.#waitingBytes + size > MAX_WAITING_BYTES) return false
-    this.#waitingBytes += size
-    if (this.#waiting.push({ channel, bytes: Buffer.from(bytes) }) === 1) setImmediate(() => this.#deliver())
-    return true
-  }
-
-  #deliver(): void {
-    const messages = this.#waiting
-    this.#waiting = []
-    this.#waitingBytes = 0
-    for (const { channel, bytes } of messages) {
-      for (const member of this.#members) member.receive(channel, bytes)
-    }
+  /**
+   * Delivers in a later turn, as an engine does.
+   * @returns `false` when too many bytes are waiting
+   * @internal
+   */
+  send(channel: string, bytes: Uint8Array): boolean {
+    return this.#members.send({ channel, bytes: Buffer.from(bytes) }, bytes.byteLength)
   }
 }

@@ -1,15 +1,9 @@
+import { type BusMember, BusMembers } from '../backplane/bus-members.ts'
 import { HubError } from '../base/errors.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import { checkKeys, integersOf } from '../base/option-rules.ts'
 import type { HistoryLimits, Mark, ReadRequest, ReadResult, StoredRecord } from './history-store.ts'
 import { MemoryRoom } from './memory-room.ts'
-
-/**
- * Most bytes of messages that wait to be passed on at the end of the turn; more are dropped, as by an engine.
- */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024
-/** Memory that a message takes while it waits, beside its bytes. */
-const WAITING_OVERHEAD_BYTES = 256
 
 /** How much a {@link MemoryHistoryBus} keeps. An explicit `undefined` means the default. */
 export interface MemoryHistoryLimits {
@@ -25,11 +19,10 @@ export interface MemoryHistoryLimits {
 /** The defaults of {@link MemoryHistoryLimits}. */
 export const MEMORY_HISTORY_DEFAULTS = Object.freeze({ maxBytes: 268_435_456, maxBytesPerRoom: 16_777_216 })
 
-/** A store, as its bus uses it. */
-export interface MemoryHistoryMember {
-  /** The bus was cut or restored, or the member is new. */
-  busChanged(): void
-  receive(room: string, stored: StoredRecord): void
+/** A message that a store has appended. */
+export interface AppendedMessage {
+  readonly room: string
+  readonly stored: StoredRecord
 }
 
 /**
@@ -39,13 +32,10 @@ export interface MemoryHistoryMember {
 export class MemoryHistoryBus {
   readonly #maxBytes: number
   readonly #maxBytesPerRoom: number
-  readonly #members = new Set<MemoryHistoryMember>()
+  readonly #members = new BusMembers<AppendedMessage>()
   /** The least recently used first. */
   readonly #rooms = new Map<string, MemoryRoom>()
   #bytes = 0
-  #waiting: { readonly room: string; readonly stored: StoredRecord }[] = []
-  #waitingBytes = 0
-  #isCut = false
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
   constructor(limits: MemoryHistoryLimits = {}) {
@@ -60,7 +50,7 @@ export class MemoryHistoryBus {
 
   /** Whether {@link cut} was called, and {@link restore} was not. */
   get isCut(): boolean {
-    return this.#isCut
+    return this.#members.isCut
   }
 
   /** Bytes of memory that all rooms take. */
@@ -73,18 +63,12 @@ export class MemoryHistoryBus {
    * they have not passed on yet.
    */
   cut(): void {
-    if (this.#isCut) return
-    this.#isCut = true
-    this.#waiting = []
-    this.#waitingBytes = 0
-    this.#tellMembers()
+    this.#members.cut()
   }
 
   /** Ends a {@link cut}: stores are `connected` again. */
   restore(): void {
-    if (!this.#isCut) return
-    this.#isCut = false
-    this.#tellMembers()
+    this.#members.restore()
   }
 
   /** Forgets the history of a room, or of all of them, as for want of memory. */
@@ -110,10 +94,8 @@ export class MemoryHistoryBus {
   }
 
   /** Adds a member. @returns a function that removes it. @internal */
-  join(member: MemoryHistoryMember): () => void {
-    this.#members.add(member)
-    setImmediate(() => member.busChanged())
-    return () => void this.#members.delete(member)
+  join(member: BusMember<AppendedMessage>): () => void {
+    return this.#members.join(member)
   }
 
   /** Appends a message, and passes it on in a later turn, as an engine does. @internal */
@@ -127,7 +109,7 @@ export class MemoryHistoryBus {
       history.trim(limits)
       return added
     })
-    this.#passOn(room, stored)
+    this.#members.send({ room, stored }, stored.record.length) // or not, as an engine may lose it
     return stored
   }
 
@@ -169,26 +151,6 @@ export class MemoryHistoryBus {
   }
 
   #checkReachable(): void {
-    if (this.#isCut) throw new Error('The bus of the history is cut')
-  }
-
-  #tellMembers(): void {
-    for (const member of this.#members) member.busChanged()
-  }
-
-  #passOn(room: string, stored: StoredRecord): void {
-    const bytes = stored.record.length + WAITING_OVERHEAD_BYTES
-    if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return
-    this.#waitingBytes += bytes
-    if (this.#waiting.push({ room, stored }) === 1) setImmediate(() => this.#deliver())
-  }
-
-  #deliver(): void {
-    const messages = this.#waiting
-    this.#waiting = []
-    this.#waitingBytes = 0
-    for (const { room, stored } of messages) {
-      for (const member of this.#members) member.receive(room, stored)
-    }
+    if (this.isCut) throw new Error('The bus of the history is cut')
   }
 }

@@ -1,5 +1,6 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import { BackplaneLife } from '../backplane/backplane-life.ts'
+import { followBus } from '../backplane/bus-members.ts'
 import { checkKeys, invalid } from '../base/option-rules.ts'
 import type {
   Appended,
@@ -63,8 +64,8 @@ class MemoryHistory implements HistoryStore {
     return this.#life.start(ofLife, () => {
       this.#listener = listener
       this.#leave = this.#bus.join({
-        busChanged: () => this.#busChanged(),
-        receive: (room, stored) => this.#receive(room, stored),
+        busChanged: () => followBus(this.#life, this.#bus.isCut),
+        receive: ({ room, stored }) => this.#receive(room, stored),
       })
     })
   }
@@ -101,15 +102,5 @@ class MemoryHistory implements HistoryStore {
 
   #receive(room: string, stored: StoredRecord): void {
     if (this.#life.channels.has(room)) this.#listener?.onMessage(room, stored)
-  }
-
-  #busChanged(): void {
-    const { channels } = this.#life
-    if (this.#bus.isCut) {
-      this.#life.disconnected()
-      return
-    }
-    for (const room of channels.names()) channels.confirm(room)
-    this.#life.connected()
   }
 }
