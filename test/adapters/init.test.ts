@@ -16,6 +16,20 @@ afterEach(async () => {
 })
 
 describe.each(frameworks)('The init of a route of $name', ({ start }) => {
+  /** Upgrades with an init that is refused with 500. @returns the errors of the route, and its hub */
+  async function refused(init: () => UpgradeInit) {
+    const errors: unknown[] = []
+    const app = await start({
+      routes: { '/ws': ({ upgrade }) => upgrade(echo, init()) },
+      onError: (error, exchange: Exchange) => {
+        errors.push(error)
+        exchange.send(500, 'sorry')
+      },
+    })
+    expect((await RawClient.refused(app)).status).toBe(500)
+    return { errors, hub: app.hub }
+  }
+
   it.each<{ init: unknown; rule: string }>([
     { init: null, rule: 'an object of options' },
     { init: 7, rule: 'an object of options' },
@@ -27,22 +41,14 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
     { init: { headers: new Headers({ 'x-a': 'b' }) }, rule: 'headers is a plain object' },
     { init: { headers: new Map([['x-a', 'b']]) }, rule: 'headers is a plain object' },
   ])('is not $init: refused before the 101', async ({ init, rule }) => {
-    const seen: unknown[] = []
-    const app = await start({
-      routes: { '/ws': ({ upgrade }) => upgrade(echo, init as UpgradeInit) }, // what JavaScript may pass
-      onError: (error, exchange: Exchange) => {
-        seen.push(error)
-        exchange.send(500, 'sorry')
-      },
-    })
-    expect((await RawClient.refused(app)).status).toBe(500)
-    expect(seen).toEqual([
+    const { errors, hub } = await refused(() => init as UpgradeInit) // what JavaScript may pass
+    expect(errors).toEqual([
       expect.objectContaining({
         code: 'WSHUB_ERR_INVALID_OPTION',
         message: expect.stringContaining(rule),
       }),
     ])
-    expect(app.hub.size).toBe(0)
+    expect(hub.size).toBe(0)
   })
 
   it.each([
@@ -53,16 +59,8 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
     ['an array with holes', new Array(2)],
     ['an array of numbers', [1]],
   ])('has no header that is %s', async (_name, value) => {
-    const seen: unknown[] = []
-    const app = await start({
-      routes: { '/ws': ({ upgrade }) => upgrade(echo, { headers: { 'x-a': value as string } }) }, // likewise
-      onError: (error, exchange: Exchange) => {
-        seen.push(error)
-        exchange.send(500, 'sorry')
-      },
-    })
-    expect((await RawClient.refused(app)).status).toBe(500)
-    expect(seen).toEqual([
+    const { errors } = await refused(() => ({ headers: { 'x-a': value as string } })) // likewise
+    expect(errors).toEqual([
       expect.objectContaining({
         code: 'WSHUB_ERR_INVALID_HEADER',
         message: expect.stringContaining('the header "x-a" is a string, a number or an array of strings'),
@@ -73,16 +71,8 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
   it.each(['Content-Length', 'transfer-encoding', 'Connection', 'upgrade', 'Sec-WebSocket-Protocol'])(
     'has no header %s, which is not sent with a 101',
     async (name) => {
-      const seen: unknown[] = []
-      const app = await start({
-        routes: { '/ws': ({ upgrade }) => upgrade(echo, { headers: { [name]: 'x' } }) },
-        onError: (error, exchange: Exchange) => {
-          seen.push(error)
-          exchange.send(500, 'sorry')
-        },
-      })
-      expect((await RawClient.refused(app)).status).toBe(500)
-      expect(seen).toEqual([
+      const { errors } = await refused(() => ({ headers: { [name]: 'x' } }))
+      expect(errors).toEqual([
         expect.objectContaining({
           code: 'WSHUB_ERR_INVALID_HEADER',
           message: `the header "${name}" cannot be added to the 101`,
@@ -110,24 +100,11 @@ describe.each(frameworks)('The init of a route of $name', ({ start }) => {
     ['headers', (get) => Object.defineProperty({}, 'headers', { enumerable: true, get })],
     ['an entry', (get) => ({ metadata: Object.defineProperty({}, 'x', { enumerable: true, get }) })],
   ])('becomes an error if reading %s throws undefined', async (_name, init) => {
-    const seen: unknown[] = []
-    const app = await start({
-      routes: {
-        '/ws': ({ upgrade }) =>
-          upgrade(
-            echo,
-            init(() => {
-              throw undefined
-            }),
-          ),
-      },
-      onError: (error, exchange: Exchange) => {
-        seen.push(error)
-        exchange.send(500, 'sorry')
-      },
-    })
-    expect((await RawClient.refused(app)).status).toBe(500)
-    expect(seen).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW' })])
+    const thrower = () => {
+      throw undefined
+    }
+    const { errors } = await refused(() => init(thrower))
+    expect(errors).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW' })])
   })
 })
 

@@ -26,6 +26,14 @@ async function cluster(count: number, limits = {}) {
   return { bus, nodes }
 }
 
+/** Two nodes that share a history, each with a member of the room. */
+async function pair(limits = {}) {
+  const { bus, nodes } = await cluster(2, limits)
+  const [one, two] = nodes
+  if (one === undefined || two === undefined) throw new Error('there are two')
+  return { bus, one, two }
+}
+
 /** A node that follows a room from after its third message on, and the position before the first one. */
 async function returning(options: { maxCachedBytes?: number }) {
   const bus = new MemoryHistoryBus()
@@ -70,10 +78,7 @@ describe('RoomLog', () => {
   })
 
   it('reads a message that the feed has lost when the next one arrives', async () => {
-    const {
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { one, two } = await pair()
     two.store.feedToLose = 1
     for (const text of ['a', 'b', 'c']) one.node.publish(text)
     await untilReceived(two.member, ['a', 'b', 'c'])
@@ -82,10 +87,7 @@ describe('RoomLog', () => {
   })
 
   it('reads the latest message, which the feed has lost, when it asks for the heads', async () => {
-    const {
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { one, two } = await pair()
     two.store.feedToLose = 1
     one.node.publish('a')
     await untilReceived(two.member, ['a'])
@@ -93,11 +95,7 @@ describe('RoomLog', () => {
   })
 
   it('reads what was published while the store was away', async () => {
-    const {
-      bus,
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { bus, one, two } = await pair()
     one.node.publish('a')
     await untilReceived(two.member, ['a'])
     two.store.holdFeed()
@@ -170,10 +168,7 @@ describe('RoomLog', () => {
   })
 
   it('goes on reading when reads fail', async () => {
-    const {
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { one, two } = await pair()
     two.store.feedToLose = 1
     two.store.readsToFail = 2
     for (const text of ['a', 'b']) one.node.publish(text)
@@ -183,10 +178,7 @@ describe('RoomLog', () => {
   })
 
   it('tells its members of messages that the store does not keep any more', async () => {
-    const {
-      nodes: [one, two],
-    } = await cluster(2, { maxMessages: 2 })
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { one, two } = await pair({ maxMessages: 2 })
     two.store.feedToLose = 3
     for (const text of ['a', 'b', 'c', 'd']) one.node.publish(text)
     await untilReceived(two.member, [BEHIND])
@@ -198,11 +190,7 @@ describe('RoomLog', () => {
   })
 
   it('tells its members when the room was evicted', async () => {
-    const {
-      bus,
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { bus, one, two } = await pair()
     one.node.publish('a')
     await untilReceived(two.member, ['a'])
     bus.evict('room')
@@ -280,11 +268,7 @@ describe('RoomLog', () => {
   })
 
   it('tells its members when the store came back without its latest writes, whatever was stored since', async () => {
-    const {
-      bus,
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { bus, one, two } = await pair()
     for (const text of ['a', 'b']) one.node.publish(text)
     await untilReceived(two.member, ['a', 'b'])
     bus.cut()
@@ -307,11 +291,7 @@ describe('RoomLog', () => {
   })
 
   it('has a client told that stands before what the store has lost, on every node', async () => {
-    const {
-      bus,
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { bus, one, two } = await pair()
     one.node.publish('a')
     await untilReceived(two.member, ['a'])
     const { position: since } = await one.node.history.read('room', {})
@@ -358,11 +338,7 @@ describe('RoomLog', () => {
   })
 
   it('does not send again what a replay has sent that turns out to be incomplete', async () => {
-    const {
-      bus,
-      nodes: [one, two],
-    } = await cluster(2, { maxMessages: 3 })
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { bus, one, two } = await pair({ maxMessages: 3 })
     one.node.publish('a')
     await untilReceived(two.member, ['a'])
     bus.evict('room')
@@ -392,10 +368,7 @@ describe('RoomLog', () => {
   })
 
   it('misses nothing that its own node publishes right after a member has joined', async () => {
-    const {
-      nodes: [one, two],
-    } = await cluster(2)
-    if (one === undefined || two === undefined) throw new Error('there are two')
+    const { two } = await pair()
     const late = new Member('late')
     two.node.join(late, 'other')
     two.node.publish('a', 'other')
