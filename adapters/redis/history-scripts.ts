@@ -11,48 +11,69 @@ export interface Script {
 /** Entries that a script reads at once: each may be as large as a message. */
 const PAGE = 32
 
-// The head of a room is a string: epoch, offset and tag of the latest message, the bytes of all records so
-// far, and the time (ms) and the bytes from which on the script looks for messages to trim.
+// The head of a room is a string: four doubles, which are the offset of the latest message, the bytes of all
+// records so far, and the time (ms) and the bytes from which on the script looks for messages to trim; then
+// the epoch, and the tag of the latest message.
 //
 // The id of an entry of the stream is its offset. It has two fields: the record by its tag, and the bytes of
 // all records up to this one by the time (ms). More entries than the room's limits may be kept: readers know
 // better, and one more is needed for the tag of the message before the oldest.
 
+/** Characters of an epoch. */
+export const EPOCH_LENGTH = 12
+const EPOCH_END = 32 + EPOCH_LENGTH
+
 const HEAD = `
+local head = redis.call('GET', KEYS[1])
+local n, c, x, y, epoch, tag
+if head and #head >= ${EPOCH_END} then
+  n, c, x, y = struct.unpack('>dddd', head)
+  epoch, tag = string.sub(head, 33, ${EPOCH_END}), string.sub(head, ${EPOCH_END + 1})
+end
+`
+
+const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local head = redis.call('GET', KEYS[1])
-local epoch, n, tag, c, x, y
-if head then epoch, n, tag, c, x, y = string.match(head, '^(%S+) (%d+) (%S*) (%d+) (%d+) (%d+)$') end
 `
 
 /**
- * Appends a record and publishes it. KEYS: head, stream. ARGV: record, tag, an epoch in case there is none,
- * channel, PUBLISH or SPUBLISH, most messages, most ms, most bytes, ms for which the head is kept. Returns
- * epoch, offset and tag, and a space behind each.
+ * Appends records and publishes them as one message. KEYS: head, stream. ARGV: the records, their lengths
+ * with commas between, a tag for them, an epoch in case there is none, channel, PUBLISH or SPUBLISH, most
+ * entries, most ms, most bytes, ms for which the head is kept. Publishes epoch, offset of the first, tag and
+ * lengths, a space behind each, and the records. Returns epoch, offset and tag of the last, likewise.
  */
 export const APPEND = script(
   2,
-  `${HEAD}
-local isNew = not epoch
-if isNew then epoch, n, c, x, y = ARGV[3], 0, 0, 0, 0 end
-local function add()
-  return redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6] + 1, n .. '-0', ARGV[2], ARGV[1], now, c)
-end
-n, c = string.format('%.0f', n + 1), string.format('%.0f', c + #ARGV[1])
-if isNew then redis.call('DEL', KEYS[2]) end
-local added = add()
-if type(added) == 'table' and added.err then
-  if not string.find(added.err, 'smaller than', 1, true) then return added end
-  -- The head and the stream do not belong together: another life begins.
+  `${HEAD}${NOW}
+tag = ARGV[3]
+if not epoch then
+  epoch, n, c, x, y = ARGV[4], 0, 0, 0, 0
   redis.call('DEL', KEYS[2])
-  epoch, n, c, x, y, isNew = ARGV[3], '1', string.format('%.0f', #ARGV[1]), 0, 0, true
-  added = add()
-  if type(added) == 'table' and added.err then return added end
 end
-local keep = 'KEEPTTL'
-if now >= tonumber(x) or tonumber(c) >= tonumber(y) then
-  local maxAge, maxBytes = tonumber(ARGV[7]), tonumber(ARGV[8])
+local function add(record)
+  n, c = n + 1, c + #record
+  return redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], n .. '-0', tag, record, now, c)
+end
+local at, first = 1
+for length in string.gmatch(ARGV[2], '%d+') do
+  local record = string.sub(ARGV[1], at, at + length - 1)
+  local added = add(record)
+  if type(added) == 'table' then
+    -- What the first one meets with, the others would, too: none is stored.
+    if first or not string.find(added.err, 'smaller than', 1, true) then return added end
+    -- The head and the stream do not belong together: another life begins.
+    redis.call('DEL', KEYS[2])
+    epoch, n, c, x, y = ARGV[4], 0, 0, 0, 0
+    added = add(record)
+    if type(added) == 'table' then return added end
+  end
+  first = first or n
+  at = at + length
+end
+local isKept = now < x and c < y
+if not isKept then
+  local maxAge, maxBytes = tonumber(ARGV[8]), tonumber(ARGV[9])
   local old, floor = now - maxAge, c - maxBytes
   local excess, from, isDone = 0, 0, false
   for _ = 1, 32 do
@@ -66,17 +87,15 @@ if now >= tonumber(x) or tonumber(c) >= tonumber(y) then
     if isDone or #page < ${PAGE} then isDone = true break end
   end
   if excess > 1 then redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', redis.call('XLEN', KEYS[2]) - excess + 1) end
-  if isDone then
-    x, y = string.format('%.0f', now + maxAge / 16), string.format('%.0f', c + math.ceil(maxBytes / 16))
-  end
+  if isDone then x, y = now + maxAge / 16, c + maxBytes / 16 end
   redis.call('PEXPIRE', KEYS[2], string.format('%.0f', maxAge + maxAge / 8))
-  keep = nil
 end
-local mark = epoch .. ' ' .. n .. ' ' .. ARGV[2] .. ' '
-if keep then redis.call('SET', KEYS[1], mark .. c .. ' ' .. x .. ' ' .. y, keep)
-else redis.call('SET', KEYS[1], mark .. c .. ' ' .. x .. ' ' .. y, 'PX', ARGV[9]) end
-redis.call(ARGV[5], ARGV[4], mark .. ARGV[1])
-return mark
+head = struct.pack('>dddd', n, c, x, y) .. epoch .. tag
+-- SETRANGE keeps the expiry, and takes the least time.
+if isKept then redis.call('SETRANGE', KEYS[1], 0, head)
+else redis.call('SET', KEYS[1], head, 'PX', ARGV[10]) end
+redis.call(ARGV[6], ARGV[5], epoch .. ' ' .. first .. ' ' .. tag .. ' ' .. ARGV[2] .. ' ' .. ARGV[1])
+return epoch .. ' ' .. n .. ' ' .. tag .. ' '
 `,
 )
 
@@ -89,23 +108,26 @@ return mark
  */
 export const READ = script(
   2,
-  `${HEAD}
+  `${HEAD}${NOW}
+local function save()
+  redis.call('SET', KEYS[1], struct.pack('>dddd', n, c, x, y) .. epoch .. tag, 'PX', ARGV[2])
+end
 if not epoch then
   redis.call('DEL', KEYS[2])
-  epoch, n, tag = ARGV[1], '0', ''
-  redis.call('SET', KEYS[1], epoch .. ' 0  0 0 0', 'PX', ARGV[2])
+  n, c, x, y, epoch, tag = 0, 0, 0, 0, ARGV[1], ''
+  save()
 else
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 local result, incomplete = {epoch, n, tag, 1}, {epoch, n, tag, 0}
-n = tonumber(n)
 local afterEpoch, after, afterTag = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local old, oldest = now - tonumber(ARGV[10]), n - tonumber(ARGV[9]) + 1
 -- The message to read after was lost.
 local function lost()
   if ARGV[11] == '1' then
-    incomplete[1] = ARGV[1]
-    redis.call('SET', KEYS[1], table.concat({ARGV[1], incomplete[2], tag, c, x, y}, ' '), 'PX', ARGV[2])
+    epoch = ARGV[1]
+    incomplete[1] = epoch
+    save()
   end
   return incomplete
 end
@@ -166,11 +188,10 @@ return result
  */
 export const LATEST = script(
   1,
-  `
-local head = redis.call('GET', KEYS[1])
-if not head then return false end
+  `${HEAD}
+if not epoch then return false end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return string.match(head, '^%S+ %d+ %S* ')
+return epoch .. ' ' .. n .. ' ' .. tag .. ' '
 `,
 )
 

@@ -19,7 +19,8 @@ import {
   refuseUnknown,
 } from '../backplane/backplane-options.ts'
 import { inTime } from '../backplane/in-time.ts'
-import { APPEND, LATEST, READ, type Script } from './history-scripts.ts'
+import { AppendBatches, type Batch } from './append-batches.ts'
+import { APPEND, EPOCH_LENGTH, LATEST, READ, type Script } from './history-scripts.ts'
 import { RedisBackplane, type RedisPlace } from './redis-backplane.ts'
 import type { RedisShard } from './redis-shard.ts'
 import { ScriptRunner } from './script-runner.ts'
@@ -51,11 +52,11 @@ const MAX_BYTES_PER_ROOM = 16_777_216
 const TIMEOUT_MS = 5_000
 /** The head of a room is kept for at least a day after the room was last used. */
 const MIN_HEAD_MS = 86_400_000
-const EPOCH_BYTES = 9
-const TAG_BYTES = 3
+const TAG_LENGTH = 4
 /** A longer name is replaced by its digest. */
 const MAX_NAME_LENGTH = 300
 const SPACE = 0x20
+const EMPTY = Buffer.alloc(0)
 
 /** A history that Redis keeps. */
 export class RedisHistory implements HistoryStore {
@@ -66,6 +67,7 @@ export class RedisHistory implements HistoryStore {
   readonly #timeoutMs: number
   /** The subscribed rooms, by channel. */
   readonly #rooms = new Map<string, string>()
+  readonly #batches = new AppendBatches((channel, batch) => this.#store(channel, batch))
   readonly #runners = new WeakMap<RedisShard, ScriptRunner>()
 
   constructor(options: RedisHistoryOptions) {
@@ -90,8 +92,8 @@ export class RedisHistory implements HistoryStore {
     return this.#redis.start({
       onMessage: (channel, bytes) => {
         const room = this.#rooms.get(channel)
-        const stored = readPublished(bytes)
-        if (room !== undefined && stored !== undefined) listener.onMessage(room, stored)
+        if (room === undefined) return
+        for (const stored of readPublished(bytes)) listener.onMessage(room, stored)
       },
       onStateChange: (state) => listener.onStateChange(state),
       onError: (error) => listener.onError(error),
@@ -99,26 +101,17 @@ export class RedisHistory implements HistoryStore {
   }
 
   async append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended> {
-    const channel = this.#channel(room)
-    const reply = await this.#run(APPEND, channel, record.length, [
-      Buffer.from(record), // the caller may write into its bytes before they are sent
-      randomName(TAG_BYTES),
-      randomName(EPOCH_BYTES),
-      channel,
-      this.#redis.isCluster ? 'SPUBLISH' : 'PUBLISH',
-      `${limits.maxMessages}`,
-      `${limits.maxAgeMs}`,
-      `${this.#maxBytesPerRoom}`,
-      `${headMs(limits)}`,
-    ])
-    const mark = readMark(reply)
+    this.#checkOpen()
+    const mark = await this.#batches.append(this.#channel(room), record, limits)
     return { ...mark, previous: mark.offset - 1 }
   }
 
   async read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
     const { after, wasDelivered = false, last = 0, maxMessages, maxBytes } = request
-    const reply = await this.#run(READ, this.#channel(room), 0, [
-      randomName(EPOCH_BYTES),
+    const channel = this.#channel(room)
+    this.#batches.flush(channel)
+    const reply = await this.#run(READ, channel, 0, [
+      randomName(EPOCH_LENGTH),
       `${headMs(limits)}`,
       after?.epoch ?? '',
       `${after?.offset ?? 0}`,
@@ -138,6 +131,7 @@ export class RedisHistory implements HistoryStore {
 
   async heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]> {
     this.#checkOpen()
+    this.#batches.flushAll()
     const replies = rooms.map((room) => this.#run(LATEST, this.#channel(room), 0, [`${MIN_HEAD_MS}`]))
     return (await Promise.all(replies)).map((reply) => (reply === null ? undefined : readMark(reply)))
   }
@@ -155,8 +149,27 @@ export class RedisHistory implements HistoryStore {
   }
 
   async close(): Promise<void> {
+    this.#batches.flushAll()
     await this.#redis.close()
     this.#rooms.clear()
+  }
+
+  /** Stores records of a room by one script. @returns the place of the last one */
+  async #store(channel: string, { records, bytes, limits }: Batch): Promise<Mark> {
+    const [only = EMPTY] = records
+    const reply = await this.#run(APPEND, channel, bytes, [
+      records.length === 1 ? only : Buffer.concat(records, bytes),
+      records.map(({ length }) => length).join(),
+      randomName(TAG_LENGTH),
+      randomName(EPOCH_LENGTH),
+      channel,
+      this.#redis.isCluster ? 'SPUBLISH' : 'PUBLISH',
+      `${limits.maxMessages + 1}`,
+      `${limits.maxAgeMs}`,
+      `${this.#maxBytesPerRoom}`,
+      `${headMs(limits)}`,
+    ])
+    return readMark(reply)
   }
 
   /** Runs a script on the server that a channel belongs to. Rejects when there is no answer in time. */
@@ -210,8 +223,8 @@ function digest(text: string): string {
   return createHash('sha256').update(text, 'utf16le').digest('base64url')
 }
 
-function randomName(bytes: number): string {
-  return randomBytes(bytes).toString('base64url')
+function randomName(length: number): string {
+  return randomBytes((length * 3) / 4).toString('base64url')
 }
 
 /**
@@ -228,16 +241,27 @@ function readMark(reply: unknown): Mark {
   return { epoch, offset: Number(offset), tag }
 }
 
-/** Reads what the script has published: a mark and the record; `undefined` for anything else. */
-function readPublished(bytes: Buffer): StoredRecord | undefined {
-  const first = bytes.indexOf(SPACE)
-  const second = bytes.indexOf(SPACE, first + 1)
-  const third = bytes.indexOf(SPACE, second + 1)
-  if (first < 1 || second < 0 || third < 0) return undefined
-  const offset = Number(bytes.toString('latin1', first + 1, second))
-  if (!Number.isSafeInteger(offset)) return undefined
-  const [epoch, tag] = [bytes.toString('latin1', 0, first), bytes.toString('latin1', second + 1, third)]
-  return { epoch, offset, tag, previous: offset - 1, record: bytes.subarray(third + 1) }
+/** Reads what the script has published; nothing from anything else. */
+function readPublished(bytes: Buffer): StoredRecord[] {
+  const words: string[] = []
+  let start = 0
+  for (let word = 0; word < 4; word++) {
+    const end = bytes.indexOf(SPACE, start)
+    if (end < 0) return []
+    words.push(bytes.toString('latin1', start, end))
+    start = end + 1
+  }
+  const [epoch = '', first, tag = '', lengths = ''] = words
+  let offset = Number(first)
+  const records: StoredRecord[] = []
+  for (const length of lengths.split(',')) {
+    const end = start + Number(length)
+    if (epoch === '' || !Number.isSafeInteger(offset) || !(end <= bytes.length)) return []
+    records.push({ epoch, offset, tag, previous: offset - 1, record: bytes.subarray(start, end) })
+    offset++
+    start = end
+  }
+  return records
 }
 
 /** Reads offset, tag and record of each message. */

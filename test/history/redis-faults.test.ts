@@ -64,6 +64,65 @@ describe('a publish', () => {
     expect(stats).not.toContain('cmdstat_eval:')
   })
 
+  it('shares its command with those of the same room and turn', async () => {
+    const { engine, store } = await setUp()
+    const received: string[] = []
+    const other = redisHistory({ url: `redis://127.0.0.1:${engine.port}` })
+    onTestFinished(() => other.close())
+    await other.start({
+      onMessage: (_room, { offset, previous, record }) => received.push(`${previous} ${offset} ${record}`),
+      onStateChange() {},
+      onError() {},
+    })
+    await other.subscribe('room')
+    await append(store, 'warm up')
+    await redis(engine.port, 'CONFIG', 'RESETSTAT')
+    const texts = ['one', '', 'two, with a comma', 'three 💬']
+    const elsewhere = store.append('elsewhere', Buffer.from('other'), LIMITS)
+    const marks = await Promise.all(texts.map((text) => append(store, text)))
+    await elsewhere
+    const stats = await redis(engine.port, 'INFO', 'commandstats')
+    expect(stats).toContain('cmdstat_evalsha:calls=2,')
+    expect(stats).toContain('cmdstat_publish:calls=2,')
+    expect(marks.map(({ offset }) => offset)).toEqual([2, 3, 4, 5])
+    const expected = ['warm up', ...texts].map((text, index) => `${index} ${index + 1} ${text}`)
+    await until(
+      'all to arrive',
+      () => received.length === expected.length,
+      () => received.join(),
+    )
+    expect(received).toEqual(expected)
+    expect(await latest(store)).toEqual(['warm up', ...texts])
+    for (const [index, mark] of marks.entries()) {
+      expect(await missedSince(store, mark)).toEqual(texts.slice(index + 1))
+    }
+  })
+
+  it('is before a read, or a close, that was called after it', async () => {
+    const { engine, store } = await setUp()
+    const appended = append(store, 'one')
+    expect(await latest(store)).toEqual(['one'])
+    await appended
+    void append(store, 'two')
+    const [mark] = await store.heads(['room'])
+    expect(mark?.offset).toBe(2)
+    const last = append(store, 'three')
+    await store.close()
+    expect((await last).offset).toBe(3)
+    expect(await redis(engine.port, 'XLEN', '{wshub:h:room}:messages')).toBe('3')
+  })
+
+  it('has as many messages, and as many bytes, as do not block Redis', async () => {
+    const { engine, store } = await setUp()
+    await append(store, 'warm up')
+    await redis(engine.port, 'CONFIG', 'RESETSTAT')
+    const many = Array.from({ length: 130 }, (_, index) => `${index}`)
+    const large = Array.from({ length: 3 }, (_, index) => `${index}`.padEnd(40_000, '.'))
+    await Promise.all([...many, ...large].map((text) => append(store, text)))
+    expect(await redis(engine.port, 'INFO', 'commandstats')).toContain('cmdstat_evalsha:calls=5,')
+    expect(await latest(store)).toEqual(['warm up', ...many, ...large])
+  })
+
   it('keeps its place when the script cache is flushed meanwhile', async () => {
     const { engine, store } = await setUp()
     const texts = Array.from({ length: 300 }, (_, index) => `${index}`)
