@@ -11,10 +11,13 @@ const repositoryUrl: string = repository.url.replace(/^git\+|\.git$/g, '')
 
 export default defineConfig({
   title: 'wshub',
-  description: 'Rooms, broadcast, limits and clusters for plain WebSockets in Fastify, Express and Koa.',
+  description:
+    'Rooms, history, presence, limits and clusters for plain WebSockets in Fastify, Express and Koa.',
   lang: 'en',
   base: new URL(homepage).pathname,
   cleanUrls: true,
+  // VitePress takes titles from the headings as they stand in Markdown, and escapes them once more.
+  transformPageData: ({ title }) => ({ title: title.replaceAll('&lt;', '<').replaceAll('&gt;', '>') }),
   markdown: {
     anchor: { slugify: githubSlug },
     languageAlias: { haproxy: 'nginx', caddyfile: 'nginx' }, // VitePress has no grammar for these
@@ -25,7 +28,7 @@ export default defineConfig({
     outline: [2, 3],
     socialLinks: [{ icon: 'github', link: repositoryUrl }],
     nav: [
-      { text: 'Guide', link: '/getting-started', activeMatch: '^/(?!api/)' },
+      { text: 'Guide', link: '/getting-started', activeMatch: '^/(?!api/|$)' },
       { text: 'API', link: '/api/', activeMatch: '^/api/' },
       { text: version, link: `${repositoryUrl}/blob/main/CHANGELOG.md` },
     ],
