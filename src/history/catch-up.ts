@@ -56,6 +56,8 @@ export class CatchUp implements Replay {
   #hasStarted = false
   /** The message before the first one that was dropped for the member before the start. */
   #dropped: Mark | undefined
+  /** Whether messages were dropped for the member while one was delivered to it. */
+  #isRewound = false
   /** Whether the store may have lost the message at the cursor. */
   #mustVerify = false
   #isScheduled = false
@@ -111,6 +113,7 @@ export class CatchUp implements Replay {
       return
     }
     this.cursor = cursor
+    this.#isRewound = true
     this.#page = []
     this.#next = undefined
     this.resume()
@@ -136,6 +139,15 @@ export class CatchUp implements Replay {
 
   run(): void {
     this.#isScheduled = false
+    try {
+      this.#replay()
+    } catch (thrown) {
+      this.skip()
+      throw thrown
+    }
+  }
+
+  #replay(): void {
     while (!this.#hasEnded && !this.#isReading) {
       if (this.#isLive) {
         this.#finish('live')
@@ -182,7 +194,7 @@ export class CatchUp implements Replay {
 
   /** @returns `false` when the client has to take something first */
   #deliver(message: HistoryMessage): boolean {
-    const { cursor } = this
+    this.#isRewound = false
     if (this.#log.isFor(message, this.member)) {
       if (!this.member.hasRoomFor(message.frameBytes)) {
         this.member.awaitRoom(this.resume)
@@ -190,7 +202,7 @@ export class CatchUp implements Replay {
       }
       if (this.member.deliver(message.outgoing, message.options, message)) this.replayed++
     }
-    if (this.cursor !== cursor) return true // rewound inside `deliver`
+    if (this.#isRewound) return true
     this.cursor = message.mark
     this.#next = undefined
     return true

@@ -1,6 +1,6 @@
 import { HubError, show } from '../base/errors.ts'
 import { FaultDigest } from '../base/fault-digest.ts'
-import { textOf } from '../base/thrown.ts'
+import { asError, textOf } from '../base/thrown.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import type { Origin } from '../delivery/backlog.ts'
 import type { CompressionSettings } from '../delivery/delivery-options.ts'
@@ -54,7 +54,7 @@ export class History {
     this.#host = host
     this.#faults = new FaultDigest((error) => host.report(error))
     this.#faultTimer = setInterval(() => this.#faults.flush(), FAULTS_MS).unref()
-    const loop = new ReplayLoop()
+    const loop = new ReplayLoop((thrown) => host.report(asError(thrown, 'a replay')))
     this.#store = new GuardedStore(options.store, options.maxPendingBytes, loop)
     this.#reader = new MessageReader(options, compression, host, this.#faults)
     this.#logs = new RoomLogs(

@@ -1,3 +1,5 @@
+import { Queue } from '../base/queue.ts'
+
 /** Time, in ms, that replays may take of the event loop at once; the rest follows in its next turn. */
 const MAX_REPLAY_MS = 2
 
@@ -12,11 +14,17 @@ export interface Replay {
 
 /** Shares the event loop among all replays of a hub, so that thousands of clients can return at once. */
 export class ReplayLoop {
-  readonly #begun: Replay[] = []
-  readonly #beginning: Replay[] = []
+  readonly #begun = new Queue<Replay>()
+  readonly #beginning = new Queue<Replay>()
+  readonly #onThrow: (thrown: unknown) => void
   #isDue = false
   #endsAt = 0
   #count = 0
+
+  /** @param onThrow receives what a replay throws; the others go on */
+  constructor(onThrow: (thrown: unknown) => void) {
+    this.#onThrow = onThrow
+  }
 
   /** Has a replay run in a later turn. */
   schedule(replay: Replay): void {
@@ -49,17 +57,18 @@ export class ReplayLoop {
     this.#endsAt = performance.now() + MAX_REPLAY_MS
     this.#run(this.#begun)
     this.#run(this.#beginning)
-    if (this.#begun.length + this.#beginning.length > 0) this.#wake()
+    if (this.#begun.size + this.#beginning.size > 0) this.#wake()
   }
 
   /** Runs replays until the time is up, at least one. Those scheduled meanwhile wait for the next turn. */
-  #run(queue: Replay[]): void {
-    const { length } = queue
-    let done = 0
-    while (done < length) {
-      queue[done++]?.run()
-      if (performance.now() >= this.#endsAt) break
+  #run(queue: Queue<Replay>): void {
+    for (let left = queue.size; left > 0; left--) {
+      try {
+        queue.shift()?.run()
+      } catch (thrown) {
+        this.#onThrow(thrown)
+      }
+      if (performance.now() >= this.#endsAt) return
     }
-    queue.splice(0, done)
   }
 }

@@ -367,6 +367,41 @@ describe('RoomLog', () => {
     expect(late.received).toEqual(['c', 'd', 'j'])
   })
 
+  it('replays again what was dropped for a member at the moment of its delivery', async () => {
+    const { node, since } = await returning({ maxCachedBytes: 0 })
+    class Overflowing extends Member {
+      override deliver(...args: Parameters<Member['deliver']>): boolean {
+        super.deliver(...args)
+        const [, , origin] = args
+        if (origin === undefined || this.received.length !== 2) return true
+        this.received.push('dropped')
+        node.history.resync(this, [origin])
+        return true
+      }
+    }
+    const member = new Overflowing('overflowing')
+    node.join(member)
+    const resumed = await node.history.resume(member, 'room', { since })
+    expect(resumed).toMatchObject({ complete: true })
+    expect(member.received).toEqual(['1', '2', 'dropped', '2', '3'])
+  })
+
+  it('goes on with the other members when the replay to one throws', async () => {
+    const { node, since } = await returning({})
+    class Broken extends Member {
+      override deliver(): boolean {
+        throw new Error('broken')
+      }
+    }
+    const broken = new Broken('broken')
+    const member = new Member('returning')
+    for (const each of [broken, member]) node.join(each)
+    const results = [broken, member].map((each) => node.history.resume(each, 'room', { since }))
+    expect(await Promise.all(results)).toMatchObject([{ complete: false }, { complete: true, replayed: 3 }])
+    expect(node.errors).toEqual([new Error('broken')])
+    expect(member.received).toEqual(['1', '2', '3'])
+  })
+
   it('misses nothing that its own node publishes right after a member has joined', async () => {
     const { two } = await pair()
     const late = new Member('late')

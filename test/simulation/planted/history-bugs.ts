@@ -113,12 +113,12 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ['a replay ignores excluded connections', 'if (this.#log.isFor(message, this.member)) {', '{'],
     [
       'a replay goes on after messages that were dropped meanwhile',
-      'if (this.cursor !== cursor) return true // rewound inside `deliver`\n',
+      'if (this.#isRewound) return true\n',
       '\n',
     ],
     [
       'a replay goes on where it was, although messages were dropped',
-      'this.cursor = cursor\n    this.#page = []\n    this.#next = undefined\n    this.resume()\n  }\n\n  /** Compares',
+      'this.cursor = cursor\n    this.#isRewound = true\n    this.#page = []\n    this.#next = undefined\n    this.resume()\n  }\n\n  /** Compares',
       'this.resume()\n  }\n\n  /** Compares',
     ],
     [
