@@ -6,12 +6,17 @@ import { syncResult } from './sync-result.ts'
 /** The most rooms whose rules are remembered. */
 const MAX_KNOWN_ROOMS = 10_000
 
-/** The rules that an application's function gives for rooms. It is asked once for each, and remembered. */
+/**
+ * The rules that an application's function gives for rooms. It is asked once for each, and remembered: at
+ * least until the end of the turn, so that whoever has checked all rooms of a call is not surprised in the
+ * midst of it.
+ */
 export class RoomRules<Answer, Rule> {
   readonly #option: string
   readonly #ask: (room: string) => Answer
   readonly #read: (answer: Answer, room: string) => Rule
   readonly #rules = new Map<string, Rule>()
+  #isTrimDue = false
 
   /**
    * @param option the name of the function: `history.rooms`
@@ -31,11 +36,19 @@ export class RoomRules<Answer, Rule> {
     const known = this.#rules.get(room)
     if (known !== undefined || this.#rules.has(room)) return known as Rule // Rule may include undefined
     const rule = this.#read(this.#answer(room), room)
-    if (this.#rules.size >= MAX_KNOWN_ROOMS) {
+    this.#rules.set(room, rule)
+    if (this.#rules.size > MAX_KNOWN_ROOMS && !this.#isTrimDue) {
+      this.#isTrimDue = true
+      queueMicrotask(() => this.#trim())
+    }
+    return rule
+  }
+
+  #trim(): void {
+    this.#isTrimDue = false
+    while (this.#rules.size > MAX_KNOWN_ROOMS) {
       for (const oldest of oldestKeys(this.#rules, MAX_KNOWN_ROOMS)) this.#rules.delete(oldest)
     }
-    this.#rules.set(room, rule)
-    return rule
   }
 
   #answer(room: string): Answer {

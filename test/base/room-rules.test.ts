@@ -31,15 +31,19 @@ describe('RoomRules', () => {
     expect(rules.of('a')).toBe(7)
   })
 
-  it('forgets the oldest rooms beyond its limit', () => {
+  it('forgets the oldest rooms beyond its limit, and none in the turn in which they are asked for', async () => {
     let asked = 0
     const rules = new RoomRules(
       'some.rooms',
       () => ++asked,
       (answer) => answer,
     )
-    for (let room = 0; room <= 10_000; room++) rules.of(`${room}`)
-    expect(rules.of('10000')).toBe(10_001)
-    expect(rules.of('0')).toBe(10_002)
+    const most = 25_000
+    for (let pass = 0; pass < 2; pass++) for (let room = 1; room <= most; room++) rules.of(`${room}`)
+    expect(asked).toBe(most)
+    await Promise.resolve()
+    expect(rules.of(`${most}`)).toBe(most)
+    expect(rules.of(`${most - 9_800}`)).toBe(most - 9_800)
+    expect(rules.of(`${most - 10_000}`)).toBe(most + 1)
   })
 })

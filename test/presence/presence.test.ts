@@ -352,6 +352,7 @@ describe('Hub with presence', () => {
     const { connection } = await enter('ann', room, 'b')
     const { client } = await enter('bob', room, 'b')
     for (let n = 0; n < 10_000; n++) thrownBy(() => hub.presence(`forgets ${n}`))
+    await turn()
     isBroken = true
     hub.leaveRoom(connection, room)
     client.socket.terminate()
