@@ -2,7 +2,7 @@ import { type Deferred, deferred } from '../base/deferred.ts'
 import { DueQueue } from '../base/due-queue.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import type { Link, LinkWatcher } from '../cluster/link.ts'
-import type { PresenceMessage, RoomDigest, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import type { PresenceMessage, RoomSnapshot } from '../cluster/wire/presence-message.ts'
 import { answersOf } from './answers.ts'
 import type { PresenceRoom } from './presence-room.ts'
 import { Questions } from './questions.ts'
@@ -59,7 +59,7 @@ export class Exchange implements LinkWatcher {
       else this.#timedOut(room, waiting)
     })
     this.#questions = new Questions(link, rooms, timeoutMs, {
-      snapshot: (node, room, snapshot) => this.#replaced(node, room, snapshot),
+      snapshot: (node, room, snapshot, clock) => this.#replaced(node, room, snapshot, clock),
       answered: (room, isByAll) => {
         room.isAnswered = isByAll
         room.isHeld = false
@@ -164,8 +164,9 @@ export class Exchange implements LinkWatcher {
         return
       case 'digest':
         for (const { hash, version } of message.rooms) {
-          const room = this.#rooms.withHash(hash)
-          if (room?.announced(node, version) === true) this.#questions.repair(node, room)
+          for (const room of this.#rooms.withHash(hash)) {
+            if (room.announced(node, version)) this.#questions.repair(node, room)
+          }
         }
         return
     }
@@ -196,7 +197,7 @@ export class Exchange implements LinkWatcher {
       const room = this.#rooms.get(name)
       if (room === undefined) continue
       if (isEmpty) {
-        if (room.knows(node)) this.#replaced(node, room, nobodyAt(version))
+        if (room.knows(node)) this.#replaced(node, room, nobodyAt(version), version)
       } else if (room.announced(node, version)) {
         this.#questions.repair(node, room)
       }
@@ -206,9 +207,9 @@ export class Exchange implements LinkWatcher {
     for (const part of answersOf(id, answered, isFull, this.#clock)) this.#link.tell({ node }, part)
   }
 
-  #replaced(node: string, room: PresenceRoom, snapshot: RoomSnapshot): void {
+  #replaced(node: string, room: PresenceRoom, snapshot: RoomSnapshot, clock: number): void {
     if (snapshot.users + snapshot.anonymous === 0 && !room.knows(node)) return
-    if (!room.replace(node, snapshot)) this.#questions.repair(node, room)
+    if (!room.replace(node, snapshot, clock)) this.#questions.repair(node, room)
     this.#moved(room)
   }
 
@@ -240,15 +241,18 @@ export class Exchange implements LinkWatcher {
 
   /** Tells the versions of rooms: of those that have changed, and of some others in turn. */
   #publishDigest(): void {
-    const rooms: RoomDigest[] = []
+    const versions = new Map<number, number>()
     for (const [hash, version] of this.#changed) {
-      if (rooms.length === MAX_DIGEST) break
+      if (versions.size === MAX_DIGEST) break
       this.#changed.delete(hash)
-      rooms.push({ hash, version })
+      versions.set(hash, version)
     }
-    for (const { hash, version, ownCount } of this.#rooms.next(MAX_DIGEST - rooms.length)) {
-      if (ownCount > 0 && version > 0) rooms.push({ hash, version })
+    for (const { hash, version, ownCount } of this.#rooms.next(MAX_DIGEST - versions.size)) {
+      if (ownCount === 0 || version === 0) continue
+      // Of two rooms with the same hash, the later version: it makes those who follow one of them ask.
+      versions.set(hash, Math.max(version, versions.get(hash) ?? 0))
     }
+    const rooms = [...versions].map(([hash, version]) => ({ hash, version }))
     if (rooms.length > 0) this.#link.tell(undefined, { op: 'digest', rooms })
   }
 }

@@ -3,7 +3,12 @@ export class NodeShare {
   readonly node: string
   /** The version that is known here: of this node, the latest that was published. */
   version = 0
-  /** The latest version that is known to exist. */
+  /**
+   * The latest version of any room of the node at which this one was as it is known here. It is later than
+   * `version` when the node was asked: what it has announced before was of another room with the same hash.
+   */
+  knownAt = 0
+  /** The latest version that the node has announced. */
   latest = 0
   users = 0
   anonymous = 0
@@ -11,6 +16,11 @@ export class NodeShare {
 
   constructor(node: string) {
     this.node = node
+  }
+
+  /** Whether the node has announced something that has not arrived. */
+  get isBehind(): boolean {
+    return this.knownAt < this.latest
   }
 
   get count(): number {

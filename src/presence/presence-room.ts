@@ -189,14 +189,12 @@ export class PresenceRoom {
 
   /** Returns whether another node is known to have a later version than the one that is known here. */
   isBehind(node: string): boolean {
-    const share = this.#roster.shares.get(node)
-    return share !== undefined && share.version < share.latest
+    return this.#roster.shares.get(node)?.isBehind === true
   }
 
   /** Returns whether another node is known to have a later version than the one that is known here. */
   get isBehindAny(): boolean {
-    for (const share of this.#roster.shares.values())
-      if (share !== this.#own && share.version < share.latest) return true
+    for (const { isBehind } of this.#roster.shares.values()) if (isBehind) return true
     return false
   }
 
@@ -209,7 +207,7 @@ export class PresenceRoom {
   announced(node: string, version: number): boolean {
     const share = this.#roster.share(node)
     share.latest = Math.max(share.latest, version)
-    return share.version < version
+    return share.knownAt < version
   }
 
   /** Another node has told its changes. @returns `false` when some before them are missing */
@@ -227,14 +225,15 @@ export class PresenceRoom {
 
   /**
    * Another node has told who is there.
-   * @returns `false` when it is known to have a later version
+   * @param clock the latest version of any room of that node at that time
+   * @returns `false` when it has announced a later one
    */
-  replace(node: string, snapshot: RoomSnapshot): boolean {
+  replace(node: string, snapshot: RoomSnapshot, clock: number): boolean {
     const share = this.#roster.share(node)
     if (snapshot.version < share.version) return true // a late one
     this.#roster.drop(share, new Set(snapshot.members.map(({ user }) => user)))
-    this.#roster.put(share, snapshot)
-    return share.latest <= share.version
+    this.#roster.put(share, snapshot, clock)
+    return !share.isBehind
   }
 
   /** Another node is gone, with its members and what it has not told. @returns whether it was known here */

@@ -18,8 +18,8 @@ const MAX_RETRY_BEATS = 64
 
 /** The presence around its questions. */
 export interface QuestionsHost {
-  /** A node has told who is in a room. */
-  snapshot(node: string, room: PresenceRoom, snapshot: RoomSnapshot): void
+  /** A node has told who is in a room. @param clock its latest version of any room at that time */
+  snapshot(node: string, room: PresenceRoom, snapshot: RoomSnapshot, clock: number): void
   /** All nodes have answered about a room, or one did not in time. */
   answered(room: PresenceRoom, isByAll: boolean): void
 }
@@ -190,9 +190,9 @@ export class Questions {
   #begin(rooms: readonly PresenceRoom[], node: string | undefined): Round {
     const names = rooms.map(({ name }) => name)
     const round = new Round(++this.#ids, names, node, {
-      snapshot: (from, name, snapshot) => {
+      snapshot: (from, name, snapshot, clock) => {
         const room = this.#rooms.get(name)
-        if (room !== undefined) this.#host.snapshot(from, room, snapshot)
+        if (room !== undefined) this.#host.snapshot(from, room, snapshot, clock)
       },
       announced: (from, name, version) => {
         const room = this.#rooms.get(name)

@@ -1,9 +1,11 @@
 import type { PresenceRoom } from './presence-room.ts'
 
+const NO_ROOMS: readonly PresenceRoom[] = []
+
 /** The rooms whose presence is followed here. */
 export class RoomTable {
   readonly #rooms = new Map<string, PresenceRoom>()
-  readonly #byHash = new Map<number, PresenceRoom>()
+  readonly #byHash = new Map<number, readonly PresenceRoom[]>()
 
   get size(): number {
     return this.#rooms.size
@@ -21,19 +23,21 @@ export class RoomTable {
     return this.#rooms.get(name)
   }
 
-  /** Returns the room whose name has that hash; of several such rooms, any. */
-  withHash(hash: number): PresenceRoom | undefined {
-    return this.#byHash.get(hash)
+  /** Returns the rooms whose names have that hash: hardly ever more than one. */
+  withHash(hash: number): readonly PresenceRoom[] {
+    return this.#byHash.get(hash) ?? NO_ROOMS
   }
 
   add(room: PresenceRoom): void {
     this.#rooms.set(room.name, room)
-    this.#byHash.set(room.hash, room)
+    this.#byHash.set(room.hash, [...this.withHash(room.hash), room])
   }
 
   delete(room: PresenceRoom): void {
     this.#rooms.delete(room.name)
-    if (this.#byHash.get(room.hash) === room) this.#byHash.delete(room.hash)
+    const others = this.withHash(room.hash).filter((other) => other !== room)
+    if (others.length > 0) this.#byHash.set(room.hash, others)
+    else this.#byHash.delete(room.hash)
   }
 
   clear(): void {

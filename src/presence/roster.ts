@@ -59,11 +59,15 @@ export class Roster {
     return share
   }
 
-  /** Takes over what another node has said: its numbers, and the members that it has named. */
-  put(share: NodeShare, { version, users, anonymous, isListed, members }: RoomDelta | RoomSnapshot): void {
+  /**
+   * Takes over what another node has said: its numbers, and the members that it has named.
+   * @param clock the latest version of any room of that node at that time
+   */
+  put(share: NodeShare, said: RoomDelta | RoomSnapshot, clock = said.version): void {
+    const { version, users, anonymous, isListed, members } = said
     if (!isListed && share.isListed) this.drop(share)
     share.version = version
-    share.latest = Math.max(share.latest, version)
+    share.knownAt = Math.max(share.knownAt, version, clock)
     share.users = users
     share.anonymous = anonymous
     share.isListed = isListed

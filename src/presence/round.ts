@@ -13,8 +13,8 @@ interface Progress {
 
 /** Receives what the nodes answer. */
 export interface RoundHost {
-  /** A node has told who is in a room. */
-  snapshot(node: string, room: string, snapshot: RoomSnapshot): void
+  /** A node has told who is in a room. @param clock its latest version of any room at that time */
+  snapshot(node: string, room: string, snapshot: RoomSnapshot, clock: number): void
   /** A node has too many members in a room to name them. */
   announced(node: string, room: string, version: number): void
 }
@@ -48,19 +48,21 @@ export class Round {
       progress = { parts: 0, named: new Set(), members: [] }
       this.#answering.set(node, progress)
     }
-    for (const answered of rooms) this.#takeRoom(node, progress, answered)
+    for (const answered of rooms) this.#takeRoom(node, progress, answered, clock)
     progress.parts++
     if (!isLast) return false
     this.#answering.delete(node)
     // When a part was lost, a room that is not named may be named there.
     if (progress.parts !== part + 1) return false
     const nobody = { version: clock, users: 0, anonymous: 0, isListed: true, members: [] }
-    for (const room of this.rooms) if (!progress.named.has(room)) this.#host.snapshot(node, room, nobody)
+    for (const room of this.rooms) {
+      if (!progress.named.has(room)) this.#host.snapshot(node, room, nobody, clock)
+    }
     this.#answered.add(node)
     return true
   }
 
-  #takeRoom(node: string, progress: Progress, answered: AnsweredRoom): void {
+  #takeRoom(node: string, progress: Progress, answered: AnsweredRoom, clock: number): void {
     const { room, version, users, anonymous, isListed, members, isFirst, isLast, isBrief } = answered
     progress.named.add(room)
     if (isBrief) {
@@ -73,7 +75,7 @@ export class Round {
     const all = progress.members
     progress.members = []
     const isWhole = !isListed || all.length === users
-    if (isWhole) this.#host.snapshot(node, room, { version, users, anonymous, isListed, members: all })
-    else this.#host.announced(node, room, version)
+    if (!isWhole) this.#host.announced(node, room, version)
+    else this.#host.snapshot(node, room, { version, users, anonymous, isListed, members: all }, clock)
   }
 }

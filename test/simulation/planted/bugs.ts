@@ -277,7 +277,7 @@ export const BUGS: readonly Bug[] = [
   ),
   ...bugs('presence/round', [
     'presence: a room that nobody names stays as it was',
-    'if (!progress.named.has(room)) this.#host.snapshot(node, room, nobody)',
+    'if (!progress.named.has(room)) this.#host.snapshot(node, room, nobody, clock)',
     'if (progress.named.has(room)) continue',
   ]),
   ...bugs(
