@@ -23,17 +23,17 @@ describe('redisHistory of a Redis Cluster', () => {
     await Promise.all(engines.map((engine) => engine.stop()))
   })
 
-  // Made once and duplicated: node-redis makes a class of 500 methods for other options.
-  let pattern: ReturnType<typeof createCluster> | undefined
+  // Made once and duplicated: node-redis makes a class of 500 methods for other options. Its type is inferred:
+  // the compiler takes longer to compare two types of clusters than to check the whole project.
+  const pattern = createCluster({
+    minimizeConnections: true,
+    rootNodes: [{ url: 'redis://127.0.0.1:1' }],
+    nodeAddressMap: (address) => {
+      const index = engines.findIndex(({ port }) => address === `127.0.0.1:${port}`)
+      return { host: '127.0.0.1', port: cables[index]?.port ?? 0 }
+    },
+  })
   const create = () => {
-    pattern ??= createCluster({
-      minimizeConnections: true,
-      rootNodes: [{ url: 'redis://127.0.0.1:1' }],
-      nodeAddressMap: (address) => {
-        const index = engines.findIndex(({ port }) => address === `127.0.0.1:${port}`)
-        return { host: '127.0.0.1', port: cables[index]?.port ?? 0 }
-      },
-    })
     const rootNodes = cables.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
     return redisHistory({ client: pattern.duplicate({ rootNodes }), timeoutMs: 2_000 })
   }
