@@ -1,7 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { TEST_MS } from './test/support/in-time.ts'
+import { LongestFirst } from './test/support/longest-first.ts'
+import { testFiles } from './test/support/processes.ts'
 
+const { shared, own } = testFiles()
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
 export default defineConfig({
@@ -18,10 +21,14 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/setup.ts'],
-    maxWorkers: 3, // most tests wait for something; on two cores the default is one
+    maxWorkers: 4, // most tests wait for something; on two cores the default is one
+    sequence: { sequencer: LongestFirst },
     testTimeout: TEST_MS,
     hookTimeout: TEST_MS,
+    projects: [
+      { extends: true, test: { name: 'own', include: own } },
+      { extends: true, test: { name: 'shared', include: shared, isolate: false } },
+    ],
   },
 })

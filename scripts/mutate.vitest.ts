@@ -11,6 +11,7 @@ export default {
   test: {
     ...base.test,
     root: '.',
+    projects: undefined,
     include: tests.map((path) => path.replace(/\*\*$/, '**/*.test.ts')),
     exclude: [
       'test/**/{leaving,room-churn,total-buffered,delivery-faults,header-growth,request-memory}.test.ts',

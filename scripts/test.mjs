@@ -1,0 +1,50 @@
+// npm test [-- vitest arguments…]: builds the package, then runs all tests, while another core checks types
+// and style. What the checks find is printed when the tests have ended.
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const vitest = join(root, 'node_modules/vitest/vitest.mjs')
+
+const checks = checkAll(['lint', 'types'])
+const build = await npmRun('build')
+if (!build.passed) process.stdout.write(build.output)
+const tested = build.passed && (await runTests(process.argv.slice(2)))
+const failed = (await checks).filter(({ passed }) => !passed)
+for (const { name, output } of failed) console.log(`\n${output}\nnpm run ${name} has failed, see above`)
+process.exitCode = tested && failed.length === 0 ? 0 : 1
+
+/** Runs npm scripts, one after the other. */
+async function checkAll(names) {
+  const results = []
+  for (const name of names) results.push(await npmRun(name))
+  return results
+}
+
+/** Runs an npm script, and keeps what it prints. */
+function npmRun(name) {
+  const child = spawn('npm', ['run', '--silent', name], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    shell: process.platform === 'win32', // npm is a script there
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text
+    })
+  }
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ name, passed: code === 0, output }))
+  })
+}
+
+function runTests(args) {
+  const child = spawn(process.execPath, [vitest, 'run', ...args], { cwd: root, stdio: 'inherit' })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve(code === 0))
+  })
+}
