@@ -23,8 +23,8 @@ describe('redisHistory of a Redis Cluster', () => {
     await Promise.all(engines.map((engine) => engine.stop()))
   })
 
-  // Made once and duplicated: node-redis makes a class of 500 methods for other options. Its type is inferred:
-  // the compiler takes longer to compare two types of clusters than to check the whole project.
+  // Made once and duplicated: node-redis makes a class of 500 methods for other options. Its type is
+  // inferred, since the compiler needs as long to compare two of them as for the rest of the project.
   const pattern = createCluster({
     minimizeConnections: true,
     rootNodes: [{ url: 'redis://127.0.0.1:1' }],
