@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { HubError } from '../base/errors.ts'
 import type { Outbox } from '../delivery/outbox.ts'
+import { CloseCode } from '../protocol/close-code.ts'
 import { type CloseCause, closeCause, type Ending } from './close-cause.ts'
 import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionOptions } from './connection-options.ts'
@@ -8,6 +9,7 @@ import * as endings from './endings.ts'
 import type { EventHandler } from './event-handler.ts'
 import { OPEN } from './hub-websocket.ts'
 import { type CallbackOwner, runCallback } from './run-callback.ts'
+import type { Tally } from './tally.ts'
 import type { Transport } from './transport.ts'
 
 const closeChannel = channel('wshub:close')
@@ -113,19 +115,21 @@ export class Closing<out Meta extends object> {
   }
 
   /**
-   * Works out how the connection ended.
+   * Works out how the connection ended, and counts it.
    * @param received code and reason of the client's close frame; 1006 without one
-   * @returns the cause, and the reason for `onClose`
+   * @returns a function that calls `onClose`
    */
-  causeOf(
+  end(
     received: { readonly code: number; readonly reason: string },
     openMs: number,
-  ): { readonly cause: CloseCause; readonly reason: string } {
-    return closeCause(received, this.#ending, this.#isCloseSent, openMs)
+    tally: Tally,
+  ): () => void {
+    const { cause, reason } = closeCause(received, this.#ending, this.#isCloseSent, openMs)
+    tally.countClosed(cause, received.code !== CloseCode.abnormal)
+    return () => this.#runOnClose(cause, reason)
   }
 
-  /** Calls `onClose`. */
-  runOnClose(cause: CloseCause, reason: string): void {
+  #runOnClose(cause: CloseCause, reason: string): void {
     const owner = this.#owner
     const { connection } = owner
     const { code } = cause

@@ -23,26 +23,22 @@ const SHOWN_ROOMS = 10
 
 /** The behaviour behind a {@link HubConnection}. */
 export interface ConnectionCore<Meta extends object>
-  extends Pick<
-    Connection<Meta>,
-    | 'hub'
-    | 'state'
-    | 'rooms'
-    | 'expiresAt'
-    | 'protocol'
-    | 'lastPingTime'
-    | 'lastPongTime'
-    | 'bufferedBytes'
-    | 'dropped'
-    | 'pause'
-    | 'resume'
-    | 'renew'
-  > {
+  extends Pick<Connection<Meta>, 'hub' | 'state' | 'rooms' | 'expiresAt' | 'bufferedBytes' | 'renew'> {
   readonly options: { readonly limits: { readonly maxMetadataEntries: number } }
-  /** @returns `false` when the connection is not open or the message was dropped */
-  send(data: Payload, options: SendOptions | undefined): boolean
-  /** @returns `false` when the connection is not open */
-  sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean
+  readonly ws: { readonly protocol: string }
+  readonly sender: {
+    readonly lastPingTime: number
+    readonly dropped: Readonly<DropCount>
+    /** @returns `false` when the connection is not open or the message was dropped */
+    send(data: Payload, options: SendOptions | undefined): boolean
+    /** @returns `false` when the connection is not open */
+    sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean
+  }
+  readonly receiver: {
+    readonly lastPongTime: number
+    pause(): void
+    resume(): void
+  }
   iterate(): AsyncGenerator<Message, void, undefined>
   /** @returns `false` when the connection was already closing or closed */
   close(ending: Ending): boolean
@@ -112,15 +108,15 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   }
 
   get protocol(): string {
-    return this.#core.protocol
+    return this.#core.ws.protocol
   }
 
   get lastPingTime(): number {
-    return this.#core.lastPingTime
+    return this.#core.sender.lastPingTime
   }
 
   get lastPongTime(): number {
-    return this.#core.lastPongTime
+    return this.#core.receiver.lastPongTime
   }
 
   get bufferedBytes(): number {
@@ -128,35 +124,35 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   }
 
   get dropped(): Readonly<DropCount> {
-    return this.#core.dropped
+    return this.#core.sender.dropped
   }
 
   sendText(data: string, options?: SendOptions): boolean {
     if (typeof data !== 'string') throw invalidPayload(data)
     if (options !== undefined) checkSendOptions(options)
-    return this.#core.send(data, options)
+    return this.#core.sender.send(data, options)
   }
 
   sendBinary(data: BinaryPayload, options?: SendOptions): boolean {
     if (typeof data === 'string') throw invalidPayload(data)
     if (options !== undefined) checkSendOptions(options)
-    return this.#core.send(data, options)
+    return this.#core.sender.send(data, options)
   }
 
   sendPing(data: Payload = ''): boolean {
-    return this.#core.sendControl(Opcode.ping, data)
+    return this.#core.sender.sendControl(Opcode.ping, data)
   }
 
   sendPong(data: Payload = ''): boolean {
-    return this.#core.sendControl(Opcode.pong, data)
+    return this.#core.sender.sendControl(Opcode.pong, data)
   }
 
   pause(): void {
-    this.#core.pause()
+    this.#core.receiver.pause()
   }
 
   resume(): void {
-    this.#core.resume()
+    this.#core.receiver.resume()
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {

@@ -10,7 +10,7 @@ export class Liveness {
   pingedAt = -1
   /** When the peer was last pinged during a pause, or the pause was noticed; -1 while it is read. */
   pausedAt = -1
-  /** `messagesSent` at the last check that saw it change. */
+  /** `sender.messages` at the last check that saw it change. */
   messagesSent = 0
   /** When the peer was last seen to be sent something. */
   sentAt = 0
@@ -30,13 +30,15 @@ export interface KeepalivePeer {
    * noticed before something is written.
    */
   readonly isPaused: boolean
-  /** Changes with every message to the peer. */
-  readonly messagesSent: number
+  readonly sender: {
+    /** Changes with every message to the peer. */
+    readonly messages: number
+    ping(): void
+    /** Nothing was sent to the peer for `heartbeat.everyMs`. */
+    beat(): void
+  }
   /** Whether either side has begun to close. */
   readonly isClosing: boolean
-  ping(): void
-  /** Nothing was sent to the peer for `heartbeat.everyMs`. */
-  beat(): void
   /** The peer sent nothing within `pongTimeoutMs` after a ping. */
   pongTimedOut(): void
   /** A deadline set with {@link Keepalive.setDeadline} has passed. */
@@ -127,7 +129,7 @@ export class Keepalive {
   watch(peer: KeepalivePeer): void {
     peer.liveness.bytesRead = peer.bytesRead
     peer.liveness.seenAt = this.#clock
-    peer.liveness.messagesSent = peer.messagesSent
+    peer.liveness.messagesSent = peer.sender.messages
     peer.liveness.sentAt = this.#clock
   }
 
@@ -206,17 +208,17 @@ export class Keepalive {
     } else if (this.#pingIntervalMs > 0 && this.#clock - liveness.seenAt >= this.#pingIntervalMs) {
       liveness.pingedAt = this.#clock
       this.#watched.add(peer)
-      peer.ping()
+      peer.sender.ping()
     }
   }
 
   #beat(peer: KeepalivePeer): void {
-    const { liveness, messagesSent } = peer
-    if (messagesSent === liveness.messagesSent) {
+    const { liveness, sender } = peer
+    if (sender.messages === liveness.messagesSent) {
       if (this.#clock - liveness.sentAt < this.#beatEveryMs) return
-      peer.beat()
+      sender.beat()
     }
-    liveness.messagesSent = messagesSent
+    liveness.messagesSent = sender.messages
     liveness.sentAt = this.#clock
   }
 
@@ -226,7 +228,7 @@ export class Keepalive {
     if (liveness.pausedAt < 0) liveness.pausedAt = this.#clock
     if (this.#pingIntervalMs === 0 || this.#clock - liveness.pausedAt < this.#pingIntervalMs) return
     liveness.pausedAt = this.#clock
-    peer.ping()
+    peer.sender.ping()
   }
 }
 

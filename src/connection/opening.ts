@@ -55,15 +55,12 @@ export class Opening<Meta extends object> {
     if (timeoutMs > 0) this.#timer = setTimeout(() => this.stopWaiting(), timeoutMs).unref()
   }
 
-  /** Resolves {@link Opening.opened}. */
-  settle(): void {
+  /** Resolves {@link Opening.opened}. @param start delivers the first messages; not called after the close */
+  settle(start: () => void): void {
     clearTimeout(this.#timer)
     this.#resolve()
-  }
-
-  /** Runs the `onClose` that waits. @returns whether there was one */
-  runOnClose(): boolean {
-    this.#runOnClose?.()
-    return this.#runOnClose !== undefined
+    if (this.#runOnClose !== undefined) this.#runOnClose()
+    // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
+    else setImmediate(start)
   }
 }

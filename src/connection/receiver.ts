@@ -98,7 +98,7 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
   }
 
   pause(): void {
-    this.#ownInbox().pause()
+    if (this.#owner.phase !== 'closed') this.#ownInbox().pause()
   }
 
   resume(): void {

@@ -3,6 +3,7 @@ import type { Origin } from '../delivery/backlog.ts'
 import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
 import { Outbox, type OutboxOwner } from '../delivery/outbox.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import { controlPayload } from '../protocol/control-frame.ts'
 import { Frame } from '../protocol/frame.ts'
 import { Opcode } from '../protocol/frame-header.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
@@ -27,6 +28,8 @@ const behindChannel = channel('wshub:behind')
 export interface SenderOwner<Meta extends object> extends CallbackOwner {
   readonly connection: Connection<Meta>
   readonly handler: EventHandler<Meta>
+  /** Whether neither side has sent a close frame. */
+  readonly isOpen: boolean
   /**
    * Closes the connection: too much waits for this client, or for all clients together and this one has the
    * most.
@@ -60,23 +63,31 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     return { ...(this.#dropped ?? noDrops()) }
   }
 
+  /** Queues a message; `false` when the connection is not open or the message was dropped. */
   send(data: Payload, options: SendOptions | undefined): boolean {
+    if (!this.#owner.isOpen) return false
     if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
-    return this.deliver(new OutgoingMessage(data, this.#host.options.enableCompression), options)
+    const message = new OutgoingMessage(data, this.#host.options.enableCompression)
+    return this.#accept(message.frame(this.#windowBits), options)
   }
 
-  /** Queues a message that is shared with others; `false` when it was dropped. */
+  /** Queues a message that is shared with others, like {@link Sender.send}. */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
-    return this.#accept(message.frame(this.#windowBits), options, origin)
+    return this.#owner.isOpen && this.#accept(message.frame(this.#windowBits), options, origin)
   }
 
-  sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, payload: Buffer): void {
+  /** Queues a ping or a pong; `false` when the connection is not open. */
+  sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
+    const payload = controlPayload(data)
+    if (!this.#owner.isOpen) return false
     this.outbox.sendControl(new Frame({ opcode, payload }).encode())
     if (opcode === Opcode.ping) this.lastPingTime = Date.now()
+    return true
   }
 
   /** Sends a ping of the keepalive. */
   ping(): void {
+    if (!this.#owner.isOpen) return
     this.outbox.sendControl(KEEPALIVE_PING)
     this.lastPingTime = Date.now()
   }
@@ -86,7 +97,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
    * with messages waiting gets those instead.
    */
   beat(): void {
-    if (this.outbox.bufferedBytes === 0) this.outbox.sendControl(HEARTBEAT)
+    if (this.#owner.isOpen && this.outbox.bufferedBytes === 0) this.outbox.sendControl(HEARTBEAT)
   }
 
   /** Whether a data frame may still be written: not after a close frame. */
@@ -114,8 +125,15 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     }
   }
 
-  /** Calls `onBehind`: messages of a room were lost for this connection, and cannot be replayed. */
-  tellBehind(room: string): void {
+  /** Messages of a room were lost for this connection, and cannot be replayed. */
+  fellBehind(room: string): void {
+    // In a turn of its own: no user code runs inside a broadcast.
+    process.nextTick(() => {
+      if (this.#owner.isOpen) this.#runOnBehind(room)
+    })
+  }
+
+  #runOnBehind(room: string): void {
     const owner = this.#owner
     const { connection } = owner
     if (behindChannel.hasSubscribers) behindChannel.publish({ connection, room })

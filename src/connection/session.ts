@@ -1,19 +1,14 @@
 import type { HubError } from '../base/errors.ts'
 import type { Origin } from '../delivery/backlog.ts'
-import type { DropCount } from '../delivery/drop-count.ts'
 import type { Outbox } from '../delivery/outbox.ts'
 import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
-import { CloseCode } from '../protocol/close-code.ts'
-import { controlPayload } from '../protocol/control-frame.ts'
-import type { Opcode } from '../protocol/frame-header.ts'
-import type { Message, Payload, SendOptions } from '../protocol/message.ts'
+import type { Message, SendOptions } from '../protocol/message.ts'
 import type { Ending } from './close-cause.ts'
 import { Closing, type ClosingOwner } from './closing.ts'
 import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { Credential, type CredentialOwner } from './credential.ts'
 import * as endings from './endings.ts'
-import type { ErrorSource } from './error-source.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type ConnectionCore, HubConnection } from './hub-connection.ts'
 import { listen, OPEN, type WebSocketListener } from './hub-websocket.ts'
@@ -22,18 +17,8 @@ import type { MetadataEntries } from './metadata.ts'
 import { Opening } from './opening.ts'
 import { Receiver, type ReceiverOwner } from './receiver.ts'
 import { Sender, type SenderOwner } from './sender.ts'
+import type { SessionHost } from './session-host.ts'
 import type { Transport } from './transport.ts'
-
-/** The objects that all sessions of a hub share. */
-export interface SessionHost<Meta extends object> extends ConnectionHost {
-  readonly hub: Connection<Meta>['hub']
-  roomsOf(session: Session<Meta>): ReadonlySet<string>
-  /** Forgets a session that is closed. @returns the rooms it was in */
-  release(session: Session<Meta>): ReadonlySet<string>
-  report(error: Error, source: ErrorSource<Meta>): void
-  /** Messages to a session that can be read again were dropped: in each log, all from the given one on. */
-  resync(session: Session<Meta>, firsts: Iterable<Origin>): void
-}
 
 /** The behaviour of one connection, behind the {@link Connection} that applications hold. */
 export class Session<out Meta extends object>
@@ -55,12 +40,12 @@ export class Session<out Meta extends object>
   readonly handler: EventHandler<Meta>
   readonly ws: Transport['ws']
   readonly socket: Transport['socket']
+  readonly sender: Sender<Meta>
   readonly receiver: Receiver<Meta>
   phase: ConnectionState = 'connecting'
 
-  readonly #host: SessionHost<Meta>
+  readonly #host: SessionHost<Meta, Session<Meta>>
   readonly #gate: Transport['gate']
-  readonly #sender: Sender<Meta>
   /** Created with the first time of expiry. */
   #credential: Credential<Meta> | undefined
   /** There until `onOpen` has settled. */
@@ -73,7 +58,7 @@ export class Session<out Meta extends object>
   #closing: Closing<Meta> | undefined
 
   constructor(
-    host: SessionHost<Meta>,
+    host: SessionHost<Meta, Session<Meta>>,
     id: string,
     transport: Transport,
     handler: EventHandler<Meta>,
@@ -86,7 +71,7 @@ export class Session<out Meta extends object>
     this.ws = transport.ws
     this.socket = transport.socket
     this.#gate = transport.gate
-    this.#sender = new Sender(this, transport, host)
+    this.sender = new Sender(this, transport, host)
     this.receiver = new Receiver(this, transport.ws, host)
     this.connection = new HubConnection(this, id, transport.remoteAddress, metadata)
     listen(transport.ws, this)
@@ -115,31 +100,15 @@ export class Session<out Meta extends object>
   }
 
   get outbox(): Outbox {
-    return this.#sender.outbox
+    return this.sender.outbox
   }
 
   get expiresAt(): number | undefined {
     return this.#credential?.expiresAt
   }
 
-  get protocol(): string {
-    return this.ws.protocol
-  }
-
   get bufferedBytes(): number {
     return this.outbox.bufferedBytes + this.receiver.bufferedBytes + (this.#gate?.heldBytes ?? 0)
-  }
-
-  get dropped(): Readonly<DropCount> {
-    return this.#sender.dropped
-  }
-
-  get lastPingTime(): number {
-    return this.#sender.lastPingTime
-  }
-
-  get lastPongTime(): number {
-    return this.receiver.lastPongTime
   }
 
   // Opening
@@ -171,25 +140,18 @@ export class Session<out Meta extends object>
     if (opening === undefined) return
     this.#opening = undefined
     if (this.isServed) this.setDeadline(0)
-    opening.settle()
     if (this.#credential?.isExpired) this.#credential.expired()
-    if (opening.runOnClose()) return
-    // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-    setImmediate(() => this.receiver.start())
+    opening.settle(() => this.receiver.start())
   }
 
   // Sending
-
-  send(data: Payload, options: SendOptions | undefined): boolean {
-    return this.isOpen && this.#sender.send(data, options)
-  }
 
   /**
    * Queues a message that is shared with others; `false` when it was not accepted.
    * @param origin where it can be read again
    */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
-    return this.isOpen && this.#sender.deliver(message, options, origin)
+    return this.sender.deliver(message, options, origin)
   }
 
   resync(firsts: Iterable<Origin>): void {
@@ -204,19 +166,8 @@ export class Session<out Meta extends object>
     if (this.isOpen) this.outbox.awaitRoom(then)
   }
 
-  /** Messages of a room were lost for this connection, and cannot be replayed. */
   fellBehind(room: string): void {
-    // In a turn of its own: no user code runs inside a broadcast.
-    process.nextTick(() => {
-      if (this.isOpen) this.#sender.tellBehind(room)
-    })
-  }
-
-  sendControl(opcode: typeof Opcode.ping | typeof Opcode.pong, data: Payload): boolean {
-    const payload = controlPayload(data)
-    if (!this.isOpen) return false
-    this.#sender.sendControl(opcode, payload)
-    return true
+    this.sender.fellBehind(room)
   }
 
   overflow(of: 'client' | 'hub'): void {
@@ -226,14 +177,6 @@ export class Session<out Meta extends object>
   }
 
   // Receiving
-
-  pause(): void {
-    if (this.phase !== 'closed') this.receiver.pause()
-  }
-
-  resume(): void {
-    this.receiver.resume()
-  }
 
   iterate(): AsyncGenerator<Message, void, undefined> {
     const messages = this.receiver.iterate()
@@ -278,18 +221,6 @@ export class Session<out Meta extends object>
 
   get isClosing(): boolean {
     return this.state === 'closing'
-  }
-
-  ping(): void {
-    if (this.isOpen) this.#sender.ping()
-  }
-
-  get messagesSent(): number {
-    return this.#sender.messages
-  }
-
-  beat(): void {
-    if (this.isOpen) this.#sender.beat()
   }
 
   pongTimedOut(): void {
@@ -381,9 +312,7 @@ export class Session<out Meta extends object>
     const closing = this.#ownClosing()
     closing.rooms = this.#host.release(this)
     const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now()) - this.#openedAt
-    const end = closing.causeOf({ code, reason }, openMs)
-    this.#host.tally.countClosed(end.cause, code !== CloseCode.abnormal)
-    const run = () => closing.runOnClose(end.cause, end.reason)
+    const run = closing.end({ code, reason }, openMs, this.#host.tally)
     if (opening === undefined) run()
     else opening.deferOnClose(run, this.options.openTimeoutMs)
   }

@@ -5,7 +5,8 @@ import type { Connection } from '../connection/connection.ts'
 import type { ErrorSource } from '../connection/error-source.ts'
 import type { EventHandler } from '../connection/event-handler.ts'
 import { Keepalive } from '../connection/keepalive.ts'
-import { Session, type SessionHost } from '../connection/session.ts'
+import { Session } from '../connection/session.ts'
+import type { SessionHost } from '../connection/session-host.ts'
 import { Tally } from '../connection/tally.ts'
 import type { Transport } from '../connection/transport.ts'
 import type { Origin } from '../delivery/backlog.ts'
@@ -28,7 +29,7 @@ export interface SessionsOwner<Meta extends object> {
 }
 
 /** The sessions of a hub, their rooms, and everything that they share. */
-export class Sessions<Meta extends object> implements SessionHost<Meta> {
+export class Sessions<Meta extends object> implements SessionHost<Meta, Session<Meta>> {
   readonly hub: Connection<Meta>['hub']
   readonly options: ResolvedHubOptions
   /** The id of this node, with which the ids of its connections begin. */

@@ -8,7 +8,11 @@ import { Client, eventually, serve } from '../support/hub-server.ts'
 class Peer implements KeepalivePeer {
   readonly liveness = new Liveness()
   bytesRead = 0
-  messagesSent = 0
+  readonly sender = {
+    messages: 0,
+    ping: () => this.pinged(),
+    beat: () => this.events.push('beat'),
+  }
   isPaused = false
   isClosing = false
   readonly answers: boolean
@@ -16,12 +20,9 @@ class Peer implements KeepalivePeer {
   constructor(answers: boolean) {
     this.answers = answers
   }
-  ping(): void {
+  pinged(): void {
     this.events.push(`ping ${Math.round(performance.now())}`)
     if (this.answers) this.bytesRead += 2
-  }
-  beat(): void {
-    this.events.push('beat')
   }
   pongTimedOut(): void {
     this.events.push('pongTimedOut')
@@ -155,7 +156,7 @@ describe('Keepalive', () => {
     vi.advanceTimersByTime(101)
     expect(peer.events).toEqual(['beat'])
     for (let i = 0; i < 20; i++) {
-      sender.messagesSent++
+      sender.sender.messages++
       vi.advanceTimersByTime(200)
     }
     expect(sender.events).toEqual(['beat'])
@@ -372,8 +373,8 @@ describe('Keepalive', () => {
     const sweeps = vi.fn()
     const keepalive = new Keepalive(peers, { ...times, ...eachSweep }, sweeps)
     class LastPeer extends Peer {
-      override ping(): void {
-        super.ping()
+      override pinged(): void {
+        super.pinged()
         peers.clear()
       }
     }

@@ -55,7 +55,7 @@ describe('Session', () => {
     it('changes while a client that sends nothing reads what waits for it', async () => {
       const { session, client } = await openSession()
       client.pause()
-      for (let i = 0; i < 20; i++) session.send(Buffer.alloc(MIB), undefined)
+      for (let i = 0; i < 20; i++) session.sender.send(Buffer.alloc(MIB), undefined)
       for (let i = 0; i < 20; i++) await turn()
       const before = session.bytesRead
       for (let i = 0; i < 20; i++) await turn()
