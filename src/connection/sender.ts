@@ -3,11 +3,12 @@ import type { Origin } from '../delivery/backlog.ts'
 import { addDrops, type DropCount, type DropReason, noDrops } from '../delivery/drop-count.ts'
 import { Outbox, type OutboxOwner } from '../delivery/outbox.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
+import type { SharedWindow, SharedWindows } from '../delivery/shared-windows.ts'
 import { controlPayload } from '../protocol/control-frame.ts'
 import { Frame } from '../protocol/frame.ts'
 import { Opcode } from '../protocol/frame-header.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
-import { encodeMessage } from '../protocol/message-frame.ts'
+import { encodeMessage, isCompressedFrame } from '../protocol/message-frame.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import type { EventHandler } from './event-handler.ts'
@@ -45,16 +46,23 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   readonly #owner: SenderOwner<Meta>
   readonly #ws: Transport['ws']
   readonly #windowBits: number
+  /** Only while the connection is open, and if its window is one that others may share. */
+  #windows: SharedWindows | undefined
+  /** The text that the client received compressed last, if that is known. */
+  #window: SharedWindow | undefined
   readonly #host: ConnectionHost
   #dropped: DropCount | undefined
   lastPingTime = 0
   /** The messages that were accepted, without heartbeats. */
   messages = 0
 
-  constructor(owner: SenderOwner<Meta>, { ws, socket, windowBits }: Transport, host: ConnectionHost) {
+  constructor(owner: SenderOwner<Meta>, transport: Transport, host: ConnectionHost) {
+    const { ws, socket, windowBits, keepsContext } = transport
+    const { windows } = host.delivery
     this.#owner = owner
     this.#ws = ws
     this.#windowBits = windowBits
+    this.#windows = windows !== undefined && keepsContext && windowBits >= windows.bits ? windows : undefined
     this.#host = host
     this.outbox = new Outbox(socket, host.delivery, this)
   }
@@ -68,12 +76,21 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     if (!this.#owner.isOpen) return false
     if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
     const message = new OutgoingMessage(data, this.#host.options.enableCompression)
-    return this.#accept(message.frame(this.#windowBits), options)
+    return this.#acceptAlone(message, options)
   }
 
   /** Queues a message that is shared with others, like {@link Sender.send}. */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
-    return this.#owner.isOpen && this.#accept(message.frame(this.#windowBits), options, origin)
+    if (!this.#owner.isOpen) return false
+    const windows = this.#windows
+    // A message that waits for a congested socket may be dropped: nothing behind it may refer to it.
+    if (windows?.isCurrent(message) && !this.outbox.isCongested) {
+      const { frame, next } = windows.frame(message, this.#window)
+      const isAccepted = this.#accept(frame, options, origin)
+      if (isAccepted && next !== undefined) this.#moveWindow(next)
+      return isAccepted
+    }
+    return this.#acceptAlone(message, options, origin)
   }
 
   /** Queues a ping or a pong; `false` when the connection is not open. */
@@ -138,6 +155,27 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     const { connection } = owner
     if (behindChannel.hasSubscribers) behindChannel.publish({ connection, room })
     runCallback('onBehind', () => owner.handler.onBehind?.(connection, room), owner)
+  }
+
+  /** Drops what was not written, of a connection that is closed. */
+  closed(): void {
+    this.outbox.clear('closed')
+    this.outbox.tellDrops()
+    this.#moveWindow(undefined)
+    this.#windows = undefined
+  }
+
+  #moveWindow(to: SharedWindow | undefined): void {
+    this.#windows?.move(this.#window, to)
+    this.#window = to
+  }
+
+  /** Queues a message plain, or compressed by itself. */
+  #acceptAlone(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
+    const frame = message.frame(this.#windowBits)
+    const isAccepted = this.#accept(frame, options, origin)
+    if (isAccepted && isCompressedFrame(frame)) this.#moveWindow(undefined)
+    return isAccepted
   }
 
   #accept(frame: Buffer, options: SendOptions | undefined, origin?: Origin): boolean {

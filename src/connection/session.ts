@@ -307,8 +307,7 @@ export class Session<out Meta extends object>
     this.receiver.end()
     this.#host.keepalive.forget(this)
     this.phase = 'closed'
-    this.outbox.clear('closed')
-    this.outbox.tellDrops()
+    this.sender.closed()
     const closing = this.#ownClosing()
     closing.rooms = this.#host.release(this)
     const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now()) - this.#openedAt

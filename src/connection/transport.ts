@@ -10,6 +10,8 @@ export interface Transport {
   readonly path: string | undefined
   /** The window for outgoing compressed messages, in bits; 0 when compression was not negotiated. */
   readonly windowBits: number
+  /** Whether they may refer to those before them. */
+  readonly keepsContext: boolean
   /** Holds bytes that were read and have yet to be inflated. */
   readonly gate: { readonly heldBytes: number } | undefined
   /** The server that the connection came through. */

@@ -73,6 +73,7 @@ export function transportOf(ws: WebSocketLike, remoteAddress: string | undefined
     remoteAddress,
     path: undefined,
     windowBits: 0,
+    keepsContext: false,
     gate: undefined,
     server: undefined,
   }

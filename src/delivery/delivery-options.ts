@@ -19,7 +19,21 @@ export interface CompressionOptions {
    * its window. Default 8.
    */
   memLevel?: number | undefined
+  /**
+   * What a compressed message may refer to: `'none'`, only itself; `'shared'`, also the messages before it,
+   * for broadcasts and messages to rooms of 16 to `windowBytes` bytes, also shorter than `thresholdBytes`.
+   * Then whoever can choose the text of some of them can guess secrets in others from their length. Default
+   * `'none'`.
+   */
+  window?: CompressionWindow | undefined
+  /** How much of the messages before a `'shared'` window holds, 512 to 32 768 bytes. Default 4 096. */
+  windowBytes?: number | undefined
+  /** How often a message is compressed at most for clients with `'shared'` windows, 2 or more. Default 4. */
+  maxDeflates?: number | undefined
 }
+
+/** The messages that a compressed message may refer to. */
+export type CompressionWindow = 'none' | 'shared'
 
 /** {@link CompressionOptions} with every default in place. */
 export type CompressionSettings = Resolved<CompressionOptions>
@@ -29,6 +43,7 @@ export interface DeliveryOptions {
   readonly maxBufferedBytes: number
   readonly maxTotalBufferedBytes: number
   readonly slowConsumer: SlowConsumerPolicy
+  readonly enableCompression: CompressionSettings | false
 }
 
 /** The defaults of {@link CompressionOptions}. */
@@ -37,7 +52,12 @@ export const COMPRESSION_DEFAULTS = Object.freeze({
   maxBytes: 1_048_576,
   level: 6,
   memLevel: 8,
-})
+  window: 'none',
+  windowBytes: 4_096,
+  maxDeflates: 4,
+} satisfies CompressionOptions)
+
+const WINDOWS: readonly CompressionWindow[] = ['none', 'shared']
 
 const POLICIES: readonly SlowConsumerPolicy[] = ['close', 'dropNewest', 'dropOldest', 'conflate', 'resync']
 
@@ -56,10 +76,15 @@ export function readCompression(option: boolean | CompressionOptions): Compressi
   }
   checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
   const integer = integersOf(options, COMPRESSION_DEFAULTS, 'enableCompression.')
+  const { window = COMPRESSION_DEFAULTS.window } = options
+  if (!WINDOWS.includes(window)) throw invalid('enableCompression.window', "is 'none' or 'shared'", window)
   return Object.freeze({
     thresholdBytes: integer('thresholdBytes', 0),
     maxBytes: integer('maxBytes', 1),
     level: integer('level', 1, 9),
     memLevel: integer('memLevel', 1, 9),
+    window,
+    windowBytes: integer('windowBytes', 512, 32_768),
+    maxDeflates: integer('maxDeflates', 2),
   })
 }

@@ -2,6 +2,7 @@ import { Congestion } from './congestion.ts'
 import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
 import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
 import { FlushLoop } from './flush-loop.ts'
+import { SharedWindows } from './shared-windows.ts'
 
 /** The state that the outboxes of one hub share. */
 export class Delivery {
@@ -9,6 +10,8 @@ export class Delivery {
   readonly slowConsumer: SlowConsumerPolicy
   readonly loop = new FlushLoop()
   readonly congestion: Congestion
+  /** Only when clients share compression windows. */
+  readonly windows: SharedWindows | undefined
   /** Everything that was dropped, by reason. */
   readonly dropped: Readonly<Record<DropReason, DropCount>> = {
     dropNewest: noDrops(),
@@ -20,10 +23,13 @@ export class Delivery {
     closed: noDrops(),
   }
 
-  constructor({ maxBufferedBytes, maxTotalBufferedBytes, slowConsumer }: DeliveryOptions) {
+  constructor(options: DeliveryOptions) {
+    const { maxBufferedBytes, maxTotalBufferedBytes, slowConsumer, enableCompression: settings } = options
     this.maxBufferedBytes = maxBufferedBytes
     this.slowConsumer = slowConsumer
     this.congestion = new Congestion(maxTotalBufferedBytes)
+    const isShared = settings !== false && settings.window === 'shared'
+    this.windows = isShared ? new SharedWindows(settings) : undefined
   }
 
   /** Stops the timer. */

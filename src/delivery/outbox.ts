@@ -83,6 +83,11 @@ export class Outbox {
     return (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0) + this.#socket.writableLength
   }
 
+  /** Whether what is sent now waits for a congested socket, and may be dropped after it was accepted. */
+  get isCongested(): boolean {
+    return this.#backlog !== undefined
+  }
+
   /** Accepts a message. @returns `false` when it was dropped */
   send(frame: Buffer, options?: SendOptions, origin?: Origin): boolean {
     const backlog = this.#backlog
@@ -228,7 +233,7 @@ export class Outbox {
     }
     const bytes = batch.join()
     this.#socket.write(bytes)
-    if (!this.#isCongested()) return
+    if (!this.#isSocketFull()) return
     const { loop, congestion } = this.#delivery
     this.#backlog = new Backlog(loop.turn, bytes, this.#socket.writableLength, congestion.held)
     this.#awaitDrain()
@@ -239,7 +244,7 @@ export class Outbox {
   // `writableNeedDrain` alone is not enough: it is also true for a moment after a large write that the kernel
   // took whole. `writableLength` alone is not enough either: without `writableNeedDrain` there is no 'drain'
   // event.
-  #isCongested(): boolean {
+  #isSocketFull(): boolean {
     return this.#socket.writableLength > 0 && this.#socket.writableNeedDrain
   }
 
@@ -261,7 +266,7 @@ export class Outbox {
     let isCongested = false
     while (!backlog.isEmpty && !isCongested) {
       this.#socket.write(backlog.take(CHUNK_BYTES))
-      isCongested = this.#isCongested()
+      isCongested = this.#isSocketFull()
     }
     if (isCongested) this.#awaitDrain()
     else this.#uncongested()

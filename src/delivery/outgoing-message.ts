@@ -5,7 +5,7 @@ import { FULL_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 import type { CompressionSettings } from './delivery-options.ts'
 
 /** The four bytes at the end of a flushed block, which a message omits. @see RFC 7692 §7.2.1 */
-const TAIL_BYTES = 4
+export const TAIL_BYTES = 4
 
 /**
  * Window sizes, in bits, for clients whose window does not hold the whole message. A client gets the next
@@ -26,9 +26,10 @@ const ZLIB_LOOKAHEAD_BYTES = 262
  * @see RFC 7692 §7.2.1
  */
 export class OutgoingMessage {
-  readonly #plain: Buffer
+  /** The frame without compression. */
+  readonly plain: Buffer
   readonly #settings: CompressionSettings | false
-  /** Compressed frames by window bits; `#plain` where compressing did not make it smaller. */
+  /** Compressed frames by window bits; `plain` where compressing did not make it smaller. */
   #frames: (Buffer | undefined)[] | undefined
 
   /**
@@ -36,7 +37,7 @@ export class OutgoingMessage {
    * @throws {HubError} WSHUB_ERR_INVALID_PAYLOAD when `data` is neither text nor bytes
    */
   constructor(data: Payload, settings: CompressionSettings | false) {
-    this.#plain = encodeMessage(data)
+    this.plain = encodeMessage(data)
     this.#settings = settings
   }
 
@@ -46,13 +47,13 @@ export class OutgoingMessage {
    */
   frame(windowBits: number): Buffer {
     const settings = this.#settings
-    if (windowBits === 0 || settings === false) return this.#plain
+    if (windowBits === 0 || settings === false) return this.plain
     return this.#frames?.[windowBits] ?? this.#share(windowBits, settings)
   }
 
   #share(windowBits: number, settings: CompressionSettings): Buffer {
-    const needed = neededBits(payloadOf(this.#plain).length, settings)
-    if (needed === undefined) return this.#plain
+    const needed = neededBits(payloadOf(this.plain).length, settings)
+    if (needed === undefined) return this.plain
     const bits = sharedBits(windowBits, needed)
     this.#frames ??= []
     const frame = this.#frames[bits] ?? this.#deflate(bits, settings)
@@ -65,14 +66,14 @@ export class OutgoingMessage {
     // Creates zlib's state for each message, as small as the message allows: 21 µs for 1,000 bytes, 25 µs
     // with the default size. To keep and reset one DeflateRaw takes 136 µs of CPU time, because its public
     // API uses the thread pool twice (`npm run bench -- echo-compressed`).
-    const deflated = deflateRawSync(payloadOf(this.#plain), {
+    const deflated = deflateRawSync(payloadOf(this.plain), {
       level,
       memLevel: Math.min(memLevel, bits - 6),
       windowBits: bits,
       finishFlush: constants.Z_SYNC_FLUSH,
     })
-    const frame = encodeDeflated(this.#plain, deflated.subarray(0, -TAIL_BYTES))
-    return frame.length < this.#plain.length ? frame : this.#plain
+    const frame = encodeDeflated(this.plain, deflated.subarray(0, -TAIL_BYTES))
+    return frame.length < this.plain.length ? frame : this.plain
   }
 }
 

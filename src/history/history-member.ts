@@ -25,6 +25,8 @@ export interface HistoryHost {
   /** The members of a room, live. */
   members(room: string): ReadonlySet<HistoryMember>
   inRoom(member: HistoryMember, room: string): boolean
+  /** A message goes to that many members now. */
+  delivering(message: OutgoingMessage, members: number): void
   /** A message was accepted for so many connections; `bytes` is the length of its uncompressed frame. */
   delivered(recipients: number, bytes: number): void
   /** @param where names the code of the application that threw, if it did */

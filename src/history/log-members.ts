@@ -50,7 +50,9 @@ export class LogMembers implements CatchUpLog {
     const { outgoing, options, isForAll } = message
     const catchUps = this.#catchUps
     let recipients = 0
-    for (const member of host.members(this.#log.room)) {
+    const members = host.members(this.#log.room)
+    host.delivering(outgoing, members.size)
+    for (const member of members) {
       if (catchUps.size > 0 && catchUps.has(member)) continue
       if (!isForAll && !message.isFor(member, false, rooms)) continue
       if (member.deliver(outgoing, options, message)) recipients++

@@ -94,12 +94,12 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number {
     const { rooms } = recipients
     const targets = rooms === undefined ? this.#sessions : this.#sessions.rooms.union(rooms)
-    return this.#send(targets, data, options, this.#exclusion(recipients))
+    return this.#send(targets, targets.size, data, options, this.#exclusion(recipients))
   }
 
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined {
     const session = this.#sessions.get(id)
-    return session === undefined ? undefined : this.#send([session], data, options) > 0
+    return session === undefined ? undefined : this.#send([session], 1, data, options) > 0
   }
 
   get stored(): Promise<void> | undefined {
@@ -115,7 +115,12 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
     return members.has(member)
   }
 
+  delivering(message: OutgoingMessage, members: number): void {
+    this.#sessions.delivery.windows?.begin(message, members)
+  }
+
   delivered(recipients: number, bytes: number): void {
+    this.#sessions.delivery.windows?.end()
     if (!deliveryChannel.hasSubscribers) return
     deliveryChannel.publish({ hub: this.#sessions.hub, recipients, bytes })
   }
@@ -140,6 +145,7 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
 
   #send(
     targets: Iterable<Session<Meta>>,
+    size: number,
     data: Payload,
     options: SendOptions | undefined,
     isExcluded?: (session: Identified) => boolean,
@@ -148,11 +154,17 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
     let accepted = 0
     for (const session of targets) {
       if (isExcluded?.(session) === true) continue
-      message ??= new OutgoingMessage(data, this.#sessions.options.enableCompression)
+      message ??= this.#begin(data, size)
       if (session.deliver(message, options)) accepted++
     }
     if (message !== undefined) this.delivered(accepted, message.frame(0).length)
     return accepted
+  }
+
+  #begin(data: Payload, receivers: number): OutgoingMessage {
+    const message = new OutgoingMessage(data, this.#sessions.options.enableCompression)
+    this.delivering(message, receivers)
+    return message
   }
 
   /**

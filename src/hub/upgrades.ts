@@ -86,13 +86,14 @@ export class Upgrades<Meta extends object> {
   ): Promise<Connection<Meta>> {
     const { init: resolved, remoteAddress } = this.gate.admit(req, init, framework)
     const pending = findUpgrade(req)
-    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, gate }) => {
+    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, keepsContext, gate }) => {
       completeUpgrade(pending)
       const { client, server } = pending
       const transport = {
         ws,
         socket: client.socket,
         windowBits,
+        keepsContext,
         gate,
         remoteAddress,
         path: pending.path,

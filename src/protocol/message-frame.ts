@@ -26,6 +26,11 @@ export function payloadOf(frame: Buffer): Buffer {
   return frame.subarray(headerLength(frame, 0))
 }
 
+/** Returns whether a frame is a compressed message. */
+export function isCompressedFrame(frame: Buffer): boolean {
+  return ((frame[0] ?? 0) & RSV1) !== 0
+}
+
 /** Returns whether a frame that {@link encodeMessage} made is a text message. */
 export function isTextFrame(frame: Buffer): boolean {
   return ((frame[0] ?? 0) & OPCODE) === Opcode.text

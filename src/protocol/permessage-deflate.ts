@@ -1,13 +1,13 @@
 const EXTENSION = 'permessage-deflate'
 
 /**
- * The parameters the hub negotiates: neither side keeps a context, so that connections can share compressed
- * frames.
+ * Returns the parameters that the hub negotiates. Clients never keep a context: it would take 32 KiB here for
+ * each of them.
+ * @param isWindowShared whether messages may refer to those before them
  */
-export const DEFLATE_PARAMETERS = Object.freeze({
-  serverNoContextTakeover: true,
-  clientNoContextTakeover: true,
-})
+export function deflateParameters(isWindowShared: boolean): object {
+  return { serverNoContextTakeover: isWindowShared ? undefined : true, clientNoContextTakeover: true }
+}
 
 /** The largest window, in bits; also the one that applies when none was negotiated. */
 export const FULL_WINDOW_BITS = 15
@@ -39,9 +39,23 @@ export function acceptableOffers(header: string): string | undefined {
  * @see RFC 7692 §7.1.2.1
  */
 export function negotiatedWindowBits(responseLines: readonly string[]): number {
-  const line = responseLines.find((header) => /^sec-websocket-extensions:.*permessage-deflate/i.test(header))
+  const line = deflateLine(responseLines)
   if (line === undefined) return 0
   return Number(/server_max_window_bits=(\d+)/.exec(line)?.[1] ?? FULL_WINDOW_BITS)
+}
+
+/**
+ * Returns whether the hub may refer to earlier messages, according to the `Sec-WebSocket-Extensions` line of
+ * a 101.
+ * @see RFC 7692 §7.1.1.1
+ */
+export function mayKeepContext(responseLines: readonly string[]): boolean {
+  const line = deflateLine(responseLines)
+  return line !== undefined && !line.includes('server_no_context_takeover')
+}
+
+function deflateLine(responseLines: readonly string[]): string | undefined {
+  return responseLines.find((header) => /^sec-websocket-extensions:.*permessage-deflate/i.test(header))
 }
 
 function isDeclined(offer: string): boolean {

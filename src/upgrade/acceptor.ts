@@ -9,7 +9,8 @@ import { FragmentedText } from '../protocol/fragmented-text.ts'
 import { extraHeaderLines, isBearer } from '../protocol/handshake.ts'
 import {
   acceptableOffers,
-  DEFLATE_PARAMETERS,
+  deflateParameters,
+  mayKeepContext,
   mayOfferDeflate,
   negotiatedWindowBits,
 } from '../protocol/permessage-deflate.ts'
@@ -21,6 +22,8 @@ export interface AcceptedUpgrade {
   readonly ws: HubWebSocket
   /** Window of outgoing compressed messages in bits, 0 when compression was not negotiated. */
   readonly windowBits: number
+  /** Whether compressed messages may refer to those before them. */
+  readonly keepsContext: boolean
   /** The stream that compressed messages pass through, if compression was negotiated. */
   readonly gate: InflationGate | undefined
 }
@@ -28,8 +31,7 @@ export interface AcceptedUpgrade {
 /** The options of a hub that an acceptor needs. */
 export interface AcceptorOptions {
   readonly maxMessageSize: number
-  /** `false`, or settings, which do not affect the handshake. */
-  readonly enableCompression: object | false
+  readonly enableCompression: { readonly window: string } | false
   readonly protocols: readonly string[]
   readonly closeTimeoutMs: number
   readonly limits: { readonly maxFragments: number; readonly maxBufferedChunks: number }
@@ -44,11 +46,13 @@ export class Acceptor {
   #extraLines: readonly string[] = []
   #protocol: string | undefined
   #windowBits = 0
+  #keepsContext = false
   #refusal: Error | undefined
 
   constructor(options: AcceptorOptions) {
     this.#protocols = options.protocols
-    this.#isCompressing = options.enableCompression !== false
+    const { enableCompression } = options
+    this.#isCompressing = enableCompression !== false
     // A later deadline than that of the keepalive, which does not hold a stall of this process against the
     // client.
     const closeTimeout = Math.min(2 * options.closeTimeoutMs, MAX_INT32)
@@ -60,11 +64,12 @@ export class Acceptor {
       maxPayload: options.maxMessageSize,
       maxFragments: options.limits.maxFragments,
       maxBufferedChunks: options.limits.maxBufferedChunks,
-      perMessageDeflate: options.enableCompression ? DEFLATE_PARAMETERS : false,
+      perMessageDeflate: enableCompression && deflateParameters(enableCompression.window === 'shared'),
       handleProtocols: (offered) => this.#selectProtocol(offered),
     })
     this.#wss.on('headers', (lines) => {
       this.#windowBits = negotiatedWindowBits(lines)
+      this.#keepsContext = mayKeepContext(lines)
       lines.push(...this.#extraLines)
     })
     this.#wss.on('wsClientError', (error) => {
@@ -94,7 +99,7 @@ export class Acceptor {
     this.#wss.handleUpgrade(req, gate ?? client.socket, head, (ws) => {
       if (this.#windowBits === 0) watchText(gate ?? client.socket, ws)
       try {
-        results.push(accepted({ ws, windowBits: this.#windowBits, gate }))
+        results.push(accepted({ ws, windowBits: this.#windowBits, keepsContext: this.#keepsContext, gate }))
       } catch (error) {
         ws.on('error', () => {}) // otherwise an error without a listener could end the process
         ws.terminate()

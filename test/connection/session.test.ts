@@ -3,20 +3,22 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { Hub } from 'wshub'
+import { Hub, type HubOptions } from 'wshub'
 import { RunningHandlers } from '../../src/base/running-handlers.ts'
 import { Keepalive } from '../../src/connection/keepalive.ts'
 import { Session } from '../../src/connection/session.ts'
 import { Tally } from '../../src/connection/tally.ts'
 import { Delivery } from '../../src/delivery/delivery.ts'
+import { OutgoingMessage } from '../../src/delivery/outgoing-message.ts'
 import { eventually, handshake, inTime, listen, stop, turn } from '../support/hub-server.ts'
 
 const MIB = 1_048_576
 
 /** A session over a real WebSocket, and the client's TCP socket. */
-async function openSession() {
-  const hub = new Hub({ maxBufferedBytes: 50 * MIB })
+async function openSession(hubOptions: HubOptions = {}) {
+  const hub = new Hub({ maxBufferedBytes: 50 * MIB, ...hubOptions })
   const { options } = hub
+  const delivery = new Delivery(options)
   const server = createServer()
   const wss = new WebSocketServer({ server })
   await listen(server)
@@ -32,7 +34,7 @@ async function openSession() {
     {
       hub,
       options,
-      delivery: new Delivery(options),
+      delivery,
       keepalive: new Keepalive(new Set<never>(), options, () => {}),
       tally: new Tally(),
       running: new RunningHandlers(),
@@ -42,12 +44,21 @@ async function openSession() {
       report: (error) => expect.fail(String(error)),
     },
     'id',
-    { ws, socket, remoteAddress: undefined, path: undefined, windowBits: 0, gate: undefined, server },
+    {
+      ws,
+      socket,
+      remoteAddress: undefined,
+      path: undefined,
+      windowBits: 15,
+      keepsContext: true,
+      gate: undefined,
+      server,
+    },
     {},
     [],
   )
   await session.open()
-  return { session, client }
+  return { session, client, delivery }
 }
 
 describe('Session', () => {
@@ -75,6 +86,26 @@ describe('Session', () => {
         () => ({ taken, waiting: session.bufferedBytes }),
       )
       expect(seen.size).toBeGreaterThan(2)
+    })
+  })
+
+  describe('#closed', () => {
+    it('leaves its shared window, also when messages are queued afterwards', async () => {
+      const { session, delivery } = await openSession({ enableCompression: { window: 'shared' } })
+      const { windows } = delivery
+      if (windows === undefined) throw new Error('the hub has no windows')
+      const deliver = () => {
+        const message = new OutgoingMessage('a message of a feed', session.options.enableCompression)
+        windows.begin(message, 4)
+        return session.deliver(message, undefined)
+      }
+      expect(deliver()).toBe(true)
+      expect(windows.bytes).toBeGreaterThan(0)
+      expect(deliver()).toBe(true)
+      session.closed(1000, '')
+      expect(windows.bytes).toBe(0)
+      expect(deliver()).toBe(false)
+      expect(windows.bytes).toBe(0)
     })
   })
 })

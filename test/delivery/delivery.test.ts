@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { Delivery } from '../../src/delivery/delivery.ts'
 
 const make = () =>
-  new Delivery({ maxBufferedBytes: 100, maxTotalBufferedBytes: 1_000, slowConsumer: 'close' })
+  new Delivery({
+    maxBufferedBytes: 100,
+    maxTotalBufferedBytes: 1_000,
+    slowConsumer: 'close',
+    enableCompression: false,
+  })
 
 describe('Delivery', () => {
   it('has the limit and the policy of its options', () => {

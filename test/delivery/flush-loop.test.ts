@@ -145,6 +145,7 @@ describe('FlushLoop', () => {
       maxBufferedBytes: 100,
       maxTotalBufferedBytes: 1_000,
       slowConsumer: 'close',
+      enableCompression: false,
     })
     const owner = { writable: true, overflow: () => {}, reportDrops: () => {}, resync: () => {} }
     const writes = Array.from({ length: 32 }, (): string[] => [])

@@ -36,7 +36,12 @@ class Valve extends Writable {
 }
 
 function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 100, highWaterMark = 10) {
-  const delivery = new Delivery({ maxBufferedBytes, maxTotalBufferedBytes: 10_000_000, slowConsumer })
+  const delivery = new Delivery({
+    maxBufferedBytes,
+    maxTotalBufferedBytes: 10_000_000,
+    slowConsumer,
+    enableCompression: false,
+  })
   const valve = new Valve({ highWaterMark })
   const owner = {
     writable: true,

@@ -106,6 +106,8 @@ export class Node implements HistoryHost {
     return members.has(member)
   }
 
+  delivering(): void {}
+
   delivered(): void {}
 
   report(error: Error): void {

@@ -107,6 +107,16 @@ describe('resolveHubOptions', () => {
     [{ enableCompression: { maxBytes: 0 } }, /^enableCompression.maxBytes is an integer from 1 /],
     [{ enableCompression: { level: 10 } }, 'enableCompression.level is an integer from 1 to 9, not 10'],
     [{ enableCompression: { memLevel: 0 } }, 'enableCompression.memLevel is an integer from 1 to 9, not 0'],
+    [{ enableCompression: { window: 'own' } }, `enableCompression.window is 'none' or 'shared', not "own"`],
+    [
+      { enableCompression: { windowBytes: 511 } },
+      'enableCompression.windowBytes is an integer from 512 to 32768, not 511',
+    ],
+    [
+      { enableCompression: { windowBytes: 32_769 } },
+      /^enableCompression.windowBytes is an integer from 512 /,
+    ],
+    [{ enableCompression: { maxDeflates: 1 } }, /^enableCompression.maxDeflates is an integer from 2 /],
     [{ onError: 'log' }, 'onError is a function, not "log"'],
     [
       { slowConsumer: 'wait' },

@@ -430,7 +430,15 @@ export const all: Required<HubOptions> = {
     onGap: (gap) => expectTypeOf(gap).toEqualTypeOf<Gap>(),
   },
 }
-const compression: Required<CompressionOptions> = { thresholdBytes: 0, maxBytes: 1, level: 1, memLevel: 1 }
+const compression: Required<CompressionOptions> = {
+  thresholdBytes: 0,
+  maxBytes: 1,
+  level: 1,
+  memLevel: 1,
+  window: 'shared',
+  windowBytes: 512,
+  maxDeflates: 2,
+}
 expectTypeOf<HubOptions['enableCompression']>().toEqualTypeOf<boolean | CompressionOptions | undefined>()
 new Hub({ enableCompression: compression })
 new Hub({ enableCompression: {} })
