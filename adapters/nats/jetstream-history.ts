@@ -12,7 +12,14 @@ import {
   type ReadResult,
   type StoredRecord,
 } from 'wshub'
-import { JetStreamApi, type StreamConfig, type StreamInfo, type StreamMessage, TAG } from './jetstream-api.ts'
+import {
+  JetStreamApi,
+  JetStreamError,
+  type StreamConfig,
+  type StreamInfo,
+  type StreamMessage,
+  TAG,
+} from './jetstream-api.ts'
 import { type JetStreamHistoryOptions, readJetStreamOptions } from './jetstream-options.ts'
 import { NatsBackplane } from './nats-backplane.ts'
 import { PendingRequests } from './pending-requests.ts'
@@ -21,6 +28,8 @@ import { tokenOf } from './room-token.ts'
 const MESSAGE_OVERHEAD_BYTES = 256
 const TAG_BYTES = 3
 const EPOCH_LENGTH = 12
+const NOT_CONNECTED = 'NATS is not connected'
+const DELETED = 'the stream was deleted'
 
 /** A history that a stream of JetStream keeps. The offset of a message is its sequence in the stream. */
 export class JetStreamHistory implements HistoryStore {
@@ -73,10 +82,12 @@ export class JetStreamHistory implements HistoryStore {
   }
 
   async append(room: string, record: Uint8Array, _limits: HistoryLimits): Promise<Appended> {
-    const api = this.#api()
+    const { connection } = this.#nats
+    if (connection === undefined) throw notStored(NOT_CONNECTED)
+    const api = this.#apiOf(connection)
     const size = record.length + MESSAGE_OVERHEAD_BYTES
     if (this.#pendingBytes + size > this.#maxPendingBytes) {
-      throw new HubError('WSHUB_ERR_BACKPLANE', `more than ${this.#maxPendingBytes} bytes wait for JetStream`)
+      throw notStored(`more than ${this.#maxPendingBytes} bytes wait for JetStream`)
     }
     this.#pendingBytes += size
     try {
@@ -209,12 +220,17 @@ export class JetStreamHistory implements HistoryStore {
 
   /** Stores a message. @returns its sequence */
   async #publish(api: JetStreamApi, subject: string, record: Uint8Array, tag: string): Promise<number> {
-    const first = await api.publish(subject, record, tag)
-    if (first !== undefined) return first
-    await this.#prepareAgain()
-    const second = await api.publish(subject, record, tag)
-    if (second === undefined) throw noStream()
-    return second
+    try {
+      const first = await api.publish(subject, record, tag)
+      if (first !== undefined) return first
+      await this.#prepareAgain()
+      const second = await api.publish(subject, record, tag)
+      if (second !== undefined) return second
+    } catch (error) {
+      if (error instanceof JetStreamError) throw notStored(error.message, error)
+      throw error
+    }
+    throw notStored(DELETED)
   }
 
   /** Creates the stream again when it was deleted, once for all who need it. */
@@ -314,10 +330,14 @@ function readRepublished({ headers, data }: Msg): Buffer {
   return Buffer.concat([head, tag, data])
 }
 
+function notStored(why: string, cause?: unknown): HubError {
+  return new HubError('WSHUB_ERR_NOT_STORED', why, { cause })
+}
+
 function notConnected(): HubError {
-  return new HubError('WSHUB_ERR_BACKPLANE', 'NATS is not connected')
+  return new HubError('WSHUB_ERR_BACKPLANE', NOT_CONNECTED)
 }
 
 function noStream(): HubError {
-  return new HubError('WSHUB_ERR_BACKPLANE', 'the stream was deleted')
+  return new HubError('WSHUB_ERR_BACKPLANE', DELETED)
 }

@@ -21,6 +21,7 @@ import {
 import { inTime } from '../backplane/in-time.ts'
 import { AppendBatches, type Batch } from './append-batches.ts'
 import { APPEND, EPOCH_LENGTH, LATEST, READ, type Script } from './history-scripts.ts'
+import { NotSent } from './not-sent.ts'
 import { RedisBackplane, type RedisPlace } from './redis-backplane.ts'
 import type { RedisShard } from './redis-shard.ts'
 import { ScriptRunner } from './script-runner.ts'
@@ -57,6 +58,7 @@ const TAG_LENGTH = 4
 const MAX_NAME_LENGTH = 300
 const SPACE = 0x20
 const EMPTY = Buffer.alloc(0)
+const CLOSED = 'the history is closed'
 
 /** A history that Redis keeps. */
 export class RedisHistory implements HistoryStore {
@@ -101,7 +103,10 @@ export class RedisHistory implements HistoryStore {
   }
 
   async append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended> {
-    this.#checkOpen()
+    if (this.state === 'closed') throw new HubError('WSHUB_ERR_NOT_STORED', CLOSED)
+    if (record.length > this.#maxBytesPerRoom) {
+      throw new HubError('WSHUB_ERR_NOT_STORED', `${record.length} bytes are more than maxBytesPerRoom`)
+    }
     const mark = await this.#batches.append(this.#channel(room), record, limits)
     return { ...mark, previous: mark.offset - 1 }
   }
@@ -157,7 +162,7 @@ export class RedisHistory implements HistoryStore {
   /** Stores records of a room by one script. @returns the place of the last one */
   async #store(channel: string, { records, bytes, limits }: Batch): Promise<Mark> {
     const [only = EMPTY] = records
-    const reply = await this.#run(APPEND, channel, bytes, [
+    const args = [
       records.length === 1 ? only : Buffer.concat(records, bytes),
       records.map(({ length }) => length).join(),
       randomName(TAG_LENGTH),
@@ -168,7 +173,11 @@ export class RedisHistory implements HistoryStore {
       `${limits.maxAgeMs}`,
       `${this.#maxBytesPerRoom}`,
       `${headMs(limits)}`,
-    ])
+    ]
+    const reply = await this.#run(APPEND, channel, bytes, args).catch((error: Error) => {
+      if (!(error instanceof NotSent || isRefusal(error))) throw error
+      throw new HubError('WSHUB_ERR_NOT_STORED', error.message, { cause: error })
+    })
     return readMark(reply)
   }
 
@@ -181,7 +190,7 @@ export class RedisHistory implements HistoryStore {
   ): Promise<unknown> {
     this.#checkOpen()
     const shard = this.#redis.shardOf(channel)
-    if (shard === undefined) throw new HubError('WSHUB_ERR_BACKPLANE', 'Redis is not connected')
+    if (shard === undefined) throw new NotSent('Redis is not connected')
     const keys = [`{${channel}}:head`, `{${channel}}:messages`].slice(0, script.keys)
     const reply = this.#runnerOf(shard).run(script, keys, args, bytes)
     return await inTime(this.#timeoutMs, 'Redis did not answer', reply)
@@ -205,7 +214,7 @@ export class RedisHistory implements HistoryStore {
   }
 
   #checkOpen(): void {
-    if (this.state === 'closed') throw new HubError('WSHUB_ERR_BACKPLANE', 'the history is closed')
+    if (this.state === 'closed') throw new HubError('WSHUB_ERR_BACKPLANE', CLOSED)
   }
 }
 
@@ -232,6 +241,12 @@ function randomName(length: number): string {
  */
 function headMs({ maxAgeMs }: HistoryLimits): number {
   return Math.max(MIN_HEAD_MS, 2 * maxAgeMs)
+}
+
+/** Returns whether Redis has answered that it did not run the script, or that it stored nothing. */
+function isRefusal({ message }: Error): boolean {
+  // Redis 6 reports by ERR also a script that failed in the middle.
+  return /^(?!ERR )[A-Z]{2,} /.test(message)
 }
 
 /** Reads epoch, offset and tag, and a space behind each. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { BackplaneLife } from 'wshub'
 import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
 import { inTime } from '../backplane/in-time.ts'
+import { NotSent } from './not-sent.ts'
 import { HEARTBEAT_MS, RedisLink } from './redis-link.ts'
 import { type RedisClient, type RedisServer, slotOf } from './redis-topology.ts'
 
@@ -114,9 +115,9 @@ export class RedisShard {
   async command(args: readonly (string | Buffer)[], bytes: number): Promise<unknown> {
     const publisher = this.#publisher
     const size = bytes + MESSAGE_OVERHEAD_BYTES
-    if (!this.isUp || publisher === undefined) throw new Error(`${this.#server.address} is not connected`)
+    if (!this.isUp || publisher === undefined) throw new NotSent(`${this.#server.address} is not connected`)
     if (this.#pendingBytes + size > this.#options.maxPendingBytes) {
-      throw new Error(`more than ${this.#options.maxPendingBytes} bytes wait for ${this.#server.address}`)
+      throw new NotSent(`more than ${this.#options.maxPendingBytes} bytes wait for ${this.#server.address}`)
     }
     this.#pendingBytes += size
     try {

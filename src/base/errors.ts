@@ -110,8 +110,13 @@ export class HubError extends Error {
   readonly headers: Readonly<Record<string, string>>
   /** Close code of the connection that this error ended; `undefined` if it ended none. */
   readonly closeCode: number | undefined
+  /**
+   * Whether the message may have been stored all the same, and delivered on other nodes: true for a
+   * `WSHUB_ERR_NOT_STORED` without an answer of the store. Publishing again may store it twice then.
+   */
+  readonly mayBeStored: boolean
 
-  constructor(code: HubErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: HubErrorCode, message: string, options?: { cause?: unknown; mayBeStored?: boolean }) {
     super(message, options)
     const rule: HubErrorRule = HUB_ERRORS[code]
     this.code = code
@@ -120,6 +125,7 @@ export class HubError extends Error {
     this.expose = rule.status !== 500
     this.headers = { ...rule.headers }
     this.closeCode = rule.closeCode
+    this.mayBeStored = options?.mayBeStored === true
     if (isRefusal(rule)) {
       const line = `${this.name} [${code}]: ${message}`
       this.stack = line

@@ -66,10 +66,11 @@ export class GuardedStore {
     this.#pendingBytes += bytes
     try {
       if (this.#starting !== undefined) await this.#starting
-      if (this.#isClosed) throw new Error('the hub is closed')
+      if (this.#isClosed) throw new HubError('WSHUB_ERR_NOT_STORED', 'the hub is closed')
       return await this.#store.append(room, record, limits)
     } catch (cause) {
-      throw notStored(textOf(cause, 'message') ?? 'the store failed', cause)
+      const mayBeStored = textOf(cause, 'code') !== 'WSHUB_ERR_NOT_STORED'
+      throw notStored(textOf(cause, 'message') ?? 'the store failed', { cause, mayBeStored })
     } finally {
       this.#pendingBytes -= bytes
     }
@@ -127,6 +128,6 @@ export class GuardedStore {
 }
 
 /** Returns the error of a message that the store does not have. */
-export function notStored(why: string, cause?: unknown): HubError {
-  return new HubError('WSHUB_ERR_NOT_STORED', `a message was not stored: ${why}`, { cause })
+export function notStored(why: string, options?: { cause: unknown; mayBeStored: boolean }): HubError {
+  return new HubError('WSHUB_ERR_NOT_STORED', `a message was not stored: ${why}`, options)
 }

@@ -113,8 +113,8 @@ export interface HistoryStore {
   start(listener: HistoryListener): Promise<void>
   /**
    * Appends a message to the history of a room and passes it on.
-   * @returns its place, once it is stored; rejects, within a bounded time, when it is not, or when that is
-   *   not known
+   * @returns its place, once it is stored. Rejects, within a bounded time: with WSHUB_ERR_NOT_STORED when it
+   *   is certain that the message is not stored, with anything else when that is not known
    */
   append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended>
   /** Reads messages of a room. Rejects, within a bounded time, when the store is away. */

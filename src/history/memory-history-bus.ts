@@ -17,6 +17,8 @@ export interface MemoryHistoryLimits {
 }
 
 /** The defaults of {@link MemoryHistoryLimits}. */
+const CUT = 'the bus of the history is cut'
+
 export const MEMORY_HISTORY_DEFAULTS = Object.freeze({ maxBytes: 268_435_456, maxBytesPerRoom: 16_777_216 })
 
 /** A message that a store has appended. */
@@ -100,7 +102,7 @@ export class MemoryHistoryBus {
 
   /** Appends a message, and passes it on in a later turn, as an engine does. @internal */
   append(room: string, record: Uint8Array, limits: HistoryLimits): StoredRecord {
-    this.#checkReachable()
+    if (this.isCut) throw new HubError('WSHUB_ERR_NOT_STORED', CUT)
     if (!MemoryRoom.fits(record.length, this.#maxBytesPerRoom)) {
       throw new HubError('WSHUB_ERR_NOT_STORED', `a message of ${record.length} bytes is too big to be kept`)
     }
@@ -151,6 +153,6 @@ export class MemoryHistoryBus {
   }
 
   #checkReachable(): void {
-    if (this.isCut) throw new Error('The bus of the history is cut')
+    if (this.isCut) throw new Error(CUT)
   }
 }

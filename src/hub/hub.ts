@@ -345,8 +345,8 @@ export class Hub<out Meta extends object = Metadata> {
    * in the order of the store. `broadcastToRoom` does the same without saying when.
    * @returns the position of the message, once it is stored and delivered to the members of this process
    * @throws {HubError} as a rejection: WSHUB_ERR_NOT_STORED when it was not stored, or the store has lost it
-   *   again, and then nobody here receives it, or when the store did not answer in time, and then it may be
-   *   stored all the same;
+   *   again, and then nobody here receives it; `mayBeStored` is true when the store did not answer, and then
+   *   it may be stored all the same;
    *   WSHUB_ERR_NO_HISTORY; WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   async publish(room: string, data: Payload, options?: PublishOptions): Promise<{ position: string }> {

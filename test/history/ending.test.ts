@@ -14,12 +14,30 @@ describe('Hub', () => {
       bus.cut()
       await expect(hub.publish('chat', text(1))).rejects.toMatchObject({
         code: 'WSHUB_ERR_NOT_STORED',
+        mayBeStored: false,
         cause: expect.any(Error),
       })
       bus.restore()
       await hub.publish('chat', text(2))
       expect(numbers(await received(connection, client))).toEqual([2])
       expect(hub.stats().history).toMatchObject({ appended: 1, refused: 1 })
+    })
+
+    it('says that the message may be stored when the answer of the store is lost', async () => {
+      const bus = new MemoryHistoryBus()
+      const store = new FaultyStore(memoryHistory({ bus }))
+      const { hub } = await serveHistory({ store })
+      store.holdReplies()
+      const published = expect(hub.publish('chat', text(1))).rejects.toMatchObject({
+        code: 'WSHUB_ERR_NOT_STORED',
+        mayBeStored: true,
+      })
+      await turn()
+      bus.cut()
+      await published
+      store.releaseReplies()
+      bus.restore()
+      expect(numbers((await hub.history('chat', { last: 10 })).messages.map(({ data }) => data))).toEqual([1])
     })
 
     it('is refused above maxPendingBytes', async () => {

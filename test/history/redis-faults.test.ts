@@ -14,6 +14,7 @@ async function setUp({
 }: {
   args?: readonly string[]
   maxBytesPerRoom?: number
+  timeoutMs?: number
 } = {}): Promise<{ engine: Engine; store: HistoryStore }> {
   const engine = await startRedis(...args)
   onTestFinished(() => engine.stop())
@@ -139,10 +140,44 @@ describe('a publish', () => {
     const { engine, store } = await setUp()
     const before = await append(store, 'before')
     await redis(engine.port, 'CONFIG', 'SET', 'maxmemory', '1')
-    await expect(append(store, 'too much')).rejects.toThrow('OOM')
+    const refused = { code: 'WSHUB_ERR_NOT_STORED', message: expect.stringMatching(/^OOM /) }
+    await expect(append(store, 'too much')).rejects.toMatchObject(refused)
     await redis(engine.port, 'CONFIG', 'SET', 'maxmemory', '0')
     await append(store, 'again')
     expect(await missedSince(store, before)).toEqual(['again'])
+  })
+})
+
+describe('a message that is not stored', () => {
+  const CERTAIN = { code: 'WSHUB_ERR_NOT_STORED' }
+
+  it('is one that is larger than a room may be', async () => {
+    const { store } = await setUp({ maxBytesPerRoom: 100 })
+    await append(store, 'x'.repeat(100))
+    await expect(append(store, 'x'.repeat(101))).rejects.toMatchObject(CERTAIN)
+  })
+
+  it('is certainly not stored when Redis is away or the store is closed', async () => {
+    const { engine, store } = await setUp()
+    await engine.kill()
+    await until(
+      'the store to notice',
+      () => store.state === 'reconnecting',
+      () => store.state,
+    )
+    await expect(append(store, 'away')).rejects.toMatchObject(CERTAIN)
+    await store.close()
+    await expect(append(store, 'closed')).rejects.toMatchObject(CERTAIN)
+  })
+
+  it('may be stored when Redis does not answer', async () => {
+    const { engine, store } = await setUp({ timeoutMs: 300 })
+    await append(store, 'before')
+    await redis(engine.port, 'CLIENT', 'PAUSE', '1000')
+    const silent = await append(store, 'late').catch((error: unknown) => error)
+    expect(silent).toBeInstanceOf(Error)
+    expect(silent).not.toMatchObject(CERTAIN)
+    await until('it to be stored', async () => (await latest(store).catch(() => [''])).includes('late'))
   })
 })
 
