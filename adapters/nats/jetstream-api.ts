@@ -49,6 +49,11 @@ export class JetStreamError extends Error {
 export const TAG = 'Wshub-Tag'
 /** A consumer that nobody reads from is deleted after this time. */
 const INACTIVE_NS = 5_000_000_000
+/**
+ * The server ends a request for messages after this time: it also waits for those that expired meanwhile, and
+ * gives no answer otherwise.
+ */
+const PULL_NS = 500_000_000
 /** Most messages that are asked for at once: each may be as large as a message can be. */
 const BATCH = 64
 /** Begins the reply subject of a message that a consumer delivers. */
@@ -178,7 +183,7 @@ export class JetStreamApi {
         else if (--left === 0) resolve(true)
       }
       subscription = this.#connection.subscribe(inbox, { callback })
-      const request = JSON.stringify({ batch: count, no_wait: true })
+      const request = JSON.stringify({ batch: count, no_wait: true, expires: PULL_NS })
       this.#connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`, request, {
         reply: inbox,
       })

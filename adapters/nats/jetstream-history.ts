@@ -184,6 +184,7 @@ export class JetStreamHistory implements HistoryStore {
       ? after.tag === '' || after.tag === message.tag
       : isHead || (after.tag === '' && info.firstSequence <= after.offset + 1 && !isFull)
     if (!isProven || found.isTooOld || found.total > limits.maxMessages) return incomplete
+    if (found.total > 0 && found.messages.length === 0) throw new Error('JetStream did not deliver in time')
     return { head, records: this.#records(found.messages, after.offset), isComplete: true }
   }
 

@@ -1,4 +1,4 @@
-import { connect } from '@nats-io/transport-node'
+import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { HistoryStore, Mark } from 'wshub'
 import { jetstreamHistory } from 'wshub/nats'
@@ -46,6 +46,25 @@ async function setUp(
   onTestFinished(() => store.close())
   await store.start({ onMessage() {}, onStateChange() {}, onError: (error) => errors.push(error) })
   return { engine, store }
+}
+
+/** Returns a connection that asks a consumer for its messages when all messages of the stream have expired. */
+function withLatePulls(connection: NatsConnection): NatsConnection {
+  const isEmpty = async () => {
+    const info: unknown = (await connection.request('$JS.API.STREAM.INFO.wshub')).json()
+    return (info as { state: { messages: number } }).state.messages === 0 // as the API documents it
+  }
+  const publish: NatsConnection['publish'] = (subject, ...rest) => {
+    if (!subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return connection.publish(subject, ...rest)
+    void until('the stream to be empty', isEmpty).then(() => connection.publish(subject, ...rest))
+  }
+  return new Proxy(connection, {
+    get(target, key) {
+      if (key === 'publish') return publish
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }
 
 async function restart(engine: Engine, store: HistoryStore): Promise<void> {
@@ -213,15 +232,29 @@ describe('a stream', () => {
     const mark = await append(store, 'soon gone')
     await until(
       'the message to expire',
-      async () => {
-        // A read at the very moment of the expiry gets no answer, and is given up.
-        const result = await store.read('room', { last: 1, ...PAGE }, LIMITS).catch(() => undefined)
-        return result?.records.length === 0
-      },
+      async () => (await store.read('room', { last: 1, ...PAGE }, LIMITS)).records.length === 0,
       () => '',
     )
     const [head] = await store.heads(['room'])
     expect(head).toMatchObject({ epoch: mark.epoch, offset: mark.offset, tag: mark.tag })
+  })
+
+  it('whose messages expire while they are read does not keep the reader waiting', async () => {
+    const engine = await startJetStream()
+    onTestFinished(() => engine.stop())
+    const connection = await connect({ port: engine.port })
+    onTestFinished(() => connection.close())
+    const store = jetstreamHistory({
+      connection: withLatePulls(connection),
+      maxAgeMs: 1_000,
+      timeoutMs: 60_000,
+    })
+    onTestFinished(() => store.close())
+    await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
+    const mark = await append(store, 'soon gone')
+    const { records, head } = await store.read('room', { last: 1, ...PAGE }, LIMITS)
+    expect(records).toEqual([])
+    expect(head).toMatchObject({ epoch: mark.epoch, offset: mark.offset })
   })
 
   it('with more messages than are asked for at once is read whole', async () => {
