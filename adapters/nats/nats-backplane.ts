@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Msg, NatsConnection, NodeConnectionOptions, Subscription } from '@nats-io/transport-node'
 import { type Backplane, BackplaneLife, type BackplaneListener, type BackplaneState } from 'wshub'
+import { pause } from '../backplane/backoff.ts'
 import { MESSAGE_OVERHEAD_BYTES, readMaxPendingBytes } from '../backplane/backplane-options.ts'
 import { inTime } from '../backplane/in-time.ts'
 import { NatsLink } from './nats-link.ts'
@@ -33,6 +34,8 @@ export type NatsBackplaneOptions = NatsPlace & {
 
 /** How long a test message may take. */
 const TEST_MS = 5_000
+/** The least time between two round trips that show what the server has received. */
+const FLUSH_MS = 10
 /** How long `close` waits for the server to receive what was published. */
 const CLOSE_MS = 1_000
 
@@ -63,7 +66,7 @@ export class NatsBackplane implements Backplane {
   #isConfirming = false
 
   /** Published on this connection, and not known to have arrived. A new connection starts from zero. */
-  #pending = { bytes: 0, isFlushing: false }
+  #pending = { messages: 0, bytes: 0, isFlushing: false }
 
   constructor(options: NatsBackplaneOptions, extension = PLAIN) {
     checkNatsOptions(options, ['maxPendingBytes'])
@@ -109,8 +112,9 @@ export class NatsBackplane implements Backplane {
       this.#life.report(error as Error) // longer than the server accepts, or just closed
       return false
     }
+    pending.messages++
     pending.bytes += size
-    if (pending.bytes > this.#maxPendingBytes / 8 && !pending.isFlushing) void this.#flush(connection)
+    if (!pending.isFlushing) void this.#flush(connection)
     return true
   }
 
@@ -132,7 +136,7 @@ export class NatsBackplane implements Backplane {
   }
 
   async close(): Promise<void> {
-    const { bytes } = this.#pending // reset when the connection ends
+    const messages = this.#takePending()
     const before = this.#life.close()
     if (before === 'closed') return
     if (this.#link.connection?.isClosed() === false) {
@@ -140,9 +144,7 @@ export class NatsBackplane implements Backplane {
       this.#servers.detach()
     }
     const failure = await this.#link.close(before === 'connected' ? CLOSE_MS : 0)
-    if (failure !== undefined && bytes > 0) {
-      this.#life.lost(`the latest messages (${failure.message})`, failure)
-    }
+    if (failure !== undefined) this.#lose(messages, failure)
   }
 
   /**
@@ -167,7 +169,7 @@ export class NatsBackplane implements Backplane {
 
   #disconnected(): void {
     this.#servers.detach()
-    this.#pending = { bytes: 0, isFlushing: false } // the client has discarded it
+    this.#lose(this.#takePending(), new Error('the connection to NATS was lost')) // the client discards them
     if (this.#link.connection === undefined) this.#subscriptions.clear()
     this.#life.disconnected()
   }
@@ -228,14 +230,34 @@ export class NatsBackplane implements Backplane {
     this.#isConfirming = false
   }
 
-  /** Waits for a round trip: the client does not report what it has sent. */
+  /** Makes round trips until everything has arrived: the client does not report what it has sent. */
   async #flush(connection: NatsConnection): Promise<void> {
     const pending = this.#pending
-    const { bytes } = pending
     pending.isFlushing = true
-    await connection.flush().catch(() => {}) // the connection is lost
-    pending.bytes -= bytes
+    while (pending === this.#pending && pending.messages > 0) {
+      await pause(FLUSH_MS, this.#life.signal, false)
+      const { messages, bytes } = pending
+      try {
+        await connection.flush()
+      } catch {
+        break // the connection is lost
+      }
+      pending.messages -= messages
+      pending.bytes -= bytes
+    }
     pending.isFlushing = false
+  }
+
+  /** Returns how many messages are not known to have arrived, and counts anew. */
+  #takePending(): number {
+    const { messages } = this.#pending
+    this.#pending = { messages: 0, bytes: 0, isFlushing: false }
+    return messages
+  }
+
+  #lose(messages: number, cause: Error): void {
+    if (messages === 0) return
+    this.#life.lost(`${messages === 1 ? '1 message' : `${messages} messages`} (${cause.message})`, cause)
   }
 }
 

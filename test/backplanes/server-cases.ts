@@ -52,6 +52,20 @@ export function serverCases({ startEngine, create, cable }: SingleServer): void 
     await flows(nodes, 'silent', 'after')
   })
 
+  it('is killed while many messages are on their way: the possible loss is reported', async () => {
+    const doomed = await startEngine()
+    onTestFinished(() => doomed.stop())
+    const node = await Node.start(create(doomed.port))
+    await node.backplane.subscribe('room')
+    await flows([node], 'room', 'before')
+    doomed.freeze()
+    for (let index = 0; index < 100; index++) node.publish('room', `${index}`)
+    await turn()
+    await doomed.kill()
+    const { message } = await node.errors.first('a report', (error) => /may not have/.test(error.message))
+    expect(message).toMatch(/^10[01] messages .*\(.+\) may not have been published$/)
+  })
+
   it('does not answer until the backplane is closed: the possible loss is reported first', async () => {
     const frozen = await startEngine()
     onTestFinished(() => frozen.stop())
@@ -62,7 +76,7 @@ export function serverCases({ startEngine, create, cable }: SingleServer): void 
     expect(node.errors.all).toEqual([
       expect.objectContaining({
         code: 'WSHUB_ERR_NOT_PUBLISHED',
-        message: expect.stringMatching(/may not have been published$/),
+        message: expect.stringMatching(/^100 messages .*may not have been published$/),
       }),
     ])
   })
