@@ -48,7 +48,7 @@ async function setUp(
   return { engine, store }
 }
 
-/** Returns a connection that asks a consumer for its messages when all messages of the stream have expired. */
+/** Returns a connection that asks a consumer for messages when those of the stream have expired. */
 function withLatePulls(connection: NatsConnection): NatsConnection {
   const isEmpty = async () => {
     const info: unknown = (await connection.request('$JS.API.STREAM.INFO.wshub')).json()
