@@ -13,10 +13,10 @@ export type {
 export type { SocketData } from './send-queue.ts'
 
 /**
- * Opens a WebSocket that comes back: after a random delay that grows, at once when the browser is online
- * again or the page is visible again, and not after a close code that says so.
+ * Opens a WebSocket that reconnects: after a random, growing delay; at once when the browser is online
+ * again or the page is visible again, and not at all after a close code that forbids it.
  * @param url as a `WebSocket` takes it, relative to the page where the browser allows it
- * @throws {TypeError} for options that are wrong
+ * @throws {TypeError} for invalid options
  * @throws {DOMException} SyntaxError for a URL or subprotocols that a `WebSocket` refuses
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): ReconnectingSocket {

@@ -1,9 +1,9 @@
 import type { ReconnectingSocket, SocketLike } from './reconnecting-socket.ts'
 
-/** Where a client was in a room. */
+/** The position of a client in a room. */
 export interface RoomPosition {
   readonly room: string
-  /** The position that a message says, as the hub's `stamp` wrote it. */
+  /** The position in a message, as the hub's `stamp` wrote it. */
   readonly position: string
 }
 
@@ -12,9 +12,9 @@ export interface ConnectOptions {
   /** Subprotocols to offer, the preferred first. Default none. */
   protocols?: string | readonly string[] | undefined
   /**
-   * Returns the bearer token for an attempt, and is asked before each: a page cannot see that its token was
-   * refused. It travels as the subprotocol `bearer.<token>`, which `Handshake.bearerToken` reads, so
-   * `protocols` must name another one that the hub speaks. When it throws or rejects, the attempt has failed.
+   * Returns the bearer token. Called before each attempt: a page cannot see that its token was
+   * refused. It is sent as the subprotocol `bearer.<token>`, which `Handshake.bearerToken` reads, so
+   * `protocols` must name another one that the hub speaks. If it throws or rejects, the attempt has failed.
    */
   token?: (() => string | Promise<string>) | undefined
   /** Least time, in ms, before another attempt. Default 1 000. */
@@ -33,15 +33,15 @@ export interface ConnectOptions {
   /** Most bytes of messages that wait for a connection; above it `send` throws. Default 1 048 576. */
   maxQueuedBytes?: number | undefined
   /**
-   * Returns the room and the position that a message says; `undefined` or `null` when it says none. The
-   * latest of each room is remembered, for at most 1 000 rooms, those with the newest messages. What it
-   * throws is an `error` event.
+   * Returns the room and the position in a message; `undefined` or `null` if there is none. The latest
+   * position of each room is remembered, for at most 1 000 rooms, those with the newest messages. An error
+   * that it throws becomes an `error` event.
    */
   positionOf?: ((data: unknown, event: MessageEvent) => RoomPosition | null | undefined) | undefined
   /**
-   * Called when a connection is open again, before the `open` event and before messages that waited, with the
-   * latest position of each room: the place to join rooms and to ask for what was missed. When it throws or
-   * rejects, that is an `error` event, and the connection stays.
+   * Called when a connection is open again, before the `open` event and before queued messages are sent, with
+   * the latest position of each room: join rooms and ask for missed messages here. If it throws or rejects,
+   * that becomes an `error` event, and the connection stays open.
    */
   onReconnect?: ((socket: ReconnectingSocket, positions: ReadonlyMap<string, string>) => unknown) | undefined
   /** The WebSocket to use, for a runtime without one: `ws` on Node 20. Default the global one. */
@@ -70,7 +70,7 @@ export type ResolvedConnectOptions = ConnectOptions & {
   readonly [Key in keyof typeof CONNECT_DEFAULTS]: number
 } & { readonly protocols: readonly string[]; readonly WebSocket: NonNullable<ConnectOptions['WebSocket']> }
 
-/** @throws {TypeError} for an unknown key, a number out of its range, or where no WebSocket is to be had */
+/** @throws {TypeError} for an unknown key, a number out of its range, or when there is no WebSocket */
 export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`options is an object, not ${options}`)

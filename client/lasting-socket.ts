@@ -14,7 +14,7 @@ const MAX_POSITIONS = 1_000
 /** Most bytes of the reason of a close, as a WebSocket has it. */
 const MAX_REASON_BYTES = 123
 
-/** A timer that is late by this many ms shows that the page was frozen; messages get so long to arrive. */
+/** If a timer is late by this many ms, the page was frozen; waiting messages then get this long to arrive. */
 const THAW_MS = 1_000
 
 /** The globals that a page has and Node lacks. */
@@ -34,7 +34,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
   onerror: ReconnectingSocket['onerror'] = null
   onclose: ReconnectingSocket['onclose'] = null
 
-  /** As it was given, until a WebSocket has resolved it. */
+  /** As it was passed, until a WebSocket has resolved it. */
   #url: string
   readonly #options: ResolvedConnectOptions
   readonly #queue: SendQueue
@@ -45,17 +45,17 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
   #binaryType: ReconnectingSocket['binaryType'] = 'blob'
   #socket: SocketLike | undefined
   #end: 2 | 3 | undefined
-  /** Of the retry, of the attempt, or of the heartbeat: there is one at a time. */
+  /** The timer of the retry, the attempt or the heartbeat; only one of them runs at a time. */
   #timer: ReturnType<typeof setTimeout> | undefined
-  /** Counts attempts, so that the token of a former one is not used. */
+  /** Counts attempts, so that the token of an earlier one is not used. */
   #turn = 0
-  /** Attempts that have failed in a row. */
+  /** The number of attempts that have failed in a row. */
   #failures = 0
-  /** When the connection was open; `undefined` before. */
+  /** When the connection opened; `undefined` before. */
   #openedAt: number | undefined
   #heardAt = 0
   #hasBeenOpen = false
-  /** Whether a retry is due that may be made earlier. */
+  /** Whether a retry is pending that may be made early. */
   #isImpatient = false
 
   constructor(url: string | URL, options: ResolvedConnectOptions) {
@@ -63,7 +63,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     this.#url = String(url)
     this.#options = options
     this.#queue = new SendQueue(options)
-    // What user code throws is an `error` event and stops nothing. A listener that throws ends Node.
+    // An error of user code becomes an `error` event and stops nothing. An uncaught one would end Node.
     this.addEventListener('open', () => {
       const isFirst = !this.#hasBeenOpen
       this.#hasBeenOpen = true
@@ -138,7 +138,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     if (this.#socket === undefined) queueMicrotask(() => this.#closed(1006, '', false))
   }
 
-  /** Connects again at once when the browser has a network again, or somebody looks at the page. */
+  /** Reconnects at once when the browser is online again, or the page is visible again. */
   #listenToPage(): void {
     const { addEventListener, document } = globalThis as Surroundings // see there
     const { signal } = this.#listening
@@ -185,7 +185,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
           if (isCurrent()) this.#lose(error)
         })
     }
-    // Not unref'ed in Node, like that of the retry: a program that waits for its connection is not done.
+    // Not unref'ed in Node, like the retry's: a program that waits for its connection must not exit.
     this.#timer = setTimeout(() => this.#lose(), openTimeoutMs)
   }
 
@@ -240,7 +240,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     }
   }
 
-  /** Gives the connection up when nothing has come for `heartbeatTimeoutMs`; looks in `ms`. */
+  /** Gives up the connection when nothing was received for `heartbeatTimeoutMs`; checks after `ms`. */
   #watch(ms: number, isThawing = false): void {
     const dueAt = performance.now() + ms
     this.#timer = setTimeout(() => {
@@ -258,7 +258,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     this.dispatchEvent(Object.assign(new Event('error'), { error }))
   }
 
-  /** Gives the attempt or the connection up. */
+  /** Gives up the attempt or the connection. */
   #lose(error?: unknown): void {
     const socket = this.#socket
     this.#socket = undefined
@@ -285,8 +285,8 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
   }
 
   #scheduleRetry(end: { readonly code: number; readonly reason: string }): number {
-    // A connection that was open for longer than one waits for it was a good one. Otherwise a server that
-    // accepts and closes at once would be asked again and again.
+    // A connection resets the delay only if it was open for longer than the delay. Otherwise a server that
+    // accepts and then closes would be contacted again and again.
     const now = performance.now()
     if (now - (this.#openedAt ?? now) > longestDelay(this.#failures, this.#options)) this.#failures = 0
     const delayMs = delayOf(this.#failures++, end, Math.random(), this.#options)

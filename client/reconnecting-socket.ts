@@ -32,7 +32,7 @@ type Listen = Parameters<EventTarget['addEventListener']>
 type Unlisten = Parameters<EventTarget['removeEventListener']>
 
 /**
- * A `WebSocket` that connects again when its connection is lost. It has the interface of a page's, with these
+ * A `WebSocket` that reconnects when its connection is lost. It has the interface of a page's, with these
  * differences: `open` and `close` happen once for each connection; `readyState` is `CONNECTING` also while
  * there is no connection, and `CLOSED` only for good; `send` keeps messages until there is one, as far as
  * `maxQueuedMessages` and `maxQueuedBytes` allow.
@@ -47,7 +47,7 @@ export interface ReconnectingSocket extends EventTarget {
   /** The subprotocol and the extensions of the open connection; empty while there is none. */
   readonly protocol: string
   readonly extensions: string
-  /** Bytes that were not sent yet, those that wait for a connection included. */
+  /** Bytes that are not sent yet, including those that wait for a connection. */
   readonly bufferedAmount: number
   binaryType: 'blob' | 'arraybuffer'
   onopen: ((event: Event) => unknown) | null
@@ -57,11 +57,11 @@ export interface ReconnectingSocket extends EventTarget {
   /**
    * Sends a message, or keeps it until there is a connection. After `close`, and after the last connection,
    * it is discarded, as a WebSocket does.
-   * @throws {DOMException} InvalidStateError while there is no connection and no more messages may wait
+   * @throws {DOMException} InvalidStateError if there is no connection and the queue is full
    */
   send(data: SocketData): void
   /**
-   * Closes for good; messages that wait are discarded.
+   * Closes for good; queued messages are discarded.
    * @param code 1000, or 3000 to 4999
    * @throws {DOMException} for another code, or a reason of more than 123 bytes
    */

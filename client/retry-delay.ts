@@ -1,4 +1,4 @@
-/** How a connection ended, as a `close` event says it. */
+/** The end of a connection, as in a `close` event. */
 export interface End {
   readonly code: number
   readonly reason: string
@@ -10,16 +10,16 @@ export interface DelayRange {
   readonly maxDelayMs: number
 }
 
-/** A server asks for an hour at most: the delay of a timer is bounded, and so is a page's patience. */
+/** The longest wait that a server can ask for, in seconds: the delay of a timer is limited. */
 const MAX_RETRY_AFTER_S = 3_600
 
-/** Returns whether a client may come back after this close code. */
+/** Returns whether a client may reconnect after this close code. */
 export function mayReturn(code: number, hasToken: boolean): boolean {
   if (code === 4401) return hasToken // the credential has expired, and `token` gets another one
   return code !== 1000 && code !== 1008 && !(code >= 4400 && code < 4500)
 }
 
-/** Returns whether the server asks its clients to spread: a restart, or too much load. */
+/** Returns whether the server asks its clients to spread: it restarts, or is overloaded. */
 export function isSpread(code: number): boolean {
   return code === 1012 || code === 1013
 }

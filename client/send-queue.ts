@@ -1,7 +1,7 @@
 /** A message, as `send` of a WebSocket takes it. */
 export type SocketData = string | ArrayBuffer | ArrayBufferView | Blob
 
-/** Most that waits while the connection is away; 0 = nothing may. */
+/** The most that waits while there is no connection; 0 = nothing. */
 export interface QueueLimits {
   readonly maxQueuedMessages: number
   readonly maxQueuedBytes: number

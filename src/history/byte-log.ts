@@ -68,7 +68,7 @@ export class ByteLog {
     this.#removed = 0
   }
 
-  /** Returns entries from an index on, as views: at most so many, and so many bytes, but at least one. */
+  /** Returns entries from an index on, as views: at most the given number and bytes, but at least one. */
   read(from: number, maxEntries: number, maxBytes: number): Buffer[] {
     const read: Buffer[] = []
     let skip = from + this.#removed

@@ -216,7 +216,7 @@ export class CatchUp implements Replay {
     try {
       result = await this.#log.read(cursor)
     } catch {
-      // The store is away, which the log reports.
+      // The store cannot be reached, which the log reports.
     }
     this.#isReading = false
     if (this.#hasEnded) return

@@ -1,11 +1,11 @@
 import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
 
-/** How a member follows a room. */
+/** The way in which a member follows a room. */
 interface Following {
-  /** Whether it receives, or has received, everything from before it came. */
+  /** Whether it receives, or has received, everything from before it joined. */
   hasPast: boolean
-  /** The latest message when it came; `undefined` until that is known. */
+  /** The latest message when it joined; `undefined` until that is known. */
   joined: Mark | undefined
   /** Rooms in which copies of messages were left out for it, since those of this room count. */
   readonly relying: Set<string>
@@ -15,12 +15,12 @@ interface Following {
 export class Followers {
   readonly #followings = new Map<HistoryMember, Following>()
 
-  /** A member comes. @param hasPast whether it receives what it missed */
+  /** A member joins. @param hasPast whether it receives what it missed */
   came(member: HistoryMember, joined: Mark | undefined, hasPast: boolean): void {
     this.#followings.set(member, { hasPast, joined, relying: new Set() })
   }
 
-  /** It is known now what was there before a member, and whether that is complete. */
+  /** Sets the latest message before a member, and whether the member has everything up to it. */
   began(member: HistoryMember, joined: Mark, hasPast: boolean): void {
     const following = this.#followings.get(member)
     if (following === undefined) return

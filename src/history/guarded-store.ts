@@ -34,7 +34,7 @@ export class GuardedStore {
   readonly #waitingReads = new Queue<Replay>()
   #isClosed = false
   readonly #started = deferred()
-  /** Resolves when the store is connected for the first time, or does not become so in time. */
+  /** Resolves when the store is connected for the first time, or the time for that is over. */
   #starting: Promise<unknown> | undefined
 
   constructor(store: HistoryStore, maxPendingBytes: number, loop: ReplayLoop) {
@@ -43,7 +43,7 @@ export class GuardedStore {
     this.#maxPendingBytes = maxPendingBytes
     const starting = settlesWithin(START_MS, this.#started.promise)
     this.#starting = starting
-    // A turn of promises later: those that wait go on first, in their order.
+    // After another microtask, so that those which wait proceed first, in their order.
     void starting.then(() => {}).then(() => (this.#starting = undefined))
   }
 

@@ -11,7 +11,7 @@ export interface HeldBytes {
   all: number
 }
 
-/** Messages of a room that arrived before those that belong before them. */
+/** Messages of a room that arrived before their predecessors. */
 export class HeldRecords {
   readonly #shared: HeldBytes
   #records: StoredRecord[] = []

@@ -12,7 +12,7 @@ export interface HistoryMember {
    * @param origin where it can be read again
    */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean
-  /** Whether so many more bytes may wait for the client without coming close to its limit. */
+  /** Whether this many more bytes may wait for the client without coming close to its limit. */
   hasRoomFor(bytes: number): boolean
   /** Calls `then` when less waits for the client. Never calls it for a connection that is closed. */
   awaitRoom(then: () => void): void
@@ -27,7 +27,7 @@ export interface HistoryHost {
   inRoom(member: HistoryMember, room: string): boolean
   /** A message goes to that many members now. */
   delivering(message: OutgoingMessage, members: number): void
-  /** A message was accepted for so many connections; `bytes` is the length of its uncompressed frame. */
+  /** A message was accepted for this many connections; `bytes` is the length of its uncompressed frame. */
   delivered(recipients: number, bytes: number): void
   /** @param where names the code of the application that threw, if it did */
   report(error: Error, where?: string): void

@@ -42,7 +42,7 @@ export class Exchange implements LinkWatcher {
   #clock = 0
   /** Versions that no digest has told yet, by the hashes of the rooms. */
   readonly #changed = new Map<number, number>()
-  /** Nodes that are gone: what arrives late of them is ignored. */
+  /** Nodes that have left: messages of theirs that arrive late are ignored. */
   readonly #gone = new Set<string>()
   /** Nodes that have told something, and for how many beats they have been unknown. */
   readonly #nodes = new Map<string, number>()

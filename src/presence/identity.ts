@@ -3,7 +3,7 @@ import { runHandler } from '../base/run-handler.ts'
 import { syncResult } from '../base/sync-result.ts'
 import { MAX_USER_BYTES, type ResolvedPresenceOptions } from './presence-options.ts'
 
-/** A user, as a connection said who it is when it was asked. */
+/** The user of a connection, as the application said. */
 export interface Identity {
   readonly user: string | undefined
   /** JSON; empty = no info. */
@@ -13,7 +13,7 @@ export interface Identity {
 /** Receives errors. @param where names the code of the application that threw, if it did */
 export type Report = (error: Error, where?: string) => void
 
-/** Asks the application who is behind a connection. What it answers wrongly is reported. */
+/** Asks the application for the user of a connection. An invalid answer is reported. */
 export function readIdentity(
   { user, info, maxInfoBytes }: ResolvedPresenceOptions,
   connection: object,

@@ -1,4 +1,4 @@
-/** The part of a room that is on one node. */
+/** The share that one node has of a room. */
 export class NodeShare {
   readonly node: string
   /** The version that is known here: of this node, the latest that was published. */

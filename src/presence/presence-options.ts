@@ -37,7 +37,7 @@ export interface PresenceChange<Info = unknown> {
   readonly joined: readonly PresenceMember<Info>[]
   /** The ids of users who have left and did not come back within `leaveGraceMs`. */
   readonly left: readonly string[]
-  /** Users who stay, with another `info`. */
+  /** Users whose `info` has changed. */
   readonly updated: readonly PresenceMember<Info>[]
   /** As in {@link RoomPresence}. */
   readonly count: number
@@ -52,7 +52,7 @@ export interface PresenceChange<Info = unknown> {
 export interface PresenceOptions<in Subject = object> {
   /**
    * Returns how a room has presence; `undefined` = none. It must always return the same for a room, on all
-   * nodes. What it throws is thrown by the call that named the room.
+   * nodes. If it throws, so does the call that named the room.
    */
   rooms: (room: string) => PresenceMode | undefined
   /**

@@ -7,10 +7,10 @@ import { hashOf } from './room-hash.ts'
 import type { RoomMember } from './room-member.ts'
 import { Roster } from './roster.ts'
 
-/** A node names its users again when they are at most this share of the limit, so that it does not flap. */
+/** A node lists its users again at this share of the limit, so that it does not switch to and fro. */
 const LIST_AGAIN_SHARE = 3 / 4
 
-/** The presence of a room: who is there on this node, and on each of the others as far as it has said. */
+/** The presence of a room: its users on this node, and on each other node as far as known. */
 export class PresenceRoom {
   readonly name: string
   readonly hash: number
@@ -19,11 +19,11 @@ export class PresenceRoom {
   readonly #roster: Roster
   readonly #own: NodeShare
   readonly #changes: RoomChanges
-  /** Members of this node of whom the other nodes have to be told something. */
+  /** Members of this node whose changes the other nodes do not know yet. */
   readonly #unsent = new Set<RoomMember>()
   /** Whether the counts of this node have changed since they were published. */
   #isUnsent = false
-  /** Whether the other nodes know that nobody is on this one. */
+  /** Whether the other nodes know that this one has nobody in the room. */
   #wasEmpty = true
   /** Whether all other nodes have answered, and all that they have was received once. */
   isSettled = true
@@ -31,7 +31,7 @@ export class PresenceRoom {
   isAnswered = true
   /** Whether changes are held back until the other nodes have answered for the first time. */
   isHeld = false
-  /** When the room has to be given up if nobody is here, in ms of `performance.now()`. */
+  /** When the room is dropped if it has nobody here, in ms of `performance.now()`. */
   idleSince = 0
 
   constructor(name: string, mode: PresenceMode, node: string, maxMembers: number) {
@@ -59,7 +59,7 @@ export class PresenceRoom {
     return this.#isUnsent
   }
 
-  /** The number of members of whom the application may have to be told something. */
+  /** The number of members whose changes the application may not know yet. */
   get touched(): number {
     return this.#roster.touched.size
   }
@@ -111,7 +111,7 @@ export class PresenceRoom {
     this.#changed(member)
   }
 
-  /** Returns who is here now. */
+  /** Returns the members as of now. */
   show(isConnected: boolean): { members: PresenceMember[]; count: number; isComplete: boolean } {
     const { isTooLarge, count, anonymous } = this.#roster
     const isComplete = isConnected && this.isSettled && !isTooLarge
@@ -124,7 +124,7 @@ export class PresenceRoom {
   }
 
   /**
-   * Returns what the application has to be told; `undefined` = nothing.
+   * Returns the changes that the application does not know yet; `undefined` = none.
    * @param most members that are looked at; the others wait for the next time
    * @param leaving receives the members whose grace period begins
    */
@@ -144,8 +144,8 @@ export class PresenceRoom {
   }
 
   /**
-   * Returns what the other nodes have to be told of this one, and counts it as published; `undefined` =
-   * nothing.
+   * Returns the changes of this node that the others do not know yet, and counts them as published;
+   * `undefined` = none.
    * @param version higher than all before
    * @param maxBytes about how much it may take on the wire; the rest is for the next time
    */
@@ -165,14 +165,14 @@ export class PresenceRoom {
       members.push(state)
     }
     this.#isUnsent = this.#unsent.size > 0
-    // Who has users that were not named before is asked for them: nobody has that version.
+    // When a node lists its users again, the others have to ask for them: none has that version.
     const base = own.isListed && !wasListed ? version : this.#wasEmpty ? 0 : own.version
     own.version = version
     this.#wasEmpty = own.count === 0 && !this.#isUnsent
     return { base, version, ...countsOf(own), members }
   }
 
-  /** Returns who is on this node, after {@link takeDelta} has returned `undefined`. */
+  /** Returns the members on this node, after {@link takeDelta} has returned `undefined`. */
   snapshot(): RoomSnapshot {
     const members: MemberState[] = []
     const own = this.#own
@@ -210,10 +210,10 @@ export class PresenceRoom {
     return share.knownAt < version
   }
 
-  /** Another node has told its changes. @returns `false` when some before them are missing */
+  /** Applies the changes of another node. @returns `false` when earlier ones are missing */
   apply(node: string, delta: RoomDelta): boolean {
     const share = this.#roster.share(node)
-    if (delta.version <= share.version) return true // a late one
+    if (delta.version <= share.version) return true // it arrived late
     if (delta.base !== 0 && delta.base !== share.version) {
       share.latest = Math.max(share.latest, delta.version)
       return false
@@ -224,13 +224,13 @@ export class PresenceRoom {
   }
 
   /**
-   * Another node has told who is there.
+   * Takes over the members of another node.
    * @param clock the latest version of any room of that node at that time
    * @returns `false` when it has announced a later one
    */
   replace(node: string, snapshot: RoomSnapshot, clock: number): boolean {
     const share = this.#roster.share(node)
-    if (snapshot.version < share.version) return true // a late one
+    if (snapshot.version < share.version) return true // it arrived late
     this.#roster.drop(share, new Set(snapshot.members.map(({ user }) => user)))
     this.#roster.put(share, snapshot, clock)
     return !share.isBehind

@@ -13,7 +13,7 @@ import { PresenceRoom } from './presence-room.ts'
 import type { RoomMember } from './room-member.ts'
 import { RoomTable } from './room-table.ts'
 
-/** The most members of whom the application is told in one turn of the event loop; the others follow. */
+/** The most members whose changes are reported in one turn of the event loop; the others follow. */
 const MAX_CHANGES_PER_TURN = 5_000
 /** Time, in ms, for which a room without a connection here is followed after `hub.presence` asked for it. */
 const WATCH_MS = 60_000
@@ -54,7 +54,7 @@ interface Departure {
   readonly at: number
 }
 
-/** Who is in the rooms of a hub that have presence. */
+/** The presence of the rooms of a hub. */
 export class Presence {
   readonly #options: ResolvedPresenceOptions
   readonly #host: PresenceHost
@@ -62,7 +62,7 @@ export class Presence {
   readonly #exchange: Exchange | undefined
   readonly #modes: RoomRules<PresenceMode | undefined, PresenceMode | undefined>
   readonly #rooms = new RoomTable()
-  /** Who is behind each connection that is in a room with members, and in which of them it is. */
+  /** The user of each connection that is in rooms with members, and these rooms. */
   readonly #identities = new Map<object, { identity: Identity; readonly rooms: Set<string> }>()
   readonly #dirty = new Set<PresenceRoom>()
   readonly #departures: DueQueue<Departure>
@@ -117,7 +117,7 @@ export class Presence {
     }
     const known = this.#identities.get(member)?.identity
     const identity = known ?? this.#read(member)
-    // The application, which was asked, may have closed the connection or moved it.
+    // The callbacks of the application may have closed or moved the connection.
     if (!this.#host.inRoom(member, name)) return
     let entry = this.#identities.get(member)
     if (entry === undefined) {
@@ -144,7 +144,7 @@ export class Presence {
     this.#withRoom(name, (room) => room.remove(entry.identity))
   }
 
-  /** Asks again who is behind a connection. @returns `false` when it is in no room with members */
+  /** Asks again for the user of a connection. @returns `false` when it is in no room with members */
   update(member: PresenceSubject): boolean {
     if (!this.#identities.has(member)) return false
     const identity = this.#read(member)
@@ -165,13 +165,13 @@ export class Presence {
     return true
   }
 
-  /** Returns who is in a room. @throws {HubError} WSHUB_ERR_NO_PRESENCE or WSHUB_ERR_INVALID_OPTION */
+  /** Returns the presence of a room. @throws {HubError} WSHUB_ERR_NO_PRESENCE or WSHUB_ERR_INVALID_OPTION */
   show(name: string): RoomPresence {
     return this.#watch(name)?.show(this.#isConnected) ?? { members: [], count: 0, isComplete: true }
   }
 
   /**
-   * Resolves when all other nodes have said who is there.
+   * Resolves when all other nodes have answered.
    * @returns `false` when one did not in time
    * @throws {HubError} WSHUB_ERR_NO_PRESENCE or WSHUB_ERR_INVALID_OPTION, as a rejection
    */
@@ -181,7 +181,7 @@ export class Presence {
     return this.#exchange.settled(room)
   }
 
-  /** Publishes the last changes, and stops telling of any. */
+  /** Publishes the last changes, and reports no further ones. */
   close(): void {
     for (const room of this.#rooms) this.#exchange?.publish(room)
     this.#isClosed = true
@@ -197,7 +197,7 @@ export class Presence {
     return this.#link.state === 'connected'
   }
 
-  /** Asks no application, which may answer otherwise by now: the room is followed, or has no presence. */
+  /** Does not ask the application, which may answer differently now: a room is followed or has no presence. */
   #modeOf(name: string): PresenceMode | undefined {
     return this.#rooms.get(name)?.mode
   }
@@ -258,7 +258,7 @@ export class Presence {
   #unwatch(name: string): void {
     this.#watched.delete(name)
     const room = this.#rooms.get(name)
-    if (room !== undefined) this.#changed(room) // the end of the turn finds out whether it is still needed
+    if (room !== undefined) this.#changed(room) // the end of the turn checks whether it is still needed
   }
 
   #changed(room: PresenceRoom): void {

@@ -10,7 +10,7 @@ import { Round } from './round.ts'
 const ASK_BYTES = 16_384
 /** About the bytes that a room takes in a question, besides its name. */
 const NUMBERS_BYTES = 10
-/** Time, in ms, in which changes that are under way arrive: before that, nobody is asked for them. */
+/** Time, in ms, for changes that are on their way to arrive, before a node is asked for them. */
 const REPAIR_DELAY_MS = 20
 /** Beats after which rooms whose nodes did not answer are asked for again: at first, and at most. */
 const FIRST_RETRY_BEATS = 1
@@ -18,9 +18,9 @@ const MAX_RETRY_BEATS = 64
 
 /** The presence around its questions. */
 export interface QuestionsHost {
-  /** A node has told who is in a room. @param clock its latest version of any room at that time */
+  /** A node has sent its members of a room. @param clock its latest version of any room at that time */
   snapshot(node: string, room: PresenceRoom, snapshot: RoomSnapshot, clock: number): void
-  /** All nodes have answered about a room, or one did not in time. */
+  /** All nodes have answered about a room, or the time for that is over. */
   answered(room: PresenceRoom, isByAll: boolean): void
 }
 
@@ -40,7 +40,7 @@ export class Questions {
   readonly #roundOf = new Map<string, Round>()
   /** Rooms about which a node did not answer. */
   readonly #unanswered = new Set<string>()
-  /** Nodes that did not answer: of an older version, maybe. They are not waited for. */
+  /** Nodes that did not answer, perhaps since their version is older. Rounds do not wait for them. */
   readonly #mute = new Set<string>()
   #retryBeats = FIRST_RETRY_BEATS
   #beatsToRetry = FIRST_RETRY_BEATS

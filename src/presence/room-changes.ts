@@ -9,7 +9,7 @@ export class RoomChanges {
   readonly #left: string[] = []
   #toldCount = 0
   #isToldComplete = true
-  /** Whether the application is told numbers only, because there are too many members. */
+  /** Whether changes have numbers only, because there are too many members. */
   #isOverflown = false
 
   constructor(roster: Roster) {
@@ -17,7 +17,7 @@ export class RoomChanges {
   }
 
   /**
-   * Returns what the application has to be told; `undefined` = nothing.
+   * Returns the changes that the application does not know yet; `undefined` = none.
    * @param isCurrent whether what is known of the other nodes is complete
    * @param most members that are looked at; the others wait for the next time
    * @param leaving receives the members whose grace period begins
@@ -66,7 +66,7 @@ export class RoomChanges {
   leave(member: RoomMember, leavesAt: number): boolean {
     const { members } = this.#roster
     if (members.get(member.user) !== member || member.leavesAt !== leavesAt) return false
-    member.leavesAt = 0 // who is back, and leaves once more, has another one
+    member.leavesAt = 0 // a user who came back and left once more has another one
     if (!member.isTold || member.connections > 0) return false
     members.delete(member.user)
     this.#left.push(member.user)
@@ -78,7 +78,7 @@ export class RoomChanges {
     return this.#isOverflown || mode === 'count' ? count : anonymous + members.size
   }
 
-  /** Forgets users without a connection at once: of too many members, none is named. */
+  /** Drops users without a connection at once: when there are too many members, none is named. */
   #forgetAbsent(most: number): void {
     const { members, touched } = this.#roster
     let looked = 0
@@ -90,7 +90,7 @@ export class RoomChanges {
     }
   }
 
-  /** Begins to tell numbers only, or names again. */
+  /** Switches to numbers only, or back to names. */
   #checkOverflow(): void {
     const { members, isTooLarge } = this.#roster
     if (isTooLarge === this.#isOverflown) return

@@ -12,11 +12,11 @@ export interface Holding {
   isInfoSent: boolean
 }
 
-/** A user in a room: on which nodes, and what has been told of it. */
+/** A user in a room: the connections on each node, and what the application knows of the user. */
 export class RoomMember {
   readonly user: string
   readonly holdings: Holding[] = []
-  /** The latest info, as JSON; of the last connection while there is none. */
+  /** The latest info, as JSON; while there is no connection, that of the last one. */
   info = ''
   /** Whether the application knows that the user is there. */
   isTold = false
@@ -62,7 +62,7 @@ export class RoomMember {
     if (latest !== undefined) this.info = latest.info
   }
 
-  /** Gives a holding an info that is later than all others, if it is another one. */
+  /** Gives a holding an info, as the latest of all if it differs from the latest. */
   renew(holding: Holding, info: string): void {
     const latest = this.#latest()
     if (latest !== undefined && latest.stamp > 0 && latest.info === info) {
@@ -88,7 +88,7 @@ export class RoomMember {
     return this.#shown
   }
 
-  /** Returns the holding with the highest stamp; of equal ones, that of the highest id of a node. */
+  /** Returns the holding with the highest stamp; among equal stamps, the one with the highest node id. */
   #latest(): Holding | undefined {
     let latest: Holding | undefined
     for (const holding of this.holdings) {

@@ -6,14 +6,14 @@ import { RoomMember } from './room-member.ts'
 /** The most members of other nodes that a room has here, whatever their nodes say. */
 const MOST_REMOTE_MEMBERS = 100_000
 
-/** The members of a room, and what each node has of it. */
+/** The members of a room, and the share of each node. */
 export class Roster {
   readonly mode: PresenceMode
   readonly members = new Map<string, RoomMember>()
   readonly shares = new Map<string, NodeShare>()
   /** The share of this node. */
   readonly own: NodeShare
-  /** Members of whom the application may have to be told something. */
+  /** Members whose changes the application may not know yet. */
   readonly touched = new Set<RoomMember>()
   readonly #maxMembers: number
 
@@ -60,7 +60,7 @@ export class Roster {
   }
 
   /**
-   * Takes over what another node has said: its numbers, and the members that it has named.
+   * Takes over the numbers of another node, and the members that it has named.
    * @param clock the latest version of any room of that node at that time
    */
   put(share: NodeShare, said: RoomDelta | RoomSnapshot, clock = said.version): void {

@@ -13,7 +13,7 @@ interface Progress {
 
 /** Receives what the nodes answer. */
 export interface RoundHost {
-  /** A node has told who is in a room. @param clock its latest version of any room at that time */
+  /** A node has sent its members of a room. @param clock its latest version of any room at that time */
   snapshot(node: string, room: string, snapshot: RoomSnapshot, clock: number): void
   /** A node has too many members in a room to name them. */
   announced(node: string, room: string, version: number): void
