@@ -25,7 +25,7 @@ export class CatchUps {
     return this.#byMember.has(member)
   }
 
-  /** Adds a member; a former catch-up of it ends. */
+  /** Adds a member; an earlier catch-up of it ends. */
   add(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
     this.left(member)
     const catchUp = new CatchUp(this.#log, this.#loop, member, onEnd)

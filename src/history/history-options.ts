@@ -18,13 +18,13 @@ export interface HistoryOptions {
   store: HistoryStore
   /**
    * Returns how much history a room has; `undefined` = none. It must always return the same for a room, on
-   * all nodes. What it throws is thrown by the call that named the room.
+   * all nodes. If it throws, so does the call that named the room.
    */
   rooms: (room: string) => RoomHistoryOptions | undefined
   /**
    * Returns a message with its position, as clients receive it: called once for each message and node, and
-   * again for a message that is read from the store. When it throws, the error is reported and the message
-   * goes out as it is. `stampJson` is ready-made. Without it, clients cannot say where they were.
+   * again for a message that is read from the store. If it throws, the error is reported and the message is
+   * sent without a stamp. `stampJson` is ready-made. Without it, clients cannot say where they were.
    */
   stamp?: ((data: string | Buffer, place: StampPlace) => Payload) | undefined
   /**

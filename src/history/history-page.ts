@@ -4,11 +4,11 @@ import { hasSince, type ReplayFrom } from './replay-from.ts'
 
 /** Messages of a room, oldest first. */
 export interface HistoryPage {
-  /** As clients receive them: stamped; a string for text, a Buffer for bytes. */
+  /** The messages as clients receive them, stamped: a string for text, a Buffer for bytes. */
   readonly messages: readonly { readonly data: string | Buffer; readonly position: string }[]
   /** Whether no message after `since` is missing; `true` without `since`. */
   readonly complete: boolean
-  /** Where the page ends: what comes later comes after this. */
+  /** The position of the end of the page, to be passed as `since` for later messages. */
   readonly position: string
 }
 

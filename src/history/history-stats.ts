@@ -1,19 +1,18 @@
 /** Counters of the histories of a hub since it was made. */
 export interface HistoryStats {
-  /**
-   * Rooms with a history that are followed now: those with a member here, and for a while after the last one.
-   */
+  /** Rooms with a history that are followed now: those that have a member here, or had one until recently. */
   rooms: number
   /** Messages that were stored. */
   appended: number
-  /** Messages that were not stored, or not known to be: they were delivered to nobody here. */
+  /** Messages that were not stored, or may not have been; nobody here received them. */
   refused: number
-  /** Messages that did not arrive by the feed of the store, and were read from it. */
+  /** Messages that the feed of the store lost, and that were read from it. */
   repaired: number
   /** Messages that arrived again, and were not delivered again. */
   repeated: number
   /**
-   * How many times messages of a room were lost for this node: the store had lost or evicted them as well.
+   * How many times messages of a room were lost for this node, because the store had lost or evicted them
+   * too.
    */
   lost: number
   /** Calls of `resumeRoom` that have ended. */
@@ -22,11 +21,11 @@ export interface HistoryStats {
   incomplete: number
   /** Messages replayed to single connections. */
   replayed: number
-  /** How many times a slow client was sent again what had been dropped for it. */
+  /** How many times messages that were dropped for a slow client were sent to it again. */
   resynced: number
 }
 
-/** Returns the counters of histories that have done nothing yet. */
+/** Returns counters of 0. */
 export function newHistoryStats(): HistoryStats {
   return {
     rooms: 0,

@@ -1,6 +1,6 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 
-/** Where a message stands in the history of its room. */
+/** The place of a message in the history of its room. */
 export interface Mark {
   /**
    * The life of the history; another one begins when the store has lost or evicted the room. 1 to 32
@@ -55,7 +55,7 @@ export interface ReadRequest {
    * someone who stands before the lost messages would not be told.
    */
   readonly wasDelivered?: boolean | undefined
-  /** The latest so many, 1 or more, where there is no `after`. */
+  /** The number of latest messages, 1 or more, if there is no `after`. */
   readonly last?: number | undefined
   /** Most messages, and most bytes of records, that one read returns; at least one message. */
   readonly maxMessages: number
@@ -99,7 +99,7 @@ export interface HistoryListener {
 
 /**
  * Keeps the latest messages of rooms, gives each a place in the one order of its room, and passes it on to
- * the hubs that subscribed to the room. What a store cannot keep it refuses; what it evicts or loses shows as
+ * the hubs that subscribed to the room. A store refuses what it cannot keep; what it evicts or loses shows as
  * another epoch, or as a read that is not complete, and never as silence.
  */
 export interface HistoryStore {
@@ -117,16 +117,16 @@ export interface HistoryStore {
    *   is certain that the message is not stored, with anything else when that is not known
    */
   append(room: string, record: Uint8Array, limits: HistoryLimits): Promise<Appended>
-  /** Reads messages of a room. Rejects, within a bounded time, when the store is away. */
+  /** Reads messages of a room. Rejects, within a bounded time, if the store cannot be reached. */
   read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult>
   /**
    * Returns the latest message of each of at most 1,000 rooms, which also keeps their epochs from expiring:
-   * `undefined` for a room that has none. Rejects, within a bounded time, when the store is away.
+   * `undefined` for a room that has none. Rejects, within a bounded time, if it cannot be reached.
    */
   heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]>
   /**
    * Subscribes to a room. Resolves when messages that are appended from then on are received; stays pending
-   * while the store is away.
+   * while it cannot be reached.
    */
   subscribe(room: string): Promise<void>
   /** Unsubscribes from a room. Some more messages of it may arrive. */

@@ -20,8 +20,8 @@ export interface MembersLog extends MessageLog {
 }
 
 /**
- * The members of a room with a history, and the latest messages: delivers to those who are live, and brings
- * the others up to date.
+ * The members of a room with a history, and the latest messages: delivers to the members that are live, and
+ * brings the others up to date.
  */
 export class LogMembers implements CatchUpLog {
   readonly followers = new Followers()
@@ -43,7 +43,7 @@ export class LogMembers implements CatchUpLog {
     return this.#log.delivered
   }
 
-  /** Delivers the next message to those who are live. */
+  /** Delivers the next message to the members that are live. */
   deliver(message: HistoryMessage): void {
     const { host, cache, rooms } = this.#parts
     cache.add(this.recent, message)
@@ -60,7 +60,10 @@ export class LogMembers implements CatchUpLog {
     host.delivered(recipients, message.frameBytes)
   }
 
-  /** Messages are lost: has those who are live told, and the others compare with the store. */
+  /**
+   * Calls `fellBehind` of the members that are live, and has the others compare with the store: messages are
+   * lost.
+   */
   lost(): void {
     this.#catchUps.verify()
     for (const member of this.#parts.host.members(this.#log.room)) {
@@ -69,8 +72,8 @@ export class LogMembers implements CatchUpLog {
   }
 
   /**
-   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. A former
-   * one of the member ends.
+   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. An
+   * earlier catch-up of the member ends.
    */
   withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
     return this.#catchUps.add(member, onEnd)

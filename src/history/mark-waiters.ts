@@ -14,7 +14,7 @@ interface MarkWaiter {
 
 /**
  * Promises that resolve when a message has been delivered, in the order in which they were made: that is the
- * order of the messages, since a node hears of its own in that order.
+ * order of the messages, since a node is notified of its own in that order.
  */
 export class MarkWaiters {
   readonly #waiters = new Queue<MarkWaiter>()
@@ -29,7 +29,7 @@ export class MarkWaiters {
     return reached.promise
   }
 
-  /** Settles the promises of messages of which it is known by now what has become of them. */
+  /** Settles the promises of messages whose fate is known by now. */
   moved(fateOf: (mark: Mark, since: number) => MarkFate | undefined): void {
     for (let next = this.#waiters.first; next !== undefined; next = this.#waiters.first) {
       const fate = fateOf(next.mark, next.since)

@@ -61,8 +61,8 @@ export class MemoryHistoryBus {
   }
 
   /**
-   * Behaves as an engine that cannot be reached: stores are `reconnecting`, refuse, and do not pass on what
-   * they have not passed on yet.
+   * Behaves as an engine that cannot be reached: stores are `reconnecting`, refuse everything, and lose the
+   * messages that they have not passed on yet.
    */
   cut(): void {
     this.#members.cut()
@@ -73,7 +73,7 @@ export class MemoryHistoryBus {
     this.#members.restore()
   }
 
-  /** Forgets the history of a room, or of all of them, as for want of memory. */
+  /** Removes the history of a room, or of all rooms, as an engine does when it is out of memory. */
   evict(room?: string): void {
     if (room === undefined) {
       this.#rooms.clear()
@@ -86,7 +86,7 @@ export class MemoryHistoryBus {
     this.#rooms.delete(room)
   }
 
-  /** Behaves as an engine that came back without its latest writes to a room. */
+  /** Behaves like an engine that restarts without its latest writes to a room. */
   loseLatest(room: string, count: number): void {
     const history = this.#rooms.get(room)
     if (history === undefined) return

@@ -14,17 +14,17 @@ import type {
 } from './history-store.ts'
 import { MEMORY_HISTORY_DEFAULTS, MemoryHistoryBus, type MemoryHistoryLimits } from './memory-history-bus.ts'
 
-/** Where and how much {@link memoryHistory} keeps. An explicit `undefined` means the default. */
+/** The memory that {@link memoryHistory} uses. An explicit `undefined` means the default. */
 export interface MemoryHistoryOptions extends MemoryHistoryLimits {
-  /** Shared by the stores of hubs that share their histories; the limits are its own then. Default none. */
+  /** Shared by the stores of hubs that share their histories; it then has the limits. Default none. */
   bus?: MemoryHistoryBus | undefined
 }
 
 const KNOWN_KEYS = Object.freeze({ ...MEMORY_HISTORY_DEFAULTS, bus: undefined })
 
 /**
- * Keeps the history of rooms in the memory of this process: it ends with the process. For one hub; hubs of
- * several processes need a store that they share.
+ * Keeps the history of rooms in the memory of this process, for one hub. The history ends with the process;
+ * hubs of several processes need a store that they share.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
  */
 export function memoryHistory(options: MemoryHistoryOptions = {}): HistoryStore {

@@ -27,7 +27,7 @@ export class MemoryRoom {
     this.#log = this.#newLog()
   }
 
-  /** Returns whether a record is small enough to be kept in so many bytes. */
+  /** Returns whether a record is small enough to be kept in this many bytes. */
   static fits(recordBytes: number, maxBytes: number): boolean {
     return recordBytes <= maxBytes * RECORD_SHARE
   }
@@ -80,7 +80,7 @@ export class MemoryRoom {
     return { head, records, isComplete }
   }
 
-  /** Removes the latest messages, as an engine that came back without them. */
+  /** Removes the latest messages, like an engine that restarts without them. */
   loseLatest(count: number): void {
     const { length } = this.#log
     const kept = Math.max(0, length - count)

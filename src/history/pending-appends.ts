@@ -27,7 +27,7 @@ export class PendingAppends {
     }
   }
 
-  /** Resolves when the messages that wait now do not any more; `undefined` when none does. */
+  /** Resolves when none of the messages that wait now still waits; `undefined` if none waits. */
   get settled(): Promise<void> | undefined {
     if (this.#pending.size === 0) return undefined
     const settled = deferred()

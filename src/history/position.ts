@@ -11,9 +11,7 @@ export function positionOf({ epoch, offset, tag }: Mark): string {
   return tag === '' ? `${epoch}.${offset}` : `${epoch}.${offset}.${tag}`
 }
 
-/**
- * Returns the mark of a position that a client sent; `undefined` for whatever is no position. Never throws.
- */
+/** Returns the mark of a position that a client sent; `undefined` for anything else. Never throws. */
 export function readPosition(position: unknown): Mark | undefined {
   if (typeof position !== 'string' || position.length > MAX_POSITION_CHARACTERS) return undefined
   const [, epoch, digits, tag = ''] = POSITION.exec(position) ?? []

@@ -98,7 +98,7 @@ export class RecentMessages {
     return mark?.offset === offset ? mark : undefined
   }
 
-  /** Removes the messages that the room has no longer: they are too many, or too old. */
+  /** Removes the messages that are too many or too old for the room. */
   #removeOld(): void {
     const now = performance.now()
     const firstKept = this.#entries.length - this.#limits.maxMessages

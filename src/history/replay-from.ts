@@ -1,15 +1,15 @@
 import { checkKeys, inRange } from '../base/option-rules.ts'
 
-/** Where a replay begins. An explicit `undefined` means the default. */
+/** The start of a replay. An explicit `undefined` means the default. */
 export interface ReplayFrom {
   /**
-   * The position of the latest message that the client has, as it says itself: whatever a client sends is
-   * safe here. `undefined` and `null` = it has none. Default none.
+   * The position of the latest message that the client has, as the client sent it: any value is safe here.
+   * `undefined` and `null` = none. Default none.
    */
   since?: unknown
   /**
-   * The latest so many messages, 1 or more: for a newcomer, or where not everything after `since` is kept any
-   * more. Default none.
+   * The number of latest messages, 1 or more: for a newcomer, or if not everything after `since` is stored
+   * any more. Default none.
    */
   last?: number | undefined
 }

@@ -8,13 +8,13 @@ import type { RoomLog } from './room-log.ts'
 /** The messages that a connection has received when it is live again. */
 export interface ResumeResult {
   /**
-   * Whether it has missed nothing: `false` when messages after `since` are not kept any more, when `since` is
-   * no position of this room, and when the connection was closed, or has left the room, before it was live.
+   * Whether it has missed nothing: `false` if messages after `since` are no longer stored, if `since` is not
+   * a position of this room, or if the connection closed or left the room before it was live.
    */
   readonly complete: boolean
   /** How many messages were sent to it before the first live one. */
   readonly replayed: number
-  /** Where it stands now: to be given as `since` the next time. Empty when it was closed before that. */
+  /** Its position now, to be passed as `since` the next time. Empty if it was closed before that. */
   readonly position: string
 }
 
@@ -89,7 +89,7 @@ async function readAfter(log: RoomLog, mark: Mark): Promise<Start | undefined> {
   return { cursor: mark, page: records, isComplete }
 }
 
-/** Returns where a replay begins for a client whose position is of no use, or that has none. */
+/** Returns where a replay begins for a client without a usable position. */
 function startWithout(
   log: RoomLog,
   joined: Mark,

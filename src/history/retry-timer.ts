@@ -30,12 +30,12 @@ export class RetryTimer {
     this.#delayMs = Math.min(MAX_DELAY_MS, this.#delayMs * 2)
   }
 
-  /** An attempt has succeeded: the next failure is the first one again. */
+  /** An attempt has succeeded: the next failure counts as the first. */
   reset(): void {
     this.#delayMs = MIN_DELAY_MS
   }
 
-  /** Does not call the function any more, until {@link later}. */
+  /** Cancels the call of the function, until {@link later}. */
   stop(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined

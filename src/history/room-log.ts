@@ -35,7 +35,7 @@ export class RoomLog implements MembersLog {
   #suspicions = 0
   #cleared = 0
   #feedTimer: NodeJS.Timeout | undefined
-  /** The latest message of this node that the feed is to show. */
+  /** The latest message of this node that the feed has yet to deliver. */
   #appended: Mark = NOWHERE
   #isClosed = false
 
@@ -130,7 +130,7 @@ export class RoomLog implements MembersLog {
     this.verify()
   }
 
-  /** The store is back: does at once what would be tried again later. */
+  /** Retries at once what waits for the store, which is back. */
   reconnected(): void {
     this.#retries.reset()
     this.#suspicions++
@@ -149,7 +149,7 @@ export class RoomLog implements MembersLog {
     else if (this.#contradicts(head)) this.suspect()
   }
 
-  /** Goes on after a failure later, at once when the store is back. */
+  /** Retries later, at the latest when the store is back. */
   retryLater(): void {
     this.#retries.later()
   }
@@ -291,7 +291,7 @@ export class RoomLog implements MembersLog {
     else this.members.deliver(message)
   }
 
-  /** Tells those who wait for a message. */
+  /** Notifies callers and catch-ups that wait for a message. */
   #moved(): void {
     this.members.moved(this.#hasReached)
     this.#waiters.moved(this.#fateOf)
@@ -304,10 +304,7 @@ export class RoomLog implements MembersLog {
     return delivered !== undefined && (delivered.epoch !== epoch || delivered.offset >= offset)
   }
 
-  /**
-   * Returns what has become of a message of which the log may not have heard yet; `undefined` when that is
-   * not known.
-   */
+  /** Returns the fate of a message that the log may not have received yet; `undefined` if it is not known. */
   readonly #fateOf = (mark: Mark, since = this.#suspicions): MarkFate | undefined => {
     if (this.#isClosed) return 'past'
     if (this.#isSuspect) {

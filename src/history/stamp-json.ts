@@ -1,4 +1,4 @@
-/** Where a message stands, as `stamp` receives it. */
+/** The place of a message, as `stamp` receives it. */
 export interface StampPlace {
   readonly room: string
   /** The position of the message, of the characters `A–Z a–z 0–9 _ - .` only. */

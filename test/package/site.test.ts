@@ -31,6 +31,7 @@ describe('the site', () => {
   it('has an API reference of every entry', () => {
     for (const entry of Object.keys(ENTRIES)) expect(html(`api/${entry}/index`), entry).toContain('<h1')
     expect(html('api/wshub/interfaces/HubOptions')).toContain('maxConnections')
+    expect(html('api/wshub/classes/Hub')).toContain('<title>Class: Hub&lt;Meta&gt; | wshub</title>')
     expect(html('api/wshub/express/functions/wsHub')).toContain('upgradeWebSocket')
   })
 
