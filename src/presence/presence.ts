@@ -197,7 +197,7 @@ export class Presence {
     return this.#link.state === 'connected'
   }
 
-  /** Does not ask the application, which may answer differently now: a room is followed or has no presence. */
+  /** Does not ask the application, whose answer may differ now: a room is followed or has no presence. */
   #modeOf(name: string): PresenceMode | undefined {
     return this.#rooms.get(name)?.mode
   }
