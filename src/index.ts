@@ -65,6 +65,7 @@ export type {
   ResolvedPresenceOptions,
   RoomPresence,
 } from './presence/presence-options.ts'
+export type { PresenceStats } from './presence/presence-stats.ts'
 export { CloseCode } from './protocol/close-code.ts'
 export { Frame, type FrameInit } from './protocol/frame.ts'
 export { Opcode } from './protocol/frame-header.ts'

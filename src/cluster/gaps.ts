@@ -9,7 +9,10 @@ export interface Gap {
   readonly scope: 'room' | 'everyone' | 'direct'
   /** The room; `undefined` in the other scopes. */
   readonly room: string | undefined
-  /** The number of messages. */
+  /**
+   * The number of messages. Lost changes of the presence of a room are among them, although they are asked
+   * for again.
+   */
   readonly count: number
 }
 

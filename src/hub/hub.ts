@@ -152,6 +152,7 @@ export class Hub<out Meta extends object = Metadata> {
       bufferedBytes: this.#sessions.bufferedBytes(),
       dropped: this.dropped,
       history: this.#followers.history?.stats,
+      presence: this.#followers.presence?.stats,
     })
   }
 

@@ -4,6 +4,7 @@ import type { CloseReason } from '../connection/close-cause.ts'
 import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 import type { HistoryStats } from '../history/history-stats.ts'
+import type { PresenceStats } from '../presence/presence-stats.ts'
 
 /** The stage of a hub's life. */
 export type HubState = 'open' | 'closing' | 'closed'
@@ -44,6 +45,8 @@ export interface HubStats {
   readonly dropped: Readonly<Record<DropReason, Readonly<DropCount>>>
   /** The histories of rooms; `undefined` without the option. */
   readonly history: HistoryStats | undefined
+  /** The presence of rooms; `undefined` without the option. */
+  readonly presence: PresenceStats | undefined
 }
 
 /** The summary of a hub in `toJSON` and `util.inspect`. */
@@ -75,7 +78,10 @@ export class UpgradeTally {
 export function statsOf(
   { unansweredConnections: _, closeReasons, ...connections }: Tally,
   { acceptedUpgrades, refusedUpgrades }: UpgradeTally,
-  now: Pick<HubStats, 'connections' | 'rooms' | 'pendingUpgrades' | 'bufferedBytes' | 'dropped' | 'history'>,
+  now: Pick<
+    HubStats,
+    'connections' | 'rooms' | 'pendingUpgrades' | 'bufferedBytes' | 'dropped' | 'history' | 'presence'
+  >,
 ): HubStats {
   return {
     ...now,

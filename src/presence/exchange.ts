@@ -69,6 +69,11 @@ export class Exchange implements LinkWatcher {
     link.watch(this)
   }
 
+  /** How many times a node was asked about a room of which something had not arrived. */
+  get repaired(): number {
+    return this.#questions.repaired
+  }
+
   /** The room is followed from now on. */
   follow(room: PresenceRoom): void {
     room.isSettled = false

@@ -44,6 +44,11 @@ export class PresenceRoom {
     this.#changes = new RoomChanges(this.#roster)
   }
 
+  /** The number of users that are kept here, of all nodes. */
+  get size(): number {
+    return this.#roster.members.size
+  }
+
   /** The version of the part of this node; 0 = nothing was published. */
   get version(): number {
     return this.#own.version

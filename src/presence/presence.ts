@@ -10,6 +10,7 @@ import { Exchange } from './exchange.ts'
 import { type Identity, readIdentity } from './identity.ts'
 import type { PresenceMode, ResolvedPresenceOptions, RoomPresence } from './presence-options.ts'
 import { PresenceRoom } from './presence-room.ts'
+import type { PresenceStats } from './presence-stats.ts'
 import type { RoomMember } from './room-member.ts'
 import { RoomTable } from './room-table.ts'
 
@@ -68,6 +69,7 @@ export class Presence {
   readonly #departures: DueQueue<Departure>
   /** The rooms that `hub.presence` asked for, from the one that was asked for longest ago. */
   readonly #watched = new Map<string, number>()
+  #changes = 0
   #isEndDue = false
   #isClosed = false
 
@@ -89,6 +91,14 @@ export class Presence {
       changed: (room) => this.#changed(room),
       beat: () => this.#forgetWatched(),
     })
+  }
+
+  /** Returns the current figures; adding up the members visits each room. */
+  get stats(): PresenceStats {
+    let members = 0
+    for (const { size } of this.#rooms) members += size
+    const repairs = this.#exchange?.repaired ?? 0
+    return { rooms: this.#rooms.size, members, changes: this.#changes, repairs }
   }
 
   /** Checks that the application says of each room how it has presence. @throws {HubError} */
@@ -303,6 +313,7 @@ export class Presence {
   #tell(room: PresenceRoom, change: Parameters<NonNullable<ResolvedPresenceOptions['onChange']>>[1]): void {
     const { onChange } = this.#options
     if (onChange === undefined) return
+    this.#changes++
     const pending = runHandler('the option presence.onChange', () => onChange(room.name, change), {
       failed: (error, where) => this.#host.report(error, where),
     })

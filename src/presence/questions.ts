@@ -52,6 +52,7 @@ export class Questions {
   readonly #timeouts: DueQueue<Round>
   readonly #subscribing: DueQueue<() => void>
   #ids = 0
+  #repaired = 0
   #isClosed = false
 
   constructor(link: Link, rooms: RoomTable, timeoutMs: number, host: QuestionsHost) {
@@ -60,6 +61,11 @@ export class Questions {
     this.#host = host
     this.#timeouts = new DueQueue(timeoutMs, (round) => this.#timedOut(round))
     this.#subscribing = new DueQueue(timeoutMs, (proceed) => proceed())
+  }
+
+  /** How many times a node was asked about a room of which something had not arrived. */
+  get repaired(): number {
+    return this.#repaired
   }
 
   /** Asks all nodes about a room, soon. */
@@ -246,7 +252,7 @@ export class Questions {
 
   #endOfAll(round: Round): void {
     const isByAll = this.#link.peers.every((node) => round.hasAnswered(node))
-    if (!isByAll && this.#unanswered.size === 0) this.#retrySoon()
+    if (isByAll && this.#unanswered.size === 0) this.#retrySoon()
     for (const name of round.rooms) {
       const room = this.#rooms.get(name)
       if (room === undefined || this.#roundOf.get(name) !== round) continue
@@ -296,7 +302,10 @@ export class Questions {
       if (rooms.length === 0) continue
       const round = this.#begin(rooms, node)
       this.#repairing = round
-      if (this.#send(round, rooms)) return
+      if (this.#send(round, rooms)) {
+        this.#repaired += rooms.length
+        return
+      }
       this.#rounds.delete(round.id)
       this.#repairing = undefined
       this.#repairAtBeat(node, round)

@@ -43,6 +43,7 @@ describe('hub.stats', () => {
         closed: none,
       },
       history: undefined,
+      presence: undefined,
     })
   })
 

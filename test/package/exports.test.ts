@@ -226,6 +226,7 @@ describe('the types exported', () => {
         "PresenceMember",
         "PresenceMode",
         "PresenceOptions",
+        "PresenceStats",
         "ProxyHeader",
         "PublishOptions",
         "RateLimitPolicy",
