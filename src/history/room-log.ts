@@ -34,6 +34,8 @@ export class RoomLog implements MembersLog {
   /** How many times the store may have lost messages, and how many of these a read has cleared up. */
   #suspicions = 0
   #cleared = 0
+  /** Whether the members are being told that messages are lost. */
+  #isTelling = false
   #feedTimer: NodeJS.Timeout | undefined
   /** The latest message of this node that the feed has yet to deliver. */
   #appended: Mark = NOWHERE
@@ -208,8 +210,12 @@ export class RoomLog implements MembersLog {
         const result = await this.#parts.store.read(this.room, request, this.#limits)
         if (this.#isClosed) break
         this.#cleared = suspicions
-        this.#apply(delivered, result)
         this.#retries.reset()
+        if (this.#isLoss(delivered, result)) await this.#lose(result.head)
+        else this.#apply(result)
+        if (!this.#isSuspect) this.#deliverHeld()
+        // What is still held was stored before this read, which would have returned it.
+        if (!this.#mustReadAgain) this.#held.clear()
       } catch (error) {
         this.#isReading = false
         this.#mustReadAgain = true
@@ -220,30 +226,36 @@ export class RoomLog implements MembersLog {
     this.#isReading = false
   }
 
-  #apply(after: Mark, { head, records, isComplete }: ReadResult): void {
-    if (isComplete) {
-      for (const stored of records) {
-        if (stored.epoch !== this.delivered.epoch || stored.offset <= this.delivered.offset) continue
-        this.#deliver(stored)
-        this.#parts.stats.repaired++
-      }
-      const last = records.at(-1)
-      if (last !== undefined && last.offset < head.offset) this.#mustReadAgain = true
-    } else if (this.delivered === after || this.delivered.epoch !== head.epoch) {
-      this.#lose(head)
-    } else {
-      this.#mustReadAgain = true // messages were delivered meanwhile: nothing may be missing after them
-    }
-    if (!this.#isSuspect) this.#deliverHeld()
-    // What is still held was stored before this read, which would have returned it.
-    if (!this.#mustReadAgain) this.#held.clear()
+  /** Whether messages are lost, unless others were delivered meanwhile: then nothing is known yet. */
+  #isLoss(after: Mark, { head, isComplete }: ReadResult): boolean {
+    return !isComplete && (this.delivered === after || this.delivered.epoch !== head.epoch)
   }
 
-  /** Goes on with the latest message of the store: those before it, if any, cannot be delivered any more. */
-  #lose(head: Mark): void {
+  #apply({ head, records, isComplete }: ReadResult): void {
+    if (!isComplete) {
+      this.#mustReadAgain = true // messages were delivered meanwhile: nothing may be missing after them
+      return
+    }
+    for (const stored of records) {
+      if (stored.epoch !== this.delivered.epoch || stored.offset <= this.delivered.offset) continue
+      this.#deliver(stored)
+      this.#parts.stats.repaired++
+    }
+    const last = records.at(-1)
+    if (last !== undefined && last.offset < head.offset) this.#mustReadAgain = true
+  }
+
+  /**
+   * Goes on with the latest message of the store: those before it, if any, cannot be delivered any more.
+   * Nothing is delivered until the members have been told.
+   */
+  async #lose(head: Mark): Promise<void> {
     this.#parts.stats.lost++
     this.#beginAt(head)
     this.members.lost()
+    this.#isTelling = true
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+    this.#isTelling = false
   }
 
   /** Begins after the latest message of the store, but before those that have arrived already. */
@@ -318,7 +330,7 @@ export class RoomLog implements MembersLog {
   }
 
   get #isSuspect(): boolean {
-    return this.#cleared < this.#suspicions
+    return this.#isTelling || this.#cleared < this.#suspicions
   }
 
   /** Whether another message stands where this one, which the log is past, says that it stands. */

@@ -216,6 +216,21 @@ describe('Hub', () => {
 })
 
 describe('onBehind', () => {
+  it('is called before anything that comes after what is lost', async () => {
+    const bus = new MemoryHistoryBus()
+    const { hub, connect } = await serveHistory(
+      { store: memoryHistory({ bus }) },
+      {},
+      { onBehind: (connection, room) => void connection.sendText(text(`behind ${room}`)) },
+    )
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    await hub.publish('chat', text(1))
+    bus.evict('chat')
+    await Promise.all([hub.publish('chat', text(2)), hub.publish('chat', text(3))])
+    expect(numbers(await received(connection, client))).toEqual([1, 'behind chat', 2, 3])
+  })
+
   it('closes the connection with 1011 when it throws', async () => {
     const bus = new MemoryHistoryBus()
     const { hub, connect } = await serveHistory(

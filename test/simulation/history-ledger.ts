@@ -44,11 +44,8 @@ export interface Stay {
   previous: string | undefined
   /** Where a replay broke off: something may be missing after it. */
   breakAt: string | undefined
-  /** How many times its node has said that messages are lost, and how many times any were. */
+  /** How many times its node has said that messages are lost. */
   behinds: number
-  breaks: number
-  /** How many times messages were lost of which the client has yet to be told. */
-  untold: number
   /** Whether nothing of it was checked yet. */
   isFirst: boolean
   /** Whether the client knows what has come of the call. */
@@ -136,8 +133,6 @@ export class HistoryLedger {
       previous: undefined,
       breakAt: undefined,
       behinds: 0,
-      breaks: 0,
-      untold: 0,
       isFirst: true,
       isSure: false,
       hasEnded: false,
@@ -242,11 +237,10 @@ export class HistoryLedger {
   /** Returns what is not at its end, of those that stay: each has everything, and knows what it has not. */
   unsettled(markers: ReadonlyMap<string, string>): string[] {
     return [...this.#atNode.values()].flatMap((stay) => {
-      const { token, session, ask, previous, breakAt, result, untold } = stay
+      const { token, session, ask, previous, breakAt, result } = stay
       if (stay.hasEnded || !session.isOpen || !this.#host.isAlive(session.node)) return []
       const say = (what: string) => [`${token}: ${session.name} at ${session.node} in ${ask.room} ${what}`]
       if (result === undefined) return say('never becomes live')
-      if (untold > 0) return say('is not told that messages are lost')
       const marker = markers.get(ask.room)
       const mayExpire = this.#mostKept === 0 && previous === undefined
       if (marker !== undefined && !mayExpire && !this.#hasReceived(stay, marker))
@@ -315,9 +309,7 @@ export class HistoryLedger {
     if (stay.result === undefined) return
     for (const event of stay.events.splice(0)) {
       if (event === BEHIND) {
-        // It is told in a turn of its own: messages may come in between.
-        if (stay.untold > 0) stay.untold--
-        else stay.previous = undefined
+        stay.previous = undefined
         continue
       }
       const { before = '', index = 0, losses = 0 } = this.#kept.get(event) ?? {}
@@ -330,8 +322,6 @@ export class HistoryLedger {
         stay.breakAt = undefined
         continue
       }
-      stay.untold++
-      if (++stay.breaks <= stay.behinds) continue
       const { token, session, ask } = stay
       this.#host.fail(
         'gap',
