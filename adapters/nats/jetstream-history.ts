@@ -24,6 +24,7 @@ import { type JetStreamHistoryOptions, readJetStreamOptions } from './jetstream-
 import { NatsBackplane } from './nats-backplane.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { tokenOf } from './room-token.ts'
+import { SeenHeads } from './seen-heads.ts'
 
 const MESSAGE_OVERHEAD_BYTES = 256
 const TAG_BYTES = 3
@@ -39,8 +40,7 @@ export class JetStreamHistory implements HistoryStore {
   readonly #timeoutMs: number
   readonly #maxPendingBytes: number
   readonly #rooms = new Map<string, string>()
-  /** The latest message that was seen of each subscribed room: it may expire. */
-  readonly #latest = new Map<string, Mark>()
+  readonly #heads = new SeenHeads()
   readonly #pending = new PendingRequests()
   #pendingBytes = 0
   /** Settles when the stream was found, or created again. */
@@ -121,8 +121,10 @@ export class JetStreamHistory implements HistoryStore {
       offset: latest?.sequence ?? info.lastSequence,
       tag: latest?.tag ?? '',
     }
-    this.#saw(room, head)
-    if (after !== undefined) return this.#readAfter(api, subject, head, { ...request, after }, limits)
+    if (latest !== undefined || this.#heads.of(room, head.epoch) === undefined) {
+      this.#saw(room, head, info.lastSequence)
+    }
+    if (after !== undefined) return this.#readAfter(api, room, head, { ...request, after }, limits)
     const { last = 0 } = request
     if (last === 0 || latest === undefined) return { head, records: [], isComplete: true }
     const from = await this.#startOfLatest(api, subject, Math.min(last, limits.maxMessages))
@@ -132,12 +134,19 @@ export class JetStreamHistory implements HistoryStore {
 
   async heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]> {
     const api = this.#api()
+    const [epoch, upTo] = [this.#epoch, this.#lastSequence]
     const latest = await Promise.all(rooms.map((room) => api.get({ last_by_subj: this.#subject(room) })))
+    const info = await this.#refresh(api)
     return latest.map((message, index) => {
-      if (message !== undefined) return { epoch: this.#epoch, offset: message.sequence, tag: message.tag }
+      const room = rooms[index] ?? ''
+      if (message !== undefined) {
+        const mark = { epoch: this.#epoch, offset: message.sequence, tag: message.tag }
+        if (epoch === this.#epoch) this.#saw(room, mark, upTo)
+        return mark
+      }
       // Its latest message has expired, and there is no newer one.
-      const seen = this.#latest.get(rooms[index] ?? '')
-      return seen?.epoch === this.#epoch ? seen : undefined
+      if (info !== undefined) this.#heads.sawNone(room, epoch, upTo, info.firstSequence)
+      return this.#heads.of(room, this.#epoch)
     })
   }
 
@@ -150,24 +159,25 @@ export class JetStreamHistory implements HistoryStore {
   unsubscribe(room: string): void {
     const channel = this.#channel(room)
     this.#rooms.delete(channel)
-    this.#latest.delete(room)
+    this.#heads.delete(room)
     this.#nats.unsubscribe(channel)
   }
 
   async close(): Promise<void> {
     await this.#nats.close()
     this.#rooms.clear()
-    this.#latest.clear()
+    this.#heads.clear()
   }
 
   async #readAfter(
     api: JetStreamApi,
-    subject: string,
+    room: string,
     head: Mark,
     request: ReadRequest & { readonly after: Mark },
     limits: HistoryLimits,
   ): Promise<ReadResult> {
     const { after } = request
+    const subject = this.#subject(room)
     const incomplete = { head, records: [], isComplete: false }
     if (after.epoch !== head.epoch) return incomplete
     const isHead = after.offset === head.offset
@@ -182,16 +192,17 @@ export class JetStreamHistory implements HistoryStore {
     // Without its message: nothing younger was removed, by age or bytes of the stream, or as one too many.
     const isProven = isKept
       ? after.tag === '' || after.tag === message.tag
-      : isHead || (after.tag === '' && info.firstSequence <= after.offset + 1 && !isFull)
+      : isHead ||
+        (!isFull &&
+          ((after.tag === '' && info.firstSequence <= after.offset + 1) ||
+            this.#heads.isLatest(room, after, info.firstSequence)))
     if (!isProven || found.isTooOld || found.total > limits.maxMessages) return incomplete
     if (found.total > 0 && found.messages.length === 0) throw new Error('JetStream did not deliver in time')
     return { head, records: this.#records(found.messages, after.offset), isComplete: true }
   }
 
-  #saw(room: string, { epoch, offset, tag }: Mark): void {
-    if (!this.#rooms.has(this.#channel(room))) return
-    const seen = this.#latest.get(room)
-    if (seen?.epoch !== epoch || seen.offset < offset) this.#latest.set(room, { epoch, offset, tag })
+  #saw(room: string, mark: Mark, upTo?: number): void {
+    if (this.#rooms.has(this.#channel(room))) this.#heads.saw(room, mark, upTo)
   }
 
   /** Returns the sequence of the first of the latest messages of a subject. */

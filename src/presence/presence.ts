@@ -337,7 +337,7 @@ export class Presence {
 }
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
-function readMode(mode: PresenceMode | undefined): PresenceMode | undefined {
+function readMode(mode: PresenceMode | undefined, room: string): PresenceMode | undefined {
   if (mode === undefined || mode === 'members' || mode === 'count') return mode
-  throw invalid('presence.rooms', 'returns members, count or undefined', mode)
+  throw invalid(`presence.rooms(${show(room)})`, 'is members, count or undefined', mode)
 }

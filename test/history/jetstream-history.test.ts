@@ -239,6 +239,41 @@ describe('a stream', () => {
     expect(head).toMatchObject({ epoch: mark.epoch, offset: mark.offset, tag: mark.tag })
   })
 
+  it('whose messages have all expired does not tell a follower of a quiet room that it has missed any', async () => {
+    const { store } = await setUp({ maxAgeMs: 1_000 })
+    for (const room of ['empty', 'room']) await store.subscribe(room)
+    const { head: empty } = await store.read('empty', PAGE, LIMITS)
+    const last = await append(store, 'soon gone')
+    for (let index = 0; index < 3; index++) await store.append('other', Buffer.from('x'), LIMITS)
+    await store.heads(['empty', 'room']) // as a hub asks from time to time
+    await until('the messages to expire', async () => {
+      const { records } = await store.read('other', { last: 1, ...PAGE }, LIMITS)
+      return records.length === 0
+    })
+    for (const [room, after] of [
+      ['empty', empty],
+      ['room', last],
+    ] as const) {
+      const read = await store.read(room, { after, wasDelivered: true, ...PAGE }, LIMITS)
+      expect(read).toMatchObject({ isComplete: true, records: [] })
+    }
+  })
+
+  it('whose messages have expired unseen tells a follower that it may have missed some', async () => {
+    const { engine, store } = await setUp({ maxAgeMs: 1_000 })
+    const other = jetstreamHistory({ servers: `127.0.0.1:${engine.port}`, maxAgeMs: 1_000 })
+    onTestFinished(() => other.close())
+    await other.start({ onMessage() {}, onStateChange() {}, onError() {} })
+    const { head: after } = await store.read('room', PAGE, LIMITS)
+    await append(other, 'missed')
+    await until('the message to expire', async () => {
+      const { records } = await other.read('room', { last: 1, ...PAGE }, LIMITS)
+      return records.length === 0
+    })
+    const read = await store.read('room', { after, wasDelivered: true, ...PAGE }, LIMITS)
+    expect(read.isComplete).toBe(false)
+  })
+
   it('whose messages expire while they are read does not keep the reader waiting', async () => {
     const engine = await startJetStream()
     onTestFinished(() => engine.stop())

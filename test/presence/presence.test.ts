@@ -260,7 +260,10 @@ describe('Hub with presence', () => {
         code,
         cause: failure,
       })
-      expect(thrownBy(() => hub.joinRoom(connection, 'odd'))).toMatchObject({ code })
+      expect(thrownBy(() => hub.joinRoom(connection, 'odd'))).toMatchObject({
+        code,
+        message: expect.stringContaining('presence.rooms("odd")'),
+      })
       expect(connection.rooms.size).toBe(0)
     })
 
