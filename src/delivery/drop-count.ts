@@ -33,3 +33,14 @@ export function addDrops(count: DropCount, { messages, bytes }: Readonly<DropCou
   count.messages += messages
   count.bytes += bytes
 }
+
+/** Adds what was dropped to the counts of one connection. */
+export function countDrops(
+  drops: Map<DropReason, DropCount>,
+  reason: DropReason,
+  dropped: Readonly<DropCount>,
+): void {
+  const count = drops.get(reason) ?? noDrops()
+  addDrops(count, dropped)
+  drops.set(reason, count)
+}

@@ -2,7 +2,7 @@ import type { SendOptions } from '../protocol/message.ts'
 import { Backlog, type Origin } from './backlog.ts'
 import type { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
-import { addDrops, type DropCount, type DropReason, noDrops } from './drop-count.ts'
+import { addDrops, countDrops, type DropCount, type DropReason } from './drop-count.ts'
 
 /** A batch of this size is written before the turn ends; a backlog is written in chunks of this size. */
 const CHUNK_BYTES = 65_536
@@ -47,11 +47,10 @@ export interface OutboxOwner {
  *
  * - The frames of a turn are written at its end, in one write.
  * - While the socket is congested, frames wait here. Above `maxBufferedBytes` the policy decides about more
- *   messages;
- *   pings and pongs are never dropped.
+ *   messages; pings and pongs are never dropped.
  * - Messages of the turn that congested the socket are exempt from the limit. After that turn, up to
- *   `maxBufferedBytes`
- *   may wait in addition to the least that has waited since, as long as the client goes on reading.
+ *   `maxBufferedBytes` may wait in addition to the least that has waited since, as long as the client goes on
+ *   reading.
  */
 export class Outbox {
   readonly #socket: OutboxSocket
@@ -343,12 +342,7 @@ export class Outbox {
   #drop(reason: DropReason, messages: number, bytes: number): false {
     if (messages === 0) return false
     this.#drops ??= new Map()
-    let count = this.#drops.get(reason)
-    if (count === undefined) {
-      count = noDrops()
-      this.#drops.set(reason, count)
-    }
-    addDrops(count, { messages, bytes })
+    countDrops(this.#drops, reason, { messages, bytes })
     addDrops(this.#delivery.dropped[reason], { messages, bytes })
     return false
   }

@@ -307,7 +307,11 @@ export const BUGS: readonly Bug[] = [
       'if (this.#backlog !== undefined) {\n      const',
       'if (this.#backlog !== undefined && batch.messages > 1) {\n      const',
     ],
-    ['what is dropped for a slow client is not counted', 'addDrops(count, { messages, bytes })\n', '\n'],
+    [
+      'what is dropped for a slow client is not counted',
+      'countDrops(this.#drops, reason, { messages, bytes })\n',
+      '\n',
+    ],
   ),
   ...HISTORY_BUGS,
 ]
