@@ -73,7 +73,7 @@ describe('a call to the cluster', () => {
   })
 
   it('a call waits half of callTimeoutMs at most, and what has not arrived by then is reported as lost', async () => {
-    const [a, b] = await three(new Bus())
+    const [a, b] = await three(new Bus(), { callTimeoutMs: 400 })
     await enter(b, 'tea')
     a.hub.broadcastToRoom('tea', '1')
     await b.client.received.first('a message', (text) => text === '1')
@@ -90,7 +90,7 @@ describe('a call to the cluster', () => {
   })
 
   it('a message that a call waits for in vain is reported as lost, even the first of its node in the room', async () => {
-    const [a, b] = await three(new Bus())
+    const [a, b] = await three(new Bus(), { callTimeoutMs: 400 })
     await enter(b, 'tea')
     b.backplane.drop = isTea
     a.hub.broadcastToRoom('tea', '1')

@@ -15,7 +15,8 @@ function publisher(bus: Bus, { cluster, ...options }: HubOptions = {}, startErro
   const faults = new Journal<Error>()
   const hub = new Hub({
     backplane,
-    cluster: { ...FAST, ...cluster },
+    // It gives other nodes half a second to become known.
+    cluster: { ...FAST, heartbeatIntervalMs: 5_000, heartbeatTimeoutMs: 15_000, ...cluster },
     onError: (error) => faults.push(error),
     ...options,
   })
@@ -88,7 +89,7 @@ describe('what is published before a hub is connected', () => {
     onTestFinished(() => void vi.useRealTimers())
     const bus = new Bus()
     bus.stop()
-    const { hub, faults } = publisher(bus)
+    const { hub, faults } = publisher(bus, { cluster: { callTimeoutMs: 400 } })
     hub.broadcast('too early')
     hub.cluster.handle('slow', () => new Promise(() => {}))
     const call = expect(hub.cluster.call('slow')).resolves.toMatchObject({ missing: [hub.cluster.node] })
@@ -245,7 +246,7 @@ describe('a call before a hub is connected', () => {
       return 'slow'
     })
     silent.hub.cluster.handle('work', () => new Promise(() => {}))
-    const { hub } = publisher(bus)
+    const { hub } = publisher(bus, { cluster: { heartbeatIntervalMs: 500, heartbeatTimeoutMs: 2_000 } })
     const answered = hub.cluster.call('work', '', { timeoutMs: 60_000 })
     await hub.cluster.ready()
     const readyAt = performance.now()

@@ -18,6 +18,8 @@ import {
 /** Time between two messages of a stream, in ms. */
 const STREAM_MS = 5
 
+/** Time, in ms, for the nodes to answer a call, on busy cores. */
+const CALL_TIMEOUT_MS = 20_000
 /** Time, in ms, for users to come back. */
 const PRESENCE_GRACE_MS = 1_000
 
@@ -84,7 +86,12 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
     async open({ namespace, isServing = true }: { namespace?: string; isServing?: boolean } = {}) {
       hub = new Hub({
         backplane: await createBackplane(),
-        cluster: { namespace, publicMetadata: ['name'], onGap: (gap) => gaps.push(gap) },
+        cluster: {
+          namespace,
+          callTimeoutMs: CALL_TIMEOUT_MS,
+          publicMetadata: ['name'],
+          onGap: (gap) => gaps.push(gap),
+        },
         onError: (error) => faults.push(error instanceof HubError ? error.code : error.message),
         maxBufferedBytes: 64 * 1_048_576, // a hub that was stopped has much to hand over
         presence: {
@@ -141,12 +148,14 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
     sendTo: (id: string, data: Payload) => hub.sendTo(id, data),
 
     ready: () => hub.cluster.ready(),
-    roomSize: (room: Rooms) => hub.cluster.roomSize(room),
-    members: (room: Rooms) => hub.cluster.members(room),
-    connections: () => hub.cluster.connections(),
-    nodes: () => hub.cluster.nodes(),
-    join: (selector: Selector, room: Rooms) => hub.cluster.join(selector, room),
-    leave: (selector: Selector, room: Rooms) => hub.cluster.leave(selector, room),
+    roomSize: (room: Rooms, options?: CallOptions) => hub.cluster.roomSize(room, options),
+    members: (room: Rooms, options?: CallOptions) => hub.cluster.members(room, options),
+    connections: (options?: CallOptions) => hub.cluster.connections(options),
+    nodes: (options?: CallOptions) => hub.cluster.nodes(options),
+    join: (selector: Selector, room: Rooms, options?: CallOptions) =>
+      hub.cluster.join(selector, room, options),
+    leave: (selector: Selector, room: Rooms, options?: CallOptions) =>
+      hub.cluster.leave(selector, room, options),
     disconnect: (selector: Selector, code: number, reason: string) =>
       hub.cluster.disconnect(selector, code, reason),
     call: (name: string, payload?: Payload, options?: CallOptions) =>

@@ -11,6 +11,8 @@ import { Traffic } from './traffic.ts'
 const ROUNDS = 50
 const A_ROUND = 20
 const PADDING_BYTES = 16_384
+/** Time for the answers to a call of which one never comes: long enough for the others, on busy cores. */
+const PATIENCE = { timeoutMs: 5_000 }
 /** Users on the process that is killed. */
 const DOOMED_USERS = 1_000
 
@@ -21,20 +23,19 @@ export function processCases(cluster: ClusterFixture): void {
     for (const member of [a, b, c]) await cluster.enter(member, 'frozen')
     const answers = await frozen(b.hub, () =>
       Promise.all([
-        a.hub.call('call', 'echo', 'x'),
-        a.hub.call('roomSize', 'frozen'),
-        a.hub.call('members', 'frozen'),
-        a.hub.call('connections'),
-        a.hub.call('nodes'),
-        a.hub.call('join', { all: true }, 'thaw'),
-        a.hub.call('leave', { id: [a.id, b.id, c.id] }, 'frozen'),
+        a.hub.call('call', 'echo', 'x', PATIENCE),
+        a.hub.call('roomSize', 'frozen', PATIENCE),
+        a.hub.call('members', 'frozen', PATIENCE),
+        a.hub.call('connections', PATIENCE),
+        a.hub.call('nodes', PATIENCE),
+        a.hub.call('join', { all: true }, 'thaw', PATIENCE),
+        a.hub.call('leave', { id: [a.id, b.id, c.id] }, 'frozen', PATIENCE),
       ]),
     )
     for (const { results, missing, tookMs } of answers) {
       expect(results).toHaveLength(2)
       expect(missing).toEqual([b.hub.node])
-      expect(tookMs).toBeGreaterThanOrEqual(1_990)
-      expect(tookMs).toBeLessThan(20_000)
+      expect(tookMs).toBeGreaterThanOrEqual(PATIENCE.timeoutMs - 10)
     }
     const [echoes] = answers
     expect(echoes.results.map(({ value, error }) => value ?? error)).toEqual(['x', 'x'])
@@ -70,14 +71,13 @@ export function processCases(cluster: ClusterFixture): void {
     const users = Array.from({ length: DOOMED_USERS }, (_, index) => `user-${index}`)
     await b.hub.call('crowd', 'presence-doomed', users)
     await hasUsers(a.hub, 'presence-doomed', ['far:1', 'one:1', 'two:1', ...users.map((user) => `${user}:1`)])
-    const called = a.hub.call('call', 'wait')
+    const called = a.hub.call('call', 'wait', '', PATIENCE)
     for (const { hub } of [a, b, c]) await hub.until('the call', ({ waiting }) => waiting === 1)
     b.hub.signal('SIGKILL')
     for (const { hub } of [a, c]) await hub.call('release')
-    const { results, missing, tookMs } = await called
+    const { results, missing } = await called
     expect(results.map(({ node }) => node).toSorted()).toEqual([a.hub.node, c.hub.node].toSorted())
     expect(missing).toEqual([b.hub.node])
-    expect(tookMs).toBeLessThan(20_000)
     expect(await b.closed()).toBe('1006')
     for (const [from, to] of [
       [a, c],

@@ -62,7 +62,12 @@ export async function presenceNode(
   cluster: HubOptions['cluster'] = {},
 ): Promise<PresenceNode> {
   const changes = new Journal<Told>()
-  const node = await join(bus, cluster, { presence: presenceOptions(changes, options) })
+  // A question to a node that does not answer ends after the time of a call.
+  const node = await join(
+    bus,
+    { callTimeoutMs: 400, ...cluster },
+    { presence: presenceOptions(changes, options) },
+  )
   return { ...node, changes, enter: (user, ...rooms) => enter(node, user, rooms) }
 }
 
