@@ -14,6 +14,8 @@ export interface CongestedOutbox {
   readonly bufferedBytes: number
   /** Closes the client when it is over its limit and has hardly read since the last check. */
   judge(): void
+  /** Drops what the client is sent again when it reads. */
+  dropReplayable(): void
   /** Closes the client. */
   giveUp(): void
 }
@@ -50,16 +52,22 @@ export class Congestion {
   }
 
   /**
-   * While more than `maxTotalBufferedBytes` wait in total, closes clients, those with the most waiting first.
+   * While more than `maxTotalBufferedBytes` wait in total, drops what clients can be sent again, and closes
+   * clients where that is not enough: those with the most waiting first.
    */
   relieve(): void {
     if (this.held.bytes <= this.#maxTotalBufferedBytes) return
+    this.#relieveBy((outbox) => outbox.dropReplayable())
+    this.#relieveBy((outbox) => outbox.giveUp())
+  }
+
+  #relieveBy(act: (outbox: CongestedOutbox) => void): void {
     const byMost = [...this.#outboxes]
       .map((outbox) => ({ outbox, bytes: outbox.bufferedBytes }))
       .sort((a, b) => b.bytes - a.bytes)
     for (const { outbox } of byMost) {
       if (this.held.bytes <= this.#maxTotalBufferedBytes * RELIEF) return
-      outbox.giveUp()
+      act(outbox)
     }
   }
 

@@ -196,6 +196,12 @@ export class Outbox {
     if (isSlow) this.#owner.overflow('client')
   }
 
+  /** Drops messages that can be read again, because the hub needs memory. For `Congestion`. */
+  dropReplayable(): void {
+    const backlog = this.#backlog
+    if (backlog !== undefined && this.#delivery.slowConsumer === 'resync') this.#resync(backlog, 0, undefined)
+  }
+
   /** Closes the client because the hub needs memory. For `Congestion`. */
   giveUp(): void {
     this.#owner.overflow('hub')

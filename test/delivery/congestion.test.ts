@@ -3,7 +3,7 @@ import { type CongestedOutbox, Congestion, JUDGE_MS } from '../../src/delivery/c
 
 /** A slow client. */
 function slow(judge: () => void = () => {}): CongestedOutbox {
-  return { judge, bufferedBytes: 0, giveUp: () => {} }
+  return { judge, bufferedBytes: 0, dropReplayable: () => {}, giveUp: () => {} }
 }
 
 describe('Congestion#add', () => {
@@ -97,6 +97,26 @@ describe('Congestion#relieve', () => {
     expect(waiting(500, 510, 400, 300, 5)).toEqual({ given: [1, 0], left: 705 })
     expect(waiting(175, 175, 200, 175, 175, 175)).toEqual({ given: [2], left: 875 })
     expect(waiting(120, 100, 100, 100, 100, 100, 100, 100, 100, 100)).toEqual({ given: [0, 1], left: 800 })
+  })
+
+  it('closes none when enough can be sent again later', () => {
+    const congestion = new Congestion(1_000)
+    const [replayable, other] = [Buffer.alloc(700), Buffer.alloc(400)]
+    let [dropped, given] = [0, 0]
+    for (const [bytes, drop] of [
+      [replayable, () => congestion.held.release(replayable)],
+      [other, () => dropped--], // it has nothing that can be, and is not asked
+    ] as const) {
+      congestion.held.hold(bytes)
+      const dropReplayable = () => {
+        dropped++
+        drop()
+      }
+      congestion.add({ ...slow(), bufferedBytes: bytes.length, dropReplayable, giveUp: () => given++ })
+    }
+    congestion.relieve()
+    expect({ dropped, given, left: congestion.held.bytes }).toEqual({ dropped: 1, given: 0, left: 400 })
+    congestion.stop()
   })
 
   it('counts a shared buffer once', () => {

@@ -85,6 +85,29 @@ describe("the policy 'resync'", () => {
     await client.received.until('the live message', (all) => numbers(all.slice(-1))[0] === 'live')
   })
 
+  it('keeps clients that stall together below the limit for all of them, and closes none', async () => {
+    const { hub, connect, log } = await serveHistory(
+      { rooms: () => ({ maxMessages: COUNT * 2 }) },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT * 100, maxTotalBufferedBytes: LIMIT * 8 },
+    )
+    const stalled = [await connect(), await connect(), await connect()]
+    for (const { client, connection } of stalled) {
+      await hub.resumeRoom(connection, 'chat')
+      client.socket.pause()
+    }
+    for (let n = 1; n <= COUNT; n++) {
+      hub.broadcastToRoom('chat', padded(n))
+      if (n % 100 === 0) await turn()
+    }
+    expect(hub.stats().history?.resynced).toBeGreaterThan(0)
+    for (const { client } of stalled) {
+      client.socket.resume()
+      await client.received.until('the last message', (all) => all.length === COUNT)
+      expect(numbers(client.received.all)).toEqual(Array.from({ length: COUNT }, (_, i) => i + 1))
+    }
+    expect(log.all).not.toContain('behind chat')
+  })
+
   it('closes a client for which too much else waits', async () => {
     const { hub, connect } = await serveHistory({}, { slowConsumer: 'resync', maxBufferedBytes: LIMIT })
     const { client, connection } = await connect()
