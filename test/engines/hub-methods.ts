@@ -6,6 +6,7 @@ import {
   type BackplaneState,
   type BroadcastOptions,
   type CallOptions,
+  type ClusterOptions,
   type ClusterStats,
   type EventHandler,
   type Gap,
@@ -55,6 +56,12 @@ export interface UsersChange {
   readonly left: readonly string[]
 }
 
+export interface OpenInit
+  extends Pick<ClusterOptions, 'namespace' | 'heartbeatIntervalMs' | 'heartbeatTimeoutMs'> {
+  readonly isServing?: boolean
+  readonly leaveGraceMs?: number
+}
+
 /** The methods of a hub that a test controls, in its own process or in another (`hub-process.ts`). */
 export function hubMethods(createBackplane: () => Promise<Backplane>) {
   let hub = new Hub()
@@ -83,12 +90,12 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
 
   return {
     /** Makes the hub, on a server of its own unless `isServing` is false, with default options. */
-    async open({ namespace, isServing = true }: { namespace?: string; isServing?: boolean } = {}) {
+    async open({ isServing = true, leaveGraceMs = PRESENCE_GRACE_MS, ...settings }: OpenInit = {}) {
       hub = new Hub({
         backplane: await createBackplane(),
         cluster: {
-          namespace,
           callTimeoutMs: CALL_TIMEOUT_MS,
+          ...settings,
           publicMetadata: ['name'],
           onGap: (gap) => gaps.push(gap),
         },
@@ -97,7 +104,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
         presence: {
           rooms: (room) => (room.startsWith('presence') ? 'members' : undefined),
           user: (connection) => String(connection.getMetadata('name')).slice(1),
-          leaveGraceMs: PRESENCE_GRACE_MS,
+          leaveGraceMs,
           maxMembersPerRoom: 2_000,
           onChange: (room, { joined, left }) => {
             const users = joined.map(({ user }) => user)
