@@ -8,11 +8,19 @@ import { isCompressedFrame, payloadOf } from '../../src/protocol/message-frame.t
 
 const TAIL = Buffer.from([0, 0, 0xff, 0xff])
 
-/** A client that inflates with what it received compressed before, and nothing else. */
+/**
+ * A client that inflates with what it received compressed before, and nothing else. It inflates in small
+ * pieces, since zlib notices a distance beyond the window only between them.
+ */
 class Reader {
+  readonly #windowBits: number
   window: SharedWindow | undefined
   frame: Buffer = Buffer.alloc(0)
   #text: Buffer = Buffer.alloc(0)
+
+  constructor(windowBits: number) {
+    this.#windowBits = windowBits
+  }
 
   read(frame: Buffer): string {
     this.frame = frame
@@ -20,6 +28,8 @@ class Reader {
     if (!isCompressedFrame(frame)) return payload.toString()
     const text = inflateRawSync(Buffer.concat([payload, TAIL]), {
       finishFlush: constants.Z_SYNC_FLUSH,
+      windowBits: this.#windowBits,
+      chunkSize: 64,
       ...(this.#text.length > 0 && { dictionary: this.#text }),
     })
     this.#text = Buffer.concat([this.#text, text]).subarray(-32_768)
@@ -62,7 +72,8 @@ function setUp(options: Partial<Settings> = {}, maxBytes?: number) {
   return { windows, send, close }
 }
 
-const readers = (count: number) => Array.from({ length: count }, () => new Reader())
+const readers = (count: number, windowBits = 15) =>
+  Array.from({ length: count }, () => new Reader(windowBits))
 
 /** A message of a feed: of about 100 bytes, which differ little. */
 const trade = (number: number) =>
@@ -113,6 +124,15 @@ describe('SharedWindows', () => {
     expect(all[0]?.frame.length).toBeLessThan(20)
   })
 
+  it.each([2_048, 4_096])('refers back no further than a client with a window of %i bytes', (windowBytes) => {
+    const { windows, send } = setUp({ windowBytes })
+    const all = readers(4, windows.bits)
+    const first = noise(1, windowBytes)
+    send(all, first)
+    // The repetition is of bytes in the dictionary, but too far back from its place.
+    send(all, noise(2, windowBytes / 2) + first.slice(0, windowBytes / 2))
+  })
+
   describe.each([
     { what: 'fewer than 16 bytes', data: 'x'.repeat(15), count: 4, isFit: false },
     { what: '16 bytes', data: 'x'.repeat(16), count: 4, isFit: true },
@@ -160,7 +180,7 @@ describe('SharedWindows', () => {
     /** Groups of readers that have received different messages. */
     function groupsOf(sizes: readonly number[], options: Partial<Settings> = {}) {
       const made = setUp(options)
-      const groups = sizes.map(readers)
+      const groups = sizes.map((size) => readers(size))
       for (const [i, group] of groups.entries()) {
         made.send(group, trade(100 * i)) // at least four
         for (let j = 1; j < 5; j++) made.send(group, trade(100 * i + j))

@@ -17,7 +17,8 @@ export class InflatingClient {
   private constructor(raw: RawClient, connection: Connection, windowBits: number) {
     this.raw = raw
     this.connection = connection
-    this.#inflate = createInflateRaw({ windowBits, flush: constants.Z_SYNC_FLUSH })
+    // In small pieces, since zlib notices a distance beyond the window only between them.
+    this.#inflate = createInflateRaw({ windowBits, flush: constants.Z_SYNC_FLUSH, chunkSize: 64 })
     this.#inflate.on('data', (data: Buffer) => this.#inflated.push(data))
     onTestFinished(() => this.#inflate.close())
   }
