@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import type { ConnectOptions, Received } from './load.ts'
 import type { Peer } from './peers.ts'
+import type { FeedName } from './servers/feeds.mjs'
 import { Subprocess } from './subprocess.ts'
 
 const SERVER_CORE = 0
@@ -10,7 +11,8 @@ export interface ListenOptions {
   /** The server's reaction to a client's message. */
   answer: 'echo' | 'broadcast' | 'nothing'
   rooms: number
-  compression: boolean
+  /** Whether messages are compressed; or settings of that, in the words of the peer. */
+  compression: boolean | string | object
   /** Whether rooms have a history in memory. Only for wshub. */
   history?: boolean
 }
@@ -81,6 +83,7 @@ export class Contestant {
     inFlight: number
     rooms: number
     payloadBytes: number
+    feed?: FeedName | undefined
   }): Promise<Received> {
     const received = this.load.call<Received>('receive', {
       messages: options.messages,

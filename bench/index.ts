@@ -31,6 +31,7 @@ import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { runStalled } from './stalled.ts'
 import { runStored } from './stored.ts'
 import { runHistory, runSparse, runTraffic } from './traffic.ts'
+import { runWindow } from './window.ts'
 
 /** A result, and the machine it was measured on. */
 type Saved = Result & { machine: Machine }
@@ -90,6 +91,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
   switch (scenario.kind) {
     case 'traffic':
       return runTraffic(name, scenario)
+    case 'window':
+      return runWindow(name, scenario)
     case 'sparse':
       return runSparse(name, scenario)
     case 'history':

@@ -4,6 +4,7 @@
 import { Ledger } from './ledger.ts'
 import { type Dialect, RawClient } from './raw-client.ts'
 import { nodesOfRoom, type RoomSpread } from './room-spread.ts'
+import { type FeedName, feedText } from './servers/feeds.mjs'
 import { makePayload, nowMicros, readHeader, seededRandom } from './servers/payload.mjs'
 
 export interface ConnectOptions {
@@ -26,16 +27,25 @@ export interface ConnectOptions {
   /** The number of clients, from the first, that are members of rooms; the others are in no room. */
   members: number
   payloadBytes: number
+  /** The feed of all messages, which may be compressed or not. Only for one room. */
+  feed?: FeedName | undefined
 }
 
 export interface Received {
   deliveries: number
+  /** Bytes of the frames of a feed. */
+  bytes: number
   p50Ms: number
   p99Ms: number
 }
 
 /** Latency is measured on every n-th client; n is prime, so that clients of all nodes are among them. */
 const LATENCY_STRIDE = 17
+/**
+ * Of a feed, each n-th client inflates and checks every message; the others count frames and their bytes,
+ * since inflating takes longer than all else.
+ */
+const CHECK_STRIDE = 100
 /** The number of handshakes that run at the same time. */
 const CONNECT_BATCH = 64
 
@@ -49,9 +59,12 @@ const ledgers: Ledger[] = []
 /** The text that each client expects to get back. */
 const echoes: string[] = []
 const stalled = new Set<RawClient>()
+/** How many clients have each message of a feed that not all have. */
+const feedCounts = new Map<number, number>()
 
 let mode: 'broadcast' | 'chat' | 'echo' = 'broadcast'
 let deliveries = 0
+let bytesOfFeed = 0
 let latenciesMs: number[] = []
 let pings = 0
 let failure: Error | undefined
@@ -62,6 +75,10 @@ let onClientReady = (_client: RawClient) => {}
 const listener = {
   onMessage(client: RawClient, bytes: Buffer, start: number, end: number, compressed: boolean): void {
     try {
+      if (connection.feed !== undefined) {
+        receiveFeed(client, connection.feed, bytes, start, end, compressed)
+        return
+      }
       if (compressed !== connection.compression)
         throw new Error(`a message came ${compressed ? '' : 'un'}compressed`)
       if (mode === 'echo') receiveEcho(client, bytes, start, end)
@@ -216,6 +233,32 @@ function receiveBroadcast(client: RawClient, bytes: Buffer, start: number, end: 
   if (sentMicros < 0) onMessageComplete()
 }
 
+function receiveFeed(
+  client: RawClient,
+  feed: FeedName,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  isCompressed: boolean,
+): void {
+  const place = placesOf[client.index]?.get(0)
+  if (place === undefined) throw new Error('a message of a feed went to a stranger')
+  placesOf[client.index]?.set(0, place + 1)
+  if (client.index % CHECK_STRIDE === 0) {
+    const payload = bytes.subarray(start, end)
+    const text = isCompressed ? client.decode(Buffer.from(payload)) : payload.toString('latin1')
+    if (text !== feedText(feed, place)) throw new Error(`message ${place} is not the one sent: ${text}`)
+  }
+  deliveries++
+  bytesOfFeed += end - start + (end - start < 126 ? 2 : 4)
+  const received = (feedCounts.get(place) ?? 0) + 1
+  if (received < clients.length) feedCounts.set(place, received)
+  else {
+    feedCounts.delete(place)
+    onMessageComplete()
+  }
+}
+
 function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: number): void {
   const text = client.decode(bytes.subarray(start, end))
   if (text !== echoes[client.index]) throw new Error(`the echo is not what was sent: ${text.slice(0, 60)}`)
@@ -238,11 +281,12 @@ function isGenuine(text: string, place: number, expected: number): boolean {
 
 function round(begin: (finish: () => void) => void): Promise<Received> {
   deliveries = 0
+  bytesOfFeed = 0
   latenciesMs = []
   const finished = new Promise<Received>((resolve) => {
     begin(() => {
       const sorted = latenciesMs.sort((a, b) => a - b)
-      resolve({ deliveries, p50Ms: quantile(sorted, 0.5), p99Ms: quantile(sorted, 0.99) })
+      resolve({ deliveries, bytes: bytesOfFeed, p50Ms: quantile(sorted, 0.5), p99Ms: quantile(sorted, 0.99) })
     })
   })
   return Promise.race([finished, whenFailed()])

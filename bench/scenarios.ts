@@ -1,5 +1,6 @@
 import type { ClusterPeerName, PeerName, RecoveryPeerName } from './peers.ts'
 import type { RoomSpread } from './room-spread.ts'
+import type { FeedName } from './servers/feeds.mjs'
 
 /**
  * The largest accepted ratio of wshub's figure to that of each peer; `undefined` compares without a target.
@@ -119,6 +120,21 @@ export interface ResumeScenario {
   awayMs: number
   /** How long Redis is down, if it is killed. */
   downMs: number
+}
+
+/** A feed of small messages to all clients, compressed in several ways. */
+export interface WindowScenario {
+  kind: 'window'
+  title: string
+  feed: FeedName
+  clients: number
+  inFlight: number
+  /** Limit for the bytes with a shared window, over messages compressed by themselves. */
+  maxBytesRatio: number
+  /** Limit for the CPU time, over the same. */
+  maxCpuRatio: number
+  /** Limit for the CPU time, over `ws`, which keeps a window for each client. */
+  maxWsCpuRatio: number
 }
 
 /** Resident memory per idle connection. */
@@ -264,6 +280,7 @@ export type Scenario =
   | StoredScenario
   | ReturnsScenario
   | ResyncScenario
+  | WindowScenario
   | MemoryScenario
   | IdleScenario
   | StalledScenario
@@ -286,6 +303,15 @@ const overFourNodes = {
   payloadBytes: 120,
   maxCpuRatio: 0.5,
   maxLatencyRatio: 1,
+} as const
+
+const toFiveHundred = {
+  kind: 'window',
+  clients: 500,
+  inFlight: 16,
+  maxBytesRatio: 0.28,
+  maxCpuRatio: 1.15,
+  maxWsCpuRatio: 0.3,
 } as const
 
 /** Rooms of 100: messages of one turn to a client share a write. */
@@ -401,6 +427,21 @@ export const SCENARIOS: Record<string, Scenario> = {
     messagesPerTurn: 1,
     inFlight: 16,
     targets: { ws: 0.11, 'uWebSockets.js': 0.45, Bun: 0.6 },
+  },
+  'window-trades': {
+    ...toFiveHundred,
+    title: 'trades, one message a turn to 500 clients, permessage-deflate',
+    feed: 'trades',
+  },
+  'window-chat': {
+    ...toFiveHundred,
+    title: 'chat, one message a turn to 500 clients, permessage-deflate',
+    feed: 'chat',
+  },
+  'window-positions': {
+    ...toFiveHundred,
+    title: 'positions on a map, one message a turn to 500 clients, permessage-deflate',
+    feed: 'positions',
   },
   large: {
     ...broadcastToOneRoom,

@@ -3,6 +3,7 @@ import type { Received } from './load.ts'
 import { findPeer, type Peer, type PeerName } from './peers.ts'
 import { type Column, type Comparison, median, type Result, type Row } from './result.ts'
 import type { HistoryScenario, SparseScenario, TrafficScenario } from './scenarios.ts'
+import type { FeedName } from './servers/feeds.mjs'
 
 /**
  * Each heat uses fresh processes, because two of the same program may differ. Few entrants get more heats.
@@ -28,7 +29,7 @@ const COLUMNS: readonly Column[] = [
 type Measured = Received & { spent: Spent }
 
 /** A peer in a scenario: its work and its results. */
-interface Entrant {
+export interface Entrant {
   name: string
   peer: Peer
   traffic: Traffic
@@ -116,9 +117,15 @@ async function compare(
   return { scenario: name, title, figure: 'server CPU per delivery, µs', columns: COLUMNS, rows }
 }
 
-type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & { members?: number; history?: boolean }
+type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & {
+  members?: number
+  history?: boolean
+  /** Settings of the compression, in the words of the peer. */
+  settings?: string | object | undefined
+  feed?: FeedName
+}
 
-function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
+export function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
   return { name, peer, traffic, version: '', rounds: [], loopDelays: [] }
 }
 
@@ -126,7 +133,7 @@ function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
  * Runs the heats. In each, the entrants are measured in turns, so that a noisy neighbour affects all of them;
  * every second round goes in reverse order, so that none gains from its position.
  */
-async function compete(entrants: readonly Entrant[]): Promise<void> {
+export async function compete(entrants: readonly Entrant[]): Promise<void> {
   const heats = entrants.length > 3 ? HEATS_OF_MANY : HEATS_OF_FEW
   for (let heat = 0; heat < heats; heat++) {
     const runners: Runner[] = []
@@ -153,18 +160,26 @@ async function start(entrant: Entrant): Promise<Runner> {
   const members = rest.members ?? clients
   const perTurn = rest.messagesPerTurn
   const answer = ({ broadcast: 'nothing', chat: 'broadcast', echo: 'echo' } as const)[traffic]
-  const { history = false } = rest
-  const contestant = await Contestant.start(entrant.peer, { answer, rooms, compression, history })
+  const { history = false, settings = compression, feed } = rest
+  const contestant = await Contestant.start(entrant.peer, { answer, rooms, compression: settings, history })
   entrant.version = contestant.version
   try {
-    await contestant.connect({ clients, members, rooms, roomsPerMember, compression, payloadBytes })
+    await contestant.connect({
+      clients,
+      members,
+      rooms,
+      roomsPerMember,
+      compression,
+      payloadBytes,
+      feed,
+    })
   } catch (error) {
     await contestant.stop()
     throw error
   }
   const work = {
     broadcast: (messages: number) =>
-      contestant.broadcast({ messages, perTurn, inFlight, rooms, payloadBytes }),
+      contestant.broadcast({ messages, perTurn, inFlight, rooms, payloadBytes, feed }),
     chat: (turns: number) => contestant.load.call<Received>('chat', { turns }),
     echo: (count: number) => contestant.load.call<Received>('echo', { count }),
   }[traffic]
@@ -211,7 +226,7 @@ function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
 }
 
 /** The median over the rounds, each compared with the round that ran beside it. */
-function ratioOf(subject: Entrant | undefined, other: Entrant | undefined): number {
+export function ratioOf(subject: Entrant | undefined, other: Entrant | undefined): number {
   const others = other?.rounds.map(costOf) ?? []
   return median(subject?.rounds.map((round, index) => costOf(round) / (others[index] ?? Number.NaN)) ?? [])
 }
@@ -227,6 +242,6 @@ function loopDelayBound(entrant: Entrant, atMost: number | undefined): Compariso
   return { value: loopDelayOf(entrant, 'loopDelayMaxMs') ?? Number.NaN, unit: ' ms loop max', atMost }
 }
 
-function costOf({ spent, deliveries }: Measured): number {
+export function costOf({ spent, deliveries }: Measured): number {
   return spent.cpuMicros / deliveries
 }

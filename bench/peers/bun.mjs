@@ -16,7 +16,7 @@ serve({
         return new Response(null, { status: 400 })
       },
       websocket: {
-        perMessageDeflate: compression ? { compress: 'shared', decompress: 'shared' } : false,
+        perMessageDeflate: compression ? { compress: 'shared', decompress: 'shared', ...compression } : false,
         open(socket) {
           for (const room of socket.data) socket.subscribe(room)
         },

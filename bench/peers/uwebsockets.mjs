@@ -13,7 +13,7 @@ serve({
   listen({ answer, compression }) {
     app = uws.App()
     app.ws('/*', {
-      compression: compression ? uws.SHARED_COMPRESSOR : uws.DISABLED,
+      compression: compressorFor(compression),
       maxBackpressure: 1 << 20,
       upgrade(response, request, context) {
         response.upgrade(
@@ -29,7 +29,7 @@ serve({
       },
       message(socket, data, isBinary) {
         if (answer === 'echo') socket.send(data, isBinary)
-        if (answer === 'broadcast') app.publish('0', data, isBinary, compression)
+        if (answer === 'broadcast') app.publish('0', data, isBinary, compression !== false)
       },
     })
     return new Promise((resolve, reject) => {
@@ -41,3 +41,8 @@ serve({
 
   broadcast: (room, text) => app.publish(room, text, false, true),
 })
+
+function compressorFor(compression) {
+  if (compression === 'DEDICATED_COMPRESSOR') return uws.DEDICATED_COMPRESSOR
+  return compression === false ? uws.DISABLED : uws.SHARED_COMPRESSOR
+}

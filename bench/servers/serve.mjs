@@ -6,7 +6,7 @@
 //     answer               what to do with a client's message: 'echo', 'broadcast' (to everyone in room 0),
 //                          or nothing
 //     rooms                the number of rooms; a client names its own in the query: /?rooms=3,7
-//     compression          whether permessage-deflate is on
+//     compression          whether permessage-deflate is on; or settings of it, in the library's own words
 //     history              whether rooms have a history in memory; only wshub has it
 //   broadcast(room, text)  sends to every member of a room
 //   publish(text)        sends to everyone; resolves when the message is stored, rejects when it is refused
@@ -17,6 +17,7 @@ import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { feedText } from './feeds.mjs'
 import { makePayload, seededRandom } from './payload.mjs'
 
 const random = seededRandom(20)
@@ -38,8 +39,9 @@ export function serve(peer) {
     /**
      * Sends `messages` messages to random rooms, `perTurn` of them in each turn of the event loop, and waits
      * while more than `inFlight` are not acknowledged by the clients. Resolves when the last one is sent.
+     * They are those of `feed`, if there is one.
      */
-    broadcast({ messages, perTurn, inFlight, rooms, payloadBytes }) {
+    broadcast({ messages, perTurn, inFlight, rooms, payloadBytes, feed }) {
       return new Promise((resolve) => {
         let sent = 0
         let acknowledged = 0
@@ -60,7 +62,8 @@ export function serve(peer) {
             const room = rooms === 1 ? 0 : Math.floor(random() * rooms)
             const number = sentToRoom[room] ?? 0
             sentToRoom[room] = number + 1
-            peer.broadcast(String(room), makePayload(room, number, payloadBytes))
+            const text = feed === undefined ? makePayload(room, number, payloadBytes) : feedText(feed, number)
+            peer.broadcast(String(room), text)
             if (sent % 1_000 === 0) samplePeak() // in a long turn no timer runs
           }
           if (sent < messages) setImmediate(turn)

@@ -1,0 +1,2 @@
+export type FeedName = 'trades' | 'chat' | 'positions'
+export function feedText(feed: FeedName, number: number): string
