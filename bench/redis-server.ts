@@ -47,7 +47,19 @@ export class RedisServer implements Engine {
     await this.#process.stop()
     await sleep(downMs)
     this.#process = new EngineProcess('redis-server', this.#args)
-    await this.#process.ready(() => this.#client.ping())
+    await this.#process.ready(() => this.#loaded())
+  }
+
+  /** Resolves when the server has read its file. */
+  async #loaded(): Promise<void> {
+    for (;;) {
+      try {
+        return void (await this.#client.ping())
+      } catch (error) {
+        if (!(error instanceof Error && error.message.startsWith('LOADING '))) throw error
+        await sleep(20)
+      }
+    }
   }
 
   async counts(): Promise<RedisCounts> {

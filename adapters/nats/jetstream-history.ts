@@ -30,7 +30,7 @@ const MESSAGE_OVERHEAD_BYTES = 256
 const TAG_BYTES = 3
 const EPOCH_LENGTH = 12
 const NOT_CONNECTED = 'NATS is not connected'
-const DELETED = 'the stream was deleted'
+const DELETED = 'the stream has no leader at this moment, or was deleted'
 
 /** A history that a stream of JetStream keeps. The offset of a message is its sequence in the stream. */
 export class JetStreamHistory implements HistoryStore {
