@@ -230,15 +230,19 @@ export class Outbox {
       this.#drop('closed', batch.messages, batch.bytes - batch.controlBytes)
       return
     }
+    const bytes = batch.join()
     if (this.#backlog !== undefined) {
       const { messages, controlBytes } = batch
-      this.#backlog.push({ bytes: batch.join(), messages, controlBytes, key: undefined })
+      this.#backlog.push({ bytes, messages, controlBytes, key: undefined })
       this.#delivery.congestion.relieve()
       return
     }
-    const bytes = batch.join()
     this.#socket.write(bytes)
-    if (!this.#isSocketFull()) return
+    if (this.#isSocketFull()) this.#beginBacklog(bytes)
+  }
+
+  /** Apart from `#write`, which runs for every batch and is kept short for that (`npm run bench -- echo`). */
+  #beginBacklog(bytes: Buffer): void {
     const { loop, congestion } = this.#delivery
     this.#backlog = new Backlog(loop.turn, bytes, this.#socket.writableLength, congestion.held)
     this.#awaitDrain()
