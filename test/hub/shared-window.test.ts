@@ -2,6 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ClientOptions } from 'ws'
 import type { Connection, HubOptions } from 'wshub'
+import { Bus } from '../support/bus.ts'
+import { acquainted, join } from '../support/cluster.ts'
 import { type HubServer, serve, turn } from '../support/hub-server.ts'
 import { InflatingClient } from '../support/inflating-client.ts'
 
@@ -102,6 +104,31 @@ describe('A shared window', () => {
       }),
       { numRuns: 40 },
     )
+  })
+
+  it('brings clients the messages of another node, several in a turn, and of their own', async () => {
+    const bus = new Bus()
+    const nodes = [await join(bus, {}, shared), await join(bus, {}, shared)]
+    const members: Member[] = []
+    for (const node of nodes) for (const kind of [0, 1, 2, 6, 7]) members.push(await open(node, kind))
+    const [near, far] = nodes
+    if (near === undefined || far === undefined) throw new Error('there are no nodes')
+    for (const {
+      connection,
+      connection: { hub },
+    } of members)
+      hub.joinRoom(connection, 'a')
+    await acquainted(nodes)
+    const texts = Array.from({ length: 300 }, (_, i) => JSON.stringify(feed('a', i % 7, i)))
+    for (const [i, text] of texts.entries()) {
+      near.hub.broadcastToRoom('a', text)
+      if (i % 20 === 0) await turn()
+    }
+    near.hub.broadcastToRoom('a', 'the end')
+    for (const { upTo } of members) expect(await upTo('the end')).toEqual(texts)
+    const plainBytes = texts.join('').length * members.length
+    const sentBytes = nodes.reduce((sum, { hub }) => sum + hub.stats().sentBytes, 0)
+    expect(sentBytes).toBeLessThan(plainBytes / 2.5)
   })
 })
 
