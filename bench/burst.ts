@@ -1,7 +1,7 @@
 import { Contestant, type Memory, type Spent } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result } from './result.ts'
-import type { BurstScenario } from './scenarios.ts'
+import type { BurstScenario } from './scenario.ts'
 
 const ROUNDS = 3
 const MEGABYTE = 1e6

@@ -3,7 +3,7 @@ import { ClusterContestant } from './cluster-contestant.ts'
 import type { Engine } from './engine.ts'
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
-import type { ChurnScenario } from './scenarios.ts'
+import type { ChurnScenario } from './scenario.ts'
 
 const ROUNDS = 5
 const PING_EVERY_MS = 10

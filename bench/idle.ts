@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Contestant } from './contestant.ts'
 import { findPeer } from './peers.ts'
 import type { Result } from './result.ts'
-import type { IdleScenario } from './scenarios.ts'
+import type { IdleScenario } from './scenario.ts'
 
 const SETTLE_MS = 3_000
 

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import type { Memory } from './contestant.ts'
 import { median, type Result } from './result.ts'
-import type { KeptScenario } from './scenarios.ts'
+import type { KeptScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const ROUNDS = 5

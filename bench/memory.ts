@@ -1,7 +1,7 @@
 import { Contestant, type Memory } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result } from './result.ts'
-import type { MemoryScenario } from './scenarios.ts'
+import type { MemoryScenario } from './scenario.ts'
 
 const ROUNDS = 5
 /** Opened before the first reading, so that code and pools are not counted as connections. */

@@ -11,7 +11,7 @@ import {
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
 import { nodesOfRoom } from './room-spread.ts'
-import type { PredictionScenario, ProjectionScenario } from './scenarios.ts'
+import type { PredictionScenario, ProjectionScenario } from './scenario.ts'
 import { seededRandom } from './servers/payload.mjs'
 
 const ROUNDS = 5

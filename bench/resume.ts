@@ -4,7 +4,7 @@ import type { BlinkOptions, BlinkResult } from './blinking-load.ts'
 import { type RecoveryPeer, recoveryPeer } from './peers.ts'
 import { RedisServer } from './redis-server.ts'
 import type { Result, Row } from './result.ts'
-import type { ResumeScenario } from './scenarios.ts'
+import type { ResumeScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const SERVER_CORE = 0

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { Memory, Spent } from './contestant.ts'
 import { median, type Result } from './result.ts'
 import type { Resynced } from './resync-load.ts'
-import type { ResyncScenario } from './scenarios.ts'
+import type { ResyncScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const ROUNDS = 3

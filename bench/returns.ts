@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import type { Spent } from './contestant.ts'
 import { median, type Result, type Row } from './result.ts'
 import type { ReturnOptions } from './returning-load.ts'
-import type { ReturnsScenario } from './scenarios.ts'
+import type { ReturnsScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const ROUNDS = 3

@@ -1,7 +1,7 @@
 import { Contestant, type Memory } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
-import type { StalledScenario } from './scenarios.ts'
+import type { StalledScenario } from './scenario.ts'
 
 const ROUNDS = 5
 const MEGABYTE = 1e6

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { RedisServer } from './redis-server.ts'
 import { median, type Result, type Row } from './result.ts'
-import type { StoredScenario } from './scenarios.ts'
+import type { StoredScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const ROUNDS = 5

@@ -2,7 +2,7 @@ import { Contestant, type Spent } from './contestant.ts'
 import type { Received } from './load.ts'
 import { findPeer, type Peer, type PeerName } from './peers.ts'
 import { type Column, type Comparison, median, type Result, type Row } from './result.ts'
-import type { HistoryScenario, SparseScenario, TrafficScenario } from './scenarios.ts'
+import type { HistoryScenario, SparseScenario, TrafficScenario } from './scenario.ts'
 import type { FeedName } from './servers/feeds.mjs'
 
 /**

@@ -1,6 +1,6 @@
 import { findPeer, type PeerName } from './peers.ts'
 import { type Comparison, median, type Result, type Row } from './result.ts'
-import type { WindowScenario } from './scenarios.ts'
+import type { WindowScenario } from './scenario.ts'
 import { compete, costOf, type Entrant, newEntrant, ratioOf } from './traffic.ts'
 
 /** A peer with settings of its compression, in its own words. */

@@ -7,10 +7,10 @@ import { connect, type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { WebSocket } from 'ws'
 import { WAIT_MS } from '../support/in-time.ts'
-import { request } from '../support/raw.ts'
 import { Ending, type Input, input } from './inputs.ts'
+import { Neighbour } from './neighbour.ts'
+import { Pipeliner } from './pipeliner.ts'
 import type { Audit, FromServer } from './server.ts'
 
 export interface FuzzOptions {
@@ -323,119 +323,4 @@ async function writeCut(socket: Socket, bytes: Uint8Array, cuts: readonly number
     await turn()
   }
   if (!socket.destroyed) socket.write(bytes.subarray(start))
-}
-
-/**
- * A client with one TCP connection that always has a request in flight: the server answers each when the next
- * has arrived.
- */
-class Pipeliner {
-  readonly #socket: Socket
-  readonly #asking: NodeJS.Timeout
-  #rest = ''
-  answered = 0
-
-  constructor(port: number, failed: (what: string) => void) {
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
-    this.#socket.on('data', (bytes) => this.#hear(bytes.toString('latin1')))
-    this.#socket.on('error', (error) => failed(`the pipeliner has failed: ${error.stack}`))
-    this.#socket.on('close', () => failed(`the pipeliner was hung up on after ${this.answered} answers`))
-    this.#asking = setInterval(() => this.#socket.write(request('/next')), 2)
-  }
-
-  leave(): void {
-    clearInterval(this.#asking)
-    this.#socket.removeAllListeners('close').destroy()
-  }
-
-  #hear(text: string): void {
-    const parts = `${this.#rest}${text}`.split('hello')
-    this.#rest = parts.pop() ?? ''
-    this.answered += parts.length
-  }
-}
-
-/** A client that sends numbers all the time, expects each back, and also every tick of the server. */
-class Neighbour {
-  /** Rejects if the server refuses it. */
-  readonly opened: Promise<void>
-  readonly #socket: WebSocket
-  readonly #failed: (what: string) => void
-  readonly #sending: NodeJS.Timeout
-  #sent = 0
-  #answered = 0
-  #tick: number | undefined
-  #ticks = 0
-  #wake = () => {}
-  #leaving = false
-
-  constructor(url: string, failed: (what: string) => void) {
-    this.#failed = failed
-    this.#socket = new WebSocket(url, { perMessageDeflate: true, handshakeTimeout: WAIT_MS })
-    this.opened = new Promise((resolve) => this.#socket.once('open', () => resolve()))
-    this.#socket.on('message', (data) => this.#hear(data.toString()))
-    this.#socket.on('error', (error) => failed(`the neighbour has failed: ${error.stack}`))
-    this.#socket.on('close', (code, reason) => {
-      if (!this.#leaving) failed(`the neighbour was closed with ${code} ${reason}`)
-    })
-    this.#sending = setInterval(() => this.#send(), 2)
-  }
-
-  /** Resolves once everything it has sent is back, also the message of this call. */
-  async answered(): Promise<void> {
-    this.#send()
-    await this.#until(() => this.#answered === this.#sent)
-  }
-
-  /** Resolves once it has received everything, up to that many ticks, and closes. */
-  async leave(ticks: number): Promise<{ exchanged: number; ticks: number }> {
-    clearInterval(this.#sending)
-    await this.answered()
-    await this.#until(() => (this.#tick ?? 0) + 1 >= ticks)
-    this.#leaving = true
-    this.#socket.close()
-    return { exchanged: this.#answered, ticks: this.#ticks }
-  }
-
-  terminate(): void {
-    clearInterval(this.#sending)
-    this.#leaving = true
-    this.#socket.terminate()
-  }
-
-  /** Every tenth message is long enough to be compressed. */
-  #message(n: number): string {
-    return `${n} ${'beside '.repeat(n % 10 === 0 ? 400 : 1)}`
-  }
-
-  #send(): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(this.#message(this.#sent++))
-  }
-
-  #hear(data: string): void {
-    const tick = /^tick (\d+)$/.exec(data)?.[1]
-    if (tick === undefined) {
-      if (data !== this.#message(this.#answered)) {
-        this.#failed(`the neighbour waited for number ${this.#answered} and got ${data.slice(0, 100)}`)
-      }
-      this.#answered++
-    } else {
-      if (this.#tick !== undefined && Number(tick) !== this.#tick + 1) {
-        this.#failed(`the neighbour waited for tick ${this.#tick + 1} and got ${tick}`)
-      }
-      this.#tick = Number(tick)
-      this.#ticks++
-    }
-    this.#wake()
-  }
-
-  async #until(holds: () => boolean): Promise<void> {
-    if (holds()) return
-    await new Promise<void>((resolve) => {
-      this.#wake = () => {
-        if (holds()) resolve()
-      }
-    })
-    this.#wake = () => {}
-  }
 }

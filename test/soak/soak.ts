@@ -3,13 +3,12 @@
  * another process sends them messages. At the end, nothing may be left over, and every message must be
  * accounted for.
  */
-import { type ChildProcess, fork } from 'node:child_process'
-import { EventEmitter, once } from 'node:events'
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
-import { inTime, WAIT_MS } from '../support/in-time.ts'
-import type { Account, Command, Report, Snapshot } from './protocol.ts'
+import { Pipeliner } from './pipeliner.ts'
+import type { Account, Snapshot } from './protocol.ts'
+import { SoakServer } from './soak-server.ts'
 
 export interface SoakOptions {
   readonly seconds: number
@@ -299,110 +298,8 @@ class Visitor {
   }
 }
 
-/**
- * A client with one TCP connection that always has a request in flight: the server answers each when the next
- * has arrived.
- */
-class Pipeliner {
-  readonly #socket: Socket
-  #answered = 0
-  #rest = ''
-  #wake = () => {}
-
-  constructor(port: number) {
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
-    this.#socket.on('error', () => {}) // missing answers are noticed
-    this.#socket.on('data', (bytes) => {
-      const parts = `${this.#rest}${bytes.toString('latin1')}`.split('\r\n\r\n')
-      this.#rest = parts.pop() ?? ''
-      for (const _ of parts) {
-        this.#answered++
-        this.#ask()
-      }
-      this.#wake()
-    })
-    this.#ask()
-    this.#ask()
-  }
-
-  /** Resolves once there were that many. */
-  answers(count: number): Promise<number> {
-    const reached = new Promise<number>((resolve) => {
-      this.#wake = () => {
-        if (this.#answered >= count) resolve(this.#answered)
-      }
-    })
-    return inTime(`${count} answers`, reached, () => this.#answered)
-  }
-
-  leave(): void {
-    this.#socket.destroy()
-  }
-
-  #ask(): void {
-    this.#socket.write('GET /next HTTP/1.1\r\nHost: a\r\n\r\n')
-  }
-}
-
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms)
   })
-}
-
-class SoakServer {
-  readonly accounts = new Map<string, Account>()
-  readonly #child: ChildProcess
-  readonly #reports = new EventEmitter()
-
-  constructor() {
-    this.#child = fork(fileURLToPath(new URL('server.ts', import.meta.url)), [], {
-      execArgv: ['--import', 'tsx', '--expose-gc'],
-    })
-    this.#child.on('message', (report: Report) => {
-      if ('account' in report) this.accounts.set(report.account.id, report.account)
-      else this.#reports.emit('report', report)
-    })
-    this.#child.on('exit', (code) =>
-      this.#reports.emit('error', new Error(`the server has ended with ${code}`)),
-    )
-    this.#reports.on('error', () => {}) // the waits receive it
-  }
-
-  async port(): Promise<number> {
-    const [report] = await once(this.#reports, 'report')
-    return (report as { port: number }).port // its first message
-  }
-
-  async snapshot(): Promise<Snapshot> {
-    const told = once(this.#reports, 'report')
-    this.#tell('snapshot')
-    const [report] = await told
-    return (report as { snapshot: Snapshot }).snapshot // the server's answer to that call
-  }
-
-  /** Waits until the server has noticed that all have disconnected. */
-  async emptied(): Promise<void> {
-    const end = Date.now() + WAIT_MS
-    for (;;) {
-      const { stats } = await this.snapshot()
-      const isEmpty = stats.connections === 0 && stats.pendingUpgrades === 0
-      if (isEmpty && this.accounts.size === stats.closedConnections) return
-      if (Date.now() > end)
-        throw new Error(`after ${WAIT_MS} ms the server still has ${JSON.stringify(stats)}`)
-    }
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return
-    const exit = once(this.#child, 'exit')
-    this.#tell('stop')
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), WAIT_MS)
-    await exit
-    clearTimeout(timer)
-  }
-
-  #tell(command: Command): void {
-    this.#child.send(command)
-  }
 }
