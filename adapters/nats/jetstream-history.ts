@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { Msg, NatsConnection } from '@nats-io/transport-node'
+import type { NatsConnection } from '@nats-io/transport-node'
 import {
   type Appended,
   type BackplaneState,
@@ -18,11 +18,11 @@ import {
   type StreamConfig,
   type StreamInfo,
   type StreamMessage,
-  TAG,
 } from './jetstream-api.ts'
 import { type JetStreamHistoryOptions, readJetStreamOptions } from './jetstream-options.ts'
 import { NatsBackplane } from './nats-backplane.ts'
 import { PendingRequests } from './pending-requests.ts'
+import { packRepublished, unpackRepublished } from './republished.ts'
 import { tokenOf } from './room-token.ts'
 import { SeenHeads } from './seen-heads.ts'
 
@@ -55,7 +55,7 @@ export class JetStreamHistory implements HistoryStore {
     this.#timeoutMs = timeoutMs
     this.#maxPendingBytes = maxPendingBytes
     this.#nats = new NatsBackplane(place, {
-      read: readRepublished,
+      read: packRepublished,
       prepare: (connection) => this.#prepare(connection),
     })
   }
@@ -222,12 +222,9 @@ export class JetStreamHistory implements HistoryStore {
   }
 
   #received(bytes: Buffer): StoredRecord {
-    const offset = Number(bytes.readBigUInt64BE(0))
-    const previous = Number(bytes.readBigUInt64BE(8))
-    const tagEnd = 17 + (bytes[16] ?? 0)
-    this.#lastSequence = Math.max(this.#lastSequence, offset)
-    const tag = bytes.toString('latin1', 17, tagEnd)
-    return { epoch: this.#epoch, offset, previous, tag, record: bytes.subarray(tagEnd) }
+    const stored = { epoch: this.#epoch, ...unpackRepublished(bytes) }
+    this.#lastSequence = Math.max(this.#lastSequence, stored.offset)
+    return stored
   }
 
   /** Stores a message. @returns its sequence */
@@ -330,16 +327,6 @@ async function collect(
     return messages.length < maxMessages
   })
   return { messages, total, isTooOld }
-}
-
-/** Returns sequence, previous sequence, tag and record of a message that the stream has passed on. */
-function readRepublished({ headers, data }: Msg): Buffer {
-  const tag = Buffer.from(headers?.get(TAG) ?? '', 'latin1')
-  const head = Buffer.alloc(17)
-  head.writeBigUInt64BE(BigInt(headers?.get('Nats-Sequence') || 0), 0)
-  head.writeBigUInt64BE(BigInt(headers?.get('Nats-Last-Sequence') || 0), 8)
-  head[16] = tag.length
-  return Buffer.concat([head, tag, data])
 }
 
 function notStored(why: string, cause?: unknown): HubError {

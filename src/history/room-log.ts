@@ -1,13 +1,11 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
+import { FeedWatch } from './feed-watch.ts'
 import { HeldRecords } from './held-records.ts'
 import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
 import { LogMembers, type MembersLog } from './log-members.ts'
 import type { LogParts } from './log-parts.ts'
 import { type MarkFate, MarkWaiters } from './mark-waiters.ts'
 import { RetryTimer } from './retry-timer.ts'
-
-/** Time, in ms, in which the feed usually shows what comes before a message that this node has appended. */
-const FEED_MS = 1_000
 
 const NOWHERE: Mark = Object.freeze({ epoch: '', offset: 0, tag: '' })
 
@@ -36,9 +34,7 @@ export class RoomLog implements MembersLog {
   #cleared = 0
   /** Whether the members are being told that messages are lost. */
   #isTelling = false
-  #feedTimer: NodeJS.Timeout | undefined
-  /** The latest message of this node that the feed has yet to deliver. */
-  #appended: Mark = NOWHERE
+  readonly #feed: FeedWatch
   #isClosed = false
 
   constructor(room: string, limits: HistoryLimits, turn: number, parts: LogParts) {
@@ -47,6 +43,7 @@ export class RoomLog implements MembersLog {
     this.#limits = limits
     this.#parts = parts
     this.#held = new HeldRecords(parts.held)
+    this.#feed = new FeedWatch(this.#hasReached, () => this.verify())
     this.members = new LogMembers(this, limits, parts)
     void this.#position()
     void this.#subscribe()
@@ -101,8 +98,7 @@ export class RoomLog implements MembersLog {
     const { previous } = mark
     if (previous !== undefined) this.receive({ ...mark, previous, record })
     else {
-      this.#appended = mark
-      this.#awaitFeed(mark)
+      this.#feed.expect(mark)
     }
   }
 
@@ -161,7 +157,7 @@ export class RoomLog implements MembersLog {
     this.#isClosed = true
     this.#held.clear()
     this.#retries.stop()
-    clearTimeout(this.#feedTimer)
+    this.#feed.stop()
     this.members.close()
     this.#positioned.resolve(this.delivered)
     this.#moved()
@@ -276,15 +272,6 @@ export class RoomLog implements MembersLog {
     if (this.isPositioned) this.verify()
     else if (!this.#isReading) void this.#position()
     this.members.retry()
-  }
-
-  /** Reads a message that the feed does not show in time, and all that were appended meanwhile. */
-  #awaitFeed(mark: Mark): void {
-    this.#feedTimer ??= setTimeout(() => {
-      this.#feedTimer = undefined
-      if (!this.#hasReached(mark)) this.verify()
-      else if (!this.#hasReached(this.#appended)) this.#awaitFeed(this.#appended)
-    }, FEED_MS).unref()
   }
 
   // Delivery

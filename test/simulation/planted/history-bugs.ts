@@ -49,11 +49,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()',
       '',
     ],
-    [
-      'a log that is closed keeps its timers',
-      'this.#retries.stop()\n    clearTimeout(this.#feedTimer)\n',
-      '\n',
-    ],
+    ['a log that is closed keeps its timers', 'this.#retries.stop()\n    this.#feed.stop()\n', '\n'],
     ['a room is followed for ever by its store', 'this.#parts.store.unsubscribe(this.room)', ''],
   ),
   ...bugs(
