@@ -1,4 +1,4 @@
-import type { OutboxSocket } from '../delivery/outbox.ts'
+import type { OutboxSocket } from '../delivery/outbox-owner.ts'
 import type { WebSocketLike } from './hub-websocket.ts'
 
 /** The WebSocket of a connection, and what is known of the socket beneath it. */

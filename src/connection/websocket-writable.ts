@@ -1,4 +1,4 @@
-import type { OutboxSocket } from '../delivery/outbox.ts'
+import type { OutboxSocket } from '../delivery/outbox-owner.ts'
 import { Frame } from '../protocol/frame.ts'
 import { Opcode } from '../protocol/frame-header.ts'
 import { isTextFrame, payloadOf } from '../protocol/message-frame.ts'

@@ -3,6 +3,7 @@ import { Backlog, type Origin } from './backlog.ts'
 import type { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
 import { addDrops, countDrops, type DropCount, type DropReason } from './drop-count.ts'
+import type { OutboxOwner, OutboxSocket } from './outbox-owner.ts'
 
 /** A batch of this size is written before the turn ends; a backlog is written in chunks of this size. */
 const CHUNK_BYTES = 65_536
@@ -20,26 +21,6 @@ const MIN_PROGRESS_BYTES = 65_536
 
 /** The share of `maxBufferedBytes` that replays fill: live messages need some of it as well. */
 const REPLAY_SHARE = 1 / 2
-
-/** The part of a stream that an outbox writes to. */
-export interface OutboxSocket {
-  write(bytes: Buffer): unknown
-  readonly writableLength: number
-  readonly writableNeedDrain: boolean
-  once(event: 'drain', listener: () => void): unknown
-}
-
-/** The connection, as its outbox uses it. */
-export interface OutboxOwner {
-  /** Whether data frames may still be written: false after a close frame. */
-  readonly writable: boolean
-  /** Closes the client: too much waits for it, or for all clients of the hub, and this one has the most. */
-  overflow(of: 'client' | 'hub'): void
-  /** Receives what was dropped since the last turn. */
-  reportDrops(drops: ReadonlyMap<DropReason, DropCount>): void
-  /** Messages that can be read again were dropped: in each log, all from the given one on. */
-  resync(firsts: Iterable<Origin>): void
-}
 
 /**
  * The frames that one connection has yet to write, in the order of the calls. Nothing else writes to the
