@@ -22,7 +22,7 @@ const STREAM_MS = 5
 /** Time, in ms, for the nodes to answer a call, on busy cores. */
 const CALL_TIMEOUT_MS = 20_000
 /** Time, in ms, for users to come back. */
-const PRESENCE_GRACE_MS = 1_000
+const PRESENCE_GRACE_MS = 5_000
 
 type Rooms = string | readonly string[]
 
