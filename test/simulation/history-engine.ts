@@ -96,7 +96,9 @@ export class HistoryEngine {
   readonly #random: Random
   readonly trace: (line: string) => void
   readonly #stores = new Set<EngineStore>()
-  weather = CALM_STORE
+  #weather = CALM_STORE
+  /** Whether messages of the feed, or replies, may have been lost without any node noticing. */
+  hasLostSilently = false
   /** Whether appends are answered with the number of the message before. */
   readonly tellsPrevious: boolean
   /** Counts what was evicted or lost. */
@@ -107,6 +109,15 @@ export class HistoryEngine {
     this.#random = random
     this.trace = trace
     this.tellsPrevious = tellsPrevious
+  }
+
+  get weather(): StoreWeather {
+    return this.#weather
+  }
+
+  set weather(weather: StoreWeather) {
+    this.#weather = weather
+    if (weather !== CALM_STORE) this.hasLostSilently = true
   }
 
   /** How many nodes have a connection, or try to get one. */
@@ -311,6 +322,7 @@ export class EngineStore implements HistoryStore {
     const room = rooms[index % rooms.length]
     if (room === undefined) return
     this.#engine.trace(`the feed to ${this.owner} forgets ${room}`)
+    this.#engine.hasLostSilently = true
     this.#link?.rooms.delete(room)
   }
 
