@@ -1,6 +1,7 @@
 import type { HistoryMember } from './history-member.ts'
 import type { HistoryMessage } from './history-message.ts'
 import type { Mark, ReadResult, StoredRecord } from './history-store.ts'
+import { NOWHERE } from './position.ts'
 import type { Replay, ReplayLoop } from './replay-loop.ts'
 
 /** How a catch-up ended. */
@@ -44,7 +45,7 @@ export class CatchUp implements Replay {
   /** How many messages were delivered to the member. */
   replayed = 0
   /** The latest message that the member has received, or was not meant to. */
-  cursor: Mark = { epoch: '', offset: 0, tag: '' }
+  cursor: Mark = NOWHERE
   readonly #log: CatchUpLog
   readonly #loop: ReplayLoop
   readonly #onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void

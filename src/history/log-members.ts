@@ -5,6 +5,7 @@ import type { HistoryMember } from './history-member.ts'
 import type { HistoryMessage, MessageLog } from './history-message.ts'
 import type { HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
 import type { LogParts } from './log-parts.ts'
+import { NOWHERE } from './position.ts'
 import { RecentMessages } from './recent-messages.ts'
 
 /** The log of a room on this node, as its members use it. */
@@ -35,7 +36,7 @@ export class LogMembers implements CatchUpLog {
     this.#log = log
     this.#limits = limits
     this.#parts = parts
-    this.recent = new RecentMessages(log.delivered, limits)
+    this.recent = new RecentMessages(log.delivered, limits, parts.cache)
     this.#catchUps = new CatchUps(this, parts.loop)
   }
 
@@ -45,8 +46,8 @@ export class LogMembers implements CatchUpLog {
 
   /** Delivers the next message to the members that are live. */
   deliver(message: HistoryMessage): void {
-    const { host, cache, rooms } = this.#parts
-    cache.add(this.recent, message)
+    const { host, rooms } = this.#parts
+    this.recent.push(message)
     const { outgoing, options, isForAll } = message
     const catchUps = this.#catchUps
     let recipients = 0
@@ -131,7 +132,7 @@ export class LogMembers implements CatchUpLog {
       if (message === undefined) return
       messages.push(message)
     }
-    this.#parts.cache.prepend(this.recent, after, messages)
+    this.recent.prepend(after, messages)
   }
 
   /** Has the first step of a replay run in a later turn, in which not too much else runs. */
@@ -188,8 +189,9 @@ export class LogMembers implements CatchUpLog {
     this.#catchUps.retry()
   }
 
-  /** Ends all catch-ups. */
+  /** Ends all catch-ups, and keeps no messages any more. */
   close(): void {
     this.#catchUps.close()
+    this.recent.clear(NOWHERE)
   }
 }

@@ -1,44 +1,47 @@
-import { Queue } from '../base/queue.ts'
+import { oldestKeys } from '../base/eviction.ts'
 import type { HistoryMessage } from './history-message.ts'
-import type { Mark } from './history-store.ts'
-import type { RecentMessages } from './recent-messages.ts'
 
-interface Entry {
-  readonly recent: RecentMessages
-  readonly message: HistoryMessage
+/** The recent messages of a room. */
+export interface CachedRoom {
+  /** Removes a message, and those before it. */
+  drop(message: HistoryMessage): void
 }
 
 /** Bounds the recent messages of all rooms of a hub: the oldest are removed first. */
 export class MessageCache {
   readonly #maxBytes: number
-  readonly #queue = new Queue<Entry>()
+  /** The messages in memory, oldest first, and the room of each. */
+  readonly #rooms = new Map<HistoryMessage, CachedRoom>()
   #bytes = 0
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
   }
 
-  add(recent: RecentMessages, message: HistoryMessage): void {
-    recent.push(message)
-    this.#count(recent, message)
+  /** Bytes that the messages take, about. */
+  get bytes(): number {
+    return this.#bytes
   }
 
-  /** Adds messages before the others of their room; see {@link RecentMessages.prepend}. */
-  prepend(recent: RecentMessages, floor: Mark, messages: readonly HistoryMessage[]): void {
-    recent.prepend(floor, messages)
-    for (const message of messages) this.#count(recent, message)
-  }
-
-  #count(recent: RecentMessages, message: HistoryMessage): void {
-    this.#queue.push({ recent, message })
-    this.#bytes += message.bytes
+  /** Counts messages that a room has added, and has rooms drop what is too much. */
+  add(room: CachedRoom, messages: readonly HistoryMessage[]): void {
+    for (const message of messages) {
+      this.#rooms.set(message, room)
+      this.#bytes += message.bytes
+    }
     while (this.#bytes > this.#maxBytes) this.#dropOldest()
   }
 
+  /** A room has removed a message. Nothing here refers to the room once all of its messages are removed. */
+  delete(message: HistoryMessage): void {
+    if (this.#rooms.delete(message)) this.#bytes -= message.bytes
+  }
+
   #dropOldest(): void {
-    const oldest = this.#queue.shift()
-    if (oldest === undefined) return
-    oldest.recent.drop(oldest.message)
-    this.#bytes -= oldest.message.bytes
+    for (const message of oldestKeys(this.#rooms, this.#rooms.size)) {
+      const room = this.#rooms.get(message) // it may have gone with a later one of its room
+      this.delete(message)
+      room?.drop(message)
+    }
   }
 }

@@ -6,6 +6,9 @@ const MAX_POSITION_CHARACTERS = 80
 /** Epoch, offset and tag. Its characters need no escaping inside JSON, a URL or a cookie. */
 const POSITION = /^([A-Za-z0-9_-]{1,32})\.(0|[1-9][0-9]{0,15})(?:\.([A-Za-z0-9_-]{1,16}))?$/
 
+/** The place before any message, in no epoch. */
+export const NOWHERE: Mark = Object.freeze({ epoch: '', offset: 0, tag: '' })
+
 /** Returns the position of a mark, as applications and clients see it. */
 export function positionOf({ epoch, offset, tag }: Mark): string {
   return tag === '' ? `${epoch}.${offset}` : `${epoch}.${offset}.${tag}`

@@ -1,5 +1,6 @@
 import type { HistoryMessage } from './history-message.ts'
 import type { HistoryLimits, Mark } from './history-store.ts'
+import type { CachedRoom, MessageCache } from './message-cache.ts'
 
 /** Removed messages at the front of a list, beyond which it is packed when they are the larger part of it. */
 const MIN_GAPS_TO_PACK = 64
@@ -17,20 +18,24 @@ interface Entry {
  * The latest messages of a room that this node has seen, without a gap, ready for replays: no more of them,
  * and for no longer, than the room has history.
  */
-export class RecentMessages {
+export class RecentMessages implements CachedRoom {
   readonly #limits: HistoryLimits
+  /** Counts the messages of all rooms. */
+  readonly #cache: MessageCache
   /** The message before the first one. */
   #floor: Mark
   #entries: (Entry | undefined)[] = []
   #removed = 0
 
-  constructor(floor: Mark, limits: HistoryLimits) {
+  constructor(floor: Mark, limits: HistoryLimits, cache: MessageCache) {
     this.#floor = floor
     this.#limits = limits
+    this.#cache = cache
   }
 
   push(message: HistoryMessage): void {
     this.#entries.push({ message, endsAt: performance.now() + this.#limits.maxAgeMs })
+    this.#cache.add(this, [message])
     this.#removeOld()
   }
 
@@ -49,6 +54,7 @@ export class RecentMessages {
     this.#entries = [...messages.map((message) => ({ message, endsAt })), ...others]
     this.#removed = 0
     this.#floor = floor
+    this.#cache.add(this, messages)
     this.#removeOld()
   }
 
@@ -60,6 +66,7 @@ export class RecentMessages {
 
   /** Removes all messages; the next one follows `floor`. */
   clear(floor: Mark): void {
+    for (const entry of this.#entries) if (entry !== undefined) this.#cache.delete(entry.message)
     this.#floor = floor
     this.#entries = []
     this.#removed = 0
@@ -114,7 +121,11 @@ export class RecentMessages {
 
   #removeTo(last: number, floor: Mark): void {
     this.#floor = floor
-    while (this.#removed <= last) this.#entries[this.#removed++] = undefined
+    for (; this.#removed <= last; this.#removed++) {
+      const entry = this.#entries[this.#removed]
+      if (entry !== undefined) this.#cache.delete(entry.message)
+      this.#entries[this.#removed] = undefined
+    }
     if (this.#removed <= MIN_GAPS_TO_PACK || this.#removed * 2 <= this.#entries.length) return
     this.#entries = this.#entries.slice(this.#removed)
     this.#removed = 0

@@ -5,9 +5,8 @@ import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './
 import { LogMembers, type MembersLog } from './log-members.ts'
 import type { LogParts } from './log-parts.ts'
 import { type MarkFate, MarkWaiters } from './mark-waiters.ts'
+import { NOWHERE } from './position.ts'
 import { RetryTimer } from './retry-timer.ts'
-
-const NOWHERE: Mark = Object.freeze({ epoch: '', offset: 0, tag: '' })
 
 /**
  * The messages of a room with a history, on a node that has a member of it: delivers them in the order of the
