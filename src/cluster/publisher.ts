@@ -108,9 +108,14 @@ export class Publisher {
   /** Publishes something other than a message. @returns whether the backplane accepted it */
   publish(channel: OutgoingChannel, body: Body): boolean {
     if (this.#parts.membership.state === 'closed') return false
-    if (body.kind === 'checkpoint') channel.barriersAt = 0 // receivers rely on it
     const bytes = this.#encode(channel, body)
-    return bytes !== undefined && this.#handOver(channel, bytes)
+    if (bytes === undefined) return false
+    if (!this.#handOver(channel, bytes)) {
+      if (isCounted(body.kind)) this.#leftOut(channel)
+      return false
+    }
+    if (body.kind === 'checkpoint') channel.barriersAt = 0 // receivers rely on it
+    return true
   }
 
   /**
@@ -178,6 +183,7 @@ export class Publisher {
     const message: EarlyMessage = { channel, sequence: channel.sequence, bytes }
     if (!this.#isEarly) return this.#publishMessage(message)
     if (this.#early.add(message)) return true
+    this.#leftOut(channel)
     this.#notPublished(1, 'more than maxEarlyBytes would wait until the cluster is reached')
     return false
   }
@@ -188,6 +194,7 @@ export class Publisher {
       this.#parts.stats.published++
       return true
     }
+    this.#leftOut(channel)
     this.#parts.stats.unpublished++
     return false
   }
@@ -241,7 +248,13 @@ export class Publisher {
     if (bytes.length <= options.maxEnvelopeBytes) return bytes
     const message = `a message takes ${bytes.length} bytes in the cluster, more than maxEnvelopeBytes`
     faults.add(new HubError('WSHUB_ERR_ENVELOPE_TOO_BIG', message))
+    this.#leftOut(channel)
     return undefined
+  }
+
+  /** An envelope with a number was not published: the others will miss it, and it may have barriers. */
+  #leftOut(channel: OutgoingChannel): void {
+    channel.barriersAt = undefined
   }
 
   #handOver(channel: OutgoingChannel, bytes: Buffer): boolean {

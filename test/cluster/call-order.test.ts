@@ -209,6 +209,35 @@ describe('a call to the cluster', () => {
     },
   )
 
+  it.each([
+    ['that was always there', async (_a: ClusterNode, _c: ClusterNode) => {}],
+    [
+      'that is back',
+      (a: ClusterNode, c: ClusterNode) =>
+        away(c, () => a.hub.cluster.leave({ all: true }, 'rum', { timeoutMs: 1 })),
+    ],
+  ])('a call after one that the backplane has refused is answered by a node %s', async (_node, prepare) => {
+    const [a, , c] = await three(new Bus(), PATIENT)
+    await a.hub.cluster.join({ all: true }, 'rum') // the node follows the calls
+    await prepare(a, c)
+    a.hub.broadcastToRoom('tea', 'a message that the refused call would stay behind')
+    a.backplane.isFull = true
+    await a.hub.cluster.leave({ all: true }, 'rum', { timeoutMs: 1 })
+    a.backplane.isFull = false
+    const { results, missing } = await a.hub.cluster.join({ all: true }, 'tea')
+    expect(missing).toEqual([])
+    expect(results).toContainEqual({ node: c.hub.cluster.node, count: 1 })
+  })
+
+  it('a call to one node is answered after a message to it that the backplane has refused', async () => {
+    const [a, , c] = await three(new Bus(), PATIENT)
+    await a.hub.cluster.join({ id: c.connection.id }, 'rum') // the node follows the calls
+    a.backplane.isFull = true
+    expect(a.hub.sendTo(c.connection.id, 'refused')).toBe(false)
+    a.backplane.isFull = false
+    expect(await a.hub.cluster.join({ id: c.connection.id }, 'tea')).toMatchObject({ count: 1, missing: [] })
+  })
+
   it('a call stays behind messages from before an outage in which the node missed what tells so', async () => {
     const [a, , c] = await three(new Bus(), PATIENT)
     await enter(c, 'tea')
