@@ -66,6 +66,11 @@ export class Backlog {
     return this.bytes === 0
   }
 
+  /** The latest frames, unless they were removed. */
+  get newest(): Held | undefined {
+    return this.#queue.at(-1)
+  }
+
   push(held: Held): void {
     if (held.key !== undefined) this.#byKey.set(held.key, this.#queue.length)
     this.#queue.push(held)

@@ -25,11 +25,14 @@ export class Congestion {
   /** Buffers that wait for congested sockets. */
   readonly held = new HeldBuffers()
   readonly #maxTotalBufferedBytes: number
+  /** Whether messages that wait may be dropped, since clients are sent them again. */
+  readonly #mayReplay: boolean
   readonly #outboxes = new Set<CongestedOutbox>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(maxTotalBufferedBytes: number) {
+  constructor(maxTotalBufferedBytes: number, mayReplay: boolean) {
     this.#maxTotalBufferedBytes = maxTotalBufferedBytes
+    this.#mayReplay = mayReplay
   }
 
   /** Whether half of what may wait in all does: replays wait then. */
@@ -57,7 +60,7 @@ export class Congestion {
    */
   relieve(): void {
     if (this.held.bytes <= this.#maxTotalBufferedBytes) return
-    this.#relieveBy((outbox) => outbox.dropReplayable())
+    if (this.#mayReplay) this.#relieveBy((outbox) => outbox.dropReplayable())
     this.#relieveBy((outbox) => outbox.giveUp())
   }
 

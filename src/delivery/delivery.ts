@@ -27,7 +27,7 @@ export class Delivery {
     const { maxBufferedBytes, maxTotalBufferedBytes, slowConsumer, enableCompression: settings } = options
     this.maxBufferedBytes = maxBufferedBytes
     this.slowConsumer = slowConsumer
-    this.congestion = new Congestion(maxTotalBufferedBytes)
+    this.congestion = new Congestion(maxTotalBufferedBytes, slowConsumer === 'resync')
     const isShared = settings !== false && settings.window === 'shared'
     this.windows = isShared ? new SharedWindows(settings) : undefined
   }

@@ -1,5 +1,5 @@
 import type { SendOptions } from '../protocol/message.ts'
-import { Backlog, type Origin } from './backlog.ts'
+import { Backlog, type Held, type Origin } from './backlog.ts'
 import type { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
 import { addDrops, countDrops, type DropCount, type DropReason } from './drop-count.ts'
@@ -82,9 +82,7 @@ export class Outbox {
     }
     if (!this.#makeRoom(backlog, frame.length, origin)) return false
     if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
-    backlog.push({ bytes: frame, messages: 1, controlBytes: 0, key, origin })
-    this.#delivery.congestion.relieve()
-    return true
+    return this.#hold(backlog, { bytes: frame, messages: 1, controlBytes: 0, key, origin })
   }
 
   /**
@@ -114,8 +112,7 @@ export class Outbox {
     } else {
       this.#write() // frames of this turn come first
       if (this.#backlog !== backlog) return // the client was closed because of them
-      backlog.push({ bytes: frame, messages: 0, controlBytes: frame.length, key: undefined })
-      this.#delivery.congestion.relieve()
+      this.#hold(backlog, { bytes: frame, messages: 0, controlBytes: frame.length, key: undefined })
     }
   }
 
@@ -180,7 +177,7 @@ export class Outbox {
   /** Drops messages that can be read again, because the hub needs memory. For `Congestion`. */
   dropReplayable(): void {
     const backlog = this.#backlog
-    if (backlog !== undefined && this.#delivery.slowConsumer === 'resync') this.#resync(backlog, 0, undefined)
+    if (backlog !== undefined) this.#resync(backlog, 0, undefined)
   }
 
   /** Closes the client because the hub needs memory. For `Congestion`. */
@@ -189,12 +186,19 @@ export class Outbox {
     this.clear('overflow') // the connection may be closing already
   }
 
-  #append(frame: Buffer, isMessage: boolean): true {
+  /** Adds a frame to those of this turn. @returns `false` when all of them were dropped at once */
+  #append(frame: Buffer, isMessage: boolean): boolean {
     const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)
     this.#batch = batch
     this.#schedule()
-    if (batch.bytes >= CHUNK_BYTES) this.#write()
-    return true
+    return batch.bytes < CHUNK_BYTES || this.#write()
+  }
+
+  /** Adds what waits. @returns `false` when it was dropped at once, for the memory of the hub */
+  #hold(backlog: Backlog, held: Held): boolean {
+    backlog.push(held)
+    this.#delivery.congestion.relieve()
+    return backlog.newest === held
   }
 
   #schedule(): void {
@@ -203,23 +207,20 @@ export class Outbox {
     this.#delivery.loop.schedule(this)
   }
 
-  #write(): void {
+  /** Writes the frames of this turn, or has them wait. @returns `false` when they were dropped */
+  #write(): boolean {
     const batch = this.#batch
-    if (batch === undefined) return
+    if (batch === undefined) return true
     this.#batch = undefined
-    if (!this.#owner.writable) {
-      this.#drop('closed', batch.messages, batch.bytes - batch.controlBytes)
-      return
-    }
+    const { messages, controlBytes } = batch
+    if (!this.#owner.writable) return this.#drop('closed', messages, batch.bytes - controlBytes)
     const bytes = batch.join()
     if (this.#backlog !== undefined) {
-      const { messages, controlBytes } = batch
-      this.#backlog.push({ bytes, messages, controlBytes, key: undefined })
-      this.#delivery.congestion.relieve()
-      return
+      return this.#hold(this.#backlog, { bytes, messages, controlBytes, key: undefined })
     }
     this.#socket.write(bytes)
     if (this.#isSocketFull()) this.#beginBacklog(bytes)
+    return true
   }
 
   /** Apart from `#write`, which runs for every batch and is kept short for that (`npm run bench -- echo`). */

@@ -16,7 +16,7 @@ describe('Congestion#add', () => {
 
   it('judges a client every 30 s until it is deleted', () => {
     fakeTimers()
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, false)
     const judged: string[] = []
     const a = slow(() => judged.push('a'))
     const b = slow(() => judged.push('b'))
@@ -41,7 +41,7 @@ describe('Congestion#add', () => {
   it('starts a timer that does not keep the process alive', () => {
     const start = vi.spyOn(globalThis, 'setInterval')
     onTestFinished(() => start.mockRestore())
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, false)
     expect(start).not.toHaveBeenCalled()
     congestion.add(slow())
     expect(start.mock.results.map(({ value }) => value.hasRef())).toEqual([false])
@@ -50,7 +50,7 @@ describe('Congestion#add', () => {
 
   it('works again after all clients were deleted', () => {
     fakeTimers()
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, false)
     let count = 0
     const client = slow(() => {
       count++
@@ -67,7 +67,7 @@ describe('Congestion#add', () => {
 describe('Congestion#relieve', () => {
   /** Adds a client for each size, with a buffer of that size, where 1,000 bytes may wait. */
   function waiting(...sizes: readonly number[]) {
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, false)
     const given: number[] = []
     for (const [place, size] of sizes.entries()) {
       const buffer = Buffer.alloc(size)
@@ -100,7 +100,7 @@ describe('Congestion#relieve', () => {
   })
 
   it('closes none when enough can be sent again later', () => {
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, true)
     const [replayable, other] = [Buffer.alloc(700), Buffer.alloc(400)]
     let [dropped, given] = [0, 0]
     for (const [bytes, drop] of [
@@ -119,8 +119,28 @@ describe('Congestion#relieve', () => {
     congestion.stop()
   })
 
+  it('looks at each client once when nothing can be sent again', () => {
+    const congestion = new Congestion(1_000, false)
+    const buffer = Buffer.alloc(1_001)
+    congestion.held.hold(buffer)
+    let looks = 0
+    const client = {
+      ...slow(),
+      get bufferedBytes() {
+        looks++
+        return buffer.length
+      },
+      dropReplayable: () => expect.unreachable(),
+      giveUp: () => congestion.held.release(buffer),
+    }
+    congestion.add(client)
+    congestion.relieve()
+    expect({ looks, left: congestion.held.bytes }).toEqual({ looks: 1, left: 0 })
+    congestion.stop()
+  })
+
   it('counts a shared buffer once', () => {
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, false)
     const shared = Buffer.alloc(900)
     let given = 0
     for (let i = 0; i < 100; i++) {
@@ -139,7 +159,7 @@ describe('Congestion#stop', () => {
     onTestFinished(() => {
       vi.useRealTimers()
     })
-    const congestion = new Congestion(1_000)
+    const congestion = new Congestion(1_000, false)
     congestion.stop()
     let count = 0
     congestion.add(slow(() => ++count))

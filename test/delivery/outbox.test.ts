@@ -35,10 +35,15 @@ class Valve extends Writable {
   }
 }
 
-function setUp(slowConsumer: SlowConsumerPolicy = 'close', maxBufferedBytes = 100, highWaterMark = 10) {
+function setUp(
+  slowConsumer: SlowConsumerPolicy = 'close',
+  maxBufferedBytes = 100,
+  highWaterMark = 10,
+  maxTotalBufferedBytes = 10_000_000,
+) {
   const delivery = new Delivery({
     maxBufferedBytes,
-    maxTotalBufferedBytes: 10_000_000,
+    maxTotalBufferedBytes,
     slowConsumer,
     enableCompression: false,
   })
@@ -613,6 +618,19 @@ describe('Outbox', () => {
       expect(outbox.bufferedBytes).toBe(20)
     })
 
+    it('does not accept the message that is too much for all clients, if it can be read again', async () => {
+      const { owner, send, outbox, congest } = setUp('resync', 1_000_000, 10, 100)
+      const [first, second, third] = origins(one)
+      await congest()
+      expect(send('x'.repeat(40), undefined, first)).toBe(true)
+      expect(send('y'.repeat(50), undefined, second)).toBe(false)
+      expect({ resynced: owner.resynced, waiting: outbox.bufferedBytes }).toEqual({
+        resynced: [first],
+        waiting: 20,
+      })
+      expect(send('z'.repeat(40), undefined, third)).toBe(true)
+    })
+
     it('gives the client up when too much else waits', async () => {
       const { owner, send, congest } = setUp('resync')
       await congest()
@@ -623,6 +641,17 @@ describe('Outbox', () => {
       expect(owner.resynced).toEqual([])
     })
   })
+
+  it.each(['close', 'dropNewest', 'dropOldest', 'conflate', 'resync'] as const)(
+    'does not accept the message with which it is given up for the others, with %s',
+    async (policy) => {
+      const { owner, send, outbox, congest } = setUp(policy, 1_000_000, 10, 100_000)
+      await congest()
+      expect(send('x'.repeat(60_000))).toBe(true)
+      expect(send('y'.repeat(60_000))).toBe(false)
+      expect({ of: owner.of, waiting: outbox.bufferedBytes }).toEqual({ of: 'hub', waiting: 20 })
+    },
+  )
 
   describe('#awaitRoom', () => {
     it('calls at the end of the turn while the socket is not congested', async () => {

@@ -304,8 +304,8 @@ export const BUGS: readonly Bug[] = [
     'delivery/outbox',
     [
       'a message overtakes those that wait for a slow client',
-      'if (this.#backlog !== undefined) {\n      const',
-      'if (this.#backlog !== undefined && batch.messages > 1) {\n      const',
+      'if (this.#backlog !== undefined) {\n      return this.#hold',
+      'if (this.#backlog !== undefined && messages > 1) {\n      return this.#hold',
     ],
     [
       'what is dropped for a slow client is not counted',
