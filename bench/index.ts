@@ -22,6 +22,7 @@ import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
 import { plot } from './plot.ts'
 import { runPrediction, runProjection } from './prediction.ts'
+import { runPresence } from './presence.ts'
 import { describeMachine, formatTable, type Machine, shortfalls } from './report.ts'
 import type { Result } from './result.ts'
 import { readKilled, runResume } from './resume.ts'
@@ -102,6 +103,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runKept(name, scenario)
     case 'returns':
       return runReturns(name, scenario)
+    case 'presence':
+      return runPresence(name, scenario)
     case 'resync':
       return runResync(name, scenario, Number(flags.seconds ?? scenario.seconds))
     case 'stored':

@@ -104,6 +104,28 @@ export interface StoredScenario {
   maxRatio: number
 }
 
+/** Users without sockets who come and go on several nodes over Redis, and a storm of them. */
+export interface PresenceScenario {
+  kind: 'presence'
+  title: string
+  nodes: number
+  users: number
+  rooms: number
+  gatherSeconds: number
+  /** Joins and leaves of all nodes together. */
+  changesPerSecond: number
+  /** How long users come and go, and how long nobody does. */
+  seconds: number
+  beatMs: number
+  storm: {
+    users: number
+    seconds: number
+    /** Limit for the bytes into Redis for each user. */
+    maxBytes: number
+    maxStallMs: number
+  }
+}
+
 /** Clients that are cut and come back, while messages are published: what they get. */
 export interface ResumeScenario {
   kind: 'resume'
@@ -277,6 +299,7 @@ export type Scenario =
   | HistoryScenario
   | KeptScenario
   | ResumeScenario
+  | PresenceScenario
   | StoredScenario
   | ReturnsScenario
   | ResyncScenario

@@ -207,5 +207,17 @@ export const SCENARIOS: Record<string, Scenario> = {
     maxGrowthBytes: 30e6,
   },
   ...HISTORY_SCENARIOS,
+  presence: {
+    kind: 'presence',
+    title: '10,000 users in 100 rooms on 4 nodes over Redis; then 20,000 users join one room within 5 s',
+    nodes: 4,
+    users: 10_000,
+    rooms: 100,
+    gatherSeconds: 3,
+    changesPerSecond: 100,
+    seconds: 10,
+    beatMs: 1_000,
+    storm: { users: 20_000, seconds: 5, maxBytes: 30, maxStallMs: 20 },
+  },
   ...CLUSTER_SCENARIOS,
 }

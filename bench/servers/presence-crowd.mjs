@@ -1,0 +1,54 @@
+// The users of a node of the scenario `presence`, without sockets: what is measured is presence alone. Each
+// contestant passes its `room`:
+//
+//   enter(user, room)   a user joins a room; returns what `exit` needs
+//   exit(entry)         that user leaves it
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { seededRandom } from './payload.mjs'
+
+const TICK_MS = 5
+
+/** Returns the calls of a node by which its users come and go. */
+export function crowdCalls(node, { enter, exit }) {
+  const random = seededRandom(7)
+  let entries = []
+
+  /** Does something `count` times, evenly within so many seconds. Delays are made up for. */
+  async function spread(count, seconds, act) {
+    const start = performance.now()
+    for (let done = 0; done < count; await sleep(TICK_MS)) {
+      const due = Math.min(count, Math.floor(((performance.now() - start) / 1_000 / seconds) * count))
+      for (; done < due; done++) await act(done)
+    }
+  }
+
+  return {
+    /** Users join rooms, each one room, within so many seconds. */
+    async gather({ users, rooms, seconds, name }) {
+      await spread(users, seconds, async (index) => {
+        const place = { user: `${name}-${node}-${index}`, room: `${name}-${index % rooms}` }
+        entries.push({ ...place, entry: await enter(place.user, place.room) })
+      })
+    },
+
+    /** Users leave their rooms and join them again, one after the other: `changes` of both together. */
+    async churn({ changes, seconds }) {
+      let gone
+      await spread(changes, seconds, async () => {
+        if (gone === undefined) {
+          gone = entries[Math.floor(random() * entries.length)]
+          await exit(gone.entry)
+          return
+        }
+        gone.entry = await enter(gone.user, gone.room)
+        gone = undefined
+      })
+    },
+
+    async scatter() {
+      for (const { entry } of entries) await exit(entry)
+      entries = []
+    },
+  }
+}
