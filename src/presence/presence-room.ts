@@ -31,8 +31,8 @@ export class PresenceRoom {
   isAnswered = true
   /** Whether changes are held back until the other nodes have answered for the first time. */
   isHeld = false
-  /** When the room is dropped if it has nobody here, in ms of `performance.now()`. */
-  idleSince = 0
+  /** When the room is dropped, in ms of `performance.now()`; 0 = it is needed. */
+  idleUntil = 0
 
   constructor(name: string, mode: PresenceMode, node: string, maxMembers: number) {
     this.name = name

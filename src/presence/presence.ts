@@ -268,7 +268,7 @@ export class Presence {
   #unwatch(name: string): void {
     this.#watched.delete(name)
     const room = this.#rooms.get(name)
-    if (room !== undefined) this.#changed(room) // the end of the turn checks whether it is still needed
+    if (room !== undefined) this.#changed(room) // the end of the turn checks whether it is needed
   }
 
   #changed(room: PresenceRoom): void {
@@ -302,10 +302,14 @@ export class Presence {
     const before = room.touched
     const at = performance.now() + this.#options.leaveGraceMs
     const change = room.takeChange(this.#isConnected, most, at, members)
-    const isIdle = room.ownCount === 0 && !this.#watched.has(room.name)
-    if (isIdle) room.idleSince = at
-    if (isIdle || members.length > 0) this.#departures.add({ room, members, at })
-    if ((room.touched > 0 && !room.isHeld) || room.isUnsent) this.#changed(room)
+    const isUnfinished = (room.touched > 0 && !room.isHeld) || room.isUnsent
+    if (isUnfinished) this.#changed(room)
+    const isNeeded = room.ownCount > 0 || this.#watched.has(room.name)
+    // Set once: what the other nodes tell later does not postpone the end.
+    const isNowIdle = !isNeeded && !isUnfinished && room.idleUntil === 0
+    if (isNeeded) room.idleUntil = 0
+    else if (isNowIdle) room.idleUntil = at
+    if (isNowIdle || members.length > 0) this.#departures.add({ room, members, at })
     if (change !== undefined) this.#tell(room, change)
     return 1 + before - room.touched
   }
@@ -328,8 +332,9 @@ export class Presence {
       const change = room.takeChange(this.#isConnected, 0, at, [])
       if (change !== undefined) this.#tell(room, change)
     }
-    const isIdle = room.ownCount === 0 && !this.#watched.has(room.name)
-    if (!isIdle || room.idleSince !== at || this.#dirty.has(room)) return
+    if (room.idleUntil !== at) return
+    room.idleUntil = 0
+    if (room.ownCount > 0 || this.#watched.has(room.name) || room.isUnsent) return
     this.#rooms.delete(room)
     this.#exchange?.unfollow(room)
     if (this.#host.members(room.name).size === 0) this.#link.vacated(room.name)

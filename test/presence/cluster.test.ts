@@ -313,6 +313,26 @@ describe('Presence in a cluster', () => {
     expect(FAST.roomGraceMs).toBeGreaterThan(0)
   })
 
+  it('follows a room that nobody is in until the grace ends, however much changes on another node', async () => {
+    const [x, y] = await two(new Bus())
+    const { connection } = await x.enter('ann', 'a')
+    const { connection: other } = await y.enter('bob')
+    await agreed([x, y], 'a', 'ann:1')
+    x.hub.leaveRoom(connection, 'a')
+    const rooms = () => x.hub.stats().presence?.rooms
+    const isOver = () => {
+      if (other.inRoom('a')) y.hub.leaveRoom(other, 'a')
+      else y.hub.joinRoom(other, 'a')
+      return rooms() === 0
+    }
+    await eventually('the end of the room', isOver, rooms)
+    const { connection: back } = await x.enter('cid', 'a')
+    y.hub.joinRoom(other, 'a')
+    await agreed([x, y], 'a', 'bob:1 cid:1')
+    x.hub.leaveRoom(back, 'a')
+    await agreed([y], 'a', 'bob:1')
+  })
+
   it.each([1, 3_000])('asks about %d rooms again at each beat while the backplane is full', async (count) => {
     const [x, y] = await two(new Bus(), {}, { heartbeatTimeoutMs: 20_000, callTimeoutMs: 10_000 })
     const rooms = Array.from({ length: count }, (_, i) => `room ${i}`)
