@@ -184,6 +184,7 @@ export class Questions {
   /** @returns `false` when the question was not sent */
   #askAbout(rooms: readonly PresenceRoom[]): boolean {
     const round = this.#begin(rooms, undefined)
+    for (const node of this.#link.peers) round.asked.add(node)
     for (const { name } of rooms) this.#roundOf.set(name, round)
     if (!this.#send(round, rooms)) {
       this.#rounds.delete(round.id)
@@ -210,12 +211,13 @@ export class Questions {
     return round
   }
 
-  #send({ id, node }: Round, rooms: readonly PresenceRoom[]): boolean {
+  /** @returns `false` when the question was not sent */
+  #send({ id, node: only }: Round, rooms: readonly PresenceRoom[], node = only): boolean {
     const asked: AskedRoom[] = rooms.map(({ name, version, ownCount }) => {
       return { room: name, version, isEmpty: ownCount === 0 }
     })
     const to = node === undefined ? undefined : { node }
-    return this.#link.tell(to, { op: 'ask', id, isFull: node !== undefined, rooms: asked })
+    return this.#link.tell(to, { op: 'ask', id, isFull: only !== undefined, rooms: asked })
   }
 
   /** Ends a round when all nodes have answered that can be waited for. */
@@ -233,13 +235,23 @@ export class Questions {
       }, settlingMs).unref()
       return
     }
+    for (const node of peers) this.#askNewcomer(round, node)
     if (peers.every((node) => round.hasAnswered(node) || this.#mute.has(node))) this.#end(round)
+  }
+
+  /** A node that was not known when all were asked may have begun to listen after that. */
+  #askNewcomer(round: Round, node: string): void {
+    if (round.asked.has(node) || round.hasAnswered(node)) return
+    const rooms = round.rooms.flatMap((name) => this.#rooms.get(name) ?? [])
+    if (this.#send(round, rooms, node)) round.asked.add(node)
   }
 
   #timedOut(round: Round): void {
     if (!this.#rounds.has(round.id)) return
     if (round.node === undefined) {
-      for (const node of this.#link.peers) if (!round.hasAnswered(node)) this.#mute.add(node)
+      for (const node of round.asked) {
+        if (this.#link.knows(node) && !round.hasAnswered(node)) this.#mute.add(node)
+      }
     }
     this.#end(round)
   }

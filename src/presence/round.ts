@@ -25,6 +25,8 @@ export class Round {
   readonly rooms: readonly string[]
   /** The node that is asked; `undefined` = all. */
   readonly node: string | undefined
+  /** The nodes that were known when all were asked, and those that were asked later. */
+  readonly asked = new Set<string>()
   readonly #host: RoundHost
   readonly #answering = new Map<string, Progress>()
   readonly #answered = new Set<string>()

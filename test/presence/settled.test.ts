@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Bus } from '../support/bus.ts'
+import { acquainted } from '../support/cluster.ts'
 import { eventually } from '../support/hub-server.ts'
-import { presenceOf, toldIn, two, usersOf } from './support.ts'
+import { presenceNode, presenceOf, toldIn, two, usersOf } from './support.ts'
 
 /** One more member than an answer to a node that asks all others names. */
 const TOO_MANY_FOR_A_BRIEF_ANSWER = 65
@@ -49,5 +50,24 @@ describe('#presenceSettled', () => {
     y.backplane.resume()
     expect(await settled).toBe(true)
     expect(usersOf(y.hub, 'a')).toBe('ann:1')
+  })
+
+  it('asks a node that joins while the others are answering, too', async () => {
+    const bus = new Bus()
+    const cluster = { heartbeatTimeoutMs: 20_000, callTimeoutMs: 20_000 }
+    const [x, y] = await two(bus, {}, cluster)
+    await y.hub.presenceSettled('another') // later than the time for unknown nodes to become known
+    await x.enter('ann', 'a')
+    y.backplane.delay = (_channel, bytes) => presenceOf(bytes)?.op === 'answer'
+    const start = bus.published.length
+    const settled = y.hub.presenceSettled('a')
+    const ops = () => toldIn(bus.published.slice(start)).map(({ op }) => op)
+    await eventually('the question', () => ops().includes('ask'), ops)
+    const z = await presenceNode(bus, {}, cluster)
+    await acquainted([x, y, z])
+    await z.enter('zoe', 'a')
+    y.backplane.release()
+    expect(await settled).toBe(true)
+    expect(usersOf(y.hub, 'a')).toBe('ann:1 zoe:1')
   })
 })
