@@ -96,8 +96,14 @@ export class Node {
       for (const connection of this.hub.connections()) connection.sendText(payload.toString())
     })
     const handler = this.#handler()
-    this.#server = createServer((req) => {
-      void this.hub.upgrade(req, handler, { metadata: { client: (req.url ?? '').slice(1), mood: 0 } })
+    this.#server = createServer((req, res) => {
+      try {
+        void this.hub.upgrade(req, handler, { metadata: { client: (req.url ?? '').slice(1), mood: 0 } })
+      } catch (error) {
+        // The node closes: a client that arrives now is refused.
+        if (!(error instanceof HubError) || this.isUp) throw error
+        res.writeHead(error.status, error.headers).end(error.message)
+      }
     })
     this.hub.attach(this.#server)
     world.trace(`${name} starts`)
