@@ -267,7 +267,7 @@ function check(files: readonly string[], options: object): string {
   const parsed = ts.convertCompilerOptionsFromJson({ ...json, esModuleInterop: true, noEmit: true }, project)
   const paths = files.map((file) => join(project, file))
   // The folder with the packages of `types`; the working directory of the suite is another project.
-  const host = { ...ts.createCompilerHost(parsed.options), getCurrentDirectory: () => project }
+  const host = { ...parsedOnce(parsed.options), getCurrentDirectory: () => project }
   const program = ts.createProgram(paths, parsed.options, host)
   const ours = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(project))
   expect(ours.map(({ fileName }) => fileName)).toEqual(expect.arrayContaining(paths))
@@ -280,6 +280,23 @@ function check(files: readonly string[], options: object): string {
       ...program.getSemanticDiagnostics(source),
     ]),
   ])
+}
+
+/** Parsed declarations, by path and everything else that parsing depends on. */
+const parsedFiles = new Map<string, ts.SourceFile | undefined>()
+
+/** Returns a host whose programs share the files that they parse alike. */
+function parsedOnce(options: ts.CompilerOptions): ts.CompilerHost {
+  const host = ts.createCompilerHost(options)
+  const { module, moduleResolution } = options
+  return {
+    ...host,
+    getSourceFile(path, how, ...rest) {
+      const key = JSON.stringify([path, how, module, moduleResolution])
+      if (!parsedFiles.has(key)) parsedFiles.set(key, host.getSourceFile(path, how, ...rest))
+      return parsedFiles.get(key)
+    },
+  }
 }
 
 /** The files of the package, with `/` between folders, sorted. */
