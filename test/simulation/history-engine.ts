@@ -97,7 +97,7 @@ export class HistoryEngine {
   readonly trace: (line: string) => void
   readonly #stores = new Set<EngineStore>()
   #weather = CALM_STORE
-  /** Whether messages of the feed, or replies, may have been lost without any node noticing. */
+  /** Whether messages of the feed, replies or rooms may have been lost without any node noticing. */
   hasLostSilently = false
   /** Whether appends are answered with the number of the message before. */
   readonly tellsPrevious: boolean
@@ -156,6 +156,7 @@ export class HistoryEngine {
     this.losses++
     this.trace(`the store evicts ${room}`)
     this.bus.evict(room)
+    this.hasLostSilently = true
   }
 
   /** Returns the position of the latest message of a room; `undefined` when the room has no history. */
