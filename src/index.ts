@@ -25,7 +25,11 @@ export type { EventHandler } from './connection/event-handler.ts'
 export type { HeartbeatOptions } from './connection/heartbeat.ts'
 export type { WebSocketLike } from './connection/hub-websocket.ts'
 export type { RateLimitPolicy } from './connection/rate-limit.ts'
-export type { CompressionOptions, SlowConsumerPolicy } from './delivery/delivery-options.ts'
+export type {
+  CompressionOptions,
+  CompressionWindow,
+  SlowConsumerPolicy,
+} from './delivery/delivery-options.ts'
 export type { DropCount, Dropped, DropReason } from './delivery/drop-count.ts'
 export type { HistoryOptions, ResolvedHistoryOptions, RoomHistoryOptions } from './history/history-options.ts'
 export type { HistoryPage } from './history/history-page.ts'

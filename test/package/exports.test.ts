@@ -177,6 +177,7 @@ describe('the types exported', () => {
         "ClusterOptions",
         "ClusterStats",
         "CompressionOptions",
+        "CompressionWindow",
         "Connection",
         "ConnectionRef",
         "ConnectionState",
