@@ -8,8 +8,8 @@ const MAX_KNOWN_ROOMS = 10_000
 
 /**
  * The rules that an application's function gives for rooms. It is asked once for each, and remembered: at
- * least until the end of the turn, so that whoever has checked all rooms of a call is not surprised in the
- * midst of it.
+ * least until the end of the turn, so a call that has checked all its rooms gets the same answers until it
+ * ends.
  */
 export class RoomRules<Answer, Rule> {
   readonly #option: string

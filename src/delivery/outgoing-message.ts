@@ -21,8 +21,7 @@ const ZLIB_LOOKAHEAD_BYTES = 262
 
 /**
  * A message to send: framed once, and compressed at most three times, for any number of receivers with
- * windows of any size. Receivers can share compressed frames because the hub negotiates
- * `server_no_context_takeover`.
+ * windows of any size. Receivers can share compressed frames because these refer to nothing before them.
  * @see RFC 7692 §7.2.1
  */
 export class OutgoingMessage {

@@ -16,9 +16,9 @@ export interface MemoryHistoryLimits {
   maxBytesPerRoom?: number | undefined
 }
 
-/** The defaults of {@link MemoryHistoryLimits}. */
 const CUT = 'the bus of the history is cut'
 
+/** The defaults of {@link MemoryHistoryLimits}. */
 export const MEMORY_HISTORY_DEFAULTS = Object.freeze({ maxBytes: 268_435_456, maxBytesPerRoom: 16_777_216 })
 
 /** A message that a store has appended. */
