@@ -1,7 +1,7 @@
 import { settlesWithin } from '../base/time-limit.ts'
 import type { Calls } from '../cluster/calls.ts'
 import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
-import type { RoomFollowers } from './room-followers.ts'
+import type { RoomServices } from './room-services.ts'
 import type { Sessions } from './sessions.ts'
 import { Shutdown } from './shutdown.ts'
 import type { HubState } from './stats.ts'
@@ -31,14 +31,14 @@ export class HubLife<Meta extends object> {
   }
 
   /** Closes everything, once. */
-  close(goodbye: ResolvedCloseOptions, followers: RoomFollowers<Meta>, calls: Calls): Promise<CloseResult> {
-    this.#closing ??= this.#close(goodbye, followers, calls)
+  close(goodbye: ResolvedCloseOptions, services: RoomServices<Meta>, calls: Calls): Promise<CloseResult> {
+    this.#closing ??= this.#close(goodbye, services, calls)
     return this.#closing
   }
 
   async #close(
     goodbye: ResolvedCloseOptions,
-    { history, presence }: RoomFollowers<Meta>,
+    { history, presence }: RoomServices<Meta>,
     calls: Calls,
   ): Promise<CloseResult> {
     const endsAt = performance.now() + goodbye.timeoutMs

@@ -37,6 +37,7 @@ import { HubLife } from './hub-life.ts'
 import { claimBackplane, type HubOptions, type ResolvedHubOptions, resolveHubOptions } from './hub-options.ts'
 import { connectionsOf, disconnect, LocalNode } from './local-node.ts'
 import { RoomFollowers } from './room-followers.ts'
+import { RoomServices } from './room-services.ts'
 import { Sessions } from './sessions.ts'
 import { type HubState, type HubStats, type HubSummary, statsOf } from './stats.ts'
 import { Upgrades } from './upgrades.ts'
@@ -54,7 +55,7 @@ export class Hub<out Meta extends object = Metadata> {
   readonly #calls: Calls
   readonly #link: Link
   readonly #cluster: Cluster<Meta>
-  readonly #followers: RoomFollowers<Meta>
+  readonly #services: RoomServices<Meta>
   readonly #broadcaster: Broadcaster<Meta>
   readonly #life: HubLife<Meta>
 
@@ -71,7 +72,7 @@ export class Hub<out Meta extends object = Metadata> {
         this.#link.vacated(EVERYONE)
         this.#life.lastClosed()
       },
-      resync: (session, firsts) => this.#followers.history?.resync(session, firsts),
+      resync: (session, firsts) => this.#services.history?.resync(session, firsts),
       swept: () => {
         // A closing hub closes them in its own order.
         if (this.state === 'open') this.#upgrades.leaveClosingServers()
@@ -83,8 +84,8 @@ export class Hub<out Meta extends object = Metadata> {
     this.#local = new LocalNode(this.#sessions)
     this.#calls = new Calls(this.#local, this.options)
     this.#link = this.#calls.link
-    this.#followers = new RoomFollowers(this.#local, this.#link, this.options)
-    this.#sessions.rooms.watch(this.#followers.listener)
+    this.#services = new RoomServices(this.#local, this.#link, this.options)
+    this.#sessions.rooms.watch(new RoomFollowers(this.#link, this.#services).listener)
     this.#cluster = new Cluster<Meta>(this.#calls)
     this.#broadcaster = new Broadcaster(this.#local, this.#link)
   }
@@ -151,8 +152,8 @@ export class Hub<out Meta extends object = Metadata> {
       pendingUpgrades: this.#upgrades.pendingCount,
       bufferedBytes: this.#sessions.bufferedBytes(),
       dropped: this.dropped,
-      history: this.#followers.history?.stats,
-      presence: this.#followers.presence?.stats,
+      history: this.#services.history?.stats,
+      presence: this.#services.presence?.stats,
     })
   }
 
@@ -351,7 +352,7 @@ export class Hub<out Meta extends object = Metadata> {
    *   WSHUB_ERR_NO_HISTORY; WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   async publish(room: string, data: Payload, options?: PublishOptions): Promise<{ position: string }> {
-    return this.#broadcaster.publish(this.#followers.historyOf(room), room, data, options)
+    return this.#broadcaster.publish(this.#services.historyOf(room), room, data, options)
   }
 
   /**
@@ -367,7 +368,7 @@ export class Hub<out Meta extends object = Metadata> {
   async resumeRoom(connection: Connection<Meta>, room: string, from: ReplayFrom = {}): Promise<ResumeResult> {
     checkOwn(this, connection)
     checkReplayFrom(from)
-    const history = this.#followers.historyOf(room)
+    const history = this.#services.historyOf(room)
     const session = this.#sessions.get(connection.id)
     if (session === undefined || !this.joinRoom(connection, room)) return NOTHING_RESUMED
     return history.resume(session, room, from)
@@ -382,7 +383,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   async history(room: string, from: ReplayFrom = {}): Promise<HistoryPage> {
     checkReplayFrom(from)
-    return this.#followers.historyOf(room).read(room, from)
+    return this.#services.historyOf(room).read(room, from)
   }
 
   /**
@@ -393,7 +394,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   presence<Info = unknown>(room: string): RoomPresence<Info> {
     // The application says what its own `info` returns.
-    return this.#followers.presenceOf(room).show(room) as RoomPresence<Info>
+    return this.#services.presenceOf(room).show(room) as RoomPresence<Info>
   }
 
   /**
@@ -402,7 +403,7 @@ export class Hub<out Meta extends object = Metadata> {
    * @throws {HubError} as for {@link Hub.presence}, as a rejection
    */
   async presenceSettled(room: string): Promise<boolean> {
-    return this.#followers.presenceOf(room).settled(room)
+    return this.#services.presenceOf(room).settled(room)
   }
 
   /**
@@ -414,7 +415,7 @@ export class Hub<out Meta extends object = Metadata> {
    */
   updatePresence(connection: Connection<Meta>): boolean {
     checkOwn(this, connection)
-    const presence = this.#followers.somePresence()
+    const presence = this.#services.requirePresence()
     const session = this.#sessions.get(connection.id)
     return session !== undefined && presence.update(session)
   }
@@ -442,6 +443,6 @@ export class Hub<out Meta extends object = Metadata> {
    *   WSHUB_ERR_INVALID_OPTION
    */
   close(options?: CloseOptions): Promise<CloseResult> {
-    return this.#life.close(readCloseOptions(options), this.#followers, this.#calls)
+    return this.#life.close(readCloseOptions(options), this.#services, this.#calls)
   }
 }

@@ -1,80 +1,48 @@
-import { HubError } from '../base/errors.ts'
-import { asRoom } from '../base/room-names.ts'
 import type { Link } from '../cluster/link.ts'
-import type { History } from '../history/history.ts'
 import type { HistoryMember } from '../history/history-member.ts'
-import { Presence, type PresenceSubject } from '../presence/presence.ts'
-import type { ResolvedHubOptions } from './hub-options.ts'
-import type { LocalNode } from './local-node.ts'
+import type { PresenceSubject } from '../presence/presence.ts'
 import type { RoomListener } from './room-index.ts'
+import type { RoomServices } from './room-services.ts'
 
 /** The cluster, the histories and the presence: all that has to know which rooms have members here. */
 export class RoomFollowers<Meta extends object> implements RoomListener<HistoryMember & PresenceSubject> {
-  /** `undefined` without the option. */
-  readonly history: History | undefined
-  /** `undefined` without the option. */
-  readonly presence: Presence | undefined
   readonly #link: Link
+  readonly #services: RoomServices<Meta>
 
-  constructor(
-    local: LocalNode<Meta>,
-    link: Link,
-    { presence, cluster, backplane }: Pick<ResolvedHubOptions, 'presence' | 'cluster' | 'backplane'>,
-  ) {
-    this.history = local.history
+  constructor(link: Link, services: RoomServices<Meta>) {
     this.#link = link
-    if (presence !== undefined) {
-      this.presence = new Presence(presence, local, link, cluster, backplane !== undefined)
-    }
+    this.#services = services
   }
 
   /** All followers, or the cluster itself when it is the only one. */
   get listener(): RoomListener<HistoryMember & PresenceSubject> {
-    return this.history === undefined && this.presence === undefined ? this.#link : this
-  }
-
-  /** @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_NO_HISTORY without the option */
-  historyOf(room: string): History {
-    asRoom(room)
-    if (this.history !== undefined) return this.history
-    throw new HubError('WSHUB_ERR_NO_HISTORY', 'the hub was made without the option history')
-  }
-
-  /** @throws {HubError} WSHUB_ERR_INVALID_ROOM, or WSHUB_ERR_NO_PRESENCE without the option */
-  presenceOf(room: string): Presence {
-    asRoom(room)
-    return this.somePresence()
-  }
-
-  /** @throws {HubError} WSHUB_ERR_NO_PRESENCE without the option */
-  somePresence(): Presence {
-    if (this.presence !== undefined) return this.presence
-    throw new HubError('WSHUB_ERR_NO_PRESENCE', 'the hub was made without the option presence')
+    const { history, presence } = this.#services
+    return history === undefined && presence === undefined ? this.#link : this
   }
 
   occupied(room: string): void {
     this.#link.occupied(room)
-    this.history?.occupied(room)
-    this.presence?.occupied(room)
+    this.#services.history?.occupied(room)
+    this.#services.presence?.occupied(room)
   }
 
   vacated(room: string): void {
     // Presence follows a room for longer, and ends the subscription then.
-    if (this.presence?.isFollowed(room) !== true) this.#link.vacated(room)
-    this.history?.vacated(room)
+    if (this.#services.presence?.isFollowed(room) !== true) this.#link.vacated(room)
+    this.#services.history?.vacated(room)
   }
 
   joined(member: PresenceSubject, room: string): void {
-    this.presence?.joined(member, room)
+    this.#services.presence?.joined(member, room)
   }
 
   left(member: HistoryMember, room: string): void {
-    this.history?.left(member, room)
-    this.presence?.left(member, room)
+    this.#services.history?.left(member, room)
+    this.#services.presence?.left(member, room)
   }
 
   check(rooms: readonly string[]): void {
-    this.history?.check(rooms)
-    this.presence?.check(rooms)
+    this.#services.history?.check(rooms)
+    this.#services.presence?.check(rooms)
   }
 }

@@ -222,7 +222,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
   ),
   ...bugs('hub/room-followers', [
     'a replay goes on after its connection has left',
-    'this.history?.left(member, room)',
+    'this.#services.history?.left(member, room)',
     '',
   ]),
   ...bugs(
