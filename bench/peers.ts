@@ -49,6 +49,9 @@ export interface RecoveryPeer {
   options: object
 }
 
+/** The contestants that tell who is in a room, on several nodes over Redis. */
+export type PresencePeerName = 'wshub' | 'a hash in Redis' | 'Socket.IO, fetchSockets'
+
 /** A library under measurement: the file of its server, and the program that runs it. */
 export interface Peer {
   name: PeerName
@@ -113,6 +116,19 @@ export function recoveryPeer(name: RecoveryPeerName): RecoveryPeer {
   installPeers()
   const options = { recovery: name.includes('recovery') }
   return { name, file: `${FOLDER}peers/socket-io-recovery.mjs`, dialect: 'socket.io', isClustered, options }
+}
+
+/** Returns the file of the node of a contestant. */
+export function presencePeer(name: PresencePeerName): string {
+  switch (name) {
+    case 'wshub':
+      return `${FOLDER}servers/wshub-presence.mjs`
+    case 'a hash in Redis':
+      return `${FOLDER}servers/redis-hash-presence.mjs`
+    case 'Socket.IO, fetchSockets':
+      installPeers()
+      return `${FOLDER}peers/socket-io-presence.mjs`
+  }
 }
 
 function nodePeer(name: PeerName, file: string, dialect: Dialect = 'plain'): Peer {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { Spent } from './contestant.ts'
+import { type PresencePeerName, presencePeer } from './peers.ts'
 import { RedisServer } from './redis-server.ts'
 import type { Result, Row } from './result.ts'
 import type { PresenceScenario } from './scenario.ts'
@@ -30,11 +30,11 @@ class Nodes {
     this.redis = redis
   }
 
-  static async start(server: string, { nodes, beatMs }: PresenceScenario): Promise<Nodes> {
+  static async start(peer: PresencePeerName, { nodes, beatMs }: PresenceScenario): Promise<Nodes> {
+    const file = presencePeer(peer)
     const redis = await RedisServer.start()
-    const file = fileURLToPath(new URL(`servers/${server}.mjs`, import.meta.url))
     const all = Array.from({ length: nodes }, (_, node) => {
-      return new Subprocess(`${server} ${node}`, process.execPath, [file, `${node}`], node % CORES)
+      return new Subprocess(`${peer} ${node}`, process.execPath, [file, `${node}`], node % CORES)
     })
     const started = new Nodes(all, redis)
     await started.all('listen', { redis: redis.url, beatMs })
@@ -73,10 +73,11 @@ class Nodes {
 export async function runPresence(name: string, scenario: PresenceScenario): Promise<Result> {
   const { users, rooms, storm, beatMs, nodes: count } = scenario
   const rows: Row[] = []
-  const gathering = { users: users / count, rooms, seconds: scenario.gatherSeconds, name: 'room' }
-  for (const contestant of ['wshub', 'redis-hash'] as const) {
-    const nodes = await Nodes.start(`${contestant}-presence`, scenario)
-    const label = contestant === 'wshub' ? 'wshub' : 'a hash in Redis, refreshed for each user'
+  const seconds = scenario.gatherSeconds
+  const gathering = { users: users / count, rooms, seconds, name: 'room', isQuiet: true }
+  for (const contestant of scenario.peers) {
+    const nodes = await Nodes.start(contestant, scenario)
+    const stormUsers = contestant === 'Socket.IO, fetchSockets' ? storm.fetchedUsers : storm.users
     try {
       await nodes.all('gather', gathering)
       await sleep(SETTLE_MS)
@@ -87,32 +88,32 @@ export async function runPresence(name: string, scenario: PresenceScenario): Pro
       const idleRate = idle.cpuMicros / idle.seconds
       const micros = (churn.cpuMicros - idleRate * churn.seconds) / changes
       const beats = (idle.seconds * 1_000 * count) / beatMs
-      const idleRow: Row = { name: `${label}: idle`, version: '', figures: figuresOf(idle) }
+      const idleRow: Row = { name: `${contestant}: idle`, version: '', figures: figuresOf(idle) }
       if (contestant === 'wshub') {
         // A heartbeat, its probes of two other channels, the digest; and the pings of the clients of Redis.
         idleRow.comparison = { value: idle.commands / beats, unit: ' commands a heartbeat', atMost: 4.5 }
       }
       rows.push(idleRow, {
-        name: `${label}: ${scenario.changesPerSecond} changes a second`,
+        name: `${contestant}: ${(changes / churn.seconds).toFixed()} changes a second`,
         version: '',
         figures: [...figuresOf(churn), micros],
       })
-      const storming = { users: storm.users / count, rooms: 1, seconds: storm.seconds, name: 'storm' }
+      const storming = { users: stormUsers / count, rooms: 1, seconds: storm.seconds, name: 'storm' }
       const stormed = await nodes.measure(async () => {
         await nodes.all('gather', storming)
         if (contestant === 'wshub') await allThere(nodes, storm.users)
       }, true)
       rows.push({
-        name: `${label}: ${storm.users} users join a room`,
+        name: `${contestant}: ${stormUsers} users join a room`,
         version: '',
-        figures: [...figuresOf(stormed), stormed.cpuMicros / storm.users],
+        figures: [...figuresOf(stormed), stormed.cpuMicros / stormUsers],
         ...(contestant === 'wshub' && {
           comparison: { value: stormed.bytes / storm.users, unit: ' bytes a user', atMost: storm.maxBytes },
         }),
       })
       if (contestant === 'wshub') {
         rows.push({
-          name: `${label}: the longest turn of it`,
+          name: `${contestant}: the longest turn of it`,
           version: '',
           figures: [undefined, undefined, stormed.turnMaxCpuMs],
           comparison: { value: stormed.turnMaxCpuMs, unit: ' ms CPU', atMost: storm.maxStallMs },

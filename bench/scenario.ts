@@ -1,4 +1,4 @@
-import type { ClusterPeerName, PeerName, RecoveryPeerName } from './peers.ts'
+import type { ClusterPeerName, PeerName, PresencePeerName, RecoveryPeerName } from './peers.ts'
 import type { RoomSpread } from './room-spread.ts'
 import type { FeedName } from './servers/feeds.mjs'
 
@@ -108,6 +108,7 @@ export interface StoredScenario {
 export interface PresenceScenario {
   kind: 'presence'
   title: string
+  peers: readonly PresencePeerName[]
   nodes: number
   users: number
   rooms: number
@@ -119,6 +120,8 @@ export interface PresenceScenario {
   beatMs: number
   storm: {
     users: number
+    /** Of Socket.IO, each of whose users costs as many answers as there are users. */
+    fetchedUsers: number
     seconds: number
     /** Limit for the bytes into Redis for each user. */
     maxBytes: number

@@ -210,6 +210,7 @@ export const SCENARIOS: Record<string, Scenario> = {
   presence: {
     kind: 'presence',
     title: '10,000 users in 100 rooms on 4 nodes over Redis; then 20,000 users join one room within 5 s',
+    peers: ['wshub', 'a hash in Redis', 'Socket.IO, fetchSockets'],
     nodes: 4,
     users: 10_000,
     rooms: 100,
@@ -217,7 +218,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     changesPerSecond: 100,
     seconds: 10,
     beatMs: 1_000,
-    storm: { users: 20_000, seconds: 5, maxBytes: 30, maxStallMs: 20 },
+    storm: { users: 20_000, fetchedUsers: 500, seconds: 5, maxBytes: 30, maxStallMs: 20 },
   },
   ...CLUSTER_SCENARIOS,
 }

@@ -1,8 +1,9 @@
 // The users of a node of the scenario `presence`, without sockets: what is measured is presence alone. Each
 // contestant passes its `room`:
 //
-//   enter(user, room)   a user joins a room; returns what `exit` needs
-//   exit(entry)         that user leaves it
+//   enter(user, room, isQuiet)   a user joins a room; returns what `exit` needs. `isQuiet`: nobody asks who
+//                                is there then
+//   exit(entry)                  that user leaves it
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seededRandom } from './payload.mjs'
@@ -25,10 +26,10 @@ export function crowdCalls(node, { enter, exit }) {
 
   return {
     /** Users join rooms, each one room, within so many seconds. */
-    async gather({ users, rooms, seconds, name }) {
+    async gather({ users, rooms, seconds, name, isQuiet = false }) {
       await spread(users, seconds, async (index) => {
         const place = { user: `${name}-${node}-${index}`, room: `${name}-${index % rooms}` }
-        entries.push({ ...place, entry: await enter(place.user, place.room) })
+        entries.push({ ...place, entry: await enter(place.user, place.room, isQuiet) })
       })
     },
 
