@@ -1,14 +1,19 @@
-import type { AnsweredRoom, MemberState, PresenceMessage } from '../cluster/wire/presence-message.ts'
+import {
+  type AnsweredRoom,
+  answeredBytes,
+  type MemberState,
+  memberBytes,
+  type PresenceMessage,
+} from '../cluster/wire/presence-message.ts'
+import { contentBytes, type ExchangeLimits } from './exchange-limits.ts'
 import type { PresenceRoom } from './presence-room.ts'
 
-/** About the most bytes of one part of an answer. */
+/** The most bytes of one part of an answer. */
 const PART_BYTES = 32_768
 /** The most members of a room in an answer to a node that asks all others. */
 const BRIEF_MEMBERS = 64
 /** An answer to such a node is brief for all further rooms after about this many bytes. */
 const MAX_ANSWER_BYTES = 262_144
-/** About the bytes that the numbers of a room or a member take. */
-const NUMBERS_BYTES = 12
 
 /** A part of an answer. */
 export type Answer = Extract<PresenceMessage, { op: 'answer' }>
@@ -23,12 +28,14 @@ export function answersOf(
   rooms: readonly PresenceRoom[],
   isFull: boolean,
   clock: number,
+  limits: ExchangeLimits,
 ): Answer[] {
+  const partBytes = contentBytes(limits, PART_BYTES)
   const parts: AnsweredRoom[][] = [[]]
   let bytes = 0
   let total = 0
   const add = (answered: AnsweredRoom, size: number): void => {
-    if (bytes > 0 && bytes + size > PART_BYTES) {
+    if (bytes > 0 && bytes + size > partBytes) {
       parts.push([])
       bytes = 0
     }
@@ -40,12 +47,12 @@ export function answersOf(
     const snapshot = room.snapshot()
     const { version, users, anonymous, isListed, members } = snapshot
     const head = { room: room.name, version, users, anonymous, isListed }
-    const headBytes = 2 * room.name.length + NUMBERS_BYTES
+    const headBytes = answeredBytes(room.name)
     if (!isFull && (members.length > BRIEF_MEMBERS || total > MAX_ANSWER_BYTES)) {
       add({ ...head, isFirst: true, isLast: true, isBrief: true, members: [] }, headBytes)
       continue
     }
-    const pieces = piecesOf(members)
+    const pieces = piecesOf(members, partBytes - headBytes)
     pieces.forEach((piece, index) => {
       const [isFirst, isLast] = [index === 0, index === pieces.length - 1]
       add({ ...head, isFirst, isLast, isBrief: false, members: piece }, headBytes + bytesOf(piece))
@@ -57,12 +64,12 @@ export function answersOf(
 }
 
 /** Cuts members into pieces of a bounded size; one empty piece for none. */
-function piecesOf(members: readonly MemberState[]): MemberState[][] {
+function piecesOf(members: readonly MemberState[], mostBytes: number): MemberState[][] {
   const pieces: MemberState[][] = [[]]
   let bytes = 0
   for (const member of members) {
-    const size = bytesOf([member])
-    if (bytes > 0 && bytes + size > PART_BYTES) {
+    const size = memberBytes(member)
+    if (bytes > 0 && bytes + size > mostBytes) {
       pieces.push([])
       bytes = 0
     }
@@ -73,5 +80,5 @@ function piecesOf(members: readonly MemberState[]): MemberState[][] {
 }
 
 function bytesOf(members: readonly MemberState[]): number {
-  return members.reduce((sum, { user, info = '' }) => sum + user.length + info.length + NUMBERS_BYTES, 0)
+  return members.reduce((sum, member) => sum + memberBytes(member), 0)
 }

@@ -2,16 +2,17 @@ import { type Deferred, deferred } from '../base/deferred.ts'
 import { DueQueue } from '../base/due-queue.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import type { Link, LinkWatcher } from '../cluster/link.ts'
-import type { PresenceMessage, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import { DIGEST_BYTES, type PresenceMessage, type RoomSnapshot } from '../cluster/wire/presence-message.ts'
 import { answersOf } from './answers.ts'
+import { contentBytes, type ExchangeLimits } from './exchange-limits.ts'
 import type { PresenceRoom } from './presence-room.ts'
 import { Questions } from './questions.ts'
 import type { RoomTable } from './room-table.ts'
 
-/** About the most bytes of changes of a room that are published in one turn; the others follow. */
+/** The most bytes of changes of a room that are published in one turn; the others follow. */
 const MAX_DELTA_BYTES = 32_768
-/** The most rooms of one digest. */
-const MAX_DIGEST = 2_000
+/** The most bytes of the rooms of one digest. */
+const MAX_DIGEST_BYTES = 32_000
 /** The most rooms whose changes wait for a digest; of further ones, the oldest are left to the rotation. */
 const MAX_CHANGED = 100_000
 /** The most nodes that are remembered as gone. */
@@ -37,6 +38,7 @@ export class Exchange implements LinkWatcher {
   readonly #link: Link
   readonly #rooms: RoomTable
   readonly #host: ExchangeHost
+  readonly #limits: ExchangeLimits
   readonly #questions: Questions
   /** The latest version that this node has given to a room; the same count for all rooms. */
   #clock = 0
@@ -50,15 +52,16 @@ export class Exchange implements LinkWatcher {
   readonly #waiting = new Map<PresenceRoom, Set<Deferred<boolean>>>()
   readonly #timeouts: DueQueue<{ readonly room: PresenceRoom; readonly waiting?: Deferred<boolean> }>
 
-  constructor(link: Link, rooms: RoomTable, timeoutMs: number, host: ExchangeHost) {
+  constructor(link: Link, rooms: RoomTable, limits: ExchangeLimits, host: ExchangeHost) {
     this.#link = link
     this.#rooms = rooms
     this.#host = host
-    this.#timeouts = new DueQueue(timeoutMs, ({ room, waiting }) => {
+    this.#limits = limits
+    this.#timeouts = new DueQueue(limits.callTimeoutMs, ({ room, waiting }) => {
       if (waiting === undefined) this.#release(room)
       else this.#timedOut(room, waiting)
     })
-    this.#questions = new Questions(link, rooms, timeoutMs, {
+    this.#questions = new Questions(link, rooms, limits, {
       snapshot: (node, room, snapshot, clock) => this.#replaced(node, room, snapshot, clock),
       answered: (room, isByAll) => {
         room.isAnswered = isByAll
@@ -92,7 +95,7 @@ export class Exchange implements LinkWatcher {
   /** Publishes what has changed in a room on this node; a part of it, if it is much. */
   publish(room: PresenceRoom): void {
     if (!room.isUnsent) return
-    const delta = room.takeDelta(++this.#clock, MAX_DELTA_BYTES)
+    const delta = room.takeDelta(++this.#clock, contentBytes(this.#limits, MAX_DELTA_BYTES))
     if (delta === undefined) return
     // In the digest also when nothing is published now: this node is not connected, and will be.
     this.#changed.set(room.hash, delta.version)
@@ -209,7 +212,8 @@ export class Exchange implements LinkWatcher {
       while (room.isUnsent) this.publish(room)
       if (room.ownCount > 0) answered.push(room)
     }
-    for (const part of answersOf(id, answered, isFull, this.#clock)) this.#link.tell({ node }, part)
+    const parts = answersOf(id, answered, isFull, this.#clock, this.#limits)
+    for (const part of parts) this.#link.tell({ node }, part)
   }
 
   #replaced(node: string, room: PresenceRoom, snapshot: RoomSnapshot, clock: number): void {
@@ -246,13 +250,14 @@ export class Exchange implements LinkWatcher {
 
   /** Tells the versions of rooms: of those that have changed, and of some others in turn. */
   #publishDigest(): void {
+    const most = Math.floor(contentBytes(this.#limits, MAX_DIGEST_BYTES) / DIGEST_BYTES)
     const versions = new Map<number, number>()
     for (const [hash, version] of this.#changed) {
-      if (versions.size === MAX_DIGEST) break
+      if (versions.size === most) break
       this.#changed.delete(hash)
       versions.set(hash, version)
     }
-    for (const { hash, version, ownCount } of this.#rooms.next(MAX_DIGEST - versions.size)) {
+    for (const { hash, version, ownCount } of this.#rooms.next(most - versions.size)) {
       if (ownCount === 0 || version === 0) continue
       // Of two rooms with the same hash, the later version: it makes those who follow one of them ask.
       versions.set(hash, Math.max(version, versions.get(hash) ?? 0))

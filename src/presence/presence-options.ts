@@ -75,7 +75,10 @@ export interface PresenceOptions<in Subject = object> {
    * Most members of a room that are listed, 1 to 100 000; above it the room is only counted. Default 1 000.
    */
   maxMembersPerRoom?: number | undefined
-  /** Most bytes of the JSON of an info, 1 to 65 536. Default 1 024. */
+  /**
+   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768.
+   * Default 1 024, or less if `maxEnvelopeBytes` requires it.
+   */
   maxInfoBytes?: number | undefined
   /**
    * Called when the presence of a room has changed, on each node that has a connection in it: once a turn of
@@ -111,7 +114,7 @@ export const MAX_USER_BYTES = 256
 
 const MOST_MEMBERS = 100_000
 const MOST_INFO_BYTES = 65_536
-/** Bytes of an envelope between nodes besides an info: the names of a room and of a user, and its header. */
+/** Bytes of an envelope between nodes besides an info: the id of a user, and its header. */
 const ENVELOPE_REST_BYTES = 768
 
 /**
@@ -135,8 +138,10 @@ export function resolvePresenceOptions<Subject extends object>(
   }
   const integer = integersOf(options, PRESENCE_DEFAULTS, 'presence.')
   const maxInfoBytes = integer('maxInfoBytes', 1, MOST_INFO_BYTES)
-  if (options.maxInfoBytes !== undefined && maxInfoBytes + ENVELOPE_REST_BYTES > maxEnvelopeBytes) {
-    const rule = `is ${ENVELOPE_REST_BYTES} or more below cluster.maxEnvelopeBytes`
+  // A character of one byte takes two beside one that is not Latin-1.
+  const mostInfoBytes = Math.floor((maxEnvelopeBytes - ENVELOPE_REST_BYTES) / 2)
+  if (options.maxInfoBytes !== undefined && maxInfoBytes > mostInfoBytes) {
+    const rule = `is at most half of cluster.maxEnvelopeBytes less ${ENVELOPE_REST_BYTES}: ${mostInfoBytes}`
     throw invalid('presence.maxInfoBytes', rule, maxInfoBytes)
   }
   return Object.freeze({
@@ -146,7 +151,7 @@ export function resolvePresenceOptions<Subject extends object>(
     info: info as ResolvedPresenceOptions['info'],
     leaveGraceMs: integer('leaveGraceMs', 0),
     maxMembersPerRoom: integer('maxMembersPerRoom', 1, MOST_MEMBERS),
-    maxInfoBytes: Math.min(maxInfoBytes, Math.max(1, maxEnvelopeBytes - ENVELOPE_REST_BYTES)),
+    maxInfoBytes: Math.min(maxInfoBytes, mostInfoBytes),
     onChange,
   })
 }

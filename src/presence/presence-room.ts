@@ -1,10 +1,16 @@
-import type { MemberState, RoomCounts, RoomDelta, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import {
+  type MemberState,
+  memberBytes,
+  type RoomCounts,
+  type RoomDelta,
+  type RoomSnapshot,
+} from '../cluster/wire/presence-message.ts'
 import type { Identity } from './identity.ts'
 import type { NodeShare } from './node-share.ts'
 import type { PresenceChange, PresenceMember, PresenceMode } from './presence-options.ts'
 import { RoomChanges } from './room-changes.ts'
 import { hashOf } from './room-hash.ts'
-import type { RoomMember } from './room-member.ts'
+import type { Holding, RoomMember } from './room-member.ts'
 import { Roster } from './roster.ts'
 
 /** A node lists its users again at this share of the limit, so that it does not switch to and fro. */
@@ -152,9 +158,9 @@ export class PresenceRoom {
    * Returns the changes of this node that the others do not know yet, and counts them as published;
    * `undefined` = none.
    * @param version higher than all before
-   * @param maxBytes about how much it may take on the wire; the rest is for the next time
+   * @param mostBytes how much its members may take on the wire; the rest is for the next time
    */
-  takeDelta(version: number, maxBytes: number): RoomDelta | undefined {
+  takeDelta(version: number, mostBytes: number): RoomDelta | undefined {
     if (!this.#isUnsent) return undefined
     const own = this.#own
     const wasListed = own.isListed
@@ -163,10 +169,12 @@ export class PresenceRoom {
     let bytes = 0
     if (!own.isListed || !wasListed) this.#unsent.clear()
     for (const member of this.#unsent) {
-      if (bytes >= maxBytes) break
+      const holding = member.on(own)
+      const state = stateOf(member.user, holding)
+      bytes += memberBytes(state)
+      if (bytes > mostBytes && members.length > 0) break
       this.#unsent.delete(member)
-      const state = this.#stateOf(member)
-      bytes += sizeOf(state)
+      if (holding !== undefined) holding.isInfoSent = true
       members.push(state)
     }
     this.#isUnsent = this.#unsent.size > 0
@@ -254,21 +262,15 @@ export class PresenceRoom {
     this.#roster.touched.add(member)
     this.#unsent.add(member)
   }
-
-  #stateOf(member: RoomMember): MemberState {
-    const holding = member.on(this.#own)
-    if (holding === undefined) return { user: member.user, connections: 0, stamp: 0, info: undefined }
-    const info = holding.isInfoSent ? undefined : holding.info
-    holding.isInfoSent = true
-    return { user: member.user, connections: holding.connections, stamp: holding.stamp, info }
-  }
 }
 
 function countsOf({ users, anonymous, isListed }: NodeShare): RoomCounts {
   return { users, anonymous, isListed }
 }
 
-/** Returns about how many bytes a member takes on the wire. */
-function sizeOf({ user, info }: MemberState): number {
-  return user.length + (info?.length ?? 0) + 4
+/** Returns what the other nodes do not know yet of a user on this one. */
+function stateOf(user: string, holding: Holding | undefined): MemberState {
+  if (holding === undefined) return { user, connections: 0, stamp: 0, info: undefined }
+  const { connections, stamp, info, isInfoSent } = holding
+  return { user, connections, stamp, info: isInfoSent ? undefined : info }
 }

@@ -7,6 +7,7 @@ import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
 import type { Link } from '../cluster/link.ts'
 import { Exchange } from './exchange.ts'
+import type { ExchangeLimits } from './exchange-limits.ts'
 import { type Identity, readIdentity } from './identity.ts'
 import type { PresenceMode, ResolvedPresenceOptions, RoomPresence } from './presence-options.ts'
 import { PresenceRoom } from './presence-room.ts'
@@ -42,12 +43,6 @@ export interface PresenceHost {
   report(error: Error, where?: string): void
 }
 
-/** The settings of the cluster that concern presence. */
-export interface PresenceTimes {
-  /** Time, in ms, for the other nodes to answer. */
-  readonly callTimeoutMs: number
-}
-
 /** Members of a room who have no connection there any more, and the room, if nobody else is here. */
 interface Departure {
   readonly room: PresenceRoom
@@ -77,7 +72,7 @@ export class Presence {
     options: ResolvedPresenceOptions,
     host: PresenceHost,
     link: Link,
-    { callTimeoutMs }: PresenceTimes,
+    limits: ExchangeLimits,
     isClustered: boolean,
   ) {
     this.#options = options
@@ -86,7 +81,7 @@ export class Presence {
     this.#modes = new RoomRules('presence.rooms', options.rooms, readMode)
     this.#departures = new DueQueue(options.leaveGraceMs, (departure) => this.#depart(departure))
     if (!isClustered) return
-    this.#exchange = new Exchange(link, this.#rooms, callTimeoutMs, {
+    this.#exchange = new Exchange(link, this.#rooms, limits, {
       node: host.node,
       changed: (room) => this.#changed(room),
       beat: () => this.#forgetWatched(),

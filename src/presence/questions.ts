@@ -1,15 +1,14 @@
 import { DueQueue } from '../base/due-queue.ts'
 import type { Link } from '../cluster/link.ts'
-import type { AskedRoom, RoomSnapshot } from '../cluster/wire/presence-message.ts'
+import { type AskedRoom, askedBytes, type RoomSnapshot } from '../cluster/wire/presence-message.ts'
 import type { Answer } from './answers.ts'
+import { contentBytes, type ExchangeLimits } from './exchange-limits.ts'
 import type { PresenceRoom } from './presence-room.ts'
 import type { RoomTable } from './room-table.ts'
 import { Round } from './round.ts'
 
-/** About the most bytes of one question. */
+/** The most bytes of one question. */
 const ASK_BYTES = 16_384
-/** About the bytes that a room takes in a question, besides its name. */
-const NUMBERS_BYTES = 10
 /** Time, in ms, for changes that are on their way to arrive, before a node is asked for them. */
 const REPAIR_DELAY_MS = 20
 /** Beats after which rooms whose nodes did not answer are asked for again: at first, and at most. */
@@ -32,6 +31,7 @@ export class Questions {
   readonly #link: Link
   readonly #rooms: RoomTable
   readonly #host: QuestionsHost
+  readonly #askBytes: number
   /** Rooms that all nodes have to be asked about. */
   readonly #waiting = new Set<string>()
   #isAsking = false
@@ -55,12 +55,13 @@ export class Questions {
   #repaired = 0
   #isClosed = false
 
-  constructor(link: Link, rooms: RoomTable, timeoutMs: number, host: QuestionsHost) {
+  constructor(link: Link, rooms: RoomTable, limits: ExchangeLimits, host: QuestionsHost) {
     this.#link = link
     this.#rooms = rooms
     this.#host = host
-    this.#timeouts = new DueQueue(timeoutMs, (round) => this.#timedOut(round))
-    this.#subscribing = new DueQueue(timeoutMs, (proceed) => proceed())
+    this.#askBytes = contentBytes(limits, ASK_BYTES)
+    this.#timeouts = new DueQueue(limits.callTimeoutMs, (round) => this.#timedOut(round))
+    this.#subscribing = new DueQueue(limits.callTimeoutMs, (proceed) => proceed())
   }
 
   /** How many times a node was asked about a room of which something had not arrived. */
@@ -167,7 +168,7 @@ export class Questions {
       const rooms = names
         .filter((name) => this.#waiting.delete(name))
         .flatMap((name) => this.#rooms.get(name) ?? [])
-      for (const batch of batchesOf(rooms)) {
+      for (const batch of batchesOf(rooms, this.#askBytes)) {
         if (!this.#askAbout(batch)) refused.push(...batch.map(({ name }) => name))
       }
     }
@@ -301,12 +302,13 @@ export class Questions {
       const rooms: PresenceRoom[] = []
       let bytes = 0
       for (const [name, isForced] of names) {
-        if (bytes > ASK_BYTES) break
+        const size = askedBytes(name)
+        if (rooms.length > 0 && bytes + size > this.#askBytes) break
         names.delete(name)
         const room = this.#rooms.get(name)
         if (room === undefined || !(isForced || room.isBehind(node))) continue
         rooms.push(room)
-        bytes += 2 * name.length + NUMBERS_BYTES
+        bytes += size
       }
       // The next time it is the turn of another node.
       this.#repairs.delete(node)
@@ -327,12 +329,12 @@ export class Questions {
 }
 
 /** Cuts rooms into batches whose questions have a bounded size. */
-function batchesOf(rooms: readonly PresenceRoom[]): PresenceRoom[][] {
+function batchesOf(rooms: readonly PresenceRoom[], mostBytes: number): PresenceRoom[][] {
   const batches: PresenceRoom[][] = []
   let bytes = Number.POSITIVE_INFINITY
   for (const room of rooms) {
-    const size = 2 * room.name.length + NUMBERS_BYTES
-    if (bytes + size > ASK_BYTES) {
+    const size = askedBytes(room.name)
+    if (bytes + size > mostBytes) {
       batches.push([])
       bytes = 0
     }

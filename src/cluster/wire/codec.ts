@@ -130,6 +130,11 @@ export function textCapacity(value: string): number {
   return MAX_VARINT_BYTES + value.length * 2
 }
 
+/** Returns how many bytes {@link WireWriter.text} writes for a string of less than a million characters. */
+export function textBytes(value: string): number {
+  return 3 + (isNarrow(value) ? value.length : value.length * 2)
+}
+
 /** Returns the most bytes that {@link WireWriter.texts} writes. */
 export function textsCapacity(values: readonly string[]): number {
   let capacity = MAX_VARINT_BYTES

@@ -1,4 +1,4 @@
-import { malformed, textCapacity, type WireReader, type WireWriter } from './codec.ts'
+import { malformed, textBytes, textCapacity, type WireReader, type WireWriter } from './codec.ts'
 
 /** A user in a room, as one node says. */
 export interface MemberState {
@@ -94,6 +94,24 @@ const WITH_INFO = 1
 /** The bytes that numbers and flags of a part take at most. */
 const NUMBERS_CAPACITY = 48
 
+/** The most bytes of a room in a digest. */
+export const DIGEST_BYTES = 16
+
+/** Returns about how many bytes a room takes in a question, and no fewer than it does. */
+export function askedBytes(room: string): number {
+  return textBytes(room) + 10
+}
+
+/** Returns about how many bytes a room takes in an answer besides its members, and no fewer than it does. */
+export function answeredBytes(room: string): number {
+  return textBytes(room) + 24
+}
+
+/** Returns about how many bytes a member takes, and no fewer than it does. */
+export function memberBytes({ user, info = '' }: MemberState): number {
+  return textBytes(user) + textBytes(info) + 12
+}
+
 /** Returns the most bytes that {@link writePresence} writes. */
 export function presenceCapacity(message: PresenceMessage): number {
   switch (message.op) {
@@ -107,7 +125,7 @@ export function presenceCapacity(message: PresenceMessage): number {
         NUMBERS_CAPACITY,
       )
     case 'digest':
-      return NUMBERS_CAPACITY + message.rooms.length * 16
+      return NUMBERS_CAPACITY + message.rooms.length * DIGEST_BYTES
   }
 }
 
