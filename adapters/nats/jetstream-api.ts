@@ -158,9 +158,12 @@ export class JetStreamApi {
     if (total === 0) return 0
     const consumer = String(reply.name)
     const batch = withoutData ? total : BATCH
+    let left = total
     try {
-      for (let left = total; left > 0; left -= batch) {
-        if (!(await this.#pull(consumer, Math.min(left, batch), take))) break
+      while (left > 0) {
+        const delivered = await this.#pull(consumer, Math.min(left, batch), take)
+        if (delivered === undefined || delivered === 0) break // enough; or the others have expired
+        left -= delivered // fewer than asked for from a slow server
       }
     } finally {
       if (!this.#connection.isClosed()) {
@@ -170,17 +173,21 @@ export class JetStreamApi {
     return total
   }
 
-  /** Returns whether `take` wants more. */
-  async #pull(consumer: string, count: number, take: (message: StreamMessage) => boolean): Promise<boolean> {
+  /** Returns how many messages were delivered; `undefined` when `take` wants no more. */
+  async #pull(
+    consumer: string,
+    count: number,
+    take: (message: StreamMessage) => boolean,
+  ): Promise<number | undefined> {
     const inbox = createInbox()
     let subscription: Subscription | undefined
-    const done = new Promise<boolean>((resolve, reject) => {
-      let left = count
+    const done = new Promise<number | undefined>((resolve, reject) => {
+      let delivered = 0
       const callback = (error: Error | null, message: Msg) => {
         if (error !== null) return reject(error)
-        if (!message.reply?.startsWith(ACK)) return resolve(false) // a status: there is nothing more
-        if (!take(readDelivered(message, message.reply))) resolve(false)
-        else if (--left === 0) resolve(true)
+        if (!message.reply?.startsWith(ACK)) return resolve(delivered) // a status: no more now
+        if (!take(readDelivered(message, message.reply))) resolve(undefined)
+        else if (++delivered === count) resolve(delivered)
       }
       subscription = this.#connection.subscribe(inbox, { callback })
       const request = JSON.stringify({ batch: count, no_wait: true, expires: PULL_NS })

@@ -58,9 +58,33 @@ function withLatePulls(connection: NatsConnection): NatsConnection {
     if (!subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return connection.publish(subject, ...rest)
     void until('the stream to be empty', isEmpty).then(() => connection.publish(subject, ...rest))
   }
+  return withMethods(connection, { publish })
+}
+
+/** A connection to a slow server, which ends each pull with a status after so many messages. */
+function withShortPulls(connection: NatsConnection, most: number): NatsConnection {
+  const publish: NatsConnection['publish'] = (subject, data, ...rest) => {
+    if (!subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return connection.publish(subject, data, ...rest)
+    const request: unknown = JSON.parse(`${data}`)
+    const { batch, ...others } = request as { batch: number } // as the API documents it
+    connection.publish(subject, JSON.stringify({ batch: Math.min(batch, most), ...others }), ...rest)
+  }
+  const subscribe: NatsConnection['subscribe'] = (subject, { callback, ...others } = {}) => {
+    let count = 0
+    const counting: typeof callback = (error, message) => {
+      callback?.(error, message)
+      if (++count === most) connection.publish(subject)
+    }
+    return connection.subscribe(subject, { ...others, callback: counting })
+  }
+  return withMethods(connection, { publish, subscribe })
+}
+
+function withMethods(connection: NatsConnection, methods: Partial<NatsConnection>): NatsConnection {
   return new Proxy(connection, {
     get(target, key) {
-      if (key === 'publish') return publish
+      const own: unknown = Reflect.get(methods, key)
+      if (own !== undefined) return own
       const value: unknown = Reflect.get(target, key, target)
       return typeof value === 'function' ? value.bind(target) : value
     },
@@ -300,5 +324,19 @@ describe('a stream', () => {
     expect(await missedSince(store, first)).toEqual(texts.slice(1))
     const { records } = await store.read('room', { last: 200, ...PAGE }, LIMITS)
     expect(records.map(({ record }) => record.toString())).toEqual(texts.slice(-200))
+  })
+
+  it('whose server ends pulls early replays no more than the latest that were asked for', async () => {
+    const engine = await startJetStream()
+    onTestFinished(() => engine.stop())
+    const connection = await connect({ port: engine.port })
+    onTestFinished(() => connection.close())
+    const store = jetstreamHistory({ connection: withShortPulls(connection, 40) })
+    onTestFinished(() => store.close())
+    await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
+    const texts = Array.from({ length: 300 }, (_, index) => `${index}`)
+    await Promise.all(texts.map((text) => append(store, text)))
+    const { records } = await store.read('room', { last: 5, ...PAGE }, LIMITS)
+    expect(records.map(({ record }) => record.toString())).toEqual(texts.slice(-5))
   })
 })
