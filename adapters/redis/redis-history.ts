@@ -245,8 +245,8 @@ function headMs({ maxAgeMs }: HistoryLimits): number {
 
 /** Returns whether Redis has answered that it did not run the script, or that it stored nothing. */
 function isRefusal({ message }: Error): boolean {
-  // Redis 6 reports by ERR also a script that failed in the middle.
-  return /^(?!ERR )[A-Z]{2,} /.test(message)
+  // By these, a script that failed in the middle may be reported as well: by ERR since Redis 6.
+  return /^(?!(ERR|NOPERM) )[A-Z]{2,} /.test(message)
 }
 
 /** Reads epoch, offset and tag, and a space behind each. */
