@@ -7,7 +7,7 @@
 // begin with it and a dash: `cluster` for cluster-redis and so on. Without arguments all scenarios run, and
 // docs/bench.json and docs/bench.svg are written. With --save the given scenarios replace their earlier
 // results there. `--seconds` is for `resume` and `resync`: how long they run; `--kill` is for `resume`:
-// what is killed in the middle.
+// what is killed in the middle. `--nodes` and `--connections` are for `presence-simulated`.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -30,6 +30,7 @@ import { runResync } from './resync.ts'
 import { runReturns } from './returns.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
+import { runSimulated } from './simulated.ts'
 import { runStalled } from './stalled.ts'
 import { runStored } from './stored.ts'
 import { runHistory, runSparse, runTraffic } from './traffic.ts'
@@ -42,7 +43,13 @@ const DEADLINE_PER_SCENARIO_MS = 10 * 60_000
 
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
-  options: { save: { type: 'boolean' }, seconds: { type: 'string' }, kill: { type: 'string' } },
+  options: {
+    save: { type: 'boolean' },
+    seconds: { type: 'string' },
+    kill: { type: 'string' },
+    nodes: { type: 'string' },
+    connections: { type: 'string' },
+  },
 })
 const isSaved = names.length === 0 || flags.save === true
 const unknown = names.filter((name) => !Object.keys(SCENARIOS).some((scenario) => isMeant(scenario, name)))
@@ -105,6 +112,10 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runReturns(name, scenario)
     case 'presence':
       return runPresence(name, scenario)
+    case 'simulated': {
+      const { nodes = scenario.nodes, connections = scenario.connections } = flags
+      return runSimulated(name, { ...scenario, nodes: Number(nodes), connections: Number(connections) })
+    }
     case 'resync':
       return runResync(name, scenario, Number(flags.seconds ?? scenario.seconds))
     case 'stored':

@@ -129,6 +129,23 @@ export interface PresenceScenario {
   }
 }
 
+/** The model of presence beside many connections without sockets, on nodes that are all in one process. */
+export interface SimulatedScenario {
+  kind: 'simulated'
+  title: string
+  nodes: number
+  connections: number
+  /** The connections of a room: as many on each node. */
+  roomSize: number
+  /** Joins and leaves of all nodes together. */
+  changesPerSecond: number
+  /** How long users come and go, and how long nobody does. */
+  seconds: number
+  beatMs: number
+  /** Limit for the difference of the two, in per cent. */
+  maxDifference: number
+}
+
 /** Clients that are cut and come back, while messages are published: what they get. */
 export interface ResumeScenario {
   kind: 'resume'
@@ -303,6 +320,7 @@ export type Scenario =
   | KeptScenario
   | ResumeScenario
   | PresenceScenario
+  | SimulatedScenario
   | StoredScenario
   | ReturnsScenario
   | ResyncScenario

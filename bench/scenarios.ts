@@ -220,5 +220,16 @@ export const SCENARIOS: Record<string, Scenario> = {
     beatMs: 1_000,
     storm: { users: 20_000, fetchedUsers: 500, seconds: 5, maxBytes: 30, maxStallMs: 20 },
   },
+  'presence-simulated': {
+    kind: 'simulated',
+    title: 'many connections without sockets, on nodes in one process',
+    nodes: 10,
+    connections: 100_000,
+    roomSize: 100,
+    changesPerSecond: 1_000,
+    seconds: 10,
+    beatMs: 5_000,
+    maxDifference: 20,
+  },
   ...CLUSTER_SCENARIOS,
 }

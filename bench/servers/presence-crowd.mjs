@@ -5,24 +5,13 @@
 //                                is there then
 //   exit(entry)                  that user leaves it
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { seededRandom } from './payload.mjs'
-
-const TICK_MS = 5
+import { spread } from './spread.mjs'
 
 /** Returns the calls of a node by which its users come and go. */
 export function crowdCalls(node, { enter, exit }) {
   const random = seededRandom(7)
   let entries = []
-
-  /** Does something `count` times, evenly within so many seconds. Delays are made up for. */
-  async function spread(count, seconds, act) {
-    const start = performance.now()
-    for (let done = 0; done < count; await sleep(TICK_MS)) {
-      const due = Math.min(count, Math.floor(((performance.now() - start) / 1_000 / seconds) * count))
-      for (; done < due; done++) await act(done)
-    }
-  }
 
   return {
     /** Users join rooms, each one room, within so many seconds. */

@@ -1,35 +1,11 @@
 // wshub, built, as one of several nodes over Redis whose rooms have presence.
 
-import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import { Hub } from 'wshub'
 import { redisBackplane } from 'wshub/redis'
 import { crowdCalls } from './presence-crowd.mjs'
+import { QuietSocket } from './quiet-socket.mjs'
 import { serve } from './serve.mjs'
-
-/** The WebSocket of somebody who sends nothing. */
-class QuietSocket {
-  #events = new EventEmitter()
-  readyState = 1
-  protocol = ''
-  bufferedAmount = 0
-  isPaused = false
-  binaryType = 'nodebuffer'
-  on(event, listener) {
-    this.#events.on(event, listener)
-  }
-  send() {}
-  ping() {}
-  pong() {}
-  pause() {}
-  resume() {}
-  close() {
-    this.terminate()
-  }
-  terminate() {
-    setImmediate(() => this.#events.emit('close', 1006, Buffer.alloc(0)))
-  }
-}
 
 const [, , node] = process.argv
 let hub
