@@ -76,8 +76,8 @@ export interface PresenceOptions<in Subject = object> {
    */
   maxMembersPerRoom?: number | undefined
   /**
-   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768.
-   * Default 1 024, or less if `maxEnvelopeBytes` requires it.
+   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768,
+   * which is the limit if that is below the default. Default 1 024.
    */
   maxInfoBytes?: number | undefined
   /**
