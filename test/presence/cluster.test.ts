@@ -120,6 +120,15 @@ describe('Presence in a cluster', () => {
     expect(told(y, 'left')).toEqual(['eve'])
   })
 
+  it('is not complete after the hub was closed', async () => {
+    const [x, y] = await two(new Bus())
+    await y.enter('bob', 'a')
+    await x.enter('ann', 'a')
+    await agreed([x, y], 'a', 'ann:1 bob:1')
+    await x.hub.close({ timeoutMs: 1_000 })
+    expect(x.hub.presence('a')).toEqual({ members: [], count: 0, isComplete: false })
+  })
+
   it('ignores what arrives late of a node that has left', async () => {
     const bus = new Bus()
     const [x, y] = await two(bus, { leaveGraceMs: 0 })
