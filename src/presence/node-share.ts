@@ -1,5 +1,7 @@
+import type { Holding, MemberShare, RoomMember } from './room-member.ts'
+
 /** The share that one node has of a room. */
-export class NodeShare {
+export class NodeShare implements MemberShare {
   readonly node: string
   /** The version that is known here: of this node, the latest that was published. */
   version = 0
@@ -13,6 +15,7 @@ export class NodeShare {
   users = 0
   anonymous = 0
   isListed = true
+  readonly holdings = new Map<RoomMember, Holding>()
 
   constructor(node: string) {
     this.node = node

@@ -189,11 +189,8 @@ export class PresenceRoom {
   snapshot(): RoomSnapshot {
     const members: MemberState[] = []
     const own = this.#own
-    if (own.isListed && own.users > 0) {
-      for (const { user, holdings } of this.#roster.members.values()) {
-        const holding = holdings.find(({ share }) => share === own)
-        if (holding === undefined) continue
-        const { connections, stamp, info } = holding
+    if (own.isListed) {
+      for (const [{ user }, { connections, stamp, info }] of own.holdings) {
         members.push({ user, connections, stamp, info })
       }
     }

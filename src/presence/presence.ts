@@ -172,7 +172,9 @@ export class Presence {
 
   /** Returns the presence of a room. @throws {HubError} WSHUB_ERR_NO_PRESENCE or WSHUB_ERR_INVALID_OPTION */
   show(name: string): RoomPresence {
-    return this.#watch(name)?.show(this.#isConnected) ?? { members: [], count: 0, isComplete: !this.#isClosed }
+    return (
+      this.#watch(name)?.show(this.#isConnected) ?? { members: [], count: 0, isComplete: !this.#isClosed }
+    )
   }
 
   /**

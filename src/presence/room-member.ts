@@ -1,10 +1,16 @@
 import { parseInfo } from './identity.ts'
-import type { NodeShare } from './node-share.ts'
 import type { PresenceMember } from './presence-options.ts'
+
+/** The share of a node, as its users use it. */
+export interface MemberShare {
+  readonly node: string
+  /** The users who have connections on the node, as far as it has named them. */
+  readonly holdings: Map<RoomMember, Holding>
+}
 
 /** The connections that a user has on one node. */
 export interface Holding {
-  readonly share: NodeShare
+  readonly share: MemberShare
   connections: number
   stamp: number
   info: string
@@ -39,20 +45,22 @@ export class RoomMember {
   }
 
   /** Returns the connections on one node; `undefined` = none. */
-  on(share: NodeShare): Holding | undefined {
-    return this.holdings.find((holding) => holding.share === share)
+  on(share: MemberShare): Holding | undefined {
+    return share.holdings.get(this)
   }
 
   /** Adds the first connection on a node. */
-  add(share: NodeShare): Holding {
+  add(share: MemberShare): Holding {
     const holding = { share, connections: 0, stamp: 0, info: '', isInfoSent: false }
     this.holdings.push(holding)
+    share.holdings.set(this, holding)
     return holding
   }
 
   /** The last connection on a node has left. */
   drop(holding: Holding): void {
     this.holdings.splice(this.holdings.indexOf(holding), 1)
+    holding.share.holdings.delete(this)
     this.refresh()
   }
 

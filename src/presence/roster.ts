@@ -76,9 +76,8 @@ export class Roster {
 
   /** Drops the members of a node, without those that it still has. */
   drop(share: NodeShare, kept?: ReadonlySet<string>): void {
-    for (const member of this.members.values()) {
-      const holding = member.on(share)
-      if (holding === undefined || kept?.has(member.user) === true) continue
+    for (const [member, holding] of share.holdings) {
+      if (kept?.has(member.user) === true) continue
       member.drop(holding)
       this.touched.add(member)
     }
