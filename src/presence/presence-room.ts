@@ -11,10 +11,7 @@ import type { PresenceChange, PresenceMember, PresenceMode } from './presence-op
 import { RoomChanges } from './room-changes.ts'
 import { hashOf } from './room-hash.ts'
 import type { Holding, RoomMember } from './room-member.ts'
-import { Roster } from './roster.ts'
-
-/** A node lists its users again at this share of the limit, so that it does not switch to and fro. */
-const LIST_AGAIN_SHARE = 3 / 4
+import { NAME_AGAIN_SHARE, Roster } from './roster.ts'
 
 /** The presence of a room: its users on this node, and on each other node as far as known. */
 export class PresenceRoom {
@@ -164,7 +161,7 @@ export class PresenceRoom {
     if (!this.#isUnsent) return undefined
     const own = this.#own
     const wasListed = own.isListed
-    own.isListed = own.users <= (wasListed ? this.#maxMembers : this.#maxMembers * LIST_AGAIN_SHARE)
+    own.isListed = own.users <= (wasListed ? this.#maxMembers : this.#maxMembers * NAME_AGAIN_SHARE)
     const members: MemberState[] = []
     let bytes = 0
     if (!own.isListed || !wasListed) this.#unsent.clear()

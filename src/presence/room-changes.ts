@@ -9,8 +9,6 @@ export class RoomChanges {
   readonly #left: string[] = []
   #toldCount = 0
   #isToldComplete = true
-  /** Whether changes have numbers only, because there are too many members. */
-  #isOverflown = false
 
   constructor(roster: Roster) {
     this.#roster = roster
@@ -29,12 +27,12 @@ export class RoomChanges {
     leaving: RoomMember[],
   ): PresenceChange | undefined {
     const { members, touched } = this.#roster
-    if (this.#isOverflown) this.#forgetAbsent(most)
+    if (this.#roster.isOverflown) this.#forgetAbsent(most)
     this.#checkOverflow()
     const joined: PresenceMember[] = []
     const updated: PresenceMember[] = []
     let looked = 0
-    for (const member of this.#isOverflown ? [] : touched) {
+    for (const member of this.#roster.isOverflown ? [] : touched) {
       if (++looked > most) break
       touched.delete(member)
       if (members.get(member.user) !== member) continue
@@ -54,7 +52,7 @@ export class RoomChanges {
     }
     const left = this.#left.splice(0)
     const count = this.#count
-    const isComplete = isCurrent && !this.#isOverflown
+    const isComplete = isCurrent && !this.#roster.isOverflown
     const isSame = count === this.#toldCount && isComplete === this.#isToldComplete
     if (isSame && joined.length + left.length + updated.length === 0) return undefined
     this.#toldCount = count
@@ -75,7 +73,7 @@ export class RoomChanges {
 
   get #count(): number {
     const { mode, count, anonymous, members } = this.#roster
-    return this.#isOverflown || mode === 'count' ? count : anonymous + members.size
+    return this.#roster.isOverflown || mode === 'count' ? count : anonymous + members.size
   }
 
   /** Drops users without a connection at once: when there are too many members, none is named. */
@@ -93,8 +91,8 @@ export class RoomChanges {
   /** Switches to numbers only, or back to names. */
   #checkOverflow(): void {
     const { members, isTooLarge } = this.#roster
-    if (isTooLarge === this.#isOverflown) return
-    this.#isOverflown = isTooLarge
+    if (isTooLarge === this.#roster.isOverflown) return
+    this.#roster.isOverflown = isTooLarge
     if (isTooLarge) this.#left.length = 0
     for (const member of members.values()) {
       member.isTold = !isTooLarge && member.connections > 0

@@ -6,6 +6,12 @@ import { RoomMember } from './room-member.ts'
 /** The most members of other nodes that a room has here, whatever their nodes say. */
 const MOST_REMOTE_MEMBERS = 100_000
 
+/**
+ * Users are named again at this share of the limit, by a node and of all nodes, so that it does not switch to
+ * and fro.
+ */
+export const NAME_AGAIN_SHARE = 3 / 4
+
 /** The members of a room, and the share of each node. */
 export class Roster {
   readonly mode: PresenceMode
@@ -15,6 +21,8 @@ export class Roster {
   readonly own: NodeShare
   /** Members whose changes the application may not know yet. */
   readonly touched = new Set<RoomMember>()
+  /** Whether the application has been told numbers only. */
+  isOverflown = false
   readonly #maxMembers: number
 
   constructor(mode: PresenceMode, node: string, maxMembers: number) {
@@ -36,7 +44,7 @@ export class Roster {
   /** Whether there are too many members to name them. */
   get isTooLarge(): boolean {
     if (this.mode === 'count') return false
-    if (this.members.size > this.#maxMembers) return true
+    if (this.members.size > this.#maxMembers * (this.isOverflown ? NAME_AGAIN_SHARE : 1)) return true
     for (const { isListed } of this.shares.values()) if (!isListed) return true
     return false
   }

@@ -12,6 +12,25 @@ function snapshot(...users: string[]) {
 }
 
 describe('PresenceRoom', () => {
+  it('names its users again at three quarters of the limit', () => {
+    const room = new PresenceRoom('a', 'members', 'here', 8)
+    const users = ['ann', 'bob', 'cid', 'dan', 'eve', 'fay', 'gus', 'hal', 'ida']
+    const complete: boolean[] = []
+    const tell = (version: number, far: readonly string[]) => {
+      room.replace('there', { ...snapshot(...far), version }, version)
+      const isComplete = room.takeChange(true, 100, 1, [])?.isComplete
+      if (isComplete !== undefined) complete.push(isComplete)
+      expect(room.show(true).isComplete).toBe(complete.at(-1))
+    }
+    tell(1, users.slice(0, 8))
+    for (let version = 2; version < 8; version++) tell(version, users.slice(0, version % 2 === 0 ? 9 : 8))
+    tell(8, users.slice(0, 7))
+    expect(new Set(complete.slice(1))).toEqual(new Set([false]))
+    tell(9, users.slice(0, 6))
+    expect(room.show(true)).toMatchObject({ count: 6, isComplete: true })
+    expect(complete.at(-1)).toBe(true)
+  })
+
   it('forgets a node at the cost of its own users, however many others there are', () => {
     const room = new PresenceRoom('a', 'members', 'here', 100_000)
     for (let i = 0; i < OWN_USERS; i++) room.add({ user: `user-${i}`, info: '' })
