@@ -20,7 +20,7 @@ import {
 const STREAM_MS = 5
 
 /** Time, in ms, for the nodes to answer a call, on busy cores. */
-const CALL_TIMEOUT_MS = 20_000
+const CALL_LIMIT_MS = 20_000
 /** Time, in ms, for users to come back. */
 const PRESENCE_GRACE_MS = 5_000
 
@@ -94,7 +94,7 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
       hub = new Hub({
         backplane: await createBackplane(),
         cluster: {
-          callTimeoutMs: CALL_TIMEOUT_MS,
+          callTimeoutMs: CALL_LIMIT_MS,
           ...settings,
           publicMetadata: ['name'],
           onGap: (gap) => gaps.push(gap),
