@@ -76,6 +76,19 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
   const counts = new Map<string, number>()
   const waiting = new Set<() => void>()
 
+  /** Connects users to this hub. */
+  async function gather(users: readonly string[]): Promise<void> {
+    for (const user of users) crowd.push(new WebSocket(`ws://127.0.0.1:${port}/${user}`))
+    await Promise.all(crowd.map((client) => client.readyState === WebSocket.OPEN || once(client, 'open')))
+  }
+
+  /** Puts users who are connected to this hub into a room. */
+  function seat(room: string, users: readonly string[]): void {
+    for (const connection of hub.connections()) {
+      if (users.includes(String(connection.getMetadata('name')).slice(1))) hub.joinRoom(connection, room)
+    }
+  }
+
   function publishNext(room: string, padding = ''): void {
     const number = counts.get(room) ?? 0
     counts.set(room, number + 1)
@@ -188,13 +201,13 @@ export function hubMethods(createBackplane: () => Promise<Backplane>) {
     presence: (room: string) => hub.presence(room),
     usersChanges: () => changes,
 
+    gather,
+    seat,
+
     /** Connects users to this hub, and puts them into a room. */
     async crowd(room: string, users: readonly string[]) {
-      for (const user of users) crowd.push(new WebSocket(`ws://127.0.0.1:${port}/${user}`))
-      await Promise.all(crowd.map((client) => client.readyState === WebSocket.OPEN || once(client, 'open')))
-      for (const connection of hub.connections()) {
-        if (users.includes(String(connection.getMetadata('name')).slice(1))) hub.joinRoom(connection, room)
-      }
+      await gather(users)
+      seat(room, users)
     },
 
     /** Ends the connections of the users. */

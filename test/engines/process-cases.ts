@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { WAIT_MS } from '../support/in-time.ts'
 import type { ClusterFixture } from './cluster-fixture.ts'
 import { hasUsers, usersChanges } from './presence-cases.ts'
 import type { RemoteHub } from './remote-hub.ts'
@@ -71,7 +72,8 @@ export function processCases(cluster: ClusterFixture): void {
     const users = Array.from({ length: DOOMED_USERS }, (_, index) => `user-${index}`)
     await b.hub.call('crowd', 'presence-doomed', users)
     await hasUsers(a.hub, 'presence-doomed', ['far:1', 'one:1', 'two:1', ...users.map((user) => `${user}:1`)])
-    const called = a.hub.call('call', 'wait', '', PATIENCE)
+    // Ends when the process is known to be gone, and the others have been released.
+    const called = a.hub.call('call', 'wait', '', { timeoutMs: WAIT_MS })
     for (const { hub } of [a, b, c]) await hub.until('the call', ({ waiting }) => waiting === 1)
     b.hub.signal('SIGKILL')
     for (const { hub } of [a, c]) await hub.call('release')
