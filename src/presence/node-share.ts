@@ -15,6 +15,8 @@ export class NodeShare implements MemberShare {
   users = 0
   anonymous = 0
   isListed = true
+  /** Whether users that the node has named were not kept here, since there were too many. */
+  isCut = false
   readonly holdings = new Map<RoomMember, Holding>()
 
   constructor(node: string) {

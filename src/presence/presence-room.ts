@@ -194,9 +194,10 @@ export class PresenceRoom {
     return { version: own.version, ...countsOf(own), members }
   }
 
-  /** Returns whether another node is known to have a later version than the one that is known here. */
+  /** Returns whether something of another node is missing here that it can be asked for. */
   isBehind(node: string): boolean {
-    return this.#roster.shares.get(node)?.isBehind === true
+    const share = this.#roster.shares.get(node)
+    return share !== undefined && (share.isBehind || this.#roster.hasSpaceFor(share))
   }
 
   /** Returns whether another node is known to have a later version than the one that is known here. */
@@ -210,11 +211,11 @@ export class PresenceRoom {
     return this.#roster.shares.has(node)
   }
 
-  /** Another node is known to have a version. @returns whether it is unknown here */
+  /** Another node is known to have a version. @returns whether something of it is missing here */
   announced(node: string, version: number): boolean {
     const share = this.#roster.share(node)
     share.latest = Math.max(share.latest, version)
-    return share.knownAt < version
+    return share.knownAt < version || this.#roster.hasSpaceFor(share)
   }
 
   /** Applies the changes of another node. @returns `false` when earlier ones are missing */

@@ -45,7 +45,7 @@ export class Roster {
   get isTooLarge(): boolean {
     if (this.mode === 'count') return false
     if (this.members.size > this.#maxMembers * (this.isOverflown ? NAME_AGAIN_SHARE : 1)) return true
-    for (const { isListed } of this.shares.values()) if (!isListed) return true
+    for (const { isListed, isCut } of this.shares.values()) if (!isListed || isCut) return true
     return false
   }
 
@@ -84,11 +84,21 @@ export class Roster {
 
   /** Drops the members of a node, without those that it still has. */
   drop(share: NodeShare, kept?: ReadonlySet<string>): void {
+    share.isCut = false
     for (const [member, holding] of share.holdings) {
       if (kept?.has(member.user) === true) continue
       member.drop(holding)
       this.touched.add(member)
     }
+  }
+
+  /** Returns whether users of a node were not kept, for all of whom there is space now. */
+  hasSpaceFor({ isCut, users, holdings }: NodeShare): boolean {
+    return isCut && this.members.size + users - holdings.size <= this.#mostMembers
+  }
+
+  get #mostMembers(): number {
+    return MOST_REMOTE_MEMBERS + this.own.users
   }
 
   #putMember(share: NodeShare, { user, connections, stamp, info }: MemberState): void {
@@ -100,7 +110,10 @@ export class Roster {
       this.touched.add(member)
       return
     }
-    if (!this.members.has(user) && this.members.size >= MOST_REMOTE_MEMBERS + this.own.users) return
+    if (!this.members.has(user) && this.members.size >= this.#mostMembers) {
+      share.isCut = true
+      return
+    }
     const member = this.member(user)
     const holding = member.on(share) ?? member.add(share)
     holding.connections = connections

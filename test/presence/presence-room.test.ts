@@ -3,6 +3,8 @@ import { PresenceRoom } from '../../src/presence/presence-room.ts'
 
 const OWN_USERS = 50_000
 const NODES = 2_000
+/** The most users of other nodes that are kept. */
+const MOST = 100_000
 /** Visiting each user of the room for each node takes several seconds. */
 const MOST_CPU_MS = 500
 
@@ -29,6 +31,32 @@ describe('PresenceRoom', () => {
     tell(9, users.slice(0, 6))
     expect(room.show(true)).toMatchObject({ count: 6, isComplete: true })
     expect(complete.at(-1)).toBe(true)
+  })
+
+  it('is not complete while it does not keep all users, and asks for them when there is space', () => {
+    const room = new PresenceRoom('a', 'members', 'here', MOST)
+    const users = Array.from({ length: MOST }, (_, i) => `user-${i}`)
+    room.replace('one', snapshot(...users), 1)
+    expect(room.show(true)).toMatchObject({ count: MOST, isComplete: true })
+    room.replace('two', snapshot('ann', 'bob'), 1)
+    const take = () => room.takeChange(true, MOST, 1, [])?.isComplete
+    expect([take(), room.show(true).isComplete]).toEqual([false, false])
+    expect([room.show(true).count, room.announced('two', 1), room.isBehind('two')]).toEqual([
+      MOST + 2,
+      false,
+      false,
+    ])
+    const half = users.slice(0, MOST / 2)
+    expect(room.replace('one', { ...snapshot(...half), version: 2 }, 2)).toBe(true)
+    take()
+    expect([room.announced('two', 1), room.isBehind('two'), room.announced('one', 2)]).toEqual([
+      true,
+      true,
+      false,
+    ])
+    expect([take(), room.show(true).isComplete]).toEqual([undefined, false])
+    expect(room.replace('two', snapshot('ann', 'bob'), 1)).toBe(true)
+    expect([take(), room.show(true).count, room.announced('two', 1)]).toEqual([true, MOST / 2 + 2, false])
   })
 
   it('forgets a node at the cost of its own users, however many others there are', () => {
