@@ -7,7 +7,13 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const vitest = join(root, 'node_modules/vitest/vitest.mjs')
 
+/** The process groups that are running. */
+const groups = new Set()
+process.once('exit', endAll)
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
+
 const checks = checkAll(['lint', 'types'])
+checks.catch(() => {}) // awaited below, when the tests have ended
 const build = await npmRun('build')
 if (!build.passed) process.stdout.write(build.output)
 const tested = build.passed && (await runTests(process.argv.slice(2)))
@@ -24,8 +30,7 @@ async function checkAll(names) {
 
 /** Runs an npm script, and keeps what it prints. */
 function npmRun(name) {
-  const child = spawn('npm', ['run', '--silent', name], {
-    cwd: root,
+  const child = start('npm', ['run', '--silent', name], {
     stdio: ['ignore', 'pipe', 'pipe'],
     shell: process.platform === 'win32', // npm is a script there
   })
@@ -42,9 +47,25 @@ function npmRun(name) {
 }
 
 function runTests(args) {
-  const child = spawn(process.execPath, [vitest, 'run', ...args], { cwd: root, stdio: 'inherit' })
+  const child = start(process.execPath, [vitest, 'run', ...args], { stdio: 'inherit' })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => resolve(code === 0))
   })
+}
+
+/** Starts a program in a process group of its own, which ends with this process. */
+function start(command, args, options) {
+  const child = spawn(command, args, { ...options, cwd: root, detached: process.platform !== 'win32' })
+  groups.add(child)
+  child.once('close', () => groups.delete(child))
+  return child
+}
+
+function endAll() {
+  for (const { pid } of groups) {
+    try {
+      process.kill(process.platform === 'win32' ? pid : -pid)
+    } catch {} // it has ended, or never began
+  }
 }
