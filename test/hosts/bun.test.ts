@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -12,10 +12,17 @@ import { WAIT_MS } from '../support/in-time.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const running: PageProgram[] = []
 
-/** The binary of this platform; an install script would link it, where npm runs such scripts. */
+/** Returns the binary of this platform: an install script moves it, where npm runs such scripts. */
 function bun(): string {
-  const [name = ''] = readdirSync(join(root, 'node_modules/@oven'))
-  return join(root, 'node_modules/@oven', name, 'bin', process.platform === 'win32' ? 'bun.exe' : 'bun')
+  const modules = join(root, 'node_modules')
+  const folders = [
+    join(modules, 'bun/bin'),
+    ...readdirSync(join(modules, '@oven')).map((name) => join(modules, '@oven', name, 'bin')),
+  ]
+  const files = folders.flatMap((folder) => ['bun.exe', 'bun'].map((name) => join(folder, name)))
+  const binary = files.find((file) => (statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 1_000_000)
+  if (binary === undefined) throw new Error(`Bun is in none of ${files.join(', ')}`)
+  return binary
 }
 
 /** Starts a hub on Bun, and returns the URL of its route. */
