@@ -6,7 +6,10 @@ export type PresenceMode = 'members' | 'count'
 /** A user who is in a room. */
 export interface PresenceMember<Info = unknown> {
   readonly user: string
-  /** The result of `presence.info` for the latest of the user's connections, as JSON carries it; frozen. */
+  /**
+   * The latest result of `presence.info` for a connection of the user, as JSON carries it; frozen. Each node
+   * with connections of the user keeps its latest one, also when that connection has left.
+   */
   readonly info: Info
   /**
    * The number of the user's connections in the room, on all nodes; 0 for a user who has left and still may

@@ -113,8 +113,8 @@ export class PresenceRoom {
     const member = user === undefined ? undefined : this.#roster.members.get(user)
     const holding = member?.on(this.#own)
     if (member === undefined || holding === undefined) return
+    if (holding.info === info && member.info === info) return
     member.renew(holding, info)
-    if (holding.isInfoSent) return
     this.#isUnsent = true
     this.#changed(member)
   }

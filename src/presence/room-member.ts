@@ -12,6 +12,7 @@ export interface MemberShare {
 export interface Holding {
   readonly share: MemberShare
   connections: number
+  /** When the info was given, in ms since 1970, or later; counts from 1 on nodes of older versions. */
   stamp: number
   info: string
   /** Whether the other nodes know `info`; of the holding of this node. */
@@ -70,17 +71,16 @@ export class RoomMember {
     if (latest !== undefined) this.info = latest.info
   }
 
-  /** Gives a holding an info, as the latest of all if it differs from the latest. */
+  /**
+   * Gives a holding of this node an info, as the latest of all. Its stamp is the time, because this node may
+   * not know yet what the user has on others. It is above those that are known, whose clocks may be ahead.
+   */
   renew(holding: Holding, info: string): void {
-    const latest = this.#latest()
-    if (latest !== undefined && latest.stamp > 0 && latest.info === info) {
-      if (holding === latest) return
-      holding.stamp = latest.stamp
-    } else {
-      holding.stamp = (latest?.stamp ?? 0) + 1
+    holding.stamp = Math.max(Date.now(), (this.#latest()?.stamp ?? 0) + 1)
+    if (holding.info !== info) {
+      holding.info = info
+      holding.isInfoSent = false
     }
-    holding.info = info
-    holding.isInfoSent = false
     this.refresh()
   }
 

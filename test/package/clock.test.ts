@@ -7,7 +7,14 @@ import { root } from './support.ts'
  * Expressions that read or compare a time of day. A duration is measured with `performance.now()`, because
  * the clock of a machine may be set.
  */
-const TIME_OF_DAY = ['credential.ts', 'jetstream-history.ts', 'keepalive.ts', 'receiver.ts', 'sender.ts']
+const TIME_OF_DAY = [
+  'credential.ts',
+  'jetstream-history.ts',
+  'keepalive.ts',
+  'receiver.ts',
+  'room-member.ts',
+  'sender.ts',
+]
 
 it('The clock of the machine is read for times of day, and never for durations', () => {
   const readers = ['src', 'adapters', 'client', 'testing'].flatMap((folder) => {

@@ -71,6 +71,29 @@ describe('Presence in a cluster', () => {
     }
   })
 
+  it('has the latest info of a user, whichever node did not know of the other', async () => {
+    const nodes = await two(new Bus())
+    const open = async ({ hub, enter }: PresenceNode, room: string, name: string) => {
+      const { connection } = await enter('ann')
+      connection.setMetadata('name', name)
+      const before = Date.now()
+      while (Date.now() === before); // Connections of the same millisecond have no order.
+      hub.joinRoom(connection, room)
+    }
+    // One of the two directions is against the order of the ids.
+    for (const [room, [first, second]] of [
+      ['a', nodes],
+      ['b', [nodes[1], nodes[0]]],
+    ] as const) {
+      await open(first, room, 'old')
+      await open(second, room, 'new')
+      await agreed(nodes, room, 'ann:2')
+      expect(nodes.map(({ hub }) => hub.presence(room).members[0]?.info)).toEqual(
+        nodes.map(() => ({ name: 'new' })),
+      )
+    }
+  })
+
   it('tells of no change when a user moves to another node within the grace', async () => {
     const [x, y] = await two(new Bus(), { leaveGraceMs: 500 })
     await y.enter('bob', 'a')

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { PresenceRoom } from '../../src/presence/presence-room.ts'
 
 const OWN_USERS = 50_000
@@ -13,7 +13,98 @@ function snapshot(...users: string[]) {
   return { version: 1, users: users.length, anonymous: 0, isListed: true, members }
 }
 
+/** A room on some nodes, whose clock is set by hand. */
+class Nodes {
+  readonly #rooms = new Map<string, PresenceRoom>()
+  #now = 1_800_000_000_000
+
+  constructor(...nodes: string[]) {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    for (const node of nodes) this.#rooms.set(node, new PresenceRoom('a', 'members', node, 100))
+  }
+
+  /** Returns the room on a node; its clock goes on by a millisecond, and by more if told. */
+  on(node: string, aheadMs = 0): PresenceRoom {
+    vi.setSystemTime(++this.#now + aheadMs)
+    return this.#rooms.get(node) ?? expect.fail(node)
+  }
+
+  /** Tells what is new on one node to all others. @returns the members that were told */
+  tell(node: string, version: number) {
+    const delta = this.on(node).takeDelta(version, 10_000) ?? expect.fail(`nothing new on ${node}`)
+    for (const [other, room] of this.#rooms) if (other !== node) expect(room.apply(node, delta)).toBe(true)
+    return delta.members
+  }
+
+  get infos() {
+    return [...this.#rooms.values()].map((room) =>
+      room
+        .show(true)
+        .members.map(({ info }) => info)
+        .join(),
+    )
+  }
+}
+
+function ann(info: string) {
+  return { user: 'ann', info: JSON.stringify(info) }
+}
+
 describe('PresenceRoom', () => {
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  describe.each([
+    ['low', 'high'],
+    ['high', 'low'],
+  ])('of a user on the node %s, then on %s', (first, second) => {
+    it('has the later info although the second node did not know of the first', () => {
+      const nodes = new Nodes(first, second, 'third')
+      for (const info of ['older', 'old']) nodes.on(first).add(ann(info))
+      nodes.on(second).add(ann('new'))
+      nodes.tell(first, 1)
+      nodes.tell(second, 1)
+      expect(nodes.infos).toEqual(['new', 'new', 'new'])
+    })
+
+    it('has the later info although the clock of the second node, which knew of the first, is behind', () => {
+      const nodes = new Nodes(first, second, 'third')
+      nodes.on(first).add(ann('old'))
+      nodes.tell(first, 1)
+      nodes.on(second, -3_600_000).add(ann('new'))
+      nodes.tell(second, 1)
+      expect(nodes.infos).toEqual(['new', 'new', 'new'])
+    })
+
+    it.each([first, second])('has the info that %s gave again after a third node', (node) => {
+      const nodes = new Nodes(first, second, 'middle')
+      nodes.on(first).add(ann('same'))
+      nodes.tell(first, 1)
+      nodes.on('middle').add(ann('other'))
+      nodes.on(node).add(ann('same'))
+      nodes.tell('middle', 1)
+      nodes.tell(node, 2)
+      expect(nodes.infos).toEqual(['same', 'same', 'same'])
+    })
+  })
+
+  it('tells an info of a node once, and its time with each connection', () => {
+    const nodes = new Nodes('here', 'there')
+    const tell = (version: number) => nodes.tell('here', version).map(({ info }) => info)
+    nodes.on('here').add(ann('same'))
+    expect(tell(1)).toEqual(['"same"'])
+    nodes.on('here').add(ann('same'))
+    expect(tell(2)).toEqual([undefined])
+    nodes.on('here').update(ann('same'))
+    expect(nodes.on('here').isUnsent).toBe(false)
+    nodes.on('there').add(ann('other'))
+    nodes.tell('there', 1)
+    nodes.on('here').update(ann('same'))
+    expect(tell(3)).toEqual([undefined])
+    expect(nodes.infos).toEqual(['same', 'same'])
+  })
+
   it('names its users again at three quarters of the limit', () => {
     const room = new PresenceRoom('a', 'members', 'here', 8)
     const users = ['ann', 'bob', 'cid', 'dan', 'eve', 'fay', 'gus', 'hal', 'ida']

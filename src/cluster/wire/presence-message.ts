@@ -5,7 +5,7 @@ export interface MemberState {
   readonly user: string
   /** The number of the user's connections on that node; 0 = none any more. */
   readonly connections: number
-  /** Of two infos of a user, the one with the higher stamp is the later one. */
+  /** A time in ms. Of two infos of a user, the one with the higher stamp is the later one. */
   readonly stamp: number
   /** JSON; empty = no info; `undefined` = the same as before. */
   readonly info: string | undefined

@@ -6,7 +6,7 @@ import { thrownBy } from '../../support/hub-server.ts'
 const stamp = { node: 'node', epoch: 1, sequence: 1 }
 const counts = { version: 300, users: 2, anonymous: 70_000, isListed: true }
 const members = [
-  { user: 'ann', connections: 2, stamp: 9, info: '{"name":"Ann"}' },
+  { user: 'ann', connections: 2, stamp: 1_800_000_000_000, info: '{"name":"Ann"}' },
   { user: '\ud800é𝕏', connections: 1, stamp: 3, info: undefined },
   { user: 'gone', connections: 0, stamp: 0, info: undefined },
   { user: 'bare', connections: 1, stamp: 1, info: '' },
