@@ -122,9 +122,11 @@ async function join(conn: Chatter, { name, room, key, since }: Joining) {
   who(conn)
   try {
     // No message comes between: this is the same turn of the event loop.
-    const { complete, position } = await conn.hub.resumeRoom(conn, room, { since, last: latestMessages })
-    const hasLeft = since === undefined && !complete // nothing else makes it incomplete
-    if (!hasLeft) send(conn, { type: 'resumed', room, complete, position })
+    const { complete, position, ended } = await conn.hub.resumeRoom(conn, room, {
+      since,
+      last: latestMessages,
+    })
+    if (ended === undefined) send(conn, { type: 'resumed', room, complete, position })
   } catch (error) {
     if (!isHubError(error, 'WSHUB_ERR_HISTORY_AWAY')) throw error
     conn.close(CloseCode.tryAgainLater) // the page comes back with the same position

@@ -10,8 +10,10 @@ export type CatchUpEnd =
   | 'live'
   /** Messages after its cursor are lost; it receives live from the log's latest message on. */
   | 'incomplete'
-  /** The member has left the room, its connection is closed, or another catch-up has replaced this one. */
+  /** The member has left the room, or its connection is closed. */
   | 'ended'
+  /** Another catch-up of the member has taken its place. */
+  | 'replaced'
 
 /** The log of a room on this node, as a catch-up uses it. */
 export interface CatchUpLog {
@@ -42,6 +44,8 @@ export interface CatchUpLog {
  */
 export class CatchUp implements Replay {
   readonly member: HistoryMember
+  /** Whether it is of a call of `resumeRoom`, which says how it ended. */
+  readonly isAsked: boolean
   /** How many messages were delivered to the member. */
   replayed = 0
   /** The latest message that the member has received, or was not meant to. */
@@ -70,11 +74,13 @@ export class CatchUp implements Replay {
     log: CatchUpLog,
     loop: ReplayLoop,
     member: HistoryMember,
+    isAsked: boolean,
     onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void,
   ) {
     this.#log = log
     this.#loop = loop
     this.member = member
+    this.isAsked = isAsked
     this.#onEnd = onEnd
   }
 
@@ -129,8 +135,8 @@ export class CatchUp implements Replay {
   }
 
   /** Ends it; the member receives nothing more of it. */
-  end(): void {
-    this.#finish('ended')
+  end(how: 'ended' | 'replaced'): void {
+    this.#finish(how)
   }
 
   /** Ends it: the member receives live from the log's latest message on, whatever it has missed. */
@@ -269,7 +275,7 @@ export class CatchUp implements Replay {
     this.#page = []
     this.#next = undefined
     if (end === 'incomplete') this.cursor = this.#log.delivered
-    if (end !== 'ended') this.#log.ended(this, end)
+    if (end === 'live' || end === 'incomplete') this.#log.ended(this, end)
     this.#onEnd(end, this)
   }
 }

@@ -25,10 +25,15 @@ export class CatchUps {
     return this.#byMember.has(member)
   }
 
-  /** Adds a member; an earlier catch-up of it ends. */
-  add(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
-    this.left(member)
-    const catchUp = new CatchUp(this.#log, this.#loop, member, onEnd)
+  /** Whether a call of `resumeRoom` is bringing a member up to date. */
+  isAsked(member: HistoryMember): boolean {
+    return this.#byMember.get(member)?.isAsked === true
+  }
+
+  /** Adds a member; the new catch-up takes the place of an earlier one. */
+  add(member: HistoryMember, isAsked: boolean, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
+    this.#end(member, 'replaced')
+    const catchUp = new CatchUp(this.#log, this.#loop, member, isAsked, onEnd)
     this.#byMember.set(member, catchUp)
     return catchUp
   }
@@ -42,10 +47,7 @@ export class CatchUps {
 
   /** The member has left the room, or its connection is closed. */
   left(member: HistoryMember): void {
-    const catchUp = this.#byMember.get(member)
-    if (catchUp === undefined) return
-    this.delete(catchUp)
-    catchUp.end()
+    this.#end(member, 'ended')
   }
 
   /** A catch-up is over. */
@@ -87,5 +89,12 @@ export class CatchUps {
 
   close(): void {
     for (const member of [...this.#byMember.keys()]) this.left(member)
+  }
+
+  #end(member: HistoryMember, how: 'ended' | 'replaced'): void {
+    const catchUp = this.#byMember.get(member)
+    if (catchUp === undefined) return
+    this.delete(catchUp)
+    catchUp.end(how)
   }
 }

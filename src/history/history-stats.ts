@@ -17,7 +17,7 @@ export interface HistoryStats {
   lost: number
   /** Calls of `resumeRoom` that have ended. */
   resumed: number
-  /** Of these, those that were not complete. */
+  /** Of these, those whose connection has missed messages. */
   incomplete: number
   /** Messages replayed to single connections. */
   replayed: number

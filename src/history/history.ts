@@ -17,7 +17,7 @@ import { PendingAppends } from './pending-appends.ts'
 import { encodeRecord, type HistoryRecord } from './record.ts'
 import type { ReplayFrom } from './replay-from.ts'
 import { ReplayLoop } from './replay-loop.ts'
-import { type ResumeResult, resume } from './resume.ts'
+import { endedResume, type ResumeResult, resume } from './resume.ts'
 import { RoomLogs } from './room-logs.ts'
 
 /** How long a store may take to close. */
@@ -149,11 +149,11 @@ export class History {
   async resume(member: HistoryMember, room: string, from: ReplayFrom): Promise<ResumeResult> {
     const limits = this.#limitsOf(room)
     const log = this.#logs.find(room)
-    if (log === undefined) return { complete: false, replayed: 0, position: '' } // it has just left
+    if (log === undefined) return endedResume(member.isOpen ? 'left' : 'closed')
     const result = await resume(log, member, from, limits)
     this.#stats.resumed++
     this.#stats.replayed += result.replayed
-    if (!result.complete) this.#stats.incomplete++
+    if (!result.complete && result.ended === undefined) this.#stats.incomplete++
     return result
   }
 

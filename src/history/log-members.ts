@@ -73,11 +73,16 @@ export class LogMembers implements CatchUpLog {
   }
 
   /**
-   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. An
-   * earlier catch-up of the member ends.
+   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. It takes
+   * the place of an earlier one.
    */
   withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
-    return this.#catchUps.add(member, onEnd)
+    return this.#catchUps.add(member, true, onEnd)
+  }
+
+  /** Whether a call of `resumeRoom` is bringing a member up to date. */
+  isResuming(member: HistoryMember): boolean {
+    return this.#catchUps.isAsked(member)
   }
 
   /** Messages to a member that are not written yet were dropped, all from this one on. */
@@ -86,10 +91,9 @@ export class LogMembers implements CatchUpLog {
     const { room } = this.#log
     const onEnd = (end: CatchUpEnd) => {
       // A resume that takes its place begins elsewhere, and does not replay what was dropped.
-      const isReplaced = end === 'ended' && member.isOpen && this.#parts.host.inRoom(member, room)
-      if (end === 'incomplete' || isReplaced) member.fellBehind(room)
+      if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)
     }
-    this.#catchUps.add(member, onEnd).start(after)
+    this.#catchUps.add(member, false, onEnd).start(after)
   }
 
   /**

@@ -9,13 +9,24 @@ import type { RoomLog } from './room-log.ts'
 export interface ResumeResult {
   /**
    * Whether it has missed nothing: `false` if messages after `since` are no longer stored, if `since` is not
-   * a position of this room, or if the connection closed or left the room before it was live.
+   * a position of this room, or if the call has `ended`.
    */
   readonly complete: boolean
   /** How many messages were sent to it before the first live one. */
   readonly replayed: number
-  /** Its position now, to be passed as `since` the next time. Empty if it was closed before that. */
+  /** Its position now, to be passed as `since` the next time. Empty if the call has `ended`. */
   readonly position: string
+  /**
+   * Why the call ended before the connection was live; absent otherwise. The client needs no answer then: its
+   * connection `left` the room, was `closed`, or another call for the same connection and room has `replaced`
+   * this one, and its result counts.
+   */
+  readonly ended?: 'left' | 'closed' | 'replaced'
+}
+
+/** Returns the result of a call that ended before the connection was live. */
+export function endedResume(ended: NonNullable<ResumeResult['ended']>, replayed = 0): ResumeResult {
+  return { complete: false, replayed, position: '', ended }
 }
 
 /** Where a replay begins, and whether that misses nothing. */
@@ -35,14 +46,22 @@ export function resume(
   from: ReplayFrom,
   limits: HistoryLimits,
 ): Promise<ResumeResult> {
+  // A call that asks for nothing leaves the replay alone: in its place, it would skip what is still missing.
+  const asksNothing = !hasSince(from) && from.last === undefined
+  if (asksNothing && log.members.isResuming(member)) return Promise.resolve(endedResume('replaced'))
   return new Promise((resolve, reject) => {
     let isComplete = true
     const joined = log.isPositioned ? log.delivered : undefined
     log.members.followers.came(member, joined, hasSince(from))
     // At once: nothing live is to reach the member before what it has missed.
     const catchUp = log.members.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
-      const position = cursor.epoch === '' || !member.isOpen ? '' : positionOf(cursor)
-      resolve({ complete: isComplete && end === 'live' && member.isOpen, replayed, position })
+      if (!member.isOpen) resolve(endedResume('closed', replayed))
+      else if (end === 'replaced') resolve(endedResume('replaced', replayed))
+      else if (end === 'ended') resolve(endedResume('left', replayed))
+      else {
+        const position = cursor.epoch === '' ? '' : positionOf(cursor)
+        resolve({ complete: isComplete && end === 'live', replayed, position })
+      }
     })
     const failed = (error: unknown) => {
       reject(error)

@@ -15,7 +15,7 @@ import type { WebSocketLike } from '../connection/hub-websocket.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 import type { HistoryPage } from '../history/history-page.ts'
 import { checkReplayFrom, type ReplayFrom } from '../history/replay-from.ts'
-import type { ResumeResult } from '../history/resume.ts'
+import { endedResume, type ResumeResult } from '../history/resume.ts'
 import type { RoomPresence } from '../presence/presence-options.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
@@ -41,8 +41,6 @@ import { RoomServices } from './room-services.ts'
 import { Sessions } from './sessions.ts'
 import { type HubState, type HubStats, type HubSummary, statsOf } from './stats.ts'
 import { Upgrades } from './upgrades.ts'
-
-const NOTHING_RESUMED: ResumeResult = Object.freeze({ complete: false, replayed: 0, position: '' })
 
 /**
  * The WebSocket connections of an application, their rooms, and everything that is sent to more than one of
@@ -358,7 +356,8 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Puts a connection into a room with a history, sends it what it has missed, and then what comes: without a
    * gap, and nothing twice. What comes meanwhile waits its turn. Without `since` and `last`, only joins.
-   * Another call for the same connection and room ends the first one, which is not complete then.
+   * Another call for the same connection and room starts over, and the first one has `ended`; without `since`
+   * and `last` it has `ended` itself, and the first one goes on.
    * @param from `since`: the position that the client says it has; `last`: for a client without one, or whose
    *   messages are not all kept any more
    * @returns whether it has missed nothing, once it receives live
@@ -370,7 +369,7 @@ export class Hub<out Meta extends object = Metadata> {
     checkReplayFrom(from)
     const history = this.#services.historyOf(room)
     const session = this.#sessions.get(connection.id)
-    if (session === undefined || !this.joinRoom(connection, room)) return NOTHING_RESUMED
+    if (session === undefined || !this.joinRoom(connection, room)) return endedResume('closed')
     return history.resume(session, room, from)
   }
 

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { type EventHandler, type HistoryOptions, memoryHistory, stampJson } from 'wshub'
 import { connect } from 'wshub/client'
 import { launchChromium } from '../support/chromium.ts'
-import { inTime, Journal, serve } from '../support/hub-server.ts'
+import { type HubServer, inTime, Journal, serve } from '../support/hub-server.ts'
 import { bundleForPage } from './bundle.ts'
 import { QUICK } from './support.ts'
 
@@ -14,8 +14,8 @@ const [, program = ''] = /^```js\n\/\/ page\.js\n(.*?)^```$/ms.exec(docs) ?? []
 const handler: EventHandler = {
   async onMessage(conn, message) {
     const { join, since } = JSON.parse(message.data.toString())
-    const { complete, position } = await conn.hub.resumeRoom(conn, join, { since })
-    conn.sendText(JSON.stringify({ room: join, start: position, complete }))
+    const { complete, position, ended } = await conn.hub.resumeRoom(conn, join, { since })
+    if (ended === undefined) conn.sendText(JSON.stringify({ room: join, start: position, complete }))
   },
 }
 
@@ -167,6 +167,26 @@ describe('A positionOf or an onReconnect that throws', () => {
   })
 })
 
+/** Opens the page of docs/client.md in Chromium; it enters some rooms. */
+async function open(app: HubServer, rooms: readonly string[]) {
+  const browser = await launchChromium()
+  onTestFinished(() => browser.close())
+  const page = await browser.newPage()
+  await page.goto(`http://127.0.0.1:${app.port}`)
+  const { text } = await bundleForPage(`
+    import { connect as original } from './client.ts'
+    const connect = (path, options) =>
+      original('${app.url}' + path, { ...options, minDelayMs: 1, maxDelayMs: 20 })
+    ${program.replace(/^import .*$/m, '')}
+    Object.assign(globalThis, { seen: [], socket, enter })
+    socket.addEventListener('message', ({ data }) => seen.push(JSON.parse(data)))
+    for (const room of ${JSON.stringify(rooms)}) enter(room)`)
+  await page.evaluate(`{ ${text} }`)
+  const reaches = (what: string, condition: string) =>
+    inTime(what, page.waitForFunction(condition), () => app.log.all.slice(-50))
+  return { page, reaches }
+}
+
 describe('The page of docs/client.md', () => {
   it('has the handler of this test on its other side', () => {
     const body = /async onMessage\(conn, message\) \{\n(.*?)\n {2}\}/s
@@ -176,21 +196,7 @@ describe('The page of docs/client.md', () => {
 
   it('misses nothing in Chromium', async () => {
     const rooms = await serveRooms()
-    const browser = await launchChromium()
-    onTestFinished(() => browser.close())
-    const page = await browser.newPage()
-    await page.goto(`http://127.0.0.1:${rooms.app.port}`)
-    const { text } = await bundleForPage(`
-      import { connect as original } from './client.ts'
-      const connect = (path, options) =>
-        original('${rooms.app.url}' + path, { ...options, minDelayMs: 1, maxDelayMs: 20 })
-      ${program.replace(/^import .*$/m, '')}
-      globalThis.seen = []
-      socket.addEventListener('message', ({ data }) => seen.push(JSON.parse(data)))
-      for (const room of ${JSON.stringify(ROOMS)}) enter(room)`)
-    await page.evaluate(`{ ${text} }`)
-    const reaches = (what: string, condition: string) =>
-      inTime(what, page.waitForFunction(condition), () => rooms.app.log.all.slice(-50))
+    const { page, reaches } = await open(rooms.app, ROOMS)
     const sent = await goAndComeBack(rooms, (count) =>
       reaches(
         `${count} answers for each room`,
@@ -203,5 +209,26 @@ describe('The page of docs/client.md', () => {
         await page.evaluate(`seen.flatMap((each) => (each.room === '${room}' ? (each.text ?? []) : []))`),
       ).toEqual(texts)
     }
+  })
+
+  it('loads itself again for no room that it enters while it is away, and misses nothing in those before', async () => {
+    const { app, publish, whileAway } = await serveRooms()
+    const { page, reaches } = await open(app, ['tea'])
+    await reaches('the answer', 'seen.some(({ start }) => start !== undefined)')
+    await whileAway(async () => {
+      await reaches('the loss', 'socket.readyState === WebSocket.CONNECTING')
+      await page.evaluate(`for (const room of ['coffee', 'tea']) enter(room)`)
+      for (const text of ['missed', 'missed too']) await publish('tea', text)
+    })
+    await reaches(
+      'an answer for coffee',
+      `seen.some(({ room, start }) => room === 'coffee' && start !== undefined)`,
+    )
+    for (const room of ['coffee', 'tea']) await publish(room, 'live')
+    await reaches('the live messages', `seen.filter(({ text }) => text === 'live').length === 2`)
+    const texts = await page.evaluate(`seen.flatMap(({ room, text }) => (text ? [room + ' ' + text] : []))`)
+    expect(texts).toEqual(['tea missed', 'tea missed too', 'coffee live', 'tea live'])
+    expect(await page.evaluate('seen.filter(({ complete }) => complete === false)')).toEqual([])
+    expect(app.hub.stats().history).toMatchObject({ incomplete: 0 })
   })
 })

@@ -245,7 +245,9 @@ describe('Chat', () => {
 
     it('answers only the last of several joins that follow each other at once', async () => {
       const ada = await visitor()
-      for (const room of ['garden', 'kitchen', 'garden']) ada.send({ type: 'join', name: 'Ada', room })
+      for (const [room, since] of [['garden', 'another.1.0'], ['kitchen', 'another.1.0'], ['garden']]) {
+        ada.send({ type: 'join', name: 'Ada', room, since })
+      }
       const all = await ada.takeJson({ type: 'resumed' })
       expect(all.filter(({ type }) => type === 'here').map(({ room }) => room)).toEqual([
         'garden',

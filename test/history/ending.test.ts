@@ -1,8 +1,18 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import type { Connection, Hub, ResumeResult } from 'wshub'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
 import { eventually, Journal, serve, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
+import { Member, Node } from './node.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
+
+/** A member that stops reading at its first message. */
+class StallingMember extends Member {
+  override deliver(...args: Parameters<Member['deliver']>): boolean {
+    this.isStalled = true
+    return super.deliver(...args)
+  }
+}
 
 describe('Hub', () => {
   describe('#publish', () => {
@@ -142,23 +152,43 @@ describe('Hub', () => {
       expect(numbers(await received(connection, client))).toEqual([2])
     })
 
-    it('is not complete when the connection closes, leaves the room, or resumes again', async () => {
+    it.each<[string, NonNullable<ResumeResult['ended']>, (hub: Hub, connection: Connection) => unknown]>([
+      ['is closed', 'closed', (_hub, connection) => connection.close()],
+      ['is terminated', 'closed', (_hub, connection) => connection.terminate()],
+      ['leaves the room', 'left', (hub, connection) => hub.leaveRoom(connection, 'chat')],
+      ['resumes again', 'replaced', (hub, connection) => hub.resumeRoom(connection, 'chat', { last: 1 })],
+    ])('says how it ended when the connection %s before it is live: %s', async (_what, ended, end) => {
       const store = new FaultyStore(memoryHistory())
       const { hub, connect } = await serveHistory({ store })
       for (const n of [1, 2, 3]) await hub.publish('chat', text(n))
-      const nothing = { complete: false, replayed: 0, position: '' }
-      for (const end of [
-        (connection: { terminate(): void }) => connection.terminate(),
-        (connection: never) => hub.leaveRoom(connection, 'chat'),
-        (connection: never) => hub.resumeRoom(connection, 'chat'),
-      ]) {
-        const { connection } = await connect()
-        store.holdReplies()
-        const resuming = hub.resumeRoom(connection, 'chat', { last: 3 })
-        end(connection as never)
-        expect(await resuming).toEqual(nothing)
-        store.releaseReplies()
-      }
+      const { connection } = await connect()
+      store.holdReplies()
+      const resuming = hub.resumeRoom(connection, 'chat', { last: 3 })
+      end(hub, connection)
+      expect(await resuming).toEqual({ complete: false, replayed: 0, position: '', ended })
+      expect(hub.stats().history).toMatchObject({ resumed: 1, incomplete: 0 })
+      store.releaseReplies()
+    })
+
+    it('gives no position when the connection leaves the room in the middle of a replay', async () => {
+      const node = new Node(memoryHistory())
+      onTestFinished(() => node.history.close(0))
+      const none = { key: undefined, exceptIds: [], exceptRooms: [] }
+      for (const data of ['1', '2', '3']) await node.history.publish('room', { data, ...none })
+      const member = new StallingMember('stalled')
+      node.join(member)
+      const resuming = node.history.resume(member, 'room', { last: 3 })
+      await eventually(
+        'the replay to wait',
+        () => member.waiting === 1,
+        () => member.waiting,
+      )
+      node.leave(member, 'room')
+      expect(await resuming).toEqual({ complete: false, replayed: 1, position: '', ended: 'left' })
+    })
+
+    it('says that a connection is closed when it is called for it', async () => {
+      const { hub, connect } = await serveHistory()
       const { client, connection } = await connect()
       client.socket.terminate()
       await eventually(
@@ -166,7 +196,41 @@ describe('Hub', () => {
         () => connection.state === 'closed',
         () => connection.state,
       )
+      const nothing = { complete: false, replayed: 0, position: '', ended: 'closed' }
       expect(await hub.resumeRoom(connection, 'chat')).toEqual(nothing)
+    })
+
+    it('goes on when it is called again without since and last', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const { hub, connect } = await serveHistory({ store, maxCachedBytes: 0 })
+      const { position } = await hub.publish('chat', text(1))
+      for (const n of [2, 3]) await hub.publish('chat', text(n))
+      const { client, connection } = await connect()
+      store.holdReplies()
+      const first = hub.resumeRoom(connection, 'chat', { since: position })
+      for (const from of [{}, { since: null }, { since: undefined, last: undefined }]) {
+        const again = await hub.resumeRoom(connection, 'chat', from)
+        expect(again).toEqual({ complete: false, replayed: 0, position: '', ended: 'replaced' })
+      }
+      store.releaseReplies()
+      expect(await first).toMatchObject({ complete: true, replayed: 2 })
+      expect(await hub.resumeRoom(connection, 'chat')).toMatchObject({ complete: true, replayed: 0 })
+      await hub.publish('chat', text(4))
+      expect(numbers(await received(connection, client))).toEqual([2, 3, 4])
+    })
+
+    it('starts over when it is called again with a position, whose result counts', async () => {
+      const store = new FaultyStore(memoryHistory())
+      const { hub, connect } = await serveHistory({ store, maxCachedBytes: 0 })
+      const positions: string[] = []
+      for (const n of [1, 2, 3]) positions.push((await hub.publish('chat', text(n))).position)
+      const { client, connection } = await connect()
+      store.holdReplies()
+      const results = positions.slice(0, 2).map((since) => hub.resumeRoom(connection, 'chat', { since }))
+      expect(await results[0]).toMatchObject({ ended: 'replaced' })
+      store.releaseReplies()
+      expect(await results[1]).toEqual({ complete: true, replayed: 1, position: positions[2] })
+      expect(numbers(await received(connection, client))).toEqual([3])
     })
   })
 

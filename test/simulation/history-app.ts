@@ -52,6 +52,8 @@ export class HistoryApp {
   readonly #world: World
   readonly #shared: SharedHistory
   readonly #node: Node
+  /** By session and room: the latest stay whose call left the replay to an earlier one. */
+  readonly #replaced = new Map<string, Stay>()
 
   constructor(world: World, shared: SharedHistory, node: Node) {
     this.#world = world
@@ -77,10 +79,23 @@ export class HistoryApp {
     const { hub, name } = this.#node
     this.#enter(connection, ask, (stay) => {
       const { room, ...from } = ask
-      const done = (result: ResumeResult | 'away'): void => {
-        this.#shared.ledger.began(stay, result)
+      const place = `${stay.session.name} ${room}`
+      const tell = (about: Stay, result: ResumeResult | 'away'): void => {
+        this.#shared.ledger.began(about, result)
         const position = result === 'away' ? '' : result.position
-        connection.sendText(`${TELL}live ${stay.token} ${position}`)
+        connection.sendText(`${TELL}live ${about.token} ${position}`)
+      }
+      const done = (result: ResumeResult | 'away'): void => {
+        if (result !== 'away' && result.ended === 'replaced' && !stay.hasEnded) {
+          this.#replaced.set(place, stay)
+          return
+        }
+        tell(stay, result)
+        const later = this.#replaced.get(place)
+        if (later === undefined || (result !== 'away' && result.ended === 'replaced')) return
+        this.#replaced.delete(place)
+        // It has received a part of what this result is about.
+        if (!later.hasEnded) tell(later, result === 'away' ? result : { ...result, complete: false })
       }
       const resumed = allowing(
         'WSHUB_ERR_HISTORY_AWAY',

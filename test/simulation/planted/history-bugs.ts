@@ -76,7 +76,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a resync that is not complete is not reported',
-      "if (end === 'incomplete' || isReplaced) member.fellBehind(room)",
+      "if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)",
       '',
     ],
     [
@@ -183,8 +183,8 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a replay to a connection that is closed is complete',
-      "isComplete && end === 'live' && member.isOpen",
-      "isComplete && (end === 'live' || !member.isOpen)",
+      "resolve(endedResume('closed', replayed))",
+      "resolve({ ...endedResume('closed', replayed), complete: true })",
     ],
   ),
   ...bugs(
