@@ -18,8 +18,8 @@ export interface PresenceActivity {
 /** Names of rooms, ids of users and infos as JSON have as many bytes. */
 const NAME_BYTES = 10
 const DELTA_BYTES = 33 + NAME_BYTES
-const JOIN_BYTES = DELTA_BYTES + 4 + NAME_BYTES + NAME_BYTES
-const LEAVE_BYTES = DELTA_BYTES + 4 + NAME_BYTES
+const JOIN_BYTES = DELTA_BYTES + 9 + NAME_BYTES + NAME_BYTES
+const LEAVE_BYTES = DELTA_BYTES + 2 + NAME_BYTES
 const HEARTBEAT_BYTES = 26
 const OWN_PROBE_BYTES = 39
 const ROOM_PROBE_BYTES = 37

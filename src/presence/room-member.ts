@@ -1,3 +1,4 @@
+import { MAX_STAMP } from '../cluster/wire/presence-message.ts'
 import { parseInfo } from './identity.ts'
 import type { PresenceMember } from './presence-options.ts'
 
@@ -76,7 +77,7 @@ export class RoomMember {
    * not know yet what the user has on others. It is above those that are known, whose clocks may be ahead.
    */
   renew(holding: Holding, info: string): void {
-    holding.stamp = Math.max(Date.now(), (this.#latest()?.stamp ?? 0) + 1)
+    holding.stamp = Math.min(Math.max(Date.now(), (this.#latest()?.stamp ?? 0) + 1), MAX_STAMP)
     if (holding.info !== info) {
       holding.info = info
       holding.isInfoSent = false

@@ -5,7 +5,10 @@ export interface MemberState {
   readonly user: string
   /** The number of the user's connections on that node; 0 = none any more. */
   readonly connections: number
-  /** A time in ms. Of two infos of a user, the one with the higher stamp is the later one. */
+  /**
+   * A time in ms, at most {@link MAX_STAMP}. Of two infos of a user, the one with the higher stamp is the
+   * later one.
+   */
   readonly stamp: number
   /** JSON; empty = no info; `undefined` = the same as before. */
   readonly info: string | undefined
@@ -93,6 +96,9 @@ const BRIEF = 8
 const WITH_INFO = 1
 /** The bytes that numbers and flags of a part take at most. */
 const NUMBERS_CAPACITY = 48
+
+/** The highest stamp: far in the future, and twice a difference of stamps is a safe integer. */
+export const MAX_STAMP = 2 ** 48
 
 /** The most bytes of a room in a digest. */
 export const DIGEST_BYTES = 16
@@ -218,27 +224,45 @@ export function readPresence(reader: WireReader): PresenceMessage | undefined {
 
 function writeState(writer: WireWriter, { version, users, anonymous, members }: RoomSnapshot): void {
   for (const value of [version, users, anonymous, members.length]) writer.varint(value)
+  let before: number | undefined
   for (const { user, connections, stamp, info } of members) {
     writer.text(user)
     writer.varint(connections)
     if (connections === 0) continue
-    writer.varint(stamp * 2 + (info === undefined ? 0 : WITH_INFO))
+    // Those that follow are hardly earlier or later than the first, and so take a byte or two, not six.
+    const written = before === undefined ? stamp : zigzag(stamp - before)
+    before = stamp
+    writer.varint(written * 2 + (info === undefined ? 0 : WITH_INFO))
     if (info !== undefined) writer.text(info)
   }
 }
 
 function readState(reader: WireReader, flags: number): RoomSnapshot {
   const [version, users, anonymous] = [reader.varint(), reader.varint(), reader.varint()]
+  let before: number | undefined
   const members = list(reader, (): MemberState => {
     const user = reader.text()
     if (user === '') throw malformed('empty user')
     const connections = reader.varint()
     if (connections === 0) return { user, connections, stamp: 0, info: undefined }
-    const stamp = reader.varint()
-    const info = stamp % 2 === WITH_INFO ? reader.text() : undefined
-    return { user, connections, stamp: Math.floor(stamp / 2), info }
+    const written = reader.varint()
+    const value = Math.floor(written / 2)
+    const stamp = before === undefined ? value : before + unzigzag(value)
+    if (stamp < 0 || stamp > MAX_STAMP) throw malformed('invalid stamp')
+    before = stamp
+    const info = written % 2 === WITH_INFO ? reader.text() : undefined
+    return { user, connections, stamp, info }
   })
   return { version, users, anonymous, isListed: (flags & LISTED) !== 0, members }
+}
+
+/** Returns an integer of 0 or more for any integer: small ones, of either sign, stay small. */
+function zigzag(value: number): number {
+  return value < 0 ? -2 * value - 1 : 2 * value
+}
+
+function unzigzag(value: number): number {
+  return value % 2 === 1 ? -(value + 1) / 2 : value / 2
 }
 
 /** Reads items, each of which takes some bytes: a false count costs no more than the bytes that arrived. */

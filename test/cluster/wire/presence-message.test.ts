@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { encodeEnvelope, openEnvelope, readBody } from '../../../src/cluster/wire/envelope.ts'
-import type { PresenceMessage } from '../../../src/cluster/wire/presence-message.ts'
+import { MAX_STAMP, type PresenceMessage } from '../../../src/cluster/wire/presence-message.ts'
 import { thrownBy } from '../../support/hub-server.ts'
 
 const stamp = { node: 'node', epoch: 1, sequence: 1 }
@@ -12,9 +12,14 @@ const members = [
   { user: 'bare', connections: 1, stamp: 1, info: '' },
 ]
 
+const timed = [MAX_STAMP, 0, 1_800_000_000_000, 1_799_999_999_999, MAX_STAMP].map((at, index) => {
+  return { user: `u${index}`, connections: 1, stamp: at, info: undefined }
+})
+
 const MESSAGES: readonly PresenceMessage[] = [
   { op: 'delta', delta: { base: 0, ...counts, members } },
   { op: 'delta', delta: { base: 299, ...counts, isListed: false, members: [] } },
+  { op: 'delta', delta: { base: 299, ...counts, members: timed } },
   { op: 'ask', id: 5, isFull: true, rooms: [{ room: 'a', version: 7, isEmpty: false }] },
   { op: 'ask', id: 2 ** 40, isFull: false, rooms: [{ room: '\udfff', version: 0, isEmpty: true }] },
   {
@@ -72,10 +77,29 @@ describe('A message about presence', () => {
     }
   })
 
-  it('takes less than 30 bytes for a user with a short id and name', () => {
-    const users = Array.from({ length: 100 }, (_, index) => `user-${1_000 + index}`)
-    const states = users.map((user) => ({ user, connections: 1, stamp: 1, info: '{"name":"Ann"}' }))
-    const delta = { base: 0, version: 1, users: 100, anonymous: 0, isListed: true, members: states }
-    expect(written({ op: 'delta', delta }).length / users.length).toBeLessThan(30)
+  it('is malformed with a stamp that is below 0, or far in the future', () => {
+    const of = (...stamps: number[]) => {
+      const states = stamps.map((at) => ({ user: 'ann', connections: 1, stamp: at, info: undefined }))
+      return written({ op: 'delta', delta: { base: 0, ...counts, members: states } })
+    }
+    expect(readBody(openEnvelope(of(5, 0)))).toBeDefined()
+    for (const stamps of [[5, -1], [MAX_STAMP + 1], [5, MAX_STAMP + 1]]) {
+      expect(thrownBy(() => readBody(openEnvelope(of(...stamps))))).toMatchObject({
+        code: 'WSHUB_ERR_ENVELOPE',
+      })
+    }
+  })
+
+  it('takes 5 bytes for a user beside the id, of many who come at about the same time', () => {
+    const bytes = (count: number) => {
+      const states = Array.from({ length: count }, (_, index) => {
+        const at = 1_800_000_000_000 + (index % 10)
+        return { user: `user-${1_000 + index}`, connections: 1, stamp: at, info: '' }
+      })
+      const delta = { base: 1, version: 1, users: 100, anonymous: 0, isListed: true, members: states }
+      return written({ op: 'delta', delta }).length
+    }
+    const idBytes = 'user-1000'.length
+    expect((bytes(101) - bytes(1)) / 100).toBeLessThan(idBytes + 5)
   })
 })
