@@ -113,7 +113,6 @@ export class PresenceRoom {
     const member = user === undefined ? undefined : this.#roster.members.get(user)
     const holding = member?.on(this.#own)
     if (member === undefined || holding === undefined) return
-    if (holding.info === info && member.info === info) return
     member.renew(holding, info)
     this.#isUnsent = true
     this.#changed(member)

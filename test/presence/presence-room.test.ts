@@ -89,7 +89,18 @@ describe('PresenceRoom', () => {
     })
   })
 
-  it('tells an info of a node once, and its time with each connection', () => {
+  it('has the info that is given again by a node that does not know of the other one yet', () => {
+    const nodes = new Nodes('low', 'high', 'third')
+    nodes.on('low').add(ann('same'))
+    nodes.tell('low', 1)
+    nodes.on('high').add(ann('other'))
+    nodes.on('low').update(ann('same'))
+    nodes.tell('high', 1)
+    nodes.tell('low', 2)
+    expect(nodes.infos).toEqual(['same', 'same', 'same'])
+  })
+
+  it('tells an info of a node once, and its time whenever it is given', () => {
     const nodes = new Nodes('here', 'there')
     const tell = (version: number) => nodes.tell('here', version).map(({ info }) => info)
     nodes.on('here').add(ann('same'))
@@ -97,11 +108,11 @@ describe('PresenceRoom', () => {
     nodes.on('here').add(ann('same'))
     expect(tell(2)).toEqual([undefined])
     nodes.on('here').update(ann('same'))
-    expect(nodes.on('here').isUnsent).toBe(false)
+    expect(tell(3)).toEqual([undefined])
     nodes.on('there').add(ann('other'))
     nodes.tell('there', 1)
     nodes.on('here').update(ann('same'))
-    expect(tell(3)).toEqual([undefined])
+    expect(tell(4)).toEqual([undefined])
     expect(nodes.infos).toEqual(['same', 'same'])
   })
 

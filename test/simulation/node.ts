@@ -202,7 +202,12 @@ export class Node {
     return {
       rooms: modeOf,
       user: (connection) => userOf(connection.getMetadata('client') ?? ''),
-      info: (connection) => connection.getMetadata('mood'),
+      info: (connection) => {
+        const mood = connection.getMetadata('mood') ?? 0
+        const user = userOf(connection.getMetadata('client') ?? '')
+        if (user !== undefined) this.told.gave(user, mood)
+        return mood
+      },
       leaveGraceMs: LEAVE_GRACE_MS,
       onChange: (room, change) => this.told.take(room, change),
     }

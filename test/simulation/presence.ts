@@ -7,6 +7,14 @@ import type { World } from './world.ts'
 export const LEAVE_GRACE_MS = 60
 /** Users have several clients, one after the other or at once. */
 const USERS = 4
+/** Infos that were given within so many ms may count in either order. */
+const SAME_TIME_MS = 5
+
+/** The latest info that a node was given of a user. */
+interface Given {
+  readonly info: number
+  readonly at: number
+}
 
 /** Returns how a room has presence: of the first its members, of the second their number. */
 export function modeOf(room: string): PresenceMode | undefined {
@@ -25,6 +33,7 @@ export class ToldPresence {
   readonly #node: Node
   /** By room, the users who are there. */
   readonly #users = new Map<string, Set<string>>()
+  readonly #given = new Map<string, Given>()
 
   constructor(world: World, node: Node) {
     this.#world = world
@@ -34,6 +43,16 @@ export class ToldPresence {
   /** Returns the users who are in a room by all changes. */
   users(room: string): ReadonlySet<string> {
     return this.#users.get(room) ?? new Set()
+  }
+
+  /** The presence has asked the application for the info of a user. */
+  gave(user: string, info: number): void {
+    this.#world.trace(`${this.#node.name} is given the info ${info} of ${user}`)
+    this.#given.set(user, { info, at: this.#world.clock.now })
+  }
+
+  given(user: string): Given | undefined {
+    return this.#given.get(user)
   }
 
   /** The node does not follow a room any more: next time it is told of all who are there. */
@@ -106,6 +125,11 @@ export function checkPresence(world: World, node: Node, room: string): void {
     ) {
       fail(`that ${[...told.users(room)]} are there by its changes, not ${[...expected.keys()]}`)
     }
+    for (const { user, info } of members) {
+      const latest = latestInfos(world, room, user)
+      if (typeof info !== 'number' || !latest.includes(info))
+        fail(`the info ${info} of ${user}, not ${latest}`)
+    }
     const infos = (of: Node) =>
       JSON.stringify(
         of.hub
@@ -119,6 +143,15 @@ export function checkPresence(world: World, node: Node, room: string): void {
       }
     }
   })
+}
+
+/** Returns the infos of a user that may count: the latest of the nodes that have a connection of the user. */
+function latestInfos(world: World, room: string, user: string): number[] {
+  const sessions = sessionsIn(world, room).filter(({ name }) => userOf(name) === user)
+  const nodes = new Set(sessions.map(({ node }) => node))
+  const given = [...nodes].flatMap((name) => world.nodeNamed(name)?.told.given(user) ?? [])
+  const latest = Math.max(...given.map(({ at }) => at))
+  return given.filter(({ at }) => at >= latest - SAME_TIME_MS).map(({ info }) => info)
 }
 
 /** Returns the connections that are in a room on nodes that are up. */

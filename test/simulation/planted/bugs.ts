@@ -275,6 +275,11 @@ export const BUGS: readonly Bug[] = [
     ],
     ['presence: a closed hub still waits for answers', 'this.#timeouts.close()\n', '\n'],
   ),
+  ...bugs('presence/room-member', [
+    'presence: of two infos, the one that the node with fewer of them was given does not count',
+    'Math.min(Math.max(Date.now(), (this.#latest()?.stamp ?? 0) + 1), MAX_STAMP)',
+    '(this.#latest()?.stamp ?? 0) + 1',
+  ]),
   ...bugs('presence/round', [
     'presence: a room that nobody names stays as it was',
     'if (!progress.named.has(room)) this.#host.snapshot(node, room, nobody, clock)',
