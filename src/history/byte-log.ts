@@ -1,9 +1,9 @@
 /** Bytes of the first segment of a log, and of the largest. A longer record has a segment of its own. */
 const MIN_SEGMENT_BYTES = 1_024
 const MAX_SEGMENT_BYTES = 65_536
-/** Bytes that a segment takes beside its buffer, about. */
+/** Approximate bytes of memory that a segment takes in addition to its buffer. */
 const SEGMENT_OVERHEAD_BYTES = 256
-/** Bytes that an entry takes beside its record: where it starts, and its time. */
+/** Bytes that an entry takes in addition to its record: its end and its time. */
 const ENTRY_OVERHEAD_BYTES = 16
 
 /** A buffer that entries are written into, one after the other. */
@@ -92,7 +92,7 @@ export class ByteLog {
     if (last !== undefined && last.bytes.length - (last.ends.at(-1) ?? 0) >= bytes) return last
     const next =
       last === undefined ? MIN_SEGMENT_BYTES : Math.min(this.#maxSegmentBytes, last.bytes.length * 2)
-    // Unpooled: a slab of the pool would be kept alive by its last user.
+    // Not from the pool: its slab would stay in memory for as long as any buffer cut from it.
     const segment = { bytes: Buffer.allocUnsafeSlow(Math.max(next, bytes)), ends: [], times: [] }
     this.#segments.push(segment)
     this.#bytes += segment.bytes.length + SEGMENT_OVERHEAD_BYTES

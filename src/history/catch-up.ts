@@ -6,9 +6,9 @@ import type { Replay, ReplayLoop } from './replay-loop.ts'
 
 /** How a catch-up ended. */
 export type CatchUpEnd =
-  /** The member has everything up to the log's latest message, and receives live from then on. */
+  /** The member has everything up to the log's latest message, and receives live messages from then on. */
   | 'live'
-  /** Messages after its cursor are lost; it receives live from the log's latest message on. */
+  /** Messages after its cursor are lost; it receives live messages after the log's latest one. */
   | 'incomplete'
   /** The member has left the room, or its connection is closed. */
   | 'ended'
@@ -34,29 +34,30 @@ export interface CatchUpLog {
   verify(): void
   /** Waits before another attempt to read; the wait ends early when the store is back. */
   retryLater(catchUp: CatchUp): void
-  /** The catch-up has ended by itself: the member receives live. */
+  /** The catch-up has ended by itself: the member receives live messages. */
   ended(catchUp: CatchUp, end: 'live' | 'incomplete'): void
 }
 
 /**
  * Brings one member of a room up to date: replays the messages after a cursor, as fast as the client takes
- * them, and hands over to the live messages without a gap. Meanwhile the log does not deliver to the member.
+ * them. Until it ends, the log delivers nothing to the member; the first live message follows the last
+ * replayed one without a gap.
  */
 export class CatchUp implements Replay {
   readonly member: HistoryMember
-  /** Whether it is of a call of `resumeRoom`, which says how it ended. */
-  readonly isAsked: boolean
-  /** How many messages were delivered to the member. */
+  /** Whether a call of `resumeRoom` started it. The result of that call says how it ended. */
+  readonly isResume: boolean
+  /** The number of messages that were delivered to the member. */
   replayed = 0
   /** The latest message that the member has received, or was not meant to. */
   cursor: Mark = NOWHERE
   readonly #log: CatchUpLog
   readonly #loop: ReplayLoop
   readonly #onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void
-  /** Messages that were read from the store, and how many of them are done. */
+  /** Messages that were read from the store, and how many of them have been processed. */
   #page: readonly StoredRecord[] = []
   #done = 0
-  /** The message that waits until the client has taken something. */
+  /** The next message, which waits until the client has taken earlier ones. */
   #next: HistoryMessage | undefined
   #hasStarted = false
   /** The message before the first one that was dropped for the member before the start. */
@@ -74,13 +75,13 @@ export class CatchUp implements Replay {
     log: CatchUpLog,
     loop: ReplayLoop,
     member: HistoryMember,
-    isAsked: boolean,
+    isResume: boolean,
     onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void,
   ) {
     this.#log = log
     this.#loop = loop
     this.member = member
-    this.isAsked = isAsked
+    this.isResume = isResume
     this.#onEnd = onEnd
   }
 
@@ -106,14 +107,14 @@ export class CatchUp implements Replay {
     else this.resume()
   }
 
-  /** Goes on in a later turn. */
+  /** Continues in a later turn. */
   readonly resume = (): void => {
     if (this.#isScheduled || this.#hasEnded || !this.#hasStarted) return
     this.#isScheduled = true
     this.#loop.schedule(this)
   }
 
-  /** Goes back to an earlier message: those after it were dropped and not written. */
+  /** Goes back to an earlier message: the messages after it were dropped before they were written. */
   rewind(cursor: Mark): void {
     if (!this.#hasStarted) {
       this.#dropped ??= cursor
@@ -126,7 +127,7 @@ export class CatchUp implements Replay {
     this.resume()
   }
 
-  /** Compares the cursor with the store before it goes on: the store has lost messages. */
+  /** Compares the cursor with the store before it continues, because the store has lost messages. */
   verify(): void {
     this.#mustVerify = true
     this.#page = []
@@ -134,12 +135,15 @@ export class CatchUp implements Replay {
     this.resume()
   }
 
-  /** Ends it; the member receives nothing more of it. */
+  /** Ends the replay; it delivers nothing more. */
   end(how: 'ended' | 'replaced'): void {
     this.#finish(how)
   }
 
-  /** Ends it: the member receives live from the log's latest message on, whatever it has missed. */
+  /**
+   * Ends the replay as `incomplete`: the member receives live messages after the log's latest one, whatever
+   * it has missed.
+   */
   skip(): void {
     this.#finish('incomplete')
   }
@@ -169,11 +173,12 @@ export class CatchUp implements Replay {
     }
   }
 
-  /** Returns the next message; `undefined` when that takes time, or the client must first take something. */
+  /** Returns the next message; `undefined` when it has to be read, or the client first has to take others. */
   #find(): HistoryMessage | undefined {
     const { delivered } = this.#log
     const isSameEpoch = this.cursor.epoch === delivered.epoch
-    const isLost = isSameEpoch && this.cursor.offset === delivered.offset // by the store, or the log
+    // The offset is the same and the tag is not: the store or the log has lost one of the two messages.
+    const isLost = isSameEpoch && this.cursor.offset === delivered.offset
     if (this.#mustVerify || isLost) {
       this.#readSoon()
       return undefined
@@ -187,13 +192,15 @@ export class CatchUp implements Replay {
       if (message !== undefined) return message
       this.cursor = { epoch: stored.epoch, offset: stored.offset, tag: stored.tag }
     }
-    // A node that lags behind the one that the client came from delivers these messages soon.
+    // The client comes from a node that is ahead of this one, whose log will reach the cursor soon.
     if (isSameEpoch && this.cursor.offset > delivered.offset) this.#log.awaitCursor(this)
     else this.#readSoon()
     return undefined
   }
 
-  /** Reads what comes next when the client can take it: for one that stalls, nothing is kept here. */
+  /**
+   * Reads the next page when the client can take it, so that no page is kept for a client that does not read.
+   */
   #readSoon(): void {
     if (this.member.hasRoomFor(1)) void this.#read()
     else this.member.awaitRoom(this.resume)
@@ -223,7 +230,7 @@ export class CatchUp implements Replay {
     try {
       result = await this.#log.read(cursor)
     } catch {
-      // The store cannot be reached, which the log reports.
+      // The store cannot be reached. The log reads it again later, and reports its own failure.
     }
     this.#isReading = false
     if (this.#hasEnded) return
@@ -253,7 +260,7 @@ export class CatchUp implements Replay {
     }
   }
 
-  /** Whether the log delivers nothing live that the member has already. */
+  /** Whether no live message from now on can be one that the member has already. */
   #mayReceiveLive({ epoch }: Mark): boolean {
     const { cursor } = this
     const { delivered } = this.#log
@@ -261,7 +268,7 @@ export class CatchUp implements Replay {
     return cursor.epoch !== epoch || cursor.offset <= delivered.offset
   }
 
-  /** Whether the member has everything that the log has delivered, and nothing else. */
+  /** Whether the member has everything that the log has delivered, and nothing more. */
   get #isLive(): boolean {
     const { cursor } = this
     const { epoch, offset, tag } = this.#log.delivered

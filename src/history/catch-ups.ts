@@ -3,7 +3,7 @@ import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
 import type { ReplayLoop } from './replay-loop.ts'
 
-/** The members of a room that do not receive live, since they are being brought up to date. */
+/** The members of a room that are being brought up to date and do not receive live messages yet. */
 export class CatchUps {
   readonly #log: CatchUpLog
   readonly #loop: ReplayLoop
@@ -26,19 +26,19 @@ export class CatchUps {
   }
 
   /** Whether a call of `resumeRoom` is bringing a member up to date. */
-  isAsked(member: HistoryMember): boolean {
-    return this.#byMember.get(member)?.isAsked === true
+  isResume(member: HistoryMember): boolean {
+    return this.#byMember.get(member)?.isResume === true
   }
 
   /** Adds a member; the new catch-up takes the place of an earlier one. */
-  add(member: HistoryMember, isAsked: boolean, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
+  add(member: HistoryMember, isResume: boolean, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
     this.#end(member, 'replaced')
-    const catchUp = new CatchUp(this.#log, this.#loop, member, isAsked, onEnd)
+    const catchUp = new CatchUp(this.#log, this.#loop, member, isResume, onEnd)
     this.#byMember.set(member, catchUp)
     return catchUp
   }
 
-  /** Has a catch-up go back to an earlier message. @returns `false` when the member has none */
+  /** Makes a catch-up go back to an earlier message. @returns `false` when the member has none */
   rewind(member: HistoryMember, cursor: Mark): boolean {
     const catchUp = this.#byMember.get(member)
     catchUp?.rewind(cursor)
@@ -50,19 +50,19 @@ export class CatchUps {
     this.#end(member, 'ended')
   }
 
-  /** A catch-up is over. */
+  /** Removes a catch-up that has ended. */
   delete(catchUp: CatchUp): void {
     this.#byMember.delete(catchUp.member)
     this.#ahead.delete(catchUp)
     this.#retrying.delete(catchUp)
   }
 
-  /** Has a catch-up go on when the log has reached its cursor. */
+  /** Continues a catch-up when the log has reached its cursor. */
   awaitCursor(catchUp: CatchUp): void {
     this.#ahead.add(catchUp)
   }
 
-  /** Has a catch-up go on at the next {@link retry}. */
+  /** Continues a catch-up at the next {@link retry}. */
   awaitRetry(catchUp: CatchUp): void {
     this.#retrying.add(catchUp)
   }
@@ -82,7 +82,7 @@ export class CatchUps {
     this.#retrying.clear()
   }
 
-  /** The store has lost messages: has all compare their cursors with it. */
+  /** Makes all catch-ups compare their cursors with the store, because it has lost messages. */
   verify(): void {
     for (const catchUp of this.#byMember.values()) catchUp.verify()
   }

@@ -1,9 +1,9 @@
 import type { Mark } from './history-store.ts'
 
-/** Time, in ms, in which the feed usually shows what comes before a message that this node has appended. */
+/** Time, in ms, within which the feed usually delivers a message that this node has appended. */
 const FEED_MS = 1_000
 
-/** Checks after a while whether the feed of the store has shown the messages that this node has appended. */
+/** Checks, some time after an append, whether the feed of the store has delivered the message. */
 export class FeedWatch {
   readonly #hasReached: (mark: Mark) => boolean
   readonly #onMissing: () => void
@@ -13,14 +13,14 @@ export class FeedWatch {
 
   /**
    * @param hasReached whether the log is past a message
-   * @param onMissing called when the feed does not show a message in time; the store has it
+   * @param onMissing called when the feed has not delivered a message in time, although the store has it
    */
   constructor(hasReached: (mark: Mark) => boolean, onMissing: () => void) {
     this.#hasReached = hasReached
     this.#onMissing = onMissing
   }
 
-  /** Expects a message that was appended after all before. */
+  /** Expects a message, which was appended after all that were expected before. */
   expect(mark: Mark): void {
     this.#latest = mark
     this.#timer ??= setTimeout(() => {

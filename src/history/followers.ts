@@ -1,17 +1,19 @@
 import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
 
-/** The way in which a member follows a room. */
+/** How a member follows a room. */
 interface Following {
   /** Whether it receives, or has received, everything from before it joined. */
   hasPast: boolean
-  /** The latest message when it joined; `undefined` until that is known. */
+  /** The latest message of the room when the member joined; `undefined` until that is known. */
   joined: Mark | undefined
-  /** Rooms in which copies of messages were left out for it, since those of this room count. */
+  /** Rooms whose copies of messages were left out for the member, because it receives those of this room. */
   readonly relying: Set<string>
 }
 
-/** The members of a room that know where they are in it. */
+/**
+ * The members of a room that called `resumeRoom`, and so receive this room's copy of a message to several.
+ */
 export class Followers {
   readonly #followings = new Map<HistoryMember, Following>()
 
@@ -34,7 +36,7 @@ export class Followers {
     return following !== undefined && (!isPast || following.hasPast)
   }
 
-  /** Whether a message was in the room before a member. */
+  /** Whether a message was in the room before the member joined. */
   isPast(member: HistoryMember, { epoch, offset }: Mark): boolean {
     const joined = this.#followings.get(member)?.joined
     return joined !== undefined && joined.epoch === epoch && offset <= joined.offset

@@ -14,9 +14,9 @@ import type {
 } from './history-store.ts'
 import type { Replay, ReplayLoop } from './replay-loop.ts'
 
-/** Most reads that the store is asked for at once; more wait. */
+/** Most reads in progress; further ones wait. */
 const MAX_READS = 200
-/** Bytes that an append takes in memory beside its record, about. */
+/** Approximate bytes of memory that an append takes in addition to its record. */
 const APPEND_OVERHEAD_BYTES = 256
 /** How long, in ms after the hub was made, messages and reads wait for the store to be connected. */
 const START_MS = 5_000
@@ -24,7 +24,7 @@ const START_MS = 5_000
 const PAGE_MESSAGES = 1_000
 const PAGE_BYTES = 262_144
 
-/** A store with bounds: on the messages that wait for it, and on the reads that it is asked for at once. */
+/** A store with limits on the messages that wait for it, and on the reads in progress. */
 export class GuardedStore {
   readonly #store: HistoryStore
   readonly #maxPendingBytes: number
@@ -43,7 +43,7 @@ export class GuardedStore {
     this.#maxPendingBytes = maxPendingBytes
     const starting = settlesWithin(START_MS, this.#started.promise)
     this.#starting = starting
-    // After another microtask, so that those which wait proceed first, in their order.
+    // One microtask later, so that the calls that wait continue first, in their order.
     void starting.then(() => {}).then(() => (this.#starting = undefined))
   }
 
@@ -104,7 +104,7 @@ export class GuardedStore {
     } finally {
       const next = this.#waitingReads.shift()
       if (next === undefined) this.#reads--
-      else this.#loop.schedule(next) // in turns: a store in memory reads at once
+      else this.#loop.schedule(next) // in a later turn: a store in memory would finish it in this one
     }
   }
 

@@ -1,12 +1,14 @@
 import type { Mark, StoredRecord } from './history-store.ts'
 
-/** Most bytes of records that one room holds, and all rooms of a hub; the store has what does not fit. */
+/**
+ * Most bytes of records held for one room, and for all rooms of a hub. Others are read from the store again.
+ */
 const MAX_ROOM_BYTES = 1_048_576
 const MAX_HUB_BYTES = 16_777_216
-/** Bytes that a held record takes in memory beside its own, about. */
+/** Approximate bytes of memory that a held record takes in addition to its length. */
 const OVERHEAD_BYTES = 256
 
-/** Bytes that all rooms of a hub hold together. */
+/** The bytes held for all rooms of a hub. */
 export interface HeldBytes {
   all: number
 }

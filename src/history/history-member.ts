@@ -5,7 +5,7 @@ import type { SendOptions } from '../protocol/message.ts'
 /** A connection of this process, as the history of its rooms uses it. */
 export interface HistoryMember {
   readonly id: string
-  /** Whether it accepts messages: no more once it is being closed. */
+  /** Whether it accepts messages: `false` once it is being closed. */
   readonly isOpen: boolean
   /**
    * Queues a message that is shared with others; `false` when it was not accepted.
@@ -25,7 +25,7 @@ export interface HistoryHost {
   /** The members of a room, live. */
   members(room: string): ReadonlySet<HistoryMember>
   inRoom(member: HistoryMember, room: string): boolean
-  /** A message goes to that many members now. */
+  /** A message is about to be delivered to that many members. */
   delivering(message: OutgoingMessage, members: number): void
   /** A message was accepted for this many connections; `bytes` is the length of its uncompressed frame. */
   delivered(recipients: number, bytes: number): void

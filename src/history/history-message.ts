@@ -5,23 +5,23 @@ import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
 import type { HistoryRecord } from './record.ts'
 
-/** Bytes that a message takes in memory beside its frame, about. */
+/** Approximate bytes of memory that a message takes in addition to its frame. */
 const OVERHEAD_BYTES = 512
 
-/** The log of a room on this node, as its messages know it. */
+/** The log of a room on this node, as its messages use it. */
 export interface MessageLog {
   readonly room: string
 }
 
-/** The rooms of a member, as the messages of unions of rooms ask for them. */
+/** The rooms of members, as messages to several rooms use them. */
 export interface MemberRooms {
   inRoom(member: HistoryMember, room: string): boolean
   /**
-   * Whether a member knows where it is in a room, so that the copy there is the one that counts for it.
-   * @param isPast whether the message was there before the member, so that only a replay brings it
+   * Whether a member follows a room by position, so that it receives the copy of that room.
+   * @param isPast whether the message was there before the member joined, so that only a replay brings it
    */
   isFollowing(member: HistoryMember, room: string, isPast: boolean): boolean
-  /** The copy of a message in one room was left out, since the one in another room is the one that counts. */
+  /** The copy of a message in one room was left out, because the member receives that of another room. */
   leftOut(member: HistoryMember, room: string, inFavourOf: string): void
 }
 
@@ -35,7 +35,7 @@ export class HistoryMessage implements Origin {
   readonly options: SendOptions | undefined
   readonly #exceptIds: readonly string[]
   readonly #exceptRooms: readonly string[]
-  /** The rooms with a history that it went to, sorted; empty when it is only this one. */
+  /** The rooms with a history that it was sent to, sorted; empty if there is only this one. */
   readonly #union: readonly string[]
 
   constructor(
@@ -60,7 +60,7 @@ export class HistoryMessage implements Origin {
     return this.outgoing.frame(0).length
   }
 
-  /** Bytes that it takes in memory, about. */
+  /** Approximate bytes of memory that it takes. */
   get bytes(): number {
     return this.frameBytes + OVERHEAD_BYTES
   }
@@ -70,7 +70,7 @@ export class HistoryMessage implements Origin {
     return this.#exceptIds.length === 0 && this.#exceptRooms.length === 0 && this.#union.length === 0
   }
 
-  /** @param isPast whether it was in the room before the member */
+  /** @param isPast whether it was in the room before the member joined */
   isFor(member: HistoryMember, isPast: boolean, rooms: MemberRooms): boolean {
     if (this.#exceptIds.includes(member.id)) return false
     if (this.#exceptRooms.some((room) => rooms.inRoom(member, room))) return false
@@ -81,8 +81,8 @@ export class HistoryMessage implements Origin {
   }
 
   /**
-   * Returns the room of the union whose copy the member receives: the first one that it follows, since it
-   * says its position there when it comes back; the first one of all where it follows none.
+   * Returns the room whose copy the member receives: the first one that it follows, because the client gives
+   * its position there when it comes back; without such a room, the first that it is in.
    */
   #roomThatCounts(member: HistoryMember, isPast: boolean, rooms: MemberRooms): string {
     const { room } = this.log

@@ -12,13 +12,13 @@ export interface RoomHistoryOptions {
   maxAgeMs?: number | undefined
 }
 
-/** How rooms have a history. */
+/** The options of the histories of rooms. */
 export interface HistoryOptions {
   /** Keeps the messages. It belongs to this hub, which also closes it. */
   store: HistoryStore
   /**
-   * Returns how much history a room has; `undefined` = none. It must always return the same for a room, on
-   * all nodes. If it throws, so does the call that named the room.
+   * Returns how much history a room has; `undefined` = none. The answer for a room must always be the same,
+   * on all nodes. If it throws, so does the call that named the room.
    */
   rooms: (room: string) => RoomHistoryOptions | undefined
   /**
@@ -33,7 +33,8 @@ export interface HistoryOptions {
    */
   maxCachedBytes?: number | undefined
   /**
-   * Most bytes of messages that wait for the store, 1 or more; a further one is refused. Default 16 777 216.
+   * Most bytes of messages that wait for the store, 1 or more; further messages are refused. Default 16 777
+   * 216.
    */
   maxPendingBytes?: number | undefined
 }
@@ -106,12 +107,12 @@ export function readRoomHistory(
   return Object.freeze({ maxMessages: integer('maxMessages', 1), maxAgeMs: integer('maxAgeMs', 1) })
 }
 
-/** Stores that have a hub. */
+/** The stores that belong to a hub. */
 const claimed = new WeakSet<HistoryStore>()
 
 /**
- * Makes a store one hub's own: it has one listener, and is closed with its hub.
- * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it has a hub
+ * Assigns a store to one hub: a store has one listener, and is closed with its hub.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION when it belongs to a hub already
  */
 export function claimStore(store: HistoryStore): void {
   if (claimed.has(store)) throw invalid('history.store', 'belongs to one hub: make one for each', store)

@@ -17,7 +17,7 @@ interface PageSource {
   dataOf(stored: StoredRecord): string | Buffer | undefined
 }
 
-/** Reads messages of a room: at most as many as it keeps. */
+/** Reads messages of a room, at most `maxMessages`. */
 export async function readHistory(
   from: ReplayFrom,
   { maxMessages }: HistoryLimits,

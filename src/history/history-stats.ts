@@ -4,20 +4,20 @@ export interface HistoryStats {
   rooms: number
   /** Messages that were stored. */
   appended: number
-  /** Messages that were not stored, or may not have been; nobody here received them. */
+  /** Messages that were not stored, or perhaps not; nobody here received them. */
   refused: number
   /** Messages that the feed of the store lost, and that were read from it. */
   repaired: number
   /** Messages that arrived again, and were not delivered again. */
   repeated: number
   /**
-   * How many times messages of a room were lost for this node, because the store had lost or evicted them
-   * too.
+   * How many times this node could not deliver messages of a room, because the store had lost or evicted
+   * them.
    */
   lost: number
-  /** Calls of `resumeRoom` that have ended. */
+  /** Calls of `resumeRoom` that have settled. */
   resumed: number
-  /** Of these, those whose connection has missed messages. */
+  /** Of these, calls whose connection has missed messages; those with `ended` do not count. */
   incomplete: number
   /** Messages replayed to single connections. */
   replayed: number

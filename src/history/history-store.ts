@@ -3,8 +3,8 @@ import type { BackplaneState } from '../backplane/backplane.ts'
 /** The place of a message in the history of its room. */
 export interface Mark {
   /**
-   * The life of the history; another one begins when the store has lost or evicted the room. 1 to 32
-   * characters, `A–Z a–z 0–9 _ -` only.
+   * Identifies one unbroken history; another epoch begins when the store has lost or evicted the room. 1 to
+   * 32 characters, `A–Z a–z 0–9 _ -` only.
    */
   readonly epoch: string
   /**
@@ -13,9 +13,9 @@ export interface Mark {
    */
   readonly offset: number
   /**
-   * Tells the message from another one that took its number after the store had lost its latest writes. 0 to
-   * 16 characters, `A–Z a–z 0–9 _ -` only; empty = not known, or the store does not lose writes within an
-   * epoch.
+   * Distinguishes the message from another one that got its number after the store had lost its latest
+   * writes. 0 to 16 characters, `A–Z a–z 0–9 _ -` only; empty = not known, or the store does not lose writes
+   * within an epoch.
    */
   readonly tag: string
 }
@@ -50,9 +50,9 @@ export interface ReadRequest {
   /** The messages after this one. Without it, and without `last`, only the head is asked for. */
   readonly after?: Mark | undefined
   /**
-   * Whether a hub has delivered `after`. Where the store has lost it within its epoch, which is not the same
-   * as that it is no longer kept, the room begins another epoch with the messages that it has. Otherwise
-   * someone who stands before the lost messages would not be told.
+   * Whether a hub has delivered `after`. If the store has lost that message within its epoch, rather than
+   * removed it by the limits, the room begins another epoch with the messages that it has. Otherwise, clients
+   * whose position precedes the lost messages would not learn of the loss.
    */
   readonly wasDelivered?: boolean | undefined
   /** The number of latest messages, 1 or more, if there is no `after`. */
@@ -89,8 +89,9 @@ export interface HistoryListener {
    */
   onMessage(room: string, stored: StoredRecord): void
   /**
-   * Called when `state` has changed. After `reconnecting`, messages may have been lost; what the store
-   * received or was asked for before does not arrive any more then, since it may be lost as well.
+   * Called when `state` has changed. After `reconnecting`, messages may have been lost. Messages that the
+   * store received before, and answers to earlier reads, must not arrive after it: the store may have lost
+   * those messages, too.
    */
   onStateChange(state: BackplaneState): void
   /** Receives an error from which the store recovers by itself. */
@@ -99,8 +100,8 @@ export interface HistoryListener {
 
 /**
  * Keeps the latest messages of rooms, gives each a place in the one order of its room, and passes it on to
- * the hubs that subscribed to the room. A store refuses what it cannot keep; what it evicts or loses shows as
- * another epoch, or as a read that is not complete, and never as silence.
+ * the hubs that subscribed to the room. A store refuses what it cannot keep. What it evicts or loses shows as
+ * another epoch or as an incomplete read: nothing is left out unnoticed.
  */
 export interface HistoryStore {
   readonly state: BackplaneState
@@ -121,16 +122,19 @@ export interface HistoryStore {
   read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult>
   /**
    * Returns the latest message of each of at most 1,000 rooms, which also keeps their epochs from expiring:
-   * `undefined` for a room that has none. Rejects, within a bounded time, if it cannot be reached.
+   * `undefined` for a room that has none. Rejects, within a bounded time, if the store cannot be reached.
    */
   heads(rooms: readonly string[]): Promise<readonly (Mark | undefined)[]>
   /**
    * Subscribes to a room. Resolves when messages that are appended from then on are received; stays pending
-   * while it cannot be reached.
+   * while the store cannot be reached.
    */
   subscribe(room: string): Promise<void>
   /** Unsubscribes from a room. Some more messages of it may arrive. */
   unsubscribe(room: string): void
-  /** Closes connections and stops timers, after what was appended before, within a bounded time. */
+  /**
+   * Waits for the messages that were appended before, then closes connections and stops timers; all within a
+   * bounded time.
+   */
   close(): Promise<void>
 }

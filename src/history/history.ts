@@ -20,7 +20,7 @@ import { ReplayLoop } from './replay-loop.ts'
 import { endedResume, type ResumeResult, resume } from './resume.ts'
 import { RoomLogs } from './room-logs.ts'
 
-/** How long a store may take to close. */
+/** Time, in ms, that a store may take to close. */
 const CLOSE_TIMEOUT_MS = 5_000
 /** Interval, in ms, at which repeated errors are reported as one. */
 const FAULTS_MS = 5_000
@@ -42,7 +42,7 @@ export class History {
 
   /**
    * @param graceMs how long a room is followed after its last member has left
-   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when the store has a hub
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when the store belongs to a hub already
    */
   constructor(
     options: ResolvedHistoryOptions,
@@ -74,7 +74,7 @@ export class History {
         stats: this.#stats,
         messageOf: (log, stored, after) => this.#reader.messageOf(log, stored, after),
         failed: (error) => {
-          // A closed store refuses what was under way.
+          // A store that is closed rejects the calls in progress.
           if (!this.#isClosed) this.#storeFailed(error)
         },
       },
@@ -83,12 +83,12 @@ export class History {
     void this.#start()
   }
 
-  /** Returns counts since the hub was made, and how many rooms are followed now. */
+  /** The counts since the hub was made, and the number of rooms that are followed now. */
   get stats(): HistoryStats {
     return { ...this.#stats, rooms: this.#logs.size }
   }
 
-  /** Checks that the application says of each room whether it has a history. @throws {HubError} */
+  /** Checks what `history.rooms` returns for each room. @throws {HubError} */
   check(rooms: readonly string[]): void {
     for (const room of rooms) this.#logs.limitsOf(room)
   }
@@ -118,9 +118,9 @@ export class History {
   }
 
   /**
-   * Stores a message in rooms with a history, and delivers it then. A failure is reported.
+   * Stores a message in rooms with a history, then delivers it. A failure is reported.
    * @param rooms sorted
-   * @returns for how many connections here it is meant
+   * @returns the number of connections here that it is meant for
    */
   broadcast(rooms: readonly string[], content: HistoryContent): number {
     const record = encodeRecord({ ...content, union: rooms.length > 1 ? rooms : [] })
@@ -143,7 +143,7 @@ export class History {
   }
 
   /**
-   * Replays to a member of a room what it has missed, before it receives live.
+   * Replays to a member of a room what it has missed, before it receives live messages.
    * @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection
    */
   async resume(member: HistoryMember, room: string, from: ReplayFrom): Promise<ResumeResult> {
@@ -169,7 +169,7 @@ export class History {
     })
   }
 
-  /** Has a member read again what was dropped for it: in each room from the given message on. */
+  /** Replays to a member what was dropped for it: in each room, from the given message on. */
   resync(member: HistoryMember, firsts: Iterable<Origin>): void {
     for (const first of firsts) {
       if (!(first instanceof HistoryMessage)) continue

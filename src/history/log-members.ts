@@ -16,13 +16,13 @@ export interface MembersLog extends MessageLog {
   readonly isCertain: boolean
   /** Compares the log with the store. */
   verify(): void
-  /** Has {@link LogMembers.retry} called later, at the latest when the store is back. */
+  /** Calls {@link LogMembers.retry} later, at the latest when the store is back. */
   retryLater(): void
 }
 
 /**
- * The members of a room with a history, and the latest messages: delivers to the members that are live, and
- * brings the others up to date.
+ * The members of a room with a history, and its latest messages. Delivers to the live members, and brings the
+ * others up to date.
  */
 export class LogMembers implements CatchUpLog {
   readonly followers = new Followers()
@@ -44,7 +44,7 @@ export class LogMembers implements CatchUpLog {
     return this.#log.delivered
   }
 
-  /** Delivers the next message to the members that are live. */
+  /** Delivers the next message to the live members. */
   deliver(message: HistoryMessage): void {
     const { host, rooms } = this.#parts
     this.recent.push(message)
@@ -62,8 +62,8 @@ export class LogMembers implements CatchUpLog {
   }
 
   /**
-   * Calls `fellBehind` of the members that are live, and has the others compare with the store: messages are
-   * lost.
+   * Messages are lost: calls `fellBehind` of the live members, and makes the others compare their cursors
+   * with the store.
    */
   lost(): void {
     this.#catchUps.verify()
@@ -73,8 +73,8 @@ export class LogMembers implements CatchUpLog {
   }
 
   /**
-   * Delivers no live messages to a member from now on, until the catch-up that is returned is over. It takes
-   * the place of an earlier one.
+   * Delivers no live messages to a member until the returned catch-up has ended, which takes the place of an
+   * earlier one.
    */
   withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
     return this.#catchUps.add(member, true, onEnd)
@@ -82,15 +82,15 @@ export class LogMembers implements CatchUpLog {
 
   /** Whether a call of `resumeRoom` is bringing a member up to date. */
   isResuming(member: HistoryMember): boolean {
-    return this.#catchUps.isAsked(member)
+    return this.#catchUps.isResume(member)
   }
 
-  /** Messages to a member that are not written yet were dropped, all from this one on. */
+  /** Replays messages that were dropped for a member before they were written, from this one on. */
   resync(member: HistoryMember, { after }: HistoryMessage): void {
     if (this.#catchUps.rewind(member, after)) return
     const { room } = this.#log
     const onEnd = (end: CatchUpEnd) => {
-      // A resume that takes its place begins elsewhere, and does not replay what was dropped.
+      // A resume that takes its place begins at another message, and does not replay what was dropped.
       if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)
     }
     this.#catchUps.add(member, false, onEnd).start(after)
@@ -107,7 +107,10 @@ export class LogMembers implements CatchUpLog {
     return isBehind ? relying : []
   }
 
-  /** The copy of a message in another room was left out for a member, since the one here counts. */
+  /**
+   * The copy of a message in another room was left out for a member, because it receives the one of this
+   * room.
+   */
   reliedOn(member: HistoryMember, room: string): void {
     if (this.#catchUps.has(member)) this.followers.relies(member, room)
   }
@@ -139,7 +142,7 @@ export class LogMembers implements CatchUpLog {
     this.recent.prepend(after, messages)
   }
 
-  /** Has the first step of a replay run in a later turn, in which not too much else runs. */
+  /** Runs the first step of a replay in a later turn, within the time that replays may take. */
   begin(run: () => void): void {
     this.#parts.loop.begin({ run })
   }
@@ -193,7 +196,7 @@ export class LogMembers implements CatchUpLog {
     this.#catchUps.retry()
   }
 
-  /** Ends all catch-ups, and keeps no messages any more. */
+  /** Ends all catch-ups, and removes the messages. */
   close(): void {
     this.#catchUps.close()
     this.recent.clear(NOWHERE)

@@ -3,7 +3,7 @@ import { Queue } from '../base/queue.ts'
 import { notStored } from './guarded-store.ts'
 import type { Mark } from './history-store.ts'
 
-/** The fate of a message: it was delivered, or never will be; or the store has lost it. */
+/** The fate of a message: `past` = it was delivered or never will be, `lost` = the store has lost it. */
 export type MarkFate = 'past' | 'lost'
 
 interface MarkWaiter {
@@ -13,8 +13,8 @@ interface MarkWaiter {
 }
 
 /**
- * Promises that resolve when a message has been delivered, in the order in which they were made: that is the
- * order of the messages, since a node is notified of its own in that order.
+ * Promises that resolve when a message has been delivered, in the order in which they were made. That is the
+ * order of the messages, since the appends of a node resolve in that order.
  */
 export class MarkWaiters {
   readonly #waiters = new Queue<MarkWaiter>()

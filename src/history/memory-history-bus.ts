@@ -35,7 +35,7 @@ export class MemoryHistoryBus {
   readonly #maxBytes: number
   readonly #maxBytesPerRoom: number
   readonly #members = new BusMembers<AppendedMessage>()
-  /** The least recently used first. */
+  /** The rooms, the least recently used first. */
   readonly #rooms = new Map<string, MemoryRoom>()
   #bytes = 0
 
@@ -61,7 +61,7 @@ export class MemoryHistoryBus {
   }
 
   /**
-   * Behaves as an engine that cannot be reached: stores are `reconnecting`, refuse everything, and lose the
+   * Behaves like an engine that cannot be reached: stores are `reconnecting`, refuse everything, and lose the
    * messages that they have not passed on yet.
    */
   cut(): void {

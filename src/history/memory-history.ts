@@ -16,7 +16,10 @@ import { MEMORY_HISTORY_DEFAULTS, MemoryHistoryBus, type MemoryHistoryLimits } f
 
 /** The memory that {@link memoryHistory} uses. An explicit `undefined` means the default. */
 export interface MemoryHistoryOptions extends MemoryHistoryLimits {
-  /** Shared by the stores of hubs that share their histories; it then has the limits. Default none. */
+  /**
+   * Shared by the stores of hubs that share their histories; the limits are then options of the bus. Default
+   * none.
+   */
   bus?: MemoryHistoryBus | undefined
 }
 

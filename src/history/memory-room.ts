@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { ByteLog } from './byte-log.ts'
 import type { HistoryLimits, Mark, ReadRequest, ReadResult, StoredRecord } from './history-store.ts'
 
-/** Memory that a room takes beside its log and its name. */
+/** Bytes of memory that a room takes in addition to its log and its name. */
 const ROOM_OVERHEAD_BYTES = 512
-/** The largest part of its memory that a room gives to one record, and to one segment of its log. */
+/** The largest share of its memory that a room gives to one record, and to one segment of its log. */
 const RECORD_SHARE = 1 / 2
 const SEGMENT_SHARE = 1 / 8
 
@@ -17,7 +17,7 @@ export class MemoryRoom {
   #offset = 0
   /** The limits that the hubs named last. */
   #limits: HistoryLimits | undefined
-  /** The offsets after which latest messages were lost: those that came later have another tag. */
+  /** The offsets after which messages were lost. Messages appended later have another tag. */
   readonly #losses: number[] = []
 
   /** @param maxBytes most bytes of memory that it takes */
@@ -92,7 +92,7 @@ export class MemoryRoom {
     this.#losses.push(this.#offset)
   }
 
-  /** Returns whether a message was lost, other than by being too many or too old. */
+  /** Returns whether a message was lost, rather than removed by the limits. */
   #hasLost({ epoch, offset, tag }: Mark): boolean {
     return epoch === this.#epoch && (offset > this.#offset || (tag !== '' && tag !== this.#tagOf(offset)))
   }

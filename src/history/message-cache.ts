@@ -18,12 +18,12 @@ export class MessageCache {
     this.#maxBytes = maxBytes
   }
 
-  /** Bytes that the messages take, about. */
+  /** Approximate bytes of memory that the messages take. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Counts messages that a room has added, and has rooms drop what is too much. */
+  /** Counts messages that a room has added, and makes rooms drop the oldest ones above the limit. */
   add(room: CachedRoom, messages: readonly HistoryMessage[]): void {
     for (const message of messages) {
       this.#rooms.set(message, room)
@@ -39,7 +39,7 @@ export class MessageCache {
 
   #dropOldest(): void {
     for (const message of oldestKeys(this.#rooms, this.#rooms.size)) {
-      const room = this.#rooms.get(message) // it may have gone with a later one of its room
+      const room = this.#rooms.get(message) // undefined if its room has removed it with a later one
       this.delete(message)
       room?.drop(message)
     }

@@ -13,7 +13,7 @@ import type { Mark, StoredRecord } from './history-store.ts'
 import { positionOf } from './position.ts'
 import { decodeRecord, type HistoryRecord } from './record.ts'
 
-/** Makes messages of stored records: decodes them, and stamps them as the application says. */
+/** Turns stored records into messages: decodes them, and stamps them with `history.stamp`. */
 export class MessageReader {
   readonly #stamp: ResolvedHistoryOptions['stamp']
   readonly #compression: CompressionSettings | false

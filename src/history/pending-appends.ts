@@ -27,7 +27,7 @@ export class PendingAppends {
     }
   }
 
-  /** Resolves when none of the messages that wait now still waits; `undefined` if none waits. */
+  /** Resolves when all messages that wait now are stored or refused; `undefined` if none waits. */
   get settled(): Promise<void> | undefined {
     if (this.#pending.size === 0) return undefined
     const settled = deferred()

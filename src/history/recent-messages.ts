@@ -2,10 +2,10 @@ import type { HistoryMessage } from './history-message.ts'
 import type { HistoryLimits, Mark } from './history-store.ts'
 import type { CachedRoom, MessageCache } from './message-cache.ts'
 
-/** Removed messages at the front of a list, beyond which it is packed when they are the larger part of it. */
+/** A list with more removed entries than this is packed once they are the larger part of it. */
 const MIN_GAPS_TO_PACK = 64
 
-/** Time, in ms, for which messages that were read again stay: the store does not tell how old they are. */
+/** Time, in ms, for which messages that were read again are kept: the store does not say how old they are. */
 const READ_AGAIN_MS = 10_000
 
 /** A message, and until when it may be replayed, in ms of `performance.now()`. */
@@ -15,8 +15,8 @@ interface Entry {
 }
 
 /**
- * The latest messages of a room that this node has seen, without a gap, ready for replays: no more of them,
- * and for no longer, than the room has history.
+ * The latest messages of a room on this node, without a gap, ready for replays: within the limits of the
+ * room's history.
  */
 export class RecentMessages implements CachedRoom {
   readonly #limits: HistoryLimits
@@ -78,7 +78,7 @@ export class RecentMessages implements CachedRoom {
     return this.#floor
   }
 
-  /** Whether all messages after a mark are here: `false` where that cannot be told. */
+  /** Whether all messages after a mark are here; `false` when that is not known. */
   covers({ epoch, offset, tag }: Mark): boolean {
     const { floor } = this
     const known = offset === floor.offset ? floor : this.at(offset)
@@ -105,7 +105,7 @@ export class RecentMessages implements CachedRoom {
     return mark?.offset === offset ? mark : undefined
   }
 
-  /** Removes the messages that are too many or too old for the room. */
+  /** Removes the messages that exceed the limits of the room. */
   #removeOld(): void {
     const now = performance.now()
     const firstKept = this.#entries.length - this.#limits.maxMessages

@@ -15,7 +15,7 @@ export interface HistoryRecord {
   readonly key: string | undefined
   /**
    * The rooms with history among those that the message went to, sorted; empty when it is only one. Each of
-   * them has a copy, and a connection that is in several receives that of the first.
+   * them has a copy; a connection in several of them receives one.
    */
   readonly union: readonly string[]
   /** Connections that do not receive it, and rooms whose members do not. */
@@ -50,7 +50,7 @@ export function encodeRecord({ data, key, union, exceptIds, exceptRooms }: Histo
 
 /**
  * Reads the bytes of a record. Invalid UTF-8 of a text becomes U+FFFD.
- * @throws {HubError} WSHUB_ERR_ENVELOPE when they are none, or of a newer version
+ * @throws {HubError} WSHUB_ERR_ENVELOPE when they are malformed, or of another version
  */
 export function decodeRecord(bytes: Buffer): HistoryRecord & { readonly data: string | Buffer } {
   const reader = new WireReader(bytes)

@@ -1,14 +1,14 @@
 import { Queue } from '../base/queue.ts'
 
-/** Time, in ms, that replays may take of the event loop at once; the rest follows in its next turn. */
+/** Time, in ms, that replays may take in one turn of the event loop; the rest waits for the next turn. */
 const MAX_REPLAY_MS = 2
 
-/** The clock is read once for so many messages, each of which takes some µs. */
+/** Messages after which the clock is read again; each takes some µs. */
 const MESSAGES_PER_CLOCK_READ = 16
 
 /** A replay, as a {@link ReplayLoop} uses it. */
 export interface Replay {
-  /** Replays until it is done, has to wait, or the loop says that the time is up. */
+  /** Replays until it is done, has to wait, or the time of this turn is up. */
   run(): void
 }
 
@@ -21,20 +21,20 @@ export class ReplayLoop {
   #endsAt = 0
   #count = 0
 
-  /** @param onThrow receives what a replay throws; the others go on */
+  /** @param onThrow receives what a replay throws; the other replays continue */
   constructor(onThrow: (thrown: unknown) => void) {
     this.#onThrow = onThrow
   }
 
-  /** Has a replay run in a later turn. */
+  /** Runs a replay in a later turn. */
   schedule(replay: Replay): void {
     this.#begun.push(replay)
     this.#wake()
   }
 
   /**
-   * Has the first step of a replay run in a later turn, after those that have begun: what they have read
-   * takes memory. One is run in each turn all the same.
+   * Runs the first step of a replay in a later turn, after the replays that have begun, because the pages
+   * that those have read take memory. At least one new replay begins in each turn.
    */
   begin(replay: Replay): void {
     this.#beginning.push(replay)

@@ -5,7 +5,7 @@ import { positionOf, readPosition } from './position.ts'
 import { hasSince, type ReplayFrom } from './replay-from.ts'
 import type { RoomLog } from './room-log.ts'
 
-/** The messages that a connection has received when it is live again. */
+/** The result of a call of `resumeRoom`: what it has sent, and how it ended. */
 export interface ResumeResult {
   /**
    * Whether it has missed nothing: `false` if messages after `since` are no longer stored, if `since` is not
@@ -17,9 +17,9 @@ export interface ResumeResult {
   /** Its position now, to be passed as `since` the next time. Empty if the call has `ended`. */
   readonly position: string
   /**
-   * Why the call ended before the connection was live; absent otherwise. The client needs no answer then: its
-   * connection `left` the room, was `closed`, or another call for the same connection and room has `replaced`
-   * this one, and its result counts.
+   * Why the call ended before the connection received live messages; absent otherwise. The client needs no
+   * answer then: its connection `left` the room, was `closed`, or a later call for the same connection and
+   * room has `replaced` this one, and the result of that call counts.
    */
   readonly ended?: 'left' | 'closed' | 'replaced'
 }
@@ -37,8 +37,8 @@ interface Start {
 }
 
 /**
- * Replays to a member of a room what it has missed, before it receives live.
- * @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection; the member receives live then
+ * Replays to a member of a room what it has missed, before it receives live messages.
+ * @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection; the member then receives live messages
  */
 export function resume(
   log: RoomLog,
@@ -53,7 +53,7 @@ export function resume(
     let isComplete = true
     const joined = log.isPositioned ? log.delivered : undefined
     log.members.followers.came(member, joined, hasSince(from))
-    // At once: nothing live is to reach the member before what it has missed.
+    // In this turn: no live message may reach the member before those it has missed.
     const catchUp = log.members.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
       if (!member.isOpen) resolve(endedResume('closed', replayed))
       else if (end === 'replaced') resolve(endedResume('replaced', replayed))
@@ -79,13 +79,13 @@ export function resume(
       if (start instanceof Promise) start.then((read) => begin(read, head)).catch(failed)
       else begin(start, head)
     }
-    // In turns: thousands may wait for the same room.
+    // In later turns: thousands of members may wait for the same room.
     log.positioned().then((head) => log.members.begin(() => step(head)), failed)
   })
 }
 
 /**
- * Returns where a replay begins, at once where that is in memory.
+ * Returns where a replay begins; no promise if that is in memory.
  * @param joined the latest message when the member joined
  */
 function startOf(
@@ -100,7 +100,7 @@ function startOf(
   return readAfter(log, mark).then((start) => start ?? startWithout(log, joined, from, limits))
 }
 
-/** Returns where everything after a mark begins; `undefined` when something is missing. */
+/** Returns the start of a replay of everything after a mark; `undefined` when some of it is missing. */
 async function readAfter(log: RoomLog, mark: Mark): Promise<Start | undefined> {
   const { records, isComplete } = await log.members.read(mark)
   if (!isComplete) return undefined

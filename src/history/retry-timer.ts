@@ -1,8 +1,10 @@
-/** Delay, in ms, before the first further attempt, doubled each time, and the longest delay. */
+/** Delay, in ms, before the first retry, doubled for each further one, and the longest delay. */
 const MIN_DELAY_MS = 100
 const MAX_DELAY_MS = 5_000
 
-/** Calls a function some time after a failure: later after each further one, and at random within a range. */
+/**
+ * Calls a function some time after a failure. The delay doubles with each further one, and varies by ±50 %.
+ */
 export class RetryTimer {
   readonly #retry: () => void
   #delayMs = MIN_DELAY_MS
@@ -17,7 +19,7 @@ export class RetryTimer {
     return this.#timer !== undefined
   }
 
-  /** Has the function called later, once, however often this is called until then. */
+  /** Calls the function once, later, however often this is called until then. */
   later(): void {
     if (this.#timer !== undefined) return
     this.#timer = setTimeout(

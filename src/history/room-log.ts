@@ -22,16 +22,16 @@ export class RoomLog implements MembersLog {
   readonly #held: HeldRecords
   readonly #waiters = new MarkWaiters()
   readonly #retries = new RetryTimer(() => this.#retry())
-  /** `undefined` until the store has told the latest message. */
+  /** `undefined` until the latest message was read from the store. */
   #delivered: Mark | undefined
   #positioned = handledDeferred<Mark>()
   #isReading = false
   /** Whether something happened that a read in progress may not have seen. */
   #mustReadAgain = false
-  /** How many times the store may have lost messages, and how many of these a read has cleared up. */
+  /** How many times the store may have lost messages, and how many of these were settled by a read. */
   #suspicions = 0
   #cleared = 0
-  /** Whether the members are being told that messages are lost. */
+  /** Whether the members are being notified that messages are lost. */
   #isTelling = false
   readonly #feed: FeedWatch
   #isClosed = false
@@ -53,19 +53,19 @@ export class RoomLog implements MembersLog {
     return this.#delivered !== undefined
   }
 
-  /** Whether it is known, and the store is known to have it. */
+  /** Whether the latest message is known, and the store is known to have it. */
   get isCertain(): boolean {
     return this.isPositioned && !this.#isSuspect
   }
 
-  /** The latest message that was delivered on this node, or that it began after. */
+  /** The latest message that was delivered on this node, or after which the log began. */
   get delivered(): Mark {
     return this.#delivered ?? NOWHERE
   }
 
   /**
-   * Resolves when the latest message is known: with the one that the log began after. Rejects when the store
-   * cannot be read.
+   * Resolves, once the latest message is known, with the one after which the log began. Rejects when the
+   * store cannot be read.
    */
   positioned(): Promise<Mark> {
     return this.#positioned.promise
@@ -90,8 +90,8 @@ export class RoomLog implements MembersLog {
   }
 
   /**
-   * Receives a message that this node has appended. Where the store does not tell which one is before it, the
-   * feed does.
+   * Receives a message that this node has appended. If the store did not say which message precedes it, the
+   * feed will.
    */
   appended(mark: Appended, record: Buffer): void {
     const { previous } = mark
@@ -119,15 +119,15 @@ export class RoomLog implements MembersLog {
   }
 
   /**
-   * Delivers nothing until a read has shown that the store still has the latest message: after it was away,
-   * it may have come back without its latest writes.
+   * Delivers nothing until a read has shown that the store still has the latest message. After an outage, the
+   * store may have lost its latest writes.
    */
   suspect(): void {
     this.#suspicions++
     this.verify()
   }
 
-  /** Retries at once what waits for the store, which is back. */
+  /** The store is back: retries at once what waits for it. */
   reconnected(): void {
     this.#retries.reset()
     this.#suspicions++
@@ -151,7 +151,7 @@ export class RoomLog implements MembersLog {
     this.#retries.later()
   }
 
-  /** Ends the subscription; the room has no member here any more. */
+  /** Ends the log and its subscription: the room has no member here. */
   close(): void {
     this.#isClosed = true
     this.#held.clear()
@@ -221,7 +221,7 @@ export class RoomLog implements MembersLog {
     this.#isReading = false
   }
 
-  /** Whether messages are lost, unless others were delivered meanwhile: then nothing is known yet. */
+  /** Whether messages are lost. `false` when others were delivered during the read: nothing is known then. */
   #isLoss(after: Mark, { head, isComplete }: ReadResult): boolean {
     return !isComplete && (this.delivered === after || this.delivered.epoch !== head.epoch)
   }
@@ -241,8 +241,8 @@ export class RoomLog implements MembersLog {
   }
 
   /**
-   * Goes on with the latest message of the store: those before it, if any, cannot be delivered any more.
-   * Nothing is delivered until the members have been told.
+   * Continues after the latest message of the store: earlier ones that were not delivered are lost. Nothing
+   * is delivered before the members are notified.
    */
   async #lose(head: Mark): Promise<void> {
     this.#parts.stats.lost++
@@ -275,7 +275,7 @@ export class RoomLog implements MembersLog {
 
   // Delivery
 
-  /** Delivers the messages that arrived too early, as far as nothing is missing before them. */
+  /** Delivers the messages that arrived too early, up to the next gap. */
   #deliverHeld(): void {
     for (const stored of this.#held.take(this.delivered)) this.#deliver(stored)
     this.#moved()
@@ -306,12 +306,12 @@ export class RoomLog implements MembersLog {
   readonly #fateOf = (mark: Mark, since = this.#suspicions): MarkFate | undefined => {
     if (this.#isClosed) return 'past'
     if (this.#isSuspect) {
-      // Another message, which the store has lost, may have had the number.
+      // The number may have been that of another message, which the store has lost.
       const known = this.#markAt(mark.offset)
       return known?.epoch === mark.epoch && known.tag === mark.tag ? 'past' : undefined
     }
     if (this.#hasReached(mark)) return 'past'
-    // The store has been asked since it may have lost the message, and has no more than was delivered.
+    // The store was read after the possible loss, and has no message that was not delivered.
     return since < this.#cleared && !this.#mustReadAgain ? 'lost' : undefined
   }
 
@@ -319,7 +319,7 @@ export class RoomLog implements MembersLog {
     return this.#isTelling || this.#cleared < this.#suspicions
   }
 
-  /** Whether another message stands where this one, which the log is past, says that it stands. */
+  /** Whether the log has had another message with the offset of this one. */
   #contradicts({ offset, tag }: Mark): boolean {
     const known = this.#markAt(offset)
     return known !== undefined && known.tag !== '' && tag !== '' && known.tag !== tag
@@ -331,7 +331,7 @@ export class RoomLog implements MembersLog {
   }
 }
 
-/** Returns a deferred promise whose rejection need not be handled: nobody may wait for it. */
+/** Returns a deferred promise whose rejection may stay unhandled: perhaps nothing waits for it. */
 function handledDeferred<Value>(): Deferred<Value> {
   const result = deferred<Value>()
   result.promise.catch(() => {})

@@ -4,15 +4,15 @@ import type { HistoryLimits } from './history-store.ts'
 import type { LogParts } from './log-parts.ts'
 import { RoomLog } from './room-log.ts'
 
-/** Most rooms without members that are followed; beyond that, they end at once. */
+/** Most rooms without members that are followed; above it, a room ends with its last member. */
 const MAX_IDLE = 10_000
-/** Interval, in ms, at which some rooms are compared with the store, and after how many each was. */
+/** Interval, in ms, at which a share of the rooms is compared with the store, and the number of shares. */
 const BEAT_MS = 1_000
 const BEATS_PER_ROUND = 10
-/** Most rooms of which the store is asked at once. */
+/** Most rooms in one request for their latest messages. */
 const MAX_HEADS = 1_000
 
-/** The logs of the rooms that have a member here, and for a grace period after the last one has left. */
+/** The logs of the rooms that have a member here, or had one until a grace period ago. */
 export class RoomLogs {
   readonly #limits: RoomRules<RoomHistoryOptions | undefined, HistoryLimits | undefined>
   readonly #parts: LogParts
@@ -47,7 +47,7 @@ export class RoomLogs {
 
   /**
    * Returns how much history a room has; `undefined` = none.
-   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when the application does not say it properly
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when `history.rooms` returns anything else
    */
   limitsOf(room: string): HistoryLimits | undefined {
     return this.#limits.of(room)
@@ -81,7 +81,7 @@ export class RoomLogs {
     this.#logs.delete(room)
   }
 
-  /** Finds latest messages that were lost on their way, which no later message shows. */
+  /** Finds messages that were lost on their way and that no later message has revealed. */
   async #compare(): Promise<void> {
     const turn = this.#beats++ % BEATS_PER_ROUND
     if (this.#isComparing) return

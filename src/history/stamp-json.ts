@@ -10,8 +10,8 @@ const OBJECT = /^(\s*\{\s*)("[\s\S]*\}\s*$|\}\s*$)/
 
 /**
  * Returns a message with its position: adds `"at"` as the first key to the text of a JSON object. Everything
- * else, such as an array or bytes, is returned as it is. An `at` that the object has already stays the last
- * one, which `JSON.parse` takes. For the option `stamp`.
+ * else, such as an array or bytes, is returned as it is. If the object has an `at` already, that one comes
+ * last, and `JSON.parse` returns it. For the option `stamp`.
  */
 export function stampJson<Data extends string | Uint8Array>(
   data: Data,

@@ -10,17 +10,17 @@ import type { PresenceRoom } from './presence-room.ts'
 
 /** The most bytes of one part of an answer. */
 const PART_BYTES = 32_768
-/** The most members of a room in an answer to a node that asks all others. */
+/** The most members of a room that are named in an answer to a question to all nodes. */
 const BRIEF_MEMBERS = 64
-/** An answer to such a node is brief for all further rooms after about this many bytes. */
+/** Bytes of such an answer after which no members of further rooms are named. */
 const MAX_ANSWER_BYTES = 262_144
 
 /** A part of an answer. */
 export type Answer = Extract<PresenceMessage, { op: 'answer' }>
 
 /**
- * Returns the parts of an answer about rooms that have somebody here.
- * @param isFull whether all members are named, however many
+ * Returns the parts of an answer about rooms that have connections here.
+ * @param isFull whether all members are named, however many there are
  * @param clock the latest version of this node
  */
 export function answersOf(

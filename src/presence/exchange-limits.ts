@@ -1,4 +1,4 @@
-/** About the most bytes of an envelope around its rooms and their members. */
+/** About the most bytes that an envelope takes in addition to its rooms and their members. */
 const ENVELOPE_OVERHEAD_BYTES = 256
 
 /** The settings of the cluster that concern the exchange of presence. */
@@ -8,7 +8,9 @@ export interface ExchangeLimits {
   readonly maxEnvelopeBytes: number
 }
 
-/** Returns how many bytes of rooms or members go into a message that has at most so many. */
+/**
+ * Returns how many bytes of rooms or members fit into a message: at most `mostBytes`, and into one envelope.
+ */
 export function contentBytes({ maxEnvelopeBytes }: ExchangeLimits, mostBytes: number): number {
   return Math.min(mostBytes, maxEnvelopeBytes - ENVELOPE_OVERHEAD_BYTES)
 }

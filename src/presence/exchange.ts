@@ -9,18 +9,18 @@ import type { PresenceRoom } from './presence-room.ts'
 import { Questions } from './questions.ts'
 import type { RoomTable } from './room-table.ts'
 
-/** The most bytes of changes of a room that are published in one turn; the others follow. */
+/** The most bytes of changes of a room in one message; the others follow in later turns. */
 const MAX_DELTA_BYTES = 32_768
 /** The most bytes of the rooms of one digest. */
 const MAX_DIGEST_BYTES = 32_000
-/** The most rooms whose changes wait for a digest; of further ones, the oldest are left to the rotation. */
+/** The most rooms whose changes wait for a digest; above it, the oldest are announced in rotation. */
 const MAX_CHANGED = 100_000
-/** The most nodes that are remembered as gone. */
+/** The most nodes that are remembered as having left. */
 const MAX_GONE = 1_000
-/** Beats after which a node that was never known to be alive counts as gone. */
+/** Heartbeats after which a node that is not known to be alive counts as having left. */
 const MAX_UNKNOWN_BEATS = 4
 
-/** The presence around its exchange with the other nodes. */
+/** The presence of a hub, as its exchange with the other nodes uses it. */
 export interface ExchangeHost {
   /** The id of this node. */
   readonly node: string
@@ -42,11 +42,11 @@ export class Exchange implements LinkWatcher {
   readonly #questions: Questions
   /** The latest version that this node has given to a room; the same count for all rooms. */
   #clock = 0
-  /** Versions that no digest has told yet, by the hashes of the rooms. */
+  /** Versions that no digest has announced yet, by the hash of the room. */
   readonly #changed = new Map<number, number>()
-  /** Nodes that have left: messages of theirs that arrive late are ignored. */
+  /** Nodes that have left, whose late messages are ignored. */
   readonly #gone = new Set<string>()
-  /** Nodes that have told something, and for how many beats they have been unknown. */
+  /** Nodes that have sent something, and for how many heartbeats they have been unknown. */
   readonly #nodes = new Map<string, number>()
   /** Callers that wait until a room is settled, each for the whole time limit. */
   readonly #waiting = new Map<PresenceRoom, Set<Deferred<boolean>>>()
@@ -92,12 +92,12 @@ export class Exchange implements LinkWatcher {
     this.#end(room, false)
   }
 
-  /** Publishes what has changed in a room on this node; a part of it, if it is much. */
+  /** Publishes what has changed in a room on this node, or the first part of it. */
   publish(room: PresenceRoom): void {
     if (!room.isUnsent) return
     const delta = room.takeDelta(++this.#clock, contentBytes(this.#limits, MAX_DELTA_BYTES))
     if (delta === undefined) return
-    // In the digest also when nothing is published now: this node is not connected, and will be.
+    // Announced in a digest even if the node is not connected now and the message is not sent.
     this.#changed.set(room.hash, delta.version)
     if (this.#changed.size > MAX_CHANGED) {
       for (const hash of oldestKeys(this.#changed, MAX_CHANGED)) this.#changed.delete(hash)
@@ -105,7 +105,7 @@ export class Exchange implements LinkWatcher {
     this.#link.tell({ room: room.name }, { op: 'delta', delta })
   }
 
-  /** Resolves with `true` when a room is settled, with `false` when it is not in time. */
+  /** Resolves with `true` when a room is settled, with `false` when the time for that is over. */
   settled(room: PresenceRoom): Promise<boolean> {
     if (room.isSettled) return Promise.resolve(true)
     const waiting = deferred<boolean>()
@@ -139,7 +139,7 @@ export class Exchange implements LinkWatcher {
     this.#host.beat()
     for (const node of [...this.#gone]) {
       if (!this.#link.knows(node)) continue
-      // It was alive all the time, and does not know that its members were forgotten here.
+      // It never stopped, so it does not know that its members were removed here.
       this.#gone.delete(node)
       for (const room of this.#rooms) this.#questions.repair(node, room, true)
     }
@@ -222,7 +222,7 @@ export class Exchange implements LinkWatcher {
     this.#moved(room)
   }
 
-  /** Settles a room if nothing of it is missing any more, because it has arrived or its node has left. */
+  /** Settles a room once nothing is missing: all of it has arrived, or the node that had it has left. */
   #moved(room: PresenceRoom): void {
     this.#host.changed(room)
     if (room.isSettled || !room.isAnswered || room.isBehindAny) return
@@ -248,7 +248,7 @@ export class Exchange implements LinkWatcher {
     this.#waiting.delete(room)
   }
 
-  /** Tells the versions of rooms: of those that have changed, and of some others in turn. */
+  /** Announces the versions of rooms: of those that have changed, and of some others in rotation. */
   #publishDigest(): void {
     const most = Math.floor(contentBytes(this.#limits, MAX_DIGEST_BYTES) / DIGEST_BYTES)
     const versions = new Map<number, number>()
@@ -259,7 +259,7 @@ export class Exchange implements LinkWatcher {
     }
     for (const { hash, version, ownCount } of this.#rooms.next(most - versions.size)) {
       if (ownCount === 0 || version === 0) continue
-      // Of two rooms with the same hash, the later version: it makes those who follow one of them ask.
+      // The later version of two rooms with the same hash: it makes nodes that follow either of them ask.
       versions.set(hash, Math.max(version, versions.get(hash) ?? 0))
     }
     const rooms = [...versions].map(([hash, version]) => ({ hash, version }))

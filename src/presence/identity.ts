@@ -3,7 +3,7 @@ import { runHandler } from '../base/run-handler.ts'
 import { syncResult } from '../base/sync-result.ts'
 import { MAX_USER_BYTES, type ResolvedPresenceOptions } from './presence-options.ts'
 
-/** The user of a connection, as the application said. */
+/** The user of a connection, as `presence.user` and `presence.info` returned it. */
 export interface Identity {
   readonly user: string | undefined
   /** JSON; empty = no info. */
@@ -13,7 +13,7 @@ export interface Identity {
 /** Receives errors. @param where names the code of the application that threw, if it did */
 export type Report = (error: Error, where?: string) => void
 
-/** Asks the application for the user of a connection. An invalid answer is reported. */
+/** Asks the application for the user of a connection. Invalid values are reported. */
 export function readIdentity(
   { user, info, maxInfoBytes }: ResolvedPresenceOptions,
   connection: object,

@@ -1,13 +1,14 @@
 import type { Holding, MemberShare, RoomMember } from './room-member.ts'
 
-/** The share that one node has of a room. */
+/** One node's share of a room: its users, as far as they are known here. */
 export class NodeShare implements MemberShare {
   readonly node: string
-  /** The version that is known here: of this node, the latest that was published. */
+  /** The latest version that is known here; for this node, the latest that was published. */
   version = 0
   /**
-   * The latest version of any room of the node at which this one was as it is known here. It is later than
-   * `version` when the node was asked: what it has announced before was of another room with the same hash.
+   * The latest version of the node, over all of its rooms, at which this room is known to be as it is here.
+   * Later than `version` once the node has answered a question: what it had announced until then belongs to
+   * another room with the same hash.
    */
   knownAt = 0
   /** The latest version that the node has announced. */
@@ -15,7 +16,7 @@ export class NodeShare implements MemberShare {
   users = 0
   anonymous = 0
   isListed = true
-  /** Whether users that the node has named were not kept here, since there were too many. */
+  /** Whether users that the node has named were not kept here, because there were too many. */
   isCut = false
   readonly holdings = new Map<RoomMember, Holding>()
 

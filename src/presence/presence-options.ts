@@ -29,8 +29,8 @@ export interface RoomPresence<Info = unknown> {
    */
   readonly count: number
   /**
-   * Whether `members` and `count` are all: the other nodes have answered, the cluster is connected, and there
-   * are no more members than `maxMembersPerRoom`.
+   * Whether `members` and `count` are complete: the other nodes have answered, the cluster is connected, and
+   * there are no more members than `maxMembersPerRoom`.
    */
   readonly isComplete: boolean
 }
@@ -51,11 +51,11 @@ export interface PresenceChange<Info = unknown> {
   readonly isComplete: boolean
 }
 
-/** How rooms have presence. `Subject` is a connection. */
+/** The options of the presence of rooms. `Subject` is a connection. */
 export interface PresenceOptions<in Subject = object> {
   /**
-   * Returns how a room has presence; `undefined` = none. It must always return the same for a room, on all
-   * nodes. If it throws, so does the call that named the room.
+   * Returns how a room has presence; `undefined` = none. The answer for a room must always be the same, on
+   * all nodes. If it throws, so does the call that named the room.
    */
   rooms: (room: string) => PresenceMode | undefined
   /**
@@ -79,8 +79,8 @@ export interface PresenceOptions<in Subject = object> {
    */
   maxMembersPerRoom?: number | undefined
   /**
-   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768,
-   * which is the limit if that is below the default. Default 1 024.
+   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768.
+   * Default 1 024, or that half if it is lower.
    */
   maxInfoBytes?: number | undefined
   /**
@@ -117,7 +117,7 @@ export const MAX_USER_BYTES = 256
 
 const MOST_MEMBERS = 100_000
 const MOST_INFO_BYTES = 65_536
-/** Bytes of an envelope between nodes besides an info: the id of a user, and its header. */
+/** Bytes of an envelope in addition to an info: the header, and the id of a user. */
 const ENVELOPE_REST_BYTES = 768
 
 /**
@@ -141,7 +141,7 @@ export function resolvePresenceOptions<Subject extends object>(
   }
   const integer = integersOf(options, PRESENCE_DEFAULTS, 'presence.')
   const maxInfoBytes = integer('maxInfoBytes', 1, MOST_INFO_BYTES)
-  // A character of one byte takes two beside one that is not Latin-1.
+  // A text with a character that is not Latin-1 is sent as UTF-16: two bytes for each of ASCII.
   const mostInfoBytes = Math.floor((maxEnvelopeBytes - ENVELOPE_REST_BYTES) / 2)
   if (options.maxInfoBytes !== undefined && maxInfoBytes > mostInfoBytes) {
     const rule = `is at most half of cluster.maxEnvelopeBytes less ${ENVELOPE_REST_BYTES}: ${mostInfoBytes}`
@@ -149,7 +149,7 @@ export function resolvePresenceOptions<Subject extends object>(
   }
   return Object.freeze({
     rooms,
-    // They are called with connections of the hub whose options these are, which are Subjects.
+    // Called with connections of this hub only, which are Subjects.
     user: user as ResolvedPresenceOptions['user'],
     info: info as ResolvedPresenceOptions['info'],
     leaveGraceMs: integer('leaveGraceMs', 0),

@@ -13,7 +13,7 @@ import { hashOf } from './room-hash.ts'
 import type { Holding, RoomMember } from './room-member.ts'
 import { NAME_AGAIN_SHARE, Roster } from './roster.ts'
 
-/** The presence of a room: its users on this node, and on each other node as far as known. */
+/** The presence of a room: its users on this node, and on the other nodes as far as they are known. */
 export class PresenceRoom {
   readonly name: string
   readonly hash: number
@@ -28,7 +28,7 @@ export class PresenceRoom {
   #isUnsent = false
   /** Whether the other nodes know that this one has nobody in the room. */
   #wasEmpty = true
-  /** Whether all other nodes have answered, and all that they have was received once. */
+  /** Whether all other nodes have answered, and everything that they announced has been received since. */
   isSettled = true
   /** Whether all other nodes have answered. */
   isAnswered = true
@@ -47,12 +47,12 @@ export class PresenceRoom {
     this.#changes = new RoomChanges(this.#roster)
   }
 
-  /** The number of users that are kept here, of all nodes. */
+  /** The number of users of all nodes that are kept here. */
   get size(): number {
     return this.#roster.members.size
   }
 
-  /** The version of the part of this node; 0 = nothing was published. */
+  /** The version of this node's share; 0 = nothing was published. */
   get version(): number {
     return this.#own.version
   }
@@ -132,7 +132,7 @@ export class PresenceRoom {
 
   /**
    * Returns the changes that the application does not know yet; `undefined` = none.
-   * @param most members that are looked at; the others wait for the next time
+   * @param most members to examine; the others wait for the next call
    * @param leaving receives the members whose grace period begins
    */
   takeChange(
@@ -154,7 +154,7 @@ export class PresenceRoom {
    * Returns the changes of this node that the others do not know yet, and counts them as published;
    * `undefined` = none.
    * @param version higher than all before
-   * @param mostBytes how much its members may take on the wire; the rest is for the next time
+   * @param mostBytes how much its members may take on the wire; the others wait for the next call
    */
   takeDelta(version: number, mostBytes: number): RoomDelta | undefined {
     if (!this.#isUnsent) return undefined
@@ -174,7 +174,7 @@ export class PresenceRoom {
       members.push(state)
     }
     this.#isUnsent = this.#unsent.size > 0
-    // When a node lists its users again, the others have to ask for them: none has that version.
+    // When a node names its users again, the others have to ask for them: none has this base version.
     const base = own.isListed && !wasListed ? version : this.#wasEmpty ? 0 : own.version
     own.version = version
     this.#wasEmpty = own.count === 0 && !this.#isUnsent
@@ -193,13 +193,13 @@ export class PresenceRoom {
     return { version: own.version, ...countsOf(own), members }
   }
 
-  /** Returns whether something of another node is missing here that it can be asked for. */
+  /** Returns whether members of another node are missing here that it can be asked for. */
   isBehind(node: string): boolean {
     const share = this.#roster.shares.get(node)
     return share !== undefined && (share.isBehind || this.#roster.hasSpaceFor(share))
   }
 
-  /** Returns whether another node is known to have a later version than the one that is known here. */
+  /** Whether any other node has announced a version that has not arrived. */
   get isBehindAny(): boolean {
     for (const { isBehind } of this.#roster.shares.values()) if (isBehind) return true
     return false
@@ -210,7 +210,7 @@ export class PresenceRoom {
     return this.#roster.shares.has(node)
   }
 
-  /** Another node is known to have a version. @returns whether something of it is missing here */
+  /** Another node has announced a version. @returns whether something of it is missing here */
   announced(node: string, version: number): boolean {
     const share = this.#roster.share(node)
     share.latest = Math.max(share.latest, version)
@@ -243,7 +243,7 @@ export class PresenceRoom {
     return !share.isBehind
   }
 
-  /** Another node is gone, with its members and what it has not told. @returns whether it was known here */
+  /** Removes a node that has left, with its members. @returns whether it was known here */
   forget(node: string): boolean {
     const share = this.#roster.shares.get(node)
     if (share === undefined || share === this.#own) return false

@@ -1,10 +1,10 @@
 /** Figures of the presence of a hub. */
 export interface PresenceStats {
-  /** Rooms whose members are followed now: those with a connection here, and for a while after that. */
+  /** Rooms whose members are followed now: those that have a connection here, or had one until recently. */
   readonly rooms: number
-  /** Users that are kept for them now, of all nodes: once for each room. */
+  /** Users of all nodes that are kept for these rooms now, once for each room. */
   readonly members: number
-  /** Changes that `presence.onChange` was called for since the hub was made. */
+  /** Calls of `presence.onChange` since the hub was made. */
   readonly changes: number
   /**
    * How many times a node was asked for the members of a room since the hub was made because some had not

@@ -15,11 +15,13 @@ import type { PresenceStats } from './presence-stats.ts'
 import type { RoomMember } from './room-member.ts'
 import { RoomTable } from './room-table.ts'
 
-/** The most members whose changes are reported in one turn of the event loop; the others follow. */
+/**
+ * The most members whose changes are reported in one turn of the event loop; the others follow in later ones.
+ */
 const MAX_CHANGES_PER_TURN = 5_000
 /** Time, in ms, for which a room without a connection here is followed after `hub.presence` asked for it. */
 const WATCH_MS = 60_000
-/** The most rooms that are followed for that reason alone; of further ones, the oldest end early. */
+/** The most rooms that are followed for that reason alone; above it, the oldest are given up early. */
 const MAX_WATCHED = 10_000
 
 const ANONYMOUS: Identity = Object.freeze({ user: undefined, info: '' })
@@ -43,7 +45,7 @@ export interface PresenceHost {
   report(error: Error, where?: string): void
 }
 
-/** Members of a room who have no connection there any more, and the room, if nobody else is here. */
+/** Members whose last connection in a room has left, and the room, which may have no connection here now. */
 interface Departure {
   readonly room: PresenceRoom
   readonly members: readonly RoomMember[]
@@ -58,11 +60,11 @@ export class Presence {
   readonly #exchange: Exchange | undefined
   readonly #modes: RoomRules<PresenceMode | undefined, PresenceMode | undefined>
   readonly #rooms = new RoomTable()
-  /** The user of each connection that is in rooms with members, and these rooms. */
+  /** The user of each connection that is in rooms of the mode `members`, and these rooms. */
   readonly #identities = new Map<object, { identity: Identity; readonly rooms: Set<string> }>()
   readonly #dirty = new Set<PresenceRoom>()
   readonly #departures: DueQueue<Departure>
-  /** The rooms that `hub.presence` asked for, from the one that was asked for longest ago. */
+  /** The rooms that `hub.presence` asked for, the least recent first, and until when they are followed. */
   readonly #watched = new Map<string, number>()
   #changes = 0
   #isEndDue = false
@@ -88,7 +90,7 @@ export class Presence {
     })
   }
 
-  /** Returns the current figures; adding up the members visits each room. */
+  /** The current figures. Visits every room. */
   get stats(): PresenceStats {
     let members = 0
     for (const { size } of this.#rooms) members += size
@@ -96,7 +98,7 @@ export class Presence {
     return { rooms: this.#rooms.size, members, changes: this.#changes, repairs }
   }
 
-  /** Checks that the application says of each room how it has presence. @throws {HubError} */
+  /** Checks what `presence.rooms` returns for each room. @throws {HubError} */
   check(rooms: readonly string[]): void {
     for (const room of rooms) this.#modes.of(room)
   }
@@ -149,7 +151,7 @@ export class Presence {
     this.#withRoom(name, (room) => room.remove(entry.identity))
   }
 
-  /** Asks again for the user of a connection. @returns `false` when it is in no room with members */
+  /** Asks again for the user of a connection. @returns `false` when it is in no room of the mode `members` */
   update(member: PresenceSubject): boolean {
     if (!this.#identities.has(member)) return false
     const identity = this.#read(member)
@@ -204,7 +206,10 @@ export class Presence {
     return this.#link.state === 'connected'
   }
 
-  /** Does not ask the application, whose answer may differ now: a room is followed or has no presence. */
+  /**
+   * Returns the mode in which a room is followed; `undefined` = it is not. Does not ask the application
+   * again, which may now answer something else.
+   */
   #modeOf(name: string): PresenceMode | undefined {
     return this.#rooms.get(name)?.mode
   }
@@ -230,8 +235,8 @@ export class Presence {
   }
 
   /**
-   * Returns a room, which is followed from now on although nobody may be in it; `undefined` when nobody can
-   * be, because there is no other node.
+   * Returns a room, and follows it from now on, even if no connection here is in it; `undefined` when it is
+   * empty and there can be no other node.
    */
   #watch(name: string): PresenceRoom | undefined {
     const mode = this.#modes.of(name)
@@ -290,7 +295,7 @@ export class Presence {
     }
   }
 
-  /** @returns how many members were looked at */
+  /** @returns how many members were examined */
   #endTurnOf(room: PresenceRoom, most: number): number {
     if (this.#rooms.get(room.name) !== room) return 0
     if (this.#exchange === undefined) room.takeDelta(0, Number.POSITIVE_INFINITY)
@@ -302,7 +307,7 @@ export class Presence {
     const isUnfinished = (room.touched > 0 && !room.isHeld) || room.isUnsent
     if (isUnfinished) this.#changed(room)
     const isNeeded = room.ownCount > 0 || this.#watched.has(room.name)
-    // Set once: what the other nodes tell later does not postpone the end.
+    // Set once: later changes on other nodes do not postpone the end.
     const isNowIdle = !isNeeded && !isUnfinished && room.idleUntil === 0
     if (isNeeded) room.idleUntil = 0
     else if (isNowIdle) room.idleUntil = at

@@ -11,15 +11,15 @@ import { Round } from './round.ts'
 const ASK_BYTES = 16_384
 /** Time, in ms, for changes that are on their way to arrive, before a node is asked for them. */
 const REPAIR_DELAY_MS = 20
-/** Beats after which rooms whose nodes did not answer are asked for again: at first, and at most. */
+/** Heartbeats after which rooms that lack an answer are asked about again: at first, and at most. */
 const FIRST_RETRY_BEATS = 1
 const MAX_RETRY_BEATS = 64
 
-/** The presence around its questions. */
+/** The presence of a hub, as its questions to other nodes use it. */
 export interface QuestionsHost {
   /** A node has sent its members of a room. @param clock its latest version of any room at that time */
   snapshot(node: string, room: PresenceRoom, snapshot: RoomSnapshot, clock: number): void
-  /** All nodes have answered about a room, or the time for that is over. */
+  /** All nodes have answered about a room, or it was given up. */
   answered(room: PresenceRoom, isByAll: boolean): void
 }
 
@@ -40,11 +40,13 @@ export class Questions {
   readonly #roundOf = new Map<string, Round>()
   /** Rooms about which a node did not answer. */
   readonly #unanswered = new Set<string>()
-  /** Nodes that did not answer, perhaps since their version is older. Rounds do not wait for them. */
+  /** Nodes that did not answer, perhaps because their version is older. Rounds do not wait for them. */
   readonly #mute = new Set<string>()
   #retryBeats = FIRST_RETRY_BEATS
   #beatsToRetry = FIRST_RETRY_BEATS
-  /** By node: rooms of which it has to be asked, and whether in any case. */
+  /**
+   * By node: the rooms that it has to be asked about, and whether also when nothing is known to be missing.
+   */
   readonly #repairs = new Map<string, Map<string, boolean>>()
   #repairing: Round | undefined
   #repairTimer: NodeJS.Timeout | undefined
@@ -109,12 +111,12 @@ export class Questions {
     this.#check(round)
   }
 
-  /** A node has sent something: it knows of presence. */
+  /** A node has sent something about presence: it can be expected to answer. */
   heard(node: string): void {
     if (this.#mute.delete(node)) this.#retrySoon()
   }
 
-  /** Another node has left: what it has not answered is dropped, here and nowhere else. */
+  /** Drops the questions that a node has not answered, because it has left. Nothing else drops them. */
   nodeGone(node: string): void {
     this.heard(node)
     for (const round of [...this.#rounds.values()]) {
@@ -125,7 +127,7 @@ export class Questions {
     if (this.#repairs.size > 0) this.#repairSoon()
   }
 
-  /** Asks again about rooms for which an answer was missing, or whose question was refused. */
+  /** Asks again about rooms that lack an answer, or whose question was refused. */
   beat(): void {
     if (this.#repairs.size > 0) this.#repairSoon()
     if (this.#unanswered.size > 0 && --this.#beatsToRetry <= 0) {
@@ -134,7 +136,7 @@ export class Questions {
       for (const name of this.#unanswered) this.#waiting.add(name)
       this.#unanswered.clear()
     }
-    void this.#askWaiting() // also those that the engine has refused to send
+    void this.#askWaiting() // includes those whose question the engine has refused
   }
 
   close(): void {
@@ -153,8 +155,9 @@ export class Questions {
   }
 
   /**
-   * One batch after the other: rooms that are added meanwhile are asked for together. A backplane may refuse
-   * a question while it is connected, and would refuse it again at once: such rooms wait for the next beat.
+   * Asks about one batch of rooms after the other; rooms that are added meanwhile are in a later batch. A
+   * backplane that refuses a question while it is connected would refuse it again in this turn: such rooms
+   * wait for the next heartbeat.
    */
   async #askWaiting(): Promise<void> {
     if (this.#isAsking || this.#waiting.size === 0) return
@@ -176,7 +179,7 @@ export class Questions {
     this.#isAsking = false
   }
 
-  /** Resolves when changes of these rooms arrive, or when the engine does not confirm that in time. */
+  /** Resolves when these rooms are subscribed to, or when the engine has not confirmed that in time. */
   async #subscribed(names: readonly string[]): Promise<void> {
     const inTime = new Promise<void>((resolve) => this.#subscribing.add(resolve))
     await Promise.race([this.#link.listening(names), inTime])
@@ -221,7 +224,7 @@ export class Questions {
     return this.#link.tell(to, { op: 'ask', id, isFull: only !== undefined, rooms: asked })
   }
 
-  /** Ends a round when all nodes have answered that can be waited for. */
+  /** Ends a round when all nodes that are expected to answer have done so. */
   #check(round: Round): void {
     if (!this.#rounds.has(round.id)) return
     if (round.node !== undefined) {
@@ -240,7 +243,9 @@ export class Questions {
     if (peers.every((node) => round.hasAnswered(node) || this.#mute.has(node))) this.#end(round)
   }
 
-  /** A node that was not known when all were asked may have begun to listen after that. */
+  /**
+   * Asks a node that was not known when the round began: it may have subscribed after the question was sent.
+   */
   #askNewcomer(round: Round, node: string): void {
     if (round.asked.has(node) || round.hasAnswered(node)) return
     const rooms = round.rooms.flatMap((name) => this.#rooms.get(name) ?? [])
@@ -295,7 +300,7 @@ export class Questions {
     }, REPAIR_DELAY_MS).unref()
   }
 
-  /** Asks the next node for some of the rooms of which it is to be asked. */
+  /** Asks the next node about some of the rooms that it has to be asked about. */
   #repairNext(): void {
     if (this.#repairing !== undefined) return
     for (const [node, names] of this.#repairs) {
@@ -310,7 +315,7 @@ export class Questions {
         rooms.push(room)
         bytes += size
       }
-      // The next time it is the turn of another node.
+      // To the end: the next question goes to another node.
       this.#repairs.delete(node)
       if (names.size > 0) this.#repairs.set(node, names)
       if (rooms.length === 0) continue

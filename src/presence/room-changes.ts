@@ -2,10 +2,10 @@ import type { PresenceChange, PresenceMember } from './presence-options.ts'
 import type { RoomMember } from './room-member.ts'
 import type { Roster } from './roster.ts'
 
-/** The changes of a room of which the application has not been told yet. */
+/** The changes of a room that the application does not know yet. */
 export class RoomChanges {
   readonly #roster: Roster
-  /** Users who have left, until the application has been told. */
+  /** Users who have left, until the application knows. */
   readonly #left: string[] = []
   #toldCount = 0
   #isToldComplete = true
@@ -17,7 +17,7 @@ export class RoomChanges {
   /**
    * Returns the changes that the application does not know yet; `undefined` = none.
    * @param isCurrent whether what is known of the other nodes is complete
-   * @param most members that are looked at; the others wait for the next time
+   * @param most members to examine; the others wait for the next call
    * @param leaving receives the members whose grace period begins
    */
   take(
@@ -76,7 +76,9 @@ export class RoomChanges {
     return this.#roster.isOverflown || mode === 'count' ? count : anonymous + members.size
   }
 
-  /** Drops users without a connection at once: when there are too many members, none is named. */
+  /**
+   * Drops users without a connection, without a grace period: when there are too many members, none is named.
+   */
   #forgetAbsent(most: number): void {
     const { members, touched } = this.#roster
     let looked = 0

@@ -2,7 +2,7 @@ import { MAX_STAMP } from '../cluster/wire/presence-message.ts'
 import { parseInfo } from './identity.ts'
 import type { PresenceMember } from './presence-options.ts'
 
-/** The share of a node, as its users use it. */
+/** A node's share of a room, as its users use it. */
 export interface MemberShare {
   readonly node: string
   /** The users who have connections on the node, as far as it has named them. */
@@ -24,7 +24,7 @@ export interface Holding {
 export class RoomMember {
   readonly user: string
   readonly holdings: Holding[] = []
-  /** The latest info, as JSON; while there is no connection, that of the last one. */
+  /** The latest info, as JSON; without a connection, that of the last one. */
   info = ''
   /** Whether the application knows that the user is there. */
   isTold = false
@@ -73,8 +73,9 @@ export class RoomMember {
   }
 
   /**
-   * Gives a holding of this node an info, as the latest of all. Its stamp is the time, because this node may
-   * not know yet what the user has on others. It is above those that are known, whose clocks may be ahead.
+   * Sets the info of a holding of this node, as the latest of all. Its stamp is the time, because this node
+   * may not know the holdings on other nodes yet; and above all known stamps, because other clocks may be
+   * ahead.
    */
   renew(holding: Holding, info: string): void {
     holding.stamp = Math.min(Math.max(Date.now(), (this.#latest()?.stamp ?? 0) + 1), MAX_STAMP)

@@ -23,7 +23,7 @@ export class RoomTable {
     return this.#rooms.get(name)
   }
 
-  /** Returns the rooms whose names have that hash: hardly ever more than one. */
+  /** Returns the rooms whose names have that hash: almost always one or none. */
   withHash(hash: number): readonly PresenceRoom[] {
     return this.#byHash.get(hash) ?? NO_ROOMS
   }
@@ -45,14 +45,14 @@ export class RoomTable {
     this.#byHash.clear()
   }
 
-  /** Returns some rooms, others with each call. */
+  /** Returns the next rooms of a rotation through all. */
   next(most: number): PresenceRoom[] {
     const rooms: PresenceRoom[] = []
     for (const room of this.#rooms.values()) {
       if (rooms.length === most) break
       rooms.push(room)
     }
-    // Moves them to the end. A kept iterator would keep alive each table that the Map outgrows meanwhile.
+    // Moves them to the end. An iterator that is kept would keep in memory each table that the Map outgrows.
     for (const room of rooms) {
       this.#rooms.delete(room.name)
       this.#rooms.set(room.name, room)

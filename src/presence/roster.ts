@@ -3,12 +3,12 @@ import { NodeShare } from './node-share.ts'
 import type { PresenceMode } from './presence-options.ts'
 import { RoomMember } from './room-member.ts'
 
-/** The most members of other nodes that a room has here, whatever their nodes say. */
+/** The most members of other nodes that a room keeps here, whatever their nodes send. */
 const MOST_REMOTE_MEMBERS = 100_000
 
 /**
- * Users are named again at this share of the limit, by a node and of all nodes, so that it does not switch to
- * and fro.
+ * A node names its users again, and a room those of all nodes, at this share of the limit: at the limit
+ * itself, each user who comes or goes would switch the names on or off.
  */
 export const NAME_AGAIN_SHARE = 3 / 4
 
@@ -21,7 +21,7 @@ export class Roster {
   readonly own: NodeShare
   /** Members whose changes the application may not know yet. */
   readonly touched = new Set<RoomMember>()
-  /** Whether the application has been told numbers only. */
+  /** Whether the application was given numbers only. */
   isOverflown = false
   readonly #maxMembers: number
 
@@ -68,7 +68,7 @@ export class Roster {
   }
 
   /**
-   * Takes over the numbers of another node, and the members that it has named.
+   * Sets the numbers of another node, and the members that it has named.
    * @param clock the latest version of any room of that node at that time
    */
   put(share: NodeShare, said: RoomDelta | RoomSnapshot, clock = said.version): void {
@@ -82,7 +82,7 @@ export class Roster {
     for (const state of members) this.#putMember(share, state)
   }
 
-  /** Drops the members of a node, without those that it still has. */
+  /** Drops the members of a node, except those that it still has. */
   drop(share: NodeShare, kept?: ReadonlySet<string>): void {
     share.isCut = false
     for (const [member, holding] of share.holdings) {

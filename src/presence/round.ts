@@ -25,7 +25,7 @@ export class Round {
   readonly rooms: readonly string[]
   /** The node that is asked; `undefined` = all. */
   readonly node: string | undefined
-  /** The nodes that were known when all were asked, and those that were asked later. */
+  /** The nodes that were known when the question was sent, and those that were asked later. */
   readonly asked = new Set<string>()
   readonly #host: RoundHost
   readonly #answering = new Map<string, Progress>()
@@ -54,7 +54,7 @@ export class Round {
     progress.parts++
     if (!isLast) return false
     this.#answering.delete(node)
-    // When a part was lost, a room that is not named may be named there.
+    // If a part was lost, it may name the rooms that the others do not.
     if (progress.parts !== part + 1) return false
     const nobody = { version: clock, users: 0, anonymous: 0, isListed: true, members: [] }
     for (const room of this.rooms) {
