@@ -2,11 +2,13 @@ import { Frame, Opcode } from 'wshub'
 import { Wire } from './wire.ts'
 import type { World } from './world.ts'
 
-/** Masking changes nothing between two ends that agree on the key. */
+/** The mask of all frames. Any key does, since both ends use the same. */
 const MASK_KEY = Buffer.from([1, 2, 3, 4])
 const END_OF_HEAD = '\r\n\r\n'
 
-/** A client that knows the protocol and no more, as a page does. One object is one connection. */
+/**
+ * A client that does what the protocol asks for and no more, as a page does. One object is one connection.
+ */
 export class Client {
   readonly name: string
   readonly place: number
@@ -68,7 +70,7 @@ export class Client {
     this.#closed(1006)
   }
 
-  /** Ends without a word: the server learns nothing. */
+  /** Vanishes: the server is not notified. */
   vanish(): void {
     this.#wire.isSilent = true
     this.#closed(1006)
@@ -78,7 +80,7 @@ export class Client {
     this.#isStalled = true
   }
 
-  /** Reads on. */
+  /** Resumes reading. */
   resume(): void {
     if (!this.#isStalled) return
     this.#isStalled = false

@@ -2,13 +2,13 @@ import type { Backplane, BackplaneListener, BackplaneState } from 'wshub'
 import type { Random } from './random.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
-/** How an engine treats messages. */
+/** The delays and faults of an engine. */
 export interface Weather {
   /** Most time, in ms, that each of the two ways takes: to the engine, and from it. */
   readonly delayMs: number
   /** The share of messages that is lost on the way to one subscriber. */
   readonly drop: number
-  /** The share of messages that arrives twice, on subscriptions that are confirmed. */
+  /** The share of messages that arrives twice, on confirmed subscriptions. */
   readonly duplicate: number
   /** The share of messages that is not accepted. */
   readonly full: number
@@ -20,7 +20,7 @@ export const CALM: Weather = { delayMs: 2, drop: 0, duplicate: 0, full: 0, refus
 
 /**
  * An engine that carries messages between nodes, and fails as engines do. It keeps the order of each
- * publisher and channel, and no other: channels take different ways.
+ * publisher and channel, and no other order.
  */
 export class Engine {
   readonly #clock: VirtualClock
@@ -28,15 +28,15 @@ export class Engine {
   readonly #trace: (line: string) => void
   readonly #members = new Set<EngineBackplane>()
   weather = CALM
-  /** Whether anything may have been lost, or held up for so long that a call did not wait for it. */
+  /** Whether anything may have been lost, or delayed for longer than a call waits. */
   hasLost = false
-  /** Whether something was lost of which neither end was told. */
+  /** Whether something was lost without either end being notified. */
   hasLostSilently = false
-  /** Called with what a node publishes, whether the engine accepts it or not. */
+  /** Called with each message that a node publishes, whether the engine accepts it or not. */
   onOffer: (node: EngineBackplane, channel: string, bytes: Uint8Array) => void = () => {}
-  /** Called with what a node publishes, and the engine accepts. */
+  /** Called with each message that the engine accepts. */
   onPublish: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
-  /** Called with what a node receives. */
+  /** Called with each message that a node receives. */
   onReceive: (node: EngineBackplane, channel: string, bytes: Buffer) => void = () => {}
   /** Called when a node asks for a subscription. */
   onSubscribe: (node: EngineBackplane, channel: string) => void = () => {}
@@ -59,13 +59,13 @@ export class Engine {
     this.#members.delete(member)
   }
 
-  /** Notes that something is lost. @param isSilent whether nobody is told */
+  /** Records a loss. @param isSilent whether neither end is notified */
   lose(isSilent: boolean): void {
     this.hasLost = true
     this.hasLostSilently ||= isSilent
   }
 
-  /** How many nodes have a connection, or try to get one. */
+  /** The number of nodes that have a connection, or try to get one. */
   get size(): number {
     return this.#members.size
   }
@@ -78,7 +78,7 @@ export class Engine {
     return this.#random.between(0, this.weather.delayMs)
   }
 
-  /** Has an owner do something in its order: not before what was scheduled there under the same key. */
+  /** Schedules a task of an owner, after those that were scheduled for it under the same key. */
   schedule(owner: string, lanes: Map<string, number>, key: string, run: () => void, extraMs = 0): void {
     const { now } = this.#clock
     const at = Math.max(now + this.delayMs() + extraMs, lanes.get(key) ?? 0)
@@ -86,7 +86,7 @@ export class Engine {
     this.#clock.post(owner, run, at - now)
   }
 
-  /** Takes a message that has arrived here, and sends it to those that are subscribed now. */
+  /** Sends a message that has arrived here to the nodes that are subscribed now. */
   carry(by: EngineBackplane, channel: string, bytes: Buffer): void {
     for (const member of this.#members) {
       if (!member.subscribed.has(channel) || member.isDeaf) continue
@@ -101,7 +101,7 @@ export class Engine {
       }
       const lane = `${by.owner} ${channel}`
       this.schedule(member.owner, member.lanes, lane, deliver)
-      // A hub sees by their numbers that messages come twice, once its subscription is confirmed.
+      // A hub detects repeated messages by their numbers, once its subscription is confirmed.
       if (member.confirmed.has(channel) && this.roll(this.weather.duplicate))
         this.schedule(member.owner, member.lanes, lane, deliver)
     }
@@ -122,12 +122,12 @@ export class EngineBackplane implements Backplane {
   readonly confirmed = new Set<string>()
   /** The channels that the node wants. */
   readonly #wanted = new Set<string>()
-  /** The latest time for which something was scheduled, by way. */
+  /** The latest time for which something was scheduled, by direction. */
   readonly lanes = new Map<string, number>()
   readonly #lanesOut = new Map<string, number>()
-  /** Counts the connections: what was on its way over an earlier one is lost. */
+  /** Counts the connections: messages on their way over an earlier one are lost. */
   generation = 0
-  /** Whether the connection hangs: nothing comes or goes, and nobody notices. */
+  /** Whether the connection hangs: nothing is carried either way, and neither end is notified. */
   isDeaf = false
   #listener: BackplaneListener | undefined
   #state: BackplaneState = 'connecting'
@@ -215,13 +215,13 @@ export class EngineBackplane implements Backplane {
     this.#moved()
   }
 
-  /** Lets the connection hang. */
+  /** Makes the connection hang. */
   hang(): void {
     this.#engine.lose(true)
     this.isDeaf = true
   }
 
-  /** Forgets one subscription, and says nothing. */
+  /** Removes one subscription without notifying the node. */
   forget(index: number): void {
     this.#engine.lose(true)
     const channels = [...this.subscribed]
@@ -279,7 +279,7 @@ export class EngineBackplane implements Backplane {
     await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
-  /** Does something at the engine, and resolves when this node learns of it. */
+  /** Runs a request at the engine, and resolves when this node has the reply. */
   async #reached(act: () => void): Promise<void> {
     const { generation } = this
     await new Promise<void>((resolve) => {

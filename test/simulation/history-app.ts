@@ -22,14 +22,14 @@ export interface SharedHistory {
   readonly settings: HistorySettings
 }
 
-/** The beginning of a message by which a client asks to be put into a room. */
+/** The beginning of a message by which a client asks to join a room. */
 const ASK = '?'
-/** The beginning of a message of the application to a client, which is not a message of a room. */
+/** The beginning of a message from the application itself, rather than of a room. */
 const TELL = '!'
-/** Makes messages so long that a client that stalls makes its node wait. */
+/** Appended to messages, so that those for a client that does not read soon exceed what its node may send. */
 const PADDING = '.'.repeat(80)
 
-/** Returns the message by which a client asks to be put into a room. */
+/** Returns the message by which a client asks to join a room. */
 export function askFor(ask: Ask): string {
   return `${ASK}${JSON.stringify(ask)}`
 }
@@ -52,7 +52,7 @@ export class HistoryApp {
   readonly #world: World
   readonly #shared: SharedHistory
   readonly #node: Node
-  /** By session and room: the latest stay whose call left the replay to an earlier one. */
+  /** By session and room: the latest stay whose call left the replay of an earlier call running. */
   readonly #replaced = new Map<string, Stay>()
 
   constructor(world: World, shared: SharedHistory, node: Node) {
@@ -72,7 +72,7 @@ export class HistoryApp {
     }
   }
 
-  /** Notes a text of a client. @returns `false` when it asks for nothing */
+  /** Handles a text of a client. @returns `false` when it is not a request */
   asked(connection: Connection<Metadata>, text: string): boolean {
     if (!text.startsWith(ASK)) return false
     const ask: Ask = JSON.parse(text.slice(ASK.length)) // as `askFor` wrote it
@@ -94,7 +94,7 @@ export class HistoryApp {
         const later = this.#replaced.get(place)
         if (later === undefined || (result !== 'away' && result.ended === 'replaced')) return
         this.#replaced.delete(place)
-        // It has received a part of what this result is about.
+        // The client has received some of the messages that this result is about.
         if (!later.hasEnded) tell(later, result === 'away' ? result : { ...result, complete: false })
       }
       const resumed = allowing(
@@ -131,7 +131,7 @@ export class HistoryApp {
     connection.sendText(`${TELL}behind ${room}`)
   }
 
-  /** Publishes a message, and tells the members here when it is delivered. @returns its id */
+  /** Publishes a message; when that has resolved, sends a marker to the members here. @returns its id */
   publish(room: string): string {
     const { ledger } = this.#shared
     const { hub, name } = this.#node
@@ -145,7 +145,7 @@ export class HistoryApp {
     return id
   }
 
-  /** Sends a message to a room, and does not wait for it. */
+  /** Broadcasts a message to a room, without waiting for the store. */
   broadcast(room: string): void {
     this.#node.hub.broadcastToRoom(room, `${this.#published(room)} ${PADDING}`)
   }
@@ -168,7 +168,7 @@ export class HistoryApp {
     return id
   }
 
-  /** Puts a connection into a room, if it may be, and notes it. */
+  /** Puts a connection into a room, if it is allowed, and records it. */
   #enter(connection: Connection<Metadata>, ask: Ask, enter: (stay: Stay) => void): void {
     const { ledger } = this.#world
     const session = ledger.sessions.get(connection.getMetadata('client') ?? '')
@@ -181,7 +181,7 @@ export class HistoryApp {
   }
 }
 
-/** Resolves with `instead` where a promise rejects with an error that is to be expected. */
+/** Resolves with `instead` when a promise rejects with an error that the trouble explains. */
 async function allowing<T, U>(code: string, instead: U, promise: Promise<T>): Promise<T | U> {
   try {
     return await promise

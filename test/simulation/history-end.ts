@@ -2,15 +2,18 @@ import { HISTORY_ROOMS, type SharedHistory } from './history-app.ts'
 import type { Node } from './node.ts'
 import type { World } from './world.ts'
 
-/** Interval, in ms, at which a simulation looks whether all have everything. */
+/** Interval, in ms, at which a simulation checks whether all clients are up to date. */
 const LOOK_MS = 250
-/** Most time, in ms, until they have: every room is compared with the store within ten seconds. */
+/** Most time, in ms, until they are: each room is compared with the store every ten seconds. */
 const MOST_MS = 12_000
-/** The same where the nodes have noticed all that was lost: they read at once. */
+/** The same if the nodes have noticed all losses: they read at once. */
 const MOST_NOTICED_MS = 1_000
 const READ_MS = 20
 
-/** Ends a simulation with histories: trouble is over, so everybody gets what was missed, or learns of it. */
+/**
+ * Ends a simulation with histories: all trouble has ended, so each client gets what it missed or learns of
+ * the loss.
+ */
 export async function finishHistory(
   world: World,
   nodes: readonly Node[],
@@ -36,7 +39,7 @@ export async function finishHistory(
   if (engine.size !== nodes.length) world.fail('close', `${engine.size} stores, and ${nodes.length} nodes`)
 }
 
-/** Waits until every client has everything, or knows what it has not. */
+/** Waits until each client has every message, or has been notified of the loss. */
 async function settles(
   world: World,
   { ledger, engine }: SharedHistory,

@@ -15,9 +15,9 @@ import { decodeRecord } from '../../src/history/record.ts'
 import type { Random } from './random.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
-/** How an engine treats requests, and what it passes on. */
+/** The delays and faults of an engine that stores histories. */
 export interface StoreWeather {
-  /** Most time, in ms, that each way takes: to the engine, and from it. */
+  /** Most time, in ms, that a message takes in each direction. */
   readonly delayMs: number
   /** The share of messages of the feed that is lost on the way to one node. */
   readonly loseFeed: number
@@ -25,7 +25,7 @@ export interface StoreWeather {
   readonly repeatFeed: number
   /** The share of requests that is refused. */
   readonly refuse: number
-  /** The share of requests that is carried out, and whose reply says that it failed. */
+  /** The share of requests that is carried out but answered with an error. */
   readonly forgetReply: number
 }
 
@@ -37,7 +37,7 @@ export const CALM_STORE: StoreWeather = Object.freeze({
   forgetReply: 0,
 })
 
-/** Asks for all that a room keeps. */
+/** A request for all messages that a room keeps. */
 const ALL: ReadRequest = Object.freeze({ last: 100_000, maxMessages: 100_000, maxBytes: 100_000_000 })
 
 /** Time, in ms, that a node takes to notice that its connection is lost. */
@@ -52,10 +52,10 @@ export interface Kept {
   readonly before: string
 }
 
-/** The memory of the engine, which notes what each message comes after. */
+/** The memory of the engine, which records the message before each message. */
 class NotingBus extends MemoryHistoryBus {
   onAppend: (kept: Kept) => void = () => {}
-  /** Called when a message has another position: its room has begun another epoch. */
+  /** Called when the position of a message changes, because its room has begun another epoch. */
   onMove: (kept: Kept) => void = () => {}
   readonly #epochs = new Map<string, string>()
 
@@ -120,7 +120,7 @@ export class HistoryEngine {
     if (weather !== CALM_STORE) this.hasLostSilently = true
   }
 
-  /** How many nodes have a connection, or try to get one. */
+  /** The number of nodes that have a connection, or try to get one. */
   get size(): number {
     return this.#stores.size
   }
@@ -135,7 +135,7 @@ export class HistoryEngine {
     this.#stores.delete(store)
   }
 
-  /** Ends for a while: what it has stored of late is lost, so many messages of each room. */
+  /** Stops for a while, and loses the latest messages, up to so many of each room. */
   fail(rooms: readonly string[], lost: number): void {
     this.bus.cut()
     for (const room of rooms) if (lost > 0) this.bus.loseLatest(room, lost)
@@ -144,7 +144,7 @@ export class HistoryEngine {
     for (const store of this.#stores) store.cut()
   }
 
-  /** Is back after {@link fail}. */
+  /** Starts again after {@link fail}. */
   comeBack(): void {
     if (!this.bus.isCut) return
     this.trace('the store is back')
@@ -169,12 +169,12 @@ export class HistoryEngine {
     return share > 0 && this.#random.chance(share)
   }
 
-  /** Has an owner do something after a way, which may overtake what was scheduled before. */
+  /** Schedules a task of an owner after a random delay: it may overtake earlier ones. */
   later(owner: string, run: () => void): void {
     this.#clock.post(owner, run, this.#random.between(0, this.weather.delayMs))
   }
 
-  /** Has an owner do something in the order of these calls. @returns when, in ms */
+  /** Schedules a task of an owner, in the order of these calls. @returns when, in ms */
   inOrder(owner: string, notBefore: number, run: () => void, mostMs = this.weather.delayMs): number {
     const at = Math.max(this.#clock.now + this.#random.between(0, mostMs), notBefore)
     this.#clock.post(owner, run, at - this.#clock.now)
@@ -195,9 +195,9 @@ export class HistoryEngine {
 
 /** A connection to the engine; a node makes another one when it is lost. */
 interface Link {
-  /** Whether the engine has lost it, of which the node may not know yet. */
+  /** Whether the engine has lost it; the node may not know that yet. */
   isLost: boolean
-  /** The rooms that the engine passes on over it. */
+  /** The rooms whose messages the engine sends over it. */
   readonly rooms: Set<string>
 }
 
@@ -227,7 +227,7 @@ export class EngineStore implements HistoryStore {
     return this.#state
   }
 
-  /** How many rooms its node has subscribed to. */
+  /** The number of rooms that its node has subscribed to. */
   get wantedRooms(): number {
     return this.#wanted.size
   }
@@ -263,7 +263,7 @@ export class EngineStore implements HistoryStore {
       await this.#connected()
       const link = this.#link
       if (link?.rooms.has(room) === true) return
-      // One that is lost meanwhile is made again with all rooms that are wanted.
+      // A connection that is lost meanwhile is made again with all rooms that are wanted.
       await this.#request(false, () => link?.rooms.add(room)).catch(() => {})
       if (!this.#wanted.has(room)) return
     }
@@ -294,7 +294,7 @@ export class EngineStore implements HistoryStore {
     return this.#link?.isLost === false && this.#link.rooms.has(room)
   }
 
-  /** Returns what delivers a message of the feed. */
+  /** Returns a function that delivers a message of the feed. */
   feed(room: string, stored: StoredRecord): () => void {
     const link = this.#link
     return () => {
@@ -317,7 +317,7 @@ export class EngineStore implements HistoryStore {
     if (this.#link?.isLost !== false) this.#moveSoon()
   }
 
-  /** Forgets one subscription, and says nothing. */
+  /** Removes one subscription without notifying the node. */
   forget(index: number): void {
     const rooms = [...(this.#link?.rooms ?? [])]
     const room = rooms[index % rooms.length]
@@ -327,7 +327,7 @@ export class EngineStore implements HistoryStore {
     this.#link?.rooms.delete(room)
   }
 
-  /** The node notices what became of its connection. */
+  /** Later, the node notices that its connection is lost, or makes a new one. */
   #moveSoon(): void {
     this.#movedAt = this.#engine.inOrder(this.owner, this.#movedAt, () => this.#moved(), MOST_NOTICE_MS)
   }
@@ -357,7 +357,7 @@ export class EngineStore implements HistoryStore {
     await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
-  /** Has the engine do something, and resolves with the result. */
+  /** Runs a request at the engine, and resolves with the result. */
   #request<T>(isWrite: boolean, act: () => T): Promise<T> {
     const engine = this.#engine
     const link = this.#link
@@ -379,7 +379,7 @@ export class EngineStore implements HistoryStore {
         })
       }
       const arrive = (): void => {
-        // What was on its way when the connection was lost may arrive all the same.
+        // A request that was on its way when the connection was lost may still arrive.
         if (link.isLost && !(isWrite && engine.roll(1 / 2))) return
         if (engine.roll(engine.weather.refuse)) {
           reply(() => reject(new Error('refused')))

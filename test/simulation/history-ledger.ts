@@ -3,10 +3,10 @@ import type { HistoryEngine, Kept } from './history-engine.ts'
 import type { LedgerHost } from './ledger.ts'
 import { NEVER, type Session } from './records.ts'
 
-/** In the place of a position: the client was told that messages are lost. */
+/** Stands in a list of positions where the client was notified that messages are lost. */
 const BEHIND = 'behind'
 
-/** Where a client asks to begin. */
+/** Where a client asks for a replay to begin. */
 export interface Ask {
   readonly room: string
   readonly since?: string | undefined
@@ -19,46 +19,46 @@ interface Published {
   readonly room: string
   readonly order: number
   readonly exceptNames: readonly string[]
-  /** The stays on the publisher's node that were live then, and how often each had been told of losses. */
+  /** The stays on the publisher's node that were live then, and how many losses each had been notified of. */
   readonly live: ReadonlyMap<Stay, number>
-  /** Where it is or was stored: its room may have begun another epoch. */
+  /** The positions at which it is or was stored; another one when its room has begun another epoch. */
   readonly positions: Set<string>
 }
 
-/** One connection in a room with a history, from a call of `resumeRoom` or `joinRoom` on. */
+/** The time of one connection in a room with a history, from a call of `resumeRoom` or `joinRoom` on. */
 export interface Stay {
   readonly token: string
   readonly session: Session
   readonly ask: Ask
-  /** The losses of the store until then, and how many messages of the room it surely had. */
+  /** The losses of the store when the call was made, and how many messages of the room it certainly had. */
   readonly losses: number
   readonly kept: number
-  /** How many it had when the result was there. */
+  /** The number of messages that it had when the call returned. */
   newest: number
   /** The result of the call; `away`: the store could not be read. */
   result: ResumeResult | 'joined' | 'away' | undefined
   /** Positions in the order in which the client received them, and `BEHIND`; from the first unchecked one. */
   readonly events: string[]
   readonly received: Set<string>
-  /** The latest message that was checked; `undefined` where the next one may be any. */
+  /** The latest message that was checked; `undefined` if any message may be the next. */
   previous: string | undefined
-  /** Where a replay broke off: something may be missing after it. */
+  /** Where a replay ended early: messages may be missing after it. */
   breakAt: string | undefined
-  /** How many times its node has said that messages are lost. */
+  /** How many times its node has reported that messages are lost. */
   behinds: number
-  /** Whether nothing of it was checked yet. */
+  /** Whether none of its messages was checked yet. */
   isFirst: boolean
-  /** Whether the client knows what has come of the call. */
+  /** Whether the client knows the result of the call. */
   isSure: boolean
-  /** Whether the connection has left, or has another stay in the room. */
+  /** Whether the connection has left the room, or has begun another stay there. */
   hasEnded: boolean
 }
 
-/** The messages stored, replayed and received of rooms with a history, and what must hold between them. */
+/** The messages stored, replayed and received of rooms with a history, and the rules that they must keep. */
 export class HistoryLedger {
   readonly #host: LedgerHost
   readonly #engine: HistoryEngine
-  /** How many messages a room surely keeps; 0 where they expire soon. */
+  /** How many messages a room certainly keeps; 0 if they expire soon. */
   readonly #mostKept: number
   #order = 0
   readonly #published = new Map<string, Published>()
@@ -67,12 +67,14 @@ export class HistoryLedger {
   /** By room: the messages stored since the latest loss. */
   readonly #counts = new Map<string, { readonly losses: number; readonly count: number }>()
   readonly #stays = new Map<string, Stay>()
-  /** By session and room: the latest stay that its node has begun, and that the client knows of. */
+  /**
+   * By session and room: the latest stay that the node has begun, and the latest that the client knows of.
+   */
   readonly #atNode = new Map<string, Stay>()
   readonly #atClient = new Map<string, Stay>()
-  /** Sessions for which messages were dropped, to be read again. */
+  /** Sessions for which messages were dropped that are to be replayed. */
   readonly #resynced = new Set<string>()
-  /** By place of a client and room: the latest position before which it surely misses nothing. */
+  /** By place of a client and room: the latest position up to which it certainly has every message. */
   readonly #since = new Map<string, string>()
   /** By publisher and room: the latest message stored. */
   readonly #latest = new Map<string, number>()
@@ -85,17 +87,17 @@ export class HistoryLedger {
     engine.bus.onMove = (kept) => this.#moved(kept)
   }
 
-  /** How many messages were published. */
+  /** The number of messages that were published. */
   get size(): number {
     return this.#published.size
   }
 
-  /** The position from which a client wants to go on. */
+  /** The position from which a client wants to continue. */
   sinceOf(place: number, room: string): string | undefined {
     return this.#since.get(`${place} ${room}`)
   }
 
-  /** Notes a message that is about to be published. @returns its id */
+  /** Records a message that is about to be published. @returns its id */
   publish(by: string, room: string, exceptNames: readonly string[] = []): string {
     const order = ++this.#order
     const live = new Map<Stay, number>()
@@ -113,7 +115,7 @@ export class HistoryLedger {
     this.#host.fail('store', `the publish of ${id} resolves with ${position}, where it is not stored`)
   }
 
-  /** Notes that a connection is about to be put into a room. */
+  /** Records that a connection is about to be put into a room. */
   begin(session: Session, ask: Ask): Stay {
     const { losses } = this.#engine
     const { room } = ask
@@ -142,13 +144,13 @@ export class HistoryLedger {
     return stay
   }
 
-  /** Notes that a connection leaves a room. */
+  /** Records that a connection leaves a room. */
   left(session: Session, room: string): void {
     const stay = this.#atNode.get(`${session.name} ${room}`)
     if (stay !== undefined) stay.hasEnded = true
   }
 
-  /** Notes what has come of a call. */
+  /** Records the result of a call. */
   began(stay: Stay, result: NonNullable<Stay['result']>): void {
     stay.result = result
     const { token, session, ask } = stay
@@ -165,18 +167,18 @@ export class HistoryLedger {
     if (replayed === 0 && at?.losses === stay.losses) this.#checkFirst(stay, at.index + 1)
   }
 
-  /** Notes that a node says of a connection that messages are lost. */
+  /** Records that a node has reported to a connection that messages are lost. */
   fellBehind(session: string, room: string): void {
     const stay = this.#atNode.get(`${session} ${room}`)
     if (stay !== undefined) stay.behinds++
   }
 
-  /** Notes that messages were dropped for a connection, which are read again. */
+  /** Records that messages were dropped for a connection that are to be replayed. */
   resynced(session: string): void {
     this.#resynced.add(session)
   }
 
-  /** Notes and checks a message that a client has received. */
+  /** Records and checks a message that a client has received. */
   received(place: number, name: string, id: string, position: string): void {
     this.#host.trace(`${name} receives ${id} at ${position}`)
     const fail = (rule: string, what: string) => this.#host.fail(rule, `${name} receives ${id}${what}`)
@@ -193,7 +195,7 @@ export class HistoryLedger {
     }
   }
 
-  /** Notes and checks what the application has told a client. */
+  /** Records and checks a message of the application itself to a client. */
   told(place: number, name: string, text: string): void {
     this.#host.trace(`${name} is told ${text}`)
     const [what, subject = '', position = ''] = text.split(' ')
@@ -229,12 +231,12 @@ export class HistoryLedger {
       fail(`${messages.length} messages`)
   }
 
-  /** Checks what has been received until now. */
+  /** Checks the messages received so far. */
   check(): void {
     for (const stay of this.#stays.values()) this.#checkStay(stay)
   }
 
-  /** Returns what is not at its end, of those that stay: each has everything, and knows what it has not. */
+  /** Describes each stay that is not up to date: it has neither every message nor a report of the loss. */
   unsettled(markers: ReadonlyMap<string, string>): string[] {
     return [...this.#atNode.values()].flatMap((stay) => {
       const { token, session, ask, previous, breakAt, result } = stay
@@ -293,7 +295,7 @@ export class HistoryLedger {
     return this.#published.get(id)?.exceptNames.includes(session.name) !== true
   }
 
-  /** Returns whether a client that stands at one position has missed nothing until another one. */
+  /** Returns whether a client at one position has missed no message before another one. */
   #reaches(stay: Stay, from: string | undefined, to: string | undefined): boolean {
     if (from === undefined || to === undefined) return false
     let at = to
@@ -304,7 +306,7 @@ export class HistoryLedger {
     return isSame(at, from)
   }
 
-  /** Each message comes after the one before it, or the client is told. */
+  /** Checks that a message follows the one received before it, unless a loss was reported in between. */
   #checkStay(stay: Stay): void {
     if (stay.result === undefined) return
     for (const event of stay.events.splice(0)) {
@@ -332,8 +334,8 @@ export class HistoryLedger {
   }
 
   /**
-   * A newcomer begins with as many of the latest messages as it has asked for.
-   * @param first the first one that it receives, or that comes after where it stands
+   * Checks that a newcomer begins with as many of the latest messages as it has asked for.
+   * @param first the first message that it receives, or the next one after its position
    */
   #checkFirst(stay: Stay, first: number): void {
     const { session, ask, result, newest, kept, losses, behinds } = stay
@@ -347,7 +349,7 @@ export class HistoryLedger {
     this.#host.fail('replay', `${session.name} begins with message ${first} of ${ask.room}, not ${expected}`)
   }
 
-  /** A publish that has resolved has been delivered to the members here. */
+  /** Checks that a message whose publish has resolved was delivered to the members on its node. */
   #checkAfter(name: string, id: string): void {
     const { live, exceptNames } = this.#published.get(id) ?? {}
     if (live === undefined || exceptNames?.includes(name) === true) return
@@ -359,7 +361,7 @@ export class HistoryLedger {
   }
 }
 
-/** Returns whether two positions are the same: one of them may have no tag. */
+/** Returns whether two positions are the same, of which one may have no tag. */
 function isSame(a: string, b: string): boolean {
   return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`)
 }

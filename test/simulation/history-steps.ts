@@ -6,7 +6,7 @@ import { type StepKind, withNode, withSession } from './step-kind.ts'
 import type { World } from './world.ts'
 
 const MOST_BURST = 14
-/** Most messages of a node around an outage of the store. */
+/** Most messages that a node publishes around an outage of the store. */
 const MOST_PUBLISHES = 8
 /** Most messages that a newcomer asks for. */
 const MOST_LAST = 6
@@ -20,7 +20,7 @@ export const HISTORY_STEPS = {
     run: (world, [client, room, how]) => ask(world, client % world.clients.length, roomOf(room), how),
   },
 
-  /** A client loses its connection, and comes back at once, perhaps to another node. */
+  /** A client loses its connection, and reconnects at once, perhaps to another node. */
   comeBack: {
     weight: 6,
     run: (world, [client, place, how]) => {
@@ -100,7 +100,7 @@ export const HISTORY_STEPS = {
     run: (world, [lost]) => world.history?.engine.fail(HISTORY_ROOMS, Math.max(0, (lost % 6) - 2)),
   },
 
-  /** The store is away for a moment, while all nodes go on publishing. */
+  /** The store cannot be reached for a moment, while all nodes keep publishing. */
   failShortly: {
     weight: 3,
     run: (world, [lost, room, count]) => {
@@ -134,12 +134,12 @@ export const HISTORY_STEPS = {
 
 export type HistoryStepName = keyof typeof HISTORY_STEPS
 
-/** Has a client ask for a room. */
+/** Makes a client ask to join a room. */
 function ask(world: World, place: number, room: string, how: number): void {
   world.clients[place]?.sendWhenOpen(askFor(fromOf(world, place, room, how)))
 }
 
-/** Returns where a client begins that has the position of one. */
+/** Returns where the replay to a client begins, which may have a position from another client. */
 function fromOf(world: World, place: number, room: string, how: number): Ask {
   const known = world.history?.ledger.sinceOf(place, room)
   const last = 1 + (how % MOST_LAST)
@@ -154,7 +154,7 @@ function roomOf(pick: number): string {
   return HISTORY_ROOMS[pick % HISTORY_ROOMS.length] ?? HISTORY_ROOMS[0]
 }
 
-/** Has the application of a client's node do something with its connection. */
+/** Runs a function with the application of a client's node and its connection there. */
 function withMember(
   world: World,
   client: number,

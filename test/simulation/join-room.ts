@@ -11,7 +11,7 @@ export function joinRoom(world: World, node: Node, session: Session, room: strin
   if (node.hub.joinRoom(connection, room)) world.ledger.joinedHere(membership)
   const wasConnected = node.hub.cluster.state === 'connected'
   world.call(node, `join ${room}`, node.hub.cluster.join({ id: session.id }, room), ({ count }) => {
-    // While the engine is away, it is not waited for.
+    // While the engine cannot be reached, nothing waits for it.
     const isConnected = wasConnected && node.hub.cluster.state === 'connected'
     if (count === 1 && isConnected && session.isOpen) world.ledger.joinedAll(membership)
   })

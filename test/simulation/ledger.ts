@@ -19,13 +19,13 @@ interface ReportedGap {
   readonly count: number
   readonly order: Order
   /**
-   * Whether nothing had arrived of the publisher since the subscription was confirmed: its message may have
-   * arrived before, or be older.
+   * Whether no message of the publisher had arrived since the subscription was confirmed. The missing message
+   * may have arrived before that, or be older.
    */
   readonly isFirst: boolean
 }
 
-/** Most time, in ms, that a message is on its way. */
+/** Most time, in ms, between publishing a message and receiving it. */
 const MOST_WAY_MS = 300
 
 /** The host of a ledger. */
@@ -36,7 +36,7 @@ export interface LedgerHost {
   isAlive(node: string): boolean
 }
 
-/** The messages published, received and reported in a simulation, and what must hold between them. */
+/** The messages published, received and reported in a simulation, and the rules that they must keep. */
 export class Ledger {
   readonly #host: LedgerHost
   #order = 0
@@ -45,22 +45,24 @@ export class Ledger {
   readonly #gaps: ReportedGap[] = []
   /** By node, the messages that any of its connections has received. */
   readonly #receivedAt = new Map<string, Set<string>>()
-  /** By channel, publisher and receiver: from where on the receiver can tell that something is missing. */
+  /** By channel, publisher and receiver: the first message whose absence the receiver can detect. */
   readonly #begun = new Map<string, Order>()
-  /** By channel and node, when it followed the channel, in ms. */
+  /** By channel and node: the times, in ms, at which the node followed the channel. */
   readonly #subscriptions = new Map<string, { from: number; until: number }[]>()
   /** The envelopes of barriers for which calls wait, by name. */
   readonly #barriers = new Map<string, { by: string; to: string | undefined; at: Set<string> }>()
-  /** By publisher and place, how many changes of presence were published; they count as messages. */
+  /**
+   * By publisher and place: the number of changes of presence that were published. They count as messages.
+   */
   readonly #presence = new Map<string, number>()
-  /** Calls that follow messages: the order of each. */
+  /** The order of each call that follows messages. */
   readonly #calls = new Map<string, { readonly by: string; readonly order: Order }>()
 
   constructor(host: LedgerHost) {
     this.#host = host
   }
 
-  /** Notes a message that is about to be published. */
+  /** Records a message that is about to be published. */
   publish(message: Omit<Sent, 'id' | 'order' | 'isAccepted'>): Sent {
     const order = ++this.#order
     const sent: Sent = { ...message, id: `m${order}`, order, isAccepted: undefined }
@@ -68,7 +70,7 @@ export class Ledger {
     return sent
   }
 
-  /** Notes a call that must not overtake what its node has published. @returns its name */
+  /** Records a call that must not overtake the messages of its node. @returns its name */
   call(by: string): string {
     const order = ++this.#order
     this.#calls.set(`call${order}`, { by, order })
@@ -102,13 +104,13 @@ export class Ledger {
     else this.#host.fail('close', `${name} closes without being open`)
   }
 
-  /** Notes that a node was killed: its connections have ended, and no callback says so. */
+  /** Records that a node was killed: its connections have ended, without a callback. */
   killed(node: string): void {
     for (const session of this.sessions.values()) if (session.node === node) session.isOpen = false
   }
 
   /**
-   * Notes that a join is about to be asked for.
+   * Records that a call for a join is about to be made.
    * @returns the membership; `undefined` when there is one, or a call that may still end one
    */
   joining(session: Session, room: string): Membership | undefined {
@@ -134,7 +136,7 @@ export class Ledger {
     membership.sureAll = Math.min(membership.sureAll, ++this.#order)
   }
 
-  /** Notes that a connection may leave a room from now on. @returns what to call when it surely has */
+  /** Records that a connection may leave a room from now on. @returns what to call once it certainly has */
   leaving(session: Session, room: string): () => void {
     const open = session.memberships.filter(
       (membership) => membership.room === room && membership.gone === NEVER,
@@ -159,18 +161,20 @@ export class Ledger {
     this.#gaps.push({ at, by, place, count, order: ++this.#order, isFirst })
   }
 
-  /** Notes that the engine has handed a node something of another one, on a channel that it follows. */
+  /**
+   * Records that the engine has delivered to a node a message of another one, on a channel that it follows.
+   */
   heard(at: string, by: string, place: string): void {
     const key = `${place} ${by} ${at}`
     if (!this.#begun.has(key)) this.#begun.set(key, ++this.#order)
   }
 
-  /** Notes that a node has published barriers, to one node or to all. */
+  /** Records that a node has published barriers, to one node or to all. */
   barriersSent(name: string, by: string, to: string | undefined): void {
     this.#barriers.set(name, { by, to, at: new Set() })
   }
 
-  /** Notes that a node has published a change of presence. */
+  /** Records that a node has published a change of presence. */
   presenceSent(by: string, place: string): void {
     this.#presence.set(`${by} ${place}`, (this.#presence.get(`${by} ${place}`) ?? 0) + 1)
   }
@@ -179,13 +183,13 @@ export class Ledger {
     this.#barriers.get(name)?.at.add(at)
   }
 
-  /** Notes that a node begins to follow a channel. */
+  /** Records that a node begins to follow a channel. */
   subscribing(at: string, place: string, ms: number): void {
     const key = `${place} ${at}`
     this.#subscriptions.set(key, [...(this.#subscriptions.get(key) ?? []), { from: ms, until: NEVER }])
   }
 
-  /** Notes that a node follows a channel no more. */
+  /** Records that a node no longer follows a channel. */
   unsubscribed(at: string, place: string, ms: number): void {
     const last = this.#subscriptions.get(`${place} ${at}`)?.at(-1)
     if (last !== undefined) last.until = ms
@@ -194,7 +198,7 @@ export class Ledger {
     }
   }
 
-  /** Notes and checks what a client has received. */
+  /** Records and checks a message that a client has received. */
   received(client: { readonly name: string }, text: string): void {
     this.#order++
     const { name } = client
@@ -223,7 +227,9 @@ export class Ledger {
     this.#checkRight(session, message)
   }
 
-  /** Notes that a client was closed with a reason: by a call, if the reason is its name. */
+  /**
+   * Records that a client was closed with a reason. If the reason is the name of a call, that call closed it.
+   */
   closedBy(client: { readonly name: string }, reason: string): void {
     const call = this.#calls.get(reason)
     const session = this.sessions.get(client.name)
@@ -231,7 +237,7 @@ export class Ledger {
       this.#accountCall(session, call, `when ${reason} ends it`)
   }
 
-  /** Checks that a message has reached everybody whom it is for. */
+  /** Checks that a message has reached every connection that it is for. */
   checkReceived(id: string): void {
     const message = this.sent.get(id)
     if (message === undefined) return
@@ -248,7 +254,7 @@ export class Ledger {
     }
   }
 
-  /** Checks that nothing was reported as missing, where nothing was lost. */
+  /** Checks that no gap was reported if nothing was lost. */
   checkNoGaps(): void {
     for (const { at, by, place, count, isFirst } of this.#gaps) {
       if (!isFirst)
@@ -256,7 +262,7 @@ export class Ledger {
     }
   }
 
-  /** Checks, when all is quiet, that each message was received, or reported. */
+  /** Checks, when nothing is under way any more, that each message was received or reported as missing. */
   checkAccounts(): void {
     const nodes = new Set([...this.sent.values()].map(({ by }) => by))
     for (const session of this.sessions.values()) {
@@ -266,7 +272,7 @@ export class Ledger {
     this.#checkGaps()
   }
 
-  /** Checks that no more was reported than is missing. */
+  /** Checks that no more messages were reported than are missing. */
   #checkGaps(): void {
     const totals = new Map<string, ReportedGap>()
     for (const gap of this.#gaps) {
@@ -280,14 +286,14 @@ export class Ledger {
       let most = this.#presence.get(`${by} ${place}`) ?? 0
       for (const message of this.sent.values()) {
         if (message.by !== by || !isIn(message, place)) continue
-        // One that was published a little earlier may have been the first that arrived.
+        // A message that was published a little earlier may have been the first to arrive.
         const isFollowed = (this.#subscriptions.get(`${place} ${at}`) ?? []).some(
           ({ from, until }) => message.at >= from - MOST_WAY_MS && message.at <= until,
         )
-        // One that waited for the cluster was published later than it was sent.
+        // A message that waited for the cluster was published later than it was sent.
         const mayBeMissing = isFollowed || message.isAccepted === undefined
         if (!mayBeMissing) continue
-        // Of a union, one copy may be lost and another arrive.
+        // Of a message to several rooms, one copy may be lost and another one arrive.
         if (message.scope === 'union' || received?.has(message.id) !== true) most++
       }
       if (count > most) {
@@ -333,7 +339,10 @@ export class Ledger {
     if (!mayBeIn) fail(`which is for ${rooms}`)
   }
 
-  /** A node whose barriers are lost cannot tell what it has to wait for. */
+  /**
+   * Checks that a call has not overtaken the messages before it. A node that did not get the barriers of the
+   * call cannot know what to wait for, and is not checked.
+   */
   #accountCall(session: Session, { by, order }: { by: string; order: Order }, when: string): void {
     for (const barriers of this.#barriers.values()) {
       const isFor = barriers.by === by && (barriers.to ?? session.node) === session.node
@@ -342,7 +351,7 @@ export class Ledger {
     this.#account(session, by, order, when)
   }
 
-  /** Checks what a node has published before `end`: it was received, or reported where it is missing. */
+  /** Checks the messages that a node published before `end`: each was received, or reported as missing. */
   #account(session: Session, by: string, end: Order, when: string): void {
     const isHere = by === session.node
     const isOver = !this.#host.isAlive(by)
@@ -363,7 +372,7 @@ export class Ledger {
       const latest = expected.reduce((last, { id }, i) => (session.received.has(id) ? i : last), -1)
       const missing = expected.filter(({ id }, i) => {
         if (session.received.has(id)) return false
-        // Nobody can tell how much a node that has ended had published at last.
+        // Nothing shows how many messages a node that has ended had published last.
         return !isOver || end !== NEVER || i < latest
       })
       const accounted = session.drops + (isHere ? 0 : this.#reported(session.node, by, room, since))

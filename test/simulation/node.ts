@@ -15,7 +15,7 @@ import { DIRECT, EVERYONE, type Sent } from './records.ts'
 import type { Wire } from './wire.ts'
 import { HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, type World } from './world.ts'
 
-/** How the nodes of a simulation are set. */
+/** The settings of the nodes of a simulation. */
 export interface NodeSettings {
   readonly slowConsumer: SlowConsumerPolicy
   readonly maxBufferedBytes: number
@@ -31,7 +31,7 @@ export const CALL_TIMEOUT_MS = 200
 /** Time for a hub to close, in ms. */
 export const CLOSE_MS = 400
 
-/** Errors that trouble explains. Any other one is a fault of the code. */
+/** Errors that the trouble of a simulation explains. Any other error is a fault of the code. */
 const EXPECTED = [
   'WSHUB_ERR_BACKPLANE',
   'WSHUB_ERR_NOT_PUBLISHED',
@@ -43,7 +43,7 @@ const EXPECTED = [
 
 export type Metadata = { client: string; mood: number }
 
-/** A process: a hub, the server before it, and the application behind it. */
+/** A simulated process: a hub, its server and its application. */
 export class Node {
   readonly name: string
   readonly place: number
@@ -51,7 +51,7 @@ export class Node {
   /** `undefined` where no room has a history. */
   readonly app: HistoryApp | undefined
   readonly hub: Hub<Metadata>
-  /** The presence of which the application was told. */
+  /** The presence that was reported to the application. */
   readonly told: ToldPresence
   readonly #server: Server
   readonly #world: World
@@ -118,7 +118,7 @@ export class Node {
     return this.hub.getConnection(id)
   }
 
-  /** Publishes a message, and notes it. */
+  /** Publishes a message, and records it. */
   publish(
     message: Pick<Sent, 'scope'> & Partial<Pick<Sent, 'rooms' | 'to' | 'exceptIds' | 'exceptRooms'>>,
     send: (id: string) => void,
@@ -152,12 +152,12 @@ export class Node {
     this.#world.trace(`${this.name} closes`)
     void this.hub.close({ timeoutMs: CLOSE_MS, everyMs: 5, batch: 2 }).then(() => {
       this.isClosed = true
-      // What is to run at the end of the turn may do so.
+      // Work that is due at the end of the turn runs first.
       this.#world.clock.post('world', () => this.#checkTimers(), 1)
     })
   }
 
-  /** Ends at once, as a process that is killed. */
+  /** Ends at once, like a process that is killed. */
   kill(): void {
     this.isUp = false
     this.isKilled = true
@@ -168,7 +168,7 @@ export class Node {
     this.#world.ledger.killed(this.name)
   }
 
-  /** Checks that nothing is left of a hub that is closed. */
+  /** Checks that a closed hub has left nothing behind. */
   checkClosed(): void {
     const fail = (what: string) => this.#world.fail('close', `${this.name} is closed and ${what}`)
     if (!this.isClosed) fail('its close has not resolved')
@@ -193,7 +193,7 @@ export class Node {
     if (timers > 0) this.#world.fail('close', `${this.name} is closed and has ${timers} timers`)
   }
 
-  /** Runs what starts timers in the name of this node. */
+  /** Runs a function whose timers belong to this node. */
   #own<T>(make: () => T): T {
     return this.#world.clock.as(this.name, make)
   }

@@ -5,7 +5,7 @@ import type { World } from './world.ts'
 
 /** Time, in ms, for a client to be connected. */
 const CONNECT_MS = 10
-/** One of so many picks is the room that is only counted. */
+/** One pick in so many is the room of the mode `count`. */
 const COUNTED_SHARE = 5
 
 /** Kinds of steps about rooms with presence. */
@@ -29,7 +29,7 @@ export const PRESENCE_STEPS = {
       }),
   },
 
-  /** A client loses its connection, and comes back to its rooms, perhaps on another node. */
+  /** A client loses its connection, and joins its rooms again, perhaps on another node. */
   move: {
     weight: 8,
     run: (world, [client, place, room]) => {

@@ -7,7 +7,7 @@ import type { World } from './world.ts'
 export const LEAVE_GRACE_MS = 60
 /** Users have several clients, one after the other or at once. */
 const USERS = 4
-/** Infos that were given within so many ms may count in either order. */
+/** Of infos that were given within so many ms, either may count as the later one. */
 const SAME_TIME_MS = 5
 
 /** The latest info that a node was given of a user. */
@@ -16,7 +16,7 @@ interface Given {
   readonly at: number
 }
 
-/** Returns how a room has presence: of the first its members, of the second their number. */
+/** Returns the mode of a room: `members` for the first, `count` for the second. */
 export function modeOf(room: string): PresenceMode | undefined {
   return room === ROOMS[0] ? 'members' : room === ROOMS[1] ? 'count' : undefined
 }
@@ -27,11 +27,11 @@ export function userOf(client: string): string | undefined {
   return place % (USERS + 1) === USERS ? undefined : `u${place % USERS}`
 }
 
-/** The presence of which the application on a node was told, and the rules that hold for it at any time. */
+/** The presence that was reported to the application on a node, and the rules that it must keep. */
 export class ToldPresence {
   readonly #world: World
   readonly #node: Node
-  /** By room, the users who are there. */
+  /** By room: the users who are there. */
   readonly #users = new Map<string, Set<string>>()
   readonly #given = new Map<string, Given>()
 
@@ -40,12 +40,12 @@ export class ToldPresence {
     this.#node = node
   }
 
-  /** Returns the users who are in a room by all changes. */
+  /** Returns the users who are in a room according to the changes. */
   users(room: string): ReadonlySet<string> {
     return this.#users.get(room) ?? new Set()
   }
 
-  /** The presence has asked the application for the info of a user. */
+  /** Records that the hub has asked the application for the info of a user. */
   gave(user: string, info: number): void {
     this.#world.trace(`${this.#node.name} is given the info ${info} of ${user}`)
     this.#given.set(user, { info, at: this.#world.clock.now })
@@ -55,7 +55,7 @@ export class ToldPresence {
     return this.#given.get(user)
   }
 
-  /** The node does not follow a room any more: next time it is told of all who are there. */
+  /** The node no longer follows a room. If it follows it again, all users who are there are reported. */
   forget(room: string): void {
     this.#users.delete(room)
   }
@@ -66,8 +66,8 @@ export class ToldPresence {
     this.#world.trace(`${name} is told of ${room}: joined ${names}, left ${left}, ${count}`)
     const fail = (what: string) => this.#world.fail('changes', `${name} is told of ${room}: ${what}`)
     let users = this.#users.get(room)
-    // A node that follows a room again is told of all who are there.
-    // Asking follows the room for a while: in the end only, where nobody is here.
+    // When a node follows a room again, all users who are there are reported.
+    // Asking makes the node follow the room for a while: done at the end only, where no connection is here.
     const mayAsk = names.length > 0 && (hub.roomSize(room) > 0 || this.#world.isOver)
     const isAll = mayAsk && hub.presence(room).members.every(({ user }) => names.includes(user))
     if (users === undefined || isAll) {
@@ -88,13 +88,13 @@ export class ToldPresence {
     }
   }
 
-  /** Returns the connections that are in a room on this node without a doubt. */
+  /** Returns the connections that are certainly in a room on this node. */
   #sessions(room: string): Session[] {
     return sessionsIn(this.#world, room).filter(({ node }) => node === this.#node.name)
   }
 }
 
-/** Checks that all nodes tell the same of a room, and the truth. */
+/** Checks that all nodes show the same presence of a room, and that it is true. */
 export function checkPresence(world: World, node: Node, room: string): void {
   const mode = modeOf(room)
   if (mode === undefined) return

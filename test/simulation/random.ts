@@ -4,7 +4,7 @@ export class Random {
 
   constructor(seed: number) {
     this.#state = (Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ 0x2545f491) >>> 0
-    for (let i = 0; i < 4; i++) this.next() // close seeds begin alike
+    for (let i = 0; i < 4; i++) this.next() // the first numbers of neighbouring seeds are alike
   }
 
   /** Returns a number from 0 up to, not including, 1 (mulberry32). */

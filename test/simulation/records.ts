@@ -1,4 +1,4 @@
-/** The order of events in a simulation: a number that rises with each. */
+/** The order of events in a simulation: a number that grows with each. */
 export type Order = number
 export const NEVER: Order = Number.POSITIVE_INFINITY
 
@@ -21,7 +21,7 @@ export interface Sent {
   readonly order: Order
   /** When it was published, in ms. */
   readonly at: number
-  /** Whether the engine has taken it; `undefined` while it waits for the cluster. */
+  /** Whether the engine has accepted it; `undefined` while it waits for the cluster. */
   isAccepted: boolean | undefined
 }
 
@@ -30,13 +30,13 @@ export interface Membership {
   readonly room: string
   /** It may be in the room from here on. */
   readonly from: Order
-  /** It surely is, and gets what its own node publishes. */
+  /** It is certainly in the room, and receives the messages of its own node. */
   sureHere: Order
-  /** It gets what any node publishes. */
+  /** It receives the messages of all nodes. */
   sureAll: Order
   /** It may have left from here on. */
   until: Order
-  /** It surely has. */
+  /** It has certainly left. */
   gone: Order
 }
 
@@ -49,13 +49,13 @@ export interface Session {
   isOpen: boolean
   readonly received: Set<string>
   readonly memberships: Membership[]
-  /** Messages that its node says it has dropped. */
+  /** Messages that its node reported as dropped. */
   drops: number
   /** The latest message of each sequence. */
   readonly latest: Map<string, Order>
 }
 
-/** In place of a room: messages to all, and messages to one. */
+/** Used in place of a room: for messages to all connections, and to one. */
 export const EVERYONE = '*'
 export const DIRECT = '@'
 
@@ -64,7 +64,9 @@ export function membershipOf(session: Session, room: string): Membership | undef
   return session.memberships.find((membership) => membership.room === room && membership.until === NEVER)
 }
 
-/** Returns the rooms in which a connection surely is; `undefined` when that is not known of one. */
+/**
+ * Returns the rooms that a connection is certainly in; `undefined` when that is not known for one of them.
+ */
 export function surelyIn(session: Session): string[] | undefined {
   const open = session.memberships.filter(
     ({ gone, room }) => gone === NEVER && room !== EVERYONE && room !== DIRECT,
@@ -80,7 +82,7 @@ export function isSurelyIn(session: Session, name: string, since: Order): boolea
   )
 }
 
-/** Returns whether a message is published in a room, or in what stands for one. */
+/** Returns whether a message is published in a room, or in the scope that is used in place of one. */
 export function isIn({ scope, rooms }: Sent, place: string): boolean {
   if (scope === 'direct') return false
   return scope === 'everyone' ? place === EVERYONE : rooms.includes(place)

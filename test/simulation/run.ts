@@ -7,14 +7,14 @@ import type { Script } from './script.ts'
 import { STEPS } from './steps.ts'
 import { type Violation, World } from './world.ts'
 
-/** Time, in ms, after which trouble that has ended has no effect any more. */
+/** Time, in ms, after which past trouble has no effect any more. */
 const SETTLE_MS = 2_300
-/** Time, in ms, for what is under way in calm weather. */
+/** Time, in ms, in which everything under way ends if there is no trouble. */
 const CALM_MS = 40
-/** The channels of a node that is in no room: one for all nodes, and its own. */
+/** The number of channels of a node without rooms: one for all nodes, and its own. */
 const OWN_CHANNELS = 2
 
-/** The end of a run. */
+/** The result of a run. */
 export interface Run {
   readonly violation: Violation | undefined
   /** The trace, line by line. */
@@ -49,7 +49,7 @@ export async function run(script: Script): Promise<Run> {
   return { violation: world.violation, trace: world.lines, messages: world.messages }
 }
 
-/** Ends all trouble, and checks that nothing of it is left. */
+/** Ends all trouble, and checks that it has left no trace. */
 async function finish(world: World): Promise<void> {
   world.trace('heal')
   world.heal()
@@ -60,7 +60,7 @@ async function finish(world: World): Promise<void> {
   if (world.violation !== undefined) return
   if (world.history !== undefined) await finishHistory(world, nodes, world.history)
   if (world.violation !== undefined) return
-  // Whoever loses its connection, and is back, finds out what it has missed although nothing follows.
+  // A node that was away finds out what it has missed, even if no message follows.
   if (!world.engine.hasLostSilently) world.ledger.checkAccounts()
   for (const node of nodes) world.do(node, () => askAround(world, node))
   world.isOver = true
@@ -92,7 +92,9 @@ async function finish(world: World): Promise<void> {
   if (world.engine.size > 0) world.fail('close', `${world.engine.size} backplanes are left`)
 }
 
-/** Each node says what is: that it is connected, with whom, and for which rooms. */
+/**
+ * Checks that each node reports its true state: that it is connected, to which nodes, and for which rooms.
+ */
 function checkCluster(world: World, nodes: readonly Node[]): void {
   for (const { name, hub, backplane } of nodes) {
     const { state } = hub.cluster
@@ -110,7 +112,7 @@ function checkCluster(world: World, nodes: readonly Node[]): void {
   }
 }
 
-/** A node gets the whole truth from the others. */
+/** Checks that a node gets complete and true answers from the others. */
 function askAround(world: World, node: Node): void {
   const { cluster } = node.hub
   for (const room of ROOMS) {
@@ -129,7 +131,7 @@ function askAround(world: World, node: Node): void {
   })
 }
 
-/** With these, a node whose last messages were lost is found out. */
+/** Sends one more message of each kind, which reveals that earlier ones were lost. */
 function sendMarkers(world: World, node: Node, markers: Set<string>): void {
   for (const room of ROOMS) {
     node.publish({ scope: 'room', rooms: [room] }, (id) => {

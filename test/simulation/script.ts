@@ -13,20 +13,23 @@ export interface Script {
 }
 
 const PICK = 1_000
-/** The share of the kinds of steps that a script uses; those that it lacks let the others go further. */
+/** The share of the kinds of steps that a script uses. With fewer kinds, the others occur more often. */
 const KINDS_SHARE = 0.6
-/** The same for kinds that are not about histories, where rooms have some. */
+/** The same for kinds that are not about histories, in a script whose rooms have them. */
 const KINDS_BESIDE_SHARE = 0.3
 /** One script of so many has rooms with a history. */
 const SEEDS_PER_HISTORY = 3
-/** The share of scripts in which the engine loses nothing, so that nothing may be reported as lost. */
+/** The share of scripts in which the engine loses nothing, so that no loss may be reported. */
 const LOSSLESS_SHARE = 0.25
 /** The share of nodes that cannot reach the engine at first. */
 const LATE_SHARE = 0.15
 const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'failShortly', 'evict']
-/** The share of scripts in which some rooms have presence. Its changes count where messages are missing. */
+/**
+ * The share of scripts in which some rooms have presence. Its changes count as messages where messages are
+ * missing.
+ */
 const PRESENCE_SHARE = 0.3
-/** Kinds without which nothing would happen. */
+/** Kinds that every script has: without them, nothing would happen. */
 const ALWAYS: readonly StepName[] = ['start', 'connect', 'join', 'send', 'wait', 'restore', 'resume']
 /** The same where rooms have a history. */
 const ALWAYS_WITH_HISTORY: readonly StepName[] = [
@@ -68,7 +71,7 @@ export function scriptOf(seed: number): Script {
   if (random.chance(0.8)) steps.push(step('wait', [0, 0, 0], 300))
   for (let i = 0; i < clients; i++) steps.push(step('connect', [i, random.below(PICK), 0], random.below(4)))
   steps.push(step('wait', [0, 0, 0], 20))
-  // Its keys are all that there are.
+  // Object.keys returns strings; these are the names of STEPS.
   const names = (Object.keys(STEPS) as StepName[]).filter((name) => {
     if (name in PRESENCE_STEPS) return settings.hasPresence
     return hasHistory(seed) || name in CLUSTER_STEPS

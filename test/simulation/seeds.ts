@@ -2,19 +2,19 @@ import { run } from './run.ts'
 import { scriptOf } from './script.ts'
 import type { Failure } from './shrink.ts'
 
-/** How a number of seeds went. */
+/** The results of a number of seeds. */
 export interface Report {
   /** How many were run. */
   readonly seeds: number
   /** How many messages were published. */
   readonly messages: number
-  /** The first that broke a rule. */
+  /** The first seed that broke a rule. */
   readonly failure: Failure | undefined
 }
 
 /**
  * Runs seeds until one breaks a rule.
- * @param isMeant leaves out seeds, which count all the same
+ * @param isMeant which seeds to run; the others count as run
  */
 export async function runSeeds(
   first: number,
@@ -35,7 +35,7 @@ export async function runSeeds(
   return { seeds: count, messages, failure: undefined }
 }
 
-/** Tells of a failure: its seed, the rule, the steps, and the trace of its run. */
+/** Describes a failure: its seed, the rule, the steps, and the trace of its run. */
 export function describeFailure({ script, run: { violation, trace } }: Failure): string {
   const steps = script.steps.map(({ kind, picks, ms }) => `  ${kind} ${picks.join(' ')}, then ${ms} ms`)
   const head = `seed ${script.seed} breaks the rule ${violation?.rule}: ${violation?.what}`

@@ -5,20 +5,20 @@ import type { World } from './world.ts'
 /** Numbers that are taken modulo whatever they choose from, so any of them fit. */
 export type Picks = readonly [number, number, number]
 
-/** A kind of step. A step that does not fit does nothing. */
+/** A kind of step. A step that cannot be done at its time does nothing. */
 export interface StepKind {
   /** How often it is chosen, compared with others. */
   readonly weight: number
   run(world: World, picks: Picks): void
 }
 
-/** Has a node do something, if it can. */
+/** Runs a step on a node, if there is one that is up and not paused. */
 export function withNode(world: World, place: number, act: (node: Node) => void): void {
   const node = world.upNode(place)
   if (node !== undefined) world.do(node, () => act(node))
 }
 
-/** Has the node of a client do something with its connection. */
+/** Runs a step with the connection of a client on its node. */
 export function withSession(world: World, client: number, act: (node: Node, session: Session) => void): void {
   const session = world.sessionOf(client)
   const node = session === undefined ? undefined : world.nodeNamed(session.node)

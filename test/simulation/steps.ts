@@ -80,7 +80,7 @@ export const CLUSTER_STEPS = {
     run: (world, [kind, share, delay]) => {
       const most = (share % 10) / 20
       const delayMs = [2, 10, 40, 150][delay % 4] ?? 0
-      // A call waits for no longer than the two ways take then.
+      // With these delays, an answer may arrive later than a call waits for it.
       if (4 * delayMs > CALL_TIMEOUT_MS) world.engine.hasLost = true
       world.engine.weather = {
         delayMs,
@@ -199,7 +199,7 @@ export const CLUSTER_STEPS = {
     run: (world, [place, room, count]) =>
       withNode(world, place, (node) => {
         for (let i = 0; i < 1 + (count % MOST_BURST); i++) {
-          // Long enough that a client that stalls makes its node wait.
+          // Long enough to congest the connection of a client that does not read.
           const send = (id: string) => node.hub.broadcastToRoom(roomOf(room), `${id} ${'.'.repeat(100)}`)
           node.publish({ scope: 'room', rooms: [roomOf(room)] }, send)
         }

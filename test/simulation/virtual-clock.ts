@@ -4,12 +4,12 @@ import type { Random } from './random.ts'
 
 /** The time at which a clock starts, in ms; not 0, which means "never" in many places. */
 const EPOCH_MS = 1_000_000
-/** Most tasks between two steps; with more, the nodes keep each other busy without end. */
+/** Most tasks between two steps; more mean that the nodes send each other messages without end. */
 const MAX_TASKS = 200_000
 /** Tasks for which the real event loop makes one turn. */
 const TASKS_PER_TURN = 64
 
-// Taken when the module is loaded, before any clock is installed.
+// The real functions: this module is loaded before any clock is installed.
 const real = {
   setTimeout: globalThis.setTimeout,
   clearTimeout: globalThis.clearTimeout,
@@ -63,9 +63,9 @@ class Task {
 }
 
 /**
- * The time of a simulation, which stands still while code runs. Every task belongs to an owner, a node or
- * `world`: it inherits that of the task that started it. An owner can be paused, as a process that is
- * stopped, or ended, as one that is killed.
+ * The time of a simulation, which does not pass while code runs. Every task belongs to an owner, a node or
+ * `world`, which it inherits from the task that started it. An owner can be paused, like a process that is
+ * stopped, or ended, like one that is killed.
  */
 export class VirtualClock {
   readonly #random: Random
@@ -122,12 +122,12 @@ export class VirtualClock {
     syncBuiltinESMExports()
   }
 
-  /** Has an owner do something after `ms`; tasks of the same time run in the order of these calls. */
+  /** Schedules a task of an owner after `ms`; tasks of the same time run in the order of these calls. */
   post(owner: string, run: () => void, ms = 0): void {
     this.#push(new Task(owner, run, false, this.#now + Math.max(0, ms), ++this.#order))
   }
 
-  /** Runs what starts timers in the name of an owner. */
+  /** Runs a function whose timers belong to an owner. */
   as<T>(owner: string, run: () => T): T {
     const before = this.#owner
     this.#owner = owner
@@ -138,12 +138,12 @@ export class VirtualClock {
     }
   }
 
-  /** Keeps back the tasks of an owner. */
+  /** Holds back the tasks of an owner. */
   pause(owner: string): void {
     if (!this.#paused.has(owner)) this.#paused.set(owner, [])
   }
 
-  /** Runs, as soon as the time moves on, what an owner has missed, and keeps back nothing more. */
+  /** Ends a pause: the tasks that were held back run as soon as the time moves on. */
   resume(owner: string): void {
     const missed = this.#paused.get(owner)
     if (missed === undefined) return

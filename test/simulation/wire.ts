@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream'
 import type { Random } from './random.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
-/** Bytes that a server writes before its socket counts as congested; few, so that short scripts reach it. */
+/** Bytes that a server writes before its socket counts as congested; few, so that short scripts get there. */
 const HIGH_WATER_BYTES = 512
 /** Most time, in ms, that bytes take between a client and its node. */
 const LATENCY_MS = 3
@@ -27,7 +27,7 @@ export class Wire {
   readonly #owners: { readonly client: string; readonly node: string }
   #toClientAt = 0
   #toServerAt = 0
-  /** Whether nothing arrives any more at either end, and nobody is told. */
+  /** Whether nothing arrives at either end any more, and neither is notified. */
   isSilent = false
 
   constructor(
@@ -59,7 +59,7 @@ export class Wire {
     })
   }
 
-  /** Has the connection accepted by the node, before anything that the client sends. */
+  /** Makes the node accept the connection, before anything that the client sends. */
   accepted(accept: () => void): void {
     this.#toServer(accept)
   }
@@ -105,7 +105,7 @@ class ServerSocket extends Duplex {
     this.#wire = wire
   }
 
-  // Nothing to set, but `node:http` and `ws` call them.
+  // Without effect here, but `node:http` and `ws` call them.
 
   setTimeout(): this {
     return this

@@ -13,7 +13,7 @@ import { VirtualClock } from './virtual-clock.ts'
 /** Times of the simulated nodes, in ms. */
 export const HEARTBEAT_MS = 100
 export const HEARTBEAT_TIMEOUT_MS = 300
-/** Time after which a node that receives nothing says so, and one more beat. */
+/** Time after which a node that receives nothing is no longer `connected`, plus one heartbeat. */
 const NOTICE_MS = HEARTBEAT_TIMEOUT_MS + 3 * HEARTBEAT_MS
 
 /** Longer than any simulation, in ms. */
@@ -25,7 +25,7 @@ export interface Violation {
   readonly what: string
 }
 
-/** Nodes, clients and an engine, and all that is known of them. */
+/** The nodes, clients and engine of a simulation, and the records of what they did. */
 export class World {
   readonly random: Random
   readonly clock: VirtualClock
@@ -39,7 +39,7 @@ export class World {
   readonly nodes: (Node | undefined)[] = []
   readonly ended: Node[] = []
   readonly clients: (Client | undefined)[] = []
-  /** Calls to the cluster that have not been answered: who waits for what. */
+  /** The calls to the cluster that have not been answered: what they wait for, and on which node. */
   readonly pendingCalls = new Set<{ readonly node: Node; readonly what: string }>()
   #count = 0
   violation: Violation | undefined
@@ -54,7 +54,7 @@ export class World {
     this.ledger = new Ledger(this)
     this.history = settings.history === undefined ? undefined : this.#share(settings.history)
     this.engine.onOffer = ({ owner }, channel, bytes) => {
-      // Its number is taken also where the engine does not accept it.
+      // The hub has used its number even if the engine does not accept it.
       if (openEnvelope(Buffer.from(bytes)).kind === 'presence')
         this.ledger.presenceSent(owner, placeOf(channel))
     }
@@ -68,7 +68,7 @@ export class World {
     }
   }
 
-  /** How many messages were published. */
+  /** The number of messages that were published. */
   get messages(): number {
     return this.ledger.sent.size + (this.history?.ledger.size ?? 0)
   }
@@ -78,7 +78,7 @@ export class World {
     if (this.violation === undefined) this.lines.push(`${this.clock.now} ${line}`)
   }
 
-  /** Keeps the first violation. */
+  /** Records a violation, unless there was one before. */
   fail(rule: string, what: string): void {
     this.trace(`VIOLATION ${rule}: ${what}`)
     this.violation ??= { rule, what }
@@ -88,7 +88,7 @@ export class World {
     return this.nodes.some((node) => node?.name === name && node.isUp)
   }
 
-  /** Returns a node that is up, and does not stand still. */
+  /** Returns a node that is up and not paused. */
   upNode(place: number): Node | undefined {
     const node = this.nodes[place % this.nodes.length]
     return node?.isUp === true && !this.clock.isPaused(node.name) ? node : undefined
@@ -133,14 +133,14 @@ export class World {
     return session?.isOpen === true && this.isAlive(session.node) ? session : undefined
   }
 
-  /** Has a node do something, in a turn of its own. */
+  /** Runs a function on a node, in a turn of its own. */
   do(node: Node, act: () => void): void {
     this.clock.post(node.name, () => {
       if (node.isUp) act()
     })
   }
 
-  /** Notes a call of a node, and does something with its answer. */
+  /** Records a call of a node, and passes on its answer. */
   call<T>(node: Node, what: string, answer: Promise<T>, done: (answer: T) => void = () => {}): void {
     const call = { node, what }
     this.pendingCalls.add(call)
@@ -159,14 +159,14 @@ export class World {
     )
   }
 
-  /** Notes and checks what a client has received. */
+  /** Records and checks a message that a client has received. */
   received(client: Client, text: string): void {
     const { history } = this
     const { place, name } = client
     if (history === undefined || !readText(history, place, name, text)) this.ledger.received(client, text)
   }
 
-  /** Checks what holds at any time. */
+  /** Checks the rules that hold at any time. */
   check(): void {
     this.history?.ledger.check()
     for (const node of this.upNodes()) {
@@ -177,14 +177,14 @@ export class World {
     }
   }
 
-  /** Lets a node that stands still go on: the time to notice anything begins again. */
+  /** Resumes a paused node. The time in which it has to notice anything begins again. */
   resume(node: Node): void {
     if (!this.clock.isPaused(node.name)) return
     if (node.deafSince !== undefined) node.deafSince = this.clock.now
     this.clock.resume(node.name)
   }
 
-  /** Ends all trouble: what is away comes back, and what stands still goes on. */
+  /** Ends all trouble: engines are restored, and paused nodes and clients resume. */
   heal(): void {
     this.engine.weather = CALM
     if (this.history !== undefined) this.history.engine.weather = CALM_STORE
@@ -231,7 +231,7 @@ export class World {
     }
   }
 
-  /** A hub knows which of its connections are in which room. */
+  /** Checks that a hub knows which of its connections are in which room. */
   #checkRooms(node: Node): void {
     const expected = new Map<string, string[]>()
     const sessions = [...this.ledger.sessions.values()].filter(
@@ -251,7 +251,7 @@ export class World {
     }
   }
 
-  /** A hub does not say that it is connected while it is not. */
+  /** Checks that a hub does not report `connected` while it is not. */
   #checkState(node: Node): void {
     const { state } = node.hub.cluster
     if (node.backplane.state === 'reconnecting' && state === 'connected') {
@@ -264,7 +264,7 @@ export class World {
   }
 }
 
-/** Returns the room of a channel, or what stands for it. */
+/** Returns the room of a channel, or the scope that is used in place of one. */
 function placeOf(channel: string): string {
   const [, kind, room = ''] = channel.split('.')
   if (kind === 'r') return room
