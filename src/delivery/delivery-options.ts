@@ -43,6 +43,7 @@ export interface DeliveryOptions {
   readonly maxBufferedBytes: number
   readonly maxTotalBufferedBytes: number
   readonly slowConsumer: SlowConsumerPolicy
+  readonly writeDelayMs: number
   readonly enableCompression: CompressionSettings | false
 }
 

@@ -8,7 +8,7 @@ import { SharedWindows } from './shared-windows.ts'
 export class Delivery {
   readonly maxBufferedBytes: number
   readonly slowConsumer: SlowConsumerPolicy
-  readonly loop = new FlushLoop()
+  readonly loop: FlushLoop
   readonly congestion: Congestion
   /** Only when clients share compression windows. */
   readonly windows: SharedWindows | undefined
@@ -24,7 +24,9 @@ export class Delivery {
   }
 
   constructor(options: DeliveryOptions) {
-    const { maxBufferedBytes, maxTotalBufferedBytes, slowConsumer, enableCompression: settings } = options
+    const { maxBufferedBytes, maxTotalBufferedBytes, slowConsumer, writeDelayMs } = options
+    const { enableCompression: settings } = options
+    this.loop = new FlushLoop(writeDelayMs)
     this.maxBufferedBytes = maxBufferedBytes
     this.slowConsumer = slowConsumer
     this.congestion = new Congestion(maxTotalBufferedBytes, slowConsumer === 'resync')
@@ -32,8 +34,9 @@ export class Delivery {
     this.windows = isShared ? new SharedWindows(settings) : undefined
   }
 
-  /** Stops the timer. */
+  /** Stops the timers. */
   stop(): void {
+    this.loop.stop()
     this.congestion.stop()
   }
 }

@@ -13,21 +13,53 @@ const WRITES_PER_CLOCK_READ = 16
 /** An outbox, as a {@link FlushLoop} uses it. */
 export interface Flushable {
   flush(): void
+  /** The time for which its frames may wait for others is over: it is scheduled now. */
+  delayPassed(): void
 }
 
-/** Flushes the outboxes of a hub at the end of each turn of the event loop. */
+/** Flushes the outboxes of a hub at the end of each turn of the event loop, or some time later. */
 export class FlushLoop {
   /** The empty batch of this turn. */
   root = new Batch()
   /** Counts the turns in which something was written. */
   turn = 0
+  /** Time, in ms, for which frames may wait for others; 0 = until the end of the turn. */
+  readonly delayMs: number
   #dirty: Flushable[] = []
   #isEndDue = false
+  readonly #delayed = new Set<Flushable>()
+  /** One timer for all outboxes, so that their frames are shared, and leave together. */
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(delayMs = 0) {
+    this.delayMs = delayMs
+  }
 
   /** Has the outbox flushed when this turn of the event loop has done all its I/O. */
   schedule(outbox: Flushable): void {
+    if (this.#delayed.size > 0) this.#delayed.delete(outbox)
     this.#dirty.push(outbox)
     this.#endTurnSoon()
+  }
+
+  /** Has the outbox scheduled within `delayMs`. */
+  delay(outbox: Flushable): void {
+    this.#delayed.add(outbox)
+    this.#timer ??= setTimeout(this.#delayPassed, this.delayMs).unref()
+  }
+
+  /** Stops the timer. */
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#delayed.clear()
+  }
+
+  readonly #delayPassed = (): void => {
+    this.#timer = undefined
+    const delayed = [...this.#delayed]
+    this.#delayed.clear()
+    for (const outbox of delayed) outbox.delayPassed()
   }
 
   #endTurnSoon(): void {

@@ -5,7 +5,7 @@ import type { Delivery } from './delivery.ts'
 import { addDrops, countDrops, type DropCount, type DropReason } from './drop-count.ts'
 import type { OutboxOwner, OutboxSocket } from './outbox-owner.ts'
 
-/** A batch of this size is written before the turn ends; a backlog is written in chunks of this size. */
+/** A batch of this size is written at once; a backlog is written in chunks of this size. */
 const CHUNK_BYTES = 65_536
 
 /**
@@ -26,7 +26,8 @@ const REPLAY_SHARE = 1 / 2
  * The frames that one connection has yet to write, in the order of the calls. Nothing else writes to the
  * socket, except `ws` for its own close and pong frames.
  *
- * - The frames of a turn are written at its end, in one write.
+ * - The frames of a turn are written at its end, in one write. With a `writeDelayMs`, messages wait longer,
+ *   for those of later turns; an urgent message, a ping or a pong takes them along.
  * - While the socket is congested, frames wait here. Above `maxBufferedBytes` the policy decides about more
  *   messages; pings and pongs are never dropped.
  * - Messages of the turn that congested the socket are exempt from the limit. After that turn, up to
@@ -37,11 +38,12 @@ export class Outbox {
   readonly #socket: OutboxSocket
   readonly #delivery: Delivery
   readonly #owner: OutboxOwner
-  /** The frames of this turn; `undefined` when there are none. */
+  /** The frames of this turn, and those that wait for it; `undefined` when there are none. */
   #batch: Batch | undefined
   /** Frames that wait for a congested socket; `undefined` while it is not congested. */
   #backlog: Backlog | undefined
-  #scheduled = false
+  /** Whether it is flushed when this turn is over, or when frames have waited for long enough. */
+  #due: 'later' | 'now' | undefined
   #isAwaitingDrain = false
   #ending: (() => void) | undefined
   /** Called when less waits for the client. */
@@ -71,7 +73,7 @@ export class Outbox {
   /** Accepts a message. @returns `false` when it was dropped */
   send(frame: Buffer, options?: SendOptions, origin?: Origin): boolean {
     const backlog = this.#backlog
-    if (backlog === undefined) return this.#append(frame, true)
+    if (backlog === undefined) return this.#append(frame, true, options?.urgent !== true)
     this.#schedule()
     if (options?.volatile === true) return this.#drop('volatile', 1, frame.length)
     const { slowConsumer } = this.#delivery
@@ -81,7 +83,7 @@ export class Outbox {
       if (former !== undefined) this.#drop('conflate', 1, former.bytes.length)
     }
     if (!this.#makeRoom(backlog, frame.length, origin)) return false
-    if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true)
+    if (slowConsumer === 'close' || slowConsumer === 'dropNewest') return this.#append(frame, true, false)
     return this.#hold(backlog, { bytes: frame, messages: 1, controlBytes: 0, key, origin })
   }
 
@@ -106,7 +108,7 @@ export class Outbox {
   sendControl(frame: Buffer): void {
     const backlog = this.#backlog
     if (backlog === undefined) {
-      this.#append(frame, false)
+      this.#append(frame, false, false)
     } else if (backlog.controlBytes + frame.length > MAX_CONTROL_BYTES) {
       this.#owner.overflow('client')
     } else {
@@ -116,9 +118,13 @@ export class Outbox {
     }
   }
 
+  delayPassed(): void {
+    this.#schedule()
+  }
+
   /** Writes the frames of the turn, which is over. */
   flush(): void {
-    this.#scheduled = false
+    this.#due = undefined
     this.#write()
     if (this.#backlog === undefined) this.#tellRoom()
     this.tellDrops()
@@ -187,10 +193,10 @@ export class Outbox {
   }
 
   /** Adds a frame to those of this turn. @returns `false` when all of them were dropped at once */
-  #append(frame: Buffer, isMessage: boolean): boolean {
+  #append(frame: Buffer, isMessage: boolean, mayWait: boolean): boolean {
     const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)
     this.#batch = batch
-    this.#schedule()
+    this.#schedule(mayWait && batch.bytes < CHUNK_BYTES)
     return batch.bytes < CHUNK_BYTES || this.#write()
   }
 
@@ -201,10 +207,12 @@ export class Outbox {
     return backlog.newest === held
   }
 
-  #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    this.#delivery.loop.schedule(this)
+  #schedule(mayWait = false): void {
+    if (this.#due === 'now' || (mayWait && this.#due === 'later')) return
+    const { loop } = this.#delivery
+    this.#due = mayWait && loop.delayMs > 0 ? 'later' : 'now'
+    if (this.#due === 'later') loop.delay(this)
+    else loop.schedule(this)
   }
 
   /** Writes the frames of this turn, or has them wait. @returns `false` when they were dropped */

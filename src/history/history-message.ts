@@ -42,14 +42,14 @@ export class HistoryMessage implements Origin {
     log: MessageLog,
     { epoch, offset, tag }: Mark,
     after: Mark,
-    { key, union, exceptIds, exceptRooms }: HistoryRecord,
+    { key, urgent, union, exceptIds, exceptRooms }: HistoryRecord,
     outgoing: OutgoingMessage,
   ) {
     this.log = log
     this.mark = { epoch, offset, tag }
     this.after = after
     this.outgoing = outgoing
-    this.options = key === undefined ? undefined : { key }
+    this.options = key === undefined && urgent === undefined ? undefined : { key, urgent }
     this.#exceptIds = exceptIds
     this.#exceptRooms = exceptRooms
     this.#union = union

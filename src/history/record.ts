@@ -7,12 +7,15 @@ const TEXT = 1
 const KEY = 2
 const UNION = 4
 const EXCEPT = 8
-const ALL_FLAGS = 15
+const URGENT = 16
+const ALL_FLAGS = 31
 
 /** A message as it is stored. */
 export interface HistoryRecord {
   readonly data: string | Uint8Array
   readonly key: string | undefined
+  /** Whether it does not wait for others before it is written. */
+  readonly urgent?: boolean | undefined
   /**
    * The rooms with history among those that the message went to, sorted; empty when it is only one. Each of
    * them has a copy; a connection in several of them receives one.
@@ -24,7 +27,7 @@ export interface HistoryRecord {
 }
 
 /** Returns the bytes of a record: two more than the data in the simplest case. */
-export function encodeRecord({ data, key, union, exceptIds, exceptRooms }: HistoryRecord): Buffer {
+export function encodeRecord({ data, key, urgent, union, exceptIds, exceptRooms }: HistoryRecord): Buffer {
   const hasExcept = exceptIds.length > 0 || exceptRooms.length > 0
   let capacity = 2 + Buffer.byteLength(data)
   if (key !== undefined) capacity += textCapacity(key)
@@ -36,7 +39,8 @@ export function encodeRecord({ data, key, union, exceptIds, exceptRooms }: Histo
     (typeof data === 'string' ? TEXT : 0) |
       (key === undefined ? 0 : KEY) |
       (union.length === 0 ? 0 : UNION) |
-      (hasExcept ? EXCEPT : 0),
+      (hasExcept ? EXCEPT : 0) |
+      (urgent === true ? URGENT : 0),
   )
   if (key !== undefined) writer.text(key)
   if (union.length > 0) writer.texts(union)
@@ -63,5 +67,7 @@ export function decodeRecord(bytes: Buffer): HistoryRecord & { readonly data: st
   const exceptIds = hasExcept ? reader.texts() : []
   const exceptRooms = hasExcept ? reader.rooms() : []
   const rest = reader.rest()
-  return { data: (flags & TEXT) === 0 ? rest : rest.toString(), key, union, exceptIds, exceptRooms }
+  const data = (flags & TEXT) === 0 ? rest : rest.toString()
+  const urgent = (flags & URGENT) === 0 ? undefined : true
+  return { data, key, urgent, union, exceptIds, exceptRooms }
 }

@@ -31,10 +31,11 @@ export interface Audience extends Recipients {
 }
 
 /** How one message is published to a room with a history. An explicit `undefined` means the default. */
-export type PublishOptions = Pick<BroadcastOptions, 'key' | 'except' | 'exceptRooms'>
+export type PublishOptions = Pick<BroadcastOptions, 'key' | 'urgent' | 'except' | 'exceptRooms'>
 
 const PUBLISH_OPTIONS: Required<PublishOptions> = {
   key: undefined,
+  urgent: undefined,
   except: undefined,
   exceptRooms: undefined,
 }
@@ -42,6 +43,7 @@ const PUBLISH_OPTIONS: Required<PublishOptions> = {
 const BROADCAST_OPTIONS: Required<BroadcastOptions> = {
   key: undefined,
   volatile: undefined,
+  urgent: undefined,
   except: undefined,
   exceptRooms: undefined,
   local: undefined,
@@ -82,7 +84,7 @@ export function contentOf(
   options: SendOptions | undefined,
 ): HistoryContent {
   const content = typeof data === 'string' ? data : payloadBytes(data)
-  return { data: content, key: options?.key, exceptIds, exceptRooms }
+  return { data: content, key: options?.key, urgent: options?.urgent, exceptIds, exceptRooms }
 }
 
 /** Returns the same audience without one more connection. @throws {HubError} WSHUB_ERR_INVALID_OPTION */

@@ -92,6 +92,12 @@ export interface HubOptions<Meta extends object = Metadata> {
    * `close`.
    */
   slowConsumer?: SlowConsumerPolicy | undefined
+  /**
+   * Time, in ms, for which messages to a client wait for others, 0 to 1 000: all of them leave in one write,
+   * at most that long and one turn of the event loop after the first. Saves CPU time where messages come one
+   * by one. Those with the option `urgent` do not wait. 0 = until the end of the turn. Default 0.
+   */
+  writeDelayMs?: number | undefined
   /** Time, in ms, for an async `onOpen`, while the client's messages wait; 0 = no limit. Default 10 000. */
   openTimeoutMs?: number | undefined
   /**
@@ -150,6 +156,7 @@ export const HUB_DEFAULTS = Object.freeze({
   maxBufferedBytes: 1_048_576,
   maxTotalBufferedBytes: 134_217_728,
   slowConsumer: 'close',
+  writeDelayMs: 0,
   openTimeoutMs: 10_000,
   closeTimeoutMs: 10_000,
   limits: Object.freeze({}),
@@ -215,6 +222,7 @@ export function resolveHubOptions<Meta extends object>(options: HubOptions<Meta>
     maxBufferedBytes: integer('maxBufferedBytes', 1),
     maxTotalBufferedBytes: integer('maxTotalBufferedBytes', 1),
     slowConsumer,
+    writeDelayMs: integer('writeDelayMs', 0, 1_000),
     openTimeoutMs: integer('openTimeoutMs', 0),
     closeTimeoutMs: integer('closeTimeoutMs', 1),
     limits: readLimits(options.limits, maxMessageSize),

@@ -68,10 +68,15 @@ export interface SendOptions {
   key?: string | undefined
   /** Drops the message for a client whose socket is congested instead of queueing it. Default false. */
   volatile?: boolean | undefined
+  /**
+   * Does not let the message wait for others, as the option `writeDelayMs` of the hub would: it is written at
+   * the end of the turn, together with those that wait before it. Default false.
+   */
+  urgent?: boolean | undefined
 }
 
 /** The options of a message to one connection. */
-const SEND_OPTIONS: Required<SendOptions> = { key: undefined, volatile: undefined }
+const SEND_OPTIONS: Required<SendOptions> = { key: undefined, volatile: undefined, urgent: undefined }
 
 /**
  * Checks the options of a message.
@@ -81,11 +86,14 @@ const SEND_OPTIONS: Required<SendOptions> = { key: undefined, volatile: undefine
 export function checkSendOptions(options: SendOptions | undefined, known: object = SEND_OPTIONS): void {
   if (options === undefined) return
   checkKeys(options, known, 'an option of a message')
-  const { key, volatile } = options
+  const { key, volatile, urgent } = options
   if (key !== undefined && (typeof key !== 'string' || key === '')) {
     throw invalid('key', 'is a non-empty string', key)
   }
   if (volatile !== undefined && typeof volatile !== 'boolean') {
     throw invalid('volatile', 'is true or false', volatile)
+  }
+  if (urgent !== undefined && typeof urgent !== 'boolean') {
+    throw invalid('urgent', 'is true or false', urgent)
   }
 }

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { Duplex } from 'node:stream'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
   type Connection,
   type DropCount,
@@ -21,6 +21,7 @@ import { eventually, handshake, turn } from '../support/hub-server.ts'
 
 const MAX_BUFFERED_BYTES = 400
 const HIGH_WATER_BYTES = 100
+const WRITE_DELAY_MS = 5
 /** A batch of this size is written before the turn ends. */
 const CHUNK_BYTES = 65_536
 const MAX_CONTROL_BYTES = 65_536
@@ -76,6 +77,12 @@ class Pipe extends Duplex {
   }
 }
 
+interface MessageOptions {
+  readonly key?: string | undefined
+  readonly volatile: boolean
+  readonly urgent: boolean
+}
+
 /** A frame that was accepted. */
 interface Item {
   readonly bytes: Buffer
@@ -101,8 +108,9 @@ class ConnectionModel {
   offered = 0
   received = 0
   lost = 0
-  /** The frames of this turn. */
+  /** The frames of this turn, and those that wait for it. */
   batch: Item[] = []
+  due: 'later' | 'now' | undefined
   /** Frames that wait for a congested socket; `undefined` while it is not congested. */
   backlog: Item[] | undefined
   /** The writes that the socket has not completed. */
@@ -126,13 +134,13 @@ class ConnectionModel {
     return [...this.socket.flat(), ...(this.backlog ?? []), ...this.batch]
   }
 
-  send(bytes: Buffer, { key, volatile }: { key?: string | undefined; volatile: boolean }): boolean {
+  send(bytes: Buffer, { key, volatile, urgent }: MessageOptions): boolean {
     if (!this.isOpen) return false
     const { policy } = this.#hub
     const item: Item = { bytes, isMessage: true, key }
     this.offered += bytes.length
-    this.#hub.isTurnDue = true
-    if (this.backlog === undefined) return this.#append(item)
+    if (this.backlog === undefined) return this.#append(item, !urgent && this.#hub.isDelayed)
+    this.due = 'now'
     if (volatile) return this.#drop('volatile', item)
     if (policy === 'conflate' && key !== undefined) {
       const former = this.backlog.find((other) => other.key === key)
@@ -154,7 +162,7 @@ class ConnectionModel {
       this.#giveUp()
       return false
     }
-    if (policy === 'close' || policy === 'dropNewest') return this.#append(item)
+    if (policy === 'close' || policy === 'dropNewest') return this.#append(item, false)
     this.#hold([item])
     return true
   }
@@ -162,10 +170,7 @@ class ConnectionModel {
   ping(bytes: Buffer): boolean {
     if (!this.isOpen) return false
     const item: Item = { bytes, isMessage: false, key: undefined }
-    if (this.backlog === undefined) {
-      this.#hub.isTurnDue = true
-      return this.#append(item)
-    }
+    if (this.backlog === undefined) return this.#append(item, false)
     if (bytesOf(this.backlog.filter(({ isMessage }) => !isMessage)) + bytes.length > MAX_CONTROL_BYTES) {
       this.#giveUp()
     } else {
@@ -250,9 +255,12 @@ class ConnectionModel {
     return wanted <= MAX_BUFFERED_BYTES || this.#isBurst || wanted <= MAX_BUFFERED_BYTES + this.#least
   }
 
-  #append(item: Item): true {
+  #append(item: Item, mayWait: boolean): true {
     this.batch.push(item)
-    if (bytesOf(this.batch) >= CHUNK_BYTES) this.flush()
+    const isFull = bytesOf(this.batch) >= CHUNK_BYTES
+    if (!mayWait || isFull) this.due = 'now'
+    this.due ??= 'later'
+    if (isFull) this.flush()
     return true
   }
 
@@ -340,18 +348,28 @@ class ConnectionModel {
 class HubModel {
   readonly policy: SlowConsumerPolicy
   readonly connections: ConnectionModel[] = CONNECTIONS.map(() => new ConnectionModel(this))
+  /** Whether messages wait for others. */
+  readonly isDelayed: boolean
   turn = 0
-  isTurnDue = false
 
-  constructor(policy: SlowConsumerPolicy) {
+  constructor(policy: SlowConsumerPolicy, isDelayed: boolean) {
     this.policy = policy
+    this.isDelayed = isDelayed
+  }
+
+  /** The time is over for which messages wait. */
+  delayPassed(): void {
+    for (const connection of this.connections) if (connection.due === 'later') connection.due = 'now'
   }
 
   endTurn(): void {
-    if (!this.isTurnDue) return
-    this.isTurnDue = false
+    const due = this.connections.filter((connection) => connection.due === 'now')
+    if (due.length === 0) return
     this.turn++
-    for (const connection of this.connections) connection.flush()
+    for (const connection of due) {
+      connection.due = undefined
+      connection.flush()
+    }
   }
 }
 
@@ -362,6 +380,7 @@ const message = {
   isBinary: fc.boolean(),
   key: fc.constantFrom(undefined, undefined, 'a', 'b', 'c'),
   volatile: fc.constantFrom(false, false, false, true),
+  urgent: fc.constantFrom(false, false, false, true),
 }
 const call = fc.oneof(
   { weight: 6, arbitrary: fc.record({ call: fc.constant('join' as const), connection, room }) },
@@ -381,6 +400,7 @@ const call = fc.oneof(
   { weight: 6, arbitrary: fc.record({ call: fc.constant('step' as const), connection }) },
   { weight: 2, arbitrary: fc.record({ call: fc.constant('resume' as const), connection }) },
   { weight: 18, arbitrary: fc.record({ call: fc.constant('turn' as const) }) },
+  { weight: 6, arbitrary: fc.record({ call: fc.constant('wait' as const) }) },
   { weight: 1, arbitrary: fc.record({ call: fc.constant('close' as const), connection }) },
   { weight: 1, arbitrary: fc.record({ call: fc.constant('goodbye' as const), connection }) },
   { weight: 1, arbitrary: fc.record({ call: fc.constant('reset' as const), connection }) },
@@ -398,9 +418,10 @@ function at<T>(all: readonly T[], place: number): T {
   return one
 }
 
-async function setUp(slowConsumer: SlowConsumerPolicy) {
+async function setUp(slowConsumer: SlowConsumerPolicy, writeDelayMs: number) {
   const hub = new Hub({
     slowConsumer,
+    writeDelayMs,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
     enableCompression: COMPRESSION,
     pingIntervalMs: 0,
@@ -438,9 +459,13 @@ async function setUp(slowConsumer: SlowConsumerPolicy) {
   return { hub, connections, pipes, reports }
 }
 
-async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Promise<void> {
-  const { hub, connections, pipes, reports } = await setUp(slowConsumer)
-  const model = new HubModel(slowConsumer)
+async function run(
+  slowConsumer: SlowConsumerPolicy,
+  writeDelayMs: number,
+  calls: readonly Call[],
+): Promise<void> {
+  const { hub, connections, pipes, reports } = await setUp(slowConsumer, writeDelayMs)
+  const model = new HubModel(slowConsumer, writeDelayMs > 0)
   let count = 0
 
   const payload = ({ size, isBinary }: { size: number; isBinary: boolean }) => {
@@ -463,10 +488,15 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
       model.endTurn()
       return [undefined, undefined]
     }
+    if (step.call === 'wait') {
+      vi.advanceTimersByTime(writeDelayMs)
+      model.delayPassed()
+      return [undefined, undefined]
+    }
     if (step.call === 'broadcast') {
-      const { rooms, except, key, volatile } = step
+      const { rooms, except, key, volatile, urgent } = step
       const data = payload(step)
-      const options = { key, volatile }
+      const options = { key, volatile, urgent }
       const exceptId = except === undefined ? 'nobody.0' : at(connections, except).id
       const did =
         rooms === undefined
@@ -492,7 +522,7 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
         return [hub.leaveRoom(one, step.room), expected.rooms.delete(step.room)]
       case 'send': {
         const data = payload(step)
-        const options = { key: step.key, volatile: step.volatile }
+        const options = { key: step.key, volatile: step.volatile, urgent: step.urgent }
         const did = typeof data === 'string' ? one.sendText(data, options) : one.sendBinary(data, options)
         return [did, expected.send(frameFor(step.connection, data), options)]
       }
@@ -550,6 +580,7 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
     }
   }
 
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }) // the connections are open
   for (const step of calls) {
     const [did, should] = await perform(step)
     if (did !== should) expect({ step, did }).toEqual({ step, did: should })
@@ -557,6 +588,9 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
     check(step.call === 'turn' || step.call === 'reset')
   }
 
+  vi.advanceTimersByTime(writeDelayMs)
+  model.delayPassed()
+  vi.useRealTimers()
   // In the end every client reads, and every byte that was offered was received, dropped or lost with its
   // socket.
   await turn()
@@ -595,12 +629,16 @@ async function run(slowConsumer: SlowConsumerPolicy, calls: readonly Call[]): Pr
 }
 
 describe('a hub', () => {
-  it.each(['close', 'dropNewest', 'dropOldest', 'conflate'] as const)(
-    'sends and drops the same as a simple model for any sequence of calls, with %s',
-    async (policy) => {
+  const policies = ['close', 'dropNewest', 'dropOldest', 'conflate'] as const
+  it.each([0, WRITE_DELAY_MS].flatMap((delay) => policies.map((policy) => [policy, delay] as const)))(
+    'sends and drops the same as a simple model for any sequence of calls, with %s and a writeDelayMs of %i',
+    async (policy, writeDelayMs) => {
+      onTestFinished(() => void vi.useRealTimers())
       await fc.assert(
-        fc.asyncProperty(fc.array(call, { maxLength: 120, size: 'max' }), (calls) => run(policy, calls)),
-        { numRuns: 120 },
+        fc.asyncProperty(fc.array(call, { maxLength: 120, size: 'max' }), (calls) =>
+          run(policy, writeDelayMs, calls),
+        ),
+        { numRuns: writeDelayMs === 0 ? 120 : 80 },
       )
     },
   )

@@ -6,6 +6,7 @@ const make = () =>
     maxBufferedBytes: 100,
     maxTotalBufferedBytes: 1_000,
     slowConsumer: 'close',
+    writeDelayMs: 0,
     enableCompression: false,
   })
 

@@ -6,7 +6,7 @@ import { type Flushable, FlushLoop } from '../../src/delivery/flush-loop.ts'
 import { Outbox } from '../../src/delivery/outbox.ts'
 import { turn } from '../support/hub-server.ts'
 
-const outbox = (flush: () => void): Flushable => ({ flush })
+const outbox = (flush: () => void): Flushable => ({ flush, delayPassed: () => {} })
 
 const realNow = performance.now.bind(performance) // also while a test has replaced the clock
 
@@ -145,6 +145,7 @@ describe('FlushLoop', () => {
       maxBufferedBytes: 100,
       maxTotalBufferedBytes: 1_000,
       slowConsumer: 'close',
+      writeDelayMs: 0,
       enableCompression: false,
     })
     const owner = { writable: true, overflow: () => {}, reportDrops: () => {}, resync: () => {} }

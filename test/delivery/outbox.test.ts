@@ -45,6 +45,7 @@ function setUp(
     maxBufferedBytes,
     maxTotalBufferedBytes,
     slowConsumer,
+    writeDelayMs: 0,
     enableCompression: false,
   })
   const valve = new Valve({ highWaterMark })

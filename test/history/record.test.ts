@@ -10,6 +10,7 @@ const record = fc.record({
     fc.uint8Array().map((bytes) => Buffer.from(bytes)),
   ),
   key: fc.option(name, { nil: undefined }),
+  urgent: fc.constantFrom(undefined, true as const),
   union: fc.array(name),
   exceptIds: fc.array(fc.string()),
   exceptRooms: fc.array(name),

@@ -167,13 +167,19 @@ expectTypeOf(connection.sendPong('payload')).toEqualTypeOf<boolean>()
 
 // How a message is sent
 
-expectTypeOf<SendOptions>().toEqualTypeOf<{ key?: string | undefined; volatile?: boolean | undefined }>()
+expectTypeOf<SendOptions>().toEqualTypeOf<{
+  key?: string | undefined
+  volatile?: boolean | undefined
+  urgent?: boolean | undefined
+}>()
 /** An explicit `undefined` means the default, also under exactOptionalPropertyTypes. */
-connection.sendText('text', { key: undefined, volatile: undefined })
+connection.sendText('text', { key: undefined, volatile: undefined, urgent: undefined })
 expectTypeOf(connection.sendText('text', { key: 'price' })).toEqualTypeOf<boolean>()
 expectTypeOf(connection.sendBinary(new Uint8Array(1), { volatile: true })).toEqualTypeOf<boolean>()
 expectTypeOf(hub.broadcast('text', { key: 'price', volatile: true })).toEqualTypeOf<number>()
 hub.broadcastExcept('text', connection.id, { volatile: true })
+hub.broadcast('text', { urgent: true, local: true })
+expectTypeOf(hub.publish('room', 'text', { urgent: true })).resolves.toEqualTypeOf<{ position: string }>()
 hub.broadcastToRoom('room', 'text', { key: 'price' })
 hub.broadcastToRoomExcept(['room', 'other'], 'text', connection.id, { key: 'price' })
 // @ts-expect-error a key is a string
@@ -389,6 +395,7 @@ export const all: Required<HubOptions> = {
   maxBufferedBytes: 1,
   maxTotalBufferedBytes: 1,
   slowConsumer: 'dropOldest',
+  writeDelayMs: 5,
   openTimeoutMs: 0,
   closeTimeoutMs: 1,
   limits: { maxMessagesPerSecond: 100, rateLimitPolicy: 'close', maxFragments: undefined },

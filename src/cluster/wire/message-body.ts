@@ -35,11 +35,17 @@ const UNION = 16
 const EXCEPT_LISTS = 32
 const ALL_FLAGS = 63
 
+/**
+ * An urgent message for many excludes this id, which no connection has, and one for a single connection has
+ * the flag of an excluded id. Versions that do not know urgent messages exclude nobody then.
+ */
+const URGENT_ID = ''
+
 /** Returns the most bytes that a message for many takes. */
 export function messageCapacity({ data, rooms, exceptIds, exceptRooms, options }: MessageBody): number {
   let capacity = 16 + Buffer.byteLength(data) + keyCapacity(options)
   if (rooms !== undefined) capacity += textsCapacity(rooms)
-  return capacity + textsCapacity(exceptIds) + textsCapacity(exceptRooms)
+  return capacity + textsCapacity(exceptIds) + textCapacity(URGENT_ID) + textsCapacity(exceptRooms)
 }
 
 /** Returns the most bytes that a message for one connection takes. */
@@ -49,8 +55,9 @@ export function directCapacity({ data, connectionId, options }: DirectBody): num
 
 /** Writes a message for many. */
 export function writeMessage(writer: WireWriter, body: MessageBody): void {
-  const { rooms, union, exceptIds, exceptRooms, options, data } = body
-  const except = exceptFlag(body)
+  const { rooms, union, exceptRooms, options, data } = body
+  const exceptIds = options?.urgent === true ? [...body.exceptIds, URGENT_ID] : body.exceptIds
+  const except = exceptFlag(exceptIds, exceptRooms)
   writer.byte(flagsOf(body) | except | (rooms === undefined ? 0 : UNION))
   if (rooms !== undefined) {
     writer.varint(union)
@@ -67,7 +74,7 @@ export function writeMessage(writer: WireWriter, body: MessageBody): void {
 
 /** Writes a message for one connection. */
 export function writeDirect(writer: WireWriter, body: DirectBody): void {
-  writer.byte(flagsOf(body))
+  writer.byte(flagsOf(body) | (body.options?.urgent === true ? EXCEPT : 0))
   writer.text(body.connectionId)
   if (body.options?.key !== undefined) writer.text(body.options.key)
   writer.rest(body.data)
@@ -77,12 +84,17 @@ export function writeDirect(writer: WireWriter, body: DirectBody): void {
 export function readMessage(reader: WireReader): MessageBody {
   const flags = readFlags(reader)
   const isUnion = (flags & UNION) !== 0
+  const union = isUnion ? reader.varint() : 0
+  const rooms = isUnion ? reader.rooms() : undefined
+  const { exceptIds: ids, exceptRooms } = readExcept(reader, flags)
+  const isUrgent = ids.includes(URGENT_ID)
   return {
     kind: 'message',
-    union: isUnion ? reader.varint() : 0,
-    rooms: isUnion ? reader.rooms() : undefined,
-    ...readExcept(reader, flags),
-    options: readOptions(reader, flags),
+    union,
+    rooms,
+    exceptIds: isUrgent ? ids.filter((id) => id !== URGENT_ID) : ids,
+    exceptRooms,
+    options: readOptions(reader, flags, isUrgent),
     data: readData(reader, flags),
   }
 }
@@ -94,7 +106,7 @@ export function readDirect(reader: WireReader): DirectBody {
   return {
     kind: 'direct',
     connectionId,
-    options: readOptions(reader, flags),
+    options: readOptions(reader, flags, (flags & EXCEPT) !== 0),
     data: readData(reader, flags),
   }
 }
@@ -112,7 +124,7 @@ function flagsOf({ data, options }: MessageBody | DirectBody): number {
 }
 
 /** A single excluded id is written without a list, for versions that do not know the lists. */
-function exceptFlag({ exceptIds, exceptRooms }: MessageBody): number {
+function exceptFlag(exceptIds: readonly string[], exceptRooms: readonly string[]): number {
   if (exceptRooms.length > 0 || exceptIds.length > 1) return EXCEPT_LISTS
   return exceptIds.length === 1 ? EXCEPT : 0
 }
@@ -128,12 +140,13 @@ function readFlags(reader: WireReader): number {
   return flags
 }
 
-function readOptions(reader: WireReader, flags: number): SendOptions | undefined {
+function readOptions(reader: WireReader, flags: number, isUrgent: boolean): SendOptions | undefined {
   const volatile = (flags & VOLATILE) !== 0
-  if ((flags & KEY) === 0) return volatile ? { volatile } : undefined
+  const urgent = isUrgent || undefined
+  if ((flags & KEY) === 0) return volatile || isUrgent ? { volatile, urgent } : undefined
   const key = reader.text()
   if (key === '') throw malformed('empty key')
-  return { key, volatile }
+  return { key, volatile, urgent }
 }
 
 /** Replaces invalid UTF-8 by U+FFFD: a browser would close a connection that receives it as text. */

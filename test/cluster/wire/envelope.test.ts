@@ -47,6 +47,8 @@ const options = fc.oneof(
   fc.constant(undefined),
   fc.constant({ volatile: true }),
   fc.record({ key: name, volatile: fc.boolean() }),
+  fc.record({ volatile: fc.boolean(), urgent: fc.constant(true) }),
+  fc.record({ key: name, volatile: fc.boolean(), urgent: fc.constant(true) }),
 )
 const selection: fc.Arbitrary<Selection> = fc.record({
   by: fc.constantFrom('all', 'room', 'id'),
@@ -74,7 +76,7 @@ const body: fc.Arbitrary<Body> = fc.oneof(
     data: payload,
     rooms: fc.constant(undefined),
     union: fc.constant(0),
-    exceptIds: fc.array(text),
+    exceptIds: names,
     exceptRooms: names,
     options,
   }),
@@ -83,7 +85,7 @@ const body: fc.Arbitrary<Body> = fc.oneof(
     data: payload,
     rooms: names,
     union: natural,
-    exceptIds: fc.array(text),
+    exceptIds: names,
     exceptRooms: names,
     options,
   }),
@@ -144,6 +146,15 @@ describe('an envelope', () => {
       '01 02 6e 01 02 05 02 69 02 6b 68 69',
       { kind: 'direct', connectionId: 'i', data: 'hi', options: { key: 'k', volatile: false } },
     ],
+    ['00 02 6e 01 02 03 00 68 69', { ...sent, data: 'hi', options: { volatile: false, urgent: true } }],
+    [
+      '00 02 6e 01 02 21 02 02 69 00 00 68 69',
+      { ...sent, data: 'hi', exceptIds: ['i'], options: { volatile: false, urgent: true } },
+    ],
+    [
+      '01 02 6e 01 02 03 02 69 68 69',
+      { kind: 'direct', connectionId: 'i', data: 'hi', options: { volatile: false, urgent: true } },
+    ],
     ['02 02 6e 01 02 01 07', { kind: 'heartbeat', isHello: true, awayMs: 7 }],
     ['02 02 6e 01 02 00 ac 02', { kind: 'heartbeat', isHello: false, awayMs: 300 }],
     ['03 02 6e 01 02', { kind: 'leave' }],
@@ -172,7 +183,7 @@ describe('an envelope', () => {
   it('an envelope has room for the largest numbers and for long strings of any character', () => {
     const most = Number.MAX_SAFE_INTEGER
     const long = '\u0416'.repeat(1_000)
-    const options = { key: long, volatile: true }
+    const options = { key: long, volatile: true, urgent: true }
     const lists = { exceptIds: [long, long], exceptRooms: [long] }
     const barriers = Array.from({ length: 100 }, () => ({
       channel: 'c',
@@ -232,6 +243,14 @@ describe('an envelope', () => {
     const flags = bytes.length - 'n.0'.length - 2
     expect(bytes[flags]).toBe(1 | 2) // text, and one id
     expect(bytes.subarray(-3).toString()).toBe('n.0')
+  })
+
+  it('an urgent message is encoded as older versions read it, and excludes nobody there', () => {
+    const urgent = { volatile: false, urgent: true }
+    const bytes = encodeEnvelope(stamp, { ...sent, data: '', options: urgent })
+    expect([...bytes.subarray(-2)]).toEqual([1 | 2, 0]) // text, and one id, which is empty
+    const direct = encodeEnvelope(stamp, { kind: 'direct', connectionId: 'n.0', data: '', options: urgent })
+    expect(direct[direct.length - 'n.0'.length - 2]).toBe(1 | 2) // of which they ignore the second
   })
 
   it('an envelope with every known flag is decoded, and its lists of exclusions count', () => {
