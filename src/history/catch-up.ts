@@ -27,7 +27,10 @@ export interface CatchUpLog {
    * @param after the message before it
    */
   messageOf(stored: StoredRecord, after: Mark): HistoryMessage | undefined
-  isFor(message: HistoryMessage, member: HistoryMember): boolean
+  /** Whether a message is for the member of a catch-up. */
+  isFor(message: HistoryMessage, catchUp: CatchUp): boolean
+  /** Whether messages may have gone to this room and to another one at once. */
+  sharesWith(room: string): boolean
   /** Calls {@link CatchUp.resume} when the log has reached the cursor. */
   awaitCursor(catchUp: CatchUp): void
   /** Compares the log with the store. */
@@ -60,6 +63,8 @@ export class CatchUp implements Replay {
   /** The next message, which waits until the client has taken earlier ones. */
   #next: HistoryMessage | undefined
   #hasStarted = false
+  /** Rooms that the member has joined meanwhile, and the log's latest message then. */
+  readonly #joined = new Map<string, Mark>()
   /** The message before the first one that was dropped for the member before the start. */
   #dropped: Mark | undefined
   /** Whether messages were dropped for the member while one was delivered to it. */
@@ -105,6 +110,17 @@ export class CatchUp implements Replay {
     this.#page = isDropped ? [] : page
     if (this.#isLive) this.#finish('live')
     else this.resume()
+  }
+
+  /** The member has joined another room. */
+  joined(room: string): void {
+    if (this.#log.sharesWith(room)) this.#joined.set(room, this.#log.delivered)
+  }
+
+  /** Whether the member has joined another room after the log had delivered a message. */
+  hasJoinedAfter({ epoch, offset }: Mark, room: string): boolean {
+    const joined = this.#joined.get(room)
+    return joined !== undefined && joined.epoch === epoch && offset <= joined.offset
   }
 
   /** Continues in a later turn. */
@@ -209,7 +225,7 @@ export class CatchUp implements Replay {
   /** @returns `false` when the client has to take something first */
   #deliver(message: HistoryMessage): boolean {
     this.#isRewound = false
-    if (this.#log.isFor(message, this.member)) {
+    if (this.#log.isFor(message, this)) {
       if (!this.member.hasRoomFor(message.frameBytes)) {
         this.member.awaitRoom(this.resume)
         return false

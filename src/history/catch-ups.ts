@@ -1,20 +1,24 @@
 import { CatchUp, type CatchUpEnd, type CatchUpLog } from './catch-up.ts'
 import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
+import type { MemberCatchUps } from './member-catch-ups.ts'
 import type { ReplayLoop } from './replay-loop.ts'
 
 /** The members of a room that are being brought up to date and do not receive live messages yet. */
 export class CatchUps {
   readonly #log: CatchUpLog
   readonly #loop: ReplayLoop
+  /** The catch-ups in all rooms of the hub. */
+  readonly #all: MemberCatchUps
   readonly #byMember = new Map<HistoryMember, CatchUp>()
   /** Catch-ups that wait for the log to reach their cursor, and catch-ups that wait for the store. */
   readonly #ahead = new Set<CatchUp>()
   readonly #retrying = new Set<CatchUp>()
 
-  constructor(log: CatchUpLog, loop: ReplayLoop) {
+  constructor(log: CatchUpLog, loop: ReplayLoop, all: MemberCatchUps) {
     this.#log = log
     this.#loop = loop
+    this.#all = all
   }
 
   get size(): number {
@@ -35,6 +39,7 @@ export class CatchUps {
     this.#end(member, 'replaced')
     const catchUp = new CatchUp(this.#log, this.#loop, member, isResume, onEnd)
     this.#byMember.set(member, catchUp)
+    this.#all.add(catchUp)
     return catchUp
   }
 
@@ -53,6 +58,7 @@ export class CatchUps {
   /** Removes a catch-up that has ended. */
   delete(catchUp: CatchUp): void {
     this.#byMember.delete(catchUp.member)
+    this.#all.delete(catchUp)
     this.#ahead.delete(catchUp)
     this.#retrying.delete(catchUp)
   }

@@ -36,7 +36,7 @@ export class HistoryMessage implements Origin {
   readonly #exceptIds: readonly string[]
   readonly #exceptRooms: readonly string[]
   /** The rooms with a history that it was sent to, sorted; empty if there is only this one. */
-  readonly #union: readonly string[]
+  readonly union: readonly string[]
 
   constructor(
     log: MessageLog,
@@ -52,7 +52,7 @@ export class HistoryMessage implements Origin {
     this.options = key === undefined && urgent === undefined ? undefined : { key, urgent }
     this.#exceptIds = exceptIds
     this.#exceptRooms = exceptRooms
-    this.#union = union
+    this.union = union
   }
 
   /** Bytes of its uncompressed frame. */
@@ -67,11 +67,11 @@ export class HistoryMessage implements Origin {
 
   /** Whether every member of the room receives it. */
   get isForAll(): boolean {
-    return this.#exceptIds.length === 0 && this.#exceptRooms.length === 0 && this.#union.length === 0
+    return this.#exceptIds.length === 0 && this.#exceptRooms.length === 0 && this.union.length === 0
   }
 
-  /** @param isPast whether it was in the room before the member joined */
-  isFor(member: HistoryMember, isPast: boolean, rooms: MemberRooms): boolean {
+  /** @param isPast says of another room whether the member came to it later, and so gets no copy there */
+  isFor(member: HistoryMember, isPast: (room: string) => boolean, rooms: MemberRooms): boolean {
     if (this.#exceptIds.includes(member.id)) return false
     if (this.#exceptRooms.some((room) => rooms.inRoom(member, room))) return false
     const counts = this.#roomThatCounts(member, isPast, rooms)
@@ -84,10 +84,11 @@ export class HistoryMessage implements Origin {
    * Returns the room whose copy the member receives: the first one that it follows, because the client gives
    * its position there when it comes back; without such a room, the first that it is in.
    */
-  #roomThatCounts(member: HistoryMember, isPast: boolean, rooms: MemberRooms): string {
+  #roomThatCounts(member: HistoryMember, isPast: (room: string) => boolean, rooms: MemberRooms): string {
     const { room } = this.log
-    const joined = this.#union.filter((other) => other === room || rooms.inRoom(member, other))
-    const followed = joined.find((other) => rooms.isFollowing(member, other, isPast && other !== room))
-    return followed ?? joined[0] ?? room
+    const isLate = (other: string) => other !== room && isPast(other)
+    const joined = this.union.filter((other) => other === room || rooms.inRoom(member, other))
+    const followed = joined.find((other) => rooms.isFollowing(member, other, isLate(other)))
+    return followed ?? joined.find((other) => !isLate(other)) ?? room
   }
 }

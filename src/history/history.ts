@@ -11,6 +11,7 @@ import { claimStore, type ResolvedHistoryOptions } from './history-options.ts'
 import { type HistoryPage, readHistory } from './history-page.ts'
 import { type HistoryStats, newHistoryStats } from './history-stats.ts'
 import type { HistoryLimits, Mark } from './history-store.ts'
+import { MemberCatchUps } from './member-catch-ups.ts'
 import { MessageCache } from './message-cache.ts'
 import { MessageReader } from './message-reader.ts'
 import { PendingAppends } from './pending-appends.ts'
@@ -37,6 +38,7 @@ export class History {
   readonly #faultTimer: NodeJS.Timeout
   readonly #logs: RoomLogs
   readonly #pending = new PendingAppends()
+  readonly #catchUps = new MemberCatchUps()
   readonly #stats = newHistoryStats()
   #isClosed = false
 
@@ -65,6 +67,7 @@ export class History {
         cache: new MessageCache(options.maxCachedBytes),
         loop,
         held: { all: 0 },
+        catchUps: this.#catchUps,
         rooms: {
           inRoom: (member, room) => host.inRoom(member, room),
           isFollowing: (member, room, isPast) =>
@@ -101,6 +104,11 @@ export class History {
   /** The room has lost its last member here. */
   vacated(room: string): void {
     this.#logs.vacated(room)
+  }
+
+  /** A connection has joined a room. */
+  joined(member: HistoryMember, room: string): void {
+    this.#catchUps.joined(member, room)
   }
 
   /** A connection has left a room, or is closed. */
@@ -174,9 +182,14 @@ export class History {
     for (const first of firsts) {
       if (!(first instanceof HistoryMessage)) continue
       const log = this.#logs.find(first.log.room)
-      if (log !== first.log || !this.#host.inRoom(member, log.room)) continue
-      this.#stats.resynced++
-      log.members.resync(member, first)
+      if (log !== first.log) continue
+      if (this.#host.inRoom(member, log.room)) {
+        this.#stats.resynced++
+        log.members.resync(member, first)
+        continue
+      }
+      // It has left the room, and a message may have been for another one as well, where it was left out.
+      for (const other of log.members.partners) if (this.#host.inRoom(member, other)) member.fellBehind(other)
     }
   }
 

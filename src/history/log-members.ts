@@ -8,6 +8,11 @@ import type { LogParts } from './log-parts.ts'
 import { NOWHERE } from './position.ts'
 import { RecentMessages } from './recent-messages.ts'
 
+/** Most rooms that a room is known to share messages with; beyond that, it may be any room. */
+const MAX_PARTNERS = 1_000
+
+const NOT_PAST = () => false
+
 /** The log of a room on this node, as its members use it. */
 export interface MembersLog extends MessageLog {
   /** The latest message that was delivered on this node. */
@@ -31,13 +36,15 @@ export class LogMembers implements CatchUpLog {
   readonly #limits: HistoryLimits
   readonly #parts: LogParts
   readonly #catchUps: CatchUps
+  /** Other rooms to which messages went at the same time. */
+  readonly #partners = new Set<string>()
 
   constructor(log: MembersLog, limits: HistoryLimits, parts: LogParts) {
     this.#log = log
     this.#limits = limits
     this.#parts = parts
     this.recent = new RecentMessages(log.delivered, limits, parts.cache)
-    this.#catchUps = new CatchUps(this, parts.loop)
+    this.#catchUps = new CatchUps(this, parts.loop, parts.catchUps)
   }
 
   get delivered(): Mark {
@@ -49,13 +56,14 @@ export class LogMembers implements CatchUpLog {
     const { host, rooms } = this.#parts
     this.recent.push(message)
     const { outgoing, options, isForAll } = message
+    this.#notePartners(message)
     const catchUps = this.#catchUps
     let recipients = 0
     const members = host.members(this.#log.room)
     host.delivering(outgoing, members.size)
     for (const member of members) {
       if (catchUps.size > 0 && catchUps.has(member)) continue
-      if (!isForAll && !message.isFor(member, false, rooms)) continue
+      if (!isForAll && !message.isFor(member, NOT_PAST, rooms)) continue
       if (member.deliver(outgoing, options, message)) recipients++
     }
     host.delivered(recipients, message.frameBytes)
@@ -164,8 +172,20 @@ export class LogMembers implements CatchUpLog {
     return this.#parts.messageOf(this.#log, stored, after)
   }
 
-  isFor(message: HistoryMessage, member: HistoryMember): boolean {
-    return message.isFor(member, this.followers.isPast(member, message.mark), this.#parts.rooms)
+  isFor(message: HistoryMessage, catchUp: CatchUp): boolean {
+    const { member } = catchUp
+    const { mark } = message
+    const isPast = this.followers.isPast(member, mark)
+    return message.isFor(member, (room) => isPast || catchUp.hasJoinedAfter(mark, room), this.#parts.rooms)
+  }
+
+  sharesWith(room: string): boolean {
+    return this.#partners.size >= MAX_PARTNERS || this.#partners.has(room)
+  }
+
+  /** Returns the rooms known to share messages with this one. */
+  get partners(): Iterable<string> {
+    return this.#partners
   }
 
   verify(): void {
@@ -200,5 +220,11 @@ export class LogMembers implements CatchUpLog {
   close(): void {
     this.#catchUps.close()
     this.recent.clear(NOWHERE)
+  }
+
+  #notePartners({ union }: HistoryMessage): void {
+    for (const room of union) {
+      if (room !== this.#log.room && this.#partners.size < MAX_PARTNERS) this.#partners.add(room)
+    }
   }
 }

@@ -4,6 +4,7 @@ import type { HistoryHost } from './history-member.ts'
 import type { HistoryMessage, MemberRooms, MessageLog } from './history-message.ts'
 import type { HistoryStats } from './history-stats.ts'
 import type { Mark, StoredRecord } from './history-store.ts'
+import type { MemberCatchUps } from './member-catch-ups.ts'
 import type { MessageCache } from './message-cache.ts'
 import type { ReplayLoop } from './replay-loop.ts'
 
@@ -14,6 +15,7 @@ export interface LogParts {
   readonly cache: MessageCache
   readonly loop: ReplayLoop
   readonly held: HeldBytes
+  readonly catchUps: MemberCatchUps
   readonly rooms: MemberRooms
   readonly stats: HistoryStats
   /** Returns a message to deliver; `undefined`, after a report, for a record that cannot be read. */

@@ -32,7 +32,8 @@ export class RoomFollowers<Meta extends object> implements RoomListener<HistoryM
     this.#services.history?.vacated(room)
   }
 
-  joined(member: PresenceSubject, room: string): void {
+  joined(member: HistoryMember & PresenceSubject, room: string): void {
+    this.#services.history?.joined(member, room)
     this.#services.presence?.joined(member, room)
   }
 

@@ -21,6 +21,8 @@ async function pair(): Promise<[HubServer, HubServer]> {
   return nodes
 }
 
+const NONE = { key: undefined, exceptIds: [], exceptRooms: [] }
+
 describe('a message to rooms with a history', () => {
   it('reaches the members on all nodes, in one order', async () => {
     const [one, two] = await pair()
@@ -104,13 +106,12 @@ describe('a message to rooms with a history', () => {
   it('is not lost in silence when a member leaves the room that would have brought it', async () => {
     const node = new Node(memoryHistory())
     onTestFinished(() => node.history.close(0))
-    const none = { key: undefined, exceptIds: [], exceptRooms: [] }
     const since = {
-      a: positionOf(await node.history.publish('a', { data: 'start', ...none })),
-      b: positionOf(await node.history.publish('b', { data: 'start', ...none })),
+      a: positionOf(await node.history.publish('a', { data: 'start', ...NONE })),
+      b: positionOf(await node.history.publish('b', { data: 'start', ...NONE })),
     }
-    node.history.broadcast(['a', 'b'], { data: 'union', ...none })
-    await node.history.publish('b', { data: 'b', ...none })
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
     const member = new Member('slow')
     node.join(member, 'a')
     node.join(member, 'b')
@@ -126,6 +127,52 @@ describe('a message to rooms with a history', () => {
     member.drain()
     expect(await Promise.all(resumed)).toMatchObject([{ complete: false }, { replayed: 1 }])
     expect(member.received).toEqual([BEHIND, 'b'])
+  })
+
+  it.each([
+    ['has joined', (node: Node, member: Member) => node.join(member, 'a')],
+    [
+      'has resumed',
+      async (node: Node, member: Member) => {
+        node.join(member, 'a')
+        await node.history.resume(member, 'a', {})
+      },
+    ],
+  ])('that was dropped comes again to a member that %s an earlier room meanwhile', async (_what, enter) => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    node.join(member, 'b')
+    await node.history.resume(member, 'b', {})
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
+    expect(member.received).toEqual(['union', 'b'])
+    member.isStalled = true
+    node.history.resync(member, member.origins.slice(0, 1))
+    await enter(node, member)
+    node.history.broadcast(['a', 'b'], { data: 'both', ...NONE })
+    await node.history.publish('a', { data: 'end', ...NONE })
+    member.drain()
+    await eventually(
+      'the replay',
+      () => member.received.length >= 6,
+      () => member.received,
+    )
+    await node.history.publish('b', { data: 'end', ...NONE })
+    expect(member.received.slice(2).sort()).toEqual(['b', 'both', 'end', 'end', 'union'])
+  })
+
+  it('is told to be lost when it was dropped after its member had left the room that brought it', async () => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    for (const room of ['a', 'b']) node.join(member, room)
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
+    expect(member.received).toEqual(['union', 'b'])
+    node.leave(member, 'a')
+    node.history.resync(member, member.origins.slice(0, 1))
+    expect(member.received).toEqual(['union', 'b', BEHIND])
   })
 
   it('and to plain rooms comes once to a member of both', async () => {

@@ -84,6 +84,7 @@ export class Node implements HistoryHost {
       this.#rooms.set(room, new Set([member]))
       this.history.occupied(room)
     }
+    this.history.joined(member, room)
   }
 
   leave(member: Member, room = 'room'): void {
