@@ -120,7 +120,7 @@ export class HistoryApp {
   leave(connection: Connection<Metadata>, room: string): void {
     const session = this.#world.ledger.sessions.get(connection.getMetadata('client') ?? '')
     if (session === undefined || !connection.inRoom(room)) return
-    const left = this.#world.ledger.leaving(session, room)
+    const left = this.#world.ledger.leaving(session, room, this.#node.name)
     this.#shared.ledger.left(session, room)
     this.#node.hub.leaveRoom(connection, room)
     left()
@@ -173,7 +173,7 @@ export class HistoryApp {
     const { ledger } = this.#world
     const session = ledger.sessions.get(connection.getMetadata('client') ?? '')
     if (session === undefined || connection.state !== 'open') return
-    const membership = ledger.joining(session, ask.room)
+    const membership = ledger.joining(session, ask.room, this.#node.name)
     const stay = this.#shared.ledger.begin(session, ask)
     connection.sendText(`${TELL}begin ${stay.token}`)
     enter(stay)

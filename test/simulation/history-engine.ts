@@ -57,6 +57,8 @@ class NotingBus extends MemoryHistoryBus {
   onAppend: (kept: Kept) => void = () => {}
   /** Called when the position of a message changes, because its room has begun another epoch. */
   onMove: (kept: Kept) => void = () => {}
+  /** Called when a room has begun another epoch, of which only the node that asked learns at once. */
+  onEpoch: () => void = () => {}
   readonly #epochs = new Map<string, string>()
 
   override append(room: string, record: Uint8Array, limits: HistoryLimits): StoredRecord {
@@ -74,6 +76,7 @@ class NotingBus extends MemoryHistoryBus {
     const former = this.#epochs.get(room)
     this.#epochs.set(room, epoch)
     if (former === undefined || former === epoch) return result
+    this.onEpoch()
     const { records } = super.read(room, ALL, limits)
     for (const [index, { record, ...mark }] of records.entries()) {
       const previous = records[index - 1]
@@ -109,6 +112,9 @@ export class HistoryEngine {
     this.#random = random
     this.trace = trace
     this.tellsPrevious = tellsPrevious
+    this.bus.onEpoch = () => {
+      this.hasLostSilently = true
+    }
   }
 
   get weather(): StoreWeather {

@@ -21,6 +21,8 @@ interface Published {
   readonly exceptNames: readonly string[]
   /** The stays on the publisher's node that were live then, and how many losses each had been notified of. */
   readonly live: ReadonlyMap<Stay, number>
+  /** How many losses each stay in the room had been notified of. */
+  readonly behinds: ReadonlyMap<Stay, number>
   /** The positions at which it is or was stored; another one when its room has begun another epoch. */
   readonly positions: Set<string>
 }
@@ -105,7 +107,8 @@ export class HistoryLedger {
       if (stay.ask.room === room && stay.session.node === by && this.#isLive(stay))
         live.set(stay, stay.behinds)
     }
-    this.#published.set(`h${order}`, { by, room, order, exceptNames, live, positions: new Set() })
+    const behinds = new Map([...this.#atNode.values()].map((stay) => [stay, stay.behinds]))
+    this.#published.set(`h${order}`, { by, room, order, exceptNames, live, behinds, positions: new Set() })
     return `h${order}`
   }
 
@@ -245,7 +248,12 @@ export class HistoryLedger {
       if (result === undefined) return say('never becomes live')
       const marker = markers.get(ask.room)
       const mayExpire = this.#mostKept === 0 && previous === undefined
-      if (marker !== undefined && !mayExpire && !this.#hasReceived(stay, marker))
+      if (
+        marker !== undefined &&
+        !mayExpire &&
+        !this.#hasReceived(stay, marker) &&
+        !this.#isExcused(stay, marker)
+      )
         return say(`lacks ${marker}`)
       const head = this.#engine.headOf(ask.room)
       if (previous === undefined) return []
@@ -280,6 +288,11 @@ export class HistoryLedger {
     this.#host.trace(`${kept.id} is now at ${kept.position}`)
     this.#published.get(kept.id)?.positions.add(kept.position)
     this.#kept.set(kept.position, { ...kept, losses: NEVER, index: 0 })
+  }
+
+  /** Whether a node has found out later that its room had begun anew, and said so in place of a message. */
+  #isExcused(stay: Stay, id: string): boolean {
+    return this.#engine.losses > 0 && stay.behinds > (this.#published.get(id)?.behinds.get(stay) ?? 0)
   }
 
   #hasReceived({ received }: Stay, id: string): boolean {

@@ -6,7 +6,7 @@ import type { World } from './world.ts'
 export function joinRoom(world: World, node: Node, session: Session, room: string): void {
   const connection = node.connection(session.id)
   if (connection === undefined) return
-  const membership = world.ledger.joining(session, room)
+  const membership = world.ledger.joining(session, room, node.name)
   if (membership === undefined) return
   if (node.hub.joinRoom(connection, room)) world.ledger.joinedHere(membership)
   const wasConnected = node.hub.cluster.state === 'connected'

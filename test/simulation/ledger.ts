@@ -87,6 +87,7 @@ export class Ledger {
       received: new Set(),
       memberships: [EVERYONE, DIRECT].map((room) => ({
         room,
+        by: node,
         from: ++this.#order,
         sureHere: this.#order,
         sureAll: NEVER,
@@ -111,12 +112,14 @@ export class Ledger {
 
   /**
    * Records that a call for a join is about to be made.
+   * @param by the node that asks
    * @returns the membership; `undefined` when there is one, or a call that may still end one
    */
-  joining(session: Session, room: string): Membership | undefined {
+  joining(session: Session, room: string, by: string): Membership | undefined {
     if (session.memberships.some((other) => other.room === room && other.gone === NEVER)) return undefined
     const membership = {
       room,
+      by,
       from: ++this.#order,
       sureHere: NEVER,
       sureAll: NEVER,
@@ -136,14 +139,20 @@ export class Ledger {
     membership.sureAll = Math.min(membership.sureAll, ++this.#order)
   }
 
-  /** Records that a connection may leave a room from now on. @returns what to call once it certainly has */
-  leaving(session: Session, room: string): () => void {
+  /**
+   * Records that a connection may leave a room from now on.
+   * @param by the node that asks
+   * @returns what to call once it certainly has
+   */
+  leaving(session: Session, room: string, by: string): () => void {
     const open = session.memberships.filter(
       (membership) => membership.room === room && membership.gone === NEVER,
     )
+    // A join that another node asks for at the same time may take effect later, whichever is answered first.
+    const ordered = open.filter((membership) => membership.sureHere !== NEVER || membership.by === by)
     for (const membership of open) membership.until = Math.min(membership.until, ++this.#order)
     return () => {
-      for (const membership of open) {
+      for (const membership of ordered) {
         // A join whose answer is missing may still take effect.
         if (membership.sureHere !== NEVER) membership.gone = Math.min(membership.gone, ++this.#order)
       }

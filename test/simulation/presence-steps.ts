@@ -23,7 +23,7 @@ export const PRESENCE_STEPS = {
         const connection = node.connection(session.id)
         const name = roomOf(room)
         if (connection === undefined || membershipOf(session, name) === undefined) return
-        const left = world.ledger.leaving(session, name)
+        const left = world.ledger.leaving(session, name, node.name)
         node.hub.leaveRoom(connection, name)
         left()
       }),

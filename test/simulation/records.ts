@@ -28,6 +28,8 @@ export interface Sent {
 /** The time for which a connection is in a room. */
 export interface Membership {
   readonly room: string
+  /** The node that asked for it: its calls take effect in their order. */
+  readonly by: string
   /** It may be in the room from here on. */
   readonly from: Order
   /** It is certainly in the room, and receives the messages of its own node. */

@@ -134,7 +134,7 @@ export const CLUSTER_STEPS = {
         const connection = node.connection(session.id)
         const name = joinedRoom(session, room)
         if (connection === undefined || name === undefined) return
-        const left = world.ledger.leaving(session, name)
+        const left = world.ledger.leaving(session, name, node.name)
         node.hub.leaveRoom(connection, name)
         left()
       }),
@@ -147,7 +147,7 @@ export const CLUSTER_STEPS = {
       const name = roomOf(room)
       if (session === undefined) return
       withNode(world, place, (node) => {
-        const membership = world.ledger.joining(session, name)
+        const membership = world.ledger.joining(session, name, node.name)
         if (membership === undefined) return
         world.call(node, `join ${name}`, node.hub.cluster.join({ id: session.id }, name), ({ count }) => {
           if (count === 1) world.ledger.joinedHere(membership)
@@ -164,7 +164,7 @@ export const CLUSTER_STEPS = {
       withNode(world, place, (node) => {
         const name = joinedRoom(session, room)
         if (name === undefined) return
-        const left = world.ledger.leaving(session, name)
+        const left = world.ledger.leaving(session, name, node.name)
         world.call(node, `leave ${name}`, node.hub.cluster.leave({ id: session.id }, name), ({ missing }) => {
           if (missing.length === 0) left()
         })
