@@ -81,7 +81,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'excluded connections receive what is stored',
-      'if (!isForAll && !message.isFor(member, false, rooms)) continue',
+      'if (!isForAll && !message.isFor(member, NOT_PAST, rooms)) continue',
       '',
     ],
     ['a replay that cannot be read is not tried again', 'this.#catchUps.awaitRetry(catchUp)', ''],
@@ -106,7 +106,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'cursor.epoch !== epoch || cursor.offset !== offset) return false',
       'cursor.epoch !== epoch || cursor.offset < offset - 1) return false',
     ],
-    ['a replay ignores excluded connections', 'if (this.#log.isFor(message, this.member)) {', '{'],
+    ['a replay ignores excluded connections', 'if (this.#log.isFor(message, this)) {', '{'],
     [
       'a replay goes on after messages that were dropped meanwhile',
       'if (this.#isRewound) return true\n',
