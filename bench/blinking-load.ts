@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Blinker, PositionBlinker, SocketIoBlinker } from './blinker.ts'
 import { type Deliveries, DeliveryRecord } from './delivery-record.ts'
 import type { Dialect } from './raw-client.ts'
+import { answerCalls } from './servers/answer-calls.mjs'
 import { readHeader, seededRandom } from './servers/payload.mjs'
 
 export interface BlinkOptions {
@@ -135,14 +136,4 @@ const calls = {
   },
 }
 
-process.on(
-  'message',
-  async ({ id, call, options }: { id: number; call: keyof typeof calls; options: never }) => {
-    try {
-      process.send?.({ id, result: await calls[call](options) })
-    } catch (error) {
-      process.send?.({ id, error: error instanceof Error ? error.message : String(error) })
-    }
-  },
-)
-process.on('disconnect', () => process.exit())
+answerCalls(calls)

@@ -4,6 +4,7 @@
 import { Ledger } from './ledger.ts'
 import { type Dialect, RawClient } from './raw-client.ts'
 import { nodesOfRoom, type RoomSpread } from './room-spread.ts'
+import { answerCalls } from './servers/answer-calls.mjs'
 import { type FeedName, feedText } from './servers/feeds.mjs'
 import { makePayload, nowMicros, readHeader, seededRandom } from './servers/payload.mjs'
 
@@ -308,15 +309,6 @@ function quantile(sorted: number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
-process.on(
-  'message',
-  async ({ id, call, options }: { id: number; call: keyof typeof calls; options: never }) => {
-    try {
-      if (failure) throw failure
-      process.send?.({ id, result: await calls[call](options) })
-    } catch (error) {
-      process.send?.({ id, error: error instanceof Error ? error.message : String(error) })
-    }
-  },
-)
-process.on('disconnect', () => process.exit())
+answerCalls(calls, () => {
+  if (failure) throw failure
+})

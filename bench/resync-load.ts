@@ -2,6 +2,7 @@
 // A message that is missing or out of place fails the current call.
 
 import { RawClient } from './raw-client.ts'
+import { answerCalls } from './servers/answer-calls.mjs'
 import { nowMicros, readHeader } from './servers/payload.mjs'
 
 /** A client is live again when it gets a message that was sent less than so many ms before. */
@@ -85,14 +86,4 @@ function fail(reason: string): void {
   process.exit(1)
 }
 
-process.on(
-  'message',
-  async ({ id, call, options }: { id: number; call: keyof typeof calls; options: never }) => {
-    try {
-      process.send?.({ id, result: await calls[call](options) })
-    } catch (error) {
-      process.send?.({ id, error: error instanceof Error ? error.message : String(error) })
-    }
-  },
-)
-process.on('disconnect', () => process.exit())
+answerCalls(calls)

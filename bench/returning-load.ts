@@ -3,6 +3,7 @@
 // the current call.
 
 import { RawClient } from './raw-client.ts'
+import { answerCalls } from './servers/answer-calls.mjs'
 import { readHeader } from './servers/payload.mjs'
 
 export interface ReturnOptions {
@@ -66,14 +67,4 @@ const calls = {
   },
 }
 
-process.on(
-  'message',
-  async ({ id, call, options }: { id: number; call: keyof typeof calls; options: never }) => {
-    try {
-      process.send?.({ id, result: await calls[call](options) })
-    } catch (error) {
-      process.send?.({ id, error: error instanceof Error ? error.message : String(error) })
-    }
-  },
-)
-process.on('disconnect', () => process.exit())
+answerCalls(calls)

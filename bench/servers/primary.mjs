@@ -2,6 +2,7 @@
 
 import cluster from 'node:cluster'
 import { once } from 'node:events'
+import { answerCalls } from './answer-calls.mjs'
 
 /** Answers the calls of the benchmark until its channel closes. */
 export function servePrimary() {
@@ -44,12 +45,5 @@ export function servePrimary() {
     },
   }
 
-  process.on('message', async ({ id, call, options }) => {
-    try {
-      process.send({ id, result: await calls[call](options) })
-    } catch (error) {
-      process.send({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
-    }
-  })
-  process.on('disconnect', () => process.exit())
+  answerCalls(calls)
 }

@@ -17,6 +17,7 @@ import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { answerCalls } from './answer-calls.mjs'
 import { feedText } from './feeds.mjs'
 import { makePayload, seededRandom } from './payload.mjs'
 
@@ -200,16 +201,10 @@ export function serve(peer) {
     ...peer.calls,
   }
 
-  process.on('message', async ({ id, call, options, acknowledged }) => {
-    if (acknowledged) return onAcknowledged(acknowledged)
-    if (call === undefined) return // of a worker and its primary, which use this channel too
-    try {
-      process.send({ id, result: await calls[call](options) })
-    } catch (error) {
-      process.send({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
-    }
+  process.on('message', ({ acknowledged }) => {
+    if (acknowledged) onAcknowledged(acknowledged)
   })
-  process.on('disconnect', () => process.exit())
+  answerCalls(calls)
   if (cluster.isWorker) process.send({ isServing: true })
 }
 

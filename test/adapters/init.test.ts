@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import express from 'express'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { UpgradeInit } from 'wshub'
+import type { Hub, UpgradeInit } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { destroyClients, RawClient } from '../support/raw.ts'
 import { closeAfterTest, closeApps, type Exchange, echo, frameworks, listen } from './frameworks.ts'
@@ -124,15 +124,7 @@ describe('The init of an async route of Express 4', () => {
         }),
       )
     })
-    const seen: unknown[] = []
-    app.use((error: unknown, _req: express.Request, res: express.Response, _next: unknown) => {
-      seen.push(error)
-      res.status(500).end()
-    })
-    const target = await listen(createServer(app))
-    closeAfterTest(middleware.hub, target.server)
-    expect((await RawClient.refused(target)).status).toBe(500)
-    expect(seen).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW' })])
+    await expectError(app, middleware.hub)
   })
 })
 
@@ -144,14 +136,19 @@ describe("A framework's trust function", () => {
     const middleware = expressHub()
     app.use(middleware)
     app.get('/ws', (_req, res) => res.upgradeWebSocket(echo))
-    const seen: unknown[] = []
-    app.use((error: unknown, _req: express.Request, res: express.Response, _next: unknown) => {
-      seen.push(error)
-      res.status(500).end()
-    })
-    const target = await listen(createServer(app))
-    closeAfterTest(middleware.hub, target.server)
-    expect((await RawClient.refused(target)).status).toBe(500)
-    expect(seen).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW' })])
+    await expectError(app, middleware.hub)
   })
 })
+
+/** Expects that an upgrade at an application of Express ends in its error handler, with what was thrown. */
+async function expectError(app: express.Express, hub: Hub): Promise<void> {
+  const seen: unknown[] = []
+  app.use((error: unknown, _req: express.Request, res: express.Response, _next: unknown) => {
+    seen.push(error)
+    res.status(500).end()
+  })
+  const target = await listen(createServer(app))
+  closeAfterTest(hub, target.server)
+  expect((await RawClient.refused(target)).status).toBe(500)
+  expect(seen).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW' })])
+}
