@@ -2,13 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
+import { compiled } from '../support/compiled.ts'
 import { freePort } from '../support/free-port.ts'
 import { inTime } from '../support/in-time.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-/** The compiler of the sources, which are TypeScript. */
-const TSX = ['--import', pathToFileURL(join(root, 'node_modules/tsx/dist/loader.mjs')).href]
 
 /** Returns the blocks of code of a document that begin with a comment naming a file, by that name. */
 export function programsOf(document: string): Map<string, string> {
@@ -23,30 +22,31 @@ export function programsOf(document: string): Map<string, string> {
 /** The programs of one document in their own folder, on a free port instead of the one in their code. */
 export class PagePrograms {
   readonly folder: string
-  readonly #flags: readonly string[]
+  /** Returns the file to run for that of a program. */
+  readonly #built: (file: string) => string
   readonly #running: PageProgram[] = []
 
-  private constructor(folder: string, flags: readonly string[]) {
+  private constructor(folder: string, built: (file: string) => string) {
     this.folder = folder
-    this.#flags = flags
+    this.#built = built
   }
 
   /** Writes them for a run with the sources of this checkout instead of the package. */
   static async ofSources(document: string): Promise<PagePrograms> {
     const folder = await write(programsOf(document), join(root, '.cache'))
-    return new PagePrograms(folder, TSX)
+    return new PagePrograms(folder, compiled)
   }
 
   /** Writes them for a run with the package that is installed in `project`. */
   static async ofPackage(programs: ReadonlyMap<string, string>, project: string): Promise<PagePrograms> {
     const folder = await write(programs, project)
-    return new PagePrograms(folder, [])
+    return new PagePrograms(folder, (file) => file)
   }
 
   /** Starts a program. */
   run(name: string, args: readonly string[] = []): PageProgram {
-    const child = spawn(process.execPath, [...this.#flags, join(this.folder, name), ...args], {
-      cwd: root, // where tsx finds the names of the sources
+    const child = spawn(process.execPath, [this.#built(join(this.folder, name)), ...args], {
+      cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const program = new PageProgram(name, child)

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Backplane } from 'wshub'
 import { Caller, type Methods } from '../support/call.ts'
+import { compiled } from '../support/compiled.ts'
 import { inTime, WAIT_MS } from '../support/in-time.ts'
 import type { Primary } from '../support/primary.ts'
 import { type BackplaneSpec, backplaneOf } from './backplane-spec.ts'
@@ -35,8 +36,8 @@ export class RemoteHub {
 
   /** Launches it in a process of its own, which ends with this one. */
   static async fork(spec: BackplaneSpec): Promise<RemoteHub> {
-    const child = fork(HUB_PROCESS, [JSON.stringify(spec)], {
-      execArgv: ['--import', 'tsx'],
+    const child = fork(compiled(HUB_PROCESS), [JSON.stringify(spec)], {
+      execArgv: [],
       serialization: 'advanced',
     })
     const caller = new Caller((call) => child.send(call, () => {})) // unanswered when it has ended

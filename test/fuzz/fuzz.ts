@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
+import { compiled } from '../support/compiled.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 import { Ending, type Input, input } from './inputs.ts'
 import { Neighbour } from './neighbour.ts'
@@ -59,7 +60,6 @@ const MAX_REQUESTS = 50
 const LATE_MS = 75
 const MAX_STDERR = 20_000
 const SERVER = fileURLToPath(new URL('server.ts', import.meta.url))
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
  * Runs inputs against a server.
@@ -152,9 +152,8 @@ class Arena {
     this.#broken.catch(() => {}) // every wait races against it
     this.#child = spawn(
       process.execPath,
-      ['--expose-gc', '--stack-trace-limit=30', '--import', 'tsx', SERVER],
+      ['--expose-gc', '--stack-trace-limit=30', '--enable-source-maps', compiled(SERVER)],
       {
-        cwd: ROOT,
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       },
     )

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type CloseResult, Hub, type HubStats } from 'wshub'
 import { portOf } from '../adapters/frameworks.ts'
+import { compiled } from '../support/compiled.ts'
 import { Client, eventually, inTime, listen, serve, stop, thrownBy } from '../support/hub-server.ts'
 import { destroyClients, RawClient, until } from '../support/raw.ts'
 
@@ -137,7 +138,7 @@ interface Report {
 
 describe.each(['Fastify', 'Express', 'Koa'])('SIGTERM under load, with %s,', (framework) => {
   it('loses no message that was accepted, and no client gets 1006', async () => {
-    const child = fork(fixture, [framework], { execArgv: ['--import', 'tsx'] })
+    const child = fork(compiled(fixture), [framework], { execArgv: [] })
     onTestFinished(() => {
       child.kill('SIGKILL')
     })

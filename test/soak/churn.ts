@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { compiled } from '../support/compiled.ts'
 
 export interface ChurnOptions {
   readonly rounds: number
@@ -24,11 +25,9 @@ export const MAX_BYTES_PER_ROOM = 30
 /** Opens and closes rooms in its own process, with a backplane and below every limit. */
 export async function churn({ rounds, roomsPerRound }: ChurnOptions): Promise<ChurnResult> {
   const child = fork(
-    fileURLToPath(new URL('room-churn.ts', import.meta.url)),
+    compiled(fileURLToPath(new URL('room-churn.ts', import.meta.url))),
     [`${rounds}`, `${roomsPerRound}`],
-    {
-      execArgv: ['--import', 'tsx', '--expose-gc'],
-    },
+    { execArgv: ['--expose-gc'] },
   )
   const report = await new Promise<Omit<ChurnResult, 'bytesPerRoom'>>((resolve, reject) => {
     child.once('message', (message) => resolve(message as Omit<ChurnResult, 'bytesPerRoom'>)) // sent by room-churn.ts

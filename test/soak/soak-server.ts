@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { compiled } from '../support/compiled.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 import type { Account, Command, Report, Snapshot } from './protocol.ts'
 
@@ -10,8 +11,8 @@ export class SoakServer {
   readonly #reports = new EventEmitter()
 
   constructor() {
-    this.#child = fork(fileURLToPath(new URL('server.ts', import.meta.url)), [], {
-      execArgv: ['--import', 'tsx', '--expose-gc'],
+    this.#child = fork(compiled(fileURLToPath(new URL('server.ts', import.meta.url))), [], {
+      execArgv: ['--expose-gc'],
     })
     this.#child.on('message', (report: Report) => {
       if ('account' in report) this.accounts.set(report.account.id, report.account)

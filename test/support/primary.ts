@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Caller } from './call.ts'
+import { compiled } from './compiled.ts'
 
 /** A primary of `node:cluster` in its own process. */
 export class Primary {
@@ -18,8 +19,10 @@ export class Primary {
   /** @param worker the file of its workers, which send a message when they accept calls */
   static async start(worker: string, serialization: 'advanced' | 'json' = 'advanced'): Promise<Primary> {
     const file = fileURLToPath(new URL('./primary-process.ts', import.meta.url))
-    const execArgv = ['--import', 'tsx', '--expose-gc']
-    const child = fork(file, [worker, serialization], { execArgv, serialization: 'advanced' })
+    const child = fork(compiled(file), [compiled(worker), serialization], {
+      execArgv: ['--expose-gc'],
+      serialization: 'advanced',
+    })
     await once(child, 'spawn')
     return new Primary(child)
   }

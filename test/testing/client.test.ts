@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type Connection, type EventHandler, Hub, type HubOptions } from 'wshub'
 import { type ConnectOptions, connect, type TestClient } from 'wshub/testing'
 import { root, run } from '../package/support.ts'
+import { compiled } from '../support/compiled.ts'
 import { Gate, until } from '../support/raw.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -414,9 +415,7 @@ describe('TestClient', () => {
 
   it.each(['an open client', 'a paused client', 'no client'])('keeps no process alive: %s', async (which) => {
     const file = `${root}test/testing/process.ts`
-    const output = await run(process.execPath, ['--import', 'tsx', file, which], {
-      cwd: root,
-    })
+    const output = await run(process.execPath, [compiled(file), which], { cwd: root })
     expect(output).toBe('hello\n')
   })
 })
