@@ -1,26 +1,29 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/**
- * Files that take more than ten seconds on quiet cores, those that compute before those that wait. By folder
- * where all of its files do.
- */
+/** Files that take more than ten seconds on quiet cores. By folder where all of its files do. */
 const LONG = [
-  'package/site.',
-  'package/package.',
-  'engines/nats-cluster.',
-  'engines/redis',
-  'engines/',
-  'backplanes/nats.',
-  'fuzz/',
   'simulation/simulation.',
-  'soak/',
-  'backplanes/',
+  'engines/nats.',
+  'engines/redis',
+  'engines/nats-cluster.',
+  'package/package.',
+  'package/site.',
+  'fuzz/',
+  'backplanes/nats.',
+  'engines/node-cluster.',
+  'presence/processes.',
   'examples/chat',
+  'backplanes/',
+  'soak/',
   'adapters/neighbour.',
-  'package/docs.',
-  'presence/cluster.',
+  'engines/',
+  'base/errors.',
   'proxies/',
-  'examples/',
+  'base/thrown.',
+  'docs/migrating.',
+  'clients/window.',
+  'examples/start.',
+  'cluster/room-churn.',
 ]
 
 /**
@@ -35,7 +38,7 @@ export class LongestFirst extends BaseSequencer {
 }
 
 function rankOf({ moduleId, project }: TestSpecification): number {
-  if (project.config.isolate === false) return LONG.length + 1
   const index = LONG.findIndex((part) => moduleId.includes(`/test/${part}`))
-  return index < 0 ? LONG.length : index
+  const rank = index < 0 ? LONG.length : index
+  return project.config.isolate === false ? LONG.length + 1 + rank : rank
 }
