@@ -1,29 +1,19 @@
-import { join } from 'node:path'
-import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
-import { compilerOptions, formatDiagnostics, root } from '../package/support.ts'
+import { typeErrorsIn } from '../package/support.ts'
 
 /** Returns the errors in a module of a page, which has the types of a browser and none of Node. */
-function errorsInPage(text: string): string {
-  const file = join(root, 'test/client/page.ts')
-  const options = {
-    ...compilerOptions(),
-    lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'],
+function errorsInPage(text: string): Promise<string> {
+  return typeErrorsIn(new Map([['page.ts', text]]), {
+    lib: ['es2022', 'dom'],
     types: [],
     noUnusedLocals: false,
-  }
-  const host = ts.createCompilerHost(options)
-  const { getSourceFile, fileExists } = host
-  host.fileExists = (path) => path === file || fileExists(path)
-  host.getSourceFile = (path, version, ...rest) =>
-    path === file ? ts.createSourceFile(path, text, version, true) : getSourceFile(path, version, ...rest)
-  return formatDiagnostics(ts.getPreEmitDiagnostics(ts.createProgram([file], options, host)))
+  })
 }
 
 describe('The types of the client in a page', () => {
-  it('make it a WebSocket', () => {
+  it('make it a WebSocket', async () => {
     expect(
-      errorsInPage(`
+      await errorsInPage(`
         import { connect, type ReconnectingSocket } from 'wshub/client'
         const socket: WebSocket = connect('/ws', { WebSocket, protocols: ['chat'], token: () => 'x' })
         const own: ReconnectingSocket = connect(new URL('ws://localhost'))
@@ -34,8 +24,8 @@ describe('The types of the client in a page', () => {
     ).toBe('')
   })
 
-  it('refuse what it does not take', () => {
-    const errors = errorsInPage(`
+  it('refuse what it does not take', async () => {
+    const errors = await errorsInPage(`
       import { connect } from 'wshub/client'
       connect('/ws', { minDelay: 1 })
       connect('/ws').send(7)

@@ -11,7 +11,7 @@ import { memoryHistory } from '../../src/history/memory-history.ts'
 import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/hub-options.ts'
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
 import { PRESENCE_DEFAULTS } from '../../src/presence/presence-options.ts'
-import { compilerOptions, formatDiagnostics, root } from './support.ts'
+import { root, typeErrorsIn } from './support.ts'
 
 /**
  * The tables of options in the documents, the interface of each table, and the way to pass its keys to a hub.
@@ -253,18 +253,20 @@ describe('the code of the documents', () => {
     expect(blocks.filter(({ language }) => !LANGUAGES.includes(language))).toEqual([])
   })
 
-  it('type-checks in a strict project', () => {
+  it('type-checks in a strict project', async () => {
     // A block that begins with `// chat.ts` or `.mts` can be imported under that name by others.
     const files = new Map(
       blocks
         .filter(({ language }) => language === 'ts')
         .map(({ path, text }, index) => {
           const [, name = `block-${index + 1}.ts`] = /^\/\/ ([\w-]+\.m?ts)\n/.exec(text) ?? []
-          return [join(root, `${path}.blocks`, name), text]
+          return [join(path, name), text]
         }),
     )
     expect(files.size).toBeGreaterThan(3)
-    expect(typeErrors(files)).toBe('')
+    // An example need not use everything it declares.
+    const options = { noUnusedLocals: false, noUnusedParameters: false }
+    expect(await typeErrorsIn(files, options)).toBe('')
   })
 
   it('calls npm scripts that exist', () => {
@@ -405,28 +407,6 @@ function docstringsOf(path: string, name: string): Map<string, string> {
         .replace(/\s+/g, ' '),
     ]),
   )
-}
-
-/** Returns the compiler's errors for modules that exist only here, at the paths they are given. */
-function typeErrors(files: ReadonlyMap<string, string>): string {
-  // An example need not use everything it declares.
-  const options = { ...compilerOptions(), noUnusedLocals: false, noUnusedParameters: false }
-  const host = ts.createCompilerHost(options)
-  const { getSourceFile, fileExists, readFile } = host
-  host.fileExists = (path) => files.has(path) || fileExists(path)
-  host.readFile = (path) => files.get(path) ?? readFile(path)
-  host.getSourceFile = (path, version, ...rest) => {
-    const text = files.get(path)
-    return text === undefined
-      ? getSourceFile(path, version, ...rest)
-      : ts.createSourceFile(path, text, version, true)
-  }
-  // The compiler does not look for files in a folder that does not exist.
-  const { directoryExists } = host
-  host.directoryExists = (path) =>
-    [...files.keys()].some((file) => dirname(file) === path) || (directoryExists?.(path) ?? true)
-  const program = ts.createProgram([...files.keys()], options, host)
-  return formatDiagnostics(ts.getPreEmitDiagnostics(program))
 }
 
 /** The anchors that GitHub gives the headings of a document. */

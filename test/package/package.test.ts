@@ -22,7 +22,16 @@ import { WebSocket } from 'ws'
 import { PagePrograms, programsOf } from '../docs/page-program.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 import { build } from './build.ts'
-import { compilerOptions, ENTRIES, formatDiagnostics, root, run, typeExports } from './support.ts'
+import {
+  compilerOptions,
+  ENTRIES,
+  formatDiagnostics,
+  root,
+  run,
+  TSC,
+  typeErrors,
+  typeExports,
+} from './support.ts'
 
 /** The packages that the consumer has besides this one, copied from this checkout. */
 const PEERS = [
@@ -40,6 +49,7 @@ const PEERS = [
 
 const NODENEXT = { module: 'nodenext', moduleResolution: 'nodenext' }
 const BUNDLER = { module: 'esnext', moduleResolution: 'bundler' }
+const STRICT = { strict: true, target: 'es2022', lib: ['es2023'], types: ['node'], esModuleInterop: true }
 const MORE_THAN_STRICT = {
   exactOptionalPropertyTypes: true,
   noUncheckedIndexedAccess: true,
@@ -51,6 +61,7 @@ const temporary = realpathSync(mkdtempSync(join(tmpdir(), 'wshub-package-')))
 const project = join(temporary, 'project')
 const installed = join(project, 'node_modules/wshub')
 let tarball: string
+let checks = 0
 
 /** `prepack` would repeat the build of `npm test`. */
 beforeAll(async () => {
@@ -143,14 +154,13 @@ describe('the package', () => {
     )
     const declarations = ['import', 'require'].flatMap(declarationsOf)
     const { module, moduleResolution } = NODENEXT
-    const { options } = ts.convertCompilerOptionsFromJson({ module, moduleResolution, types: [] }, project)
+    const { options } = ts.convertCompilerOptionsFromJson({ module, moduleResolution }, project)
     expect(typeExports(declarations, options)).toEqual([...sources, ...sources])
   })
 })
 
 describe('the types of the package', () => {
-  // Files of the same options are checked together, which reads the declarations of the frameworks once. The
-  // core is checked by itself: the frameworks could declare globally what it lacks.
+  // The core is checked by itself: the frameworks could declare globally what it lacks.
   it.each([
     ['nodenext, ES module', ['frameworks.mts', 'backplanes.mts'], NODENEXT],
     ['nodenext, CommonJS', ['frameworks.cts'], NODENEXT],
@@ -159,8 +169,12 @@ describe('the types of the package', () => {
     ['nodenext, no framework', ['core.mts'], NODENEXT],
     ['bundler, no framework', ['core.mts'], BUNDLER],
     ['nodenext, more than strict', ['frameworks.mts'], { ...NODENEXT, ...MORE_THAN_STRICT }],
-  ])('check with %s', (_name, files, options) => {
-    expect(check(files, options)).toBe('')
+  ])('check with %s', async (_name, files, options) => {
+    expect(await check(files, options)).toBe('')
+  })
+
+  it('check with TypeScript 5.9', () => {
+    expect(checkBefore7(['frameworks.mts', 'frameworks.cts', 'backplanes.mts'], NODENEXT)).toBe('')
   })
 })
 
@@ -216,8 +230,7 @@ describe('docs/getting-started.md', () => {
         commands
           .map((line) => /^npx tsc (.*)$/.exec(line))
           .find((found) => found?.[1]?.endsWith(` ${named}`)) ?? []
-      const tsc = join(root, 'node_modules/typescript/bin/tsc')
-      await run(process.execPath, [tsc, ...args.replace(named, file).split(' ')], { cwd: folder })
+      await run(process.execPath, [TSC, ...args.replace(named, file).split(' ')], { cwd: folder })
       expect(commands).toContain(`node ${named.replace(/ts$/, 'js')}`)
     }
     const url = await programs.run(file.replace(/ts$/, 'js')).line()
@@ -259,15 +272,28 @@ describe('nothing is found', () => {
 
 /**
  * Returns the errors that a strict project without `skipLibCheck` gets for files of the consumer and the
- * declarations it installed. The declarations of the frameworks are read but not checked: some contradict
- * each other, whoever uses them.
+ * declarations it installed. Errors in the declarations of the frameworks are left out: some contradict each
+ * other, whoever uses them.
  */
-function check(files: readonly string[], options: object): string {
-  const json = { ...options, strict: true, target: 'es2022', lib: ['es2023'], types: ['node'] }
-  const parsed = ts.convertCompilerOptionsFromJson({ ...json, esModuleInterop: true, noEmit: true }, project)
+async function check(files: readonly string[], options: object): Promise<string> {
+  const file = join(project, `tsconfig.${checks++}.json`)
+  writeFileSync(file, JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files }))
+  const output = await typeErrors(['-p', file], project)
+  const isOfAnother = /^\.\.\//
+  let isLeftOut = false
+  const left = output.split('\n').filter((line) => {
+    if (/^\S/.test(line)) isLeftOut = isOfAnother.test(line)
+    return !isLeftOut // the lines below an error that tell more are indented
+  })
+  return left.join('\n')
+}
+
+/** Returns the same of the compiler before 7. */
+function checkBefore7(files: readonly string[], options: object): string {
+  const parsed = ts.convertCompilerOptionsFromJson({ ...STRICT, ...options, noEmit: true }, project)
   const paths = files.map((file) => join(project, file))
   // The folder with the packages of `types`; the working directory of the suite is another project.
-  const host = { ...parsedOnce(parsed.options), getCurrentDirectory: () => project }
+  const host = { ...ts.createCompilerHost(parsed.options), getCurrentDirectory: () => project }
   const program = ts.createProgram(paths, parsed.options, host)
   const ours = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(project))
   expect(ours.map(({ fileName }) => fileName)).toEqual(expect.arrayContaining(paths))
@@ -280,23 +306,6 @@ function check(files: readonly string[], options: object): string {
       ...program.getSemanticDiagnostics(source),
     ]),
   ])
-}
-
-/** Parsed declarations, by path and everything else that parsing depends on. */
-const parsedFiles = new Map<string, ts.SourceFile | undefined>()
-
-/** Returns a host whose programs share the files that they parse alike. */
-function parsedOnce(options: ts.CompilerOptions): ts.CompilerHost {
-  const host = ts.createCompilerHost(options)
-  const { module, moduleResolution } = options
-  return {
-    ...host,
-    getSourceFile(path, how, ...rest) {
-      const key = JSON.stringify([path, how, module, moduleResolution])
-      if (!parsedFiles.has(key)) parsedFiles.set(key, host.getSourceFile(path, how, ...rest))
-      return parsedFiles.get(key)
-    },
-  }
 }
 
 /** The files of the package, with `/` between folders, sorted. */

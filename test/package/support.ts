@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { WAIT_MS } from '../support/in-time.ts'
@@ -26,9 +28,48 @@ export function run(
     execFile(file, args, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
       const end = error.killed ? `is not done after ${withinMs} ms` : `ended with ${error.code}`
-      reject(new Error(`${[file, ...args].join(' ')} ${end}\n${stdout}\n${stderr}`, { cause: error }))
+      const cause = Object.assign(error, { stdout })
+      reject(new Error(`${[file, ...args].join(' ')} ${end}\n${stdout}\n${stderr}`, { cause }))
     })
   })
+}
+
+/** The compiler that `npm install typescript` gives, which computes a sixth of what 5.9 does. */
+export const TSC = join(root, 'node_modules/typescript7/bin/tsc')
+
+/** Returns what the compiler prints for a project or for files: nothing if it finds no error. */
+export async function typeErrors(args: readonly string[], cwd: string): Promise<string> {
+  try {
+    return await run(process.execPath, [TSC, '--noEmit', '--pretty', 'false', ...args], { cwd })
+  } catch (error) {
+    const { code, stdout = '' } = (error as { cause: { code?: unknown; stdout?: string } }).cause // of execFile
+    if (code === 1 || code === 2) return stdout // it has found errors
+    throw error
+  }
+}
+
+/**
+ * Returns the same for modules of the checkout with these paths, which are written for as long as it takes.
+ * @param compilerOptions other than those of the checkout
+ */
+export async function typeErrorsIn(
+  files: ReadonlyMap<string, string>,
+  compilerOptions: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const cache = join(root, '.cache')
+  mkdirSync(cache, { recursive: true })
+  const folder = mkdtempSync(join(cache, 'types-'))
+  try {
+    for (const [path, text] of files) {
+      mkdirSync(join(folder, dirname(path)), { recursive: true })
+      writeFileSync(join(folder, path), text)
+    }
+    const config = { extends: join(root, 'tsconfig.json'), compilerOptions, include: ['**/*'] }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+    return await typeErrors(['-p', folder], folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** The compiler options of the checkout, for programs built in a test. */
@@ -48,9 +89,20 @@ export function formatDiagnostics(diagnostics: readonly ts.Diagnostic[]): string
   })
 }
 
-/** The names that a module exports as types: interfaces, aliases and classes, sorted. */
-export function typeExports(files: readonly string[], options: ts.CompilerOptions): string[][] {
-  const program = ts.createProgram([...files], options)
+/**
+ * The names that a module exports as types: interfaces, aliases and classes, sorted. No other package is
+ * read, since their types are not exported again.
+ */
+export function typeExports(files: readonly string[], compiler: ts.CompilerOptions): string[][] {
+  const options = { ...compiler, noLib: true, types: [] }
+  const host = ts.createCompilerHost(options)
+  host.resolveModuleNameLiterals = (names, file, redirected, _options, source) =>
+    names.map((name) => {
+      if (!/^\.|^wshub\b/.test(name.text)) return { resolvedModule: undefined }
+      const mode = ts.getModeForUsageLocation(source, name, options)
+      return ts.resolveModuleName(name.text, file, options, host, undefined, redirected, mode)
+    })
+  const program = ts.createProgram([...files], options, host)
   const checker = program.getTypeChecker()
   return files.map((file) => {
     const source = program.getSourceFile(file)
