@@ -1,6 +1,7 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
 import { DueQueue } from '../base/due-queue.ts'
 import { oldestKeys } from '../base/eviction.ts'
+import type { PacedWork, Steps } from '../base/paced-work.ts'
 import type { Link, LinkWatcher } from '../cluster/link.ts'
 import { DIGEST_BYTES, type PresenceMessage, type RoomSnapshot } from '../cluster/wire/presence-message.ts'
 import { answersOf } from './answers.ts'
@@ -40,6 +41,9 @@ export class Exchange implements LinkWatcher {
   readonly #host: ExchangeHost
   readonly #limits: ExchangeLimits
   readonly #questions: Questions
+  readonly #work: PacedWork
+  /** Nodes whose members are being dropped. */
+  readonly #forgetting = new Map<string, Steps>()
   /** The latest version that this node has given to a room; the same count for all rooms. */
   #clock = 0
   /** Versions that no digest has announced yet, by the hash of the room. */
@@ -52,11 +56,12 @@ export class Exchange implements LinkWatcher {
   readonly #waiting = new Map<PresenceRoom, Set<Deferred<boolean>>>()
   readonly #timeouts: DueQueue<{ readonly room: PresenceRoom; readonly waiting?: Deferred<boolean> }>
 
-  constructor(link: Link, rooms: RoomTable, limits: ExchangeLimits, host: ExchangeHost) {
+  constructor(link: Link, rooms: RoomTable, limits: ExchangeLimits, work: PacedWork, host: ExchangeHost) {
     this.#link = link
     this.#rooms = rooms
     this.#host = host
     this.#limits = limits
+    this.#work = work
     this.#timeouts = new DueQueue(limits.callTimeoutMs, ({ room, waiting }) => {
       if (waiting === undefined) this.#release(room)
       else this.#timedOut(room, waiting)
@@ -123,6 +128,7 @@ export class Exchange implements LinkWatcher {
     this.#changed.clear()
     this.#gone.clear()
     this.#nodes.clear()
+    this.#forgetting.clear()
   }
 
   connected(awayMs: number): void {
@@ -154,6 +160,9 @@ export class Exchange implements LinkWatcher {
 
   told(node: string, name: string | undefined, message: PresenceMessage): void {
     if (this.#gone.has(node) && !this.#link.knows(node)) return
+    // It is back: what it tells must not be dropped with what it has told before.
+    const forgetting = this.#forgetting.get(node)
+    if (forgetting !== undefined) this.#work.finish(forgetting)
     if (!this.#nodes.has(node)) this.#nodes.set(node, 0)
     this.#questions.heard(node)
     switch (message.op) {
@@ -195,8 +204,23 @@ export class Exchange implements LinkWatcher {
     this.#gone.add(node)
     if (this.#gone.size > MAX_GONE)
       for (const oldest of oldestKeys(this.#gone, MAX_GONE)) this.#gone.delete(oldest)
-    for (const room of this.#rooms) if (room.forget(node)) this.#moved(room)
+    if (!this.#forgetting.has(node)) {
+      const steps = this.#forget(node)
+      this.#forgetting.set(node, steps)
+      this.#work.add(steps)
+    }
     this.#questions.nodeGone(node)
+  }
+
+  /** Drops a node from all rooms. Those that change places meanwhile are only visited once more. */
+  *#forget(node: string): Generator<number, void> {
+    for (const room of this.#rooms) {
+      yield 1
+      if (!room.knows(node)) continue
+      yield* room.forget(node)
+      this.#moved(room)
+    }
+    this.#forgetting.delete(node)
   }
 
   #answer(node: string, { id, isFull, rooms }: Extract<PresenceMessage, { op: 'ask' }>): void {

@@ -34,6 +34,8 @@ export class PresenceRoom {
   isAnswered = true
   /** Whether changes are held back until the other nodes have answered for the first time. */
   isHeld = false
+  /** How much is being done about the room bit by bit, so that it tells nothing meanwhile. */
+  #holds = 0
   /** When the room is dropped, in ms of `performance.now()`; 0 = it is needed. */
   idleUntil = 0
 
@@ -70,6 +72,20 @@ export class PresenceRoom {
   /** The number of members whose changes the application may not know yet. */
   get touched(): number {
     return this.#roster.touched.size
+  }
+
+  /** Whether no change is told now. */
+  get isQuiet(): boolean {
+    return this.isHeld || this.#holds > 0
+  }
+
+  /** Tells no changes until {@link release}. */
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    this.#holds--
   }
 
   /** A connection of this node has joined. */
@@ -141,7 +157,7 @@ export class PresenceRoom {
     leavesAt: number,
     leaving: RoomMember[],
   ): PresenceChange | undefined {
-    if (this.isHeld) return undefined
+    if (this.isQuiet) return undefined
     return this.#changes.take(isConnected && this.isSettled, most, leavesAt, leaving)
   }
 
@@ -243,12 +259,14 @@ export class PresenceRoom {
     return !share.isBehind
   }
 
-  /** Removes a node that has left, with its members. @returns whether it was known here */
-  forget(node: string): boolean {
+  /** Removes a node that has left, with its members. Tells no change meanwhile. */
+  *forget(node: string): Generator<number, void> {
     const share = this.#roster.shares.get(node)
-    if (share === undefined || share === this.#own) return false
-    this.#roster.drop(share)
-    return this.#roster.shares.delete(node)
+    if (share === undefined || share === this.#own) return
+    this.hold()
+    yield* this.#roster.dropping(share)
+    this.#roster.shares.delete(node)
+    this.release()
   }
 
   /** A member of this node has changed. */

@@ -1,24 +1,26 @@
-import { DueQueue } from '../base/due-queue.ts'
 import { HubError, show } from '../base/errors.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import { invalid } from '../base/option-rules.ts'
+import { PacedWork } from '../base/paced-work.ts'
 import { RoomRules } from '../base/room-rules.ts'
 import { runHandler } from '../base/run-handler.ts'
 import type { RunningHandlers } from '../base/running-handlers.ts'
 import type { Link } from '../cluster/link.ts'
+import { Departures } from './departures.ts'
 import { Exchange } from './exchange.ts'
 import type { ExchangeLimits } from './exchange-limits.ts'
 import { type Identity, readIdentity } from './identity.ts'
 import type { PresenceMode, ResolvedPresenceOptions, RoomPresence } from './presence-options.ts'
 import { PresenceRoom } from './presence-room.ts'
 import type { PresenceStats } from './presence-stats.ts'
-import type { RoomMember } from './room-member.ts'
 import { RoomTable } from './room-table.ts'
 
 /**
  * The most members whose changes are reported in one turn of the event loop; the others follow in later ones.
  */
 const MAX_CHANGES_PER_TURN = 5_000
+/** The most users of nodes that have died, or who did not come back, that are looked at in one turn. */
+const MAX_LOOKS_PER_TURN = 10_000
 /** Time, in ms, for which a room without a connection here is followed after `hub.presence` asked for it. */
 const WATCH_MS = 60_000
 /** The most rooms that are followed for that reason alone; above it, the oldest are given up early. */
@@ -45,13 +47,6 @@ export interface PresenceHost {
   report(error: Error, where?: string): void
 }
 
-/** Members whose last connection in a room has left, and the room, which may have no connection here now. */
-interface Departure {
-  readonly room: PresenceRoom
-  readonly members: readonly RoomMember[]
-  readonly at: number
-}
-
 /** The presence of the rooms of a hub. */
 export class Presence {
   readonly #options: ResolvedPresenceOptions
@@ -63,7 +58,8 @@ export class Presence {
   /** The user of each connection that is in rooms of the mode `members`, and these rooms. */
   readonly #identities = new Map<object, { identity: Identity; readonly rooms: Set<string> }>()
   readonly #dirty = new Set<PresenceRoom>()
-  readonly #departures: DueQueue<Departure>
+  readonly #work = new PacedWork(MAX_LOOKS_PER_TURN)
+  readonly #departures: Departures
   /** The rooms that `hub.presence` asked for, the least recent first, and until when they are followed. */
   readonly #watched = new Map<string, number>()
   #changes = 0
@@ -81,9 +77,11 @@ export class Presence {
     this.#host = host
     this.#link = link
     this.#modes = new RoomRules('presence.rooms', options.rooms, readMode)
-    this.#departures = new DueQueue(options.leaveGraceMs, (departure) => this.#depart(departure))
+    this.#departures = new Departures(options.leaveGraceMs, this.#work, {
+      departed: (room, at, haveLeft) => this.#departed(room, at, haveLeft),
+    })
     if (!isClustered) return
-    this.#exchange = new Exchange(link, this.#rooms, limits, {
+    this.#exchange = new Exchange(link, this.#rooms, limits, this.#work, {
       node: host.node,
       changed: (room) => this.#changed(room),
       beat: () => this.#forgetWatched(),
@@ -195,6 +193,7 @@ export class Presence {
     for (const room of this.#rooms) this.#exchange?.publish(room)
     this.#isClosed = true
     this.#departures.close()
+    this.#work.close()
     this.#exchange?.close()
     this.#rooms.clear()
     this.#dirty.clear()
@@ -300,20 +299,19 @@ export class Presence {
     if (this.#rooms.get(room.name) !== room) return 0
     if (this.#exchange === undefined) room.takeDelta(0, Number.POSITIVE_INFINITY)
     else this.#exchange.publish(room)
-    const members: RoomMember[] = []
     const before = room.touched
-    const at = performance.now() + this.#options.leaveGraceMs
-    const change = room.takeChange(this.#isConnected, most, at, members)
-    const isUnfinished = (room.touched > 0 && !room.isHeld) || room.isUnsent
+    const departure = this.#departures.of(room)
+    const change = room.takeChange(this.#isConnected, most, departure.at, departure.members)
+    const looked = before - room.touched
+    this.#departures.looked(departure, looked)
+    const isUnfinished = (room.touched > 0 && !room.isQuiet) || room.isUnsent
     if (isUnfinished) this.#changed(room)
     const isNeeded = room.ownCount > 0 || this.#watched.has(room.name)
     // Set once: later changes on other nodes do not postpone the end.
-    const isNowIdle = !isNeeded && !isUnfinished && room.idleUntil === 0
     if (isNeeded) room.idleUntil = 0
-    else if (isNowIdle) room.idleUntil = at
-    if (isNowIdle || members.length > 0) this.#departures.add({ room, members, at })
+    else if (!isUnfinished && room.idleUntil === 0) room.idleUntil = this.#departures.idle(room)
     if (change !== undefined) this.#tell(room, change)
-    return 1 + before - room.touched
+    return 1 + looked
   }
 
   #tell(room: PresenceRoom, change: Parameters<NonNullable<ResolvedPresenceOptions['onChange']>>[1]): void {
@@ -326,18 +324,19 @@ export class Presence {
     this.#host.running.watch(pending)
   }
 
-  #depart({ room, members, at }: Departure): void {
+  /** The grace period of some members of a room, or of the room, is over. */
+  #departed(room: PresenceRoom, at: number, haveLeft: boolean): void {
     if (this.#rooms.get(room.name) !== room) return
-    let isChanged = false
-    for (const member of members) isChanged = room.leave(member, at) || isChanged
-    if (isChanged) {
+    if (haveLeft) {
       const change = room.takeChange(this.#isConnected, 0, at, [])
       if (change !== undefined) this.#tell(room, change)
     }
+    this.#changed(room) // while it told nothing, perhaps
     if (room.idleUntil !== at) return
     room.idleUntil = 0
     if (room.ownCount > 0 || this.#watched.has(room.name) || room.isUnsent) return
     this.#rooms.delete(room)
+    this.#departures.forget(room)
     this.#exchange?.unfollow(room)
     if (this.#host.members(room.name).size === 0) this.#link.vacated(room.name)
   }

@@ -6,6 +6,9 @@ import { RoomMember } from './room-member.ts'
 /** The most members of other nodes that a room keeps here, whatever their nodes send. */
 const MOST_REMOTE_MEMBERS = 100_000
 
+/** Members of a node that is gone are dropped in steps of so many. */
+const MEMBERS_PER_STEP = 1_000
+
 /**
  * A node names its users again, and a room those of all nodes, at this share of the limit: at the limit
  * itself, each user who comes or goes would switch the names on or off.
@@ -84,12 +87,20 @@ export class Roster {
 
   /** Drops the members of a node, except those that it still has. */
   drop(share: NodeShare, kept?: ReadonlySet<string>): void {
+    for (const _ of this.dropping(share, kept));
+  }
+
+  /** Does the same in steps, each of which tells how many members it has dropped. */
+  *dropping(share: NodeShare, kept?: ReadonlySet<string>): Generator<number, void> {
     share.isCut = false
+    let dropped = 0
     for (const [member, holding] of share.holdings) {
       if (kept?.has(member.user) === true) continue
       member.drop(holding)
       this.touched.add(member)
+      if (++dropped % MEMBERS_PER_STEP === 0) yield MEMBERS_PER_STEP
     }
+    yield dropped % MEMBERS_PER_STEP
   }
 
   /** Returns whether users of a node were not kept, for all of whom there is space now. */

@@ -1,38 +1,9 @@
-import { EventEmitter } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import type { Connection, Hub, WebSocketLike } from 'wshub'
 import { openEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
 import { eventually, turn } from '../support/hub-server.ts'
+import { quiet } from './quiet.ts'
 import { presenceNode, servePresence, usersOf } from './support.ts'
-
-/** The WebSocket of somebody who sends nothing, of which thousands are open. */
-class QuietSocket implements WebSocketLike {
-  readonly #events = new EventEmitter()
-  readonly readyState = 1
-  readonly protocol = ''
-  readonly bufferedAmount = 0
-  readonly isPaused = false
-  binaryType = 'nodebuffer'
-  on(event: string, listener: (...args: never[]) => void): void {
-    this.#events.on(event, listener as (...args: unknown[]) => void) // given what ws would
-  }
-  send(): void {}
-  ping(): void {}
-  pong(): void {}
-  pause(): void {}
-  resume(): void {}
-  close(): void {
-    this.terminate()
-  }
-  terminate(): void {
-    setImmediate(() => this.#events.emit('close', 1006, Buffer.alloc(0)))
-  }
-}
-
-function quiet(hub: Hub, user: string): Connection {
-  return hub.register(new QuietSocket(), {}, { metadata: { user } })
-}
 
 /** Returns the bytes of all messages about presence on the channel of a room. */
 function bytesIn(bus: Bus, room: string): number {

@@ -166,7 +166,7 @@ describe('PresenceRoom', () => {
     for (let i = 0; i < OWN_USERS; i++) room.add({ user: `user-${i}`, info: '' })
     for (let i = 0; i < NODES; i++) room.replace(`node-${i}`, snapshot(`user-${i}`, `far-${i}`), 1)
     const before = process.cpuUsage()
-    for (let i = 0; i < NODES; i++) expect(room.forget(`node-${i}`)).toBe(true)
+    for (let i = 0; i < NODES; i++) for (const _ of room.forget(`node-${i}`));
     const { user, system } = process.cpuUsage(before)
     expect((user + system) / 1_000).toBeLessThan(MOST_CPU_MS)
     const { members } = room.show(true)

@@ -60,13 +60,14 @@ export async function presenceNode(
   bus: Bus,
   options: Partial<PresenceOptions<Connection>> = {},
   cluster: HubOptions['cluster'] = {},
+  hubOptions: HubOptions = {},
 ): Promise<PresenceNode> {
   const changes = new Journal<Told>()
   // A question to a node that does not answer ends after the time of a call.
   const node = await join(
     bus,
     { callTimeoutMs: 400, ...cluster },
-    { presence: presenceOptions(changes, options) },
+    { presence: presenceOptions(changes, options), ...hubOptions },
   )
   return { ...node, changes, enter: (user, ...rooms) => enter(node, user, rooms) }
 }

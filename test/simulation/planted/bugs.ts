@@ -220,8 +220,8 @@ export const BUGS: readonly Bug[] = [
     ],
     [
       'presence: the members of a dead node stay',
-      'this.#roster.drop(share)\n    return this.#roster.shares.delete(node)',
-      'return this.#roster.shares.delete(node)',
+      'yield* this.#roster.dropping(share)\n    this.#roster.shares.delete(node)',
+      'this.#roster.shares.delete(node)',
     ],
     [
       'presence: a user with two connections leaves with the first',
@@ -255,11 +255,7 @@ export const BUGS: readonly Bug[] = [
       'this.#questions.askAll()',
       'if (awayMs === 0) this.#questions.askAll()',
     ],
-    [
-      'presence: a dead node is not noticed',
-      'for (const room of this.#rooms) if (room.forget(node)) this.#moved(room)',
-      '',
-    ],
+    ['presence: a dead node is not noticed', 'yield* room.forget(node)\n      this.#moved(room)', ''],
     [
       'presence: a room is settled before all have answered',
       'room.isSettled || !room.isAnswered || room.isBehindAny',
