@@ -8,7 +8,7 @@ export type Steps = Iterator<number>
 export class PacedWork {
   readonly #mostPerTurn: number
   readonly #tasks = new Set<Steps>()
-  /** What may still be done in this turn. */
+  /** The cost of the steps that may still be done in this turn. */
   #left: number
   #next: NodeJS.Immediate | undefined
   #isRunning = false

@@ -28,7 +28,7 @@ export class Departures {
   readonly #work: PacedWork
   readonly #host: DeparturesHost
   readonly #due: DueQueue<Departure>
-  /** Those of rooms that have more changes than are looked at in a turn: they leave together all the same. */
+  /** The departures of rooms whose changes take several turns: all of them leave together. */
   readonly #open = new Map<PresenceRoom, Departure>()
 
   constructor(graceMs: number, work: PacedWork, host: DeparturesHost) {
