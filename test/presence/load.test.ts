@@ -17,7 +17,7 @@ const USERS_A_TURN = 50
 
 describe('Presence under load', () => {
   it.each([
-    ['lists all of a storm of users, with at most 12 bytes a user', 100_000, 12],
+    ['lists all of a storm of users, with at most 8 bytes a user', 100_000, 8],
     ['counts a storm of too many users, with less than 2 bytes a user', 100, 2],
   ])('%s, and one change a node and turn', async (_what, maxMembersPerRoom, mostBytes) => {
     const bus = new Bus()

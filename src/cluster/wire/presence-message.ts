@@ -115,7 +115,7 @@ export function answeredBytes(room: string): number {
 
 /** Returns about how many bytes a member takes, and no fewer than it does. */
 export function memberBytes({ user, info = '' }: MemberState): number {
-  return textBytes(user) + textBytes(info) + 12
+  return textBytes(user) + textBytes(info) + 14
 }
 
 /** Returns the most bytes that {@link writePresence} writes. */
@@ -225,8 +225,10 @@ export function readPresence(reader: WireReader): PresenceMessage | undefined {
 function writeState(writer: WireWriter, { version, users, anonymous, members }: RoomSnapshot): void {
   for (const value of [version, users, anonymous, members.length]) writer.varint(value)
   let before: number | undefined
+  let previous: string | undefined
   for (const { user, connections, stamp, info } of members) {
-    writer.text(user)
+    writeUser(writer, user, previous)
+    previous = user
     writer.varint(connections)
     if (connections === 0) continue
     // Those that follow are hardly earlier or later than the first, and so take a byte or two, not six.
@@ -240,9 +242,10 @@ function writeState(writer: WireWriter, { version, users, anonymous, members }: 
 function readState(reader: WireReader, flags: number): RoomSnapshot {
   const [version, users, anonymous] = [reader.varint(), reader.varint(), reader.varint()]
   let before: number | undefined
+  let previous: string | undefined
   const members = list(reader, (): MemberState => {
-    const user = reader.text()
-    if (user === '') throw malformed('empty user')
+    const user = readUser(reader, previous)
+    previous = user
     const connections = reader.varint()
     if (connections === 0) return { user, connections, stamp: 0, info: undefined }
     const written = reader.varint()
@@ -254,6 +257,27 @@ function readState(reader: WireReader, flags: number): RoomSnapshot {
     return { user, connections, stamp, info }
   })
   return { version, users, anonymous, isListed: (flags & LISTED) !== 0, members }
+}
+
+/** Writes an id: after the first, how much of its beginning is that of the previous one, and its end. */
+function writeUser(writer: WireWriter, user: string, previous: string | undefined): void {
+  if (previous === undefined) {
+    writer.text(user)
+    return
+  }
+  const most = Math.min(user.length, previous.length)
+  let shared = 0
+  while (shared < most && user.charCodeAt(shared) === previous.charCodeAt(shared)) shared++
+  writer.varint(shared)
+  writer.text(user.slice(shared))
+}
+
+function readUser(reader: WireReader, previous: string | undefined): string {
+  const shared = previous === undefined ? 0 : reader.varint()
+  if (previous !== undefined && shared > previous.length) throw malformed('a user shares too much')
+  const user = (previous ?? '').slice(0, shared) + reader.text()
+  if (user === '') throw malformed('empty user')
+  return user
 }
 
 /** Returns an integer of 0 or more for any integer: small ones, of either sign, stay small. */
@@ -280,5 +304,5 @@ function readRoom(reader: WireReader): string {
 }
 
 function membersCapacity(members: readonly MemberState[]): number {
-  return members.reduce((sum, { user, info = '' }) => sum + textCapacity(user) + textCapacity(info) + 20, 0)
+  return members.reduce((sum, { user, info = '' }) => sum + textCapacity(user) + textCapacity(info) + 28, 0)
 }

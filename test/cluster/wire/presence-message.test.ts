@@ -12,6 +12,10 @@ const members = [
   { user: 'bare', connections: 1, stamp: 1, info: '' },
 ]
 
+const alike = ['u', 'u1', 'u12', 'u', 'u\u{1F600}', 'u\u{1F601}', 'v', 'vé', 'véx', 've'].map((user) => {
+  return { user, connections: 1, stamp: 1_800_000_000_000, info: '' }
+})
+
 const timed = [MAX_STAMP, 0, 1_800_000_000_000, 1_799_999_999_999, MAX_STAMP].map((at, index) => {
   return { user: `u${index}`, connections: 1, stamp: at, info: undefined }
 })
@@ -20,6 +24,7 @@ const MESSAGES: readonly PresenceMessage[] = [
   { op: 'delta', delta: { base: 0, ...counts, members } },
   { op: 'delta', delta: { base: 299, ...counts, isListed: false, members: [] } },
   { op: 'delta', delta: { base: 299, ...counts, members: timed } },
+  { op: 'delta', delta: { base: 299, ...counts, members: alike } },
   { op: 'ask', id: 5, isFull: true, rooms: [{ room: 'a', version: 7, isEmpty: false }] },
   { op: 'ask', id: 2 ** 40, isFull: false, rooms: [{ room: '\udfff', version: 0, isEmpty: true }] },
   {
@@ -90,7 +95,16 @@ describe('A message about presence', () => {
     }
   })
 
-  it('takes 5 bytes for a user beside the id, of many who come at about the same time', () => {
+  it('is malformed when a user shares more with the previous one than that has', () => {
+    const of = (user: string) => ({ user, connections: 0, stamp: 0, info: undefined })
+    const bytes = written({ op: 'delta', delta: { base: 0, ...counts, members: [of('ann'), of('anne')] } })
+    const sharedAt = bytes.length - 4 // then the length of the end, `e`, and 0 connections
+    expect(bytes[sharedAt]).toBe(3)
+    bytes[sharedAt] = 4
+    expect(thrownBy(() => readBody(openEnvelope(bytes)))).toMatchObject({ code: 'WSHUB_ERR_ENVELOPE' })
+  })
+
+  it('takes 6 bytes for one of many users who come at about the same time, and the end of the id', () => {
     const bytes = (count: number) => {
       const states = Array.from({ length: count }, (_, index) => {
         const at = 1_800_000_000_000 + (index % 10)
@@ -99,7 +113,7 @@ describe('A message about presence', () => {
       const delta = { base: 1, version: 1, users: 100, anonymous: 0, isListed: true, members: states }
       return written({ op: 'delta', delta }).length
     }
-    const idBytes = 'user-1000'.length
-    expect((bytes(101) - bytes(1)) / 100).toBeLessThan(idBytes + 5)
+    // Of ten users one has three digits of its own, or two, and the others have one.
+    expect((bytes(101) - bytes(1)) / 100).toBeLessThan(6.2)
   })
 })
