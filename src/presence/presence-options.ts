@@ -79,8 +79,8 @@ export interface PresenceOptions<in Subject = object> {
    */
   maxMembersPerRoom?: number | undefined
   /**
-   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768.
-   * Default 1 024, or that half if it is lower.
+   * Most bytes of the JSON of an info, 1 to 65 536, and at most half of `cluster.maxEnvelopeBytes` less 768,
+   * to which a higher default is lowered. Default 1 024.
    */
   maxInfoBytes?: number | undefined
   /**
