@@ -17,6 +17,7 @@ import { runBurst } from './burst.ts'
 import { runBystanders } from './bystanders.ts'
 import { runChurn } from './churn.ts'
 import { runCluster } from './cluster.ts'
+import { runConnect, runStorm } from './connect.ts'
 import { runIdle } from './idle.ts'
 import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
@@ -124,6 +125,10 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runResume(name, scenario, readKilled(flags.kill), Number(flags.seconds ?? scenario.seconds))
     case 'memory':
       return runMemory(name, scenario)
+    case 'connect':
+      return runConnect(name, scenario)
+    case 'storm':
+      return runStorm(name, scenario)
     case 'idle':
       return runIdle(name, scenario)
     case 'stalled':

@@ -1,3 +1,4 @@
+import type { ConnectScenario, StormScenario } from './connect-scenarios.ts'
 import type { ClusterPeerName, PeerName, PresencePeerName, RecoveryPeerName } from './peers.ts'
 import type { RoomSpread } from './room-spread.ts'
 import type { FeedName } from './servers/feeds.mjs'
@@ -326,6 +327,8 @@ export type Scenario =
   | ResyncScenario
   | WindowScenario
   | MemoryScenario
+  | ConnectScenario
+  | StormScenario
   | IdleScenario
   | StalledScenario
   | BurstScenario

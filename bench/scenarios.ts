@@ -1,4 +1,5 @@
 import { CLUSTER_SCENARIOS } from './cluster-scenarios.ts'
+import { CONNECT_SCENARIOS } from './connect-scenarios.ts'
 import { HISTORY_SCENARIOS } from './history-scenarios.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -188,6 +189,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     roomsPerMember: 3,
     maxExtraBytes: 1_229, // 1.2 KB
   },
+  ...CONNECT_SCENARIOS,
   stalled: {
     kind: 'stalled',
     title: 'one client stops reading while 100 MB are broadcast to 100, in messages of 64 KiB',
