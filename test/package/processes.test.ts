@@ -9,7 +9,7 @@ it('A test shares its process with others unless it measures the process, listen
     'test/cluster/cluster.test.ts', // timers that are left
     'test/cluster/replay-window.test.ts', // memory
     'test/client/lasting-socket.test.ts', // a module
-    'test/connection/connection.test.ts', // warnings
+    'test/connection/callbacks.test.ts', // warnings
     'test/simulation/simulation.test.ts', // the clock
   ])
     expect(own).toContain(file)
