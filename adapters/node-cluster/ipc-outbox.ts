@@ -37,6 +37,14 @@ export function isPacket(message: unknown): message is Packet {
 /** Sends a packet to the other process. `callback` is called when it was sent, or cannot be. */
 export type SendPacket = (packet: Packet, callback: (error: Error | null) => void) => void
 
+/** The owner of an outbox, as the outbox calls it. */
+export interface IpcOutboxOwner {
+  /** Something was sent: an entry that did not fit may fit now. */
+  hasRoom(): void
+  /** Messages could not be sent, since the other process is gone. */
+  lost?(messages: number, cause: Error): void
+}
+
 /** Entries that wait to be sent to the other process, in order: one packet a turn, with a limit of bytes. */
 export class IpcOutbox {
   readonly #send: SendPacket
@@ -44,16 +52,18 @@ export class IpcOutbox {
   readonly #maxPendingBytes: number
   #entries: Entry[] = []
   #pendingBytes = 0
-  readonly #onRoom: () => void
+  /** How many of the entries that wait, or are being sent, are messages. */
+  #pendingMessages = 0
+  readonly #owner: IpcOutboxOwner
   #isScheduled = false
+  #isAbandoned = false
   #onEmpty = () => {}
 
-  /** @param onRoom called when something was sent: an entry that did not fit may fit now */
-  constructor(send: SendPacket, peer: string, maxPendingBytes: number, onRoom: () => void) {
+  constructor(send: SendPacket, peer: string, maxPendingBytes: number, owner: IpcOutboxOwner) {
     this.#send = send
     this.#peer = peer
     this.#maxPendingBytes = maxPendingBytes
-    this.#onRoom = onRoom
+    this.#owner = owner
   }
 
   /** Adds a message. @returns `false` when there is no room */
@@ -76,6 +86,7 @@ export class IpcOutbox {
   /** Adds an entry that must not be lost, whether there is room or not. There are few of them. */
   push(entry: Entry): void {
     this.#pendingBytes += sizeOf(entry)
+    if (isOfMessage(entry)) this.#pendingMessages++
     this.#entries.push(entry)
     if (this.#isScheduled) return
     this.#isScheduled = true
@@ -85,10 +96,21 @@ export class IpcOutbox {
     })
   }
 
-  /** Removes the entries that were not sent yet. */
-  clear(): void {
+  /** Removes the entries that were not sent yet. @returns how many of them are messages */
+  clear(): number {
     for (const entry of this.#entries) this.#pendingBytes -= sizeOf(entry)
+    const messages = this.#entries.filter(isOfMessage).length
+    this.#pendingMessages -= messages
     this.#entries = []
+    return messages
+  }
+
+  /** Gives up what is not known to have been sent. @returns how many messages that is */
+  abandon(): number {
+    const messages = this.#pendingMessages
+    this.#pendingMessages = 0
+    this.#isAbandoned = true
+    return messages
   }
 
   /** Resolves when everything was sent. */
@@ -104,12 +126,21 @@ export class IpcOutbox {
     if (entries.length === 0) return
     this.#entries = []
     const size = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
-    this.#send({ wshub: 'backplane', peer: this.#peer, entries }, () => {
+    const messages = entries.filter(isOfMessage).length
+    this.#send({ wshub: 'backplane', peer: this.#peer, entries }, (error) => {
       this.#pendingBytes -= size // sent, or the other process has exited, which is an event of its own
-      this.#onRoom()
+      if (!this.#isAbandoned) {
+        this.#pendingMessages -= messages
+        if (error !== null && messages > 0) this.#owner.lost?.(messages, error)
+      }
+      this.#owner.hasRoom()
       if (this.#pendingBytes === 0) this.#onEmpty()
     })
   }
+}
+
+function isOfMessage(entry: Entry): boolean {
+  return entry[0] === 'message'
 }
 
 function sizeOf(entry: Entry): number {

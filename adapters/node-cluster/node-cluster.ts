@@ -17,6 +17,8 @@ export interface NodeClusterOptions {
   maxPendingBytes?: number | undefined
 }
 
+/** Why messages that wait for the primary are lost when it calls the function of `serveNodeCluster`. */
+const STOPPED = 'the primary has stopped to serve'
 /** How long `close` waits for the primary to receive what was published. */
 const CLOSE_MS = 1_000
 
@@ -61,7 +63,10 @@ class NodeClusterBackplane implements Backplane {
   constructor(options: NodeClusterOptions) {
     refuseUnknown(options, ['maxPendingBytes'])
     const send: SendPacket = (packet, callback) => process.send?.(packet, undefined, {}, callback)
-    this.#outbox = new IpcOutbox(send, this.#name, readMaxPendingBytes(options), () => this.#tell())
+    this.#outbox = new IpcOutbox(send, this.#name, readMaxPendingBytes(options), {
+      hasRoom: () => this.#tell(),
+      lost: (messages, { message }) => this.#lose(messages, message),
+    })
   }
 
   get state(): BackplaneState {
@@ -104,11 +109,12 @@ class NodeClusterBackplane implements Backplane {
     this.#dirty.clear()
     this.#isGreeting = false
     if (!this.#life.isStarted) return
-    if (before !== 'connected') this.#outbox.clear()
+    if (before !== 'connected') this.#lose(this.#outbox.clear(), STOPPED)
     this.#outbox.push(['bye']) // also before the primary has answered: it may know this backplane already
     const sent = new AbortController()
     await Promise.race([this.#outbox.empty(), pause(CLOSE_MS, sent.signal, false)])
     sent.abort()
+    this.#lose(this.#outbox.abandon(), `the primary has not read them within ${CLOSE_MS} ms`)
   }
 
   /**
@@ -179,10 +185,11 @@ class NodeClusterBackplane implements Backplane {
         break
       case 'leaving':
         this.#life.disconnected()
+        this.#lose(this.#outbox.clear(), STOPPED)
         break
       case 'serving':
         this.#life.disconnected()
-        this.#outbox.clear() // meant for the router before this one
+        this.#lose(this.#outbox.clear(), STOPPED) // meant for the router before this one
         this.#sayHello()
         break
       case 'dropped':
@@ -195,6 +202,11 @@ class NodeClusterBackplane implements Backplane {
         void this.close()
         break
     }
+  }
+
+  /** Reports messages that were accepted and that the primary has not passed on. */
+  #lose(messages: number, why: string): void {
+    if (messages > 0) this.#life.lost(`${messages === 1 ? '1 message' : `${messages} messages`} (${why})`)
   }
 
   #confirm(channel: string, id: number): void {

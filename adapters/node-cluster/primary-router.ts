@@ -83,7 +83,7 @@ export class PrimaryRouter {
   #greet(worker: Worker, key: string, name: string, isAdvanced: boolean): void {
     this.#remove(key)
     const send: SendPacket = (...args) => worker.send(...args)
-    const outbox = new IpcOutbox(send, name, this.#maxPendingBytes, () => this.#confirm(peer))
+    const outbox = new IpcOutbox(send, name, this.#maxPendingBytes, { hasRoom: () => this.#confirm(peer) })
     const peer: Peer = { worker, outbox, channels: new Set(), unconfirmed: new Map(), dropped: 0 }
     if (isAdvanced) this.#peers.set(key, peer)
     else outbox.push(['refused', NOT_ADVANCED])

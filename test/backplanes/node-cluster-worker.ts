@@ -29,6 +29,7 @@ const came: string[] = []
 const states: string[] = []
 const errors: string[] = []
 let backplane: Backplane = nodeClusterBackplane()
+let atLeaving = () => {}
 
 const methods: Methods = {
   async contract(name: string) {
@@ -95,6 +96,21 @@ const methods: Methods = {
     await closed
   },
 
+  /** Publishes messages that the primary does not read before the backplane has closed. */
+  async closeFlooded(channel: string, count: number) {
+    process.kill(process.ppid, 'SIGSTOP')
+    for (let index = 0; index < count; index++) backplane.publish(channel, Buffer.alloc(10_000))
+    await backplane.close()
+    process.kill(process.ppid, 'SIGCONT')
+  },
+
+  /** Publishes messages just before the backplane learns that the primary has stopped to serve. */
+  publishAtLeaving(channel: string, count: number) {
+    atLeaving = () => {
+      for (let index = 0; index < count; index++) backplane.publish(channel, Buffer.from(`${index}`))
+    }
+  },
+
   /** Returns how many messages of a channel this process has received, for any backplane. */
   came: (channel: string) => came.filter((one) => one === channel).length,
 
@@ -104,7 +120,10 @@ const methods: Methods = {
 
 process.on('message', (message: unknown) => {
   if (!isPacket(message)) return
-  for (const entry of message.entries) if (entry[0] === 'message') came.push(entry[1])
+  for (const entry of message.entries) {
+    if (entry[0] === 'message') came.push(entry[1])
+    if (entry[0] === 'leaving') atLeaving()
+  }
 })
 
 process.on('message', async (message: unknown) => {

@@ -127,6 +127,30 @@ describe('nodeClusterBackplane', () => {
     expect(await one.call('came', 'early')).toBe(0)
   })
 
+  it('is closed while the primary does not read: the possible loss is reported first', async () => {
+    const [worker] = (await startWorkers(1)) as [Worker] // as many as asked for
+    await worker.call('closeFlooded', 'room', 100)
+    expect((await worker.seen()).errors).toEqual([
+      '100 messages (the primary has not read them within 1000 ms) may not have been published',
+    ])
+  })
+
+  it('reports the messages that wait when the primary stops to serve', async () => {
+    const other = await Primary.start(WORKER)
+    onTestFinished(() => other.stop())
+    await other.call('serve')
+    const [worker] = (await startWorkers(1, other)) as [Worker] // as many as asked for
+    await worker.call('publishAtLeaving', 'room', 3)
+    await other.call('stop')
+    const { errors } = await worker.until('the report', (seen) => seen.errors.length > 0)
+    expect(errors).toEqual(['3 messages (the primary has stopped to serve) may not have been published'])
+    await other.call('serve')
+    await worker.until('the return', ({ state }) => state === 'connected')
+    await worker.call('subscribe', 'after')
+    await worker.call('publish', 'after', 'it goes on')
+    expect((await worker.heard('after: it goes on')).errors).toHaveLength(1)
+  })
+
   it('continues when the primary begins to serve after its workers, and when it serves anew', async () => {
     const late = await Primary.start(WORKER)
     onTestFinished(() => late.stop())
