@@ -40,7 +40,7 @@ import { runWindow } from './window.ts'
 /** A result, and the machine it was measured on. */
 type Saved = Result & { machine: Machine }
 
-const DEADLINE_PER_SCENARIO_MS = 10 * 60_000
+const DEADLINE_PER_SCENARIO_MS = 30 * 60_000
 
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,

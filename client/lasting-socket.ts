@@ -178,7 +178,10 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
     if (token === undefined) this.#open([])
     else {
       new Promise<string>((resolve) => resolve(token()))
-        .then((value) => {
+        .then((value: unknown) => {
+          if (typeof value !== 'string' || value === '') {
+            throw new TypeError('token returns a string that is not empty')
+          }
           if (isCurrent()) this.#open([`bearer.${value}`])
         })
         .catch((error) => {

@@ -2,6 +2,7 @@
 // with connections that have no sockets.
 
 import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
 import { seededRandom } from './payload.mjs'
 import { QuietSocket } from './quiet-socket.mjs'
@@ -10,6 +11,10 @@ import { spread } from './spread.mjs'
 
 /** The rooms that are filled in a turn. */
 const ROOMS_PER_TURN = 20
+/** The users who are away at a time while users come and go, at most. */
+const MOST_AWAY = 50
+/** Time, in ms, after which a user may come back: a leave and a join of one turn would be no change. */
+const AWAY_MS = 10
 /** Turns in which what was published arrives and is answered. */
 const TURNS_PER_BATCH = 4
 
@@ -42,7 +47,6 @@ const random = seededRandom(7)
 const entries = []
 let hubs = []
 let filled = 0
-let gone
 
 serve({
   version: createRequire(import.meta.url)('wshub/package.json').version,
@@ -93,17 +97,24 @@ serve({
       }
     },
 
-    /** Users leave their rooms and join them again, one after the other: `changes` of both together. */
+    /** Users leave their rooms and join them again a while later: `changes` of both together, an even number. */
     async churn({ changes, seconds }) {
-      await spread(changes, seconds, async () => {
-        if (gone === undefined) {
-          gone = entries[Math.floor(random() * entries.length)]
-          gone.connection.terminate()
-        } else {
-          enter(gone)
-          gone = undefined
+      const away = []
+      const most = Math.min(MOST_AWAY, changes / 2)
+      await spread(changes, seconds, async (index) => {
+        const isLeaving = index < most || (index < changes - most && away.length < most)
+        if (isLeaving) {
+          let entry
+          do entry = entries[Math.floor(random() * entries.length)]
+          while (entry.connection === undefined)
+          entry.connection.terminate()
+          entry.connection = undefined
+          away.push({ entry, since: performance.now() })
+          return
         }
-        await turns(2) // in which it is published: a leave and a join of one turn would be no change
+        const { entry, since } = away.shift()
+        if (performance.now() - since < AWAY_MS) await sleep(AWAY_MS)
+        enter(entry)
       })
     },
 

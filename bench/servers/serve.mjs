@@ -257,7 +257,7 @@ function startTurns() {
 /** CPU time of the main thread in ms; of all threads without /proc. */
 function mainThreadMs() {
   try {
-    return Number.parseInt(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1')) / 1e6
+    return Number.parseInt(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1'), 10) / 1e6
   } catch {
     const { user, system } = process.cpuUsage()
     return (user + system) / 1_000

@@ -18,7 +18,7 @@ import { RoomTable } from './room-table.ts'
 /**
  * The most members whose changes are reported in one turn of the event loop; the others follow in later ones.
  */
-const MAX_CHANGES_PER_TURN = 5_000
+const MAX_CHANGES_PER_TURN = 2_000
 /** The most users of nodes that have died, or who did not come back, that are looked at in one turn. */
 const MAX_LOOKS_PER_TURN = 10_000
 /** Time, in ms, for which a room without a connection here is followed after `hub.presence` asked for it. */
@@ -184,6 +184,7 @@ export class Presence {
    */
   async settled(name: string): Promise<boolean> {
     const room = this.#watch(name)
+    if (this.#isClosed) return false
     if (room === undefined || this.#exchange === undefined) return true
     return this.#exchange.settled(room)
   }

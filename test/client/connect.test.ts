@@ -242,6 +242,10 @@ describe('token', () => {
         throw new Error('thrown')
       },
       () => 'not a token',
+      () => '',
+      // A caller without types returns whatever it has.
+      () => null as unknown as string,
+      () => 5 as unknown as string,
       () => 'good',
     ]
     const { socket, log } = connectRecorded(app.url, {
@@ -251,7 +255,15 @@ describe('token', () => {
     socket.onerror = ({ error }) => errors.push(error)
     await times(log, 'open', 1)
     expect(tokens).toEqual(['good'])
-    expect(errors).toMatchObject([{ message: 'rejected' }, { message: 'thrown' }, { name: 'SyntaxError' }])
+    const none = { name: 'TypeError', message: 'token returns a string that is not empty' }
+    expect(errors).toMatchObject([
+      { message: 'rejected' },
+      { message: 'thrown' },
+      { name: 'SyntaxError' },
+      none,
+      none,
+      none,
+    ])
     expect(log.all.slice(0, 2)).toEqual(['error', 'close 1006'])
   })
 

@@ -2,7 +2,16 @@ import { describe, expect, it } from 'vitest'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
 import { eventually } from '../support/hub-server.ts'
-import { agreed, type PresenceNode, presenceNode, presenceOf, toldIn, two, usersOf } from './support.ts'
+import {
+  agreed,
+  type PresenceNode,
+  presenceNode,
+  presenceOf,
+  servePresence,
+  toldIn,
+  two,
+  usersOf,
+} from './support.ts'
 
 /** Waits until a node knows of a number of others. */
 async function knows({ hub }: PresenceNode, nodes: number): Promise<void> {
@@ -150,6 +159,11 @@ describe('Presence in a cluster', () => {
     await agreed([x, y], 'a', 'ann:1 bob:1')
     await x.hub.close({ timeoutMs: 1_000 })
     expect(x.hub.presence('a')).toEqual({ members: [], count: 0, isComplete: false })
+    expect(await x.hub.presenceSettled('a')).toBe(false)
+    const { hub } = await servePresence()
+    await hub.close({ timeoutMs: 1_000 })
+    expect(hub.presence('a')).toEqual({ members: [], count: 0, isComplete: false })
+    expect(await hub.presenceSettled('a')).toBe(false)
   })
 
   it('ignores what arrives late of a node that has left', async () => {
