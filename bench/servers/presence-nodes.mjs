@@ -97,7 +97,7 @@ serve({
       }
     },
 
-    /** Users leave their rooms and join them again a while later: `changes` of both together, an even number. */
+    /** Users leave their rooms and join them again later: `changes` of both together, an even number. */
     async churn({ changes, seconds }) {
       const away = []
       const most = Math.min(MOST_AWAY, changes / 2)
