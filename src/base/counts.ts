@@ -6,6 +6,11 @@ export class Counts<Key> {
     return this.#counts.get(key) ?? 0
   }
 
+  /** Returns the keys that are counted. */
+  keys(): IterableIterator<Key> {
+    return this.#counts.keys()
+  }
+
   /** Counts one more. @returns the new count */
   add(key: Key): number {
     const count = this.of(key) + 1

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import { type InspectOptions, inspect } from 'node:util'
 import { HubError, show } from '../base/errors.ts'
 import type { Metadata } from '../base/metadata.ts'
@@ -19,6 +18,7 @@ import { endedResume, type ResumeResult } from '../history/resume.ts'
 import type { RoomPresence } from '../presence/presence-options.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import { checkClose } from '../protocol/control-frame.ts'
+import type { UpgradeRequest } from '../protocol/handshake.ts'
 import { checkPayload, checkSendOptions, type Payload, type SendOptions } from '../protocol/message.ts'
 import type { FrameworkInit, RegisterInit, UpgradeInit } from '../upgrade/upgrade-init.ts'
 import { checkServer, type UpgradeServer } from '../upgrade/upgrade-server.ts'
@@ -179,8 +179,8 @@ export class Hub<out Meta extends object = Metadata> {
    * Passes a server's upgrades through its ordinary request listeners, where a route can call {@link
    * Hub.upgrade}. Upgrades that no route of the hub takes are left to other `upgrade` listeners of that
    * server. When a server stops listening, its connections are closed with 1001 within a second.
-   * @param server a server of `node:http` or `node:https`; without one, every such server of this process
-   *   that accepts a TCP connection from now on, as long as the hub is open
+   * @param server a server of `node:http`, `node:https` or `node:http2`; without one, every such server of
+   *   this process that accepts a TCP connection from now on, as long as the hub is open
    * @returns a function that detaches again; connections stay open. A closed hub attaches nothing.
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a server, such as an application
    */
@@ -203,7 +203,7 @@ export class Hub<out Meta extends object = Metadata> {
    *   WSHUB_ERR_ALREADY_UPGRADED
    */
   upgrade(
-    req: IncomingMessage,
+    req: UpgradeRequest,
     handler: EventHandler<Meta>,
     init: UpgradeInit<Meta> = {},
     framework: FrameworkInit = {},

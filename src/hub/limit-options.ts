@@ -10,6 +10,11 @@ export interface LimitOptions {
    */
   maxConnectionsPerAddress?: number | undefined
   /**
+   * The most connections and pending upgrades in one HTTP/2 session, 1 or more; a further upgrade is answered
+   * with 429. Default 1 000.
+   */
+  maxConnectionsPerSession?: number | undefined
+  /**
    * The most upgrades in a second from one address, 0 or more; a further one is answered with 429. 0 = no
    * limit, for the same reason. Default 0.
    */
@@ -66,6 +71,7 @@ export type ResolvedLimits = Resolved<LimitOptions>
 /** The defaults of {@link LimitOptions}. */
 export const LIMIT_DEFAULTS = Object.freeze({
   maxConnectionsPerAddress: 0,
+  maxConnectionsPerSession: 1_000,
   maxUpgradesPerSecondPerAddress: 0,
   maxPendingUpgrades: 1_024,
   upgradeTimeoutMs: 30_000,
@@ -94,6 +100,7 @@ export function readLimits(options: LimitOptions = {}, maxMessageSize: number): 
   }
   return Object.freeze({
     maxConnectionsPerAddress: limit('maxConnectionsPerAddress', 0),
+    maxConnectionsPerSession: limit('maxConnectionsPerSession', 1),
     maxUpgradesPerSecondPerAddress: limit('maxUpgradesPerSecondPerAddress', 0),
     maxPendingUpgrades: limit('maxPendingUpgrades', 1),
     upgradeTimeoutMs: limit('upgradeTimeoutMs', 0),

@@ -7,6 +7,7 @@ import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
 import { transportOf } from '../connection/websocket-writable.ts'
 import { CloseCode } from '../protocol/close-code.ts'
+import type { UpgradeRequest } from '../protocol/handshake.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
 import { finishResponse } from '../upgrade/sealed-response.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
@@ -62,11 +63,12 @@ export class Upgrades<Meta extends object> {
    * @throws {HubError} when the upgrade is refused
    */
   accept(
-    req: IncomingMessage,
+    request: UpgradeRequest,
     handler: EventHandler<Meta>,
     init: UpgradeInit<Meta>,
     framework: FrameworkInit,
   ): Promise<Connection<Meta>> {
+    const req = request as IncomingMessage // one of `node:http2` has the members that it is refused by
     claimUpgrade(req)
     try {
       checkHandler(handler)
@@ -139,7 +141,7 @@ export class Upgrades<Meta extends object> {
 
   /** Refuses further upgrades: the hub is closing. */
   refuseAll(): void {
-    this.#bridge.isLeaving = true
+    this.#bridge.leave()
   }
 
   /** Ends pending upgrades and detaches from everything. */

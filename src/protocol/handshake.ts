@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import { HubError, show } from '../base/errors.ts'
 import { checkKeys, invalid } from '../base/option-rules.ts'
 
@@ -11,6 +12,12 @@ const KEY = /^[+/0-9A-Za-z]{22}==$/
 
 /** The beginning of a subprotocol that carries a bearer token: a browser cannot set headers. */
 const BEARER_PREFIX = 'bearer.'
+
+/**
+ * A request, as request listeners receive it. A handshake over HTTP/2 is one of `node:http` as well; other
+ * requests over HTTP/2 are none.
+ */
+export type UpgradeRequest = IncomingMessage | Http2ServerRequest
 
 /** Additions of an application to the 101. */
 export interface HandshakeInit {
@@ -31,7 +38,7 @@ export const Handshake = {
   /**
    * Returns whether a request is a well-formed opening handshake of version 13. Ignores origins and limits.
    */
-  validateRequest(req: IncomingMessage): boolean {
+  validateRequest(req: UpgradeRequest): boolean {
     checkRequest(req)
     return findFlaw(req) === undefined
   },
@@ -51,7 +58,7 @@ export const Handshake = {
    * @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a request
    * @see RFC 6750 §2.1
    */
-  bearerToken(req: IncomingMessage): string | undefined {
+  bearerToken(req: UpgradeRequest): string | undefined {
     checkRequest(req)
     const [, fromHeader] = /^Bearer +([\w.~+/-]+=*)$/i.exec(req.headers.authorization ?? '') ?? []
     if (fromHeader !== undefined) return fromHeader
@@ -93,7 +100,7 @@ export function checkHandshake(req: IncomingMessage): void {
   if (flaw !== undefined) throw new HubError(...flaw)
 }
 
-function checkRequest(req: unknown): void {
+function checkRequest(req: unknown): asserts req is IncomingMessage {
   if (typeof req === 'object' && req !== null && 'headers' in req && typeof req.headers === 'object') return
   throw invalid('req', 'is a request of node:http', req)
 }

@@ -53,7 +53,7 @@ export function whenAnswered(
     if (!socket.writable) return // the error may not have been emitted yet
     socket.off('error', ignore)
     // Node has started the time that a connection without a request is kept: for it the upgrade is none.
-    socket.setTimeout(server.timeout)
+    socket.setTimeout('timeout' in server ? server.timeout : 0)
     callback()
   })
 }

@@ -16,7 +16,8 @@ const [readRequests] = new HttpServer().listeners('connection')
  * added at the end.
  */
 export function mayBeCut(server: UpgradeServer, { rawHeaders }: IncomingMessage): boolean {
-  const most = server.maxHeadersCount ?? DEFAULT_MAX_HEADERS
+  const set = 'maxHeadersCount' in server ? server.maxHeadersCount : null // servers of node:http2 have none
+  const most = set ?? DEFAULT_MAX_HEADERS
   return most > 0 && rawHeaders.length >= 2 * most
 }
 

@@ -1,12 +1,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Server as HttpServer, type IncomingMessage } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
+import { Server as NetServer } from 'node:net'
 import { HubError } from '../base/errors.ts'
 import { AttachedServer, closedError } from './attached-server.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 import { mayBeCut } from './plain-request.ts'
 import { registry, type ServerHub } from './upgrade-registry.ts'
-import type { UpgradeServer } from './upgrade-server.ts'
+import { isHttp2, type UpgradeServer } from './upgrade-server.ts'
 
 export type { PendingUpgrade } from './pending-upgrade.ts'
 
@@ -19,8 +20,9 @@ const LOOK_MS = 1_000
 /** Node publishes `{ socket }` here for each TCP connection, before any byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
 
-/** The number of upgrades that may be pending, and their time limit. */
+/** The number of upgrades that may be pending, their time limit, and the most of one HTTP/2 session. */
 export interface PendingLimits {
+  readonly maxConnectionsPerSession: number
   readonly maxPendingUpgrades: number
   readonly upgradeTimeoutMs: number
 }
@@ -41,8 +43,7 @@ export interface BridgeHost {
 export class UpgradeBridge implements ServerHub {
   readonly #limits: PendingLimits
   readonly #host: BridgeHost
-  /** Whether the hub is closing. */
-  isLeaving = false
+  #isLeaving = false
   /** Upgrades that wait for the application. */
   readonly #pending = new Set<PendingUpgrade>()
   /**
@@ -72,6 +73,14 @@ export class UpgradeBridge implements ServerHub {
   /** Upgrades that are neither accepted nor answered yet. */
   get pendingCount(): number {
     return this.#pending.size
+  }
+
+  get isLeaving(): boolean {
+    return this.#isLeaving
+  }
+
+  get maxConnectionsPerSession(): number {
+    return this.#limits.maxConnectionsPerSession
   }
 
   get upgradeTimeoutMs(): number {
@@ -183,6 +192,12 @@ export class UpgradeBridge implements ServerHub {
     return [...this.#servers.keys(), ...this.#detached].filter((server) => !server.listening)
   }
 
+  /** Refuses further upgrades: the hub is closing. */
+  leave(): void {
+    this.#isLeaving = true
+    for (const server of [...this.#servers.keys(), ...this.#detached]) registry.servers.get(server)?.leave()
+  }
+
   /**
    * Ends pending upgrades, since the server's own close would wait for them, and detaches from everything.
    */
@@ -261,5 +276,8 @@ function isLeft(server: UpgradeServer): boolean {
 /** Returns the http(s) server in a message of `net.server.socket`. */
 function serverOf(message: unknown): UpgradeServer | undefined {
   const { server } = (message as { socket: { server?: unknown } }).socket // as Node documents the channel
-  return server instanceof HttpServer || server instanceof HttpsServer ? server : undefined
+  if (server instanceof HttpServer || server instanceof HttpsServer) return server
+  if (!(server instanceof NetServer) || !isHttp2(server)) return undefined
+  // A listener for requests has Node make requests of streams, which a server without one does not want.
+  return server.listenerCount('request') > 0 ? server : undefined
 }

@@ -9,6 +9,7 @@ export interface ServerHub extends HoldingBridge {
   /** Whether the hub is closing. */
   readonly isLeaving: boolean
   readonly upgradeTimeoutMs: number
+  readonly maxConnectionsPerSession: number
   /** @returns the reason why an upgrade has to be refused */
   admit(pending: PendingUpgrade): HubError | undefined
   serverClosed(server: UpgradeServer): void
@@ -19,6 +20,8 @@ export interface SharedServer {
   /** Whether all hubs of the server are closing. */
   readonly isLeft: boolean
   add(hub: ServerHub): void
+  /** Has clients open no more streams, when all hubs of the server are closing. */
+  leave(): void
   /** Detaches a hub, which is still told when the server closes. */
   remove(hub: ServerHub): void
   /** Detaches a hub, which is not told of the server any more. */
@@ -36,7 +39,7 @@ export interface UpgradeRegistry {
  * The number is that of the contract between copies: the interfaces above, and the public members of a
  * pending upgrade. A change of them takes the next number.
  */
-const KEY = Symbol.for('wshub.upgrades.1')
+const KEY = Symbol.for('wshub.upgrades.2')
 
 /**
  * Shared by all hubs of the process, because several may see a request, and the one whose route it is may not

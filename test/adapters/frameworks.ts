@@ -87,7 +87,7 @@ export function selfSigned(): { key: string; cert: string } {
   return credentials
 }
 
-export function portOf(server: Server): number {
+export function portOf(server: Pick<Server, 'address'>): number {
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port')
   return address.port

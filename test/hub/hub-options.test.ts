@@ -33,6 +33,7 @@ const compiled = ['limits', 'trustProxy', 'proxyHeader'] as const
 
 const limits = [
   { key: 'maxConnectionsPerAddress', least: 0, standard: 0 },
+  { key: 'maxConnectionsPerSession', least: 1, standard: 1_000 },
   { key: 'maxUpgradesPerSecondPerAddress', least: 0, standard: 0 },
   { key: 'maxPendingUpgrades', least: 1, standard: 1_024 },
   { key: 'upgradeTimeoutMs', least: 0, standard: 30_000 },

@@ -252,6 +252,7 @@ describe('the types exported', () => {
         "TrustFunction",
         "TrustProxy",
         "UpgradeInit",
+        "UpgradeRequest",
         "UpgradeServer",
         "Upgrader",
         "WebSocketLike",

@@ -3,21 +3,23 @@ import { createServer, Server as HttpServer, type IncomingMessage, type RequestL
 import { createServer as createSecureServer, Server as HttpsServer } from 'node:https'
 import type { createConnection } from 'node:net'
 import { WebSocket } from 'ws'
-import type { UpgradeServer } from 'wshub'
 import { checkKeys } from '../known-keys.ts'
 import { TestClient } from './client.ts'
 import { MemorySocket } from './memory-socket.ts'
 import { UpgradeRefusedError } from './upgrade-refused-error.ts'
 import { Wait } from './wait.ts'
 
+/** A server whose upgrades come over HTTP/1.1. */
+type Http1Server = HttpServer | HttpsServer
+
 /**
  * The application under test: of Fastify or Koa, a server, or a request listener, such as an Express
  * application.
  */
 export type Application =
-  | { readonly server: UpgradeServer; ready(): PromiseLike<unknown> }
+  | { readonly server: Http1Server; ready(): PromiseLike<unknown> }
   | { callback(): RequestListener }
-  | UpgradeServer
+  | Http1Server
   | RequestListener
 
 /** Options of {@link connect}. */
@@ -120,19 +122,19 @@ export async function connect(
 }
 
 /** Returns the server or the request listener of an application, once it is ready. */
-async function openApplication(app: Application): Promise<UpgradeServer | RequestListener> {
+async function openApplication(app: Application): Promise<Http1Server | RequestListener> {
   if (typeof app === 'function' || app instanceof HttpServer || app instanceof HttpsServer) return app
   if ('callback' in app) return app.callback()
   await app.ready()
   return app.server
 }
 
-function serve(listener: RequestListener, { protocol }: URL): UpgradeServer {
+function serve(listener: RequestListener, { protocol }: URL): Http1Server {
   return protocol === 'wss:' || protocol === 'https:' ? createSecureServer(listener) : createServer(listener)
 }
 
 /** Passes a connection to a server, as if it had arrived on its port. */
-function accept(server: UpgradeServer, socket: MemorySocket, remoteAddress: string): void {
+function accept(server: Http1Server, socket: MemorySocket, remoteAddress: string): void {
   const isSecure = server instanceof HttpsServer
   Object.assign(socket, { server, remoteAddress }, isSecure ? { encrypted: true } : {})
   channel(SOCKET_CHANNEL).publish({ socket })
