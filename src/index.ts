@@ -3,7 +3,9 @@ export { BackplaneLife } from './backplane/backplane-life.ts'
 export { MemoryBackplane } from './backplane/memory-backplane.ts'
 export { MemoryBus } from './backplane/memory-bus.ts'
 export { HubError, type HubErrorCode } from './base/errors.ts'
+export type { Distribution } from './base/histogram.ts'
 export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './base/metadata.ts'
+export type { Distributions, HistogramName } from './base/meters.ts'
 export type {
   Answer,
   CallOptions,
@@ -19,7 +21,7 @@ export type { ClusterOptions, ResolvedClusterOptions } from './cluster/cluster-o
 export type { Gap } from './cluster/gaps.ts'
 export type { CallHandler } from './cluster/responder.ts'
 export type { Selector } from './cluster/selector.ts'
-export type { CloseCause, CloseParty, CloseReason } from './connection/close-cause.ts'
+export type { CloseCause, CloseCount, CloseParty, CloseReason } from './connection/close-cause.ts'
 export type { Connection, ConnectionState, ConnectionSummary } from './connection/connection.ts'
 export type { EventHandler } from './connection/event-handler.ts'
 export type { HeartbeatOptions } from './connection/heartbeat.ts'
@@ -60,7 +62,9 @@ export type { HubDiagnostics } from './hub/diagnostics.ts'
 export { Hub } from './hub/hub.ts'
 export type { HubOptions, ResolvedHubOptions } from './hub/hub-options.ts'
 export type { LimitOptions, ResolvedLimits } from './hub/limit-options.ts'
-export type { HubState, HubStats, HubSummary } from './hub/stats.ts'
+export type { Census, HubState, HubStats, HubSummary } from './hub/stats.ts'
+export type { Instrument, Labels, Reading, Sample } from './observe/instrument.ts'
+export { instruments, readInstruments } from './observe/instruments.ts'
 export type {
   PresenceChange,
   PresenceMember,

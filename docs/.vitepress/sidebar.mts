@@ -19,7 +19,7 @@ const GUIDE = {
     'testing',
   ],
   Reference: ['options', 'errors'],
-  Run: ['deploying', 'proxies', 'http2', 'observability', 'cluster', 'scaling', 'other-hosts'],
+  Run: ['deploying', 'proxies', 'http2', 'observability', 'metrics', 'cluster', 'scaling', 'other-hosts'],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
   Inside: ['architecture', 'benchmarks'],
 }

@@ -90,6 +90,10 @@ export const HUB_ERRORS = {
 /** A code that a {@link HubError} can have. */
 export type HubErrorCode = keyof typeof HUB_ERRORS
 
+/** The codes of errors that refuse a request before the 101, for a reason that is not a bug. */
+export const REFUSALS = (Object.keys(HUB_ERRORS) as HubErrorCode[]) // `keys` forgets the codes
+  .filter((code) => isRefusal(HUB_ERRORS[code]))
+
 /**
  * The only error class of this package. Match it by `code`, not by `instanceof`: two copies of the package
  * may be loaded. Fastify, Express and Koa render `status`, `headers` and, where `expose` is true, `message`

@@ -178,6 +178,7 @@ export class BackplaneLink implements Link {
           this.#listener.nodeGone(node)
           this.#watcher?.nodeGone(node)
         },
+        probeTook: (ms) => local.probeTook(ms),
         stateChanged: (state) => local.stateChanged(state),
       },
       options,

@@ -55,6 +55,8 @@ export interface LocalHub {
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined
   /** Publishes a gap to diagnostics and calls the option `onGap`. */
   gapFound(gap: Gap): void
+  /** A message that this node published to itself has come back, after so many ms. */
+  probeTook(ms: number): void
   /** Publishes the new state of the cluster to diagnostics. */
   stateChanged(state: BackplaneState): void
   /**

@@ -14,6 +14,9 @@ const MAX_ROUND_MS = 1_000
 export class LoopbackTest {
   readonly #publish: (channel: OutgoingChannel, nonce: number) => void
   #timer: NodeJS.Timeout | undefined
+  readonly #returned: (ms: number) => void
+  /** When the probes were published that have not come back, by the clock of `performance`. */
+  #probedAt = 0
   #nonce = 0
   /** Probes with a lower nonce were sent over a connection that was lost since. */
   #firstNonce = 1
@@ -24,8 +27,13 @@ export class LoopbackTest {
   #probed: readonly OutgoingChannel[] = []
   #silentBeats = 0
 
-  constructor(publish: (channel: OutgoingChannel, nonce: number) => void) {
+  /** @param returned is told how many ms a probe took */
+  constructor(
+    publish: (channel: OutgoingChannel, nonce: number) => void,
+    returned: (ms: number) => void = () => {},
+  ) {
     this.#publish = publish
+    this.#returned = returned
   }
 
   /**
@@ -49,6 +57,7 @@ export class LoopbackTest {
    */
   returned(channel: string, nonce = this.#nonce): boolean {
     if (nonce < this.#firstNonce || !this.#pending.delete(channel)) return false
+    this.#returned(performance.now() - this.#probedAt)
     this.#proven.add(channel)
     if (this.#pending.size > 0) return false
     clearTimeout(this.#timer)
@@ -72,6 +81,7 @@ export class LoopbackTest {
       this.#probe(this.#probed.filter(({ name }) => this.#pending.has(name)))
     } else {
       this.#silentBeats = 0
+      this.#probedAt = performance.now()
       this.#probe(next())
     }
     return this.#silentBeats
@@ -81,6 +91,7 @@ export class LoopbackTest {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#round(channels, Math.min(ms * 2, MAX_ROUND_MS)), ms).unref()
     this.#nonce++
+    this.#probedAt = performance.now()
     const all = channels()
     const open = all.filter(({ name }) => !this.#proven.has(name))
     // When the subscription of the last missing channel has ended, one of the others proves that the test is

@@ -21,6 +21,8 @@ export interface MembershipHost {
   closed(): void
   /** Another node has left, or has been silent for too long. */
   nodeGone(node: string): void
+  /** A probe has come back, after so many ms. */
+  probeTook(ms: number): void
   /** State changed. */
   stateChanged(state: BackplaneState): void
 }
@@ -56,7 +58,10 @@ export class Membership {
     this.#heartbeatTimeoutMs = options.heartbeatTimeoutMs
     this.#maxSilentBeats = Math.ceil(options.heartbeatTimeoutMs / options.heartbeatIntervalMs)
     this.#nodes = new KnownNodes(this.#maxSilentBeats)
-    this.#loopbackTest = new LoopbackTest((channel, nonce) => host.probe(channel, nonce))
+    this.#loopbackTest = new LoopbackTest(
+      (channel, nonce) => host.probe(channel, nonce),
+      (ms) => host.probeTook(ms),
+    )
   }
 
   /** `connected` only while messages that this node publishes come back to it. */

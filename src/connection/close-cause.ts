@@ -1,10 +1,13 @@
 import { CloseCode } from '../protocol/close-code.ts'
 
+/** Everyone who ends connections. */
+export const CLOSE_PARTIES = ['client', 'hub', 'application', 'network'] as const
+
 /**
  * The party that ended a connection: the client by a close frame, the hub by one of its rules, the
  * application by a call, or the network, if the TCP connection ended without a close frame.
  */
-export type CloseParty = 'client' | 'hub' | 'application' | 'network'
+export type CloseParty = (typeof CLOSE_PARTIES)[number]
 
 /**
  * Every reason for which a connection ends. `docs/handlers.md` has the same table for readers; a test
@@ -27,6 +30,25 @@ export const CLOSE_REASONS = [
 
 /** The reason for which a connection ended. */
 export type CloseReason = (typeof CLOSE_REASONS)[number]
+
+/** The reasons that another party than the hub may have; all others are rules of the hub. */
+const PARTIES: Readonly<Partial<Record<CloseReason, readonly CloseParty[]>>> = {
+  normal: ['client', 'application'],
+  terminated: ['application'],
+  lost: ['network'],
+}
+
+/** Every pair of who ends a connection, and why. */
+export const CLOSE_CAUSES = CLOSE_REASONS.flatMap((reason) =>
+  (PARTIES[reason] ?? (['hub'] as const)).map((by) => ({ by, reason })),
+)
+
+/** How many connections ended by one party for one reason. */
+export interface CloseCount {
+  readonly by: CloseParty
+  readonly reason: CloseReason
+  readonly connections: number
+}
 
 /** How a connection ended. */
 export interface CloseCause {

@@ -16,6 +16,7 @@ const messageChannel = channel('wshub:message')
 export interface ReceiverOwner<Meta extends object> extends CallbackOwner {
   readonly connection: Connection<Meta>
   readonly handler: EventHandler<Meta>
+  readonly sender: { readonly lastPingTime: number }
   /** Whether `onOpen` has not settled, so that messages wait. */
   readonly isOpening: boolean
   /** Whether messages that arrive are delivered. */
@@ -91,8 +92,12 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
 
   ponged(payload: Buffer): void {
     this.eventsRead++
-    this.lastPongTime = Date.now()
     const owner = this.#owner
+    const now = Date.now()
+    const { lastPingTime } = owner.sender
+    // A pong may also come unasked, or again.
+    if (lastPingTime > this.lastPongTime) this.#host.tally.countPong(now - lastPingTime)
+    this.lastPongTime = now
     if (!owner.isDelivering) return
     runCallback('onPong', () => owner.handler.onPong?.(owner.connection, payload), owner)
   }

@@ -1,15 +1,27 @@
-import { CLOSE_REASONS, type CloseCause, type CloseReason } from './close-cause.ts'
+import { Meters } from '../base/meters.ts'
+import { CLOSE_REASONS, type CloseCause, type CloseCount, type CloseReason } from './close-cause.ts'
 
 /** The counters of all connections of a hub, since it was created. */
 export class Tally {
   closedConnections = 0
   readonly closeReasons = noCloses()
+  /** The same by party as well, without pairs that have not occurred. */
+  readonly #closeCauses: { -readonly [Key in keyof CloseCount]: CloseCount[Key] }[] = []
   /** Of `closedConnections`, those whose client sent no close frame. */
   unansweredConnections = 0
   receivedMessages = 0
   receivedBytes = 0
   sentMessages = 0
   sentBytes = 0
+  readonly #meters: Meters
+
+  constructor(meters = new Meters()) {
+    this.#meters = meters
+  }
+
+  get closeCauses(): CloseCount[] {
+    return structuredClone(this.#closeCauses)
+  }
 
   countReceived(bytes: number): void {
     this.receivedMessages++
@@ -21,10 +33,19 @@ export class Tally {
     this.sentBytes += bytes
   }
 
-  countClosed({ reason }: CloseCause, isAnswered: boolean): void {
+  /** @param roundTripMs time from a ping to the pong */
+  countPong(roundTripMs: number): void {
+    this.#meters.record('pingDuration', Math.max(0, roundTripMs) / 1_000)
+  }
+
+  countClosed({ by, reason, openMs }: CloseCause, isAnswered: boolean): void {
     this.closedConnections++
     this.closeReasons[reason]++
     if (!isAnswered) this.unansweredConnections++
+    this.#meters.record('connectionDuration', openMs / 1_000)
+    const count = this.#closeCauses.find((cause) => cause.by === by && cause.reason === reason)
+    if (count === undefined) this.#closeCauses.push({ by, reason, connections: 1 })
+    else count.connections++
   }
 }
 

@@ -1,3 +1,4 @@
+import { Meters } from '../base/meters.ts'
 import { Congestion } from './congestion.ts'
 import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
 import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
@@ -23,10 +24,10 @@ export class Delivery {
     closed: noDrops(),
   }
 
-  constructor(options: DeliveryOptions) {
+  constructor(options: DeliveryOptions, meters = new Meters()) {
     const { maxBufferedBytes, maxTotalBufferedBytes, slowConsumer, writeDelayMs } = options
     const { enableCompression: settings } = options
-    this.loop = new FlushLoop(writeDelayMs)
+    this.loop = new FlushLoop(writeDelayMs, meters)
     this.maxBufferedBytes = maxBufferedBytes
     this.slowConsumer = slowConsumer
     this.congestion = new Congestion(maxTotalBufferedBytes, slowConsumer === 'resync')

@@ -1,15 +1,19 @@
+/** Every reason for which messages are dropped. */
+export const DROP_REASONS = [
+  'dropNewest',
+  'dropOldest',
+  'conflate',
+  'resync',
+  'volatile',
+  'overflow',
+  'closed',
+] as const
+
 /**
  * The reason why a message was dropped: a slow-consumer policy, its option `volatile`, or the end of its
  * connection.
  */
-export type DropReason =
-  | 'dropNewest'
-  | 'dropOldest'
-  | 'conflate'
-  | 'resync'
-  | 'volatile'
-  | 'overflow'
-  | 'closed'
+export type DropReason = (typeof DROP_REASONS)[number]
 
 /** The amount of dropped messages. */
 export interface DropCount {

@@ -1,3 +1,4 @@
+import { Meters } from '../base/meters.ts'
 import { Batch } from './batch.ts'
 
 /**
@@ -30,16 +31,23 @@ export class FlushLoop {
   readonly #delayed = new Set<Flushable>()
   /** One timer for all outboxes, so that their frames are shared, and leave together. */
   #timer: NodeJS.Timeout | undefined
+  /** When the turn that is due was asked for, by the clock of `performance`. */
+  #dueSince = 0
+  /** When the first outbox was scheduled that still waits. */
+  #waitingSince = 0
+  readonly #meters: Meters
 
-  constructor(delayMs = 0) {
+  constructor(delayMs = 0, meters = new Meters()) {
     this.delayMs = delayMs
+    this.#meters = meters
   }
 
   /** Has the outbox flushed when this turn of the event loop has done all its I/O. */
   schedule(outbox: Flushable): void {
     if (this.#delayed.size > 0) this.#delayed.delete(outbox)
-    this.#dirty.push(outbox)
     this.#endTurnSoon()
+    if (this.#dirty.length === 0) this.#waitingSince = this.#dueSince
+    this.#dirty.push(outbox)
   }
 
   /** Has the outbox scheduled within `delayMs`. */
@@ -65,6 +73,7 @@ export class FlushLoop {
   #endTurnSoon(): void {
     if (this.#isEndDue) return
     this.#isEndDue = true
+    this.#dueSince = performance.now()
     setImmediate(this.#endTurn)
   }
 
@@ -73,15 +82,22 @@ export class FlushLoop {
     this.turn++
     this.root = new Batch()
     const dirty = this.#dirty
+    const since = this.#waitingSince
     this.#dirty = []
-    const end = performance.now() + MAX_FLUSH_MS
+    const start = performance.now()
+    this.#meters.record('flushDelay', (start - this.#dueSince) / 1_000)
+    const end = start + MAX_FLUSH_MS
     let count = 0
     for (const outbox of dirty) {
       outbox.flush()
       if (++count % WRITES_PER_CLOCK_READ === 0 && performance.now() >= end) break
     }
-    if (count === dirty.length) return
+    if (count === dirty.length) {
+      this.#meters.record('flushDuration', (performance.now() - since) / 1_000)
+      return
+    }
     this.#dirty = dirty.slice(count).concat(this.#dirty)
+    this.#waitingSince = since
     this.#endTurnSoon()
   }
 }

@@ -4,6 +4,10 @@ export interface HistoryStats {
   rooms: number
   /** Messages that were stored. */
   appended: number
+  /** Bytes of these, as the store keeps them. */
+  appendedBytes: number
+  /** Bytes of memory that the latest messages take now. */
+  cachedBytes: number
   /** Messages that were not stored, or perhaps not; nobody here received them. */
   refused: number
   /** Messages that the feed of the store lost, and that were read from it. */
@@ -17,6 +21,8 @@ export interface HistoryStats {
   lost: number
   /** Calls of `resumeRoom` that have settled. */
   resumed: number
+  /** Of these, calls with `ended`. */
+  ended: number
   /** Of these, calls whose connection has missed messages; those with `ended` do not count. */
   incomplete: number
   /** Messages replayed to single connections. */
@@ -30,11 +36,14 @@ export function newHistoryStats(): HistoryStats {
   return {
     rooms: 0,
     appended: 0,
+    appendedBytes: 0,
+    cachedBytes: 0,
     refused: 0,
     repaired: 0,
     repeated: 0,
     lost: 0,
     resumed: 0,
+    ended: 0,
     incomplete: 0,
     replayed: 0,
     resynced: 0,

@@ -39,6 +39,7 @@ export class History {
   readonly #logs: RoomLogs
   readonly #pending = new PendingAppends()
   readonly #catchUps = new MemberCatchUps()
+  readonly #cache: MessageCache
   readonly #stats = newHistoryStats()
   #isClosed = false
 
@@ -59,12 +60,13 @@ export class History {
     const loop = new ReplayLoop((thrown) => host.report(asError(thrown, 'a replay')))
     this.#store = new GuardedStore(options.store, options.maxPendingBytes, loop)
     this.#reader = new MessageReader(options, compression, host, this.#faults)
+    this.#cache = new MessageCache(options.maxCachedBytes)
     this.#logs = new RoomLogs(
       options.rooms,
       {
         host,
         store: this.#store,
-        cache: new MessageCache(options.maxCachedBytes),
+        cache: this.#cache,
         loop,
         held: { all: 0 },
         catchUps: this.#catchUps,
@@ -88,7 +90,7 @@ export class History {
 
   /** The counts since the hub was made, and the number of rooms that are followed now. */
   get stats(): HistoryStats {
-    return { ...this.#stats, rooms: this.#logs.size }
+    return { ...this.#stats, rooms: this.#logs.size, cachedBytes: this.#cache.bytes }
   }
 
   /** Checks what `history.rooms` returns for each room. @throws {HubError} */
@@ -161,7 +163,8 @@ export class History {
     const result = await resume(log, member, from, limits)
     this.#stats.resumed++
     this.#stats.replayed += result.replayed
-    if (!result.complete && result.ended === undefined) this.#stats.incomplete++
+    if (result.ended !== undefined) this.#stats.ended++
+    else if (!result.complete) this.#stats.incomplete++
     return result
   }
 
@@ -242,6 +245,7 @@ export class History {
     try {
       const mark = await this.#store.append(room, record, limits)
       this.#stats.appended++
+      this.#stats.appendedBytes += record.length
       this.#logs.find(room)?.appended(mark, record)
       return mark
     } catch (error) {

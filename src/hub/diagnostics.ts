@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { HubError } from '../base/errors.ts'
+import type { HistogramName } from '../base/meters.ts'
 import type { Gap } from '../cluster/gaps.ts'
 import type { CloseCause } from '../connection/close-cause.ts'
 import type { Connection } from '../connection/connection.ts'
@@ -34,6 +35,8 @@ export interface HubDiagnostics {
   'wshub:error': { hub: Hub; connection: Connection | undefined; error: Error }
   /** Messages of another node were lost, before `onGap`. */
   'wshub:gap': { hub: Hub; gap: Gap }
+  /** Something was counted in a histogram of `hub.stats().distributions`. */
+  'wshub:measure': { hub: Hub; histogram: HistogramName; value: number }
   /** `hub.cluster.state` of a hub with a backplane has changed. */
   'wshub:cluster:state': { hub: Hub; state: BackplaneState }
 }

@@ -145,10 +145,9 @@ export class Hub<out Meta extends object = Metadata> {
    */
   stats(): HubStats {
     return statsOf(this.#sessions.tally, this.#upgrades.tally, {
-      connections: this.size,
+      ...this.#sessions.census(),
       rooms: this.#sessions.rooms.size,
       pendingUpgrades: this.#upgrades.pendingCount,
-      bufferedBytes: this.#sessions.bufferedBytes(),
       dropped: this.dropped,
       history: this.#services.history?.stats,
       presence: this.#services.presence?.stats,

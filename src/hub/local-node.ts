@@ -94,7 +94,9 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number {
     const { rooms } = recipients
     const targets = rooms === undefined ? this.#sessions : this.#sessions.rooms.union(rooms)
-    return this.#send(targets, targets.size, data, options, this.#exclusion(recipients))
+    const accepted = this.#send(targets, targets.size, data, options, this.#exclusion(recipients))
+    this.#sessions.meters.record('broadcastRecipients', accepted)
+    return accepted
   }
 
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined {
@@ -120,6 +122,11 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   }
 
   delivered(recipients: number, bytes: number): void {
+    this.#sessions.meters.record('broadcastRecipients', recipients)
+    this.#delivered(recipients, bytes)
+  }
+
+  #delivered(recipients: number, bytes: number): void {
     this.#sessions.delivery.windows?.end()
     if (!deliveryChannel.hasSubscribers) return
     deliveryChannel.publish({ hub: this.#sessions.hub, recipients, bytes })
@@ -133,6 +140,10 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
       failed: (error, where) => this.report(error, where),
     })
     this.running.watch(pending)
+  }
+
+  probeTook(ms: number): void {
+    this.#sessions.meters.record('loopbackDuration', ms / 1_000)
   }
 
   stateChanged(state: BackplaneState): void {
@@ -157,7 +168,7 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
       message ??= this.#begin(data, size)
       if (session.deliver(message, options)) accepted++
     }
-    if (message !== undefined) this.delivered(accepted, message.frame(0).length)
+    if (message !== undefined) this.#delivered(accepted, message.frame(0).length)
     return accepted
   }
 

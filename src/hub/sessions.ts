@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { Meters } from '../base/meters.ts'
 import { asRooms } from '../base/room-names.ts'
 import { RunningHandlers } from '../base/running-handlers.ts'
 import type { Connection } from '../connection/connection.ts'
@@ -15,6 +16,7 @@ import type { ResolvedInit } from '../upgrade/upgrade-init.ts'
 import { ErrorReporter } from './error-reporter.ts'
 import type { ResolvedHubOptions } from './hub-options.ts'
 import { RoomIndex } from './room-index.ts'
+import type { Census } from './stats.ts'
 
 /** The hub around its sessions. */
 export interface SessionsOwner<Meta extends object> {
@@ -37,7 +39,8 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
   readonly rooms = new RoomIndex<Session<Meta>>()
   readonly running = new RunningHandlers()
   readonly reporter: ErrorReporter<Meta>
-  readonly tally = new Tally()
+  readonly meters: Meters
+  readonly tally: Tally
   readonly delivery: Delivery
   readonly keepalive: Keepalive
   readonly #owner: SessionsOwner<Meta>
@@ -49,7 +52,9 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
     this.hub = hub
     this.options = options
     this.reporter = new ErrorReporter(hub, this.running, options.onError)
-    this.delivery = new Delivery(options)
+    this.meters = new Meters(hub)
+    this.tally = new Tally(this.meters)
+    this.delivery = new Delivery(options, this.meters)
     this.keepalive = new Keepalive(this, options, () => owner.swept())
     this.#owner = owner
   }
@@ -125,11 +130,25 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
     this.#owner.resync(session, firsts)
   }
 
-  /** Returns the bytes that wait in memory, of all connections together. */
-  bufferedBytes(): number {
-    let bytes = 0
-    for (const session of this) bytes += session.bufferedBytes
-    return bytes
+  /** Returns the current figures of all connections, each of which it visits. */
+  census(): Census {
+    const connectionStates = { connecting: 0, open: 0, closing: 0 }
+    let bufferedBytes = 0
+    let slowConnections = 0
+    for (const session of this) {
+      const { state } = session
+      if (state !== 'closed') connectionStates[state]++
+      bufferedBytes += session.bufferedBytes
+      if (session.outbox.bufferedBytes > this.options.maxBufferedBytes / 2) slowConnections++
+    }
+    return {
+      connections: this.size,
+      connectionStates,
+      slowConnections,
+      bufferedBytes,
+      heldBytes: this.delivery.congestion.held.bytes,
+      distributions: this.meters.snapshot(),
+    }
   }
 
   /** Stops the timers. */

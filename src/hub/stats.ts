@@ -1,6 +1,8 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { HubErrorCode } from '../base/errors.ts'
-import type { CloseReason } from '../connection/close-cause.ts'
+import type { Distributions } from '../base/meters.ts'
+import type { CloseCount, CloseReason } from '../connection/close-cause.ts'
+import type { ConnectionState } from '../connection/connection.ts'
 import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 import type { HistoryStats } from '../history/history-stats.ts'
@@ -9,19 +11,31 @@ import type { PresenceStats } from '../presence/presence-stats.ts'
 /** The stage of a hub's life. */
 export type HubState = 'open' | 'closing' | 'closed'
 
-/** The counters of a hub since it was created, and its current figures. */
-export interface HubStats {
-  /** Connections that are open now. */
+/** The current figures of the connections of a hub, and what was measured since it was created. */
+export interface Census {
+  /** Connections that are there now. */
   readonly connections: number
-  /** Rooms that have a member now. */
-  readonly rooms: number
-  /** Upgrades that wait for the application's answer now. */
-  readonly pendingUpgrades: number
+  /** The same by state. */
+  readonly connectionStates: Readonly<Record<Exclude<ConnectionState, 'closed'>, number>>
+  /** Connections for which more than half of `maxBufferedBytes` waits now. */
+  readonly slowConnections: number
   /**
    * Bytes that wait in memory now, of all connections together: for slow clients, or for handlers that take
    * messages slowly.
    */
   readonly bufferedBytes: number
+  /** Bytes that wait for slow clients now, each message once: what `maxTotalBufferedBytes` limits. */
+  readonly heldBytes: number
+  /** Durations in seconds and numbers of recipients, counted by size. */
+  readonly distributions: Distributions
+}
+
+/** The counters of a hub since it was created, and its current figures. */
+export interface HubStats extends Census {
+  /** Rooms that have a member now. */
+  readonly rooms: number
+  /** Upgrades that wait for the application's answer now. */
+  readonly pendingUpgrades: number
   /** Upgrades answered with 101. */
   readonly acceptedUpgrades: number
   /** Upgrades refused by the hub, by code. */
@@ -35,6 +49,8 @@ export interface HubStats {
   readonly lostConnections: number
   /** Connections that are closed, by the reason of their cause. */
   readonly closeReasons: Readonly<Record<CloseReason, number>>
+  /** The same by who ended them as well, without pairs that have not occurred. */
+  readonly closeCauses: readonly CloseCount[]
   /** Messages that were received, and their bytes after inflation. */
   readonly receivedMessages: number
   readonly receivedBytes: number
@@ -76,19 +92,18 @@ export class UpgradeTally {
 
 /** Returns the figures of a hub: its counters and its current values. */
 export function statsOf(
-  { unansweredConnections: _, closeReasons, ...connections }: Tally,
+  tally: Tally,
   { acceptedUpgrades, refusedUpgrades }: UpgradeTally,
-  now: Pick<
-    HubStats,
-    'connections' | 'rooms' | 'pendingUpgrades' | 'bufferedBytes' | 'dropped' | 'history' | 'presence'
-  >,
+  now: Pick<HubStats, keyof Census | 'rooms' | 'pendingUpgrades' | 'dropped' | 'history' | 'presence'>,
 ): HubStats {
+  const { unansweredConnections: _, closeReasons, ...connections } = tally
   return {
     ...now,
     ...connections,
     acceptedUpgrades,
     refusedUpgrades: { ...refusedUpgrades },
     closeReasons: { ...closeReasons },
+    closeCauses: tally.closeCauses,
     lostConnections: closeReasons.lost + closeReasons.timeout,
   }
 }

@@ -6,11 +6,18 @@ import { until } from '../support/raw.ts'
 describe('hub.stats', () => {
   it('begins with zeros', () => {
     const none = { messages: 0, bytes: 0 }
-    expect(new Hub().stats()).toEqual({
+    const { distributions, ...stats } = new Hub().stats()
+    for (const { bounds, counts, sum } of Object.values(distributions)) {
+      expect({ counts, sum }).toEqual({ counts: Array(bounds.length + 1).fill(0), sum: 0 })
+    }
+    expect(stats).toEqual({
       connections: 0,
+      connectionStates: { connecting: 0, open: 0, closing: 0 },
+      slowConnections: 0,
       rooms: 0,
       pendingUpgrades: 0,
       bufferedBytes: 0,
+      heldBytes: 0,
       acceptedUpgrades: 0,
       refusedUpgrades: {},
       closedConnections: 0,
@@ -29,6 +36,7 @@ describe('hub.stats', () => {
         shutdown: 0,
         handlerError: 0,
       },
+      closeCauses: [],
       receivedMessages: 0,
       receivedBytes: 0,
       sentMessages: 0,
@@ -66,6 +74,7 @@ describe('hub.stats', () => {
       rooms: 2,
       pendingUpgrades: 0,
       bufferedBytes: 0,
+      heldBytes: 0,
       acceptedUpgrades: 2,
       refusedUpgrades: { WSHUB_ERR_ORIGIN: 1 },
       receivedMessages: 2,

@@ -3,13 +3,15 @@ import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import { HUB_ERRORS, type HubErrorCode } from '../../src/base/errors.ts'
+import { HISTOGRAM_BOUNDS, type HistogramName } from '../../src/base/meters.ts'
 import { CLUSTER_DEFAULTS } from '../../src/cluster/cluster-options.ts'
-import { CLOSE_REASONS, type CloseParty } from '../../src/connection/close-cause.ts'
+import { CLOSE_CAUSES, CLOSE_REASONS } from '../../src/connection/close-cause.ts'
 import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
 import { HISTORY_DEFAULTS } from '../../src/history/history-options.ts'
 import { memoryHistory } from '../../src/history/memory-history.ts'
 import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/hub-options.ts'
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
+import { instruments } from '../../src/observe/instruments.ts'
 import { PRESENCE_DEFAULTS } from '../../src/presence/presence-options.ts'
 import { root, typeErrorsIn } from './support.ts'
 
@@ -178,9 +180,47 @@ describe('the table of the reasons of a close', () => {
 
   it.each(CLOSE_REASONS)('says who ends a connection for the reason %s, and when', (name) => {
     const [, by = '', when] = rows.find(([reason]) => unquote(reason) === name) ?? []
-    const parties: readonly string[] = ['client', 'hub', 'application', 'network'] satisfies CloseParty[]
-    expect(by.split(', ').filter((party) => !parties.includes(party))).toEqual([])
+    expect(by.split(', ')).toEqual(CLOSE_CAUSES.flatMap(({ by, reason }) => (reason === name ? [by] : [])))
     expect(when).toMatch(/\w/)
+  })
+})
+
+describe('the table of instruments', () => {
+  const page = read('docs/metrics.md')
+
+  it('has a row for each, in their order, with kind, unit, labels and meaning', () => {
+    const shown = instruments.map(({ name, kind, unit, description, series: [labels = {}] }) => [
+      `\`${name}\``,
+      kind,
+      `\`${unit}\``,
+      Object.keys(labels)
+        .map((label) => `\`${label}\``)
+        .join(', '),
+      description,
+    ])
+    expect(tableOf('instrument', 'kind', 'unit', 'labels')).toEqual(shown)
+  })
+
+  it('has a text that says how many there are', () => {
+    expect(page).toContain(`A hub has ${instruments.length} instruments`)
+  })
+
+  it('is followed by all values of the labels, or by a link to the page that has them', () => {
+    const linked = [...CLOSE_REASONS, ...codes, ...CLOSE_CAUSES.map(({ by }) => by)] as readonly string[]
+    const values = instruments.flatMap(({ series }) => series.flatMap((labels) => Object.values(labels)))
+    expect(values.filter((value) => !linked.includes(value) && !page.includes(`\`${value}\``))).toEqual([])
+  })
+
+  it('is followed by the bounds of the buckets, and why they are these', () => {
+    const rows = tableOf('histogram', 'upper bounds', 'why')
+    const names = Object.keys(HISTOGRAM_BOUNDS) as HistogramName[] // Object.keys forgets the names
+    expect(rows.map(([name]) => unquote(name))).toEqual(names)
+    rows.forEach(([, bounds = '', why], index) => {
+      const shown = bounds.replace(/ s$/, '').split(', ')
+      const name = names[index] ?? 'pingDuration'
+      expect(shown.map((bound) => Number(bound.replace(/ /g, '')))).toEqual(HISTOGRAM_BOUNDS[name])
+      expect(why).toMatch(/\w/)
+    })
   })
 })
 

@@ -7,6 +7,7 @@ import { root } from './support.ts'
 
 /** The folders of `src/`, and for each the other folders it may import from. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  observe: ['hub', 'cluster', 'connection', 'delivery', 'backplane', 'base'],
   hub: [
     'upgrade',
     'cluster',
