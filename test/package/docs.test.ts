@@ -1,9 +1,8 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import { HUB_ERRORS, type HubErrorCode } from '../../src/base/errors.ts'
-import { HISTOGRAM_BOUNDS, type HistogramName } from '../../src/base/meters.ts'
 import { CLUSTER_DEFAULTS } from '../../src/cluster/cluster-options.ts'
 import { CLOSE_CAUSES, CLOSE_REASONS } from '../../src/connection/close-cause.ts'
 import { COMPRESSION_DEFAULTS } from '../../src/delivery/delivery-options.ts'
@@ -11,8 +10,8 @@ import { HISTORY_DEFAULTS } from '../../src/history/history-options.ts'
 import { memoryHistory } from '../../src/history/memory-history.ts'
 import { HUB_DEFAULTS, type HubOptions, resolveHubOptions } from '../../src/hub/hub-options.ts'
 import { LIMIT_DEFAULTS } from '../../src/hub/limit-options.ts'
-import { instruments } from '../../src/observe/instruments.ts'
 import { PRESENCE_DEFAULTS } from '../../src/presence/presence-options.ts'
+import { documents, read, tableOf, unquote } from './documents.ts'
 import { root, typeErrorsIn } from './support.ts'
 
 /**
@@ -78,7 +77,6 @@ const TABLES: readonly {
 
 const LANGUAGES = 'ts js html sh json yaml dockerfile ini nginx haproxy caddyfile text'.split(' ')
 
-const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const readme = read('README.md')
 const codes = Object.keys(HUB_ERRORS) as HubErrorCode[] // Object.keys forgets the key type
 
@@ -182,45 +180,6 @@ describe('the table of the reasons of a close', () => {
     const [, by = '', when] = rows.find(([reason]) => unquote(reason) === name) ?? []
     expect(by.split(', ')).toEqual(CLOSE_CAUSES.flatMap(({ by, reason }) => (reason === name ? [by] : [])))
     expect(when).toMatch(/\w/)
-  })
-})
-
-describe('the table of instruments', () => {
-  const page = read('docs/metrics.md')
-
-  it('has a row for each, in their order, with kind, unit, labels and meaning', () => {
-    const shown = instruments.map(({ name, kind, unit, description, series: [labels = {}] }) => [
-      `\`${name}\``,
-      kind,
-      `\`${unit}\``,
-      Object.keys(labels)
-        .map((label) => `\`${label}\``)
-        .join(', '),
-      description,
-    ])
-    expect(tableOf('instrument', 'kind', 'unit', 'labels')).toEqual(shown)
-  })
-
-  it('has a text that says how many there are', () => {
-    expect(page).toContain(`A hub has ${instruments.length} instruments`)
-  })
-
-  it('is followed by all values of the labels, or by a link to the page that has them', () => {
-    const linked = [...CLOSE_REASONS, ...codes, ...CLOSE_CAUSES.map(({ by }) => by)] as readonly string[]
-    const values = instruments.flatMap(({ series }) => series.flatMap((labels) => Object.values(labels)))
-    expect(values.filter((value) => !linked.includes(value) && !page.includes(`\`${value}\``))).toEqual([])
-  })
-
-  it('is followed by the bounds of the buckets, and why they are these', () => {
-    const rows = tableOf('histogram', 'upper bounds', 'why')
-    const names = Object.keys(HISTOGRAM_BOUNDS) as HistogramName[] // Object.keys forgets the names
-    expect(rows.map(([name]) => unquote(name))).toEqual(names)
-    rows.forEach(([, bounds = '', why], index) => {
-      const shown = bounds.replace(/ s$/, '').split(', ')
-      const name = names[index] ?? 'pingDuration'
-      expect(shown.map((bound) => Number(bound.replace(/ /g, '')))).toEqual(HISTOGRAM_BOUNDS[name])
-      expect(why).toMatch(/\w/)
-    })
   })
 })
 
@@ -369,44 +328,6 @@ describe.each(documents())('the links of %s', (path) => {
     expect(broken).toEqual([])
   })
 })
-
-/** The Markdown documents: at the top of the checkout and in `docs`. */
-function documents(): string[] {
-  return ['.', 'docs'].flatMap((folder) =>
-    readdirSync(join(root, folder))
-      .filter((name) => name.endsWith('.md'))
-      .map((name) => join(folder, name)),
-  )
-}
-
-/** The cells of the rows of the one table whose heading has these words, in this order. */
-function tableOf(...headings: readonly string[]): string[][] {
-  const text = documents().map(read).join('\n')
-  const lines = text.split('\n').map((line) =>
-    line.startsWith('|')
-      ? line
-          .split(/(?<!\\)\|/)
-          .slice(1, -1)
-          .map((cell) => cell.trim())
-      : undefined,
-  )
-  const isHeading = (cells: readonly string[] | undefined) =>
-    headings.every((heading, index) => cells?.[index]?.toLowerCase().startsWith(heading))
-  const start = lines.findIndex(isHeading)
-  if (start < 0 || lines.slice(start + 1).some(isHeading)) {
-    throw new Error(`the documents must have one table of ${headings.join(', ')}`)
-  }
-  const rows: string[][] = []
-  for (const cells of lines.slice(start + 2)) {
-    if (cells === undefined) break
-    rows.push(cells)
-  }
-  return rows
-}
-
-function unquote(cell = ''): string {
-  return cell.replace(/^`(.*)`$/, '$1')
-}
 
 /** The value that a document shows: `10 000`, `false`, `[]`, `close`; `undefined` for a dash. */
 function shownValue(shown: string | undefined): unknown {

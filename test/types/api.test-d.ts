@@ -11,7 +11,6 @@ import {
   type CallResult,
   type CloseCause,
   CloseCode,
-  type CloseCount,
   type CloseParty,
   type CloseReason,
   type CloseResult,
@@ -20,14 +19,12 @@ import {
   type ConnectionState,
   type ConnectionSummary,
   type CountAnswer,
-  type Distribution,
   type DropCount,
   type Dropped,
   type DropReason,
   type EventHandler,
   Frame,
   Handshake,
-  type HistogramName,
   Hub,
   type HubDiagnostics,
   HubError,
@@ -35,17 +32,12 @@ import {
   type HubState,
   type HubStats,
   type HubSummary,
-  type Instrument,
-  instruments,
-  type Labels,
   type Message,
   type Metadata,
   type NodeInfo,
   Opcode,
   type Payload,
-  type Reading,
   type ResolvedHubOptions,
-  readInstruments,
   type SendOptions,
 } from 'wshub'
 import { wsHub as expressHub, type WsHubMiddleware } from 'wshub/express'
@@ -277,13 +269,6 @@ expectTypeOf(hub.attach()).toEqualTypeOf<() => void>()
 expectTypeOf(hub.close({ code: 1001, reason: 'bye', timeoutMs: 0 })).toEqualTypeOf<Promise<CloseResult>>()
 expectTypeOf(hub.close({ batch: 100, everyMs: 20, code: undefined })).toEqualTypeOf<Promise<CloseResult>>()
 expectTypeOf(hub.stats()).toEqualTypeOf<HubStats>()
-expectTypeOf(hub.stats().distributions.pingDuration).toEqualTypeOf<Distribution>()
-expectTypeOf(hub.stats().closeCauses).toEqualTypeOf<readonly CloseCount[]>()
-expectTypeOf(instruments).toEqualTypeOf<readonly Instrument[]>()
-expectTypeOf(readInstruments(hub)).toEqualTypeOf<Reading[]>()
-expectTypeOf(readInstruments(typedHub)).toEqualTypeOf<Reading[]>()
-expectTypeOf<Reading['samples'][number]['labels']>().toEqualTypeOf<Labels>()
-expectTypeOf<HubDiagnostics['wshub:measure']['histogram']>().toEqualTypeOf<HistogramName>()
 expectTypeOf(hub.stats().closeReasons).toEqualTypeOf<Readonly<Record<CloseReason, number>>>()
 expectTypeOf<HubDiagnostics['wshub:close']['cause']>().toEqualTypeOf<CloseCause>()
 expectTypeOf<CloseCause>().toEqualTypeOf<{
