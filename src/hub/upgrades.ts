@@ -9,6 +9,7 @@ import { transportOf } from '../connection/websocket-writable.ts'
 import { CloseCode } from '../protocol/close-code.ts'
 import type { UpgradeRequest } from '../protocol/handshake.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
+import { RequestPaths } from '../upgrade/request-paths.ts'
 import { finishResponse } from '../upgrade/sealed-response.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
 import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
@@ -33,6 +34,7 @@ export class Upgrades<Meta extends object> {
   readonly #sessions: Sessions<Meta>
   readonly #bridge: UpgradeBridge
   readonly #acceptor: Acceptor
+  readonly #paths = new RequestPaths()
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a malformed address, origin or host */
   constructor(sessions: Sessions<Meta>) {
@@ -98,7 +100,7 @@ export class Upgrades<Meta extends object> {
         keepsContext,
         gate,
         remoteAddress,
-        path: pending.path,
+        path: this.#paths.of(pending.url),
         server: server.listening ? server : undefined,
       }
       const session = this.#sessions.add(transport, handler, resolved)

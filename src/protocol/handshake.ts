@@ -109,15 +109,14 @@ type Flaw = ConstructorParameters<typeof HubError>
 
 function findFlaw(req: IncomingMessage): Flaw | undefined {
   const { headers } = req
-  const wrongMethod: Flaw = ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(req.method)}`]
   // First, since a request with a body arrives here without its `Upgrade` header.
   if (hasBody(req)) {
-    return req.method === 'GET' ? ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body'] : wrongMethod
+    return req.method === 'GET' ? ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake has no body'] : wrongMethod(req)
   }
   if (!isWebSocketUpgrade(req)) {
     return ['WSHUB_ERR_NOT_UPGRADE', 'this is a WebSocket endpoint: the request must upgrade to websocket']
   }
-  if (req.method !== 'GET') return wrongMethod
+  if (req.method !== 'GET') return wrongMethod(req)
   if (req.httpVersionMajor === 1 && req.httpVersionMinor === 0) {
     return ['WSHUB_ERR_BAD_HANDSHAKE', 'a handshake needs HTTP/1.1']
   }
@@ -128,6 +127,10 @@ function findFlaw(req: IncomingMessage): Flaw | undefined {
     return ['WSHUB_ERR_BAD_HANDSHAKE', 'Sec-WebSocket-Key must be 16 bytes in base64']
   }
   return undefined
+}
+
+function wrongMethod({ method }: IncomingMessage): Flaw {
+  return ['WSHUB_ERR_METHOD', `a handshake is a GET, not ${show(method)}`]
 }
 
 /** Returns whether `Upgrade` lists `websocket` and `Connection` lists `upgrade`, in any case and spacing. */
@@ -142,7 +145,10 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 
 /** Returns whether a comma-separated header lists a token, in any case. */
 export function listIncludes(header: string | undefined, token: string): boolean {
-  return header?.split(',').some((item) => item.trim().toLowerCase() === token) ?? false
+  if (header === undefined) return false
+  // Without a list, as all clients but Firefox send it, nothing is allocated.
+  if (!header.includes(',')) return header.trim().toLowerCase() === token
+  return header.split(',').some((item) => item.trim().toLowerCase() === token)
 }
 
 /**
@@ -152,14 +158,17 @@ export function listIncludes(header: string | undefined, token: string): boolean
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
  */
 export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
-  const headers = new Map<string, [name: string, value: Headers[string]]>()
+  let headers: Map<string, [name: string, value: Headers[string]]> | undefined
   for (const source of sources) {
-    for (const [name, value] of Object.entries(source ?? {})) {
+    if (source === undefined) continue
+    for (const [name, value] of Object.entries(source)) {
+      headers ??= new Map()
       const key = name.toLowerCase()
       const before = key === 'set-cookie' ? headers.get(key)?.[1] : undefined
       headers.set(key, [name, before === undefined ? value : [before, value ?? []].flat().map(String)])
     }
   }
+  if (headers === undefined) return []
   for (const name of headers.keys()) if (isReserved(name)) headers.delete(name)
   return headerLines(headers.values())
 }
@@ -169,7 +178,8 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION when they are not a plain object, WSHUB_ERR_INVALID_HEADER for
  *   an illegal value, or a header that would be left out of the 101
  */
-export function readHeaders(headers: HandshakeInit['headers'] = {}): Headers {
+export function readHeaders(headers: HandshakeInit['headers']): Headers | undefined {
+  if (headers === undefined) return undefined
   // The entries of a Headers, a Map or an array are not properties: they would be lost.
   if (typeof headers !== 'object' || headers === null || Symbol.iterator in headers) {
     throw invalid('headers', 'is a plain object of headers', headers)

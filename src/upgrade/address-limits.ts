@@ -25,6 +25,8 @@ export class AddressLimits {
   readonly #maxUpgradesPerSecond: number
   /** The most pending upgrades of an address that may represent many clients, or that has no other limit. */
   readonly #maxPendingShare: number
+  /** Whether addresses are counted at all. */
+  readonly #isLimited: boolean
   readonly #addressOf: AddressRule | undefined
   readonly #connections = new Counts<string>()
   readonly #pending = new Counts<string>()
@@ -44,6 +46,7 @@ export class AddressLimits {
     this.#maxConnections = limits.maxConnectionsPerAddress
     this.#maxUpgradesPerSecond = limits.maxUpgradesPerSecondPerAddress
     this.#maxPendingShare = Math.max(1, Math.floor(limits.maxPendingUpgrades / 2))
+    this.#isLimited = this.#maxConnections > 0 || this.#maxUpgradesPerSecond > 0
     this.#addressOf = addressOf
   }
 
@@ -55,10 +58,9 @@ export class AddressLimits {
    * @throws {HubError} WSHUB_ERR_TOO_MANY_CONNECTIONS
    */
   enterPending(req: IncomingMessage): () => void {
+    if (!this.#isLimited) return nothing
     const address = this.#addressBeforeRoute(req)
-    if (address === undefined || (this.#maxConnections === 0 && this.#maxUpgradesPerSecond === 0)) {
-      return () => {}
-    }
+    if (address === undefined) return nothing
     const key = addressKey(address)
     const pending = this.#pending.of(key)
     const isTooMuch =
@@ -76,7 +78,7 @@ export class AddressLimits {
    * @throws {HubError} WSHUB_ERR_TOO_MANY_UPGRADES or WSHUB_ERR_TOO_MANY_CONNECTIONS
    */
   check(address: string | undefined, peer = address): void {
-    if (address === undefined) return
+    if (address === undefined || !this.#isLimited) return
     const key = addressKey(address)
     if (this.#addressOf === undefined && peer !== undefined && peer !== address)
       this.#noteProxy(addressKey(peer))
@@ -129,6 +131,8 @@ export class AddressLimits {
     return bucket.tryTake(now)
   }
 }
+
+function nothing(): void {}
 
 function tooManyConnections(): HubError {
   return new HubError('WSHUB_ERR_TOO_MANY_CONNECTIONS', 'too many connections from this address')

@@ -89,16 +89,21 @@ export class AttachedServer implements SharedServer, UpgradeTarget {
       if (others === undefined) pending.refuse(closedError())
       else if (others.isRefused) giveWay(pending)
       else pending.abandon()
+      pending.watch()
       return
     }
-    const refusal = flaw ?? hub.admit(pending)
-    if (others !== undefined) {
-      shareUpgrade(hub, pending, others, refusal)
-    } else if (refusal !== undefined) {
-      hub.refuse(pending, refusal)
-    } else {
-      pending.claim()
-      this.#events.emit('request', req, response)
+    try {
+      const refusal = flaw ?? hub.admit(pending)
+      if (others !== undefined) {
+        shareUpgrade(hub, pending, others, refusal)
+      } else if (refusal !== undefined) {
+        hub.refuse(pending, refusal)
+      } else {
+        pending.claim()
+        this.#events.emit('request', req, response)
+      }
+    } finally {
+      pending.watch()
     }
   }
 }

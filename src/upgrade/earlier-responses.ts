@@ -35,9 +35,9 @@ export function whenAnswered(
   waitMs: number,
   callback: () => void,
 ): void {
-  const responses = unfinished.get(socket) ?? new Set()
-  const last = [...responses].at(-1)
-  if (last === undefined) {
+  const responses = unfinished.get(socket)
+  const last = [...(responses ?? [])].at(-1)
+  if (responses === undefined || last === undefined) {
     callback()
     return
   }

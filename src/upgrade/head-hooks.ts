@@ -11,7 +11,7 @@ export class HeadHooks {
 
   constructor(response: ServerResponse) {
     this.#response = response
-    const value = (...args: unknown[]): unknown => {
+    response.writeHead = (...args: unknown[]): ServerResponse => {
       if (this.#isRunning) {
         setHeaders(response, args.at(-1))
         return response
@@ -19,7 +19,6 @@ export class HeadHooks {
       const prototype: ServerResponse = Object.getPrototypeOf(response) // frameworks replace it
       return Reflect.apply(prototype.writeHead, response, args)
     }
-    Object.defineProperty(response, 'writeHead', { configurable: true, writable: true, value })
   }
 
   /**

@@ -7,15 +7,12 @@ import { sealResponse } from './sealed-response.ts'
 import { type ClientEvents, UpgradeClient } from './upgrade-client.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
-/** The most characters of a path that are kept. */
-const MAX_PATH = 200
-
 /** An upgrade between the `upgrade` event and the 101 or the end of an ordinary answer. */
 export class PendingUpgrade {
   readonly req: IncomingMessage
   readonly client: UpgradeClient
-  /** The path of the request, without its query, which may contain a secret. Frameworks change `req.url`. */
-  readonly path: string
+  /** The URL of the request: frameworks change `req.url`. */
+  readonly url: string
   /** The response for the request listeners; nothing of it reaches the client before {@link claim}. */
   readonly response: ServerResponse
   readonly server: UpgradeServer
@@ -26,15 +23,15 @@ export class PendingUpgrade {
   /** The answers of other `upgrade` listeners in the tick of the event; `undefined` if there are none. */
   readonly others: HeldRefusal | undefined
   /** Called when the response is not held back any more: the upgrade is claimed, abandoned or accepted. */
-  onUnheld = (): void => {}
+  onUnheld: () => void = nothing
   /**
    * Called once, when the upgrade is accepted, answered in full or abandoned, or its client has disconnected.
    */
-  onSettled = (): void => {}
+  onSettled: () => void = nothing
   /**
    * Called once if the application answers after the 101, or destroys the response, perhaps with an error.
    */
-  onResponseUsed = (_error: unknown): void => {}
+  onResponseUsed: (error: unknown) => void = nothing
   #isSettled = false
 
   constructor(
@@ -45,13 +42,12 @@ export class PendingUpgrade {
     others: HeldRefusal | undefined,
   ) {
     this.req = req
-    this.path = pathOf(req)
+    this.url = req.url ?? ''
     this.server = server
     this.wasListening = wasListening
     this.others = others
     this.response = new ServerResponse(req)
     this.response.shouldKeepAlive = false
-    this.response.once('finish', this.#answered)
     this.headHooks = new HeadHooks(this.response)
     // Node sets this flag and clears it in its own listener, which it has removed; frameworks replace the
     // prototype.
@@ -59,7 +55,17 @@ export class PendingUpgrade {
       configurable: true,
       get: () => this.#needsDrain(),
     })
-    this.client = new UpgradeClient(req.socket, head, this.#clientEvents)
+    this.client = new UpgradeClient(req.socket, head)
+  }
+
+  /**
+   * Watches the client and the response, unless the upgrade is settled already: most are in the tick of their
+   * event, and no event of a stream comes before its end. To be called in that tick.
+   */
+  watch(): void {
+    if (this.#isSettled) return
+    this.response.once('finish', this.#answered)
+    this.client.watch(this.#clientEvents())
   }
 
   /** Whether another `upgrade` listener has taken the socket, or the client has disconnected. */
@@ -127,32 +133,34 @@ export class PendingUpgrade {
     this.client.end()
   }
 
-  readonly #clientEvents: ClientEvents = {
-    // As Node does for a request that was not upgraded: data already written is still sent, and 'close'
-    // follows.
-    ended: () => {
-      if (this.isHeld && this.isTaken) this.abandon()
-      else this.client.socket.end()
-    },
-    closed: () => {
-      this.#release()
-      if (this.response.writableFinished) return
-      // As Node does for a request that was not upgraded: event streams listen for it in order to stop.
-      this.req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
-      if (!this.isHeld) return // the response has its own listener
-      this.response.destroy()
-      this.response.emit('close')
-    },
-    drained: () => {
-      if (!this.isHeld && !this.response.writableEnded) this.response.emit('drain')
-    },
-    timedOut: () => {
-      if (this.isHeld) return
-      const { socket } = this.client
-      const ofResponse = this.response.emit('timeout', socket)
-      const ofServer = this.server.emit('timeout', socket)
-      if (!ofResponse && !ofServer) socket.destroy()
-    },
+  #clientEvents(): ClientEvents {
+    return {
+      // As Node does for a request that was not upgraded: data already written is still sent, and 'close'
+      // follows.
+      ended: () => {
+        if (this.isHeld && this.isTaken) this.abandon()
+        else this.client.socket.end()
+      },
+      closed: () => {
+        this.#release()
+        if (this.response.writableFinished) return
+        // As Node does for a request that was not upgraded: event streams listen for it in order to stop.
+        this.req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
+        if (!this.isHeld) return // the response has its own listener
+        this.response.destroy()
+        this.response.emit('close')
+      },
+      drained: () => {
+        if (!this.isHeld && !this.response.writableEnded) this.response.emit('drain')
+      },
+      timedOut: () => {
+        if (this.isHeld) return
+        const { socket } = this.client
+        const ofResponse = this.response.emit('timeout', socket)
+        const ofServer = this.server.emit('timeout', socket)
+        if (!ofResponse && !ofServer) socket.destroy()
+      },
+    }
   }
 
   #needsDrain(): boolean {
@@ -182,8 +190,4 @@ export class PendingUpgrade {
   }
 }
 
-/** Copies a string, since a substring keeps the whole string in memory, and connections keep their paths. */
-function pathOf({ url = '' }: IncomingMessage): string {
-  const end = url.search(/[?#]/)
-  return Buffer.from(url.slice(0, Math.min(end < 0 ? url.length : end, MAX_PATH))).toString()
-}
+function nothing(): void {}

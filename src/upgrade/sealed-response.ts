@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 
-/** Methods that answer a request. */
-const ANSWERS = ['writeHead', 'flushHeaders', 'write', 'end'] as const
+/** For a property of the prototype that cannot be assigned. */
+const IS_TRUE: PropertyDescriptor = { configurable: true, writable: true, value: true }
 
 /**
  * Tells the middleware that waits for the end of a response (access logs, cleanups) that it has ended with
@@ -27,19 +27,21 @@ export function sealResponse(response: ServerResponse, onUse: (error: unknown) =
     isUsed = true
     onUse(error)
   }
-  const define = (name: string, value: unknown): void => {
-    Object.defineProperty(response, name, { configurable: true, writable: true, value })
+  const answer = (): ServerResponse => {
+    use()
+    return response
   }
-  define('headersSent', true)
+  Object.defineProperty(response, 'headersSent', IS_TRUE)
   response.finished = true // reading it is deprecated; it is what `writableEnded` shows
-  for (const name of ANSWERS) {
-    define(name, () => {
-      use()
-      return name === 'write' ? true : response // no back-pressure: nothing is kept
-    })
+  response.writeHead = answer
+  response.flushHeaders = use
+  response.end = answer
+  response.write = () => {
+    use()
+    return true // no back-pressure: nothing is kept
   }
-  define('destroy', (error?: unknown) => {
+  response.destroy = (error) => {
     use(error)
     return response
-  })
+  }
 }

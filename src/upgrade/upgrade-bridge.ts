@@ -4,6 +4,7 @@ import { Server as HttpsServer } from 'node:https'
 import { Server as NetServer } from 'node:net'
 import { HubError } from '../base/errors.ts'
 import { AttachedServer, closedError } from './attached-server.ts'
+import { Deadlines } from './deadlines.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 import { mayBeCut } from './plain-request.ts'
 import { registry, type ServerHub } from './upgrade-registry.ts'
@@ -51,6 +52,8 @@ export class UpgradeBridge implements ServerHub {
    * not count as pending: otherwise clients of a neighbour that reconnect again and again would exclude ours.
    */
   readonly #held = new Set<PendingUpgrade>()
+  /** When those of both kinds must be settled. */
+  readonly #deadlines: Deadlines<PendingUpgrade>
   /**
    * The attached servers, each with its detach function. Bounded by the servers of the process: a server that
    * closes is removed.
@@ -68,6 +71,7 @@ export class UpgradeBridge implements ServerHub {
   constructor(limits: PendingLimits, host: BridgeHost) {
     this.#limits = limits
     this.#host = host
+    this.#deadlines = new Deadlines(limits.upgradeTimeoutMs, (pending) => this.#timedOut(pending))
   }
 
   /** Upgrades that are neither accepted nor answered yet. */
@@ -112,17 +116,14 @@ export class UpgradeBridge implements ServerHub {
       if (error instanceof HubError) return error
       throw error
     }
-    const timer = this.#startDeadline(pending)
+    this.#deadlines.add(pending)
     this.#pending.add(pending)
     this.#looks ??= setInterval(() => this.#lookAtPending(), LOOK_MS).unref()
     pending.onSettled = () => {
-      clearInterval(timer)
       leave()
+      this.#deadlines.delete(pending)
       this.#pending.delete(pending)
       this.#held.delete(pending)
-      if (this.#pending.size + this.#held.size > 0) return
-      clearInterval(this.#looks)
-      this.#looks = undefined
     }
     return undefined
   }
@@ -210,21 +211,27 @@ export class UpgradeBridge implements ServerHub {
     this.#discovering = false
     for (const detach of this.#servers.values()) detach()
     for (const server of this.#detached) this.serverClosed(server)
+    if (this.#pending.size + this.#held.size === 0) {
+      this.#stopLooking()
+      this.#deadlines.stop()
+    }
+  }
+
+  #stopLooking(): void {
+    clearInterval(this.#looks)
+    this.#looks = undefined
   }
 
   /** Also ends an answer that has begun: a client that does not read it would hold its socket forever. */
-  #startDeadline(pending: PendingUpgrade): NodeJS.Timeout | undefined {
-    const { upgradeTimeoutMs } = this.#limits
-    if (upgradeTimeoutMs === 0) return undefined
-    // Repeatedly, since the time of an answer that is held back starts when that is over.
-    return setInterval(() => {
-      if (pending.isHeld && pending.response.headersSent) return
-      const message = `the upgrade was not answered within ${upgradeTimeoutMs} ms`
-      this.refuse(pending, new HubError('WSHUB_ERR_UPGRADE_TIMEOUT', message))
-    }, upgradeTimeoutMs).unref()
+  #timedOut(pending: PendingUpgrade): void {
+    // Called again later, since the time of an answer that is held back starts when that is over.
+    if (pending.isHeld && pending.response.headersSent) return
+    const message = `the upgrade was not answered within ${this.#limits.upgradeTimeoutMs} ms`
+    this.refuse(pending, new HubError('WSHUB_ERR_UPGRADE_TIMEOUT', message))
   }
 
   #lookAtPending(): void {
+    if (this.#pending.size + this.#held.size === 0) this.#stopLooking()
     for (const pending of [...this.#pending, ...this.#held]) {
       if (!pending.isHeld) pending.client.readEarlyBytes()
       if (!pending.isHeld && pending.wasListening && !pending.server.listening) {

@@ -26,17 +26,21 @@ export interface ClientEvents {
 /** The client of a pending upgrade: its socket, until something else owns that. */
 export class UpgradeClient {
   readonly socket: UpgradeSocket
-  readonly #events: ClientEvents
+  #events: ClientEvents | undefined
   /** The bytes that earlier responses on the same TCP connection had written. */
   readonly #bytesWrittenBefore: number
   #head: Buffer
 
-  constructor(socket: UpgradeSocket, head: Buffer, events: ClientEvents) {
+  constructor(socket: UpgradeSocket, head: Buffer) {
     this.socket = socket
     this.#head = head
-    this.#events = events
     this.#bytesWrittenBefore = socket.bytesWritten ?? 0
-    // From the first tick on: a reset of the connection during an async hook must not be an uncaught error.
+  }
+
+  /** Adds the listeners: a reset of the connection during an async hook must not be an uncaught error. */
+  watch(events: ClientEvents): void {
+    const { socket } = this
+    this.#events = events
     socket.on('error', ignore)
     socket.once('close', events.closed)
     this.watchEnd()
@@ -70,7 +74,7 @@ export class UpgradeClient {
 
   /** Watches for a client that disconnects. */
   watchEnd(): void {
-    this.socket.once('end', this.#events.ended)
+    if (this.#events !== undefined) this.socket.once('end', this.#events.ended)
   }
 
   /**
@@ -78,7 +82,7 @@ export class UpgradeClient {
    * when one is removed, which takes 144 bytes a connection (`npm run bench -- memory`).
    */
   unwatchEnd(): void {
-    this.socket.off('end', this.#events.ended)
+    if (this.#events !== undefined) this.socket.off('end', this.#events.ended)
   }
 
   /** Answers with an error, and ends the socket. */
@@ -105,12 +109,17 @@ export class UpgradeClient {
   /** Removes all listeners: the socket has a new owner. */
   release(): void {
     const { socket } = this
-    socket.off('close', this.#events.closed)
-    this.unwatchEnd()
-    socket.off('drain', this.#events.drained)
-    socket.off('timeout', this.#events.timedOut)
+    const events = this.#events
     // A socket that an earlier response has broken has yet to emit its error, which would have no other
     // listener.
+    if (events === undefined) {
+      if (!socket.writable) socket.on('error', ignore)
+      return
+    }
+    socket.off('close', events.closed)
+    this.unwatchEnd()
+    socket.off('drain', events.drained)
+    socket.off('timeout', events.timedOut)
     if (socket.writable) socket.off('error', ignore)
   }
 }

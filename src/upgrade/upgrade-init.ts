@@ -78,8 +78,11 @@ export function resolveRegisterInit(init: RegisterInit, maxMetadataEntries: numb
   return read(init, maxMetadataEntries)
 }
 
+/** The metadata of most upgrades. */
+const NONE = Object.freeze({})
+
 function read(init: UpgradeInit, maxMetadataEntries: number, framework: FrameworkInit = {}): ResolvedInit {
-  const { protocol, headers, metadata = {}, expiresAt } = init
+  const { protocol, headers, metadata = NONE, expiresAt } = init
   const { remoteAddress = framework.remoteAddress, isSecure = framework.isSecure } = init
   if (protocol !== undefined && typeof protocol !== 'string')
     throw invalid('protocol', 'is a string', protocol)
@@ -100,7 +103,7 @@ function read(init: UpgradeInit, maxMetadataEntries: number, framework: Framewor
   if (isSecure !== undefined && typeof isSecure !== 'boolean') {
     throw invalid('isSecure', 'is true or false', isSecure)
   }
-  const entries = Object.entries(metadata)
+  const entries = metadata === NONE ? [] : Object.entries(metadata)
   checkMetadataSize(entries.length, maxMetadataEntries)
   return {
     protocol,

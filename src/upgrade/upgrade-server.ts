@@ -11,7 +11,16 @@ export type Http2UpgradeServer = Http2Server | Http2SecureServer
 export type UpgradeServer = HttpServer | HttpsServer | Http2UpgradeServer
 
 /** The methods of a server that are called. They are checked instead of `instanceof`. */
-const METHODS = ['on', 'off', 'once', 'prependListener', 'listeners', 'emit', 'setTimeout'] as const
+const METHODS = [
+  'on',
+  'off',
+  'once',
+  'prependListener',
+  'listeners',
+  'listenerCount',
+  'emit',
+  'setTimeout',
+] as const
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a server, such as an application */
 export function checkServer(server: UpgradeServer): void {
@@ -33,5 +42,6 @@ export function isHttp2(server: object): server is Http2UpgradeServer {
 
 /** Returns whether a server has listeners of an event other than the given one. */
 export function hasOtherListeners(server: EventEmitter, event: string, own: unknown): boolean {
-  return server.listeners(event).some((listener) => listener !== own)
+  const count = server.listenerCount(event)
+  return count > 1 || (count === 1 && server.listeners(event)[0] !== own)
 }
