@@ -2,7 +2,6 @@
 // with connections that have no sockets.
 
 import { createRequire } from 'node:module'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
 import { seededRandom } from './payload.mjs'
 import { QuietSocket } from './quiet-socket.mjs'
@@ -13,8 +12,8 @@ import { spread } from './spread.mjs'
 const ROOMS_PER_TURN = 20
 /** The users who are away at a time while users come and go, at most. */
 const MOST_AWAY = 50
-/** Time, in ms, after which a user may come back: a leave and a join of one turn would be no change. */
-const AWAY_MS = 10
+/** Turns after which a user may come back: a leave and a join of one turn would be no change. */
+const AWAY_TURNS = 3
 /** Turns in which what was published arrives and is answered. */
 const TURNS_PER_BATCH = 4
 
@@ -101,6 +100,7 @@ serve({
     async churn({ changes, seconds }) {
       const away = []
       const most = Math.min(MOST_AWAY, changes / 2)
+      let waits = 0
       await spread(changes, seconds, async (index) => {
         const isLeaving = index < most || (index < changes - most && away.length < most)
         if (isLeaving) {
@@ -109,11 +109,14 @@ serve({
           while (entry.connection === undefined)
           entry.connection.terminate()
           entry.connection = undefined
-          away.push({ entry, since: performance.now() })
+          away.push({ entry, since: waits })
           return
         }
         const { entry, since } = away.shift()
-        if (performance.now() - since < AWAY_MS) await sleep(AWAY_MS)
+        if (since === waits) {
+          waits++
+          await turns(AWAY_TURNS)
+        }
         enter(entry)
       })
     },

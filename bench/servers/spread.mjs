@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const TICK_MS = 5
-/** What is done in one turn of the event loop, at most. */
+/** The most that is done in one turn of the event loop. */
 const MOST_A_TURN = 50
 
 /**
- * Does something `count` times, evenly within so many seconds. Delays are made up for, in several turns: what a
- * process that waited for a core has to make up for must not look like a long turn of what it measures.
+ * Does something `count` times, evenly within so many seconds. Delays are made up for, in several turns: what
+ * a process that waited for a core makes up for must not look like a long turn of what it measures.
  */
 export async function spread(count, seconds, act) {
   const start = performance.now()
