@@ -8,7 +8,7 @@ import type { SimulatedScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const HEAP_MB = 11_000
-const ROOMS_PER_CALL = 500
+const ROOMS_PER_CALL = 50
 const LONGEST_WAIT_MS = 300_000
 
 /** Compares the model of presence with many connections on many nodes, all in one process without sockets. */
