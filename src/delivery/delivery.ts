@@ -1,9 +1,13 @@
+import { DueQueue } from '../base/due-queue.ts'
 import { Meters } from '../base/meters.ts'
 import { Congestion } from './congestion.ts'
 import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
 import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
-import { FlushLoop } from './flush-loop.ts'
+import { type Flushable, FlushLoop } from './flush-loop.ts'
 import { SharedWindows } from './shared-windows.ts'
+
+/** Interval, in ms, at which an outbox checks whether its socket has written what waited in it. */
+const ROOM_POLL_MS = 20
 
 /** The state that the outboxes of one hub share. */
 export class Delivery {
@@ -11,6 +15,8 @@ export class Delivery {
   readonly slowConsumer: SlowConsumerPolicy
   readonly loop: FlushLoop
   readonly congestion: Congestion
+  /** Outboxes that wait for a socket that is not congested: no event says when it has written. */
+  readonly polled = new DueQueue<Flushable>(ROOM_POLL_MS, (outbox) => outbox.delayPassed())
   /** Only when clients share compression windows. */
   readonly windows: SharedWindows | undefined
   /** Everything that was dropped, by reason. */
@@ -39,5 +45,6 @@ export class Delivery {
   stop(): void {
     this.loop.stop()
     this.congestion.stop()
+    this.polled.close()
   }
 }

@@ -100,8 +100,9 @@ export class Outbox {
   /** Calls `then` once when less waits; never after {@link clear}. */
   awaitRoom(then: () => void): void {
     this.#awaitingRoom ??= []
-    this.#awaitingRoom.push(then)
-    this.#schedule()
+    const waiting = this.#awaitingRoom.push(then)
+    if (this.#backlog !== undefined || this.#socket.writableLength === 0) this.#schedule()
+    else if (waiting === 1) this.#delivery.polled.add(this)
   }
 
   /** Accepts a ping or a pong. */

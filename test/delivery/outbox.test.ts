@@ -209,6 +209,31 @@ describe('Outbox', () => {
       expect(calls).toBe(1)
     })
 
+    it('does not call again and again while the socket still has bytes to write', async () => {
+      const { outbox, send, valve } = setUp('close', 10, 100)
+      valve.isOpen = false
+      send('12345678')
+      await turn()
+      expect(valve.writableLength).toBeGreaterThan(0)
+      expect(valve.writableNeedDrain).toBe(false)
+      let calls = 0
+      const goOn = () => {
+        calls++
+        if (!outbox.hasRoomFor(1)) outbox.awaitRoom(goOn)
+      }
+      outbox.awaitRoom(goOn)
+      for (let n = 0; n < 100; n++) await turn()
+      expect(calls).toBeLessThan(10)
+      valve.isOpen = true
+      valve.step()
+      await vi.waitFor(() => expect(outbox.hasRoomFor(1)).toBe(true))
+      const before = calls
+      await vi.waitFor(() => expect(calls).toBeGreaterThan(before))
+      const after = calls
+      for (let n = 0; n < 10; n++) await turn()
+      expect(calls).toBe(after)
+    })
+
     it('calls when a congested socket drains, once', async () => {
       const { outbox, send, congest, drain } = setUp()
       await congest()
