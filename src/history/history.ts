@@ -135,7 +135,7 @@ export class History {
   broadcast(rooms: readonly string[], content: HistoryContent): number {
     const record = encodeRecord({ ...content, union: rooms.length > 1 ? rooms : [] })
     for (const room of rooms) {
-      this.#append(room, record, this.#limitsOf(room)).catch((error: HubError) => this.#faults.add(error))
+      this.#deliver(room, record, this.#limitsOf(room)).catch((error: HubError) => this.#faults.add(error))
     }
     return this.#count(rooms, content)
   }
@@ -147,9 +147,7 @@ export class History {
    */
   async publish(room: string, content: HistoryContent): Promise<Mark> {
     const limits = this.#limitsOf(room)
-    const mark = await this.#append(room, encodeRecord({ ...content, union: [] }), limits)
-    await this.#logs.find(room)?.reached(mark)
-    return mark
+    return this.#deliver(room, encodeRecord({ ...content, union: [] }), limits)
   }
 
   /**
@@ -238,6 +236,17 @@ export class History {
     const limits = this.#logs.limitsOf(room)
     if (limits !== undefined) return limits
     throw new HubError('WSHUB_ERR_NO_HISTORY', `the room ${show(room)} has no history: see history.rooms`)
+  }
+
+  /**
+   * Stores a message in a room.
+   * @returns its place, once it is delivered to the members here
+   * @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection
+   */
+  async #deliver(room: string, record: Buffer, limits: HistoryLimits): Promise<Mark> {
+    const mark = await this.#append(room, record, limits)
+    await this.#logs.find(room)?.reached(mark)
+    return mark
   }
 
   async #append(room: string, record: Buffer, limits: HistoryLimits): Promise<Mark> {

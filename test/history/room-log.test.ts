@@ -248,6 +248,25 @@ describe('RoomLog', () => {
     expect(one.member.received).toEqual([])
   })
 
+  it('reports a broadcast whose message the store has lost before anybody received it', async () => {
+    const {
+      bus,
+      nodes: [one],
+    } = await cluster(1)
+    if (one === undefined) throw new Error('there is one')
+    one.store.hidesPrevious = true
+    one.store.holdFeed()
+    one.node.publish('a')
+    await turn()
+    bus.cut()
+    bus.loseLatest('room', 1)
+    bus.restore()
+    const isReported = () => one.node.errors.some((error) => error.message.includes('has lost it again'))
+    await eventually('the report', isReported, () => one.node.errors)
+    expect(one.node.errors).toContainEqual(expect.objectContaining({ code: 'WSHUB_ERR_NOT_STORED' }))
+    expect(one.member.received).toEqual([])
+  })
+
   it('waits with a publish while the store may have lost what has the same number', async () => {
     const bus = new MemoryHistoryBus()
     const store = new FaultyStore(memoryHistory({ bus }))
