@@ -6,12 +6,21 @@ import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
 import { type Flushable, FlushLoop } from './flush-loop.ts'
 import { SharedWindows } from './shared-windows.ts'
 
+/**
+ * The share of `maxBufferedBytes` that replays fill, since live messages need some of it as well, and the most
+ * bytes: a message that waits takes memory beside its bytes, and more is read when the client reads.
+ */
+const REPLAY_SHARE = 1 / 2
+const MAX_REPLAY_BYTES = 131_072
+
 /** Interval, in ms, at which an outbox checks whether its socket has written what waited in it. */
 const ROOM_POLL_MS = 20
 
 /** The state that the outboxes of one hub share. */
 export class Delivery {
   readonly maxBufferedBytes: number
+  /** Bytes of a client that may wait while a replay to it goes on. */
+  readonly maxReplayBytes: number
   readonly slowConsumer: SlowConsumerPolicy
   readonly loop: FlushLoop
   readonly congestion: Congestion
@@ -35,6 +44,7 @@ export class Delivery {
     const { enableCompression: settings } = options
     this.loop = new FlushLoop(writeDelayMs, meters)
     this.maxBufferedBytes = maxBufferedBytes
+    this.maxReplayBytes = Math.min(maxBufferedBytes * REPLAY_SHARE, MAX_REPLAY_BYTES)
     this.slowConsumer = slowConsumer
     this.congestion = new Congestion(maxTotalBufferedBytes, slowConsumer === 'resync')
     const isShared = settings !== false && settings.window === 'shared'

@@ -19,9 +19,6 @@ const MAX_CONTROL_BYTES = 65_536
  */
 const MIN_PROGRESS_BYTES = 65_536
 
-/** The share of `maxBufferedBytes` that replays fill: live messages need some of it as well. */
-const REPLAY_SHARE = 1 / 2
-
 /**
  * The frames that one connection has yet to write, in the order of the calls. Nothing else writes to the
  * socket, except `ws` for its own close and pong frames.
@@ -93,8 +90,8 @@ export class Outbox {
   hasRoomFor(bytes: number): boolean {
     const { bufferedBytes } = this
     if (bufferedBytes === 0) return true
-    const { maxBufferedBytes, congestion } = this.#delivery
-    return bufferedBytes + bytes <= maxBufferedBytes * REPLAY_SHARE && !congestion.isHalfFull
+    const { maxReplayBytes, congestion } = this.#delivery
+    return bufferedBytes + bytes <= maxReplayBytes && !congestion.isHalfFull
   }
 
   /** Calls `then` once when less waits; never after {@link clear}. */

@@ -268,6 +268,17 @@ describe('Outbox', () => {
     })
   })
 
+  describe('#hasRoomFor with a high limit', () => {
+    it('leaves no more than 128 KiB of replays waiting: each message takes memory beside its bytes', async () => {
+      const { outbox, send, congest } = setUp('resync', 10_000_000)
+      await congest()
+      const waiting = outbox.bufferedBytes
+      send('x'.repeat(100_000))
+      const left = 131_072 - 100_000 - waiting
+      expect([outbox.hasRoomFor(left), outbox.hasRoomFor(left + 1)]).toEqual([true, false])
+    })
+  })
+
   describe('#end', () => {
     it('calls back at once, after writing the frames of the turn', async () => {
       const { valve, outbox, send } = setUp()
