@@ -222,6 +222,8 @@ export class EngineStore implements HistoryStore {
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
   readonly #wanted = new Set<string>()
   #outAt = 0
+  /** When the latest subscription arrives, in ms: they have a connection of their own. */
+  #subscribedAt = 0
   #movedAt = 0
 
   constructor(engine: HistoryEngine, owner: string) {
@@ -270,7 +272,7 @@ export class EngineStore implements HistoryStore {
       const link = this.#link
       if (link?.rooms.has(room) === true) return
       // A connection that is lost meanwhile is made again with all rooms that are wanted.
-      await this.#request(false, () => link?.rooms.add(room)).catch(() => {})
+      await this.#request(false, () => link?.rooms.add(room), true).catch(() => {})
       if (!this.#wanted.has(room)) return
     }
   }
@@ -364,7 +366,7 @@ export class EngineStore implements HistoryStore {
   }
 
   /** Runs a request at the engine, and resolves with the result. */
-  #request<T>(isWrite: boolean, act: () => T): Promise<T> {
+  #request<T>(isWrite: boolean, act: () => T, isSubscription = false): Promise<T> {
     const engine = this.#engine
     const link = this.#link
     return new Promise((resolve, reject) => {
@@ -399,7 +401,8 @@ export class EngineStore implements HistoryStore {
           reply(() => reject(error instanceof Error ? error : new Error(String(error))))
         }
       }
-      this.#outAt = engine.inOrder('world', this.#outAt, arrive)
+      if (isSubscription) this.#subscribedAt = engine.inOrder('world', this.#subscribedAt, arrive)
+      else this.#outAt = engine.inOrder('world', this.#outAt, arrive)
     })
   }
 }

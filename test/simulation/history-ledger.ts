@@ -6,6 +6,9 @@ import { NEVER, type Session } from './records.ts'
 /** Stands in a list of positions where the client was notified that messages are lost. */
 const BEHIND = 'behind'
 
+/** Limit of a room that is longer than any simulation. */
+const KEEPS_ALL = 1_000
+
 /** Where a client asks for a replay to begin. */
 export interface Ask {
   readonly room: string
@@ -160,7 +163,10 @@ export class HistoryLedger {
     const shown = typeof result === 'string' ? result : JSON.stringify(result)
     this.#host.trace(`${token} of ${session.name} in ${ask.room}: ${shown}`)
     if (typeof result === 'string') return
-    const { complete, replayed, position } = result
+    const { complete, replayed, position, ended } = result
+    if (ended !== undefined && (complete || position !== '')) {
+      this.#host.fail('replay', `${token} of ${session.name} has ended: ${ended}, and has a result`)
+    }
     if (complete && ask.since !== undefined) stay.previous = ask.since
     else if (replayed === 0 && position !== '') stay.previous = position
     if (!complete) stay.breakAt = position
@@ -192,6 +198,7 @@ export class HistoryLedger {
     else {
       if (!this.#isFor(position, stay)) fail('recipients', ', which excludes it')
       if (stay.received.has(position)) fail('twice', ' twice')
+      if (this.#isBefore(stay, position)) fail('twice', `, and has said that it has ${stay.ask.since}`)
       stay.received.add(position)
       stay.events.push(position)
       if (stay.isSure) this.#since.set(`${place} ${kept.room}`, position)
@@ -299,6 +306,16 @@ export class HistoryLedger {
     return [...(this.#published.get(id)?.positions ?? [])].some((position) => received.has(position))
   }
 
+  /** Whether a client had received a message before it asked for what came after its position. */
+  #isBefore({ ask, result }: Stay, position: string): boolean {
+    const kept = this.#kept.get(position)
+    const since = this.#kept.get(ask.since ?? '')
+    if (kept === undefined || since === undefined || result === 'away') return false
+    const { losses } = this.#engine
+    if (kept.room !== since.room || kept.losses !== losses || since.losses !== losses) return false
+    return kept.index <= since.index
+  }
+
   #isLive({ result, hasEnded, session }: Stay): boolean {
     return typeof result === 'object' && !hasEnded && session.isOpen && !this.#resynced.has(session.name)
   }
@@ -352,7 +369,10 @@ export class HistoryLedger {
    */
   #checkFirst(stay: Stay, first: number): void {
     const { session, ask, result, newest, kept, losses, behinds } = stay
-    if (typeof result !== 'object' || !result.complete || ask.since !== undefined || behinds > 0) return
+    if (typeof result !== 'object' || result.ended !== undefined || behinds > 0) return
+    // Where the store keeps everything, the position is lost: the latest messages come in its place.
+    const isFallback = !result.complete && ask.last !== undefined && this.#mostKept >= KEEPS_ALL
+    if (isFallback ? ask.since === undefined : !result.complete || ask.since !== undefined) return
     if (losses !== this.#engine.losses || this.#resynced.has(session.name)) return
     const isExcluded = [...this.#published.values()].some(
       ({ room, exceptNames }) => room === ask.room && exceptNames.includes(session.name),

@@ -10,6 +10,15 @@ const MOST_BURST = 14
 const MOST_PUBLISHES = 8
 /** Most messages that a newcomer asks for. */
 const MOST_LAST = 6
+/** The same for one in five. */
+const MOST_LAST_OF_SOME = 40
+/** Fewest messages at once for a client that stalls, and how many more there may be. */
+const LEAST_FLOOD = 4
+const MOST_FLOOD = 20
+/** Time, in ms, after which no node follows a room that nobody is in. */
+const EMPTY_MS = 320
+/** Time, in ms, for messages that are under way. */
+const WAY_MS = 10
 /** Positions that no client was ever given. */
 const NO_POSITIONS = ['', 'x', 'x.1', 'AAAAAAAAAAAA.3.0', '"', '9'.repeat(100)] as const
 
@@ -24,14 +33,58 @@ export const HISTORY_STEPS = {
   comeBack: {
     weight: 6,
     run: (world, [client, place, how]) => {
-      const node = world.upNode(place)
-      if (node === undefined) return
+      if (world.upNode(place) === undefined) return
       const at = client % world.clients.length
       world.clients[at]?.drop()
-      world.connect(at, node)
-      for (const room of HISTORY_ROOMS) {
-        if (world.history?.ledger.sinceOf(at, room) !== undefined) ask(world, at, room, how)
+      enter(world, at, place, how)
+    },
+  },
+
+  /** A client loses its connection, and comes back after a while, perhaps to another node. */
+  comeBackLater: {
+    weight: 4,
+    run: (world, [client, place, how]) => {
+      const at = client % world.clients.length
+      world.clients[at]?.drop()
+      world.clock.post('world', () => enter(world, at, place, how), 50 + (how % 8) * 50)
+    },
+  },
+
+  /** All clients lose their connections, then the store its latest messages, and the clients come back. */
+  loseUnseen: {
+    weight: 4,
+    run: (world, [lost, place, how]) => {
+      const later = (ms: number, act: () => void) => world.clock.post('world', act, ms)
+      for (const room of HISTORY_ROOMS.keys()) flood(world, place, room, 1 + (how % 4))
+      later(2 * WAY_MS, () => {
+        for (const client of world.clients) client?.drop()
+      })
+      const backMs = 3 * WAY_MS + EMPTY_MS
+      later(backMs - WAY_MS, () => {
+        world.history?.engine.fail(HISTORY_ROOMS, 1 + (lost % 4))
+        world.history?.engine.comeBack()
+      })
+      for (const at of world.clients.keys()) {
+        later(backMs + WAY_MS * at, () => enter(world, at, place + (how % 2) * at, how + at))
       }
+      // One after the other, so that some have the numbers of those that were lost when a client comes back.
+      for (let i = 0; i < how % MOST_FLOOD; i++)
+        later(backMs + (lost % WAY_MS) + i, () => flood(world, place, how, 0))
+    },
+  },
+
+  /** A client that does not read asks for its rooms, and nodes send more to them than may wait for it. */
+  stallAsking: {
+    weight: 4,
+    run: (world, [client, room, how]) => {
+      const at = client % world.clients.length
+      world.clients[at]?.stall()
+      for (const other of HISTORY_ROOMS) ask(world, at, other, how)
+      for (let burst = 0; burst < 2 + (how % 4); burst++) {
+        const send = () => flood(world, how + burst, room + burst, LEAST_FLOOD + (how % MOST_FLOOD))
+        world.clock.post('world', send, WAY_MS * burst)
+      }
+      world.clock.post('world', () => world.clients[at]?.resume(), (how % 10) * WAY_MS)
     },
   },
 
@@ -139,10 +192,27 @@ function ask(world: World, place: number, room: string, how: number): void {
   world.clients[place]?.sendWhenOpen(askFor(fromOf(world, place, room, how)))
 }
 
+/** Connects a client to a node, and makes it ask for the rooms that it has a position of. */
+function enter(world: World, at: number, place: number, how: number): void {
+  const node = world.upNode(place)
+  if (node === undefined) return
+  world.connect(at, node)
+  for (const room of HISTORY_ROOMS) {
+    if (world.history?.ledger.sinceOf(at, room) !== undefined) ask(world, at, room, how)
+  }
+}
+
+/** Makes a node send some messages to a room. */
+function flood(world: World, place: number, room: number, count: number): void {
+  withNode(world, place, ({ app }) => {
+    for (let i = 0; i <= count; i++) app?.broadcast(roomOf(room))
+  })
+}
+
 /** Returns where the replay to a client begins, which may have a position from another client. */
 function fromOf(world: World, place: number, room: string, how: number): Ask {
   const known = world.history?.ledger.sinceOf(place, room)
-  const last = 1 + (how % MOST_LAST)
+  const last = 1 + (how % (how % 5 === 0 ? MOST_LAST_OF_SOME : MOST_LAST))
   const kind = how % 11
   if (kind === 0) return { room, since: NO_POSITIONS[how % NO_POSITIONS.length], last }
   if (kind === 1) return { room, since: world.history?.ledger.sinceOf(place, roomOf(how)) }

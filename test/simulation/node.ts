@@ -19,6 +19,7 @@ import { HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, type World } from './world.ts'
 export interface NodeSettings {
   readonly slowConsumer: SlowConsumerPolicy
   readonly maxBufferedBytes: number
+  readonly maxTotalBufferedBytes: number
   readonly roomGraceMs: number
   /** `undefined` = no room has a history. */
   readonly history: HistorySettings | undefined
@@ -69,7 +70,7 @@ export class Node {
     this.place = place
     this.backplane = world.engine.join(name)
     this.app = world.history === undefined ? undefined : new HistoryApp(world, world.history, this)
-    const { slowConsumer, maxBufferedBytes, roomGraceMs, hasPresence } = world.settings
+    const { slowConsumer, maxBufferedBytes, maxTotalBufferedBytes, roomGraceMs, hasPresence } = world.settings
     this.told = new ToldPresence(world, this)
     this.hub = this.#own(
       () =>
@@ -78,6 +79,7 @@ export class Node {
           history: this.app?.options,
           slowConsumer,
           maxBufferedBytes,
+          maxTotalBufferedBytes,
           presence: hasPresence ? this.#presence() : undefined,
           pingIntervalMs: 1_000,
           pongTimeoutMs: 500,

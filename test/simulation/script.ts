@@ -23,7 +23,16 @@ const SEEDS_PER_HISTORY = 3
 const LOSSLESS_SHARE = 0.25
 /** The share of nodes that cannot reach the engine at first. */
 const LATE_SHARE = 0.15
-const LOSSES: readonly StepName[] = ['cut', 'hang', 'forget', 'storm', 'failStore', 'failShortly', 'evict']
+const LOSSES: readonly StepName[] = [
+  'cut',
+  'hang',
+  'forget',
+  'storm',
+  'failStore',
+  'failShortly',
+  'evict',
+  'loseUnseen',
+]
 /**
  * The share of scripts in which some rooms have presence. Its changes count as messages where messages are
  * missing.
@@ -54,6 +63,7 @@ export function scriptOf(seed: number): Script {
   const plain: NodeSettings = {
     slowConsumer: random.chance(0.5) ? 'close' : random.chance(0.5) ? 'dropOldest' : 'dropNewest',
     maxBufferedBytes: random.chance(0.5) ? 1_048_576 : 1_500,
+    maxTotalBufferedBytes: 268_435_456,
     // The end of a subscription shows that a node does not follow the presence of a room any more.
     roomGraceMs: hasPresence || random.chance(0.3) ? 0 : random.between(10, 300),
     history: undefined,
@@ -96,6 +106,7 @@ function withHistory(plain: NodeSettings, random: Random): NodeSettings {
     ...plain,
     slowConsumer: random.chance(0.7) ? 'resync' : 'close',
     maxBufferedBytes: random.chance(0.3) ? 1_048_576 : 1_500,
+    maxTotalBufferedBytes: random.chance(0.2) ? 6_000 : 268_435_456,
     history: {
       maxMessages: [3, 10, 1_000][random.below(3)] ?? 1_000,
       maxAgeMs: random.chance(0.2) ? 300 : 3_600_000,

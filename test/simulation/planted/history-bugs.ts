@@ -108,9 +108,9 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     ['a replay ignores excluded connections', 'if (this.#log.isFor(message, this)) {', '{'],
     [
-      'a replay goes on after messages that were dropped meanwhile',
-      'if (this.#isRewound) return true\n',
-      '\n',
+      'a page that was read before messages were dropped is used all the same',
+      'if (this.cursor !== cursor || this.#mustVerify) {',
+      'if (this.#mustVerify) {',
     ],
     [
       'a replay goes on where it was, although messages were dropped',
