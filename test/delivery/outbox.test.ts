@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { Outbox } from '../../src/delivery/outbox.ts'
 import { encodeMessage } from '../../src/protocol/message-frame.ts'
 import { turn } from '../support/hub-server.ts'
