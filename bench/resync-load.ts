@@ -1,4 +1,5 @@
-// The load process of the scenario `resync`: two clients of a room, one of which stops reading for a time.
+// The load process of the scenario `resync`: three clients of a room. One reads. Two
+// stop reading for a time; the server ends the connection of the last one then.
 // A message that is missing or out of place fails the current call.
 
 import { RawClient } from './raw-client.ts'
@@ -9,6 +10,7 @@ import { nowMicros, readHeader } from './servers/payload.mjs'
 const LIVE_MS = 100
 const READER = 0
 const STALLED = 1
+const ENDED = 2
 
 const clients: RawClient[] = []
 /** The number that is due next; `undefined` before the first message. */
@@ -39,15 +41,17 @@ const listener = {
     due[index] = number + 1
     const lagMs = (nowMicros() - sentMicros) / 1_000
     if (index === READER) latenciesMs.push(lagMs)
-    else onStalledMessage(lagMs)
+    else if (index === STALLED) onStalledMessage(lagMs)
   },
   onPing() {},
-  onFailure: ({ index }: RawClient, reason: string) => fail(`client ${index}: ${reason}`),
+  onFailure({ index }: RawClient, reason: string) {
+    if (index !== ENDED) fail(`client ${index}: ${reason}`)
+  },
 }
 
 const calls = {
   async connect({ port }: { port: number }): Promise<void> {
-    for (const index of [READER, STALLED]) {
+    for (const index of [READER, STALLED, ENDED]) {
       const client = new RawClient(index, { port, path: '/', dialect: 'plain', compression: false }, listener)
       clients[index] = client
       await client.opened
@@ -55,7 +59,7 @@ const calls = {
   },
 
   stall(): void {
-    clients[STALLED]?.stall()
+    for (const index of [STALLED, ENDED]) clients[index]?.stall()
     latenciesMs = []
   },
 
