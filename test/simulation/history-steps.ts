@@ -50,7 +50,7 @@ export const HISTORY_STEPS = {
     },
   },
 
-  /** All clients lose their connections, then the store its latest messages, and the clients come back. */
+  /** All clients lose their connections, then the store its latest messages, or all, and the clients return. */
   loseUnseen: {
     weight: 4,
     run: (world, [lost, place, how]) => {
@@ -61,8 +61,10 @@ export const HISTORY_STEPS = {
       })
       const backMs = 3 * WAY_MS + EMPTY_MS
       later(backMs - WAY_MS, () => {
-        world.history?.engine.fail(HISTORY_ROOMS, 1 + (lost % 4))
-        world.history?.engine.comeBack()
+        const engine = world.history?.engine
+        if (lost % 3 === 0) for (const room of HISTORY_ROOMS) engine?.evict(room)
+        else engine?.fail(HISTORY_ROOMS, 1 + (lost % 4))
+        engine?.comeBack()
       })
       for (const at of world.clients.keys()) {
         later(backMs + WAY_MS * at, () => enter(world, at, place + (how % 2) * at, how + at))
