@@ -7,8 +7,8 @@ import { type Flushable, FlushLoop } from './flush-loop.ts'
 import { SharedWindows } from './shared-windows.ts'
 
 /**
- * The share of `maxBufferedBytes` that replays fill, since live messages need some of it as well, and the most
- * bytes: a message that waits takes memory beside its bytes, and more is read when the client reads.
+ * The share of `maxBufferedBytes` that replays fill, since live messages need some of it as well, and the
+ * most bytes: a message that waits takes memory beside its bytes, and more is read when the client reads.
  */
 const REPLAY_SHARE = 1 / 2
 const MAX_REPLAY_BYTES = 131_072

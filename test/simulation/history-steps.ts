@@ -50,7 +50,7 @@ export const HISTORY_STEPS = {
     },
   },
 
-  /** All clients lose their connections, then the store its latest messages, or all, and the clients return. */
+  /** All clients lose their connections, then the store its latest messages or all, and they return. */
   loseUnseen: {
     weight: 4,
     run: (world, [lost, place, how]) => {

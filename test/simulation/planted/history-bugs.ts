@@ -59,11 +59,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'if (!this.#catchUps.has(member)) member.fellBehind(this.#log.room)',
       '',
     ],
-    [
-      'replays go on although messages are lost',
-      'this.#catchUps.verify()\n    for (const member',
-      'for (const member',
-    ],
+    ['a replay that waits for its node never goes on', 'this.#catchUps.moved(hasReached)', ''],
     [
       'a member receives live while it catches up',
       'if (catchUps.size > 0 && catchUps.has(member)) continue',
@@ -108,9 +104,9 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     ['a replay ignores excluded connections', 'if (this.#log.isFor(message, this)) {', '{'],
     [
-      'a page that was read before messages were dropped is used all the same',
-      'if (this.cursor !== cursor || this.#mustVerify) {',
-      'if (this.#mustVerify) {',
+      'a message that waits is sent although those before it were dropped',
+      'this.#isRewound = true\n    this.#page = []\n    this.#next = undefined\n',
+      'this.#isRewound = true\n    this.#page = []\n',
     ],
     [
       'a replay goes on where it was, although messages were dropped',
