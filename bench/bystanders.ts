@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ClusterContestant, type ClusterSpent } from './cluster-contestant.ts'
+import type { BystandersScenario } from './cluster-scenario.ts'
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
-import type { BystandersScenario } from './scenario.ts'
 
 const ROUNDS = 5
 

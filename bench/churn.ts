@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ClusterContestant } from './cluster-contestant.ts'
+import type { ChurnScenario } from './cluster-scenario.ts'
 import type { Engine } from './engine.ts'
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
-import type { ChurnScenario } from './scenario.ts'
 
 const ROUNDS = 5
 const PING_EVERY_MS = 10

@@ -8,11 +8,13 @@ const overFourNodes = {
   spread: { least: 2, most: 4 },
   payloadBytes: 120,
   maxCpuRatio: 0.5,
-  maxLatencyRatio: 1,
 } as const
 
 /** Rooms of 100: messages of one turn to a client share a write. */
-const inTurnsOfTen = { rooms: 8, messagesPerTurn: 10, turnMs: 100, turns: 25 } as const
+const inTurnsOfTen = { rooms: 8, messagesPerTurn: 10, turnMs: 100, turns: 25, maxLatencyRatio: 1 } as const
+
+/** Rooms of 20: a client gets a message every 40 ms. */
+const alone = { rooms: 40, messagesPerTurn: 1, turnMs: 8, turns: 300, maxBytesRatio: 0.6 } as const
 
 /** The scenarios of several nodes. */
 export const CLUSTER_SCENARIOS: Record<string, Scenario> = {
@@ -26,14 +28,19 @@ export const CLUSTER_SCENARIOS: Record<string, Scenario> = {
   },
   'cluster-redis-alone': {
     ...overFourNodes,
+    ...alone,
     title: '4 nodes, each publishes 1 message every 8 ms to rooms of 20 on 2 to 4 of them, 120 bytes',
     subject: 'wshub/redis',
     peers: ['Socket.IO redis-adapter', 'Socket.IO redis-adapter, sharded', 'wshub/nats'],
-    rooms: 40,
-    messagesPerTurn: 1,
-    turnMs: 8,
-    turns: 300,
-    maxBytesRatio: 0.6,
+    maxLatencyRatio: 1,
+  },
+  'cluster-redis-alone-delayed': {
+    ...overFourNodes,
+    ...alone,
+    title: 'the same with a writeDelayMs of 5',
+    subject: 'wshub/redis, writeDelayMs 5',
+    peers: ['Socket.IO redis-adapter', 'wshub/redis'],
+    maxCpuRatio: 0.35,
   },
   'cluster-one': {
     kind: 'bystanders',

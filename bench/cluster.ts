@@ -1,7 +1,7 @@
 import { ClusterContestant, type ClusterRound, type Publishing } from './cluster-contestant.ts'
+import type { ClusterScenario } from './cluster-scenario.ts'
 import { clusterPeer } from './peers.ts'
 import { type Column, median, type Result, type Row } from './result.ts'
-import type { ClusterScenario } from './scenario.ts'
 
 const ROUNDS = 7
 const WARM_UPS = 4

@@ -15,6 +15,8 @@ export interface ListenOptions {
   compression: boolean | string | object
   /** Whether rooms have a history in memory. Only for wshub. */
   history?: boolean
+  /** How long messages wait for others. Only for wshub. */
+  writeDelayMs?: number | undefined
 }
 
 export interface Spent {
@@ -90,6 +92,20 @@ export class Contestant {
       acknowledgeEvery: Math.ceil(options.inFlight / 2),
     })
     const [result] = await Promise.all([received, this.server.call('broadcast', options)])
+    return result
+  }
+
+  /** Broadcasts from the server at intervals, and waits until all clients have received everything. */
+  async publish(options: {
+    messages: number
+    perTurn: number
+    everyMs: number
+    rooms: number
+    payloadBytes: number
+  }): Promise<Received> {
+    const { messages } = options
+    const received = this.load.call<Received>('receive', { messages, acknowledgeEvery: messages })
+    const [result] = await Promise.all([received, this.server.call('publish', { ...options, publisher: 0 })])
     return result
   }
 

@@ -18,6 +18,7 @@ import { runBystanders } from './bystanders.ts'
 import { runChurn } from './churn.ts'
 import { runCluster } from './cluster.ts'
 import { runConnect, runStorm } from './connect.ts'
+import { runDelayed } from './delayed.ts'
 import { runIdle } from './idle.ts'
 import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
@@ -107,6 +108,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runSparse(name, scenario)
     case 'history':
       return runHistory(name, scenario)
+    case 'delayed':
+      return runDelayed(name, scenario)
     case 'kept':
       return runKept(name, scenario)
     case 'returns':

@@ -57,8 +57,8 @@ const clients: RawClient[] = []
  */
 const placesOf: Map<number, number>[] = []
 const ledgers: Ledger[] = []
-/** The text that each client expects to get back. */
-const echoes: string[] = []
+/** The texts that each client expects to get back. */
+const echoes: string[][] = []
 const stalled = new Set<RawClient>()
 /** How many clients have each message of a feed that not all have. */
 const feedCounts = new Map<number, number>()
@@ -162,25 +162,29 @@ const calls = {
     })
   },
 
-  /** Each client sends a message as soon as the last one is back, `count` times. */
-  echo({ count }: { count: number }): Promise<Received> {
+  /** Each client sends `count` messages, the next one when one of the last `inFlight` is back. */
+  echo({ count, inFlight }: { count: number; inFlight: number }): Promise<Received> {
     mode = 'echo'
     return round((finish) => {
       const sent = new Array<number>(clients.length).fill(0)
-      let done = 0
-      onClientReady = (client) => {
+      let missing = count * clients.length
+      const sendNext = (client: RawClient) => {
         const number = sent[client.index] ?? 0
-        if (number === count) {
-          done++
-          if (done === clients.length) finish()
-          return
-        }
+        if (number === count) return
         sent[client.index] = number + 1
         const text = makePayload(client.index % 10_000, number, connection.payloadBytes)
-        echoes[client.index] = text
+        echoes[client.index]?.push(text)
         client.send(text)
       }
-      for (const client of clients) onClientReady(client)
+      onClientReady = (client) => {
+        missing--
+        if (missing === 0) finish()
+        else sendNext(client)
+      }
+      for (const client of clients) {
+        echoes[client.index] = []
+        for (let i = 0; i < inFlight; i++) sendNext(client)
+      }
     })
   },
 
@@ -262,7 +266,8 @@ function receiveFeed(
 
 function receiveEcho(client: RawClient, bytes: Buffer, start: number, end: number): void {
   const text = client.decode(bytes.subarray(start, end))
-  if (text !== echoes[client.index]) throw new Error(`the echo is not what was sent: ${text.slice(0, 60)}`)
+  if (text !== echoes[client.index]?.shift())
+    throw new Error(`the echo is not what was sent: ${text.slice(0, 60)}`)
   deliveries++
   if (client.index % LATENCY_STRIDE === 0)
     latenciesMs.push((nowMicros() - readHeader(text).sentMicros) / 1000)

@@ -15,6 +15,7 @@ export type PeerName =
 /** Settings of one of several processes. */
 export type ClusterPeerName =
   | 'wshub/redis'
+  | 'wshub/redis, writeDelayMs 5'
   | 'wshub/nats'
   | 'Socket.IO redis-adapter'
   | 'Socket.IO redis-adapter, sharded'
@@ -101,7 +102,8 @@ export function findPeer(name: PeerName): Peer | undefined {
 export function clusterPeer(name: ClusterPeerName): ClusterPeer {
   const engine = (['redis', 'nats'] as const).find((engine) => name.includes(engine)) ?? 'primary'
   if (name.startsWith('wshub')) {
-    return { name, file: `${FOLDER}servers/wshub-node.mjs`, dialect: 'plain', engine, options: {} }
+    const options = name.endsWith('writeDelayMs 5') ? { writeDelayMs: 5 } : {}
+    return { name, file: `${FOLDER}servers/wshub-node.mjs`, dialect: 'plain', engine, options }
   }
   installPeers()
   const options = { isSharded: name === 'Socket.IO redis-adapter, sharded' }

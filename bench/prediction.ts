@@ -8,10 +8,10 @@ import {
   meanSpread,
   type Placement,
 } from './cluster-model.ts'
+import type { PredictionScenario, ProjectionScenario } from './cluster-scenario.ts'
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
 import { nodesOfRoom } from './room-spread.ts'
-import type { PredictionScenario, ProjectionScenario } from './scenario.ts'
 import { seededRandom } from './servers/payload.mjs'
 
 const ROUNDS = 5

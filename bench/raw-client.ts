@@ -44,6 +44,8 @@ export class RawClient {
   #markOpened: () => void = () => {}
   #rest: Buffer = NOTHING
   #upgraded = false
+  /** What it sends while it reads, which leaves in one write: a client that has many in flight. */
+  #answers: Buffer[] | undefined
   #ended = false
 
   constructor(index: number, options: RawClientOptions, listener: RawClientListener) {
@@ -76,7 +78,9 @@ export class RawClient {
 
   /** Sends a text message of ASCII characters. */
   send(text: string): void {
-    this.#socket.write(maskedFrame(0x81, Buffer.from(text, 'latin1')))
+    const frame = maskedFrame(0x81, Buffer.from(text, 'latin1'))
+    if (this.#answers === undefined) this.#socket.write(frame)
+    else this.#answers.push(frame)
   }
 
   /** Stops reading, so that the server's writes queue up. */
@@ -103,6 +107,8 @@ export class RawClient {
       length = bytes.length
     }
     let at = this.#upgraded ? 0 : this.#readResponse(bytes.toString('latin1', 0, length))
+    const answers: Buffer[] = []
+    this.#answers = answers
     while (length - at >= 2 && this.#upgraded) {
       const head = bytes.readUInt16BE(at)
       let size = head & 0x7f
@@ -121,6 +127,8 @@ export class RawClient {
       this.#readFrame(head >> 8, bytes, start, at)
     }
     this.#rest = at < length ? Buffer.from(bytes.subarray(at, length)) : NOTHING
+    this.#answers = undefined
+    if (answers.length > 0) this.#socket.write(Buffer.concat(answers))
   }
 
   /** Returns the offset of the first frame, 0 while the response is incomplete. */

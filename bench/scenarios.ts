@@ -20,6 +20,14 @@ const toFiveHundred = {
   maxWsCpuRatio: 0.3,
 } as const
 
+const oneByOne = {
+  kind: 'delayed',
+  payloadBytes: 120,
+  everyMs: 1,
+  writeDelaysMs: [0, 1, 5],
+  maxRatio: 0.3,
+} as const
+
 export const SCENARIOS: Record<string, Scenario> = {
   echo: {
     ...broadcastToOneRoom,
@@ -28,8 +36,18 @@ export const SCENARIOS: Record<string, Scenario> = {
     clients: 1_000,
     payloadBytes: 120,
     messagesPerTurn: 1,
-    inFlight: 0,
-    targets: { ws: 1.0 },
+    inFlight: 1,
+    targets: { ws: 1.0, 'uWebSockets.js': undefined, Bun: undefined },
+  },
+  'echo-deep': {
+    ...broadcastToOneRoom,
+    title: 'echo: 100 clients, 120 bytes, each has sixteen messages in flight',
+    traffic: 'echo',
+    clients: 100,
+    payloadBytes: 120,
+    messagesPerTurn: 1,
+    inFlight: 16,
+    targets: { ws: 0.4, 'uWebSockets.js': 1.1, Bun: undefined },
   },
   'echo-compressed': {
     ...broadcastToOneRoom,
@@ -39,7 +57,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     payloadBytes: 1_000,
     compression: true,
     messagesPerTurn: 1,
-    inFlight: 0,
+    inFlight: 1,
     targets: { ws: 1.0 },
   },
   memory: {
@@ -74,6 +92,16 @@ export const SCENARIOS: Record<string, Scenario> = {
     messagesPerTurn: 1,
     inFlight: 1,
     targets: { ws: 0.78, 'Socket.IO': 0.68, 'uWebSockets.js': 1.4, Bun: 1.6 },
+  },
+  'alone-delayed': {
+    ...oneByOne,
+    title: 'one message a ms to 1,000 clients, 120 bytes: more than one core can do without a delay',
+    clients: 1_000,
+  },
+  'alone-delayed-fewer': {
+    ...oneByOne,
+    title: 'one message a ms to 50 clients, 120 bytes',
+    clients: 50,
   },
   turn10: {
     ...broadcastToOneRoom,

@@ -15,7 +15,7 @@ const ROUNDS_PER_HEAT = 7
 const ROUND_CPU_MICROS = 0.5e6
 const FIRST_DELIVERIES = 20_000
 
-const COLUMNS: readonly Column[] = [
+export const COLUMNS: readonly Column[] = [
   { label: 'µs CPU', digits: 2 },
   { label: 'lowest', digits: 2 },
   { label: 'highest', digits: 2 },
@@ -123,6 +123,10 @@ type Traffic = Omit<TrafficScenario, 'kind' | 'title' | 'targets'> & {
   /** Settings of the compression, in the words of the peer. */
   settings?: string | object | undefined
   feed?: FeedName
+  /** How long messages wait for others before they are written. */
+  writeDelayMs?: number
+  /** The interval of broadcasts, in ms; otherwise they follow each other as fast as clients take them. */
+  everyMs?: number
 }
 
 export function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant {
@@ -160,8 +164,9 @@ async function start(entrant: Entrant): Promise<Runner> {
   const members = rest.members ?? clients
   const perTurn = rest.messagesPerTurn
   const answer = ({ broadcast: 'nothing', chat: 'broadcast', echo: 'echo' } as const)[traffic]
-  const { history = false, settings = compression, feed } = rest
-  const contestant = await Contestant.start(entrant.peer, { answer, rooms, compression: settings, history })
+  const { history = false, settings = compression, feed, writeDelayMs, everyMs } = rest
+  const listening = { answer, rooms, compression: settings, history, writeDelayMs }
+  const contestant = await Contestant.start(entrant.peer, listening)
   entrant.version = contestant.version
   try {
     await contestant.connect({
@@ -179,9 +184,11 @@ async function start(entrant: Entrant): Promise<Runner> {
   }
   const work = {
     broadcast: (messages: number) =>
-      contestant.broadcast({ messages, perTurn, inFlight, rooms, payloadBytes, feed }),
+      everyMs === undefined
+        ? contestant.broadcast({ messages, perTurn, inFlight, rooms, payloadBytes, feed })
+        : contestant.publish({ messages, perTurn, everyMs, rooms, payloadBytes }),
     chat: (turns: number) => contestant.load.call<Received>('chat', { turns }),
-    echo: (count: number) => contestant.load.call<Received>('echo', { count }),
+    echo: (count: number) => contestant.load.call<Received>('echo', { count, inFlight }),
   }[traffic]
   const deliveriesPerAmount = {
     broadcast: (members * roomsPerMember) / rooms,
@@ -205,7 +212,8 @@ function measure({ contestant, work, amount }: Runner, sampleLoopDelay = false):
   return contestant.measure(() => work(amount), { sampleLoopDelay })
 }
 
-function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
+/** Returns the figures of {@link COLUMNS}. */
+export function rowOf(entrant: Entrant, comparison: Comparison | undefined): Row {
   const { name, version, rounds } = entrant
   const costs = rounds.map(costOf)
   return {

@@ -8,6 +8,7 @@
 //     rooms                the number of rooms; a client names its own in the query: /?rooms=3,7
 //     compression          whether permessage-deflate is on; or settings of it, in the library's own words
 //     history              whether rooms have a history in memory; only wshub has it
+//     writeDelayMs         how long messages wait for others; likewise
 //   broadcast(room, text)  sends to every member of a room
 //   publish(text)        sends to everyone; resolves when the message is stored, rejects when it is refused
 //   join(index, room)    makes one of the clients join a room; leave() likewise

@@ -26,11 +26,12 @@ function serveNode() {
   serve({
     version: createRequire(import.meta.url)('wshub/package.json').version,
 
-    async listen({ redis, nats, cluster }) {
+    async listen({ redis, nats, cluster, writeDelayMs }) {
       const backplane = backplaneOf(redis, nats)
       hub = new Hub({
         maxConnections: 20_000,
         backplane,
+        writeDelayMs,
         cluster: { onGap: fail, ...cluster },
         onError: fail,
       })

@@ -10,10 +10,11 @@ let hub
 serve({
   version: createRequire(import.meta.url)('wshub/package.json').version,
 
-  async listen({ answer, compression, history }) {
+  async listen({ answer, compression, history, writeDelayMs }) {
     hub = new Hub({
       maxConnections: 20_000,
       enableCompression: compression,
+      writeDelayMs,
       // The stamp costs what one costs, but the clients get what was sent.
       ...(history && { history: { store: memoryHistory(), rooms: () => ({}), stamp: (data) => data } }),
     })
