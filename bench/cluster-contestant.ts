@@ -129,6 +129,7 @@ export class ClusterContestant {
   async publish({ publishers, messages, ...pace }: Publishing): Promise<Received & { messages: number }> {
     const all = messages * publishers.length
     const received = this.load.call<Received>('receive', { messages: all, acknowledgeEvery: all })
+    await this.load.call('begun')
     const published = publishers.map((publisher) =>
       this.nodes[publisher]?.call('publish', { ...pace, messages, publisher, rooms: this.#rooms }),
     )

@@ -91,6 +91,7 @@ export class Contestant {
       messages: options.messages,
       acknowledgeEvery: Math.ceil(options.inFlight / 2),
     })
+    await this.load.call('begun')
     const [result] = await Promise.all([received, this.server.call('broadcast', options)])
     return result
   }
@@ -105,6 +106,7 @@ export class Contestant {
   }): Promise<Received> {
     const { messages } = options
     const received = this.load.call<Received>('receive', { messages, acknowledgeEvery: messages })
+    await this.load.call('begun')
     const [result] = await Promise.all([received, this.server.call('publish', { ...options, publisher: 0 })])
     return result
   }

@@ -129,6 +129,9 @@ const calls = {
     }
   },
 
+  /** Resolves when the calls before have begun: what is sent then, they do not miss. */
+  begun(): void {},
+
   /** Resolves when all members of the rooms have received `messages` more messages. */
   receive({ messages, acknowledgeEvery }: { messages: number; acknowledgeEvery: number }): Promise<Received> {
     mode = 'broadcast'

@@ -44,7 +44,7 @@ export class RawClient {
   #markOpened: () => void = () => {}
   #rest: Buffer = NOTHING
   #upgraded = false
-  /** What it sends while it reads, which leaves in one write: a client that has many in flight. */
+  /** Frames sent while it reads, which leave in one write: a client may have many in flight. */
   #answers: Buffer[] | undefined
   #ended = false
 

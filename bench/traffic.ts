@@ -14,6 +14,8 @@ const ROUNDS_PER_HEAT = 7
 /** The CPU time of the server in a round. */
 const ROUND_CPU_MICROS = 0.5e6
 const FIRST_DELIVERIES = 20_000
+/** Messages of a round where their pace is given, since a round does not take less time with less work. */
+const PACED_MESSAGES = 500
 
 export const COLUMNS: readonly Column[] = [
   { label: 'µs CPU', digits: 2 },
@@ -195,7 +197,8 @@ async function start(entrant: Entrant): Promise<Runner> {
     chat: clients ** 2,
     echo: clients,
   }
-  const amount = Math.ceil(FIRST_DELIVERIES / deliveriesPerAmount[traffic])
+  const isPaced = everyMs !== undefined
+  const amount = isPaced ? PACED_MESSAGES : Math.ceil(FIRST_DELIVERIES / deliveriesPerAmount[traffic])
   return { contestant, entrant, work, amount, amountStep: traffic === 'broadcast' ? perTurn : 1 }
 }
 
@@ -203,6 +206,7 @@ async function start(entrant: Entrant): Promise<Runner> {
 async function warmUp(runner: Runner): Promise<void> {
   for (let pass = 0; pass < 3; pass++) {
     const { spent } = await measure(runner)
+    if (runner.entrant.traffic.everyMs !== undefined) continue
     const amount = (runner.amount * ROUND_CPU_MICROS) / spent.cpuMicros
     runner.amount = Math.max(1, Math.round(amount / runner.amountStep)) * runner.amountStep
   }
