@@ -10,6 +10,8 @@ export default defineConfig({
     redis: 'adapters/redis/redis.ts',
     nats: 'adapters/nats/nats.ts',
     'node-cluster': 'adapters/node-cluster/node-cluster.ts',
+    prometheus: 'adapters/prometheus/prometheus.ts',
+    log: 'adapters/log/log.ts',
     client: 'client/client.ts',
     testing: 'testing/index.ts',
     'testing/history': 'testing/history/history-contract.ts',

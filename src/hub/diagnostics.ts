@@ -35,6 +35,8 @@ export interface HubDiagnostics {
   'wshub:error': { hub: Hub; connection: Connection | undefined; error: Error }
   /** Messages of another node were lost, before `onGap`. */
   'wshub:gap': { hub: Hub; gap: Gap }
+  /** `hub.close()` has finished. */
+  'wshub:hub:closed': { hub: Hub }
   /** Something was counted in a histogram of `hub.stats().distributions`. */
   'wshub:measure': { hub: Hub; histogram: HistogramName; value: number }
   /** `hub.cluster.state` of a hub with a backplane has changed. */

@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import { settlesWithin } from '../base/time-limit.ts'
 import type { Calls } from '../cluster/calls.ts'
 import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
@@ -6,6 +7,8 @@ import type { Sessions } from './sessions.ts'
 import { Shutdown } from './shutdown.ts'
 import type { HubState } from './stats.ts'
 import type { Upgrades } from './upgrades.ts'
+
+const closedChannel = channel('wshub:hub:closed')
 
 /** The life of a hub, and the end of all that it consists of. */
 export class HubLife<Meta extends object> {
@@ -54,6 +57,7 @@ export class HubLife<Meta extends object> {
     this.#sessions.stop()
     this.#upgrades.close()
     this.#state = 'closed'
+    if (closedChannel.hasSubscribers) closedChannel.publish({ hub: this.#sessions.hub })
     return result
   }
 }

@@ -13,7 +13,7 @@ const STATES = [
 export const CLUSTER_INSTRUMENTS: readonly Row[] = [
   gauge(
     'wshub.cluster.state',
-    '1',
+    '{state}',
     '1 for the state of the cluster, as this process sees it, and 0 for the others.',
     ({ hub }) => ({ [hub.cluster.state]: 1 }),
     by('state', STATES),

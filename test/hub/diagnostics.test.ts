@@ -19,6 +19,7 @@ const NAMES: readonly Name[] = [
   'wshub:error',
   'wshub:gap',
   'wshub:cluster:state',
+  'wshub:hub:closed',
 ]
 
 /** Subscribes to all channels until the test is over. */

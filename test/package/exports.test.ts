@@ -4,8 +4,10 @@ import * as client from 'wshub/client'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
 import * as koa from 'wshub/koa'
+import * as log from 'wshub/log'
 import * as nats from 'wshub/nats'
 import * as nodeCluster from 'wshub/node-cluster'
+import * as prometheus from 'wshub/prometheus'
 import * as protocol from 'wshub/protocol'
 import * as redis from 'wshub/redis'
 import * as testing from 'wshub/testing'
@@ -104,6 +106,22 @@ describe('the values exported', () => {
     `)
   })
 
+  it('by wshub/prometheus', () => {
+    expect(Object.keys(prometheus)).toMatchInlineSnapshot(`
+      [
+        "hubMetrics",
+      ]
+    `)
+  })
+
+  it('by wshub/log', () => {
+    expect(Object.keys(log)).toMatchInlineSnapshot(`
+      [
+        "logTo",
+      ]
+    `)
+  })
+
   it('by wshub/client', () => {
     expect(Object.keys(client)).toMatchInlineSnapshot(`
       [
@@ -149,6 +167,8 @@ describe('the types exported', () => {
     ofRedis,
     ofNats,
     ofNodeCluster,
+    ofPrometheus,
+    ofLog,
     ofClient,
     ofTesting,
     ofHistoryTesting,
@@ -330,6 +350,24 @@ describe('the types exported', () => {
     expect(ofNodeCluster).toMatchInlineSnapshot(`
       [
         "NodeClusterOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/prometheus', () => {
+    expect(ofPrometheus).toMatchInlineSnapshot(`
+      [
+        "AnyRegistry",
+        "HubMetricsOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/log', () => {
+    expect(ofLog).toMatchInlineSnapshot(`
+      [
+        "LogOptions",
+        "Logger",
       ]
     `)
   })

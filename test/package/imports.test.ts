@@ -51,6 +51,9 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
   'node-cluster': ['backplane', 'wshub'],
   backplane: ['wshub'],
+  observing: ['wshub'],
+  prometheus: ['observing', 'prom-client', 'wshub'],
+  log: ['observing', 'wshub'],
 }
 
 /**

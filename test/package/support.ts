@@ -130,6 +130,8 @@ export const ENTRIES = {
   'wshub/redis': 'adapters/redis/redis.ts',
   'wshub/nats': 'adapters/nats/nats.ts',
   'wshub/node-cluster': 'adapters/node-cluster/node-cluster.ts',
+  'wshub/prometheus': 'adapters/prometheus/prometheus.ts',
+  'wshub/log': 'adapters/log/log.ts',
   'wshub/client': 'client/client.ts',
   'wshub/testing': 'testing/index.ts',
   'wshub/testing/history': 'testing/history/history-contract.ts',

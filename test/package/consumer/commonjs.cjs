@@ -9,6 +9,8 @@ const client = require('wshub/client')
 const koaAdapter = require('wshub/koa')
 const natsAdapter = require('wshub/nats')
 const nodeClusterAdapter = require('wshub/node-cluster')
+const prometheusEntry = require('wshub/prometheus')
+const logEntry = require('wshub/log')
 const protocol = require('wshub/protocol')
 const redisAdapter = require('wshub/redis')
 const testing = require('wshub/testing')
@@ -33,6 +35,8 @@ async function main() {
     'wshub/redis': namesOf(redisAdapter),
     'wshub/nats': namesOf(natsAdapter),
     'wshub/node-cluster': namesOf(nodeClusterAdapter),
+    'wshub/prometheus': namesOf(prometheusEntry),
+    'wshub/log': namesOf(logEntry),
     'wshub/client': namesOf(client),
     'wshub/testing': namesOf(testing),
     'wshub/testing/backplane': namesOf(backplaneTesting),

@@ -7,8 +7,10 @@ import * as client from 'wshub/client'
 import * as expressAdapter from 'wshub/express'
 import * as fastifyAdapter from 'wshub/fastify'
 import * as koaAdapter from 'wshub/koa'
+import * as logEntry from 'wshub/log'
 import * as natsAdapter from 'wshub/nats'
 import * as nodeClusterAdapter from 'wshub/node-cluster'
+import * as prometheusEntry from 'wshub/prometheus'
 import * as protocol from 'wshub/protocol'
 import * as redisAdapter from 'wshub/redis'
 import * as testing from 'wshub/testing'
@@ -33,6 +35,8 @@ const names = {
   'wshub/redis': namesOf(redisAdapter),
   'wshub/nats': namesOf(natsAdapter),
   'wshub/node-cluster': namesOf(nodeClusterAdapter),
+  'wshub/prometheus': namesOf(prometheusEntry),
+  'wshub/log': namesOf(logEntry),
   'wshub/client': namesOf(client),
   'wshub/testing': namesOf(testing),
   'wshub/testing/backplane': namesOf(backplaneTesting),

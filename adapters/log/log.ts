@@ -1,0 +1,2 @@
+export type { Logger, LogOptions } from './log-options.ts'
+export { logTo } from './log-to.ts'
