@@ -6,9 +6,6 @@ import { NEVER, type Session } from './records.ts'
 /** Stands in a list of positions where the client was notified that messages are lost. */
 const BEHIND = 'behind'
 
-/** Limit of a room that is longer than any simulation. */
-const KEEPS_ALL = 1_000
-
 /** Where a client asks for a replay to begin. */
 export interface Ask {
   readonly room: string
@@ -370,9 +367,10 @@ export class HistoryLedger {
   #checkFirst(stay: Stay, first: number): void {
     const { session, ask, result, newest, kept, losses, behinds } = stay
     if (typeof result !== 'object' || result.ended !== undefined || behinds > 0) return
-    // Where the store keeps everything, the position is lost: the latest messages come in its place.
-    const isFallback = !result.complete && ask.last !== undefined && this.#mostKept >= KEEPS_ALL
-    if (isFallback ? ask.since === undefined : !result.complete || ask.since !== undefined) return
+    // The position was lost, and no message since: the latest ones come in its place.
+    const isLost = ask.since !== undefined && epochOf(ask.since) !== epochOf(result.position)
+    const isFallback = !result.complete && isLost && ask.last !== undefined && newest <= this.#mostKept
+    if (!isFallback && (!result.complete || ask.since !== undefined)) return
     if (losses !== this.#engine.losses || this.#resynced.has(session.name)) return
     const isExcluded = [...this.#published.values()].some(
       ({ room, exceptNames }) => room === ask.room && exceptNames.includes(session.name),
@@ -392,6 +390,10 @@ export class HistoryLedger {
       this.#host.fail('publish', `${name} has not received ${id}, whose publish has resolved`)
     }
   }
+}
+
+function epochOf(position: string): string | undefined {
+  return position.split('.')[0]
 }
 
 /** Returns whether two positions are the same, of which one may have no tag. */

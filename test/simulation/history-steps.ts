@@ -15,6 +15,8 @@ const MOST_LAST_OF_SOME = 40
 /** Fewest messages at once for a client that stalls, and how many more there may be. */
 const LEAST_FLOOD = 4
 const MOST_FLOOD = 20
+/** Most messages of a room that was evicted, before its clients come back. */
+const MOST_AGAIN = 40
 /** Time, in ms, after which no node follows a room that nobody is in. */
 const EMPTY_MS = 320
 /** Time, in ms, for messages that are under way. */
@@ -62,8 +64,11 @@ export const HISTORY_STEPS = {
       const backMs = 3 * WAY_MS + EMPTY_MS
       later(backMs - WAY_MS, () => {
         const engine = world.history?.engine
-        if (lost % 3 === 0) for (const room of HISTORY_ROOMS) engine?.evict(room)
-        else engine?.fail(HISTORY_ROOMS, 1 + (lost % 4))
+        if (lost % 3 === 0) {
+          for (const room of HISTORY_ROOMS) engine?.evict(room)
+          // As many as there were, about, so that clients come back with numbers that are in use again.
+          flood(world, place, how, lost % MOST_AGAIN)
+        } else engine?.fail(HISTORY_ROOMS, 1 + (lost % 4))
         engine?.comeBack()
       })
       for (const at of world.clients.keys()) {
