@@ -73,15 +73,14 @@ export class StreamSocket extends Duplex {
   // Not through a queue of its own: the stream has one.
   override write(
     chunk: Uint8Array | string,
-    encoding?: BufferEncoding | Written,
-    written?: Written,
+    encoding?: BufferEncoding | Written | null,
+    written?: Written | null,
   ): boolean {
-    const done = typeof encoding === 'function' ? encoding : written
-    const bytes =
-      typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk
+    const done = (typeof encoding === 'function' ? encoding : written) ?? undefined // Node passes null
+    const bytes = typeof chunk === 'string' ? encode(chunk, encoding) : chunk
     this.bytesWritten += bytes.length
     if (this.#head === undefined) return this.#pass(bytes, done)
-    this.#head += Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+    this.#head += latin1Of(bytes)
     const rest = this.#answer()
     if (rest.length > 0) return this.#pass(rest, done)
     if (done !== undefined) process.nextTick(done)
@@ -207,6 +206,15 @@ function copyTls(socket: StreamSocket, tls: TLSSocket): void {
     authorized: tls.authorized,
     getPeerCertificate: (isDetailed?: boolean) => tls.getPeerCertificate(isDetailed),
   })
+}
+
+function encode(text: string, encoding: BufferEncoding | Written | null | undefined): Buffer {
+  return Buffer.from(text, typeof encoding === 'string' ? encoding : 'utf8')
+}
+
+/** Returns bytes of a head as text, one character each. */
+function latin1Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 }
 
 function ignore(): void {}

@@ -75,8 +75,8 @@ export class StreamUpgrades implements UpgradeCarrier {
   }
 
   /**
-   * Tells a session that is older than this carrier, with its next request. Middleware is one of those: it
-   * finds a server without TLS only after the first session has sent its settings.
+   * Tells a session that is older than this carrier, with its next request: its first settings were sent
+   * before the hub was attached.
    */
   readonly #onStream = ({ session }: ServerHttp2Stream): void => {
     if (session === undefined || session.closed || this.#told.has(session)) return

@@ -21,6 +21,12 @@ const LOOK_MS = 1_000
 /** Node publishes `{ socket }` here for each TCP connection, before any byte of it is parsed. */
 const SOCKET_CHANNEL = 'net.server.socket'
 
+/**
+ * Node publishes `{ server }` here when a server has begun to listen. The other channel is too late for one
+ * of HTTP/2 without TLS, whose first session has sent its settings by then.
+ */
+const LISTEN_CHANNEL = 'tracing:net.server.listen:asyncEnd'
+
 /** The number of upgrades that may be pending, their time limit, and the most of one HTTP/2 session. */
 export interface PendingLimits {
   readonly maxConnectionsPerSession: number
@@ -64,8 +70,12 @@ export class UpgradeBridge implements ServerHub {
   #looks: NodeJS.Timeout | undefined
   #discovering = false
   readonly #discover = (message: unknown): void => {
-    const server = serverOf(message)
-    if (server !== undefined) this.attach(server)
+    const { server } = (message as { socket: { server?: unknown } }).socket // as Node documents the channel
+    if (server instanceof HttpServer || server instanceof HttpsServer) this.attach(server)
+    else this.#discoverHttp2(server)
+  }
+  readonly #discoverListening = (message: unknown): void => {
+    this.#discoverHttp2((message as { server: unknown }).server) // as Node documents the channel
   }
 
   constructor(limits: PendingLimits, host: BridgeHost) {
@@ -180,12 +190,25 @@ export class UpgradeBridge implements ServerHub {
    * @returns the function that ends the search
    */
   discover(): () => void {
-    if (!this.#discovering) subscribe(SOCKET_CHANNEL, this.#discover)
-    this.#discovering = true
-    return () => {
-      if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
-      this.#discovering = false
+    if (!this.#discovering) {
+      subscribe(SOCKET_CHANNEL, this.#discover)
+      subscribe(LISTEN_CHANNEL, this.#discoverListening)
     }
+    this.#discovering = true
+    return () => this.#stopDiscovering()
+  }
+
+  #stopDiscovering(): void {
+    if (!this.#discovering) return
+    unsubscribe(SOCKET_CHANNEL, this.#discover)
+    unsubscribe(LISTEN_CHANNEL, this.#discoverListening)
+    this.#discovering = false
+  }
+
+  #discoverHttp2(server: unknown): void {
+    if (!(server instanceof NetServer) || !isHttp2(server)) return
+    // A listener for requests has Node make requests of streams, which a server without one does not want.
+    if (server.listenerCount('request') > 0) this.attach(server)
   }
 
   /** Returns the servers of this hub's connections that have stopped listening, which no event reports. */
@@ -207,8 +230,7 @@ export class UpgradeBridge implements ServerHub {
       // A held one may be another listener's; one of another hub's server is left to that hub.
       if (!pending.isHeld && isLeft(pending.server)) this.refuse(pending, closedError())
     }
-    if (this.#discovering) unsubscribe(SOCKET_CHANNEL, this.#discover)
-    this.#discovering = false
+    this.#stopDiscovering()
     for (const detach of this.#servers.values()) detach()
     for (const server of this.#detached) this.serverClosed(server)
     if (this.#pending.size + this.#held.size === 0) {
@@ -278,13 +300,4 @@ export function claimUpgrade(req: IncomingMessage): void {
 /** Returns whether all hubs of a server are closing. */
 function isLeft(server: UpgradeServer): boolean {
   return registry.servers.get(server)?.isLeft ?? false
-}
-
-/** Returns the http(s) server in a message of `net.server.socket`. */
-function serverOf(message: unknown): UpgradeServer | undefined {
-  const { server } = (message as { socket: { server?: unknown } }).socket // as Node documents the channel
-  if (server instanceof HttpServer || server instanceof HttpsServer) return server
-  if (!(server instanceof NetServer) || !isHttp2(server)) return undefined
-  // A listener for requests has Node make requests of streams, which a server without one does not want.
-  return server.listenerCount('request') > 0 ? server : undefined
 }

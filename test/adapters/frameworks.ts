@@ -17,6 +17,7 @@ import { type Connection, type EventHandler, Hub, type HubOptions, type UpgradeI
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
+import { http2Server, isHttp2, withSessions } from '../support/http2-tunnel.ts'
 import { inTime, type Target } from '../support/raw.ts'
 
 /** A request and its response, with the same names in every framework. */
@@ -127,9 +128,10 @@ async function serve(
     if (!server.listening) await once(server, 'listening')
     return { server, port: portOf(server) }
   }
-  const byHand = () => createServer(listener).listen(0, '127.0.0.1')
+  const byHand = () => (isHttp2 ? http2Server(listener) : createServer(listener)).listen(0, '127.0.0.1')
   const secure = how === 'https'
   const { server, port } = await make(() => {
+    if (isHttp2) return http2Server(listener, secure ? selfSigned() : undefined).listen(0, '127.0.0.1')
     if (secure) return createSecureServer(selfSigned(), listener).listen(0, '127.0.0.1')
     return how === 'createServer' ? byHand() : listenItself()
   })
@@ -138,7 +140,8 @@ async function serve(
     server,
     port,
     secure,
-    listenAgain: () => make(byHand),
+    http2: isHttp2,
+    listenAgain: async () => ({ ...(await make(byHand)), http2: isHttp2 }),
     close: () => closeServer(server),
   }
   apps.add({
@@ -156,6 +159,14 @@ function secureFastify(): FastifyInstance {
   return fastify({ https: selfSigned() }) as unknown as FastifyInstance
 }
 
+function http2Fastify(secure: boolean): FastifyInstance {
+  const app = secure
+    ? fastify({ http2: true, https: { allowHTTP1: true, ...selfSigned() } })
+    : fastify({ http2: true })
+  withSessions(app.server as unknown as Server)
+  return app as unknown as FastifyInstance
+}
+
 const startFastify: Framework['start'] = async ({
   hub: hubOptions,
   routes,
@@ -164,7 +175,11 @@ const startFastify: Framework['start'] = async ({
   server: how,
 }) => {
   const serverFactory = (handler: RequestListener) => createServer(handler)
-  const app = how === 'https' ? secureFastify() : fastify(how === 'createServer' ? { serverFactory } : {})
+  const app = isHttp2
+    ? http2Fastify(how === 'https')
+    : how === 'https'
+      ? secureFastify()
+      : fastify(how === 'createServer' ? { serverFactory } : {})
   const exchange = (request: FastifyRequest, reply: FastifyReply): Exchange => ({
     req: request.raw,
     res: reply.raw,
@@ -200,11 +215,13 @@ const startFastify: Framework['start'] = async ({
     server: app.server,
     port: portOf(app.server),
     secure: how === 'https',
+    http2: isHttp2,
     listenAgain: async () => {
-      const server = createServer((req, res) => app.routing(req, res))
+      const listener: RequestListener = (req, res) => app.routing(req, res)
+      const server = isHttp2 ? http2Server(listener) : createServer(listener)
       app.hub.attach(server)
       servers.add(server)
-      return await listen(server)
+      return { ...(await listen(server)), http2: isHttp2 }
     },
     close: async () => {
       await app.close()

@@ -288,6 +288,18 @@ describe.each([
     expect((await Http2Client.connect(served)).isAnnounced).toBe(true)
   })
 
+  it('is announced to a session that is older than the hub, with its next request', async () => {
+    const served = await serve({}, echo, { secure })
+    served.hub.attach(served.server)()
+    const client = await Http2Client.connect(served)
+    expect(client.isAnnounced).toBe(false)
+    const settings = once(client.session, 'remoteSettings')
+    served.hub.attach(served.server)
+    expect((await client.get('/').refused()).status).toBe(426)
+    await inTime('more settings', settings)
+    await (await client.open()).echoes()
+  })
+
   it('is not announced any more once the hub is detached', async () => {
     const served = await serve({}, echo, { secure })
     const client = await Http2Client.connect(served)
@@ -310,7 +322,7 @@ describe('a hub on a server of node:http2 that allows HTTP/1.1', () => {
 })
 
 describe('Hub#attach without a server', () => {
-  it('finds a server of node:http2 when it accepts its first connection', async () => {
+  it('finds a server of node:http2 when it begins to listen', async () => {
     const hub = new Hub({ pingIntervalMs: 0 })
     hub.attach()
     const server = createServer((req, res) => {
@@ -324,11 +336,6 @@ describe('Hub#attach without a server', () => {
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const client = await Http2Client.connect({ port: portOf(server) })
-    const settings = once(client.session, 'remoteSettings')
-    expect((await client.get('/').refused()).status).toBe(426)
-    await inTime('more settings', settings)
-    await (await client.open()).echoes()
     await (await (await Http2Client.connect({ port: portOf(server) })).open()).echoes()
   })
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { type AddressInfo, connect, type createConnection, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
 import {
@@ -15,6 +15,7 @@ import {
   Opcode,
   type UpgradeInit,
 } from 'wshub'
+import { Http2Tunnel, http2Server, isHttp2 } from './http2-tunnel.ts'
 import { inTime, WAIT_MS } from './in-time.ts'
 
 export { inTime }
@@ -178,7 +179,7 @@ export async function serve(
       return handler.onError?.(connection, error)
     }
   }
-  const server = createServer((req, res) => {
+  const listener: RequestListener = (req, res) => {
     try {
       before?.(req)
       upgrades.push(hub.upgrade(req, recording, init))
@@ -187,7 +188,8 @@ export async function serve(
       if (error instanceof HubError) res.writeHead(error.status, { ...error.headers })
       res.end(error instanceof HubError ? String(error) : 'the route failed')
     }
-  })
+  }
+  const server = isHttp2 ? http2Server(listener) : createServer(listener)
   const sockets: Socket[] = []
   server.on('connection', (socket) => sockets.push(socket))
   hub.attach(server)
@@ -241,6 +243,13 @@ export async function stop(server: Server): Promise<void> {
   await inTime('the server to close', closed, () => server.address())
 }
 
+function clientOptions(url: string): ClientOptions {
+  const plain = { perMessageDeflate: false, handshakeTimeout: WAIT_MS }
+  if (!isHttp2) return plain
+  const tunnel = () => new Http2Tunnel(url.replace('ws', 'http'))
+  return { ...plain, createConnection: tunnel as unknown as typeof createConnection } // typed for TCP
+}
+
 /** A `ws` client that keeps the messages it receives. */
 export class Client {
   readonly socket: WebSocket
@@ -258,9 +267,7 @@ export class Client {
   }
 
   static async open(url: string, options: ClientOptions = {}, protocols: string[] = []): Promise<Client> {
-    const client = new Client(
-      new WebSocket(url, protocols, { perMessageDeflate: false, handshakeTimeout: WAIT_MS, ...options }),
-    )
+    const client = new Client(new WebSocket(url, protocols, { ...clientOptions(url), ...options }))
     await inTime('the client to open', once(client.socket, 'open'), () => client.received.all)
     return client
   }
@@ -284,7 +291,7 @@ export class Client {
 
 /** A client of raw bytes. */
 export class RawClient {
-  readonly socket: Socket
+  readonly socket: Socket | Http2Tunnel
   readonly frames = new Journal<Frame>()
   response = ''
   ended = false
@@ -292,7 +299,7 @@ export class RawClient {
   readonly #events = new Journal<string>()
 
   constructor(port: number) {
-    this.socket = connect(port, '127.0.0.1')
+    this.socket = isHttp2 ? new Http2Tunnel(`http://127.0.0.1:${port}`) : connect(port, '127.0.0.1')
     this.socket.on('data', (data) => this.#take(data))
     this.socket.on('error', () => {}) // 'close' follows
     this.socket.on('close', () => {

@@ -2,6 +2,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Frame, Opcode } from 'wshub'
+import { Http2Tunnel } from './http2-tunnel.ts'
 import { inTime, until } from './in-time.ts'
 
 export { inTime, until }
@@ -37,6 +38,8 @@ export interface Target {
   readonly port: number
   readonly host?: string
   readonly secure?: boolean
+  /** Whether clients of raw bytes reach it over HTTP/2, each in its own session. */
+  readonly http2?: boolean
 }
 
 export interface RequestInit {
@@ -124,14 +127,14 @@ export function destroyClients(): void {
 
 /** One TCP or TLS connection of a client. */
 export class RawClient {
-  readonly #socket: Socket
+  readonly #socket: Socket | Http2Tunnel
   #bytes = Buffer.alloc(0)
   /** Everything ever received, for messages of failures. */
   #seen = ''
   #ended = false
   #wake = () => {}
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket | Http2Tunnel) {
     this.#socket = socket
     clients.add(this)
     socket.on('data', (chunk: Buffer) => {
@@ -155,15 +158,22 @@ export class RawClient {
     })
   }
 
-  static async connect({ port, host = '127.0.0.1', secure = false }: Target): Promise<RawClient> {
-    const socket = secure
-      ? connectTls({ port, host, rejectUnauthorized: false })
-      : connectTcp({ port, host, noDelay: true })
+  static async connect({
+    port,
+    host = '127.0.0.1',
+    secure = false,
+    http2 = false,
+  }: Target): Promise<RawClient> {
+    const socket = http2
+      ? new Http2Tunnel(`${secure ? 'https' : 'http'}://${host}:${port}`)
+      : secure
+        ? connectTls({ port, host, rejectUnauthorized: false })
+        : connectTcp({ port, host, noDelay: true })
     const client = new RawClient(socket)
     await inTime(
       `a connection to ${host}:${port}`,
       new Promise<void>((resolve, reject) => {
-        socket.once(secure ? 'secureConnect' : 'connect', resolve)
+        socket.once(secure && !http2 ? 'secureConnect' : 'connect', resolve)
         socket.once('error', reject)
       }),
     )
