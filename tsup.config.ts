@@ -11,6 +11,7 @@ export default defineConfig({
     nats: 'adapters/nats/nats.ts',
     'node-cluster': 'adapters/node-cluster/node-cluster.ts',
     prometheus: 'adapters/prometheus/prometheus.ts',
+    opentelemetry: 'adapters/opentelemetry/opentelemetry.ts',
     log: 'adapters/log/log.ts',
     client: 'client/client.ts',
     testing: 'testing/index.ts',

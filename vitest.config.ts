@@ -13,7 +13,10 @@ export default defineConfig({
       { find: /^wshub$/, replacement: path('./src/index.ts') },
       { find: /^wshub\/protocol$/, replacement: path('./src/protocol.ts') },
       { find: /^wshub\/(fastify|express|koa)$/, replacement: path('./adapters/$1.ts') },
-      { find: /^wshub\/(redis|nats|node-cluster|prometheus|log)$/, replacement: path('./adapters/$1/$1.ts') },
+      {
+        find: /^wshub\/(redis|nats|node-cluster|prometheus|opentelemetry|log)$/,
+        replacement: path('./adapters/$1/$1.ts'),
+      },
       { find: /^wshub\/client$/, replacement: path('./client/client.ts') },
       { find: /^wshub\/testing$/, replacement: path('./testing/index.ts') },
       { find: /^wshub\/testing\/history$/, replacement: path('./testing/history/history-contract.ts') },

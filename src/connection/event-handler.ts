@@ -44,7 +44,8 @@ export interface EventHandler<Meta extends object = Metadata> {
   onPong?(connection: Connection<Meta>, payload: Buffer): unknown
 }
 
-const CALLBACKS = [
+/** The names of all callbacks. */
+export const CALLBACKS = [
   'onOpen',
   'onMessage',
   'onClose',

@@ -15,6 +15,8 @@ import type { Hub } from './hub.ts'
  * call back into the hub.
  */
 export interface HubDiagnostics {
+  /** An upgrade has arrived, and is passed to the request listeners of its server. */
+  'wshub:upgrade:began': { hub: Hub; request: IncomingMessage }
   /** An upgrade was answered with 101; `onOpen` follows. */
   'wshub:upgrade:accepted': { hub: Hub; request: IncomingMessage; connection: Connection }
   /** The hub refused an upgrade; the error has the code and the HTTP status. */

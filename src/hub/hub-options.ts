@@ -6,6 +6,7 @@ import {
   type ResolvedClusterOptions,
   resolveClusterOptions,
 } from '../cluster/cluster-options.ts'
+import { type CallbackContext, checkCallbackContext } from '../connection/callback-context.ts'
 import type { Connection } from '../connection/connection.ts'
 import { type HeartbeatOptions, readHeartbeat } from '../connection/heartbeat.ts'
 import {
@@ -116,6 +117,12 @@ export interface HubOptions<Meta extends object = Metadata> {
   /** The header in which they name it: `x-forwarded-for` or `forwarded`. Default `x-forwarded-for`. */
   proxyHeader?: ProxyHeader | undefined
   /**
+   * The async context of the callbacks of a connection: `true` = that of the route which upgraded it, so that
+   * each `AsyncLocalStorage` has its store there; a function returns what calls them, such as
+   * `tracedCallbacks` of `wshub/opentelemetry`. Default false.
+   */
+  callbackContext?: boolean | CallbackContext | undefined
+  /**
    * Carries messages to the hubs of other processes, and back. It belongs to this hub, which also closes it.
    */
   backplane?: Backplane | undefined
@@ -162,6 +169,7 @@ export const HUB_DEFAULTS = Object.freeze({
   limits: Object.freeze({}),
   trustProxy: false,
   proxyHeader: 'x-forwarded-for',
+  callbackContext: false,
   backplane: undefined,
   cluster: undefined,
   history: undefined,
@@ -203,6 +211,8 @@ export function resolveHubOptions<Meta extends object>(options: HubOptions<Meta>
   if (proxyHeader !== 'x-forwarded-for' && proxyHeader !== 'forwarded') {
     throw invalid('proxyHeader', 'is x-forwarded-for or forwarded', proxyHeader)
   }
+  const callbackContext = orDefault(options.callbackContext, HUB_DEFAULTS.callbackContext)
+  checkCallbackContext(callbackContext)
   const integer = integersOf(options, HUB_DEFAULTS)
   const maxMessageSize = integer('maxMessageSize', 1)
   const { backplane } = options
@@ -228,6 +238,7 @@ export function resolveHubOptions<Meta extends object>(options: HubOptions<Meta>
     limits: readLimits(options.limits, maxMessageSize),
     trustProxy: Array.isArray(trustProxy) ? Object.freeze([...trustProxy]) : trustProxy,
     proxyHeader,
+    callbackContext,
     backplane,
     cluster,
     presence: resolvePresenceOptions(options.presence, cluster.maxEnvelopeBytes),

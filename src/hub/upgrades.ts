@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import { HubError } from '../base/errors.ts'
 import { asError } from '../base/thrown.ts'
+import { inContext } from '../connection/callback-context.ts'
 import type { Connection } from '../connection/connection.ts'
 import { checkHandler, type EventHandler } from '../connection/event-handler.ts'
 import { checkWebSocket, type WebSocketLike } from '../connection/hub-websocket.ts'
@@ -23,6 +24,7 @@ import type { UpgradeServer } from '../upgrade/upgrade-server.ts'
 import type { Sessions } from './sessions.ts'
 import { UpgradeTally } from './stats.ts'
 
+const beganChannel = channel('wshub:upgrade:began')
 const acceptedChannel = channel('wshub:upgrade:accepted')
 const refusedChannel = channel('wshub:upgrade:refused')
 
@@ -44,7 +46,10 @@ export class Upgrades<Meta extends object> {
     this.gate = new UpgradeGate(options, hub)
     this.#acceptor = new Acceptor(options)
     this.#bridge = new UpgradeBridge(options.limits, {
-      enterPending: (req) => this.gate.enterPending(req),
+      enterPending: (req) => {
+        if (beganChannel.hasSubscribers) beganChannel.publish({ hub: this.#hub, request: req })
+        return this.gate.enterPending(req)
+      },
       refused: (req, error) => this.#refused(req, error),
     })
   }
@@ -90,6 +95,7 @@ export class Upgrades<Meta extends object> {
   ): Promise<Connection<Meta>> {
     const { init: resolved, remoteAddress } = this.gate.admit(req, init, framework)
     const pending = findUpgrade(req)
+    const contextual = inContext(handler, this.#sessions.options.callbackContext, req)
     return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, keepsContext, gate }) => {
       completeUpgrade(pending)
       const { client, server } = pending
@@ -103,7 +109,7 @@ export class Upgrades<Meta extends object> {
         path: this.#paths.of(pending.url),
         server: server.listening ? server : undefined,
       }
-      const session = this.#sessions.add(transport, handler, resolved)
+      const session = this.#sessions.add(transport, contextual, resolved)
       pending.onResponseUsed = (error) => {
         if (session.state !== 'closed')
           session.failed(asError(error ?? answeredTwice(), 'the route'), 'the route')
@@ -126,7 +132,8 @@ export class Upgrades<Meta extends object> {
     this.gate.checkNotFull()
     const resolved = resolveRegisterInit(init, this.#sessions.options.limits.maxMetadataEntries)
     checkWebSocket(socket)
-    const session = this.#sessions.add(transportOf(socket, resolved.remoteAddress), handler, resolved)
+    const contextual = inContext(handler, this.#sessions.options.callbackContext, undefined)
+    const session = this.#sessions.add(transportOf(socket, resolved.remoteAddress), contextual, resolved)
     void session.open()
     return session.connection
   }

@@ -9,6 +9,7 @@ type Name = keyof HubDiagnostics
 type Told = { [Each in Name]: { name: Each; message: HubDiagnostics[Each] } }[Name]
 
 const NAMES: readonly Name[] = [
+  'wshub:upgrade:began',
   'wshub:upgrade:accepted',
   'wshub:upgrade:refused',
   'wshub:open',
@@ -57,6 +58,10 @@ describe('The channels of diagnostics', () => {
     const [connection] = connections
     expect(told.all).toEqual([
       {
+        name: 'wshub:upgrade:began',
+        message: { hub, request: expect.objectContaining({ url: '/' }) },
+      },
+      {
         name: 'wshub:upgrade:accepted',
         message: { hub, connection, request: expect.objectContaining({ url: '/' }) },
       },
@@ -65,7 +70,7 @@ describe('The channels of diagnostics', () => {
       { name: 'wshub:delivery', message: { hub, recipients: 1, bytes: 6 } },
       { name: 'wshub:close', message: { connection, code: 4000, reason: 'bye', cause: causes[0] } },
     ])
-    expect(order).toEqual(['onOpen after 2', 'onMessage after 3', 'onClose after 5'])
+    expect(order).toEqual(['onOpen after 3', 'onMessage after 4', 'onClose after 6'])
   })
 
   it('report refusals, by a route and by the limits', async () => {

@@ -22,6 +22,7 @@ const others = {
   protocols: [],
   onError: undefined,
   slowConsumer: 'close',
+  callbackContext: false,
   writeDelayMs: 0,
   backplane: undefined,
   history: undefined,

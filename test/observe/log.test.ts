@@ -2,9 +2,10 @@ import { channel } from 'node:diagnostics_channel'
 import { Writable } from 'node:stream'
 import { fastify } from 'fastify'
 import { pino } from 'pino'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Hub, HubError } from 'wshub'
 import { logTo } from 'wshub/log'
+import { LineLimit } from '../../adapters/log/line-limit.ts'
 import { Bus } from '../support/bus.ts'
 import { join } from '../support/cluster.ts'
 import { eventually, handshake, Journal, RawClient, serve, thrownBy } from '../support/hub-server.ts'
@@ -111,17 +112,25 @@ describe('logTo', () => {
     expect(lines.all).toHaveLength(4)
   })
 
-  it('writes again when the time of the limit has passed', async () => {
+  it('writes again when the time of the limit has passed', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
     const { lines, logger } = keeper()
-    const { hub, port } = await serve()
-    logTo(logger, hub, { maxLines: 1, everyMs: 50 })
-    await refused(port)
-    await refused(port)
-    await refused(port)
-    await lines.first('the number of those left out', ({ fields }) => Number(fields.omitted) > 0)
-    const before = lines.all.length
-    await refused(port)
-    await lines.until('another', (all) => all.length > before)
+    const limit = new LineLimit(logger, { maxLines: 1, everyMs: 50 })
+    const messages = () => lines.all.splice(0).map(({ message }) => message)
+    const write = (message: string) => limit.write('info', message, () => ({}))
+    for (const message of ['a', 'a', 'b', 'a']) write(message)
+    expect(messages()).toEqual(['a', 'b'])
+    vi.advanceTimersByTime(49)
+    expect(messages()).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(messages()).toEqual(['a (2 more)'])
+    write('a')
+    expect(messages()).toEqual(['a'])
+    vi.advanceTimersByTime(50)
+    expect({ messages: messages(), timers: vi.getTimerCount() }).toEqual({ messages: [], timers: 0 })
   })
 
   it('writes the changes of the cluster and the gaps', async () => {

@@ -7,6 +7,7 @@ import * as koa from 'wshub/koa'
 import * as log from 'wshub/log'
 import * as nats from 'wshub/nats'
 import * as nodeCluster from 'wshub/node-cluster'
+import * as opentelemetry from 'wshub/opentelemetry'
 import * as prometheus from 'wshub/prometheus'
 import * as protocol from 'wshub/protocol'
 import * as redis from 'wshub/redis'
@@ -114,6 +115,16 @@ describe('the values exported', () => {
     `)
   })
 
+  it('by wshub/opentelemetry', () => {
+    expect(Object.keys(opentelemetry)).toMatchInlineSnapshot(`
+      [
+        "hubMetrics",
+        "tracedCallbacks",
+        "traceUpgrades",
+      ]
+    `)
+  })
+
   it('by wshub/log', () => {
     expect(Object.keys(log)).toMatchInlineSnapshot(`
       [
@@ -168,6 +179,7 @@ describe('the types exported', () => {
     ofNats,
     ofNodeCluster,
     ofPrometheus,
+    ofTelemetry,
     ofLog,
     ofClient,
     ofTesting,
@@ -189,6 +201,9 @@ describe('the types exported', () => {
         "CallHandler",
         "CallOptions",
         "CallResult",
+        "CallbackContext",
+        "CallbackName",
+        "CallbackRunner",
         "Census",
         "CloseCause",
         "CloseCode",
@@ -359,6 +374,16 @@ describe('the types exported', () => {
       [
         "AnyRegistry",
         "HubMetricsOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/opentelemetry', () => {
+    expect(ofTelemetry).toMatchInlineSnapshot(`
+      [
+        "HubMetricsOptions",
+        "TraceUpgradesOptions",
+        "TracedCallbacksOptions",
       ]
     `)
   })

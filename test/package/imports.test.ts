@@ -53,6 +53,7 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   backplane: ['wshub'],
   observing: ['wshub'],
   prometheus: ['observing', 'prom-client', 'wshub'],
+  opentelemetry: ['@opentelemetry/api', 'observing', 'wshub'],
   log: ['observing', 'wshub'],
 }
 

@@ -126,7 +126,15 @@ describe('the package', () => {
       'proxy-addr',
       'ws',
     ])
-    const peers = ['@nats-io/transport-node', 'express', 'fastify', 'koa', 'prom-client', 'redis']
+    const peers = [
+      '@nats-io/transport-node',
+      '@opentelemetry/api',
+      'express',
+      'fastify',
+      'koa',
+      'prom-client',
+      'redis',
+    ]
     expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(peers)
     expect(peerDependenciesMeta).toEqual(Object.fromEntries(peers.map((name) => [name, optional])))
     // The suite shows that it works with the versions tested here, so the ranges must include them.

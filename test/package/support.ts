@@ -131,6 +131,7 @@ export const ENTRIES = {
   'wshub/nats': 'adapters/nats/nats.ts',
   'wshub/node-cluster': 'adapters/node-cluster/node-cluster.ts',
   'wshub/prometheus': 'adapters/prometheus/prometheus.ts',
+  'wshub/opentelemetry': 'adapters/opentelemetry/opentelemetry.ts',
   'wshub/log': 'adapters/log/log.ts',
   'wshub/client': 'client/client.ts',
   'wshub/testing': 'testing/index.ts',

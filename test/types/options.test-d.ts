@@ -41,6 +41,7 @@ export const all: Required<HubOptions> = {
   limits: { maxMessagesPerSecond: 100, rateLimitPolicy: 'close', maxFragments: undefined },
   trustProxy: ['10.0.0.0/8', 'loopback'] as const,
   proxyHeader: 'forwarded',
+  callbackContext: () => (_name, call) => call(),
   history: {
     store: memoryHistory({ maxBytes: 65_536 }),
     rooms: (room) => (room.startsWith('chat:') ? { maxMessages: 100 } : undefined),

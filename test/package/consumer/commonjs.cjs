@@ -10,6 +10,7 @@ const koaAdapter = require('wshub/koa')
 const natsAdapter = require('wshub/nats')
 const nodeClusterAdapter = require('wshub/node-cluster')
 const prometheusEntry = require('wshub/prometheus')
+const telemetryEntry = require('wshub/opentelemetry')
 const logEntry = require('wshub/log')
 const protocol = require('wshub/protocol')
 const redisAdapter = require('wshub/redis')
@@ -36,6 +37,7 @@ async function main() {
     'wshub/nats': namesOf(natsAdapter),
     'wshub/node-cluster': namesOf(nodeClusterAdapter),
     'wshub/prometheus': namesOf(prometheusEntry),
+    'wshub/opentelemetry': namesOf(telemetryEntry),
     'wshub/log': namesOf(logEntry),
     'wshub/client': namesOf(client),
     'wshub/testing': namesOf(testing),

@@ -10,6 +10,7 @@ import * as koaAdapter from 'wshub/koa'
 import * as logEntry from 'wshub/log'
 import * as natsAdapter from 'wshub/nats'
 import * as nodeClusterAdapter from 'wshub/node-cluster'
+import * as telemetryEntry from 'wshub/opentelemetry'
 import * as prometheusEntry from 'wshub/prometheus'
 import * as protocol from 'wshub/protocol'
 import * as redisAdapter from 'wshub/redis'
@@ -36,6 +37,7 @@ const names = {
   'wshub/nats': namesOf(natsAdapter),
   'wshub/node-cluster': namesOf(nodeClusterAdapter),
   'wshub/prometheus': namesOf(prometheusEntry),
+  'wshub/opentelemetry': namesOf(telemetryEntry),
   'wshub/log': namesOf(logEntry),
   'wshub/client': namesOf(client),
   'wshub/testing': namesOf(testing),
