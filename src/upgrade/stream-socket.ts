@@ -9,8 +9,8 @@ const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 /** The end of the head of an answer. */
 const HEAD_END = '\r\n\r\n'
 
-/** Headers about a connection of HTTP/1.1, and the answer to a key that HTTP/2 does not use. */
-const OF_HTTP1 = /^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade|sec-websocket-accept)$/
+/** Headers about a connection of HTTP/1.1. */
+const OF_HTTP1 = /^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade)$/
 
 type Written = (error?: Error | null) => void
 
@@ -29,6 +29,7 @@ export class StreamSocket extends Duplex {
   bytesRead = 0
   bytesWritten = 0
   readonly #stream: ServerHttp2Stream
+  readonly #hasKey: boolean
   #isReading = false
   /** The head of an answer as far as it was written; `undefined` once it was sent. */
   #head: string | undefined = ''
@@ -51,9 +52,11 @@ export class StreamSocket extends Duplex {
     })
   }
 
-  constructor(stream: ServerHttp2Stream, socket: Socket | TLSSocket) {
+  /** @param hasKey whether the client sent a key: HTTP/2 needs none, but undici waits for the answer to it */
+  constructor(stream: ServerHttp2Stream, socket: Socket | TLSSocket, hasKey: boolean) {
     super()
     this.#stream = stream
+    this.#hasKey = hasKey
     this.remoteAddress = socket.remoteAddress
     this.remotePort = socket.remotePort
     this.remoteFamily = socket.remoteFamily
@@ -158,6 +161,7 @@ export class StreamSocket extends Duplex {
       const rest = this.#head.slice(end + HEAD_END.length)
       const isInformation = status > 101 && status < 200
       this.#head = isInformation ? rest : undefined
+      if (!this.#hasKey) delete headers['sec-websocket-accept']
       if (this.#stream.destroyed || this.#stream.closed) return nothing
       try {
         if (isInformation) {

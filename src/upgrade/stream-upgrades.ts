@@ -100,7 +100,7 @@ export class StreamUpgrades implements UpgradeCarrier {
       stream.respond({ ':status': protocol === undefined ? 405 : 501 }, { endStream: true })
       return
     }
-    const socket = new StreamSocket(stream, session.socket)
+    const socket = new StreamSocket(stream, session.socket, 'sec-websocket-key' in headers)
     const upgrade = requestOf(headers, rawHeaders, socket)
     const server = this.#server
     const pending = new PendingUpgrade(upgrade, Buffer.alloc(0), server, server.listening, undefined)

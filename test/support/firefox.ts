@@ -57,7 +57,7 @@ export class Firefox {
     })
     await once(socket, 'open')
     const firefox = new Firefox(child, profile, socket)
-    await firefox.#call('session.new', { capabilities: {} })
+    await firefox.#call('session.new', { capabilities: { alwaysMatch: { acceptInsecureCerts: true } } })
     const { contexts } = (await firefox.#call('browsingContext.getTree', {})) as {
       contexts: { context: string }[] // as the specification of WebDriver BiDi has it
     }
