@@ -118,14 +118,14 @@ const fixture = fileURLToPath(new URL('../support/leaving-server.ts', import.met
 async function firstMessage<T>(child: ChildProcess): Promise<T> {
   const exited = new AbortController()
   const exit = (code: number | null) => exited.abort(new Error(`the server exited with ${code}`))
-  child.once('exit', exit)
+  child.once('close', exit) // when what it has sent was received
   try {
     const [message] = await once(child, 'message', { signal: exited.signal })
     return message as T // the fixture declares its messages
   } catch (error) {
     throw exited.signal.aborted ? exited.signal.reason : error
   } finally {
-    child.off('exit', exit)
+    child.off('close', exit)
   }
 }
 

@@ -31,7 +31,8 @@ export async function churn({ rounds, roomsPerRound }: ChurnOptions): Promise<Ch
   )
   const report = await new Promise<Omit<ChurnResult, 'bytesPerRoom'>>((resolve, reject) => {
     child.once('message', (message) => resolve(message as Omit<ChurnResult, 'bytesPerRoom'>)) // sent by room-churn.ts
-    child.once('exit', (code) => reject(new Error(`it ended with ${code}`)))
+    // At 'close', when what it has sent was received.
+    child.once('close', (code) => reject(new Error(`it ended with ${code}`)))
   })
   return { ...report, bytesPerRoom: slope(report.heapBytes.slice(1)) / roomsPerRound }
 }
