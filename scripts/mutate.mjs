@@ -20,7 +20,7 @@ const NOUNS = {
   'src/cluster/sequences.ts': [],
   'src/cluster/replay-window.ts': [],
   'src/cluster/subscriptions.ts': [],
-  'src/connection/keepalive.ts': [],
+  'src/connection/keepalive.ts': ['test/connection/keepalive-sweeps.test.ts'],
   'src/connection/rate-limit.ts': [],
   'src/upgrade/address-limits.ts': [],
   'src/upgrade/client-address.ts': [],

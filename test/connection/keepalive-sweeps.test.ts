@@ -155,6 +155,17 @@ describe('Keepalive', () => {
     expect(paused.events).toHaveLength(2)
   })
 
+  it('sends a heartbeat at the sweep at which everyMs has passed, no later', () => {
+    const peer = new Peer(true)
+    watching([peer], { pingIntervalMs: 0, heartbeat: { everyMs: 400 } }) // a sweep every 50 ms, each a whole round
+    for (const beats of [['beat'], ['beat', 'beat']]) {
+      vi.advanceTimersByTime(399)
+      expect(peer.events).toEqual(beats.slice(1))
+      vi.advanceTimersByTime(1)
+      expect(peer.events).toEqual(beats)
+    }
+  })
+
   it('ends a sweep in which all peers were removed', () => {
     const peers = new Set<Peer>()
     const sweeps = vi.fn()
