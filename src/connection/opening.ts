@@ -19,7 +19,7 @@ export class Opening<Meta extends object> {
   /** Resolves when `onOpen` has settled. */
   readonly opened: Promise<Connection<Meta>>
   readonly #owner: OpeningOwner<Meta>
-  #resolve = (): void => {}
+  #resolve: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
   #runOnClose: (() => void) | undefined
   #stopWaiting: (() => void) | undefined
@@ -55,12 +55,12 @@ export class Opening<Meta extends object> {
     if (timeoutMs > 0) this.#timer = setTimeout(() => this.stopWaiting(), timeoutMs).unref()
   }
 
-  /** Resolves {@link Opening.opened}. @param start delivers the first messages; not called after the close */
-  settle(start: () => void): void {
+  /** Resolves {@link Opening.opened}. @param receiver delivers the first messages, but not after the close */
+  settle(receiver: { readonly isFlowing: boolean; start(): void }): void {
     clearTimeout(this.#timer)
-    this.#resolve()
+    this.#resolve?.()
     if (this.#runOnClose !== undefined) this.#runOnClose()
     // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.
-    else setImmediate(start)
+    else if (!receiver.isFlowing) setImmediate(() => receiver.start())
   }
 }

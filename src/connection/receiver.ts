@@ -123,6 +123,11 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
     this.#inbox?.release()
   }
 
+  /** Whether nothing holds back what arrives. */
+  get isFlowing(): boolean {
+    return this.#inbox === undefined && !this.#ws.isPaused
+  }
+
   /** Delivers the first messages: `onOpen` has settled. */
   start(): void {
     if (this.#inbox === undefined) this.#ws.resume()

@@ -114,10 +114,10 @@ export class Session<out Meta extends object>
   // Opening
 
   /**
-   * Calls `onOpen`, and then delivers the messages.
-   * @returns a promise of the connection, once `onOpen` has settled
+   * Calls `onOpen`, and then delivers the messages. Resolves once `onOpen` has settled.
+   * @param isQuiet whether no message can arrive before the promises of this tick have settled
    */
-  open(): Promise<Connection<Meta>> {
+  open(isQuiet = false): Promise<Connection<Meta>> {
     this.#opening ??= new Opening(this)
     const opening = this.#opening
     if (this.ws.readyState !== OPEN) {
@@ -126,9 +126,10 @@ export class Session<out Meta extends object>
     }
     this.phase = 'open'
     this.#openedAt = Math.round(performance.now())
-    this.ws.pause()
+    if (!isQuiet) this.ws.pause() // otherwise only for an `onOpen` that is pending
     this.#host.keepalive.watch(this)
     opening.run(() => this.#openSettled())
+    if (isQuiet && this.#opening !== undefined && this.isOpen) this.ws.pause()
     // A connection that is closing, or iterated already, has another deadline or none.
     if (this.isOpen && this.#opening !== undefined) this.setDeadline(this.options.openTimeoutMs)
     return opening.opened
@@ -141,7 +142,7 @@ export class Session<out Meta extends object>
     this.#opening = undefined
     if (this.isServed) this.setDeadline(0)
     if (this.#credential?.isExpired) this.#credential.expired()
-    opening.settle(() => this.receiver.start())
+    opening.settle(this.receiver)
   }
 
   // Sending

@@ -96,7 +96,7 @@ export class Upgrades<Meta extends object> {
     const { init: resolved, remoteAddress } = this.gate.admit(req, init, framework)
     const pending = findUpgrade(req)
     const contextual = inContext(handler, this.#sessions.options.callbackContext, req)
-    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, keepsContext, gate }) => {
+    return this.#acceptor.accept(pending, resolved, ({ ws, windowBits, keepsContext, gate, isQuiet }) => {
       completeUpgrade(pending)
       const { client, server } = pending
       const transport = {
@@ -119,7 +119,7 @@ export class Upgrades<Meta extends object> {
       if (acceptedChannel.hasSubscribers) {
         acceptedChannel.publish({ hub: this.#hub, request: req, connection })
       }
-      const opened = session.open()
+      const opened = session.open(isQuiet)
       finishResponse(pending.response) // runs middleware that waits for the end of the response
       return opened
     })

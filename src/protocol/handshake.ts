@@ -146,9 +146,10 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 /** Returns whether a comma-separated header lists a token, in any case. */
 export function listIncludes(header: string | undefined, token: string): boolean {
   if (header === undefined) return false
-  // Without a list, as all clients but Firefox send it, nothing is allocated.
-  if (!header.includes(',')) return header.trim().toLowerCase() === token
-  return header.split(',').some((item) => item.trim().toLowerCase() === token)
+  const list = header.toLowerCase()
+  if (list === token) return true
+  for (const item of list.split(',')) if (item.trim() === token) return true
+  return false
 }
 
 /**

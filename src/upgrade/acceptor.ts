@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Server, WebSocketServer } from 'ws'
 import { HubError } from '../base/errors.ts'
@@ -26,6 +27,8 @@ export interface AcceptedUpgrade {
   readonly keepsContext: boolean
   /** The stream that compressed messages pass through, if compression was negotiated. */
   readonly gate: InflationGate | undefined
+  /** Whether no byte of the client can be read before the promises of this tick have settled. */
+  readonly isQuiet: boolean
 }
 
 /** The options of a hub that an acceptor needs. */
@@ -68,9 +71,11 @@ export class Acceptor {
       handleProtocols: (offered) => this.#selectProtocol(offered),
     })
     this.#wss.on('headers', (lines) => {
-      this.#windowBits = negotiatedWindowBits(lines)
-      this.#keepsContext = mayKeepContext(lines)
-      lines.push(...this.#extraLines)
+      if (this.#isCompressing) {
+        this.#windowBits = negotiatedWindowBits(lines)
+        this.#keepsContext = mayKeepContext(lines)
+      }
+      if (this.#extraLines.length > 0) lines.push(...this.#extraLines)
     })
     this.#wss.on('wsClientError', (error) => {
       this.#refusal = error
@@ -99,14 +104,16 @@ export class Acceptor {
     this.#wss.handleUpgrade(req, gate ?? client.socket, head, (ws) => {
       if (this.#windowBits === 0) watchText(gate ?? client.socket, ws)
       try {
-        results.push(accepted({ ws, windowBits: this.#windowBits, keepsContext: this.#keepsContext, gate }))
+        const isQuiet = gate === undefined && head.length === 0 && isQuietSocket(client.socket)
+        const windowBits = this.#windowBits
+        results.push(accepted({ ws, windowBits, keepsContext: this.#keepsContext, gate, isQuiet }))
       } catch (error) {
         ws.on('error', () => {}) // otherwise an error without a listener could end the process
         ws.terminate()
         throw error
       }
       if (gate === undefined) return
-      tellGate(ws, gate)
+      ws.gate = gate
       gate.start(client.head)
     })
     for (const result of results) return result
@@ -142,23 +149,32 @@ export class Acceptor {
 }
 
 /**
- * A separate function: a listener created where the request is in scope would keep the request for as long as
- * the connection lives.
+ * Returns whether the next bytes of a socket come with a later event of the system. TLS may have decrypted
+ * more already, and other streams are read when they like.
  */
-function tellGate(ws: HubWebSocket, gate: InflationGate): void {
-  ws.on('message', () => gate.emitted()) // after the connection, which may have paused it
+function isQuietSocket(socket: Duplex): boolean {
+  return socket instanceof Socket && !('encrypted' in socket) && socket.readableLength === 0
 }
 
 /**
  * Checks fragmented text as it arrives. Skipped with compression: `ws` may still be inflating earlier
  * messages, which must be answered first.
  */
-function watchText(socket: Duplex, ws: HubWebSocket): void {
-  const text = new FragmentedText()
-  // Before `ws`, which unmasks in place.
-  socket.prependListener('data', (bytes: Buffer) => {
-    if (!text.read(bytes)) process.nextTick(invalidText, socket, ws) // after the rest of the packet
-  })
+function watchText(socket: WatchedSocket, ws: HubWebSocket): void {
+  socket[WEBSOCKET] = ws
+  socket.prependListener('data', readText) // before `ws`, which unmasks in place
+}
+
+/** A stream with a property of our own: a closure for each connection would take 100 bytes. */
+type WatchedSocket = Duplex & { [WEBSOCKET]?: HubWebSocket }
+
+const WEBSOCKET = Symbol('the WebSocket of a socket')
+
+function readText(this: WatchedSocket, bytes: Buffer): void {
+  const ws = this[WEBSOCKET]
+  if (ws === undefined) return
+  ws.text ??= new FragmentedText()
+  if (!ws.text.read(bytes)) process.nextTick(invalidText, this, ws) // after the rest of the packet
 }
 
 function invalidText(socket: Duplex, ws: HubWebSocket): void {

@@ -83,7 +83,7 @@ export class AttachedServer implements SharedServer, UpgradeTarget {
   lead(pending: PendingUpgrade, flaw?: HubError): void {
     const { req, response, others } = pending
     const hub = this.first
-    registry.pending.set(req, pending)
+    registry.upgrades.set(req, pending)
     if (hub === undefined) {
       // Closed while an earlier request of the connection was being answered.
       if (others === undefined) pending.refuse(closedError())

@@ -1,14 +1,26 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { HubError } from '../base/errors.ts'
 import { HeadHooks } from './head-hooks.ts'
 import type { HeldRefusal } from './held-refusal.ts'
 import { sealResponse } from './sealed-response.ts'
 import { type ClientEvents, UpgradeClient } from './upgrade-client.ts'
+import { type ResponseOwner, UpgradeResponse } from './upgrade-response.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
+/** Keeps the upgrades that are not settled in the tick of their event. */
+export interface UpgradeKeeper {
+  /** The upgrade waits for the application. */
+  waiting(pending: PendingUpgrade): void
+  /**
+   * The upgrade is accepted, answered in full or abandoned, or its client has disconnected. Called once.
+   * @param isWaiting whether {@link UpgradeKeeper.waiting} was called
+   */
+  settled(pending: PendingUpgrade, isWaiting: boolean): void
+}
+
 /** An upgrade between the `upgrade` event and the 101 or the end of an ordinary answer. */
-export class PendingUpgrade {
+export class PendingUpgrade implements ResponseOwner {
   readonly req: IncomingMessage
   readonly client: UpgradeClient
   /** The URL of the request: frameworks change `req.url`. */
@@ -24,15 +36,16 @@ export class PendingUpgrade {
   readonly others: HeldRefusal | undefined
   /** Called when the response is not held back any more: the upgrade is claimed, abandoned or accepted. */
   onUnheld: () => void = nothing
-  /**
-   * Called once, when the upgrade is accepted, answered in full or abandoned, or its client has disconnected.
-   */
-  onSettled: () => void = nothing
+  /** Is told of the rest of the life of this upgrade. */
+  keeper: UpgradeKeeper | undefined
+  /** Ends the counting against the address of the client. */
+  uncount: () => void = nothing
   /**
    * Called once if the application answers after the 101, or destroys the response, perhaps with an error.
    */
   onResponseUsed: (error: unknown) => void = nothing
   #isSettled = false
+  #isWatched = false
 
   constructor(
     req: IncomingMessage,
@@ -46,15 +59,8 @@ export class PendingUpgrade {
     this.server = server
     this.wasListening = wasListening
     this.others = others
-    this.response = new ServerResponse(req)
-    this.response.shouldKeepAlive = false
+    this.response = new UpgradeResponse(req, this)
     this.headHooks = new HeadHooks(this.response)
-    // Node sets this flag and clears it in its own listener, which it has removed; frameworks replace the
-    // prototype.
-    Object.defineProperty(this.response, 'writableNeedDrain', {
-      configurable: true,
-      get: () => this.#needsDrain(),
-    })
     this.client = new UpgradeClient(req.socket, head)
   }
 
@@ -64,6 +70,8 @@ export class PendingUpgrade {
    */
   watch(): void {
     if (this.#isSettled) return
+    this.#isWatched = true
+    this.keeper?.waiting(this)
     this.response.once('finish', this.#answered)
     this.client.watch(this.#clientEvents())
   }
@@ -163,7 +171,7 @@ export class PendingUpgrade {
     }
   }
 
-  #needsDrain(): boolean {
+  get needsDrain(): boolean {
     const { response } = this
     if (response.destroyed || response.writableEnded) return false
     if (!this.isHeld) return this.client.socket.writableNeedDrain
@@ -186,7 +194,8 @@ export class PendingUpgrade {
   #settle(): void {
     if (this.#isSettled) return
     this.#isSettled = true
-    this.onSettled()
+    this.uncount()
+    this.keeper?.settled(this, this.#isWatched)
   }
 }
 

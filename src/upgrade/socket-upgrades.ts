@@ -47,7 +47,7 @@ export class SocketUpgrades implements UpgradeCarrier {
 
   /** An upgrade is the last request of its connection, so nothing waits for its response. */
   readonly #onRequest = (req: IncomingMessage, response: ServerResponse): void => {
-    if (req.httpVersionMajor === 1 && !registry.pending.has(req)) noteResponse(req, response)
+    if (req.httpVersionMajor === 1 && !registry.upgrades.has(req)) noteResponse(req, response)
   }
 
   readonly #onUpgrade = (req: IncomingMessage, stream: Duplex, head: Buffer): void => {

@@ -5,7 +5,7 @@ import { Server as NetServer } from 'node:net'
 import { HubError } from '../base/errors.ts'
 import { AttachedServer, closedError } from './attached-server.ts'
 import { Deadlines } from './deadlines.ts'
-import type { PendingUpgrade } from './pending-upgrade.ts'
+import type { PendingUpgrade, UpgradeKeeper } from './pending-upgrade.ts'
 import { mayBeCut } from './plain-request.ts'
 import { registry, type ServerHub } from './upgrade-registry.ts'
 import { isHttp2, type UpgradeServer } from './upgrade-server.ts'
@@ -47,10 +47,12 @@ export interface BridgeHost {
 }
 
 /** Passes the upgrades of servers through their ordinary request pipeline, for one hub. */
-export class UpgradeBridge implements ServerHub {
+export class UpgradeBridge implements ServerHub, UpgradeKeeper {
   readonly #limits: PendingLimits
   readonly #host: BridgeHost
   #isLeaving = false
+  /** The number of upgrades in the tick of their event, in which most are settled. */
+  #entered = 0
   /** Upgrades that wait for the application. */
   readonly #pending = new Set<PendingUpgrade>()
   /**
@@ -86,7 +88,7 @@ export class UpgradeBridge implements ServerHub {
 
   /** Upgrades that are neither accepted nor answered yet. */
   get pendingCount(): number {
-    return this.#pending.size
+    return this.#pending.size + this.#entered
   }
 
   get isLeaving(): boolean {
@@ -113,29 +115,38 @@ export class UpgradeBridge implements ServerHub {
     if (mayBeCut(server, req)) {
       return new HubError('WSHUB_ERR_TOO_MANY_HEADERS', 'the request has more headers than the server keeps')
     }
-    if (this.#pending.size >= maxPendingUpgrades) {
+    if (this.pendingCount >= maxPendingUpgrades) {
       return new HubError(
         'WSHUB_ERR_TOO_MANY_PENDING',
         `more than ${maxPendingUpgrades} upgrades are pending`,
       )
     }
-    let leave: () => void
     try {
-      leave = this.#host.enterPending(req)
+      pending.uncount = this.#host.enterPending(req)
     } catch (error) {
       if (error instanceof HubError) return error
       throw error
     }
-    this.#deadlines.add(pending)
-    this.#pending.add(pending)
-    this.#looks ??= setInterval(() => this.#lookAtPending(), LOOK_MS).unref()
-    pending.onSettled = () => {
-      leave()
-      this.#deadlines.delete(pending)
-      this.#pending.delete(pending)
-      this.#held.delete(pending)
-    }
+    this.#entered++
+    pending.keeper = this
     return undefined
+  }
+
+  waiting(pending: PendingUpgrade): void {
+    this.#entered--
+    this.#pending.add(pending)
+    this.#deadlines.add(pending)
+    this.#looks ??= setInterval(() => this.#lookAtPending(), LOOK_MS).unref()
+  }
+
+  settled(pending: PendingUpgrade, isWaiting: boolean): void {
+    if (!isWaiting) {
+      this.#entered--
+      return
+    }
+    this.#deadlines.delete(pending)
+    this.#pending.delete(pending)
+    this.#held.delete(pending)
   }
 
   /**
@@ -268,10 +279,10 @@ export class UpgradeBridge implements ServerHub {
  * @throws {HubError} WSHUB_ERR_ALREADY_UPGRADED, WSHUB_ERR_NOT_ATTACHED or WSHUB_ERR_SOCKET_CLOSED
  */
 export function findUpgrade(req: IncomingMessage): PendingUpgrade {
-  if (registry.upgraded.has(req)) {
+  const pending = registry.upgrades.get(req)
+  if (pending === 'accepted') {
     throw new HubError('WSHUB_ERR_ALREADY_UPGRADED', 'this request has been upgraded already')
   }
-  const pending = registry.pending.get(req)
   if (pending === undefined) {
     throw new HubError(
       'WSHUB_ERR_NOT_ATTACHED',
@@ -287,14 +298,14 @@ export function findUpgrade(req: IncomingMessage): PendingUpgrade {
 
 /** Takes the socket from its HTTP response: from now on it carries WebSocket frames. */
 export function completeUpgrade(pending: PendingUpgrade): void {
-  registry.pending.delete(pending.req)
-  registry.upgraded.add(pending.req)
+  registry.upgrades.set(pending.req, 'accepted')
   pending.accept()
 }
 
 /** Stops waiting for other listeners, because one of our routes handles the request. */
 export function claimUpgrade(req: IncomingMessage): void {
-  registry.pending.get(req)?.claim()
+  const pending = registry.upgrades.get(req)
+  if (pending !== 'accepted') pending?.claim()
 }
 
 /** Returns whether all hubs of a server are closing. */

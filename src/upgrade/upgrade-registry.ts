@@ -31,15 +31,15 @@ export interface SharedServer {
 /** Associations, not state: each entry belongs to a request or a server, and is lost with it. */
 export interface UpgradeRegistry {
   readonly servers: WeakMap<UpgradeServer, SharedServer>
-  readonly pending: WeakMap<IncomingMessage, PendingUpgrade>
-  readonly upgraded: WeakSet<IncomingMessage>
+  /** The upgrade of each request: until it is accepted, so that what belongs to it can be released. */
+  readonly upgrades: WeakMap<IncomingMessage, PendingUpgrade | 'accepted'>
 }
 
 /**
  * The number is that of the contract between copies: the interfaces above, and the public members of a
  * pending upgrade. A change of them takes the next number.
  */
-const KEY = Symbol.for('wshub.upgrades.2')
+const KEY = Symbol.for('wshub.upgrades.3')
 
 /**
  * Shared by all hubs of the process, because several may see a request, and the one whose route it is may not
@@ -51,7 +51,7 @@ export const registry: UpgradeRegistry = find()
 function find(): UpgradeRegistry {
   const found: unknown = Reflect.get(globalThis, KEY)
   if (found !== undefined) return found as UpgradeRegistry // of another copy: nobody else uses the key
-  const made: UpgradeRegistry = { servers: new WeakMap(), pending: new WeakMap(), upgraded: new WeakSet() }
+  const made: UpgradeRegistry = { servers: new WeakMap(), upgrades: new WeakMap() }
   Object.defineProperty(globalThis, KEY, { value: made })
   return made
 }
