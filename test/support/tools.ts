@@ -21,6 +21,8 @@ export const TOOLS = {
   // A python3 found first (pyenv's) may lack the packages of Debian's.
   python: { names: ['python3'], package: 'python3-websockets', probe: ['-c', 'import websockets'] },
   redis: { names: ['redis-server'], package: 'redis-server', service: 'redis-server' },
+  prometheus: { names: ['prometheus'], package: 'prometheus', service: 'prometheus' },
+  promtool: { names: ['promtool'], package: 'prometheus' },
   nats: { names: ['nats-server'], package: 'nats-server', service: 'nats-server' },
 } as const satisfies Readonly<Record<string, Tool>>
 
