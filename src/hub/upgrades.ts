@@ -11,7 +11,6 @@ import { CloseCode } from '../protocol/close-code.ts'
 import type { UpgradeRequest } from '../protocol/handshake.ts'
 import { Acceptor } from '../upgrade/acceptor.ts'
 import { RequestPaths } from '../upgrade/request-paths.ts'
-import { finishResponse } from '../upgrade/sealed-response.ts'
 import { claimUpgrade, completeUpgrade, findUpgrade, UpgradeBridge } from '../upgrade/upgrade-bridge.ts'
 import { UpgradeGate } from '../upgrade/upgrade-gate.ts'
 import {
@@ -20,6 +19,7 @@ import {
   resolveRegisterInit,
   type UpgradeInit,
 } from '../upgrade/upgrade-init.ts'
+import { UpgradeResponse } from '../upgrade/upgrade-response.ts'
 import type { UpgradeServer } from '../upgrade/upgrade-server.ts'
 import type { Sessions } from './sessions.ts'
 import { UpgradeTally } from './stats.ts'
@@ -120,7 +120,7 @@ export class Upgrades<Meta extends object> {
         acceptedChannel.publish({ hub: this.#hub, request: req, connection })
       }
       const opened = session.open(isQuiet)
-      finishResponse(pending.response) // runs middleware that waits for the end of the response
+      UpgradeResponse.finish(pending.response) // runs middleware that waits for the end of the response
       return opened
     })
   }

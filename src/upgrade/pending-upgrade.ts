@@ -1,9 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { HubError } from '../base/errors.ts'
-import { HeadHooks } from './head-hooks.ts'
 import type { HeldRefusal } from './held-refusal.ts'
-import { sealResponse } from './sealed-response.ts'
 import { type ClientEvents, UpgradeClient } from './upgrade-client.ts'
 import { type ResponseOwner, UpgradeResponse } from './upgrade-response.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
@@ -26,10 +24,8 @@ export class PendingUpgrade implements ResponseOwner {
   /** The URL of the request: frameworks change `req.url`. */
   readonly url: string
   /** The response for the request listeners; nothing of it reaches the client before {@link claim}. */
-  readonly response: ServerResponse
+  readonly response: UpgradeResponse
   readonly server: UpgradeServer
-  /** The headers that middleware sets on the response while its head is written. */
-  readonly headHooks: HeadHooks
   /** Whether the server was listening; a server that requests are injected into never is. */
   readonly wasListening: boolean
   /** The answers of other `upgrade` listeners in the tick of the event; `undefined` if there are none. */
@@ -60,7 +56,6 @@ export class PendingUpgrade implements ResponseOwner {
     this.wasListening = wasListening
     this.others = others
     this.response = new UpgradeResponse(req, this)
-    this.headHooks = new HeadHooks(this.response)
     this.client = new UpgradeClient(req.socket, head)
   }
 
@@ -107,7 +102,7 @@ export class PendingUpgrade implements ResponseOwner {
   accept(): void {
     this.#detach()
     this.#release()
-    sealResponse(this.response, (error) => this.onResponseUsed(error))
+    UpgradeResponse.seal(this.response)
   }
 
   /**
@@ -169,6 +164,10 @@ export class PendingUpgrade implements ResponseOwner {
         if (!ofResponse && !ofServer) socket.destroy()
       },
     }
+  }
+
+  responseUsed(error: unknown): void {
+    this.onResponseUsed(error)
   }
 
   get needsDrain(): boolean {

@@ -1,31 +1,161 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
 
 /** The upgrade that a response belongs to. */
 export interface ResponseOwner {
   /** Whether the response has to wait for its client before it writes more. */
   readonly needsDrain: boolean
+  /** The application answers after the 101, or destroys the response, perhaps with an error. */
+  responseUsed(error: unknown): void
 }
 
-/** The response to an upgrade, for the request listeners. */
+/** The methods of a response that it has itself, and not from a prototype. */
+type OwnMethods = Pick<ServerResponse, 'writeHead' | 'flushHeaders' | 'write' | 'end' | 'destroy'>
+
+/**
+ * The response to an upgrade, for the request listeners. Frameworks replace its prototype, so its behaviour
+ * is in properties of its own. They are there from the start, and all responses have the same functions and
+ * getters: otherwise V8 makes a shape, or a dictionary, of each response, which takes 5 to 12 KB of an
+ * upgrade.
+ */
 export class UpgradeResponse extends ServerResponse {
-  /**
-   * Node sets this flag and clears it in its own listener, which it has removed; frameworks replace the
-   * prototype. One getter for all: with one each, V8 makes a dictionary of every response, and an upgrade
-   * allocates 5 KB more.
-   */
-  static readonly #needsDrain: PropertyDescriptor = {
-    configurable: true,
-    get(this: UpgradeResponse): boolean {
-      return #owner in this && this.#owner.needsDrain
+  static readonly #getters: PropertyDescriptorMap = {
+    // Node sets this flag and clears it in its own listener, which it has removed.
+    writableNeedDrain: {
+      configurable: true,
+      get(this: UpgradeResponse): boolean {
+        return #owner in this && this.#owner.needsDrain
+      },
+    },
+    headersSent: {
+      configurable: true,
+      get(this: UpgradeResponse): boolean {
+        return (
+          (#owner in this && this.#isSealed) || Reflect.get(ServerResponse.prototype, 'headersSent', this)
+        )
+      },
     },
   }
 
+  // The overloads of a method cannot be written as one signature.
+  static readonly #methods = {
+    writeHead(this: UpgradeResponse, ...args: unknown[]): unknown {
+      if (!(#owner in this) || !(this.#isSealed || this.#isCollecting))
+        return original('writeHead', this, args)
+      if (this.#isSealed) this.#use()
+      else setHeaders(this, args.at(-1))
+      return this
+    },
+    flushHeaders(this: UpgradeResponse, ...args: unknown[]): unknown {
+      return #owner in this && this.#isSealed ? this.#use() : original('flushHeaders', this, args)
+    },
+    write(this: UpgradeResponse, ...args: unknown[]): unknown {
+      if (!(#owner in this) || !this.#isSealed) return original('write', this, args)
+      this.#use()
+      return true // no back-pressure: nothing is kept
+    },
+    end(this: UpgradeResponse, ...args: unknown[]): unknown {
+      if (!(#owner in this) || !this.#isSealed) return original('end', this, args)
+      this.#use()
+      return this
+    },
+    destroy(this: UpgradeResponse, ...args: unknown[]): unknown {
+      if (!(#owner in this) || !this.#isSealed) return original('destroy', this, args)
+      this.#use(args[0])
+      return this
+    },
+  } as OwnMethods
+
   readonly #owner: ResponseOwner
+  #isCollecting = false
+  #isSealed = false
+  #isUsed = false
 
   constructor(req: IncomingMessage, owner: ResponseOwner) {
     super(req)
     this.#owner = owner
     this.shouldKeepAlive = false
-    Object.defineProperty(this, 'writableNeedDrain', UpgradeResponse.#needsDrain)
+    Object.defineProperties(this, UpgradeResponse.#getters)
+    setMethods(this, UpgradeResponse.#methods)
   }
+
+  // Static, since frameworks replace the prototype.
+
+  /**
+   * Runs what middleware does while the head of a response is written, for a 101 that does not go through the
+   * response. Sessions set their cookies then: they replace `writeHead` of the response (`on-headers`), and
+   * their replacements call ours, which keeps the head instead of sending it. They may throw. Restores the
+   * status of the response: it may still have to answer.
+   * @returns the headers of the response, which are sent with the answer
+   */
+  static collectHead(response: UpgradeResponse, status: number): OutgoingHttpHeaders {
+    const { statusCode, statusMessage } = response
+    response.#isCollecting = true
+    try {
+      response.writeHead(status)
+    } finally {
+      response.#isCollecting = false
+      response.statusCode = statusCode
+      if (response.statusMessage !== statusMessage) response.statusMessage = statusMessage
+    }
+    return response.getHeaders()
+  }
+
+  /**
+   * Marks a response as answered, because the 101 was sent without it: `headersSent` and `writableEnded` are
+   * true. An application that still answers, or destroys the response, is most likely handling an error of
+   * the route after the upgrade: its owner is told, once.
+   */
+  static seal(response: UpgradeResponse): void {
+    response.#isSealed = true
+    response.finished = true // reading it is deprecated; it is what `writableEnded` shows
+    setMethods(response, UpgradeResponse.#methods) // middleware may have replaced some
+  }
+
+  /**
+   * Tells the middleware that waits for the end of a response (access logs, cleanups) that it has ended with
+   * the 101. Otherwise that middleware would keep the request for as long as the connection lives, and take
+   * the end of the connection for an aborted response.
+   */
+  static finish(response: UpgradeResponse): void {
+    response.statusCode = 101
+    response.emit('finish')
+    response.emit('close')
+  }
+
+  #use(error?: unknown): void {
+    if (this.#isUsed) return
+    this.#isUsed = true
+    this.#owner.responseUsed(error)
+  }
+}
+
+/** Does not use `Object.assign`, which makes a dictionary of a response. */
+function setMethods(response: ServerResponse, methods: OwnMethods): void {
+  response.writeHead = methods.writeHead
+  response.flushHeaders = methods.flushHeaders
+  response.write = methods.write
+  response.end = methods.end
+  response.destroy = methods.destroy
+}
+
+/** Calls the method that a response would have without ours. */
+function original(name: keyof OwnMethods, response: ServerResponse, args: unknown[]): unknown {
+  // Of an object that was made with the response as its prototype, that is our method again.
+  const isOurs = Object.hasOwn(response, 'writableNeedDrain')
+  const prototype: ServerResponse = isOurs ? Object.getPrototypeOf(response) : ServerResponse.prototype
+  return Reflect.apply(prototype[name], response, args)
+}
+
+/**
+ * Sets the headers in the last argument of `writeHead`, as Node does: an object, or an array of alternating
+ * names and values.
+ */
+function setHeaders(response: ServerResponse, headers: unknown): void {
+  if (typeof headers !== 'object' || headers === null) return
+  if (!Array.isArray(headers)) {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
+    return
+  }
+  for (let i = 0; i < headers.length; i += 2) response.removeHeader(headers[i])
+  for (let i = 0; i < headers.length; i += 2) response.appendHeader(headers[i], headers[i + 1])
 }
