@@ -17,7 +17,6 @@ import {
 } from '../protocol/permessage-deflate.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 import type { ResolvedInit } from './upgrade-init.ts'
-import { UpgradeResponse } from './upgrade-response.ts'
 
 /** A WebSocket whose 101 has just been written. */
 export interface AcceptedUpgrade {
@@ -95,7 +94,7 @@ export class Acceptor {
     accepted: (upgrade: AcceptedUpgrade) => Result,
   ): Result {
     const { client } = pending
-    this.#extraLines = extraHeaderLines(UpgradeResponse.collectHead(pending.response, 101), ...headers)
+    this.#extraLines = extraHeaderLines(pending.collectHead(), ...headers)
     this.#protocol = protocol
     const results: Result[] = []
     const req = asPlainUpgrade(pending.req)

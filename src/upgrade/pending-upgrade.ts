@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import type { HubError } from '../base/errors.ts'
 import type { HeldRefusal } from './held-refusal.ts'
@@ -96,6 +96,15 @@ export class PendingUpgrade implements ResponseOwner {
       // request.
       this.client.socket.destroy()
     }
+  }
+
+  /**
+   * Runs what middleware does while the head of a response is written, which may throw.
+   * @returns the headers for the 101
+   */
+  collectHead(): OutgoingHttpHeaders {
+    // Here, and not in the hub that accepts: it may be of another copy of the package.
+    return UpgradeResponse.collectHead(this.response, 101)
   }
 
   /** Takes the socket from its response: from now on it carries WebSocket frames. */
