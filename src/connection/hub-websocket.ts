@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws'
 import { HubError, show } from '../base/errors.ts'
 import { asError, textOf } from '../base/thrown.ts'
-import type { FragmentedText } from '../protocol/fragmented-text.ts'
+import type { IncomingFrames } from '../protocol/incoming-frames.ts'
 
 /**
  * The members of a `ws` WebSocket that a connection uses. They are public ones, so any copy or version of
@@ -99,7 +99,7 @@ export class HubWebSocket extends WebSocket {
   /** Is told of each message after the connection, which may have paused it. */
   gate: { emitted(): void } | undefined
   /** Created with the first bytes from the client, if they are to be checked. */
-  text: FragmentedText | undefined
+  incoming: IncomingFrames | undefined
 
   // The listener gets the events from here. Event listeners would take 400 bytes a connection, and 1 µs of a
   // connect.

@@ -6,8 +6,8 @@ import { HubError } from '../base/errors.ts'
 import { MAX_INT32 } from '../base/option-rules.ts'
 import { HubWebSocket } from '../connection/hub-websocket.ts'
 import { InflationGate } from '../connection/inflation-gate.ts'
-import { FragmentedText } from '../protocol/fragmented-text.ts'
 import { extraHeaderLines, isBearer } from '../protocol/handshake.ts'
+import { IncomingFrames } from '../protocol/incoming-frames.ts'
 import {
   acceptableOffers,
   deflateParameters,
@@ -102,7 +102,7 @@ export class Acceptor {
     const head = gate === undefined ? client.head : Buffer.alloc(0)
     client.unwatchEnd()
     this.#wss.handleUpgrade(req, gate ?? client.socket, head, (ws) => {
-      if (this.#windowBits === 0) watchText(gate ?? client.socket, ws)
+      if (this.#windowBits === 0) watchFrames(gate ?? client.socket, ws)
       try {
         const isQuiet = gate === undefined && head.length === 0 && isQuietSocket(client.socket)
         const windowBits = this.#windowBits
@@ -157,12 +157,12 @@ function isQuietSocket(socket: Duplex): boolean {
 }
 
 /**
- * Checks fragmented text as it arrives. Skipped with compression: `ws` may still be inflating earlier
- * messages, which must be answered first.
+ * Reads frames as they arrive, before `ws` does. Skipped with compression: `ws` may still be inflating
+ * earlier messages, which must be answered first.
  */
-function watchText(socket: WatchedSocket, ws: HubWebSocket): void {
+function watchFrames(socket: WatchedSocket, ws: HubWebSocket): void {
   socket[WEBSOCKET] = ws
-  socket.prependListener('data', readText) // before `ws`, which unmasks in place
+  socket.prependListener('data', readFrames) // before `ws`, which unmasks in place
 }
 
 /** A stream with a property of our own: a closure for each connection would take 100 bytes. */
@@ -170,11 +170,11 @@ type WatchedSocket = Duplex & { [WEBSOCKET]?: HubWebSocket }
 
 const WEBSOCKET = Symbol('the WebSocket of a socket')
 
-function readText(this: WatchedSocket, bytes: Buffer): void {
+function readFrames(this: WatchedSocket, bytes: Buffer): void {
   const ws = this[WEBSOCKET]
   if (ws === undefined) return
-  ws.text ??= new FragmentedText()
-  if (!ws.text.read(bytes)) process.nextTick(invalidText, this, ws) // after the rest of the packet
+  ws.incoming ??= new IncomingFrames()
+  if (!ws.incoming.read(bytes)) process.nextTick(invalidText, this, ws) // after the rest of the packet
 }
 
 function invalidText(socket: Duplex, ws: HubWebSocket): void {

@@ -1,12 +1,20 @@
-import { FIN, headerLength, MASK_BYTES, OPCODE, Opcode, payloadLength, RSV1 } from './frame-header.ts'
+import { FIN, headerLength, MASK, MASK_BYTES, OPCODE, Opcode, payloadLength, RSV1 } from './frame-header.ts'
 import { MaskedText } from './masked-text.ts'
+import { unmask } from './unmask.ts'
+
+/** Shorter messages are left to `ws`: a view of them takes as long as it saves. */
+const MIN_UNMASKED_BYTES = 256
 
 /**
- * Finds invalid UTF-8 in fragmented text messages at the first wrong byte. `ws` finds it when the message is
- * complete. Reads the headers of all frames, but only the payloads of such messages.
- * @see RFC 6455 §8.1
+ * Reads the frames of a client before `ws` does.
+ *
+ * - Finds invalid UTF-8 in fragmented text messages at the first wrong byte. `ws` finds it when the message
+ *   is complete.
+ * - Unmasks longer messages of one frame that have arrived whole. `ws` takes three times as long, byte by
+ *   byte; where it finds a masking key of zeros, it does nothing.
+ * @see RFC 6455 §5.3, §8.1
  */
-export class FragmentedText {
+export class IncomingFrames {
   /** The beginning of an incomplete header. */
   #header: Buffer | undefined
   /** Bytes of the current payload that have not arrived yet. */
@@ -18,7 +26,7 @@ export class FragmentedText {
   #isValid = true
 
   /**
-   * Reads bytes from the client; they may begin and end anywhere in a frame.
+   * Reads bytes from the client, and unmasks some of them; they may begin and end anywhere in a frame.
    * @returns `false` when they make a message invalid, once for each message
    */
   read(bytes: Buffer): boolean {
@@ -40,6 +48,11 @@ export class FragmentedText {
           break
         }
         this.#begin(chunk, at, end)
+        // A chunk with the beginning of a header in front is a copy, and not what `ws` reads.
+        const mayUnmask = this.#left >= MIN_UNMASKED_BYTES && chunk === bytes
+        if (mayUnmask && end + this.#left <= chunk.length && isMaskedMessage(chunk, at)) {
+          unmask(chunk, end, end + this.#left)
+        }
         at = end
       }
     }
@@ -68,4 +81,12 @@ export class FragmentedText {
     this.#isOfText = false
     this.#isValid = false
   }
+}
+
+/** Returns whether a header is that of a message of one frame that is masked, as it must be. */
+function isMaskedMessage(chunk: Buffer, at: number): boolean {
+  const first = chunk[at] ?? 0
+  const opcode = first & OPCODE
+  const isMessage = (opcode === Opcode.text || opcode === Opcode.binary) && (first & FIN) !== 0
+  return isMessage && ((chunk[at + 1] ?? 0) & MASK) !== 0
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Opcode } from 'wshub'
-import { FragmentedText } from '../../src/protocol/fragmented-text.ts'
+import { Frame, Opcode } from 'wshub'
+import { IncomingFrames } from '../../src/protocol/incoming-frames.ts'
 import { binary, fragments, ping, wire } from '../conformance/wire.ts'
 
 /**
@@ -39,9 +39,26 @@ function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
 
 /** Returns for each chunk whether it makes a text invalid, as a number. */
 function found(chunks: readonly Buffer[]): number[] {
-  const text = new FragmentedText()
-  return chunks.map((chunk) => (text.read(chunk) ? 0 : 1))
+  const frames = new IncomingFrames()
+  return chunks.map((chunk) => (frames.read(chunk) ? 0 : 1))
 }
+
+function decodeAll(bytes: Buffer): Frame[] {
+  const frames: Frame[] = []
+  let rest = bytes
+  for (let next = Frame.decode(rest); next !== null; next = Frame.decode(rest)) {
+    frames.push(next.frame)
+    rest = rest.subarray(next.bytes)
+  }
+  return frames
+}
+
+const contentOf = ({ opcode, fin, masked, payload }: Frame) => ({
+  opcode,
+  fin,
+  masked,
+  payload: payload.toString('hex'),
+})
 
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 })
 const bytes = fc
@@ -147,6 +164,71 @@ describe('fragmented text', () => {
         1,
       ])
     }
+  })
+})
+
+describe('messages of one frame', () => {
+  const message = fc.record({
+    opcode: fc.constantFrom(Opcode.text, Opcode.binary),
+    mask: fc.oneof(
+      fc.tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 0, max: 255 }))),
+      fc.constant(null),
+    ),
+    payload: fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 240, maxLength: 280 })),
+    isFragmented: fc.boolean(),
+  })
+
+  it('have the same payload afterwards, wherever packets end', () => {
+    fc.assert(
+      fc.property(
+        fc.array(message, { maxLength: 8 }),
+        fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 5 }),
+        fc.nat(7),
+        (messages, sizes, offset) => {
+          const frames = messages.flatMap(({ opcode, mask, payload, isFragmented }) => {
+            const rest = wire({ opcode: Opcode.continuation, mask, payload: 'the end' })
+            return isFragmented
+              ? [wire({ opcode: Opcode.binary, fin: false, mask, payload }), ping('between'), rest]
+              : [wire({ opcode, mask, payload })]
+          })
+          const all = Buffer.concat([Buffer.alloc(offset), ...frames]).subarray(offset)
+          const before = decodeAll(Buffer.from(all))
+          const incoming = new IncomingFrames()
+          for (const chunk of cut(all, sizes)) incoming.read(chunk)
+          expect(decodeAll(all).map(contentOf)).toEqual(before.map(contentOf))
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+
+  it.each([256, 257, 258, 259, 260, 1_003, 70_000])('are unmasked at once with %i bytes', (size) => {
+    const payload = Buffer.alloc(size, 'äbc')
+    const frames = [wire({ opcode: Opcode.binary, payload }), wire({ opcode: Opcode.binary, payload })]
+    const chunk = Buffer.concat(frames)
+    new IncomingFrames().read(chunk)
+    const decoded = decodeAll(chunk)
+    expect(decoded.map(({ maskKey }) => maskKey)).toEqual([Buffer.alloc(4), Buffer.alloc(4)])
+    expect(decoded.every((frame) => frame.payload.equals(payload))).toBe(true)
+  })
+
+  it('stay as they are if they come in parts, in fragments or unmasked, or have fewer than 256 bytes', () => {
+    const long = 'text'.repeat(100)
+    const whole = wire({ opcode: Opcode.text, payload: long })
+    const chunks = [
+      whole.subarray(0, 7),
+      whole.subarray(7),
+      whole.subarray(0, 1),
+      whole.subarray(1),
+      ...fragments(Opcode.text, [long, long, long]),
+      wire({ opcode: Opcode.text, payload: long, mask: null }),
+      wire({ opcode: Opcode.text, payload: 'x'.repeat(255) }),
+      ping('ping'),
+    ].map((chunk) => Buffer.from(chunk))
+    const before = chunks.map((chunk) => chunk.toString('hex'))
+    const incoming = new IncomingFrames()
+    for (const chunk of chunks) incoming.read(chunk)
+    expect(chunks.map((chunk) => chunk.toString('hex'))).toEqual(before)
   })
 })
 
