@@ -100,8 +100,8 @@ export const SCENARIOS: Record<string, Scenario> = {
   },
   'alone-delayed-fewer': {
     ...oneByOne,
-    title: 'one message a ms to 50 clients, 120 bytes',
-    clients: 50,
+    title: 'one message a ms to 200 clients, 120 bytes',
+    clients: 200,
   },
   turn10: {
     ...broadcastToOneRoom,

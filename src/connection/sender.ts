@@ -9,7 +9,7 @@ import { controlPayload } from '../protocol/control-frame.ts'
 import { Frame } from '../protocol/frame.ts'
 import { Opcode } from '../protocol/frame-header.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
-import { encodeMessage, isCompressedFrame } from '../protocol/message-frame.ts'
+import { encodeMessage, frameOf, isCompressedFrame, type MessageFrame } from '../protocol/message-frame.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import type { EventHandler } from './event-handler.ts'
@@ -75,7 +75,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   /** Queues a message; `false` when the connection is not open or the message was dropped. */
   send(data: Payload, options: SendOptions | undefined): boolean {
     if (!this.#owner.isOpen) return false
-    if (this.#windowBits === 0) return this.#accept(encodeMessage(data), options)
+    if (this.#windowBits === 0) return this.#accept(frameOf(data), options)
     const message = new OutgoingMessage(data, this.#host.options.enableCompression)
     return this.#acceptAlone(message, options)
   }
@@ -179,7 +179,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     return isAccepted
   }
 
-  #accept(frame: Buffer, options: SendOptions | undefined, origin?: Origin): boolean {
+  #accept(frame: MessageFrame, options: SendOptions | undefined, origin?: Origin): boolean {
     if (!this.outbox.send(frame, options, origin)) return false
     this.messages++
     this.#host.tally.countSent(frame.length)

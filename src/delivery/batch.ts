@@ -1,3 +1,5 @@
+import { encodedFrame, type MessageFrame, writeFrame } from '../protocol/message-frame.ts'
+
 /**
  * The frames that wait for the end of a turn, as a node of a trie. Connections with the same waiting frames
  * hold the same node, so the frames are concatenated once for all of them.
@@ -10,15 +12,15 @@ export class Batch {
   /** Bytes of the pings and pongs among them. */
   readonly controlBytes: number
   #parent: Batch | undefined
-  readonly #frame: Buffer | undefined
+  readonly #frame: MessageFrame | undefined
   #joined: Buffer | undefined
   // One child is enough: a broadcast extends the batches of all members with the same frame, one after
   // another.
-  #childFrame: Buffer | undefined
+  #childFrame: MessageFrame | undefined
   #child: Batch | undefined
 
   /** Without arguments, makes the empty batch with which a turn begins. */
-  constructor(parent?: Batch, frame?: Buffer, isMessage = false) {
+  constructor(parent?: Batch, frame?: MessageFrame, isMessage = false) {
     const frameBytes = frame?.length ?? 0
     this.bytes = (parent?.bytes ?? 0) + frameBytes
     this.messages = (parent?.messages ?? 0) + (isMessage ? 1 : 0)
@@ -28,7 +30,7 @@ export class Batch {
   }
 
   /** Returns the batch with one more frame. Calls in a row with the same frame return the same batch. */
-  extend(frame: Buffer, isMessage: boolean): Batch {
+  extend(frame: MessageFrame, isMessage: boolean): Batch {
     if (this.#child !== undefined && this.#childFrame === frame) return this.#child
     this.#childFrame = frame
     this.#child = new Batch(this, frame, isMessage)
@@ -42,15 +44,15 @@ export class Batch {
   }
 
   #concatenate(): Buffer {
-    if (this.#frame !== undefined && this.#frame.length === this.bytes) return this.#frame
+    if (this.#frame !== undefined && this.#frame.length === this.bytes) return encodedFrame(this.#frame)
     const bytes = Buffer.allocUnsafe(this.bytes)
     let end = this.bytes
     let node: Batch | undefined = this
     while (node !== undefined && end > 0) {
-      const part: Buffer | undefined = node.#joined ?? node.#frame
+      const part: MessageFrame | undefined = node.#joined ?? node.#frame
       if (part === undefined) break
       end -= part.length
-      bytes.set(part, end)
+      writeFrame(part, bytes, end)
       node = node.#parent
     }
     this.#parent = undefined

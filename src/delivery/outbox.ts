@@ -1,4 +1,5 @@
 import type { SendOptions } from '../protocol/message.ts'
+import { encodedFrame, type MessageFrame } from '../protocol/message-frame.ts'
 import { Backlog, type Held, type Origin } from './backlog.ts'
 import type { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
@@ -68,9 +69,10 @@ export class Outbox {
   }
 
   /** Accepts a message. @returns `false` when it was dropped */
-  send(frame: Buffer, options?: SendOptions, origin?: Origin): boolean {
+  send(message: MessageFrame, options?: SendOptions, origin?: Origin): boolean {
     const backlog = this.#backlog
-    if (backlog === undefined) return this.#append(frame, true, options?.urgent !== true)
+    if (backlog === undefined) return this.#append(message, true, options?.urgent !== true)
+    const frame = encodedFrame(message)
     this.#schedule()
     if (options?.volatile === true) return this.#drop('volatile', 1, frame.length)
     const { slowConsumer } = this.#delivery
@@ -191,7 +193,7 @@ export class Outbox {
   }
 
   /** Adds a frame to those of this turn. @returns `false` when all of them were dropped at once */
-  #append(frame: Buffer, isMessage: boolean, mayWait: boolean): boolean {
+  #append(frame: MessageFrame, isMessage: boolean, mayWait: boolean): boolean {
     const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)
     this.#batch = batch
     this.#schedule(mayWait && batch.bytes < CHUNK_BYTES)

@@ -59,16 +59,16 @@ export function shortestHeaderLength(length: number): 2 | 4 | 10 {
 }
 
 /** Writes the shortest unmasked header to the beginning of `bytes`. */
-export function writeHeader(bytes: Buffer, firstByte: number, length: number): void {
-  bytes[0] = firstByte
+export function writeHeader(bytes: Buffer, firstByte: number, length: number, at = 0): void {
+  bytes[at] = firstByte
   if (length < LENGTH_16) {
-    bytes[1] = length
+    bytes[at + 1] = length
   } else if (length < 65_536) {
-    bytes[1] = LENGTH_16
-    bytes.writeUInt16BE(length, 2)
+    bytes[at + 1] = LENGTH_16
+    bytes.writeUInt16BE(length, at + 2)
   } else {
-    bytes[1] = LENGTH_64
-    bytes.writeUInt32BE(Math.floor(length / 2 ** 32), 2)
-    bytes.writeUInt32BE(length >>> 0, 6)
+    bytes[at + 1] = LENGTH_64
+    bytes.writeUInt32BE(Math.floor(length / 2 ** 32), at + 2)
+    bytes.writeUInt32BE(length >>> 0, at + 6)
   }
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Batch } from '../../src/delivery/batch.ts'
+import { encodeMessage, frameOf } from '../../src/protocol/message-frame.ts'
 
 const [a, b, c] = ['aa', 'bbb', 'cccc'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer] // of three
 
@@ -45,6 +46,15 @@ describe('Batch', () => {
     const two = one.extend(b, true)
     expect(two.join().toString()).toBe('aabbb')
     expect(two.join()).toBe(two.join())
+  })
+
+  it('encodes texts where they belong', () => {
+    const texts = ['one', 'zwölf', 'three'].map((text) => frameOf(text))
+    const batch = texts.reduce((before, text) => before.extend(text, true), new Batch().extend(a, true))
+    const expected = [a, ...['one', 'zwölf', 'three'].map((text) => encodeMessage(text))]
+    expect(batch.join().equals(Buffer.concat(expected))).toBe(true)
+    expect(batch.bytes).toBe(batch.join().length)
+    expect(new Batch().extend(frameOf('one'), true).join().equals(encodeMessage('one'))).toBe(true)
   })
 
   it('reuses what was concatenated before', () => {
