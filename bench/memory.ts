@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Contestant, type Memory } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result } from './result.ts'
@@ -10,6 +11,8 @@ const FIRST_CLIENTS = 1_000
 interface PerConnection {
   rssBytes: number
   heapBytes: number
+  /** Of the kernel, for both ends of a connection, and whatever else the machine does; NaN without /proc. */
+  slabBytes: number
 }
 
 /**
@@ -37,6 +40,7 @@ export async function runMemory(name: string, scenario: MemoryScenario): Promise
       Math.min(...list.map((reading) => reading.rssBytes)),
       Math.max(...list.map((reading) => reading.rssBytes)),
       median(list.map((reading) => reading.heapBytes)),
+      median(list.map((reading) => reading.slabBytes)),
     ],
   }))
   const [wshub, ws] = rows
@@ -46,7 +50,10 @@ export async function runMemory(name: string, scenario: MemoryScenario): Promise
     scenario: name,
     title: scenario.title,
     figure: 'resident bytes per connection, after a garbage collection',
-    columns: ['RSS bytes', 'lowest', 'highest', 'heap bytes'].map((label) => ({ label, digits: 0 })),
+    columns: ['RSS bytes', 'lowest', 'highest', 'heap bytes', 'kernel slab, both ends'].map((label) => ({
+      label,
+      digits: 0,
+    })),
     rows: [wshub, { ...ws, comparison: { value: extraBytes, unit: ' B', atMost: scenario.maxExtraBytes } }],
   }
 }
@@ -71,7 +78,8 @@ async function readOnce(
         compression: false,
         payloadBytes: 0,
       })
-      return contestant.server.call<Memory>('memory')
+      const memory = await contestant.server.call<Memory>('memory')
+      return { ...memory, slabBytes: readSlabBytes() }
     }
     const before = await readWith(FIRST_CLIENTS)
     const after = await readWith(FIRST_CLIENTS + scenario.clients)
@@ -79,8 +87,18 @@ async function readOnce(
       version: contestant.version,
       rssBytes: (after.rssBytes - before.rssBytes) / scenario.clients,
       heapBytes: (after.heapBytes - before.heapBytes) / scenario.clients,
+      slabBytes: (after.slabBytes - before.slabBytes) / scenario.clients,
     }
   } finally {
     await contestant.stop()
+  }
+}
+
+/** Returns the bytes of the kernel's own objects, sockets among them. */
+function readSlabBytes(): number {
+  try {
+    return Number(/^Slab:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'latin1'))?.[1]) * 1_024
+  } catch {
+    return Number.NaN
   }
 }

@@ -78,7 +78,8 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
     handler: EventHandler<Meta>,
     { metadata, expiresAt }: Pick<ResolvedInit, 'metadata' | 'expiresAt'>,
   ): Session<Meta> {
-    const id = `${this.node}.${(this.#idCount++).toString(36)}`
+    // Joined: a template makes a tree of three strings, which takes twice the bytes and is slower to look up.
+    const id = [this.node, (this.#idCount++).toString(36)].join('.')
     const session = new Session(this, id, transport, handler, metadata)
     if (expiresAt !== undefined) session.renew(expiresAt)
     this.#sessions.set(id, session)
