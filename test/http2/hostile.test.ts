@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { constants } from 'node:http2'
 import { connect } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
-import type { HubOptions } from 'wshub'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { type HubOptions, Opcode } from 'wshub'
 import { echo } from '../adapters/frameworks.ts'
 import { destroySessions, Http2Client, type StreamClient } from '../support/http2-client.ts'
 import { Journal } from '../support/hub-server.ts'
@@ -153,6 +153,56 @@ describe('Frames that arrive with the CONNECT', () => {
   })
 })
 
+describe('closeTimeoutMs over HTTP/2', () => {
+  it.each<[string, (socket: StreamClient, served: Served) => void]>([
+    ['has begun to close', (socket) => socket.close()],
+    ['has broken the protocol', (socket) => socket.write(Buffer.from([0xf1, 0x80, 0, 0, 0, 0]))],
+    ['does not answer a close frame', (_socket, { connections }) => void connections[0]?.close()],
+  ])('ends the stream of a client that %s, and never ends it itself', async (_what, act) => {
+    const served = await serve({ closeTimeoutMs: 80 })
+    const client = await Http2Client.connect(served)
+    const socket = await client.open()
+    act(socket, served)
+    await socket.reset()
+    await until('the connection to end', () => served.hub.size === 0)
+    await (await client.open()).echoes()
+  })
+
+  it('ends the stream of a client that ended its side, and reads nothing', async () => {
+    const served = await serve({ closeTimeoutMs: 80, maxBufferedBytes: 10_000_000 })
+    const slow = await slowClient(served)
+    served.hub.broadcast(Buffer.alloc(1_000_000))
+    slow.stream.end()
+    await until('the connection to end', () => served.hub.size === 0)
+  })
+
+  it('ends a silent client that answers no ping', async () => {
+    const closes = new Journal<number>()
+    const served = await serve(
+      { pingIntervalMs: 50, pongTimeoutMs: 50 },
+      { onClose: (_conn, code) => closes.push(code) },
+    )
+    const socket = await (await Http2Client.connect(served)).open()
+    expect(await socket.reset()).toBe(CANCEL)
+    await closes.first('onClose', (code) => code === 1006)
+    expect(socket.frames.all.map(({ opcode }) => opcode)).toEqual([Opcode.ping])
+  })
+
+  it('does not end a client that is sending a long message while it answers no ping', async () => {
+    const served = await serve({ pingIntervalMs: 50, pongTimeoutMs: 50, maxMessageSize: 1_000_000 })
+    const socket = await (await Http2Client.connect(served)).open()
+    const bytes = text('long '.repeat(20_000))
+    let sent = 0
+    await until('the message to be sent', () => {
+      // A piece at a time, for longer than both times together.
+      socket.write(bytes.subarray(sent, sent + 1_000))
+      sent += 1_000
+      return sent >= bytes.length
+    })
+    await socket.frames.first('the echo', ({ opcode }) => opcode === Opcode.text)
+  })
+})
+
 describe('A flood over HTTP/2', () => {
   const flooded: HubOptions = { limits: { maxPendingUpgrades: 50, maxConnectionsPerSession: 1_000 } }
 
@@ -200,6 +250,9 @@ describe('A flood over HTTP/2', () => {
   it('of resets beyond the limit of Node ends the session, and no other', async () => {
     const served = await serve(flooded)
     const neighbour = await (await Http2Client.connect(served)).open()
+    served.server.once('connection', (socket) => {
+      onTestFinished(() => void socket.destroy()) // Node keeps it until the client has closed its side
+    })
     const client = await Http2Client.connect(served)
     await inTime(
       'the session to end',

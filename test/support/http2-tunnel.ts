@@ -162,7 +162,7 @@ export class Http2Tunnel extends Duplex {
       lines.push('Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept}`)
     } else if (isHandshake) lines.push('Connection: close') // as a stream ends with its answer
     for (const [name, value] of Object.entries(answer)) {
-      if (name.startsWith(':')) continue
+      if (name.startsWith(':') || name === 'sec-websocket-accept') continue
       for (const item of [value ?? []].flat()) lines.push(`${name}: ${item}`)
     }
     return `${lines.join('\r\n')}\r\n\r\n`

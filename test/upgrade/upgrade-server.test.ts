@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { createSecureServer } from 'node:http2'
+import { createServer as createHttp2Server, createSecureServer } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import express from 'express'
 import fastify from 'fastify'
@@ -31,11 +31,13 @@ describe('Hub#attach', () => {
   it.each([
     ['node:http', () => createServer()],
     ['node:https', () => createHttpsServer()],
+    ['node:http2', () => createHttp2Server()],
+    ['node:http2 with TLS', () => createSecureServer()],
     ['node:http2 that allows HTTP/1', () => createSecureServer({ allowHTTP1: true })],
   ])('accepts a server of %s', async (_name, create) => {
     const hub = new Hub()
     const server = create()
-    hub.attach(server as ReturnType<typeof createServer>)() // the types do not include node:http2
+    hub.attach(server)()
     expect(server.listenerCount('upgrade')).toBe(0)
     await hub.close()
   })
