@@ -172,10 +172,10 @@ describe('the package', () => {
 describe('the types of the package', () => {
   // The core is checked by itself: the frameworks could declare globally what it lacks.
   it.each([
-    ['nodenext, ES module', ['frameworks.mts', 'backplanes.mts'], NODENEXT],
+    ['nodenext, ES module', ['frameworks.mts', 'backplanes.mts', 'observing.mts'], NODENEXT],
     ['nodenext, CommonJS', ['frameworks.cts'], NODENEXT],
     ['nodenext, both in one program', ['frameworks.mts', 'frameworks.cts'], NODENEXT],
-    ['bundler', ['frameworks.mts', 'backplanes.mts'], BUNDLER],
+    ['bundler', ['frameworks.mts', 'backplanes.mts', 'observing.mts'], BUNDLER],
     ['nodenext, no framework', ['core.mts'], NODENEXT],
     ['bundler, no framework', ['core.mts'], BUNDLER],
     ['nodenext, more than strict', ['frameworks.mts'], { ...NODENEXT, ...MORE_THAN_STRICT }],
