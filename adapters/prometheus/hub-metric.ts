@@ -66,7 +66,7 @@ export class HubMetric extends Gauge {
       // The types declare an enum, which `prom-client` does not have: it uses these words.
       type: kind as unknown as Metric['type'],
       values: [...this.#sources].flatMap((source) => this.#valuesOf(source)),
-      aggregator: 'sum',
+      aggregator: NOT_SUMMED.has(this.#instrument.unit) ? 'max' : 'sum',
       collect: () => {},
     }
   }
@@ -79,6 +79,9 @@ export class HubMetric extends Gauge {
     return samples.map(({ labels, value }) => ({ labels: { ...source.labels, ...labels }, value }))
   }
 }
+
+/** The units of values that all processes have in common, or that are shares: the sum would mean nothing. */
+const NOT_SUMMED: ReadonlySet<string> = new Set(['1', '{node}'])
 
 const OPEN_METRICS: string = Registry.OPENMETRICS_CONTENT_TYPE
 

@@ -78,6 +78,13 @@ describe('hubMetrics', () => {
       type: 'gauge',
       values: expect.arrayContaining([{ labels: { state: 'open' }, value: 1 }]),
     })
+    const aggregators = Object.fromEntries(json.map(({ name, aggregator }) => [name, aggregator]))
+    expect(aggregators).toMatchObject({
+      app_wshub_connections: 'sum',
+      app_wshub_ping_duration_seconds: 'sum',
+      app_wshub_buffer_utilization_ratio: 'max',
+      app_wshub_cluster_nodes: 'max',
+    })
     const open = new Registry<OpenMetricsContentType>()
     open.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
     hubMetrics(hub, { register: open })
