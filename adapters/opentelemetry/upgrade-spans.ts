@@ -36,7 +36,9 @@ export function traceUpgrades(hub: Hub<object>, options: TraceUpgradesOptions = 
   events.on('wshub:upgrade:began', ({ request }) => begins.set(request, new Date()))
   events.on('wshub:upgrade:accepted', ({ request, connection }) => {
     const span = start(request)
-    span.setAttributes({ 'http.response.status_code': 101, 'wshub.connection.id': connection.id })
+    // Over HTTP/2, a 200 opens the stream that carries the WebSocket.
+    const status = request.httpVersionMajor === 2 ? 200 : 101
+    span.setAttributes({ 'http.response.status_code': status, 'wshub.connection.id': connection.id })
     linkOf(request).upgrade = span.spanContext()
     span.end()
   })
@@ -60,7 +62,8 @@ function spanOf(tracer: Tracer, request: IncomingMessage, startTime: Date): Span
   const attributes = {
     'http.request.method': request.method ?? 'GET',
     'url.path': (request.url ?? '').replace(/[?#].*$/s, ''),
-    'network.protocol.name': 'websocket',
+    'network.protocol.name': 'http',
+    'network.protocol.version': request.httpVersionMajor === 2 ? '2' : request.httpVersion,
   }
   const kind = isBelow ? SpanKind.INTERNAL : SpanKind.SERVER
   return tracer.startSpan('websocket upgrade', { kind, startTime, attributes }, parent)

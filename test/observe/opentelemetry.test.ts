@@ -1,11 +1,15 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { DataPointType, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { instruments, memoryHistory } from 'wshub'
+import { Hub, instruments, memoryHistory } from 'wshub'
 import { hubMetrics, tracedCallbacks, traceUpgrades } from 'wshub/opentelemetry'
-import { eventually, handshake, RawClient, serve, thrownBy } from '../support/hub-server.ts'
+import { Http2Client } from '../support/http2-client.ts'
+import { eventually, handshake, inTime, RawClient, serve, thrownBy } from '../support/hub-server.ts'
 
 class Reader extends MetricReader {
   protected override async onForceFlush(): Promise<void> {}
@@ -101,7 +105,11 @@ describe('traceUpgrades', () => {
     refused.socket.write(handshake(['Origin: https://evil.example'], 'GET /chat?token=secret HTTP/1.1'))
     await refused.hungUp()
     const shown = spans().map(({ name, kind, attributes, status }) => ({ name, kind, attributes, status }))
-    const common = { 'http.request.method': 'GET', 'network.protocol.name': 'websocket' }
+    const common = {
+      'http.request.method': 'GET',
+      'network.protocol.name': 'http',
+      'network.protocol.version': '1.1',
+    }
     const span = { name: 'websocket upgrade', kind: SpanKind.SERVER, status: { code: SpanStatusCode.UNSET } }
     expect(shown).toEqual([
       {
@@ -128,6 +136,27 @@ describe('traceUpgrades', () => {
       expect(duration[0] * 1_000 + duration[1] / 1e6).toBeLessThan(60_000)
     }
     await hub.close()
+  })
+
+  it('says of an upgrade over HTTP/2 that it was answered with 200', async () => {
+    const { tracer, spans } = tracing()
+    const hub = new Hub()
+    traceUpgrades(hub, { tracer })
+    const server = createServer((req) => void hub.upgrade(req, {}))
+    hub.attach(server)
+    server.listen(0, '127.0.0.1')
+    await inTime('the server to listen', once(server, 'listening'), () => server.address())
+    const { port } = server.address() as AddressInfo // the server listens on TCP
+    const client = await Http2Client.connect({ port })
+    onTestFinished(async () => {
+      client.destroy()
+      await hub.close({ timeoutMs: 50 })
+      server.close()
+    })
+    await client.open()
+    expect(spans().map(({ attributes }) => attributes)).toEqual([
+      expect.objectContaining({ 'http.response.status_code': 200, 'network.protocol.version': '2' }),
+    ])
   })
 
   it('makes it below the span of the route, or of the headers', async () => {
