@@ -116,7 +116,17 @@ export class StreamSocket extends Duplex {
 
   override _final(done: () => void): void {
     if (this.#stream.destroyed) done()
-    else this.#stream.end(() => done())
+    else this.#stream.end(() => this.#ended(done))
+  }
+
+  /**
+   * Closes the stream once everything has been sent. Whoever ends it expects nothing more, and some proxies
+   * (nghttpx) keep their side open.
+   * @see RFC 9113 §8.1
+   */
+  #ended(done: () => void): void {
+    done()
+    if (!this.#stream.closed) this.#stream.close(NGHTTP2_NO_ERROR)
   }
 
   override _destroy(error: Error | null, done: Written): void {

@@ -16,6 +16,7 @@ export const TOOLS = {
   firefox: { names: ['firefox-esr', 'firefox'], package: 'firefox-esr' },
   nginx: { names: ['nginx'], package: 'nginx', service: 'nginx' },
   haproxy: { names: ['haproxy'], package: 'haproxy', service: 'haproxy' },
+  nghttpx: { names: ['nghttpx'], package: 'nghttp2-proxy', service: 'nghttpx' },
   caddy: { names: ['caddy'], package: 'caddy', service: 'caddy' },
   openssl: { names: ['openssl'], package: 'openssl' },
   // A python3 found first (pyenv's) may lack the packages of Debian's.
