@@ -16,7 +16,7 @@ const messageChannel = channel('wshub:message')
 export interface ReceiverOwner<Meta extends object> extends CallbackOwner {
   readonly connection: Connection<Meta>
   readonly handler: EventHandler<Meta>
-  readonly sender: { readonly lastPingTime: number }
+  readonly sender: { answerPing(): number | undefined }
   /** Whether `onOpen` has not settled, so that messages wait. */
   readonly isOpening: boolean
   /** Whether messages that arrive are delivered. */
@@ -93,11 +93,9 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
   ponged(payload: Buffer): void {
     this.eventsRead++
     const owner = this.#owner
-    const now = Date.now()
-    const { lastPingTime } = owner.sender
-    // A pong may also come unasked, or again.
-    if (lastPingTime > this.lastPongTime) this.#host.tally.countPong(now - lastPingTime)
-    this.lastPongTime = now
+    const roundTripMs = owner.sender.answerPing() // a pong may also come unasked, or again
+    if (roundTripMs !== undefined) this.#host.tally.countPong(roundTripMs)
+    this.lastPongTime = Date.now()
     if (!owner.isDelivering) return
     runCallback('onPong', () => owner.handler.onPong?.(owner.connection, payload), owner)
   }

@@ -54,6 +54,8 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   readonly #host: ConnectionHost
   #dropped: DropCount | undefined
   lastPingTime = 0
+  /** When the last ping was sent, by the clock of `performance`, in whole ms; -1 once it is answered. */
+  #pingedAt = -1
   /** The messages that were accepted, without heartbeats. */
   messages = 0
 
@@ -99,7 +101,7 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     const payload = controlPayload(data)
     if (!this.#owner.isOpen) return false
     this.outbox.sendControl(new Frame({ opcode, payload }).encode())
-    if (opcode === Opcode.ping) this.lastPingTime = Date.now()
+    if (opcode === Opcode.ping) this.#pinged()
     return true
   }
 
@@ -107,7 +109,20 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   ping(): void {
     if (!this.#owner.isOpen) return
     this.outbox.sendControl(KEEPALIVE_PING)
+    this.#pinged()
+  }
+
+  #pinged(): void {
     this.lastPingTime = Date.now()
+    this.#pingedAt = Math.round(performance.now())
+  }
+
+  /** Returns the time, in ms, since a ping that was not answered yet; `undefined` if there is none. */
+  answerPing(): number | undefined {
+    if (this.#pingedAt < 0) return undefined
+    const roundTripMs = Math.round(performance.now()) - this.#pingedAt
+    this.#pingedAt = -1
+    return roundTripMs
   }
 
   /**

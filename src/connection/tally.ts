@@ -35,7 +35,7 @@ export class Tally {
 
   /** @param roundTripMs time from a ping to the pong */
   countPong(roundTripMs: number): void {
-    this.#meters.record('pingDuration', Math.max(0, roundTripMs) / 1_000)
+    this.#meters.record('pingDuration', roundTripMs / 1_000)
   }
 
   countClosed({ by, reason, openMs }: CloseCause, isAnswered: boolean): void {

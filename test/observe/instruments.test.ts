@@ -27,10 +27,10 @@ function countOf(hub: Hub, name: string): { count: number; sum: number } {
 }
 
 function seriesOf(hub: Hub): number {
-  return readInstruments(hub).reduce(
-    (all, { samples, distribution }) => all + samples.length + (distribution?.counts.length ?? 0),
-    0,
+  const counts = readInstruments(hub).map(
+    ({ samples, distribution }) => samples.length + (distribution?.counts.length ?? 0),
   )
+  return counts.reduce((all, count) => all + count)
 }
 
 describe('The table of instruments', () => {

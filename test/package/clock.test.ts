@@ -14,6 +14,7 @@ const TIME_OF_DAY = [
   'receiver.ts',
   'room-member.ts',
   'sender.ts',
+  'upgrade-spans.ts',
 ]
 
 it('The clock of the machine is read for times of day, and never for durations', () => {
