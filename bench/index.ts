@@ -19,6 +19,7 @@ import { runChurn } from './churn.ts'
 import { runCluster } from './cluster.ts'
 import { runConnect, runStorm } from './connect.ts'
 import { runDelayed } from './delayed.ts'
+import { runHttp2 } from './http2.ts'
 import { runIdle } from './idle.ts'
 import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
@@ -132,6 +133,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runConnect(name, scenario)
     case 'storm':
       return runStorm(name, scenario)
+    case 'http2':
+      return runHttp2(name, scenario)
     case 'idle':
       return runIdle(name, scenario)
     case 'stalled':

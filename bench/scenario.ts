@@ -217,6 +217,19 @@ export interface IdleScenario {
   maxCpuShare: number
 }
 
+/** Deliveries over HTTP/2 beside HTTP/1.1, both with TLS. */
+export interface Http2Scenario {
+  kind: 'http2'
+  title: string
+  clients: number
+  payloadBytes: number
+  /** The messages of a round, one a turn. */
+  messages: number
+  /** Clients in one session: a figure for each. */
+  perSession: readonly number[]
+  maxRatio: number
+}
+
 /** One client that stops reading during many broadcasts. */
 export interface StalledScenario {
   kind: 'stalled'
@@ -258,6 +271,7 @@ export type Scenario =
   | ResyncScenario
   | WindowScenario
   | MemoryScenario
+  | Http2Scenario
   | ConnectScenario
   | StormScenario
   | IdleScenario

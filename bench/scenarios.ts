@@ -202,6 +202,15 @@ export const SCENARIOS: Record<string, Scenario> = {
     inFlight: 200,
     maxRatio: 1.1,
   },
+  http2: {
+    kind: 'http2',
+    title: 'over TLS: one message a turn to 200 clients, 120 bytes',
+    clients: 200,
+    payloadBytes: 120,
+    messages: 100,
+    perSession: [1, 2, 4, 20, 200],
+    maxRatio: 1.5,
+  },
   idle: {
     kind: 'idle',
     title: '15,000 idle connections with keepalive at 30 s',
