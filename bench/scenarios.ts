@@ -66,7 +66,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     clients: 10_000,
     rooms: 0,
     roomsPerMember: 0,
-    maxExtraBytes: 1_024,
+    maxExtraBytes: -500,
   },
   turn1: {
     ...broadcastToOneRoom,
@@ -224,7 +224,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     clients: 10_000,
     rooms: 20,
     roomsPerMember: 3,
-    maxExtraBytes: 1_229, // 1.2 KB
+    maxExtraBytes: 300,
   },
   ...CONNECT_SCENARIOS,
   stalled: {

@@ -303,6 +303,14 @@ describe('the README', () => {
 })
 
 describe('the version', () => {
+  it('has what is unreleased in the groups of the CHANGELOG', () => {
+    const [, unreleased] = /^## Unreleased\n(.*?)^## /ms.exec(read('CHANGELOG.md')) ?? []
+    const [before, ...groups] = (unreleased ?? '').split(/^### /m)
+    expect(before?.trim()).toBe('')
+    const names = groups.map((group) => group.slice(0, group.indexOf('\n')))
+    expect(names).toEqual(['Added', 'Changed', 'Fixed', 'Security'].filter((name) => names.includes(name)))
+  })
+
   it('is the newest of the CHANGELOG in package.json', () => {
     const [, newest] = /^## (?!Unreleased)\[?(.*?)\]?(?: .*)?$/m.exec(read('CHANGELOG.md')) ?? []
     expect(newest).toBe(JSON.parse(read('package.json')).version)

@@ -289,7 +289,7 @@ describe('readHeaders', () => {
     const headers = { 'X-Text': 'a', 'X-Number': 7, 'X-List': ['b', 'c'], 'X-Empty': [] }
     expect(readHeaders(headers)).toEqual(headers)
     expect(readHeaders(headers)).not.toBe(headers)
-    expect(readHeaders(undefined)).toEqual({})
+    expect(readHeaders(undefined)).toBeUndefined()
     const none: object = { 'X-None': undefined }
     expect(readHeaders({ ...none })).toEqual(none)
   })
