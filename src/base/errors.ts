@@ -138,6 +138,16 @@ export class HubError extends Error {
   }
 
   /**
+   * Removes the headers about a connection of HTTP/1.1: Node ends the process with an uncaught error when a
+   * framework sets one on a response of HTTP/2.
+   * @internal
+   */
+  dropConnectionHeaders(): void {
+    const { Connection: _, Upgrade: __, ...headers } = this.headers
+    Object.defineProperty(this, 'headers', { value: headers, enumerable: true })
+  }
+
+  /**
    * Returns the error for an unknown key of an options object. It suggests the known key that was probably
    * meant. For backplanes and adapters that refuse unknown options.
    * @param what completes the sentence "… is not …": `an option of this backplane`

@@ -82,7 +82,9 @@ export class Upgrades<Meta extends object> {
       return this.#accept(req, handler, init, framework)
     } catch (thrown) {
       const error = asError(thrown, 'the init or handler of an upgrade')
-      if (error instanceof HubError && error.status !== 500) this.#refused(req, error)
+      if (!(error instanceof HubError) || error.status === 500) throw error
+      if (req.httpVersionMajor > 1) error.dropConnectionHeaders()
+      this.#refused(req, error)
       throw error
     }
   }

@@ -47,7 +47,7 @@ export async function serve(
     } catch (error) {
       if (!(error instanceof HubError)) throw error
       const { status, headers, message } = error
-      res.writeHead(status, req.headers.upgrade === undefined ? {} : headers).end(message)
+      res.writeHead(status, headers).end(message)
     }
   }
   const server = secure
