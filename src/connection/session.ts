@@ -147,10 +147,6 @@ export class Session<out Meta extends object>
 
   // Sending
 
-  /**
-   * Queues a message that is shared with others; `false` when it was not accepted.
-   * @param origin where it can be read again
-   */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean {
     return this.sender.deliver(message, options, origin)
   }
@@ -165,6 +161,10 @@ export class Session<out Meta extends object>
 
   awaitRoom(then: () => void): void {
     if (this.isOpen) this.outbox.awaitRoom(then)
+  }
+
+  pin(log: object): void {
+    this.outbox.pin(log)
   }
 
   fellBehind(room: string): void {

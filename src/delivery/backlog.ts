@@ -14,8 +14,8 @@ export interface Held {
   /** Bytes of the pings and pongs among them. */
   readonly controlBytes: number
   readonly key: string | undefined
-  /** Where the message can be read again, if it can. */
-  readonly origin?: Origin | undefined
+  /** Where the message can be read again, if it may be dropped for that. */
+  origin?: Origin | undefined
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -118,6 +118,11 @@ export class Backlog {
     }
     this.#pack()
     return dropped
+  }
+
+  /** Makes the messages of a log stay that wait now: {@link Backlog.dropReplayable} does not remove them. */
+  pin(log: object): void {
+    for (const held of this.#queue) if (held?.origin?.log === log) held.origin = undefined
   }
 
   /** Removes frames and returns them in one buffer for the socket: up to `maxBytes`, but at least one. */

@@ -55,10 +55,7 @@ export class Outbox {
     this.#owner = owner
   }
 
-  /**
-   * Bytes that were accepted and that the operating system has not taken yet. A write counts until it is
-   * complete.
-   */
+  /** Bytes accepted that the operating system has not taken yet; a write counts until it is complete. */
   get bufferedBytes(): number {
     return (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0) + this.#socket.writableLength
   }
@@ -86,9 +83,7 @@ export class Outbox {
     return this.#hold(backlog, { bytes: frame, messages: 1, controlBytes: 0, key, origin })
   }
 
-  /**
-   * Whether so many more bytes may wait without coming close to a limit, of this client or of all together.
-   */
+  /** Whether so many more bytes may wait without coming close to a limit, of this client or of all. */
   hasRoomFor(bytes: number): boolean {
     const { bufferedBytes } = this
     if (bufferedBytes === 0) return true
@@ -102,6 +97,11 @@ export class Outbox {
     const waiting = this.#awaitingRoom.push(then)
     if (this.#backlog !== undefined || this.#socket.writableLength === 0) this.#schedule()
     else if (waiting === 1) this.#delivery.polled.add(this)
+  }
+
+  /** No longer drops the messages of a log that wait now, although they can be read again. */
+  pin(log: object): void {
+    this.#backlog?.pin(log)
   }
 
   /** Accepts a ping or a pong. */

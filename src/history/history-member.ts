@@ -12,6 +12,8 @@ export interface HistoryMember {
    * @param origin where it can be read again
    */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean
+  /** No longer drops the messages of a log that wait now, although they can be read again. */
+  pin(log: object): void
   /** Whether this many more bytes may wait for the client without coming close to its limit. */
   hasRoomFor(bytes: number): boolean
   /** Calls `then` when less waits for the client. Never calls it for a connection that is closed. */

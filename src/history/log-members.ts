@@ -93,6 +93,11 @@ export class LogMembers implements CatchUpLog {
     return this.#catchUps.isResume(member)
   }
 
+  /** No longer drops the messages of the room that wait for a member now. */
+  pin(member: HistoryMember): void {
+    member.pin(this.#log)
+  }
+
   /** Replays messages that were dropped for a member before they were written, from this one on. */
   resync(member: HistoryMember, { after }: HistoryMessage): void {
     if (this.#catchUps.rewind(member, after)) return

@@ -59,6 +59,8 @@ export function resume(
       else if (end === 'replaced') resolve(endedResume('replaced', replayed))
       else if (end === 'ended') resolve(endedResume('left', replayed))
       else {
+        // What is sent next may say this position: dropped messages would come after it, if at all.
+        log.members.pin(member)
         const position = cursor.epoch === '' ? '' : positionOf(cursor)
         resolve({ complete: isComplete && end === 'live', replayed, position })
       }

@@ -103,6 +103,41 @@ describe('Outbox', () => {
       expect(delivery.dropped.resync).toEqual({ messages: 6, bytes: 42 })
     })
 
+    it('drops no pinned messages of a log, but those that come after them', async () => {
+      const { owner, send, outbox, valve, congest, drain } = setUp('resync')
+      const [[before, after], [other]] = [origins(one), origins(two)]
+      await congest()
+      send('(before)', undefined, before)
+      send('(other)', undefined, other)
+      outbox.pin(one)
+      send('position')
+      send('(after)', undefined, after)
+      send('x'.repeat(60))
+      expect(owner.resynced).toEqual([other, after])
+      await drain()
+      expect(valve.text).toBe(`${'-'.repeat(20)}(before)position${'x'.repeat(60)}`)
+    })
+
+    it('drops a message that is too much because of pinned ones', async () => {
+      const { owner, send, outbox, congest } = setUp('resync')
+      const [first, second] = origins(one)
+      await congest()
+      send('x'.repeat(70), undefined, first)
+      outbox.pin(one)
+      expect(send('y'.repeat(50), undefined, second)).toBe(false)
+      expect(owner.resynced).toEqual([second])
+      expect([outbox.bufferedBytes, owner.overflows]).toEqual([90, 0])
+    })
+
+    it('closes the client when the hub needs the memory of pinned messages', async () => {
+      const { owner, send, outbox, congest } = setUp('resync', 1_000_000, 10, 100)
+      await congest()
+      send('x'.repeat(50), undefined, origins(one)[0])
+      outbox.pin(one)
+      send('y'.repeat(50))
+      expect({ of: owner.of, resynced: owner.resynced }).toEqual({ of: 'hub', resynced: [] })
+    })
+
     it('drops the message that is too much, too, if it can be read again', async () => {
       const { owner, send, outbox, congest } = setUp('resync')
       const [first, second] = origins(one)

@@ -30,6 +30,8 @@ export class Member implements HistoryMember {
     return !this.isStalled
   }
 
+  pin(): void {} // nothing waits, so nothing is dropped
+
   /** How many replays wait until it reads on. */
   get waiting(): number {
     return this.#waiting.length

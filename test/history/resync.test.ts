@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { Hub } from 'wshub'
+import { Hub, type ResumeResult } from 'wshub'
 import { eventually, turn } from '../support/hub-server.ts'
-import { numbers, serveHistory, text } from './support.ts'
+import { lastPosition, numbers, serveHistory, text } from './support.ts'
 
 const LIMIT = 65_536
 /** Messages that fill the buffers of the kernel and then the backlog, many times over. */
@@ -145,6 +145,66 @@ describe("the policy 'resync'", () => {
     const all = numbers(client.received.all)
     expect(all.filter((n) => Number(n) > 0)).toEqual(Array.from({ length: COUNT }, (_, i) => i + 1))
     expect(all.filter((n) => Number(n) < 0)).toEqual(Array.from({ length: 1_000 }, (_, i) => -i - 1))
+  })
+
+  describe('with the position that a resume returns', () => {
+    async function stalled() {
+      const served = await serveHistory(
+        { rooms: () => ({}) },
+        { slowConsumer: 'resync', maxBufferedBytes: LIMIT * 4 },
+      )
+      const { client, connection } = await served.connect()
+      client.socket.pause()
+      /** Sends until the socket is congested: what is sent next waits. */
+      const congest = async () => {
+        while (connection.bufferedBytes < LIMIT) {
+          for (let sent = 0; sent < 10; sent++) connection.sendText(padded(0))
+          for (let turns = 0; turns < 2; turns++) await turn() // it is written, and taken if there is space
+        }
+      }
+      /** Sends the position, as an application does, and then more than may wait. Returns what arrives. */
+      const tell = async ({ position }: ResumeResult) => {
+        connection.sendText(JSON.stringify({ n: 'position', at: position }))
+        for (let n = 1; n <= (LIMIT * 4) / PADDING.length; n++) await served.hub.publish('chat', padded(n))
+        expect(served.hub.stats().history?.resynced).toBe(1)
+        client.socket.resume()
+        await served.hub.publish('chat', text('live'))
+        const all = await client.received.until(
+          'the live message',
+          (texts) => numbers(texts.slice(-1))[0] === 'live',
+        )
+        const told = numbers(all).indexOf('position')
+        return { told: position, before: lastPosition(all.slice(0, told)), log: served.log.all }
+      }
+      return { ...served, connection, congest, tell }
+    }
+
+    it('sends what it had replayed before that, although it drops messages later', async () => {
+      const { hub, connection, congest, tell } = await stalled()
+      for (let n = -10; n < 0; n++) await hub.publish('chat', padded(n))
+      await congest()
+      const resumed = await hub.resumeRoom(connection, 'chat', { last: 10 })
+      expect(resumed).toMatchObject({ complete: true, replayed: 10 })
+      const { told, before } = await tell(resumed)
+      expect(before).toBe(told)
+    })
+
+    it.each([{}, { since: 'position' }])(
+      'sends what was waiting before that, asked again with %o',
+      async (from) => {
+        const { hub, connection, congest, tell } = await stalled()
+        const first = await hub.resumeRoom(connection, 'chat')
+        await congest()
+        const { position } = await hub.publish('chat', padded(0))
+        const again = 'since' in from ? { since: position } : {}
+        const resumed = await hub.resumeRoom(connection, 'chat', again)
+        expect(resumed).toMatchObject({ complete: true, replayed: 0, position })
+        expect(position).not.toBe(first.position)
+        const { told, before, log } = await tell(resumed)
+        expect(before).toBe(told)
+        expect(log).not.toContain('behind chat')
+      },
+    )
   })
 
   it('is refused without histories', () => {
