@@ -1,3 +1,4 @@
+import { Guard } from '../observing/guard.ts'
 import type { Level, Logger } from './log-options.ts'
 
 /** The lines of one class since the limit began to count. */
@@ -14,8 +15,8 @@ export class LineLimit {
   readonly #everyMs: number
   /** By message, of which there are as many as classes of events. */
   readonly #written = new Map<string, Written>()
+  readonly #guard = new Guard('the logger of logTo')
   #timer: NodeJS.Timeout | undefined
-  #hasFailed = false
 
   constructor(
     logger: Logger,
@@ -54,13 +55,7 @@ export class LineLimit {
     }
   }
 
-  /** A logger that throws must not do so inside the hub. */
   #log(level: Level, fields: object, message: string): void {
-    try {
-      this.#logger[level](fields, message)
-    } catch (error) {
-      if (!this.#hasFailed) process.emitWarning(`the logger of logTo has thrown: ${String(error)}`)
-      this.#hasFailed = true
-    }
+    this.#guard.run(() => this.#logger[level](fields, message))
   }
 }

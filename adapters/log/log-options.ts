@@ -1,4 +1,5 @@
 import { HubError } from 'wshub'
+import { checkMethods, checkOptions } from '../observing/arguments.ts'
 
 /** The methods of a logger: of pino, of `fastify.log`, of `console`. */
 export interface Logger {
@@ -26,10 +27,7 @@ const MAX_MS = 2_147_483_647
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function readLogOptions(options: LogOptions): Required<{ maxLines: number; everyMs: number }> {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(DEFAULTS, key))
-      throw HubError.unknownKey(key, Object.keys(DEFAULTS), 'an option of logTo')
-  }
+  checkOptions(options, Object.keys(DEFAULTS), 'logTo')
   const { maxLines = DEFAULTS.maxLines, everyMs = DEFAULTS.everyMs } = options
   for (const [key, value] of Object.entries({ maxLines, everyMs })) {
     if (Number.isInteger(value) && value >= 1 && value <= MAX_MS) continue
@@ -40,8 +38,5 @@ export function readLogOptions(options: LogOptions): Required<{ maxLines: number
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function checkLogger(logger: Logger): void {
-  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    if (typeof logger?.[level] === 'function') continue
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `the logger has no method ${level}`)
-  }
+  checkMethods(logger, ['debug', 'info', 'warn', 'error'], 'the logger')
 }

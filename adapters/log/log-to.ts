@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Connection, Hub } from 'wshub'
+import { checkHub } from '../observing/arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
 import { levelOfClose, levelOfError, levelOfRefusal, levelOfState } from './levels.ts'
 import { LineLimit } from './line-limit.ts'
@@ -14,10 +15,11 @@ import { checkLogger, type Logger, type LogOptions, readLogOptions } from './log
  */
 export function logTo(logger: Logger, hub: Hub<object>, options: LogOptions = {}): () => void {
   checkLogger(logger)
+  checkHub(hub, 'logTo')
   const lines = new LineLimit(logger, readLogOptions(options))
   if (hub.state === 'closed') return () => {}
   const { node } = hub.toJSON()
-  const events = new HubEvents(hub, () => lines.stop())
+  const events = new HubEvents(hub, 'logTo', () => lines.stop())
   events.on('wshub:upgrade:refused', ({ request, error }) => {
     const { code, status } = error
     lines.write(levelOfRefusal(error), `upgrade refused: ${code}`, () => ({

@@ -7,8 +7,8 @@ import {
   type Labels,
   readInstruments,
 } from 'wshub'
+import { checkHub, checkMethods, checkOptions } from '../observing/arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
-import { checkKeys } from './option-keys.ts'
 
 /** Options of {@link hubMetrics}. An explicit `undefined` means the default. */
 export interface HubMetricsOptions {
@@ -26,8 +26,10 @@ export interface HubMetricsOptions {
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION for an unknown option
  */
 export function hubMetrics(hub: Hub<object>, options: HubMetricsOptions = {}): () => void {
-  checkKeys(options, ['meter', 'attributes'], 'an option of hubMetrics')
+  checkHub(hub, 'hubMetrics')
+  checkOptions(options, ['meter', 'attributes'], 'hubMetrics')
   const { meter = metrics.getMeter('wshub'), attributes = {} } = options
+  checkMethods(meter, ['createHistogram', 'addBatchObservableCallback'], 'the meter')
   if (hub.state === 'closed') return () => {}
   const observables = new Map<string, Observable>()
   const histograms = new Map<HistogramName, Histogram>()
@@ -47,7 +49,7 @@ export function hubMetrics(hub: Hub<object>, options: HubMetricsOptions = {}): (
     }
   }
   meter.addBatchObservableCallback(observe, all)
-  const events = new HubEvents(hub, () => meter.removeBatchObservableCallback(observe, all))
+  const events = new HubEvents(hub, 'hubMetrics', () => meter.removeBatchObservableCallback(observe, all))
   events.on('wshub:measure', ({ histogram, value }) => histograms.get(histogram)?.record(value, attributes))
   return () => events.stop()
 }

@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { context, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api'
 import type { CallbackContext } from 'wshub'
-import { checkKeys } from './option-keys.ts'
+import { checkMethods, checkOptions } from '../observing/arguments.ts'
 import { linkOf, type UpgradeLink } from './upgrade-links.ts'
 
 /** Options of {@link tracedCallbacks}. An explicit `undefined` means the default. */
@@ -17,8 +17,9 @@ export interface TracedCallbacksOptions {
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION for an unknown option
  */
 export function tracedCallbacks(options: TracedCallbacksOptions = {}): CallbackContext {
-  checkKeys(options, ['tracer'], 'an option of tracedCallbacks')
+  checkOptions(options, ['tracer'], 'tracedCallbacks')
   const { tracer = trace.getTracer('wshub') } = options
+  checkMethods(tracer, ['startSpan'], 'the tracer')
   return (request) => {
     const resource = new AsyncResource('WSHUB')
     const ofRoute = context.active()

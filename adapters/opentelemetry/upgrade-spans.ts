@@ -10,8 +10,8 @@ import {
   trace,
 } from '@opentelemetry/api'
 import type { Hub } from 'wshub'
+import { checkHub, checkMethods, checkOptions } from '../observing/arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
-import { checkKeys } from './option-keys.ts'
 import { linkOf } from './upgrade-links.ts'
 
 /** Options of {@link traceUpgrades}. An explicit `undefined` means the default. */
@@ -27,12 +27,14 @@ export interface TraceUpgradesOptions {
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION for an unknown option
  */
 export function traceUpgrades(hub: Hub<object>, options: TraceUpgradesOptions = {}): () => void {
-  checkKeys(options, ['tracer'], 'an option of traceUpgrades')
+  checkHub(hub, 'traceUpgrades')
+  checkOptions(options, ['tracer'], 'traceUpgrades')
   const { tracer = trace.getTracer('wshub') } = options
+  checkMethods(tracer, ['startSpan'], 'the tracer')
   if (hub.state === 'closed') return () => {}
   const begins = new WeakMap<IncomingMessage, Date>()
   const start = (request: IncomingMessage): Span => spanOf(tracer, request, begins.get(request) ?? new Date())
-  const events = new HubEvents(hub)
+  const events = new HubEvents(hub, 'traceUpgrades')
   events.on('wshub:upgrade:began', ({ request }) => begins.set(request, new Date()))
   events.on('wshub:upgrade:accepted', ({ request, connection }) => {
     const span = start(request)

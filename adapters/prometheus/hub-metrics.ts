@@ -1,5 +1,6 @@
 import { register as globalRegister } from 'prom-client'
 import { type Hub, HubError, instruments } from 'wshub'
+import { checkHub, checkMethods, checkOptions } from '../observing/arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
 import { type AnyRegistry, HubMetric } from './hub-metric.ts'
 import { HubSource } from './hub-source.ts'
@@ -34,11 +35,10 @@ const TAKEN: ReadonlySet<string> = new Set([
  *   labels of another hub in that register
  */
 export function hubMetrics(hub: Hub<object>, options: HubMetricsOptions = {}): () => void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KEYS, key))
-      throw HubError.unknownKey(key, Object.keys(KEYS), 'an option of hubMetrics')
-  }
+  checkHub(hub, 'hubMetrics')
+  checkOptions(options, Object.keys(KEYS), 'hubMetrics')
   const { register = globalRegister, prefix = '', labels = {} } = options
+  checkMethods(register, ['registerMetric', 'getSingleMetric'], 'the register')
   checkLabels(labels)
   if (hub.state === 'closed') return () => {}
   const source = new HubSource(hub, labels)
@@ -52,7 +52,7 @@ export function hubMetrics(hub: Hub<object>, options: HubMetricsOptions = {}): (
     )
   }
   for (const metric of metrics) metric.add(source)
-  const events = new HubEvents(hub, () => {
+  const events = new HubEvents(hub, 'hubMetrics', () => {
     for (const metric of metrics) metric.delete(source)
   })
   return () => events.stop()

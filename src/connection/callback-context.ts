@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage } from 'node:http'
 import { invalid } from '../base/option-rules.ts'
+import { syncResult } from '../base/sync-result.ts'
 import { CALLBACKS, type CallbackName, type EventHandler } from './event-handler.ts'
 
 /** Calls a callback of a connection. It must call it once, synchronously, and return what it returns. */
@@ -31,7 +32,11 @@ export function inContext<Meta extends object>(
   request: IncomingMessage | undefined,
 ): EventHandler<Meta> {
   if (context === false) return handler
-  const run = (context === true ? ofRoute : context)(request)
+  const run: unknown = syncResult(
+    'the option callbackContext',
+    (context === true ? ofRoute : context)(request),
+  )
+  if (typeof run !== 'function') throw invalid('callbackContext', 'returns a function', run)
   const contextual: ContextualHandler = Object.create(PROTOTYPE, {
     handler: { value: handler },
     run: { value: run },

@@ -103,6 +103,14 @@ describe('The option callbackContext', () => {
     await client.close()
   })
 
+  it.each([
+    { what: 'a promise', callbackContext: async () => Promise.reject(new Error('no')) },
+    { what: 'nothing', callbackContext: () => undefined },
+  ])('refuses an upgrade if the function returns $what', async ({ callbackContext }) => {
+    const { url } = await serve({ callbackContext } as unknown as HubOptions) // as JavaScript may
+    await expect(Client.open(url)).rejects.toThrow('500')
+  })
+
   it('refuses anything else', () => {
     const options = { callbackContext: 'route' } as unknown as HubOptions // as JavaScript may
     expect(thrownBy(() => new Hub(options))).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })

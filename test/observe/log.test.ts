@@ -166,21 +166,32 @@ describe('logTo', () => {
     expect(lines.all.filter(({ fields }) => fields.node === a.hub.toJSON().node)).toEqual([])
   })
 
-  it('survives a logger that throws, and says so once', async () => {
+  it.each([
+    {
+      how: 'throws',
+      fail: () => {
+        throw new Error('disk full')
+      },
+    },
+    { how: 'rejects', fail: () => Promise.reject(new Error('disk full')) },
+    {
+      how: 'throws what has no text',
+      fail: () => {
+        throw Object.create(null)
+      },
+    },
+  ])('survives a logger that $how, and says so once', async ({ fail }) => {
     const warnings = new Journal<Error>()
     const hear = (warning: Error) => warnings.push(warning)
     process.on('warning', hear)
     onTestFinished(() => {
       process.off('warning', hear)
     })
-    const fail = () => {
-      throw new Error('disk full')
-    }
     const { hub, port, connect } = await serve()
     logTo({ debug: fail, info: fail, warn: fail, error: fail }, hub)
     await refused(port)
     await refused(port)
-    await warnings.first('the warning', ({ message }) => message.includes('disk full'))
+    await warnings.first('the warning', ({ message }) => message.includes('logTo has failed'))
     const { client } = await connect()
     await client.close()
     await eventually(
@@ -189,6 +200,19 @@ describe('logTo', () => {
       () => hub.size,
     )
     expect(warnings.all).toHaveLength(1)
+  })
+
+  it('refuses what is no hub, and options that are no object', async () => {
+    const { logger } = keeper()
+    const { hub } = await serve()
+    for (const call of [
+      () => logTo(logger, undefined as unknown as Hub),
+      () => logTo(logger, {} as Hub),
+      () => logTo(logger, hub, null as unknown as object),
+      () => logTo(logger, hub, 5 as unknown as object),
+    ]) {
+      expect(thrownBy(call)).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
+    }
   })
 
   it('writes to pino, to the log of Fastify and to the console', async () => {

@@ -1,7 +1,15 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import {
+  context,
+  type Meter,
+  propagation,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { DataPointType, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
@@ -9,7 +17,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { Hub, instruments, memoryHistory } from 'wshub'
 import { hubMetrics, tracedCallbacks, traceUpgrades } from 'wshub/opentelemetry'
 import { Http2Client } from '../support/http2-client.ts'
-import { eventually, handshake, inTime, RawClient, serve, thrownBy } from '../support/hub-server.ts'
+import { eventually, handshake, inTime, Journal, RawClient, serve, thrownBy } from '../support/hub-server.ts'
 
 class Reader extends MetricReader {
   protected override async onForceFlush(): Promise<void> {}
@@ -179,6 +187,43 @@ describe('traceUpgrades', () => {
   })
 })
 
+describe('A tracer or a meter that throws', () => {
+  it('does not disturb the hub, and is told once by each', async () => {
+    const warnings = new Journal<Error>()
+    const hear = (warning: Error) => warnings.push(warning)
+    process.on('warning', hear)
+    onTestFinished(() => {
+      process.off('warning', hear)
+    })
+    const fail = () => {
+      throw new Error('the exporter is away')
+    }
+    const { hub, connect } = await serve()
+    const instrument = { record: fail, add: fail, addCallback: fail, removeCallback: fail }
+    const make = () => instrument
+    const meter = {
+      createHistogram: make,
+      createObservableCounter: make,
+      createObservableGauge: make,
+      createObservableUpDownCounter: make,
+      addBatchObservableCallback: () => {},
+      removeBatchObservableCallback: fail,
+    } as unknown as Meter // what hubMetrics uses of it
+    hubMetrics(hub, { meter })
+    traceUpgrades(hub, { tracer: { startSpan: fail } as unknown as Tracer })
+    for (let nth = 0; nth < 3; nth++) {
+      const { client } = await connect()
+      await client.close()
+    }
+    await hub.close()
+    await warnings.until('both warnings', (all) => all.length === 2)
+    expect(warnings.all.map(({ message }) => message).sort()).toEqual([
+      'hubMetrics has failed: Error: the exporter is away',
+      'traceUpgrades has failed: Error: the exporter is away',
+    ])
+  })
+})
+
 describe('tracedCallbacks', () => {
   it('makes a span of each onMessage, with a link to that of the upgrade, and its spans below', async () => {
     const { tracer, spans } = tracing()
@@ -240,12 +285,17 @@ describe('tracedCallbacks', () => {
     route.end()
   })
 
-  it('refuses unknown options', async () => {
+  it('refuses wrong arguments', async () => {
     const { hub } = await serve()
     for (const call of [
       () => hubMetrics(hub, { metre: 1 } as object),
       () => traceUpgrades(hub, { trace: 1 } as object),
       () => tracedCallbacks({ spans: true } as object),
+      () => hubMetrics(hub, { meter: {} } as object),
+      () => hubMetrics(undefined as unknown as typeof hub),
+      () => traceUpgrades(hub, { tracer: 5 } as object),
+      () => traceUpgrades(hub, null as unknown as object),
+      () => tracedCallbacks({ tracer: 5 } as object),
     ]) {
       expect(thrownBy(call)).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
     }

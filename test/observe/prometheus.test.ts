@@ -105,6 +105,9 @@ describe('hubMetrics', () => {
       () => hubMetrics(b, { register, labels: { reason: 'mine' } }),
       () => hubMetrics(b, { register, labels: { 'no name': 'x' } }),
       () => hubMetrics(b, { register, registers: register } as object),
+      () => hubMetrics(b, { register: {} } as object),
+      () => hubMetrics({} as Hub, { register }),
+      () => hubMetrics(b, null as unknown as object),
     ]
     for (const refused of refusals) {
       expect(thrownBy(refused)).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })

@@ -1,0 +1,29 @@
+import { type Hub, HubError } from 'wshub'
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for anything but a hub */
+export function checkHub(hub: Hub<object>, where: string): void {
+  // A hub may come from another copy of the package: no instanceof.
+  if (typeof hub?.toJSON === 'function' && typeof hub.stats === 'function') return
+  throw new HubError('WSHUB_ERR_INVALID_OPTION', `${where} takes a hub, not ${String(hub)}`)
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for what is no object, or has a key that is not known */
+export function checkOptions(options: object, known: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new HubError(
+      'WSHUB_ERR_INVALID_OPTION',
+      `the options of ${where} are an object, not ${String(options)}`,
+    )
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) throw HubError.unknownKey(key, known, `an option of ${where}`)
+  }
+}
+
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for an object without a method that is needed */
+export function checkMethods(object: unknown, methods: readonly string[], what: string): void {
+  for (const method of methods) {
+    if (typeof (object as Record<string, unknown> | null | undefined)?.[method] === 'function') continue // as it may be
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${what} has no method ${method}`)
+  }
+}
