@@ -1,5 +1,7 @@
 import type { EventEmitter } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, Http2Session, ServerHttp2Stream } from 'node:http2'
+import type { Duplex } from 'node:stream'
 import { Counts } from '../base/counts.ts'
 import { HubError } from '../base/errors.ts'
 import { PendingUpgrade } from './pending-upgrade.ts'
@@ -89,8 +91,17 @@ export class StreamUpgrades implements UpgradeCarrier {
     return hasOtherListeners(this.#events, 'connect', this.#onConnect)
   }
 
-  readonly #onConnect = (req: Http2ServerRequest, { stream }: Http2ServerResponse): void => {
+  readonly #onConnect = (
+    req: Http2ServerRequest | IncomingMessage,
+    response: Http2ServerResponse | Duplex,
+  ): void => {
+    if (!('stream' in req) || !('stream' in response)) {
+      // With allowHTTP1, a CONNECT of HTTP/1.1 comes with its socket. Without this listener, Node closes it.
+      if (!this.#isShared && 'destroy' in response) response.destroy()
+      return
+    }
     const { headers, rawHeaders } = req
+    const { stream } = response
     const { first } = this.#target
     const { session } = stream
     if (first === undefined || this.#isShared || stream.headersSent || session === undefined) return

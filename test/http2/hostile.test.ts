@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { constants } from 'node:http2'
 import { connect } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type HubOptions, Opcode } from 'wshub'
 import { echo } from '../adapters/frameworks.ts'
@@ -276,6 +277,30 @@ describe('A flood over HTTP/2', () => {
     socket.on('error', () => {}) // 'close' follows
     socket.resume()
     socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.alloc(1_000, 0xff)]))
+    await inTime('the server to hang up', once(socket, 'close'))
+    await neighbour.echoes()
+  })
+})
+
+describe('A request of HTTP/1.1 on the same port', () => {
+  it.each([
+    'CONNECT example.com:443',
+    'OPTIONS *',
+    'TRACE /',
+    'PRI *',
+    'CONNECT /\r\nUpgrade: websocket\r\nX:',
+  ])('ends no process: %s', async (line) => {
+    const served = await serve({}, echo, { secure: true })
+    const neighbour = await (await Http2Client.connect(served)).open()
+    const socket = connectTls({
+      port: served.port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      ALPNProtocols: ['http/1.1'],
+    })
+    socket.on('error', () => {}) // 'close' follows
+    socket.resume()
+    socket.write(`${line} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n`)
     await inTime('the server to hang up', once(socket, 'close'))
     await neighbour.echoes()
   })
