@@ -22,8 +22,9 @@ export function checkOptions(options: object, known: readonly string[], where: s
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for an object without a method that is needed */
 export function checkMethods(object: unknown, methods: readonly string[], what: string): void {
+  const given = object as Record<string, unknown> | null | undefined // whatever JavaScript passes
   for (const method of methods) {
-    if (typeof (object as Record<string, unknown> | null | undefined)?.[method] === 'function') continue // as it may be
+    if (typeof given?.[method] === 'function') continue
     throw new HubError('WSHUB_ERR_INVALID_OPTION', `${what} has no method ${method}`)
   }
 }

@@ -158,8 +158,6 @@ function simulate({ start }: Traffic): { ratio: number; deflates: number } {
 describe('Shared windows in simulated traffic', () => {
   it.each(TRAFFIC)('need few bytes and few deflates: $what', (traffic) => {
     const { ratio, deflates } = simulate(traffic)
-    if (process.env.SHOW_TRAFFIC !== undefined)
-      console.log(traffic.what, ratio.toFixed(2), deflates.toFixed(1))
     expect(ratio).toBeLessThanOrEqual(traffic.maxRatio)
     expect(deflates).toBeLessThanOrEqual(traffic.maxDeflates)
   })
