@@ -5,7 +5,6 @@ export { MemoryBus } from './backplane/memory-bus.ts'
 export { HubError, type HubErrorCode } from './base/errors.ts'
 export type { Distribution } from './base/histogram.ts'
 export type { Metadata, MetadataKey, MetadataMap, MetadataOf } from './base/metadata.ts'
-export type { Distributions, HistogramName } from './base/meters.ts'
 export type {
   Answer,
   CallOptions,
@@ -60,6 +59,7 @@ export {
   readCloseOptions,
 } from './hub/close-options.ts'
 export type { HubDiagnostics } from './hub/diagnostics.ts'
+export type { Distributions, HistogramName } from './hub/distributions.ts'
 export { Hub } from './hub/hub.ts'
 export type { HubOptions, ResolvedHubOptions } from './hub/hub-options.ts'
 export type { LimitOptions, ResolvedLimits } from './hub/limit-options.ts'

@@ -1,5 +1,6 @@
-import { Meters } from '../base/meters.ts'
+import type { Recorder } from '../base/meters.ts'
 import { CLOSE_REASONS, type CloseCause, type CloseCount, type CloseReason } from './close-cause.ts'
+import type { ConnectionHistogram } from './connection-bounds.ts'
 
 /** The counters of all connections of a hub, since it was created. */
 export class Tally {
@@ -13,9 +14,9 @@ export class Tally {
   receivedBytes = 0
   sentMessages = 0
   sentBytes = 0
-  readonly #meters: Meters
+  readonly #meters: Recorder<ConnectionHistogram>
 
-  constructor(meters = new Meters()) {
+  constructor(meters: Recorder<ConnectionHistogram>) {
     this.#meters = meters
   }
 

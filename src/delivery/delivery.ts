@@ -1,8 +1,9 @@
 import { DueQueue } from '../base/due-queue.ts'
-import { Meters } from '../base/meters.ts'
+import type { Recorder } from '../base/meters.ts'
 import { Congestion } from './congestion.ts'
 import type { DeliveryOptions, SlowConsumerPolicy } from './delivery-options.ts'
 import { type DropCount, type DropReason, noDrops } from './drop-count.ts'
+import type { FlushHistogram } from './flush-bounds.ts'
 import { type Flushable, FlushLoop } from './flush-loop.ts'
 import { SharedWindows } from './shared-windows.ts'
 
@@ -39,7 +40,7 @@ export class Delivery {
     closed: noDrops(),
   }
 
-  constructor(options: DeliveryOptions, meters = new Meters()) {
+  constructor(options: DeliveryOptions, meters?: Recorder<FlushHistogram>) {
     const { maxBufferedBytes, maxTotalBufferedBytes, slowConsumer, writeDelayMs } = options
     const { enableCompression: settings } = options
     this.loop = new FlushLoop(writeDelayMs, meters)

@@ -1,5 +1,6 @@
-import { Meters } from '../base/meters.ts'
+import { Meters, type Recorder } from '../base/meters.ts'
 import { Batch } from './batch.ts'
+import { FLUSH_BOUNDS, type FlushHistogram } from './flush-bounds.ts'
 
 /**
  * Time, in ms, for which flushes may block the event loop. The rest follows in its next turn, so that a
@@ -35,9 +36,9 @@ export class FlushLoop {
   #dueSince = 0
   /** When the first outbox was scheduled that still waits. */
   #waitingSince = 0
-  readonly #meters: Meters
+  readonly #meters: Recorder<FlushHistogram>
 
-  constructor(delayMs = 0, meters = new Meters()) {
+  constructor(delayMs = 0, meters: Recorder<FlushHistogram> = new Meters(FLUSH_BOUNDS)) {
     this.delayMs = delayMs
     this.#meters = meters
   }

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { HubError } from '../base/errors.ts'
-import type { HistogramName } from '../base/meters.ts'
 import type { Gap } from '../cluster/gaps.ts'
 import type { CloseCause } from '../connection/close-cause.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Dropped } from '../delivery/drop-count.ts'
 import type { Message } from '../protocol/message.ts'
+import type { HistogramName } from './distributions.ts'
 import type { Hub } from './hub.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { Meters } from '../base/meters.ts'
+import type { Meters } from '../base/meters.ts'
 import { asRooms } from '../base/room-names.ts'
 import { RunningHandlers } from '../base/running-handlers.ts'
 import type { Connection } from '../connection/connection.ts'
@@ -13,6 +13,7 @@ import type { Transport } from '../connection/transport.ts'
 import type { Origin } from '../delivery/backlog.ts'
 import { Delivery } from '../delivery/delivery.ts'
 import type { ResolvedInit } from '../upgrade/upgrade-init.ts'
+import { type HistogramName, hubMeters } from './distributions.ts'
 import { ErrorReporter } from './error-reporter.ts'
 import type { ResolvedHubOptions } from './hub-options.ts'
 import { RoomIndex } from './room-index.ts'
@@ -39,7 +40,7 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
   readonly rooms = new RoomIndex<Session<Meta>>()
   readonly running = new RunningHandlers()
   readonly reporter: ErrorReporter<Meta>
-  readonly meters: Meters
+  readonly meters: Meters<HistogramName>
   readonly tally: Tally
   readonly delivery: Delivery
   readonly keepalive: Keepalive
@@ -52,7 +53,7 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
     this.hub = hub
     this.options = options
     this.reporter = new ErrorReporter(hub, this.running, options.onError)
-    this.meters = new Meters(hub)
+    this.meters = hubMeters(hub)
     this.tally = new Tally(this.meters)
     this.delivery = new Delivery(options, this.meters)
     this.keepalive = new Keepalive(this, options, () => owner.swept())

@@ -1,12 +1,12 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import type { HubErrorCode } from '../base/errors.ts'
-import type { Distributions } from '../base/meters.ts'
 import type { CloseCount, CloseReason } from '../connection/close-cause.ts'
 import type { ConnectionState } from '../connection/connection.ts'
 import type { Tally } from '../connection/tally.ts'
 import type { DropCount, DropReason } from '../delivery/drop-count.ts'
 import type { HistoryStats } from '../history/history-stats.ts'
 import type { PresenceStats } from '../presence/presence-stats.ts'
+import type { Distributions } from './distributions.ts'
 
 /** The stage of a hub's life. */
 export type HubState = 'open' | 'closing' | 'closed'

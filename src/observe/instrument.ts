@@ -1,6 +1,6 @@
 import type { Distribution } from '../base/histogram.ts'
-import type { HistogramName } from '../base/meters.ts'
 import type { ClusterStats } from '../cluster/answer.ts'
+import type { HistogramName } from '../hub/distributions.ts'
 import type { Hub } from '../hub/hub.ts'
 import type { HubStats } from '../hub/stats.ts'
 

@@ -1,4 +1,4 @@
-import { HISTOGRAM_BOUNDS, type HistogramName } from '../base/meters.ts'
+import { HISTOGRAM_BOUNDS, type HistogramName } from '../hub/distributions.ts'
 import type { Labels, Read, Row } from './instrument.ts'
 
 /** The series of an instrument without labels. */

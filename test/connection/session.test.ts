@@ -4,7 +4,9 @@ import { type AddressInfo, connect } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { Hub, type HubOptions } from 'wshub'
+import { Meters } from '../../src/base/meters.ts'
 import { RunningHandlers } from '../../src/base/running-handlers.ts'
+import { CONNECTION_BOUNDS } from '../../src/connection/connection-bounds.ts'
 import { Keepalive } from '../../src/connection/keepalive.ts'
 import { Session } from '../../src/connection/session.ts'
 import { Tally } from '../../src/connection/tally.ts'
@@ -36,7 +38,7 @@ async function openSession(hubOptions: HubOptions = {}) {
       options,
       delivery,
       keepalive: new Keepalive(new Set<never>(), options, () => {}),
-      tally: new Tally(),
+      tally: new Tally(new Meters(CONNECTION_BOUNDS)),
       running: new RunningHandlers(),
       roomsOf: () => new Set<string>(),
       release: () => new Set<string>(),

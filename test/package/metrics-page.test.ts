@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { instruments } from 'wshub'
 import { HUB_ERRORS } from '../../src/base/errors.ts'
-import { HISTOGRAM_BOUNDS, type HistogramName } from '../../src/base/meters.ts'
 import { CLOSE_CAUSES, CLOSE_REASONS } from '../../src/connection/close-cause.ts'
+import { HISTOGRAM_BOUNDS, type HistogramName } from '../../src/hub/distributions.ts'
 import { read, tableOf, unquote } from './documents.ts'
 
 describe('the table of instruments', () => {
