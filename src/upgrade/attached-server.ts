@@ -61,6 +61,7 @@ export class AttachedServer implements SharedServer, UpgradeTarget {
     if (this.#followers.size > 0) return
     this.#events.off('close', this.#onClose)
     registry.servers.delete(this.#server)
+    if (hub.isLeaving) this.#streams?.goAway()
   }
 
   get first(): ServerHub | undefined {
@@ -72,8 +73,8 @@ export class AttachedServer implements SharedServer, UpgradeTarget {
     return this.#hubs.size > 0 && areLeaving(this.#hubs)
   }
 
-  leave(): void {
-    if (areLeaving(this.#followers)) this.#streams?.goAway()
+  get isLeaving(): boolean {
+    return areLeaving(this.#followers)
   }
 
   readonly #onClose = (): void => {

@@ -53,7 +53,7 @@ export class StreamUpgrades implements UpgradeCarrier {
     this.#setAnnounced(false)
   }
 
-  /** Has clients open no more streams in the sessions that carry upgrades (GOAWAY); those go on. */
+  /** Has clients open no more streams in the sessions that still carry upgrades (GOAWAY). */
   goAway(): void {
     for (const session of this.#sessions.keys()) session.close()
   }
@@ -127,7 +127,13 @@ export class StreamUpgrades implements UpgradeCarrier {
       return new HubError('WSHUB_ERR_TOO_MANY_CONNECTIONS', 'too many connections in this HTTP/2 session')
     }
     this.#sessions.add(session)
-    stream.once('close', () => this.#sessions.remove(session))
+    stream.once('close', () => this.#left(session))
     return undefined
+  }
+
+  /** A stream has closed. GOAWAY follows the last goodbye: some clients, such as undici, end all at once. */
+  #left(session: Http2Session): void {
+    this.#sessions.remove(session)
+    if (this.#target.isLeaving && this.#sessions.of(session) === 0) session.close()
   }
 }

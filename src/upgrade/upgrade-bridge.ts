@@ -230,7 +230,6 @@ export class UpgradeBridge implements ServerHub, UpgradeKeeper {
   /** Refuses further upgrades: the hub is closing. */
   leave(): void {
     this.#isLeaving = true
-    for (const server of [...this.#servers.keys(), ...this.#detached]) registry.servers.get(server)?.leave()
   }
 
   /**

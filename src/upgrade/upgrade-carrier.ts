@@ -13,6 +13,8 @@ export interface UpgradeCarrier {
 export interface UpgradeTarget {
   /** The hub whose limits hold; `undefined` when there is none left. */
   readonly first: ServerHub | undefined
+  /** Whether all hubs are closing that have connections of the server. */
+  readonly isLeaving: boolean
   /**
    * Leads an upgrade into the request listeners.
    * @param flaw the reason why it must not get there

@@ -20,8 +20,6 @@ export interface SharedServer {
   /** Whether all hubs of the server are closing. */
   readonly isLeft: boolean
   add(hub: ServerHub): void
-  /** Has clients open no more streams, when all hubs of the server are closing. */
-  leave(): void
   /** Detaches a hub, which is still told when the server closes. */
   remove(hub: ServerHub): void
   /** Detaches a hub, which is not told of the server any more. */

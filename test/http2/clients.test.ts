@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Agent, WebSocket as UndiciWebSocket } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { echo } from '../adapters/frameworks.ts'
@@ -108,6 +109,25 @@ describe('undici with allowH2', () => {
     await received.first('the close', (event) => event.startsWith('close'))
     expect(received.all).toEqual(['hello', 'close 4000'])
     expect(served.requests.map(({ httpVersion }) => httpVersion)).toEqual(['2.0'])
+    await dispatcher.destroy()
+  })
+
+  it('gets what was sent last, and 1001, when the hub closes', async () => {
+    const served = await servePage()
+    const dispatcher = new Agent({ allowH2: true, connect: { rejectUnauthorized: false } })
+    const received = new Journal<string>()
+    const open = (): Promise<unknown> => {
+      const socket = new UndiciWebSocket(`wss://localhost:${served.port}/ws`, { dispatcher })
+      socket.addEventListener('message', ({ data }) => received.push(String(data)))
+      socket.addEventListener('close', ({ code }) => received.push(`close ${code}`))
+      return once(socket, 'open')
+    }
+    await inTime('8 WebSockets', Promise.all(Array.from({ length: 8 }, open)))
+    served.hub.broadcast('the last')
+    const closed = served.hub.close()
+    await received.until('the closes', (all) => all.filter((event) => event.startsWith('close')).length === 8)
+    expect(received.all.toSorted()).toEqual([...Array(8).fill('close 1001'), ...Array(8).fill('the last')])
+    expect(await closed).toEqual({ closed: 8, terminated: 0 })
     await dispatcher.destroy()
   })
 })

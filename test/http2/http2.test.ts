@@ -181,18 +181,35 @@ describe.each([
     expect(served.hub.size).toBe(1)
   })
 
-  it('sends GOAWAY and then the goodbyes when the hub closes', async () => {
+  it('says goodbye and then sends GOAWAY when the hub closes', async () => {
     const served = await serve({}, echo, { secure })
     const client = await Http2Client.connect(served)
     const idle = await Http2Client.connect(served)
-    const socket = await client.open()
+    const sockets = [await client.open(), await client.open()]
+    for (const connection of served.connections) connection.sendText('the last')
     const closed = served.hub.close()
-    await client.events.first('GOAWAY', (event) => event === 'goaway 0')
-    expect(await socket.closed()).toBe(1001)
-    socket.stream.end()
-    expect(await closed).toEqual({ closed: 1, terminated: 0 })
+    for (const socket of sockets) {
+      expect(await socket.message()).toBe('the last')
+      expect(await socket.closed()).toBe(1001)
+      expect((await client.request().refused()).status).toBe(503)
+      expect(client.events.all).toEqual([])
+      socket.stream.end()
+      expect(await socket.reset()).toBe(0)
+    }
+    expect(await closed).toEqual({ closed: 2, terminated: 0 })
     await client.events.first('the end of the session', (event) => event === 'close')
+    expect(new Set(client.events.all)).toEqual(new Set(['goaway 0', 'close']))
     expect(await idle.get('/').refused()).toMatchObject({ status: 503 })
+  })
+
+  it('sends GOAWAY to a client that did not answer the goodbye', async () => {
+    const served = await serve({}, echo, { secure })
+    const client = await Http2Client.connect(served)
+    const socket = await client.open()
+    expect(await served.hub.close({ timeoutMs: 50 })).toEqual({ closed: 0, terminated: 1 })
+    expect(await socket.reset()).toBe(CANCEL)
+    await client.events.first('the end of the session', (event) => event === 'close')
+    expect(new Set(client.events.all)).toEqual(new Set(['goaway 0', 'close']))
   })
 
   it('limits the connections in one session', async () => {
