@@ -13,6 +13,7 @@ export default defineConfig({
     prometheus: 'adapters/prometheus/prometheus.ts',
     opentelemetry: 'adapters/opentelemetry/opentelemetry.ts',
     log: 'adapters/log/log.ts',
+    inspector: 'adapters/inspector/inspector.ts',
     client: 'client/client.ts',
     testing: 'testing/index.ts',
     'testing/history': 'testing/history/history-contract.ts',

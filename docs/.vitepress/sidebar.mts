@@ -19,7 +19,17 @@ const GUIDE = {
     'testing',
   ],
   Reference: ['options', 'errors'],
-  Run: ['deploying', 'proxies', 'http2', 'observability', 'metrics', 'cluster', 'scaling', 'other-hosts'],
+  Run: [
+    'deploying',
+    'proxies',
+    'http2',
+    'observability',
+    'metrics',
+    'inspector',
+    'cluster',
+    'scaling',
+    'other-hosts',
+  ],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
   Inside: ['architecture', 'benchmarks'],
 }

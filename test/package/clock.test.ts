@@ -12,6 +12,7 @@ const TIME_OF_DAY = [
   'jetstream-history.ts',
   'keepalive.ts',
   'receiver.ts',
+  'recent-events.ts',
   'room-member.ts',
   'sender.ts',
   'upgrade-spans.ts',

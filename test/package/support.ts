@@ -133,6 +133,7 @@ export const ENTRIES = {
   'wshub/prometheus': 'adapters/prometheus/prometheus.ts',
   'wshub/opentelemetry': 'adapters/opentelemetry/opentelemetry.ts',
   'wshub/log': 'adapters/log/log.ts',
+  'wshub/inspector': 'adapters/inspector/inspector.ts',
   'wshub/client': 'client/client.ts',
   'wshub/testing': 'testing/index.ts',
   'wshub/testing/history': 'testing/history/history-contract.ts',

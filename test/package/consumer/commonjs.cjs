@@ -12,6 +12,7 @@ const nodeClusterAdapter = require('wshub/node-cluster')
 const prometheusEntry = require('wshub/prometheus')
 const telemetryEntry = require('wshub/opentelemetry')
 const logEntry = require('wshub/log')
+const inspectorEntry = require('wshub/inspector')
 const protocol = require('wshub/protocol')
 const redisAdapter = require('wshub/redis')
 const testing = require('wshub/testing')
@@ -39,6 +40,7 @@ async function main() {
     'wshub/prometheus': namesOf(prometheusEntry),
     'wshub/opentelemetry': namesOf(telemetryEntry),
     'wshub/log': namesOf(logEntry),
+    'wshub/inspector': namesOf(inspectorEntry),
     'wshub/client': namesOf(client),
     'wshub/testing': namesOf(testing),
     'wshub/testing/backplane': namesOf(backplaneTesting),

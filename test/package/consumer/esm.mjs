@@ -6,6 +6,7 @@ import * as core from 'wshub'
 import * as client from 'wshub/client'
 import * as expressAdapter from 'wshub/express'
 import * as fastifyAdapter from 'wshub/fastify'
+import * as inspectorEntry from 'wshub/inspector'
 import * as koaAdapter from 'wshub/koa'
 import * as logEntry from 'wshub/log'
 import * as natsAdapter from 'wshub/nats'
@@ -39,6 +40,7 @@ const names = {
   'wshub/prometheus': namesOf(prometheusEntry),
   'wshub/opentelemetry': namesOf(telemetryEntry),
   'wshub/log': namesOf(logEntry),
+  'wshub/inspector': namesOf(inspectorEntry),
   'wshub/client': namesOf(client),
   'wshub/testing': namesOf(testing),
   'wshub/testing/backplane': namesOf(backplaneTesting),
