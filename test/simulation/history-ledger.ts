@@ -46,6 +46,8 @@ export interface Stay {
   previous: string | undefined
   /** Where a replay ended early: messages may be missing after it. */
   breakAt: string | undefined
+  /** The latest message that the client had of an earlier stay when this one began for it. */
+  held: string | undefined
   /** How many times its node has reported that messages are lost. */
   behinds: number
   /** Whether none of its messages was checked yet. */
@@ -137,6 +139,7 @@ export class HistoryLedger {
       received: new Set(),
       previous: undefined,
       breakAt: undefined,
+      held: undefined,
       behinds: 0,
       isFirst: true,
       isSure: false,
@@ -211,8 +214,11 @@ export class HistoryLedger {
     const stay = this.#stays.get(subject)
     if (stay === undefined) return
     const { room } = stay.ask
-    if (what === 'begin') this.#atClient.set(`${name} ${room}`, stay)
-    else if (what === 'live' && this.#atClient.get(`${name} ${room}`) === stay) {
+    if (what === 'begin') {
+      const earlier = this.#atClient.get(`${name} ${room}`)
+      stay.held = [...(earlier?.received ?? [])].at(-1)
+      this.#atClient.set(`${name} ${room}`, stay)
+    } else if (what === 'live' && this.#atClient.get(`${name} ${room}`) === stay) {
       stay.isSure = true
       const since = [...stay.received].at(-1) ?? position
       if (since !== '') this.#since.set(`${place} ${room}`, since)
@@ -246,7 +252,7 @@ export class HistoryLedger {
   /** Describes each stay that is not up to date: it has neither every message nor a report of the loss. */
   unsettled(markers: ReadonlyMap<string, string>): string[] {
     return [...this.#atNode.values()].flatMap((stay) => {
-      const { token, session, ask, previous, breakAt, result } = stay
+      const { token, session, ask, previous, breakAt, held, result } = stay
       if (stay.hasEnded || !session.isOpen || !this.#host.isAlive(session.node)) return []
       const say = (what: string) => [`${token}: ${session.name} at ${session.node} in ${ask.room} ${what}`]
       if (result === undefined) return say('never becomes live')
@@ -261,7 +267,7 @@ export class HistoryLedger {
         return say(`lacks ${marker}`)
       const head = this.#engine.headOf(ask.room)
       if (previous === undefined) return []
-      if ([previous, breakAt].some((at) => this.#reaches(stay, at, head))) return []
+      if ([previous, breakAt, held].some((at) => this.#reaches(stay, at, head))) return []
       return say(`stands at ${previous}, and the store at ${head}`)
     })
   }
@@ -342,11 +348,13 @@ export class HistoryLedger {
         continue
       }
       const { before = '', index = 0, losses = 0 } = this.#kept.get(event) ?? {}
-      const { previous } = stay
+      const { previous, isFirst } = stay
       stay.previous = event
-      if (stay.isFirst && losses === stay.losses) this.#checkFirst(stay, index)
+      if (isFirst && losses === stay.losses) this.#checkFirst(stay, index)
       stay.isFirst = false
       if (previous === undefined || this.#reaches(stay, previous, before)) continue
+      // What was waiting for the client when it asked again was sent before the new stay began for it.
+      if (isFirst && this.#reaches(stay, stay.held, before)) continue
       if (this.#reaches(stay, stay.breakAt, before)) {
         stay.breakAt = undefined
         continue
