@@ -19,7 +19,7 @@ export const instruments: readonly Instrument[] = Object.freeze(ROWS.map(({ inst
 
 /**
  * Reads all instruments of a hub, in the order of {@link instruments}. That visits each connection once, and
- * each room with presence.
+ * nothing else that there is many of.
  */
 export function readInstruments<Meta extends object>(hub: Hub<Meta>): Reading[] {
   const figures: HubFigures = { hub, stats: hub.stats(), cluster: hub.cluster.stats() }

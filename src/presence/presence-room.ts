@@ -11,7 +11,7 @@ import type { PresenceChange, PresenceMember, PresenceMode } from './presence-op
 import { RoomChanges } from './room-changes.ts'
 import { hashOf } from './room-hash.ts'
 import type { Holding, RoomMember } from './room-member.ts'
-import { NAME_AGAIN_SHARE, Roster } from './roster.ts'
+import { type MemberTally, NAME_AGAIN_SHARE, Roster } from './roster.ts'
 
 /** The presence of a room: its users on this node, and on the other nodes as far as they are known. */
 export class PresenceRoom {
@@ -39,19 +39,15 @@ export class PresenceRoom {
   /** When the room is dropped, in ms of `performance.now()`; 0 = it is needed. */
   idleUntil = 0
 
-  constructor(name: string, mode: PresenceMode, node: string, maxMembers: number) {
+  /** @param tally counts the members of the room with those of others */
+  constructor(name: string, mode: PresenceMode, node: string, maxMembers: number, tally?: MemberTally) {
     this.name = name
     this.hash = hashOf(name)
     this.mode = mode
     this.#maxMembers = maxMembers
-    this.#roster = new Roster(mode, node, maxMembers)
+    this.#roster = new Roster(mode, node, maxMembers, tally)
     this.#own = this.#roster.own
     this.#changes = new RoomChanges(this.#roster)
-  }
-
-  /** The number of users of all nodes that are kept here. */
-  get size(): number {
-    return this.#roster.members.size
   }
 
   /** The version of this node's share; 0 = nothing was published. */
@@ -72,6 +68,11 @@ export class PresenceRoom {
   /** The number of members whose changes the application may not know yet. */
   get touched(): number {
     return this.#roster.touched.size
+  }
+
+  /** Takes the members out of the tally: the room is not followed any more. */
+  uncount(): void {
+    this.#roster.uncount()
   }
 
   /** Whether no change is told now. */

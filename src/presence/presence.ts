@@ -88,10 +88,9 @@ export class Presence {
     })
   }
 
-  /** The current figures. Visits every room. */
+  /** The current figures. */
   get stats(): PresenceStats {
-    let members = 0
-    for (const { size } of this.#rooms) members += size
+    const { members } = this.#rooms.tally
     const repairs = this.#exchange?.repaired ?? 0
     return { rooms: this.#rooms.size, members, changes: this.#changes, repairs }
   }
@@ -228,7 +227,8 @@ export class Presence {
   #follow(name: string, mode: PresenceMode): PresenceRoom {
     const known = this.#rooms.get(name)
     if (known !== undefined) return known
-    const room = new PresenceRoom(name, mode, this.#host.node, this.#options.maxMembersPerRoom)
+    const { maxMembersPerRoom } = this.#options
+    const room = new PresenceRoom(name, mode, this.#host.node, maxMembersPerRoom, this.#rooms.tally)
     this.#rooms.add(room)
     this.#exchange?.follow(room)
     return room

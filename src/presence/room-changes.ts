@@ -37,7 +37,7 @@ export class RoomChanges {
       touched.delete(member)
       if (members.get(member.user) !== member) continue
       if (member.connections === 0) {
-        if (!member.isTold) members.delete(member.user)
+        if (!member.isTold) this.#roster.forget(member)
         else if (member.leavesAt === 0) {
           member.leavesAt = leavesAt
           leaving.push(member)
@@ -66,7 +66,7 @@ export class RoomChanges {
     if (members.get(member.user) !== member || member.leavesAt !== leavesAt) return false
     member.leavesAt = 0 // a user who came back and left once more has another one
     if (!member.isTold || member.connections > 0) return false
-    members.delete(member.user)
+    this.#roster.forget(member)
     this.#left.push(member.user)
     return true
   }
@@ -86,7 +86,7 @@ export class RoomChanges {
       if (++looked > most) return
       touched.delete(member)
       const isHere = members.get(member.user) === member
-      if (isHere && member.connections === 0) members.delete(member.user)
+      if (isHere && member.connections === 0) this.#roster.forget(member)
     }
   }
 
@@ -100,7 +100,7 @@ export class RoomChanges {
       member.isTold = !isTooLarge && member.connections > 0
       member.toldInfo = member.info
       member.leavesAt = 0
-      if (member.connections === 0) members.delete(member.user)
+      if (member.connections === 0) this.#roster.forget(member)
     }
   }
 }

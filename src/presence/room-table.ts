@@ -1,10 +1,13 @@
 import type { PresenceRoom } from './presence-room.ts'
+import type { MemberTally } from './roster.ts'
 
 const NO_ROOMS: readonly PresenceRoom[] = []
 
 /** The rooms whose presence is followed here. */
 export class RoomTable {
   readonly #rooms = new Map<string, PresenceRoom>()
+  /** Counts the members of the rooms, so that nothing has to visit all rooms for that. */
+  readonly tally: MemberTally = { members: 0 }
   readonly #byHash = new Map<number, readonly PresenceRoom[]>()
 
   get size(): number {
@@ -13,10 +16,6 @@ export class RoomTable {
 
   [Symbol.iterator](): IterableIterator<PresenceRoom> {
     return this.#rooms.values()
-  }
-
-  names(): string[] {
-    return [...this.#rooms.keys()]
   }
 
   get(name: string): PresenceRoom | undefined {
@@ -35,12 +34,14 @@ export class RoomTable {
 
   delete(room: PresenceRoom): void {
     this.#rooms.delete(room.name)
+    room.uncount()
     const others = this.withHash(room.hash).filter((other) => other !== room)
     if (others.length > 0) this.#byHash.set(room.hash, others)
     else this.#byHash.delete(room.hash)
   }
 
   clear(): void {
+    for (const room of this.#rooms.values()) room.uncount()
     this.#rooms.clear()
     this.#byHash.clear()
   }

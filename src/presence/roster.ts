@@ -15,10 +15,14 @@ const MEMBERS_PER_STEP = 1_000
  */
 export const NAME_AGAIN_SHARE = 3 / 4
 
+/** A number of members: of all rooms that count in it. */
+export interface MemberTally {
+  members: number
+}
+
 /** The members of a room, and the share of each node. */
 export class Roster {
   readonly mode: PresenceMode
-  readonly members = new Map<string, RoomMember>()
   readonly shares = new Map<string, NodeShare>()
   /** The share of this node. */
   readonly own: NodeShare
@@ -27,11 +31,18 @@ export class Roster {
   /** Whether the application was given numbers only. */
   isOverflown = false
   readonly #maxMembers: number
+  readonly #members = new Map<string, RoomMember>()
+  #tally: MemberTally | undefined
 
-  constructor(mode: PresenceMode, node: string, maxMembers: number) {
+  constructor(mode: PresenceMode, node: string, maxMembers: number, tally?: MemberTally) {
     this.mode = mode
     this.own = this.share(node)
     this.#maxMembers = maxMembers
+    this.#tally = tally
+  }
+
+  get members(): ReadonlyMap<string, RoomMember> {
+    return this.#members
   }
 
   /** The number of connections, or of users and connections without one, on all nodes. */
@@ -57,8 +68,20 @@ export class Roster {
     const known = this.members.get(user)
     if (known !== undefined) return known
     const member = new RoomMember(user)
-    this.members.set(user, member)
+    this.#members.set(user, member)
+    if (this.#tally !== undefined) this.#tally.members++
     return member
+  }
+
+  /** Removes a member who has no connection. */
+  forget({ user }: RoomMember): void {
+    if (this.#members.delete(user) && this.#tally !== undefined) this.#tally.members--
+  }
+
+  /** Takes the members out of the tally, for good. */
+  uncount(): void {
+    if (this.#tally !== undefined) this.#tally.members -= this.#members.size
+    this.#tally = undefined
   }
 
   /** Returns the share of a node, which is added if need be. */
