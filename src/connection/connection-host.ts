@@ -2,6 +2,7 @@ import type { RunningHandlers } from '../base/running-handlers.ts'
 import type { Delivery } from '../delivery/delivery.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Keepalive } from './keepalive.ts'
+import type { DeferredCloses } from './opening.ts'
 import type { Tally } from './tally.ts'
 
 /** The objects that all connections of a hub share. */
@@ -12,4 +13,5 @@ export interface ConnectionHost {
   readonly tally: Tally
   /** Callbacks that `hub.close()` waits for. */
   readonly running: RunningHandlers
+  readonly deferred: DeferredCloses
 }

@@ -5,6 +5,9 @@ import { type CallbackOwner, runCallback } from './run-callback.ts'
 
 const openChannel = channel('wshub:open')
 
+/** Openings whose connections are closed, and whose `onClose` waits for `onOpen`. */
+export type DeferredCloses = Set<{ stopWaiting(): void }>
+
 /** The connection that an {@link Opening} belongs to. */
 export interface OpeningOwner<Meta extends object> extends CallbackOwner {
   readonly connection: Connection<Meta>
@@ -22,6 +25,7 @@ export class Opening<Meta extends object> {
   #resolve: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
   #runOnClose: (() => void) | undefined
+  #deferred: DeferredCloses | undefined
   #stopWaiting: (() => void) | undefined
 
   constructor(owner: OpeningOwner<Meta>) {
@@ -49,15 +53,18 @@ export class Opening<Meta extends object> {
    * Keeps `onClose` until `onOpen` has settled. The keepalive no longer watches a closed connection, so a
    * timer of its own limits that.
    * @param timeoutMs 0 = no limit
+   * @param deferred has this opening meanwhile
    */
-  deferOnClose(run: () => void, timeoutMs: number): void {
+  deferOnClose(run: () => void, timeoutMs: number, deferred: DeferredCloses): void {
     this.#runOnClose = run
+    this.#deferred = deferred.add(this)
     if (timeoutMs > 0) this.#timer = setTimeout(() => this.stopWaiting(), timeoutMs).unref()
   }
 
   /** Resolves {@link Opening.opened}. @param receiver delivers the first messages, but not after the close */
   settle(receiver: { readonly isFlowing: boolean; start(): void }): void {
     clearTimeout(this.#timer)
+    this.#deferred?.delete(this)
     this.#resolve?.()
     if (this.#runOnClose !== undefined) this.#runOnClose()
     // A turn later, so that the code after `await upgradeWebSocket(…)` runs before the first message.

@@ -314,7 +314,7 @@ export class Session<out Meta extends object>
     const openMs = this.#openedAt < 0 ? 0 : Math.round(performance.now()) - this.#openedAt
     const run = closing.end({ code, reason }, openMs, this.#host.tally)
     if (opening === undefined) run()
-    else opening.deferOnClose(run, this.options.openTimeoutMs)
+    else opening.deferOnClose(run, this.options.openTimeoutMs, this.#host.deferred)
   }
 
   #ownClosing(): Closing<Meta> {

@@ -17,9 +17,10 @@ export interface CloseOptions {
   everyMs?: number | undefined
   /**
    * Time, in ms, for async callbacks to settle, for clients to answer, and then for messages that wait for
-   * the cluster; connections left after it are terminated. A connection whose callbacks still run after four
-   * fifths of it is closed without waiting for them. A backplane that does not close takes at most 5 000 ms
-   * more. Default 5 000.
+   * the cluster. A connection whose callbacks still run after four fifths of it is closed without waiting for
+   * them. Connections left after nine tenths of it are terminated, and the rest is for their `onClose`. A
+   * registered WebSocket that does not report its end takes at most 1 000 ms more, a backplane that does not
+   * close 5 000 ms. Default 5 000.
    */
   timeoutMs?: number | undefined
 }

@@ -435,8 +435,9 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Refuses new connections with 503, closes all others after everything sent to them, leaves the cluster,
    * and releases the backplane, servers and timers. If callbacks of a connection are running, it is closed
-   * when they have settled, after their replies; it receives no more messages. A callback that itself awaits
-   * this promise delays it until `timeoutMs`. Further calls return the same promise.
+   * when they have settled, after their replies; it receives no more messages. Resolves when every `onClose`
+   * was called and has settled, or after `timeoutMs`; a callback that itself awaits it delays it until then.
+   * Further calls return the same promise.
    * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long;
    *   WSHUB_ERR_INVALID_OPTION
    */

@@ -6,6 +6,7 @@ import type { Connection } from '../connection/connection.ts'
 import type { ErrorSource } from '../connection/error-source.ts'
 import type { EventHandler } from '../connection/event-handler.ts'
 import { Keepalive } from '../connection/keepalive.ts'
+import type { DeferredCloses } from '../connection/opening.ts'
 import { Session } from '../connection/session.ts'
 import type { SessionHost } from '../connection/session-host.ts'
 import { Tally } from '../connection/tally.ts'
@@ -39,6 +40,7 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
   readonly node = randomBytes(9).toString('base64url')
   readonly rooms = new RoomIndex<Session<Meta>>()
   readonly running = new RunningHandlers()
+  readonly deferred: DeferredCloses = new Set()
   readonly reporter: ErrorReporter<Meta>
   readonly meters: Meters<HistogramName>
   readonly tally: Tally

@@ -1,10 +1,20 @@
 import { settlesWithin } from '../base/time-limit.ts'
 import { ABANDONED } from '../connection/endings.ts'
+import type { Session } from '../connection/session.ts'
 import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
 import type { Sessions } from './sessions.ts'
 
 /** The part of `timeoutMs` that running callbacks may take; the rest is for the clients to answer. */
 const HANDLERS_SHARE = 0.8
+
+/** The part of it after which connections are terminated; the rest is for their `onClose`. */
+const ANSWERS_SHARE = 0.9
+
+/**
+ * The time, in ms, in which a terminated connection reports its end: a turn or two, but a WebSocket that was
+ * opened elsewhere may never do it.
+ */
+const ENDS_MS = 1_000
 
 /** Closes all connections of a hub, in batches, each after its running callbacks. */
 export class Shutdown<Meta extends object> {
@@ -15,18 +25,19 @@ export class Shutdown<Meta extends object> {
     this.#sessions = sessions
   }
 
-  /** Closes all connections, and terminates those that are left after `timeoutMs`. */
+  /** Closes all connections, and terminates those that are left towards the end of `timeoutMs`. */
   async run(goodbye: ResolvedCloseOptions): Promise<CloseResult> {
+    const endsAt = performance.now() + goodbye.timeoutMs
     const count = this.#sessions.size
     const unansweredBefore = this.#sessions.tally.unansweredConnections
     const stopBatches = this.#sayGoodbye(goodbye)
     const stopWaiting = this.#limitHandlers(goodbye.timeoutMs * HANDLERS_SHARE)
-    const isEmpty = await settlesWithin(goodbye.timeoutMs, this.#emptied())
+    const isEmpty = await settlesWithin(goodbye.timeoutMs * ANSWERS_SHARE, this.#finished())
     const left = isEmpty ? [] : [...this.#sessions]
     stopBatches()
     stopWaiting()
     const terminated = left.length + this.#sessions.tally.unansweredConnections - unansweredBefore
-    for (const session of left) session.terminate(ABANDONED)
+    if (!isEmpty) await this.#abandon(left, endsAt)
     return { closed: count - terminated, terminated }
   }
 
@@ -63,14 +74,27 @@ export class Shutdown<Meta extends object> {
     return () => clearTimeout(timer)
   }
 
+  /** Terminates connections, and waits until every `onClose` was called, and for what settles in time. */
+  async #abandon(left: readonly Session<Meta>[], endsAt: number): Promise<void> {
+    const { deferred, running } = this.#sessions
+    for (const session of left) session.terminate(ABANDONED)
+    await settlesWithin(ENDS_MS, this.#emptied())
+    for (const opening of deferred) opening.stopWaiting()
+    await settlesWithin(Math.max(0, endsAt - performance.now()), running.idle())
+  }
+
   /** Resolves when there is no connection and no running callback. */
-  async #emptied(): Promise<void> {
-    if (this.#sessions.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onEmpty = resolve
-      })
-    }
+  async #finished(): Promise<void> {
+    await this.#emptied()
     await this.#sessions.running.idle()
+  }
+
+  /** Resolves when there is no connection. */
+  async #emptied(): Promise<void> {
+    if (this.#sessions.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve
+    })
   }
 }
 

@@ -40,6 +40,7 @@ async function openSession(hubOptions: HubOptions = {}) {
       keepalive: new Keepalive(new Set<never>(), options, () => {}),
       tally: new Tally(new Meters(CONNECTION_BOUNDS)),
       running: new RunningHandlers(),
+      deferred: new Set(),
       roomsOf: () => new Set<string>(),
       release: () => new Set<string>(),
       resync: () => {},

@@ -203,10 +203,12 @@ describe.each([
   })
 
   it('sends GOAWAY to a client that did not answer the goodbye', async () => {
-    const served = await serve({}, echo, { secure })
+    const closes: number[] = []
+    const served = await serve({}, { ...echo, onClose: (_conn, code) => void closes.push(code) }, { secure })
     const client = await Http2Client.connect(served)
     const socket = await client.open()
     expect(await served.hub.close({ timeoutMs: 50 })).toEqual({ closed: 0, terminated: 1 })
+    expect(closes).toEqual([1001])
     expect(await socket.reset()).toBe(CANCEL)
     await client.events.first('the end of the session', (event) => event === 'close')
     expect(new Set(client.events.all)).toEqual(new Set(['goaway 0', 'close']))

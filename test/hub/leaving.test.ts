@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type CloseResult, Hub, type HubStats } from 'wshub'
 import { portOf } from '../adapters/frameworks.ts'
 import { compiled } from '../support/compiled.ts'
-import { Client, eventually, inTime, listen, serve, stop, thrownBy } from '../support/hub-server.ts'
+import { Client, eventually, inTime, listen, serve, stop, thrownBy, turn } from '../support/hub-server.ts'
 import { destroyClients, RawClient, until } from '../support/raw.ts'
 
 afterEach(destroyClients)
@@ -42,7 +42,7 @@ describe('hub.close', () => {
     await connect()
     const { client: lost } = await connectRaw()
     const { client: mute } = await connectRaw()
-    const closing = hub.close({ timeoutMs: 500 })
+    const closing = hub.close({ timeoutMs: 1_500 })
     await lost.closeFrame()
     lost.socket.resetAndDestroy()
     await log.until('the loss', (all) => all.filter((entry) => entry === 'close 1001').length === 2)
@@ -50,12 +50,60 @@ describe('hub.close', () => {
     await mute.hungUp()
   })
 
+  it('resolves after the onClose of those that it terminated, also if that is async', async () => {
+    const log: string[] = []
+    const { hub, connectRaw } = await serve(
+      {},
+      {
+        async onClose(_connection, code, _reason, { by }) {
+          log.push(`${code} by ${by}`)
+          await turn()
+          log.push('stored')
+        },
+      },
+    )
+    for (let i = 0; i < 3; i++) await connectRaw()
+    expect(await hub.close({ timeoutMs: 1_000 })).toEqual({ closed: 0, terminated: 3 })
+    expect(log.toSorted()).toEqual([...Array(3).fill('1001 by hub'), ...Array(3).fill('stored')])
+  })
+
+  it.each(['is open', 'has left'])(
+    'calls onClose of a client that %s while onOpen never settles',
+    async (how) => {
+      const { hub, connectRaw, log } = await serve({}, { onOpen: () => new Promise(() => {}) })
+      const { client } = await connectRaw()
+      if (how === 'has left') {
+        client.socket.resetAndDestroy()
+        await until('the loss', () => hub.size === 0)
+      }
+      await hub.close({ timeoutMs: 100 })
+      expect(log.all).toEqual(['open', how === 'has left' ? 'close 1006' : 'close 1001'])
+    },
+  )
+
+  it('resolves all the same when a registered socket does not report its end', async () => {
+    const { port } = await serve()
+    const { socket } = await Client.open(`ws://127.0.0.1:${port}`)
+    const terminate = socket.terminate.bind(socket)
+    const hub = new Hub({ pingIntervalMs: 0 })
+    Object.assign(socket, { close() {}, terminate() {} })
+    const closes: number[] = []
+    hub.register(socket, { onClose: (_connection, code) => void closes.push(code) })
+    expect(await inTime('the hub to close', hub.close({ timeoutMs: 50 }))).toEqual({
+      closed: 0,
+      terminated: 1,
+    })
+    expect(closes).toEqual([])
+    terminate()
+    await until('onClose', () => closes.length === 1)
+  })
+
   it('flushes messages that were accepted before', async () => {
     const { hub, connect } = await serve({ maxBufferedBytes: 100_000_000 })
     const { client } = await connect()
     const data = 'x'.repeat(100_000)
     for (let i = 0; i < 100; i++) hub.broadcast(data)
-    await hub.close()
+    await hub.close({ timeoutMs: 30_000 })
     expect(await client.closed()).toBe('1001')
     expect(client.received.all).toHaveLength(100)
   })
