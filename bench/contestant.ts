@@ -43,7 +43,7 @@ export class Contestant {
   readonly server: Subprocess
   readonly load: Subprocess
   version = ''
-  #port = 0
+  port = 0
 
   private constructor(peer: Peer, nodeOptions: readonly string[]) {
     this.peer = peer
@@ -70,12 +70,12 @@ export class Contestant {
       options,
     )
     contestant.version = version
-    contestant.#port = port
+    contestant.port = port
     return contestant
   }
 
   connect(options: Omit<ConnectOptions, 'ports' | 'dialect'>): Promise<void> {
-    return this.load.call('connect', { ...options, ports: [this.#port], dialect: this.peer.dialect })
+    return this.load.call('connect', { ...options, ports: [this.port], dialect: this.peer.dialect })
   }
 
   /** Broadcasts from the server and waits until all clients have received everything. */

@@ -23,6 +23,7 @@ import { runHttp2 } from './http2.ts'
 import { runIdle } from './idle.ts'
 import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
+import { runObserved } from './observed.ts'
 import { plot } from './plot.ts'
 import { runPrediction, runProjection } from './prediction.ts'
 import { runPresence } from './presence.ts'
@@ -137,6 +138,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runHttp2(name, scenario)
     case 'idle':
       return runIdle(name, scenario)
+    case 'observed':
+      return runObserved(name, scenario)
     case 'stalled':
       return runStalled(name, scenario)
     case 'burst':

@@ -230,6 +230,23 @@ export interface Http2Scenario {
   maxRatio: number
 }
 
+/** Broadcasts in a hub with metrics, compared with the same hub without. */
+export interface ObservedScenario {
+  kind: 'observed'
+  title: string
+  clients: number
+  payloadBytes: number
+  inFlight: number
+  /** Limit for the CPU time of a delivery with metrics that nobody reads, over that without. */
+  maxMountedRatio: number
+  /** The same, when they are read ten times a second, because once a second is lost in the noise. */
+  maxScrapedRatio: number
+  /** Limit for the CPU time of reading them. */
+  maxScrapeMs: number
+  /** Limit for the heap of a connection that metrics add. */
+  maxExtraBytes: number
+}
+
 /** One client that stops reading during many broadcasts. */
 export interface StalledScenario {
   kind: 'stalled'
@@ -275,5 +292,6 @@ export type Scenario =
   | ConnectScenario
   | StormScenario
   | IdleScenario
+  | ObservedScenario
   | StalledScenario
   | BurstScenario

@@ -227,6 +227,17 @@ export const SCENARIOS: Record<string, Scenario> = {
     maxExtraBytes: 300,
   },
   ...CONNECT_SCENARIOS,
+  observed: {
+    kind: 'observed',
+    title: 'broadcasts of 120 bytes to 15,000 clients, with the metrics of wshub/prometheus',
+    clients: 15_000,
+    payloadBytes: 120,
+    inFlight: 1,
+    maxMountedRatio: 1.01,
+    maxScrapedRatio: 1.2,
+    maxScrapeMs: 10,
+    maxExtraBytes: 32,
+  },
   stalled: {
     kind: 'stalled',
     title: 'one client stops reading while 100 MB are broadcast to 100, in messages of 64 KiB',
