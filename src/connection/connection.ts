@@ -49,6 +49,9 @@ export interface Connection<out Meta extends object = Metadata> {
   /** The negotiated subprotocol; empty when there is none. */
   readonly protocol: string
 
+  /** When it was opened, in ms since the epoch; 0 = not yet. */
+  readonly openedAt: number
+
   /** When the last ping was sent, in ms since the epoch; 0 = never. */
   readonly lastPingTime: number
 

@@ -23,7 +23,10 @@ const SHOWN_ROOMS = 10
 
 /** The behaviour behind a {@link HubConnection}. */
 export interface ConnectionCore<Meta extends object>
-  extends Pick<Connection<Meta>, 'hub' | 'state' | 'rooms' | 'expiresAt' | 'bufferedBytes' | 'renew'> {
+  extends Pick<
+    Connection<Meta>,
+    'hub' | 'state' | 'rooms' | 'expiresAt' | 'openedAt' | 'bufferedBytes' | 'renew'
+  > {
   readonly options: { readonly limits: { readonly maxMetadataEntries: number } }
   readonly ws: { readonly protocol: string }
   readonly sender: {
@@ -109,6 +112,10 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
 
   get protocol(): string {
     return this.#core.ws.protocol
+  }
+
+  get openedAt(): number {
+    return this.#core.openedAt
   }
 
   get lastPingTime(): number {

@@ -23,6 +23,7 @@ const KEEPALIVE_PING = Frame.ping().encode()
 /** An empty text message, for each client that was sent nothing for a while. */
 const HEARTBEAT = encodeMessage('')
 
+const sendChannel = channel('wshub:send')
 const dropChannel = channel('wshub:drop')
 const behindChannel = channel('wshub:behind')
 
@@ -77,9 +78,14 @@ export class Sender<out Meta extends object> implements OutboxOwner {
   /** Queues a message; `false` when the connection is not open or the message was dropped. */
   send(data: Payload, options: SendOptions | undefined): boolean {
     if (!this.#owner.isOpen) return false
-    if (this.#windowBits === 0) return this.#accept(frameOf(data), options)
-    const message = new OutgoingMessage(data, this.#host.options.enableCompression)
-    return this.#acceptAlone(message, options)
+    const isAccepted =
+      this.#windowBits === 0
+        ? this.#accept(frameOf(data), options)
+        : this.#acceptAlone(new OutgoingMessage(data, this.#host.options.enableCompression), options)
+    if (isAccepted && sendChannel.hasSubscribers) {
+      sendChannel.publish({ connection: this.#owner.connection, data })
+    }
+    return isAccepted
   }
 
   /** Queues a message that is shared with others, like {@link Sender.send}. */

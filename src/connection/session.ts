@@ -107,11 +107,13 @@ export class Session<out Meta extends object>
     return this.#credential?.expiresAt
   }
 
+  get openedAt(): number {
+    return this.#openedAt < 0 ? 0 : Math.round(performance.timeOrigin) + this.#openedAt
+  }
+
   get bufferedBytes(): number {
     return this.outbox.bufferedBytes + this.receiver.bufferedBytes + (this.#gate?.heldBytes ?? 0)
   }
-
-  // Opening
 
   /**
    * Calls `onOpen`, and then delivers the messages. Resolves once `onOpen` has settled.
@@ -194,7 +196,7 @@ export class Session<out Meta extends object>
     return this.phase === 'open' && this.#closing?.pending === undefined
   }
 
-  // The credential
+  // The credential and the keepalive
 
   renew(at: Date | number | undefined): void {
     this.#credential ??= new Credential(this, this.options.openTimeoutMs)
@@ -208,8 +210,6 @@ export class Session<out Meta extends object>
   credentialExpired(): void {
     this.#credential?.expired()
   }
-
-  // The keepalive
 
   get bytesRead(): number {
     // A client that reads its backlog is alive, and answers a ping only when it has read that far.

@@ -22,6 +22,14 @@ export interface HistoryMember {
   fellBehind(room: string): void
 }
 
+/** A message of a room with a history, as the hub tells of it. */
+export interface DeliveredMessage {
+  readonly log: { readonly room: string }
+  readonly outgoing: OutgoingMessage
+  readonly exceptIds: readonly string[]
+  readonly exceptRooms: readonly string[]
+}
+
 /** The hub of this process, as the history of its rooms uses it. */
 export interface HistoryHost {
   /** The members of a room, live. */
@@ -29,8 +37,8 @@ export interface HistoryHost {
   inRoom(member: HistoryMember, room: string): boolean
   /** A message is about to be delivered to that many members. */
   delivering(message: OutgoingMessage, members: number): void
-  /** A message was accepted for this many connections; `bytes` is the length of its uncompressed frame. */
-  delivered(recipients: number, bytes: number): void
+  /** A message was accepted for this many connections. */
+  delivered(recipients: number, message: DeliveredMessage): void
   /** @param where names the code of the application that threw, if it did */
   report(error: Error, where?: string): void
 }

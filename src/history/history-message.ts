@@ -33,8 +33,9 @@ export class HistoryMessage implements Origin {
   readonly after: Mark
   readonly outgoing: OutgoingMessage
   readonly options: SendOptions | undefined
-  readonly #exceptIds: readonly string[]
-  readonly #exceptRooms: readonly string[]
+  /** Connections that do not receive it, and rooms whose members do not. */
+  readonly exceptIds: readonly string[]
+  readonly exceptRooms: readonly string[]
   /** The rooms with a history that it was sent to, sorted; empty if there is only this one. */
   readonly union: readonly string[]
 
@@ -50,8 +51,8 @@ export class HistoryMessage implements Origin {
     this.after = after
     this.outgoing = outgoing
     this.options = key === undefined && urgent === undefined ? undefined : { key, urgent }
-    this.#exceptIds = exceptIds
-    this.#exceptRooms = exceptRooms
+    this.exceptIds = exceptIds
+    this.exceptRooms = exceptRooms
     this.union = union
   }
 
@@ -67,13 +68,13 @@ export class HistoryMessage implements Origin {
 
   /** Whether every member of the room receives it. */
   get isForAll(): boolean {
-    return this.#exceptIds.length === 0 && this.#exceptRooms.length === 0 && this.union.length === 0
+    return this.exceptIds.length === 0 && this.exceptRooms.length === 0 && this.union.length === 0
   }
 
   /** @param isPast says of another room whether the member came to it later, and so gets no copy there */
   isFor(member: HistoryMember, isPast: (room: string) => boolean, rooms: MemberRooms): boolean {
-    if (this.#exceptIds.includes(member.id)) return false
-    if (this.#exceptRooms.some((room) => rooms.inRoom(member, room))) return false
+    if (this.exceptIds.includes(member.id)) return false
+    if (this.exceptRooms.some((room) => rooms.inRoom(member, room))) return false
     const counts = this.#roomThatCounts(member, isPast, rooms)
     if (counts === this.log.room) return true
     rooms.leftOut(member, this.log.room, counts)

@@ -66,7 +66,7 @@ export class LogMembers implements CatchUpLog {
       if (!isForAll && !message.isFor(member, NOT_PAST, rooms)) continue
       if (member.deliver(outgoing, options, message)) recipients++
     }
-    host.delivered(recipients, message.frameBytes)
+    host.delivered(recipients, message)
   }
 
   /**

@@ -5,7 +5,7 @@ import type { Gap } from '../cluster/gaps.ts'
 import type { CloseCause } from '../connection/close-cause.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Dropped } from '../delivery/drop-count.ts'
-import type { Message } from '../protocol/message.ts'
+import type { Message, Payload } from '../protocol/message.ts'
 import type { HistogramName } from './distributions.ts'
 import type { Hub } from './hub.ts'
 
@@ -26,7 +26,22 @@ export interface HubDiagnostics {
   /** A message was received, before `onMessage`. */
   'wshub:message': { connection: Connection; message: Message; bytes: number }
   /** A message was queued for that many connections; `bytes` is the size of one uncompressed frame. */
-  'wshub:delivery': { hub: Hub; recipients: number; bytes: number }
+  'wshub:delivery': {
+    hub: Hub
+    recipients: number
+    bytes: number
+    /** The connection that it was sent to by `sendTo`; otherwise `undefined`. */
+    id: string | undefined
+    /** The union of rooms that it was sent to; `undefined` = all connections, or one. */
+    rooms: readonly string[] | undefined
+    exceptIds: readonly string[]
+    exceptRooms: readonly string[]
+    type: Message['type']
+    /** A view of the frame, which must not be changed. */
+    payload: Buffer
+  }
+  /** A message of `sendText` or `sendBinary` was queued for a connection. */
+  'wshub:send': { connection: Connection; data: Payload }
   /** Messages for a connection were dropped. */
   'wshub:drop': { connection: Connection; dropped: Dropped }
   /** Messages of a room with a history were lost for a connection, before `onBehind`. */

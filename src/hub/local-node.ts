@@ -10,11 +10,13 @@ import type { Connection } from '../connection/connection.ts'
 import type { Session } from '../connection/session.ts'
 import { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import { History } from '../history/history.ts'
-import type { HistoryHost } from '../history/history-member.ts'
+import type { DeliveredMessage, HistoryHost } from '../history/history-member.ts'
 import type { Payload, SendOptions } from '../protocol/message.ts'
+import { isTextFrame, payloadOf } from '../protocol/message-frame.ts'
 import type { Sessions } from './sessions.ts'
 
 const deliveryChannel = channel('wshub:delivery')
+const EVERYONE: Recipients = { rooms: undefined, exceptIds: [], exceptRooms: [] }
 const gapChannel = channel('wshub:gap')
 const stateChannel = channel('wshub:cluster:state')
 
@@ -94,14 +96,14 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
   broadcast(recipients: Recipients, data: Payload, options: SendOptions | undefined): number {
     const { rooms } = recipients
     const targets = rooms === undefined ? this.#sessions : this.#sessions.rooms.union(rooms)
-    const accepted = this.#send(targets, targets.size, data, options, this.#exclusion(recipients))
+    const accepted = this.#send(targets, targets.size, data, options, recipients)
     this.#sessions.meters.record('broadcastRecipients', accepted)
     return accepted
   }
 
   sendTo(id: string, data: Payload, options: SendOptions | undefined): boolean | undefined {
     const session = this.#sessions.get(id)
-    return session === undefined ? undefined : this.#send([session], 1, data, options) > 0
+    return session === undefined ? undefined : this.#send([session], 1, data, options, id) > 0
   }
 
   get stored(): Promise<void> | undefined {
@@ -121,15 +123,28 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
     this.#sessions.delivery.windows?.begin(message, members)
   }
 
-  delivered(recipients: number, bytes: number): void {
+  delivered(recipients: number, { log, outgoing, exceptIds, exceptRooms }: DeliveredMessage): void {
     this.#sessions.meters.record('broadcastRecipients', recipients)
-    this.#delivered(recipients, bytes)
-  }
-
-  #delivered(recipients: number, bytes: number): void {
     this.#sessions.delivery.windows?.end()
     if (!deliveryChannel.hasSubscribers) return
-    deliveryChannel.publish({ hub: this.#sessions.hub, recipients, bytes })
+    this.#tellDelivery(recipients, outgoing, { rooms: [log.room], exceptIds, exceptRooms })
+  }
+
+  /** @param to the id of one connection, or who was meant */
+  #tellDelivery(recipients: number, { plain }: OutgoingMessage, to: string | Recipients): void {
+    const id = typeof to === 'string' ? to : undefined
+    const { rooms, exceptIds, exceptRooms } = typeof to === 'string' ? EVERYONE : to
+    deliveryChannel.publish({
+      hub: this.#sessions.hub,
+      recipients,
+      bytes: plain.length,
+      id,
+      rooms,
+      exceptIds,
+      exceptRooms,
+      type: isTextFrame(plain) ? 'text' : 'binary',
+      payload: payloadOf(plain),
+    })
   }
 
   gapFound(gap: Gap): void {
@@ -159,8 +174,9 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
     size: number,
     data: Payload,
     options: SendOptions | undefined,
-    isExcluded?: (session: Identified) => boolean,
+    to: string | Recipients,
   ): number {
+    const isExcluded = typeof to === 'string' ? undefined : this.#exclusion(to)
     let message: OutgoingMessage | undefined
     let accepted = 0
     for (const session of targets) {
@@ -168,7 +184,10 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
       message ??= this.#begin(data, size)
       if (session.deliver(message, options)) accepted++
     }
-    if (message !== undefined) this.#delivered(accepted, message.frame(0).length)
+    if (message !== undefined) {
+      this.#sessions.delivery.windows?.end()
+      if (deliveryChannel.hasSubscribers) this.#tellDelivery(accepted, message, to)
+    }
     return accepted
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type HubErrorCode, Opcode } from 'wshub'
 import { serve } from '../support/hub-server.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
@@ -55,6 +56,7 @@ describe('Connection', () => {
       const { client, connection } = await connect()
       expect(connection.lastPingTime).toBe(0)
       expect(connection.lastPongTime).toBe(0)
+      expect(Math.abs(connection.openedAt - Date.now())).toBeLessThan(WAIT_MS)
       const before = Date.now()
       expect(connection.sendPing('hi')).toBe(true)
       await log.first('the pong', (entry) => entry === 'pong hi')

@@ -1,6 +1,6 @@
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { HubDiagnostics } from 'wshub'
+import { type HubDiagnostics, memoryHistory } from 'wshub'
 import { Bus } from '../support/bus.ts'
 import { acquainted, enter, join } from '../support/cluster.ts'
 import { handshake, Journal, RawClient, serve } from '../support/hub-server.ts'
@@ -15,6 +15,7 @@ const NAMES: readonly Name[] = [
   'wshub:open',
   'wshub:message',
   'wshub:delivery',
+  'wshub:send',
   'wshub:drop',
   'wshub:close',
   'wshub:error',
@@ -22,6 +23,16 @@ const NAMES: readonly Name[] = [
   'wshub:cluster:state',
   'wshub:hub:closed',
 ]
+
+/** A broadcast of the text `news`, besides its hub, recipients and bytes. */
+const NEWS = {
+  id: undefined,
+  rooms: undefined,
+  exceptIds: [],
+  exceptRooms: [],
+  type: 'text',
+  payload: Buffer.from('news'),
+}
 
 /** Subscribes to all channels until the test is over. */
 function hear(): Journal<Told> {
@@ -67,10 +78,31 @@ describe('The channels of diagnostics', () => {
       },
       { name: 'wshub:open', message: { connection } },
       { name: 'wshub:message', message: { connection, message: { type: 'text', data: 'hé' }, bytes: 3 } },
-      { name: 'wshub:delivery', message: { hub, recipients: 1, bytes: 6 } },
+      { name: 'wshub:delivery', message: { hub, recipients: 1, bytes: 6, ...NEWS } },
       { name: 'wshub:close', message: { connection, code: 4000, reason: 'bye', cause: causes[0] } },
     ])
     expect(order).toEqual(['onOpen after 3', 'onMessage after 4', 'onClose after 6'])
+  })
+
+  it('report what was sent to whom', async () => {
+    const { hub, connect } = await serve({
+      history: { store: memoryHistory(), rooms: (room) => (room === 'kept' ? {} : undefined) },
+    })
+    const { client, connection } = await connect()
+    hub.joinRoom(connection, ['red', 'kept'])
+    const told = hear()
+    const { id } = connection
+    hub.broadcastToRoom(['red', 'blue'], 'news', { except: 'nobody.1', exceptRooms: 'none' })
+    await hub.publish('kept', 'news', { except: 'nobody.2' })
+    hub.sendTo(id, Buffer.from('news'))
+    connection.sendText('alone')
+    await client.upTo('alone')
+    expect(told.all.map(({ message }) => message)).toMatchObject([
+      { hub, ...NEWS, rooms: ['red', 'blue'], exceptIds: ['nobody.1'], exceptRooms: ['none'] },
+      { hub, type: 'text', rooms: ['kept'], exceptIds: ['nobody.2'] },
+      { hub, ...NEWS, id, type: 'binary' },
+      { connection, data: 'alone' },
+    ])
   })
 
   it('report refusals, by a route and by the limits', async () => {
