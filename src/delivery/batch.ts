@@ -1,6 +1,12 @@
 import { encodedFrame, type MessageFrame, writeFrame } from '../protocol/message-frame.ts'
 
 /**
+ * The most messages that wait for a `writeDelayMs`. Each takes some 200 bytes until it is written, so for
+ * short ones a limit of bytes alone would hold little of the memory.
+ */
+export const MAX_DELAYED_MESSAGES = 1_000
+
+/**
  * The frames that wait for the end of a turn, as a node of a trie. Connections with the same waiting frames
  * hold the same node, so the frames are concatenated once for all of them.
  */

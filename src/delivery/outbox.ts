@@ -1,7 +1,7 @@
 import type { SendOptions } from '../protocol/message.ts'
 import { encodedFrame, type MessageFrame } from '../protocol/message-frame.ts'
 import { Backlog, type Held, type Origin } from './backlog.ts'
-import type { Batch } from './batch.ts'
+import { type Batch, MAX_DELAYED_MESSAGES } from './batch.ts'
 import type { Delivery } from './delivery.ts'
 import { addDrops, countDrops, type DropCount, type DropReason } from './drop-count.ts'
 import type { OutboxOwner, OutboxSocket } from './outbox-owner.ts'
@@ -196,7 +196,7 @@ export class Outbox {
   #append(frame: MessageFrame, isMessage: boolean, mayWait: boolean): boolean {
     const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)
     this.#batch = batch
-    this.#schedule(mayWait && batch.bytes < CHUNK_BYTES)
+    this.#schedule(mayWait && batch.bytes < CHUNK_BYTES && batch.messages < MAX_DELAYED_MESSAGES)
     return batch.bytes < CHUNK_BYTES || this.#write()
   }
 

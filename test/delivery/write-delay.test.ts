@@ -127,6 +127,17 @@ describe('Outbox with a writeDelayMs', () => {
     expect(writes.map(({ length }) => length)).toEqual([65_536])
   })
 
+  it('writes 1,000 messages at the end of their turn, however short they are', async () => {
+    const { open } = setUp()
+    const { send, writes } = open()
+    for (let n = 0; n < 999; n++) send('x')
+    await turn()
+    expect(writes).toHaveLength(0)
+    send('y')
+    await turn()
+    expect(writes.map(({ length }) => length)).toEqual([1_000])
+  })
+
   it('concatenates the messages of several turns once for all connections that have the same', async () => {
     const { open, pass } = setUp()
     const all = [open(), open(), open()]
