@@ -71,9 +71,15 @@ export class PendingUpgrade implements ResponseOwner {
     this.client.watch(this.#clientEvents())
   }
 
-  /** Whether another `upgrade` listener has taken the socket, or the client has disconnected. */
+  /**
+   * Whether an answer has begun, by another `upgrade` listener or by the response, or the client has
+   * disconnected.
+   */
   get isTaken(): boolean {
-    return this.others?.isSwitched === true || this.client.isTaken
+    const { client, response } = this
+    if (this.others?.isSwitched === true || client.isGone) return true
+    // A response may have written informational answers, such as Early Hints, before its own.
+    return client.isAnswered && (this.isHeld || response.headersSent)
   }
 
   /** Whether the response must not reach the client yet, since the request may be another listener's. */

@@ -182,6 +182,7 @@ export class StreamSocket extends Duplex {
         this.#stream.respond({ ...headers, ':status': status === 101 ? 200 : status })
       } catch {
         this.#stream.close(NGHTTP2_INTERNAL_ERROR) // headers that HTTP/2 cannot carry
+        return nothing
       }
       return Buffer.from(rest, 'latin1')
     }
@@ -198,7 +199,7 @@ interface Head {
 /** Reads the head of an answer, which Node or `ws` has written. */
 function parseHead(text: string): Head {
   const [statusLine = '', ...lines] = text.split('\r\n')
-  const headers: OutgoingHttpHeaders = {}
+  const headers: OutgoingHttpHeaders = Object.create(null) // a header may be named `constructor`
   let isChunked = false
   for (const line of lines) {
     const colon = line.indexOf(':')

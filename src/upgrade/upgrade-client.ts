@@ -55,11 +55,14 @@ export class UpgradeClient {
     return this.#head
   }
 
-  /** Whether somebody has written to the client since its request, or it has disconnected. */
-  get isTaken(): boolean {
-    const { socket } = this
-    if (socket.destroyed || !socket.writable) return true
-    return (socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
+  /** Whether the client has disconnected. */
+  get isGone(): boolean {
+    return this.socket.destroyed || !this.socket.writable
+  }
+
+  /** Whether somebody has written to the client since its request. */
+  get isAnswered(): boolean {
+    return (this.socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
   }
 
   /**

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Connection, EventHandler } from 'wshub'
 import { closing, destroyClients, Gate, handshake, RawClient, request, text, until } from '../support/raw.ts'
-import { closeApps, type Exchange, echo, echoRoute, frameworks } from './frameworks.ts'
+import { closeApps, type Exchange, echo, echoRoute, frameworks, type Route } from './frameworks.ts'
 import { failOnStrayErrors } from './stray-errors.ts'
 
 failOnStrayErrors('warning')
@@ -13,7 +13,7 @@ afterEach(async () => {
 
 const codeOf = (error: unknown) => (error as { code?: unknown }).code
 
-describe.each(frameworks)('Handshake with $name', ({ start }) => {
+describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
   describe('with frames in its packet', () => {
     it('loses no frame and keeps their order when onOpen is sync', async () => {
       const log: string[] = []
@@ -165,6 +165,59 @@ describe.each(frameworks)('Handshake with $name', ({ start }) => {
     })
   })
 
+  describe('after Early Hints', () => {
+    const link = '</style.css>; rel=preload; as=style'
+    const hint = ({ res }: Exchange): false => {
+      res.writeEarlyHints({ link })
+      return false
+    }
+    const hintAndEcho: Route = (exchange) => {
+      hint(exchange)
+      return echoRoute(exchange)
+    }
+
+    it.each([
+      ['of middleware', { before: hint, route: echoRoute }],
+      ['of the route', { route: hintAndEcho }],
+    ])('%s opens', async (_whose, { route, ...options }) => {
+      const app = await start({ routes: { '/ws': route }, ...options })
+      const client = await RawClient.ask(app)
+      const hints = await client.head()
+      expect([hints.status, hints.header('link')]).toEqual([103, link])
+      await client.opened()
+      await client.echoes()
+    })
+
+    it('is refused as without them', async () => {
+      const app = await start({
+        routes: { '/ws': echoRoute },
+        before: hint,
+      })
+      const client = await RawClient.ask(app, '/ws', { headers: { Origin: 'https://evil.example' } })
+      expect((await client.head()).status).toBe(103)
+      expect((await client.lastAnswer()).status).toBe(403)
+    })
+  })
+
+  it('throws in a route that has begun to answer', async () => {
+    const codes: unknown[] = []
+    const app = await start({
+      routes: {
+        '/ws': (exchange) => {
+          exchange.res.writeHead(404, { 'Content-Type': 'text/plain' }).write('a page')
+          try {
+            void exchange.upgrade(echo)
+          } catch (error) {
+            codes.push(codeOf(error))
+          }
+          exchange.res.end()
+        },
+      },
+    })
+    expect((await RawClient.refused(app)).status).toBe(404)
+    expect(codes).toEqual(['WSHUB_ERR_SOCKET_CLOSED'])
+  })
+
   describe('that opens', () => {
     const upgrade = (handler: EventHandler, init: Parameters<Exchange['upgrade']>[1]) => ({
       '/ws': (exchange: Exchange) => {
@@ -195,6 +248,28 @@ describe.each(frameworks)('Handshake with $name', ({ start }) => {
       const app = await start({ routes: upgrade(echo, { headers: { 'x-HERE': 'init' } }) })
       const answer = await (await RawClient.ask(app)).opened()
       expect(answer.headers.get('x-here')).toEqual(['init'])
+    })
+
+    it('sends headers that are named like members of an object', async () => {
+      const names = ['constructor', '__proto__', 'tostring']
+      const headers = Object.fromEntries(names.map((name) => [name, `of init: ${name}`]))
+      const app = await start({
+        routes: {
+          '/ws': ({ upgrade }) => upgrade(echo, { headers }),
+          '/refused': (exchange) => {
+            for (const name of names) exchange.res.setHeader(name, 'of the response')
+            exchange.send(401, 'no')
+          },
+        },
+      })
+      const client = await RawClient.ask(app)
+      const answer = await client.opened()
+      for (const name of names) expect(answer.headers.get(name)).toEqual([`of init: ${name}`])
+      await client.echoes()
+      const refused = await RawClient.refused(app, '/refused')
+      expect(refused.status).toBe(401)
+      if (name !== 'Fastify')
+        for (const name of names) expect(refused.headers.get(name)).toEqual(['of the response'])
     })
 
     it('answers 500 instead when a header holds a line break', async () => {

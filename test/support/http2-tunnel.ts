@@ -140,6 +140,7 @@ export class Http2Tunnel extends Duplex {
     }
     const stream = this.session.request(headers, { endStream: false })
     this.#stream = stream
+    stream.on('headers', (answer) => this.push(this.#headOf(answer, false)))
     stream.on('response', (answer) => this.push(this.#headOf(answer, isHandshake)))
     stream.on('data', (bytes: Buffer) => {
       if (!this.push(bytes)) stream.pause()

@@ -17,7 +17,8 @@ async function besideSilence(options: HubOptions, answer: RequestListener) {
   const hub = new Hub(options)
   const answered: (string | undefined)[] = []
   const server = createServer((req, res) => {
-    if (req.url === '/ws') {
+    if (req.url?.startsWith('/ws')) {
+      if (req.url === '/ws-with-hints') res.writeEarlyHints({ link: '</style.css>; rel=preload' })
       void hub.upgrade(req, echo)
       return
     }
@@ -77,5 +78,13 @@ describe('Answers that are held back for a silent neighbour', () => {
     expect(hub.stats().pendingUpgrades).toBe(1)
     client?.destroy()
     await until('it to be forgotten', () => hub.stats().pendingUpgrades === 0)
+  })
+
+  it('may begin with Early Hints: the upgrade opens after them', async () => {
+    const { target } = await besideSilence({}, (_req, res) => res.writeHead(404).end())
+    const client = await RawClient.ask(target, '/ws-with-hints')
+    expect((await client.head()).status).toBe(103)
+    await client.opened()
+    await client.echoes()
   })
 })
