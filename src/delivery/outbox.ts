@@ -45,7 +45,7 @@ export class Outbox {
   #isAwaitingDrain = false
   #ending: (() => void) | undefined
   /** Called when less waits for the client. */
-  #awaitingRoom: (() => void)[] | undefined
+  #awaitingRoom: Set<() => void> | undefined
   /** Drops that were not reported to the owner yet. */
   #drops: Map<DropReason, DropCount> | undefined
 
@@ -91,12 +91,13 @@ export class Outbox {
     return bufferedBytes + bytes <= maxReplayBytes && !congestion.isHalfFull
   }
 
-  /** Calls `then` once when less waits; never after {@link clear}. */
+  /** Calls `then` once when less waits, also if it is passed again before that; never after {@link clear}. */
   awaitRoom(then: () => void): void {
-    this.#awaitingRoom ??= []
-    const waiting = this.#awaitingRoom.push(then)
+    const isFirst = this.#awaitingRoom === undefined
+    this.#awaitingRoom ??= new Set()
+    this.#awaitingRoom.add(then)
     if (this.#backlog !== undefined || this.#socket.writableLength === 0) this.#schedule()
-    else if (waiting === 1) this.#delivery.polled.add(this)
+    else if (isFirst) this.#delivery.polled.add(this)
   }
 
   /** No longer drops the messages of a log that wait now, although they can be read again. */

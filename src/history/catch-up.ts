@@ -112,6 +112,16 @@ export class CatchUp implements Replay {
     else this.resume()
   }
 
+  /**
+   * Begins the replay of messages that were dropped for the member, when the client has taken others. Before
+   * that, messages may be dropped again and again, and the client would be told as often that it is behind.
+   */
+  startLater(cursor: Mark): void {
+    this.#hasStarted = true
+    this.cursor = cursor
+    this.member.awaitRoom(this.resume)
+  }
+
   /** The member has joined another room. */
   joined(room: string): void {
     if (this.#log.sharesWith(room)) this.#joined.set(room, this.#log.delivered)
@@ -140,7 +150,7 @@ export class CatchUp implements Replay {
     this.#isRewound = true
     this.#page = []
     this.#next = undefined
-    this.resume()
+    this.member.awaitRoom(this.resume)
   }
 
   /** Compares the cursor with the store before it continues, because the store has lost messages. */
@@ -232,7 +242,7 @@ export class CatchUp implements Replay {
       }
       if (this.member.deliver(message.outgoing, message.options, message)) this.replayed++
     }
-    if (this.#isRewound) return true
+    if (this.#isRewound) return false
     this.cursor = message.mark
     this.#next = undefined
     return true

@@ -106,7 +106,7 @@ export class LogMembers implements CatchUpLog {
       // A resume that takes its place begins at another message, and does not replay what was dropped.
       if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)
     }
-    this.#catchUps.add(member, false, onEnd).start(after)
+    this.#catchUps.add(member, false, onEnd).startLater(after)
   }
 
   /**

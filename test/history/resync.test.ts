@@ -65,6 +65,34 @@ describe("the policy 'resync'", () => {
     expect(hub.stats().history?.resynced).toBe(1)
   })
 
+  it('says so once to a client that reads nothing, although little waits in its socket', async () => {
+    const { hub, connect, log } = await serveHistory(
+      { rooms: () => ({ maxMessages: 100 }), maxCachedBytes: 0 },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT * 4 },
+    )
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'chat')
+    client.socket.pause()
+    for (let turns = 0; turns < 20; turns++) {
+      if (connection.bufferedBytes === 0) {
+        connection.sendText(text('direct').padEnd(LIMIT * 1.5))
+        turns = 0
+      }
+      await turn()
+    }
+    for (let n = 1; n <= 6_000; n++) {
+      hub.broadcastToRoom('chat', padded(n))
+      if (n % 100 === 0) await turn()
+    }
+    expect(log.all).not.toContain('behind chat') // it can do nothing about it yet
+    client.socket.resume()
+    await log.until('onBehind', (all) => all.includes('behind chat'))
+    await hub.publish('chat', text('live'))
+    await client.received.until('the live message', (all) => numbers(all.slice(-1))[0] === 'live')
+    expect(log.all.filter((entry) => entry === 'behind chat')).toHaveLength(1)
+    expect(hub.stats().history?.resynced).toBe(1)
+  })
+
   it('says so when a resume without since takes the place of a resync', async () => {
     const { hub, connect, log } = await serveHistory(
       { rooms: () => ({}) },

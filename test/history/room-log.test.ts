@@ -400,8 +400,15 @@ describe('RoomLog', () => {
     }
     const member = new Overflowing('overflowing')
     node.join(member)
-    const resumed = await node.history.resume(member, 'room', { since })
-    expect(resumed).toMatchObject({ complete: true })
+    const resumed = node.history.resume(member, 'room', { since })
+    await eventually(
+      'the replay to wait until the client reads on',
+      () => member.waiting > 0,
+      () => member.received,
+    )
+    expect(member.received).toEqual(['1', '2', 'dropped'])
+    member.drain()
+    expect(await resumed).toMatchObject({ complete: true })
     expect(member.received).toEqual(['1', '2', 'dropped', '2', '3'])
   })
 
