@@ -37,6 +37,7 @@ export class Upgrades<Meta extends object> {
   readonly #bridge: UpgradeBridge
   readonly #acceptor: Acceptor
   readonly #paths = new RequestPaths()
+  readonly #refusedRequests = new WeakSet<IncomingMessage>()
 
   /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a malformed address, origin or host */
   constructor(sessions: Sessions<Meta>) {
@@ -161,7 +162,10 @@ export class Upgrades<Meta extends object> {
     this.#acceptor.close()
   }
 
+  /** Counts a request once: its client may not read the refusal, which is then cut off at the deadline. */
   #refused(request: IncomingMessage, error: HubError): void {
+    if (this.#refusedRequests.has(request)) return
+    this.#refusedRequests.add(request)
     this.tally.countRefused(error.code)
     if (refusedChannel.hasSubscribers) refusedChannel.publish({ hub: this.#hub, request, error })
   }

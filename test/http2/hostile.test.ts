@@ -74,6 +74,17 @@ describe('A client over HTTP/2 that does not read', () => {
     expect(numbers[0]).toBe(0)
   })
 
+  it('is counted once when it is refused, and its stream is closed at the deadline', async () => {
+    const served = await serve({ limits: { upgradeTimeoutMs: 100 } })
+    const client = await Http2Client.connect(served, { initialWindowSize: 0 })
+    const refused = client.request('/ws', { origin: 'https://evil.example' })
+    expect((await refused.answer())[':status']).toBe(403)
+    expect(await refused.reset()).toBe(CANCEL)
+    expect(refused.body).toBe('')
+    expect(served.hub.stats()).toMatchObject({ pendingUpgrades: 0, refusedUpgrades: { WSHUB_ERR_ORIGIN: 1 } })
+    expect(Object.keys(served.hub.stats().refusedUpgrades)).toEqual(['WSHUB_ERR_ORIGIN'])
+  })
+
   it('does not hold up other streams of its session', async () => {
     const served = await serve({ maxBufferedBytes: 1_000_000 })
     const client = await Http2Client.connect(served, { initialWindowSize: 1_000 })

@@ -219,6 +219,25 @@ describe('An ordinary response to an upgrade request', () => {
   })
 })
 
+describe('A refusal that its client does not read', () => {
+  it('is counted once, and destroyed at the deadline', async () => {
+    const body = 'x'.repeat(32 * 1_048_576)
+    const app = await answering({ limits: { upgradeTimeoutMs: 500 } }, (req, res) => {
+      try {
+        void app.hub.upgrade(req, echo)
+      } catch (error) {
+        res.writeHead(403).end(String(error) + body)
+      }
+    })
+    const { socket } = counting(app.port, handshake('/', { headers: { Origin: 'https://evil.example' } }))
+    socket.pause()
+    await until('the refusal', () => app.hub.stats().refusedUpgrades.WSHUB_ERR_ORIGIN === 1)
+    await until('the socket to be destroyed', () => app.sockets.size === 0)
+    expect(app.hub.stats()).toMatchObject({ pendingUpgrades: 0 })
+    expect(app.hub.stats().refusedUpgrades).toEqual({ WSHUB_ERR_ORIGIN: 1 })
+  })
+})
+
 describe('An ordinary response that its client does not read', () => {
   const refused = (code: string) => ({ pendingUpgrades: 0, refusedUpgrades: { [code]: 1 } })
 
