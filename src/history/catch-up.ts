@@ -50,6 +50,8 @@ export class CatchUp implements Replay {
   readonly member: HistoryMember
   /** Whether a call of `resumeRoom` started it. The result of that call says how it ended. */
   readonly isResume: boolean
+  /** Whether it replays messages that were dropped after they had been delivered to the member. */
+  hasDropped = false
   /** The number of messages that were delivered to the member. */
   replayed = 0
   /** The latest message that the member has received, or was not meant to. */
@@ -118,6 +120,7 @@ export class CatchUp implements Replay {
    */
   startLater(cursor: Mark): void {
     this.#hasStarted = true
+    this.hasDropped = true
     this.cursor = cursor
     this.member.awaitRoom(this.resume)
   }
@@ -142,6 +145,7 @@ export class CatchUp implements Replay {
 
   /** Goes back to an earlier message: the messages after it were dropped before they were written. */
   rewind(cursor: Mark): void {
+    this.hasDropped = true
     if (!this.#hasStarted) {
       this.#dropped ??= cursor
       return

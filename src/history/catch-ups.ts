@@ -29,9 +29,9 @@ export class CatchUps {
     return this.#byMember.has(member)
   }
 
-  /** Whether a call of `resumeRoom` is bringing a member up to date. */
-  isResume(member: HistoryMember): boolean {
-    return this.#byMember.get(member)?.isResume === true
+  /** Returns the catch-up of a member; `undefined` when it has none. */
+  of(member: HistoryMember): CatchUp | undefined {
+    return this.#byMember.get(member)
   }
 
   /** Adds a member; the new catch-up takes the place of an earlier one. */

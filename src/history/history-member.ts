@@ -35,6 +35,8 @@ export interface HistoryHost {
   /** The members of a room, live. */
   members(room: string): ReadonlySet<HistoryMember>
   inRoom(member: HistoryMember, room: string): boolean
+  /** Returns the rooms that a member is in. */
+  roomsOf(member: HistoryMember): Iterable<string>
   /** A message is about to be delivered to that many members. */
   delivering(message: OutgoingMessage, members: number): void
   /** A message was accepted for this many connections. */

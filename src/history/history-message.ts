@@ -11,6 +11,8 @@ const OVERHEAD_BYTES = 512
 /** The log of a room on this node, as its messages use it. */
 export interface MessageLog {
   readonly room: string
+  /** Whether messages may have gone to this room and to another one at once. */
+  sharesWith(room: string): boolean
 }
 
 /** The rooms of members, as messages to several rooms use them. */
@@ -92,4 +94,9 @@ export class HistoryMessage implements Origin {
     const followed = joined.find((other) => rooms.isFollowing(member, other, isLate(other)))
     return followed ?? joined.find((other) => !isLate(other)) ?? room
   }
+}
+
+/** Returns those of some rooms to which messages may have gone together with the room of a log. */
+export function sharedRooms(log: MessageLog, rooms: Iterable<string>): string[] {
+  return [...rooms].filter((room) => log.sharesWith(room))
 }

@@ -6,7 +6,7 @@ import type { Origin } from '../delivery/backlog.ts'
 import type { CompressionSettings } from '../delivery/delivery-options.ts'
 import { GuardedStore } from './guarded-store.ts'
 import type { HistoryHost, HistoryMember } from './history-member.ts'
-import { HistoryMessage } from './history-message.ts'
+import { HistoryMessage, sharedRooms } from './history-message.ts'
 import { claimStore, type ResolvedHistoryOptions } from './history-options.ts'
 import { type HistoryPage, readHistory } from './history-page.ts'
 import { type HistoryStats, newHistoryStats } from './history-stats.ts'
@@ -115,9 +115,7 @@ export class History {
 
   /** A connection has left a room, or is closed. */
   left(member: HistoryMember, room: string): void {
-    for (const other of this.#logs.find(room)?.members.left(member) ?? []) {
-      if (this.#host.inRoom(member, other)) member.fellBehind(other)
-    }
+    this.#fellBehind(member, this.#logs.find(room)?.members.left(member) ?? [])
   }
 
   /** Returns the rooms that have a history, each once and sorted; `undefined` when none has. */
@@ -183,14 +181,13 @@ export class History {
     for (const first of firsts) {
       if (!(first instanceof HistoryMessage)) continue
       const log = this.#logs.find(first.log.room)
-      if (log !== first.log) continue
-      if (this.#host.inRoom(member, log.room)) {
+      if (log === first.log && this.#host.inRoom(member, log.room)) {
         this.#stats.resynced++
         log.members.resync(member, first)
         continue
       }
       // It has left the room, and a message may have been for another one as well, where it was left out.
-      for (const other of log.members.partners) if (this.#host.inRoom(member, other)) member.fellBehind(other)
+      this.#fellBehind(member, sharedRooms(first.log, this.#host.roomsOf(member)))
     }
   }
 
@@ -228,6 +225,14 @@ export class History {
       })
     } catch (error) {
       if (!this.#isClosed) this.#storeFailed(error)
+    }
+  }
+
+  /** Messages are lost for a member in those of these rooms that it is in and that have a history. */
+  #fellBehind(member: HistoryMember, rooms: Iterable<string>): void {
+    for (const room of rooms) {
+      const isKept = this.#logs.find(room) !== undefined
+      if (isKept && this.#host.inRoom(member, room)) member.fellBehind(room)
     }
   }
 

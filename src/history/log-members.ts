@@ -2,7 +2,7 @@ import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
 import { CatchUps } from './catch-ups.ts'
 import { Followers } from './followers.ts'
 import type { HistoryMember } from './history-member.ts'
-import type { HistoryMessage, MessageLog } from './history-message.ts'
+import { type HistoryMessage, type MessageLog, sharedRooms } from './history-message.ts'
 import type { HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
 import type { LogParts } from './log-parts.ts'
 import { NOWHERE } from './position.ts'
@@ -29,7 +29,7 @@ export interface MembersLog extends MessageLog {
  * The members of a room with a history, and its latest messages. Delivers to the live members, and brings the
  * others up to date.
  */
-export class LogMembers implements CatchUpLog {
+export class LogMembers implements CatchUpLog, MessageLog {
   readonly followers = new Followers()
   readonly recent: RecentMessages
   readonly #log: MembersLog
@@ -45,6 +45,10 @@ export class LogMembers implements CatchUpLog {
     this.#parts = parts
     this.recent = new RecentMessages(log.delivered, limits, parts.cache)
     this.#catchUps = new CatchUps(this, parts.loop, parts.catchUps)
+  }
+
+  get room(): string {
+    return this.#log.room
   }
 
   get delivered(): Mark {
@@ -90,7 +94,7 @@ export class LogMembers implements CatchUpLog {
 
   /** Whether a call of `resumeRoom` is bringing a member up to date. */
   isResuming(member: HistoryMember): boolean {
-    return this.#catchUps.isResume(member)
+    return this.#catchUps.of(member)?.isResume === true
   }
 
   /** No longer drops the messages of the room that wait for a member now. */
@@ -114,10 +118,12 @@ export class LogMembers implements CatchUpLog {
    * @returns the rooms in which messages were left out for it that it has not received here
    */
   left(member: HistoryMember): Iterable<string> {
-    const isBehind = this.#catchUps.has(member)
+    const catchUp = this.#catchUps.of(member)
     this.#catchUps.left(member)
     const relying = this.followers.left(member)
-    return isBehind ? relying : []
+    if (catchUp === undefined) return []
+    // What was dropped had been delivered, so that nothing noted where copies of it were left out.
+    return catchUp.hasDropped ? sharedRooms(this, this.#parts.host.roomsOf(member)) : relying
   }
 
   /**
@@ -186,11 +192,6 @@ export class LogMembers implements CatchUpLog {
 
   sharesWith(room: string): boolean {
     return this.#partners.size >= MAX_PARTNERS || this.#partners.has(room)
-  }
-
-  /** Returns the rooms known to share messages with this one. */
-  get partners(): Iterable<string> {
-    return this.#partners
   }
 
   verify(): void {

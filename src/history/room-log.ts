@@ -163,6 +163,10 @@ export class RoomLog implements MembersLog {
     this.#parts.store.unsubscribe(this.room)
   }
 
+  sharesWith(room: string): boolean {
+    return this.members.sharesWith(room)
+  }
+
   // The store
 
   async #position(): Promise<void> {

@@ -119,6 +119,11 @@ export class LocalNode<Meta extends object> implements LocalHub, HistoryHost {
     return members.has(member)
   }
 
+  roomsOf({ id }: { readonly id: string }): Iterable<string> {
+    const session = this.#sessions.get(id)
+    return session === undefined ? [] : this.#sessions.roomsOf(session)
+  }
+
   delivering(message: OutgoingMessage, members: number): void {
     this.#sessions.delivery.windows?.begin(message, members)
   }

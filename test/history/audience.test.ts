@@ -1,8 +1,8 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
 import { positionOf } from '../../src/history/position.ts'
 import { eventually, type HubServer } from '../support/hub-server.ts'
-import { BEHIND, Member, Node } from './node.ts'
+import { BEHIND, Member, Node, PLAIN } from './node.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 /** Two nodes that share a history, and a backplane. */
@@ -171,6 +171,50 @@ describe('a message to rooms with a history', () => {
     await node.history.publish('b', { data: 'b', ...NONE })
     expect(member.received).toEqual(['union', 'b'])
     node.leave(member, 'a')
+    node.history.resync(member, member.origins.slice(0, 1))
+    expect(member.received).toEqual(['union', 'b', BEHIND])
+  })
+
+  it('is told to be lost when its member leaves the room that brings it before it comes again', async () => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    for (const room of ['a', 'b', 'other']) node.join(member, room)
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
+    member.isStalled = true
+    node.history.resync(member, member.origins.slice(0, 1))
+    node.leave(member, 'a')
+    expect(member.received).toEqual(['union', 'b', BEHIND])
+  })
+
+  it('is told to be lost in every room when it was dropped, and the room shares with more than are known', async () => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    for (const room of ['a', 'z', PLAIN]) node.join(member, room)
+    const many = Array.from({ length: 1_000 }, (_, n) => `b${n}`)
+    node.history.broadcast(['a', ...many.sort(), 'z'], { data: 'union', ...NONE })
+    await node.history.publish('z', { data: 'z', ...NONE })
+    expect(member.received).toEqual(['union', 'z'])
+    node.leave(member, 'a')
+    node.history.resync(member, member.origins.slice(0, 1))
+    expect(member.received).toEqual(['union', 'z', BEHIND])
+  })
+
+  it('is told to be lost when it was dropped after its node has ceased to follow the room', async () => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    for (const room of ['a', 'b']) node.join(member, room)
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    node.leave(member, 'a')
+    expect(node.history.stats.rooms).toBe(2)
+    vi.advanceTimersByTime(1_000)
+    expect(node.history.stats.rooms).toBe(1)
     node.history.resync(member, member.origins.slice(0, 1))
     expect(member.received).toEqual(['union', 'b', BEHIND])
   })

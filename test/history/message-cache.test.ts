@@ -16,7 +16,7 @@ function message(offset: number): HistoryMessage {
   const place = { epoch: 'e', offset, tag: '' }
   const after = { ...place, offset: offset - 1 }
   return new HistoryMessage(
-    { room: 'room' },
+    { room: 'room', sharesWith: () => false },
     place,
     after,
     { data: 'x', ...NONE },

@@ -56,6 +56,9 @@ export class Member implements HistoryMember {
 
 export const BEHIND = 'behind'
 
+/** A room without a history. */
+export const PLAIN = 'plain'
+
 /** A node of a cluster with nothing but its histories. */
 export class Node implements HistoryHost {
   readonly history: History
@@ -74,7 +77,8 @@ export class Node implements HistoryHost {
       stamp?: (data: string | Buffer, place: { position: string }) => string
     } = {},
   ) {
-    const options = resolveHistoryOptions({ store, rooms: () => limits, maxCachedBytes, stamp }, false)
+    const rooms = (room: string) => (room === PLAIN ? undefined : limits)
+    const options = resolveHistoryOptions({ store, rooms, maxCachedBytes, stamp }, false)
     if (options === undefined) throw new Error('there are options')
     this.history = new History(options, false, 1_000, this)
   }
@@ -107,6 +111,10 @@ export class Node implements HistoryHost {
   inRoom(member: HistoryMember, room: string): boolean {
     const members: ReadonlySet<HistoryMember> = this.members(room)
     return members.has(member)
+  }
+
+  roomsOf(member: Member): string[] {
+    return [...this.#rooms].flatMap(([room, members]) => (members.has(member) ? [room] : []))
   }
 
   delivering(): void {}
