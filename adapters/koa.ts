@@ -59,7 +59,7 @@ export function wsHub<Meta extends object = Metadata>(
       throw error
     }
     // A middleware has caught an error of the route. Koa sends no answer after the 101, so end it here.
-    if (isErrorAnswered) ctx.res.end()
+    if (isErrorAnswered) ctx.res.destroy()
   }
   return Object.assign(middleware, { hub })
 }

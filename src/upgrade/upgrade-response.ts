@@ -41,8 +41,8 @@ export class UpgradeResponse extends ServerResponse {
     writeHead(this: UpgradeResponse, ...args: unknown[]): unknown {
       if (!(#owner in this) || !(this.#isSealed || this.#isCollecting))
         return original('writeHead', this, args)
-      if (this.#isSealed) this.#use()
-      else setHeaders(this, args.at(-1))
+      if (!this.#isSealed) setHeaders(this, args.at(-1))
+      else if (isAnswer(args[0])) this.#use()
       return this
     },
     flushHeaders(this: UpgradeResponse, ...args: unknown[]): unknown {
@@ -55,7 +55,9 @@ export class UpgradeResponse extends ServerResponse {
     },
     end(this: UpgradeResponse, ...args: unknown[]): unknown {
       if (!(#owner in this) || !this.#isSealed) return original('end', this, args)
-      this.#use()
+      if (isAnswer(this.statusCode) || hasBytes(args[0])) this.#use()
+      const done = args.at(-1)
+      if (typeof done === 'function') process.nextTick(done)
       return this
     },
     destroy(this: UpgradeResponse, ...args: unknown[]): unknown {
@@ -127,6 +129,20 @@ export class UpgradeResponse extends ServerResponse {
     this.#isUsed = true
     this.#owner.responseUsed(error)
   }
+}
+
+/**
+ * Returns whether a status is one of an answer. Hosts end a response by themselves once its route has
+ * returned: that is no answer, if it has neither such a status nor a body.
+ */
+function isAnswer(status: unknown): boolean {
+  return typeof status !== 'number' || status >= 300
+}
+
+/** Returns whether the first argument of `end` is a body. */
+function hasBytes(chunk: unknown): boolean {
+  if (typeof chunk === 'string' || chunk instanceof Uint8Array) return chunk.length > 0
+  return chunk !== undefined && chunk !== null && typeof chunk !== 'function'
 }
 
 /** Does not use `Object.assign`, which makes a dictionary of a response. */

@@ -148,6 +148,42 @@ describe.each(frameworks)('After the upgrade in a route of $name', ({ name, star
     expect(errors).toEqual([expect.objectContaining(ofResponse)])
   })
 
+  it.each<{ what: string; use: (exchange: Exchange, done: () => void) => unknown }>([
+    { what: 'end without a body', use: ({ res }, done) => res.end(done) },
+    { what: 'an empty body', use: ({ res }, done) => res.writeHead(200, { 'x-a': '1' }).end('', 'utf8', done) },
+    { what: 'writeHead(204)', use: ({ res }, done) => res.writeHead(204).end(null, done) },
+  ])('$what leaves the connection open: hosts end a response by themselves', async ({ use }) => {
+    const { handler, errors } = noted()
+    const ended = new Gate()
+    const app = await start({
+      routes: {
+        '/ws': async (exchange) => {
+          await exchange.upgrade(handler)
+          use(exchange, () => ended.open())
+        },
+      },
+    })
+    const client = await RawClient.open(app)
+    await ended.passed('the callback of end')
+    await client.echoes()
+    expect(errors).toEqual([])
+  })
+
+  it('an end without a body ends the connection with 1011 after a status from 300', async () => {
+    const { handler, errors } = noted()
+    const app = await start({
+      routes: {
+        '/ws': async ({ upgrade, res }) => {
+          await upgrade(handler)
+          res.statusCode = 302
+          res.end()
+        },
+      },
+    })
+    expect(await (await RawClient.open(app)).closed()).toBe(1011)
+    expect(errors).toEqual([expect.objectContaining(ofResponse)])
+  })
+
   it('destroying the response with an error reports that error', async () => {
     const { handler, errors } = noted()
     const app = await start({
