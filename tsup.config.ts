@@ -7,6 +7,8 @@ export default defineConfig({
     fastify: 'adapters/fastify.ts',
     express: 'adapters/express.ts',
     koa: 'adapters/koa.ts',
+    hono: 'adapters/hono.ts',
+    h3: 'adapters/h3.ts',
     redis: 'adapters/redis/redis.ts',
     nats: 'adapters/nats/nats.ts',
     'node-cluster': 'adapters/node-cluster/node-cluster.ts',

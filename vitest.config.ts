@@ -12,7 +12,7 @@ export default defineConfig({
     alias: [
       { find: /^wshub$/, replacement: path('./src/index.ts') },
       { find: /^wshub\/protocol$/, replacement: path('./src/protocol.ts') },
-      { find: /^wshub\/(fastify|express|koa)$/, replacement: path('./adapters/$1.ts') },
+      { find: /^wshub\/(fastify|express|koa|hono|h3)$/, replacement: path('./adapters/$1.ts') },
       {
         find: /^wshub\/(redis|nats|node-cluster|prometheus|opentelemetry|log|inspector)$/,
         replacement: path('./adapters/$1/$1.ts'),

@@ -19,24 +19,15 @@ const GUIDE = {
     'testing',
   ],
   Reference: ['options', 'errors'],
-  Run: [
-    'deploying',
-    'proxies',
-    'http2',
-    'observability',
-    'metrics',
-    'inspector',
-    'cluster',
-    'scaling',
-    'other-hosts',
-  ],
+  Run: ['deploying', 'proxies', 'http2', 'observability', 'metrics', 'inspector', 'cluster', 'scaling'],
+  Hosts: ['hosts/index', 'hosts/hono', 'hosts/h3', 'hosts/hapi'],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
   Inside: ['architecture', 'benchmarks'],
 }
 
 export const guideSidebar: DefaultTheme.SidebarItem[] = Object.entries(GUIDE).map(([text, pages]) => ({
   text,
-  items: pages.map((page) => ({ text: titleOf(`${page}.md`), link: `/${page}` })),
+  items: pages.map((page) => ({ text: titleOf(`${page}.md`), link: `/${page.replace(/index$/, '')}` })),
 }))
 
 /** Returns an entry for each module of the API reference, with its exports below it. */

@@ -150,7 +150,10 @@ describe.each(frameworks)('After the upgrade in a route of $name', ({ name, star
 
   it.each<{ what: string; use: (exchange: Exchange, done: () => void) => unknown }>([
     { what: 'end without a body', use: ({ res }, done) => res.end(done) },
-    { what: 'an empty body', use: ({ res }, done) => res.writeHead(200, { 'x-a': '1' }).end('', 'utf8', done) },
+    {
+      what: 'an empty body',
+      use: ({ res }, done) => res.writeHead(200, { 'x-a': '1' }).end('', 'utf8', done),
+    },
     { what: 'writeHead(204)', use: ({ res }, done) => res.writeHead(204).end(null, done) },
   ])('$what leaves the connection open: hosts end a response by themselves', async ({ use }) => {
     const { handler, errors } = noted()

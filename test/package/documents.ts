@@ -7,9 +7,9 @@ export function read(path: string): string {
   return readFileSync(join(root, path), 'utf8')
 }
 
-/** The Markdown documents: at the top of the checkout and in `docs`. */
+/** The Markdown documents: at the top of the checkout and in `docs` with its folders. */
 export function documents(): string[] {
-  return ['.', 'docs'].flatMap((folder) =>
+  return ['.', 'docs', 'docs/hosts'].flatMap((folder) =>
     readdirSync(join(root, folder))
       .filter((name) => name.endsWith('.md'))
       .map((name) => join(folder, name)),

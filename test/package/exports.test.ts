@@ -3,6 +3,8 @@ import * as core from 'wshub'
 import * as client from 'wshub/client'
 import * as express from 'wshub/express'
 import * as fastify from 'wshub/fastify'
+import * as h3 from 'wshub/h3'
+import * as hono from 'wshub/hono'
 import * as inspector from 'wshub/inspector'
 import * as koa from 'wshub/koa'
 import * as log from 'wshub/log'
@@ -78,6 +80,26 @@ describe('the values exported', () => {
       ]
     `)
     expect(koa.default).toBe(koa.wsHub)
+  })
+
+  it('by wshub/hono', () => {
+    expect(Object.keys(hono).sort()).toMatchInlineSnapshot(`
+      [
+        "default",
+        "wsHub",
+      ]
+    `)
+    expect(hono.default).toBe(hono.wsHub)
+  })
+
+  it('by wshub/h3', () => {
+    expect(Object.keys(h3).sort()).toMatchInlineSnapshot(`
+      [
+        "default",
+        "wsHub",
+      ]
+    `)
+    expect(h3.default).toBe(h3.wsHub)
   })
 
   it('by wshub/redis', () => {

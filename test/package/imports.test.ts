@@ -47,6 +47,9 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   express: ['wshub'],
   fastify: ['[fastify]', 'fastify-plugin', 'wshub'],
   koa: ['[koa]', 'wshub'],
+  hono: ['[hono]', 'fetch-headers', 'hono/http-exception', 'wshub'],
+  h3: ['fetch-headers', 'h3', 'wshub'],
+  'fetch-headers': ['wshub'],
   redis: ['backplane', 'redis', 'wshub'],
   nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
   'node-cluster': ['backplane', 'wshub'],
@@ -198,7 +201,7 @@ describe.each(['src', 'adapters', 'client', 'testing'])('the modules of %s/', (f
 
   it('are named in kebab-case', () => {
     expect(
-      sources(folder).filter((file) => !/^([a-z]+(-[a-z]+)*\/)+[a-z]+(-[a-z]+)*\.ts$/.test(file)),
+      sources(folder).filter((file) => !/^([a-z]+(-[a-z]+)*\/)+[a-z][a-z0-9]*(-[a-z]+)*\.ts$/.test(file)),
     ).toEqual([])
   })
 })

@@ -6,9 +6,10 @@ import { ENTRIES, root, run } from './support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'wshub-site-'))
 const html = (page: string) => readFileSync(join(folder, `${page}.html`), 'utf8')
-const pages = readdirSync(join(root, 'docs'))
+const pages = ['', 'hosts/']
+  .flatMap((path) => readdirSync(join(root, 'docs', path)).map((name) => path + name))
   .filter((name) => name.endsWith('.md') && name !== 'index.md')
-  .map((name) => name.replace(/\.md$/, ''))
+  .map((name) => name.replace(/(\/index)?\.md$/, ''))
 
 /** Ten times the time, in ms, that the site takes on quiet cores. */
 const SITE_MS = 600_000
@@ -25,7 +26,7 @@ afterAll(() => {
 describe('the site', () => {
   it('has every page of docs in its sidebar', () => {
     const sidebar = html('scaling')
-    expect(pages.filter((page) => !new RegExp(`href="[^"]*/${page}"`).test(sidebar))).toEqual([])
+    expect(pages.filter((page) => !new RegExp(`href="[^"]*/${page}/?"`).test(sidebar))).toEqual([])
   })
 
   it('has an API reference of every entry', () => {

@@ -127,6 +127,8 @@ export const ENTRIES = {
   'wshub/fastify': 'adapters/fastify.ts',
   'wshub/express': 'adapters/express.ts',
   'wshub/koa': 'adapters/koa.ts',
+  'wshub/hono': 'adapters/hono.ts',
+  'wshub/h3': 'adapters/h3.ts',
   'wshub/redis': 'adapters/redis/redis.ts',
   'wshub/nats': 'adapters/nats/nats.ts',
   'wshub/node-cluster': 'adapters/node-cluster/node-cluster.ts',

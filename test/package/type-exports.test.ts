@@ -11,6 +11,8 @@ describe('the types exported', () => {
     ofFastify,
     ofExpress,
     ofKoa,
+    ofHono,
+    ofH3,
     ofRedis,
     ofNats,
     ofNodeCluster,
@@ -170,6 +172,24 @@ describe('the types exported', () => {
 
   it('by wshub/koa', () => {
     expect(ofKoa).toMatchInlineSnapshot(`
+      [
+        "WsHubMiddleware",
+        "WsHubOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/hono', () => {
+    expect(ofHono).toMatchInlineSnapshot(`
+      [
+        "WsHubMiddleware",
+        "WsHubOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/h3', () => {
+    expect(ofH3).toMatchInlineSnapshot(`
       [
         "WsHubMiddleware",
         "WsHubOptions",

@@ -6,6 +6,8 @@ const core = require('wshub')
 const expressAdapter = require('wshub/express')
 const fastifyAdapter = require('wshub/fastify')
 const client = require('wshub/client')
+const h3Adapter = require('wshub/h3')
+const honoAdapter = require('wshub/hono')
 const koaAdapter = require('wshub/koa')
 const natsAdapter = require('wshub/nats')
 const nodeClusterAdapter = require('wshub/node-cluster')
@@ -34,6 +36,8 @@ async function main() {
     'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
     'wshub/express': namesOf(expressAdapter, 'wsHub'),
     'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+    'wshub/hono': namesOf(honoAdapter, 'wsHub'),
+    'wshub/h3': namesOf(h3Adapter, 'wsHub'),
     'wshub/redis': namesOf(redisAdapter),
     'wshub/nats': namesOf(natsAdapter),
     'wshub/node-cluster': namesOf(nodeClusterAdapter),

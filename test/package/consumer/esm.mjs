@@ -6,6 +6,8 @@ import * as core from 'wshub'
 import * as client from 'wshub/client'
 import * as expressAdapter from 'wshub/express'
 import * as fastifyAdapter from 'wshub/fastify'
+import * as h3Adapter from 'wshub/h3'
+import * as honoAdapter from 'wshub/hono'
 import * as inspectorEntry from 'wshub/inspector'
 import * as koaAdapter from 'wshub/koa'
 import * as logEntry from 'wshub/log'
@@ -34,6 +36,8 @@ const names = {
   'wshub/fastify': namesOf(fastifyAdapter, 'hubPlugin'),
   'wshub/express': namesOf(expressAdapter, 'wsHub'),
   'wshub/koa': namesOf(koaAdapter, 'wsHub'),
+  'wshub/hono': namesOf(honoAdapter, 'wsHub'),
+  'wshub/h3': namesOf(h3Adapter, 'wsHub'),
   'wshub/redis': namesOf(redisAdapter),
   'wshub/nats': namesOf(natsAdapter),
   'wshub/node-cluster': namesOf(nodeClusterAdapter),

@@ -1,10 +1,14 @@
 // Type-checked against the installed package, as an ES module and, renamed, as a CommonJS one. Never run.
 import express from 'express'
 import fastify from 'fastify'
+import { H3 } from 'h3'
+import { Hono } from 'hono'
 import Koa from 'koa'
 import { CloseCode, type Connection, type EventHandler, Hub } from 'wshub'
 import expressHub, { wsHub as namedExpressHub, type WsHubMiddleware } from 'wshub/express'
 import hubPlugin, { type HubPluginOptions, hubPlugin as namedHubPlugin } from 'wshub/fastify'
+import h3Hub from 'wshub/h3'
+import honoHub from 'wshub/hono'
 import koaHub, { wsHub as namedKoaHub } from 'wshub/koa'
 import { connect, type TestClient, UpgradeRefusedError } from 'wshub/testing'
 
@@ -68,6 +72,34 @@ export function withKoa(): Hub {
   })
   // @ts-expect-error metadata of another type
   app.use((ctx) => ctx.upgradeWebSocket(typed, { metadata: { name: 1 } }))
+  return mount.hub
+}
+
+export function withHono(): Hub {
+  const mount = honoHub({ maxConnections: 10 })
+  const app = new Hono()
+  app.use(mount)
+  app.use('/below', honoHub({ hub: shared }))
+  app.get('/', async (c) => {
+    const connection: Connection<Meta> = await c.var.upgradeWebSocket(typed, { metadata: { name: 'Ada' } })
+    connection.sendText(String(c.var.hub.size))
+  })
+  // @ts-expect-error metadata of another type
+  app.get('/wrong', async (c) => void c.var.upgradeWebSocket(typed, { metadata: { name: 1 } }))
+  return mount.hub
+}
+
+export function withH3(): Hub {
+  const mount = h3Hub({ maxConnections: 10 })
+  const app = new H3()
+  app.use(mount)
+  app.use('/below', h3Hub({ hub: shared }))
+  app.get('/', async ({ context }) => {
+    const connection: Connection<Meta> = await context.upgradeWebSocket(typed, { metadata: { name: 'Ada' } })
+    connection.sendText(String(context.hub.size))
+  })
+  // @ts-expect-error metadata of another type
+  app.get('/wrong', ({ context }) => context.upgradeWebSocket(typed, { metadata: { name: 1 } }))
   return mount.hub
 }
 

@@ -4,17 +4,17 @@ import { WebSocket } from 'ws'
 import { WAIT_MS } from '../support/in-time.ts'
 import { PagePrograms } from './page-program.ts'
 
-describe('the servers of docs/other-hosts.md', () => {
+describe('the servers of docs/hosts/index.md', () => {
   let programs: PagePrograms
 
   beforeAll(async () => {
-    programs = await PagePrograms.ofSources('docs/other-hosts.md')
+    programs = await PagePrograms.ofSources('docs/hosts/index.md')
   })
 
   afterEach(() => programs.stopAll())
   afterAll(() => programs.remove())
 
-  it.each(['server.mjs', 'hono.mjs', 'register.mjs'])('pass on a message: %s', async (name) => {
+  it.each(['server.mjs', 'register.mjs'])('pass on a message: %s', async (name) => {
     const url = await programs.run(name).line()
     const client = new WebSocket(`${url.replace('http', 'ws')}/ws`)
     await once(client, 'open')
@@ -24,8 +24,8 @@ describe('the servers of docs/other-hosts.md', () => {
     client.terminate()
   })
 
-  it.each(['server.mjs', 'hono.mjs'])('answer 426 to an ordinary request: %s', async (name) => {
-    const url = await programs.run(name).line()
+  it('answer 426 to an ordinary request: server.mjs', async () => {
+    const url = await programs.run('server.mjs').line()
     expect((await fetch(`${url}/ws`)).status).toBe(426)
   })
 })

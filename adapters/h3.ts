@@ -1,0 +1,76 @@
+import type { ServerResponse } from 'node:http'
+import { HTTPError, type Middleware } from 'h3'
+import {
+  type EventHandler,
+  Hub,
+  HubError,
+  type HubOptions,
+  type Metadata,
+  type UpgradeInit,
+  type Upgrader,
+} from 'wshub'
+import { plainHeaders } from './fetch-headers.ts'
+
+declare module 'h3' {
+  interface H3EventContext extends Upgrader {
+    /** The hub of the nearest `wsHub()`. */
+    hub: Hub
+  }
+}
+
+/** Options of a new hub, or `{ hub }` for an existing one. */
+export type WsHubOptions<Meta extends object = Metadata> = HubOptions<Meta> | { readonly hub: Hub<Meta> }
+
+/** The middleware, and the hub that it mounts. */
+export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { readonly hub: Hub<Meta> }
+
+/**
+ * Middleware of h3 2, for an application on Node, that adds `event.context.hub` and
+ * `event.context.upgradeWebSocket`. It finds its server by itself. A refusal is thrown as an `HTTPError`.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION
+ */
+export function wsHub<Meta extends object = Metadata>(
+  options: WsHubOptions<Meta> = {},
+): WsHubMiddleware<Meta> {
+  const hub = Hub.from(options)
+  hub.attach()
+  const middleware: Middleware = async (event, next) => {
+    const node = event.runtime?.node
+    let isUpgraded = false
+    event.context.hub = hub
+    event.context.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
+      if (node === undefined) {
+        throw new HubError('WSHUB_ERR_NOT_ATTACHED', 'the application is not served by a server of Node')
+      }
+      try {
+        const connection = hub.upgrade(node.req, handler, init, {
+          remoteAddress: event.req.ip,
+          isSecure: event.url.protocol === 'https:',
+          headers: plainHeaders(event.res.headers),
+        })
+        isUpgraded = true
+        return connection
+      } catch (error) {
+        throw asHttpError(error)
+      }
+    }) as Upgrader['upgradeWebSocket'] // a hub knows no Meta of a single route
+    try {
+      const answer = await next()
+      return isUpgraded ? '' : answer // nothing is sent after the 101, so a route may return the connection
+    } catch (error) {
+      const response = node?.res as ServerResponse | undefined // h3's type is a union that has no method in common
+      if (isUpgraded) response?.destroy(error as Error) // ends the connection with this error
+      throw error
+    }
+  }
+  return Object.assign(middleware, { hub })
+}
+
+/** Returns a refusal as the error that h3 renders, and any other error as it is. */
+function asHttpError(error: unknown): unknown {
+  if (!(error instanceof HubError) || !error.expose) return error
+  const { message, status, headers } = error
+  return new HTTPError({ status, message, headers, cause: error }) // its own `cause` is this object
+}
+
+export default wsHub
