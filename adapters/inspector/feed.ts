@@ -1,40 +1,52 @@
-import { channel } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
-import type { Connection, EventHandler, Hub } from 'wshub'
-import type { readPermissions } from './inspector-options.ts'
-import type { NodeReport } from './node-report.ts'
+import type { Connection, EventHandler, Hub, Message } from 'wshub'
+import { audit, type InspectorAction } from './audit.ts'
+import type { Permitted } from './inspector-options.ts'
+import type { NodeReport, Report } from './node-report.ts'
+import {
+  type Followed,
+  membersOf,
+  parsed,
+  type Query,
+  type Question,
+  readFollowed,
+  readQuery,
+} from './query.ts'
+import { snapshotOf } from './snapshot.ts'
 
-/** The name of the call that every inspector answers. */
-export const CALL = 'wshub:inspector'
+/** The name of the call that every inspector answers. Another version of the answers has another name. */
+export const CALL = 'wshub:inspector:1'
 /** The most pages that one process serves at a time. */
-export const MAX_PAGES = 8
+const MAX_PAGES = 8
 const SNAPSHOT_MS = 1_000
+/** Time, in ms, for the other nodes to answer: a page also shows a cluster in which some do not. */
+const ANSWER_MS = 1_500
+/** The most bytes of a message of a page. */
+const MAX_MESSAGE_BYTES = 65_536
+const TOO_BIG = 1009
 
-/** An action of an operator: the message of the diagnostics channel `wshub:inspector:action`. */
-export interface InspectorAction {
-  readonly hub: Hub<object>
-  readonly action: 'send' | 'disconnect'
-  /** The name of a room, or the id of a connection. */
-  readonly target: string
-  /** The upgrade request of the page, to tell who it was. */
+/** A page that is open. */
+interface Page {
+  /** Of the page's own making: distinguishes messages to it from what the application sends to everyone. */
+  token: string
+  query: Query
+  followed: Followed | undefined
+  /** The rooms that nodes have listed for it. */
+  candidates: readonly string[]
+  readonly key: string
+  readonly permitted: Permitted
   readonly request: IncomingMessage
 }
 
-const actions = channel('wshub:inspector:action')
-
-interface Page {
-  /** Distinguishes messages of the inspector from what the application sends to everyone. */
-  readonly token: string
-  readonly search: string
-}
-
-/** Sends one snapshot of the cluster a second to all pages, while there are any. */
+/** Sends one snapshot of the cluster a second to each page, while there are any. */
 export class Feed {
   readonly #hub: Hub<object>
   readonly #report: NodeReport
   readonly #pages = new Map<Connection<object>, Page>()
+  #open = 0
   #timer: NodeJS.Timeout | undefined
   #isAsking = false
+  #askedAt = 0
 
   constructor(hub: Hub<object>, report: NodeReport) {
     this.#hub = hub
@@ -42,34 +54,34 @@ export class Feed {
   }
 
   get isFull(): boolean {
-    return this.#report.pages.size >= MAX_PAGES
+    return this.#open >= MAX_PAGES
+  }
+
+  /** Counts an upgrade that was accepted. */
+  opened(): void {
+    this.#open++
   }
 
   /** Returns the handler of a page's WebSocket. */
-  handler(request: IncomingMessage, permissions: ReturnType<typeof readPermissions>): EventHandler<object> {
+  handler(request: IncomingMessage, permitted: Permitted): EventHandler<object> {
     return {
       onOpen: (connection) => {
         this.#report.pages.add(connection)
       },
-      onMessage: async (connection, { data }) => {
-        const { type, token, search, target, text } = fieldsOf(data)
-        if (type === 'view') {
-          this.#pages.set(connection, { token, search })
-          this.#report.watch() // the first snapshot comes a second later
-          this.#timer ??= setInterval(() => void this.#publish(), SNAPSHOT_MS).unref()
-        } else if (type === 'disconnect' && permissions.disconnect) {
-          this.#act(request, type, target)
-          const { count } = await this.#hub.cluster.disconnect({ id: target }, 1000, 'closed by an operator')
-          this.#tell(connection, { done: `${count} disconnected` })
-        } else if (type === 'send' && permissions.send) {
-          this.#act(request, type, target)
-          this.#hub.broadcastToRoom(target, text)
-          this.#tell(connection, { done: `sent to ${target}` })
-        } else {
-          this.#tell(connection, { done: 'not permitted' })
+      onMessage: async (connection, message) => {
+        if (message.data.length > MAX_MESSAGE_BYTES) {
+          connection.close(TOO_BIG, 'too big for an inspector')
+          return
+        }
+        try {
+          await this.#received(connection, message, request, permitted)
+        } catch (error) {
+          // An empty name, an id that is none, a hub that is closing: the operator sees why.
+          this.#tell(connection, { done: error instanceof Error ? error.message : 'It has failed.' })
         }
       },
       onClose: (connection) => {
+        this.#open--
         this.#report.pages.delete(connection)
         this.#pages.delete(connection)
         if (this.#pages.size > 0) return
@@ -79,9 +91,67 @@ export class Feed {
     }
   }
 
-  #act(request: IncomingMessage, action: InspectorAction['action'], target: string): void {
-    if (!actions.hasSubscribers) return
-    actions.publish({ hub: this.#hub, action, target, request } satisfies InspectorAction)
+  async #received(
+    connection: Connection<object>,
+    { data }: Message,
+    request: IncomingMessage,
+    permitted: Permitted,
+  ): Promise<void> {
+    const { type, target, text, ...view } = membersOf(parsed(data.toString()))
+    if (type === 'view') return this.#view(connection, view, request, permitted)
+    if (typeof target !== 'string') return
+    if (type === 'disconnect' && permitted.disconnect) {
+      this.#audit(request, { action: type, target })
+      const { count } = await this.#hub.cluster.disconnect({ id: target }, 1000, 'closed by an operator')
+      this.#tell(connection, { done: count > 0 ? `Disconnected ${target}.` : `${target} is not there.` })
+    } else if (type === 'send' && permitted.send && typeof text === 'string') {
+      this.#audit(request, { action: type, target })
+      this.#hub.broadcastToRoom(target, text)
+      this.#tell(connection, { done: `Sent to ${target}.` })
+    } else if (type === 'send' || type === 'disconnect') {
+      this.#tell(connection, { done: `You may not ${type}.` })
+    }
+  }
+
+  #view(
+    connection: Connection<object>,
+    { token, query, follow }: Readonly<Record<string, unknown>>,
+    request: IncomingMessage,
+    permitted: Permitted,
+  ): void {
+    if (connection.state !== 'open') return
+    const followed = readFollowed(follow)
+    let page = this.#pages.get(connection)
+    if (page === undefined) {
+      const key = connection.id
+      page = {
+        token: '',
+        query: readQuery(query),
+        followed: undefined,
+        candidates: [],
+        key,
+        permitted,
+        request,
+      }
+      this.#pages.set(connection, page)
+    }
+    page.token = typeof token === 'string' ? token.slice(0, 64) : ''
+    page.query = readQuery(query)
+    if (
+      followed !== undefined &&
+      (followed.kind !== page.followed?.kind || followed.target !== page.followed.target)
+    ) {
+      const { target } = followed
+      this.#audit(request, { action: 'follow', target, payloads: permitted.payloads })
+    }
+    page.followed = followed
+    this.#report.watch()
+    this.#timer ??= setInterval(() => void this.#publish(), SNAPSHOT_MS).unref()
+    if (performance.now() - this.#askedAt >= SNAPSHOT_MS) void this.#publish()
+  }
+
+  #audit(request: IncomingMessage, action: Omit<InspectorAction, 'hub' | 'request'>): void {
+    audit({ hub: this.#hub, request, ...action })
   }
 
   #tell(connection: Connection<object>, message: object): void {
@@ -94,15 +164,29 @@ export class Feed {
   async #publish(): Promise<void> {
     if (this.#isAsking) return
     this.#isAsking = true
-    const searches = [...new Set([...this.#pages.values()].map(({ search }) => search))]
+    this.#askedAt = performance.now()
+    // As of now: a page may ask for something else while the nodes answer.
+    const asked = Array.from(this.#pages, ([connection, page]) => ({ connection, page, ...questionOf(page) }))
+    const questions = [...new Map(asked.map(({ json, question }) => [json, question])).values()]
+    const order = [...new Set(asked.map(({ json }) => json))]
     try {
-      const { results, missing } = await this.#hub.cluster.call(CALL, JSON.stringify(searches))
-      const reports = results.flatMap(({ value }) => (typeof value === 'string' ? [JSON.parse(value)] : []))
-      for (const [connection, { search }] of this.#pages) {
-        const at = searches.indexOf(search)
-        if (at < 0) continue // asked for after the call began
-        const nodes = reports.map(({ lists, ...node }) => ({ ...node, ...lists[at], roomCount: node.rooms }))
-        this.#tell(connection, { nodes, missing })
+      const { results, missing } = await this.#hub.cluster.call(CALL, JSON.stringify(questions), {
+        timeoutMs: ANSWER_MS,
+      })
+      const reports: Report[] = []
+      const without: string[] = []
+      for (const { node, value } of results) {
+        const report = typeof value === 'string' ? parsed(value) : undefined
+        // The same version has written it: the name of the call says so.
+        if (report === undefined) without.push(node)
+        else reports.push(report as Report)
+      }
+      for (const { connection, page, question, json } of asked) {
+        const { candidates, ...snapshot } = snapshotOf(reports, order.indexOf(json), question)
+        page.candidates = candidates
+        const { permitted: may, followed } = page
+        const self = this.#hub.cluster.node
+        this.#tell(connection, { ...snapshot, self, may, follow: followed ?? null, missing, without })
       }
     } catch {
       // The hub is closing, or has too many calls: the next second tries again.
@@ -112,15 +196,13 @@ export class Feed {
   }
 }
 
-function fieldsOf(data: string | Buffer): Record<'type' | 'token' | 'search' | 'target' | 'text', string> {
-  let message: unknown
-  try {
-    message = JSON.parse(data.toString())
-  } catch {
-    message = undefined
+function questionOf(page: Page): { readonly question: Question; readonly json: string } {
+  const { query, followed, candidates, key, permitted } = page
+  const { payloads } = permitted
+  const question = {
+    ...query,
+    candidates,
+    follow: followed === undefined ? undefined : { ...followed, key, payloads },
   }
-  const given = typeof message === 'object' && message !== null ? Object.entries(message) : []
-  const texts = Object.fromEntries(given.filter(([, value]) => typeof value === 'string'))
-  const { type = '', token = '', search = '', target = '', text = '' } = texts
-  return { type, token: token.slice(0, 64), search: search.slice(0, 100), target, text }
+  return { question, json: JSON.stringify(question) }
 }

@@ -1,15 +1,21 @@
 import type { IncomingMessage } from 'node:http'
 import { type Connection, HubError } from 'wshub'
+import { checkOptions } from '../observing/arguments.ts'
 
 /** The permissions of one operator, each apart. What is not `true` is not permitted. */
 export interface Permissions {
-  /** Sees the page: nodes, rooms, clients, ends, refusals, gaps. */
+  /** Sees the page: nodes, rooms, clients, ends, refusals, gaps, and the sizes of messages. */
   readonly view?: boolean | undefined
+  /** Sees the content of messages of a room or client that the operator follows. */
+  readonly payloads?: boolean | undefined
   /** Sends a text message to a room. */
   readonly send?: boolean | undefined
   /** Disconnects a client. */
   readonly disconnect?: boolean | undefined
 }
+
+/** {@link Permissions} that were read. */
+export type Permitted = Readonly<Record<keyof Permissions, boolean>>
 
 /** Options of an inspector. */
 export interface InspectorOptions {
@@ -24,29 +30,32 @@ export interface InspectorOptions {
         exchange: unknown,
       ) => boolean | Permissions | Promise<boolean | Permissions>)
     | undefined
-  /** Returns the metadata of a connection that the page may show. Default: none. */
+  /** Returns the metadata of a connection that the page may show, and search. Default: none. */
   metadata?: ((connection: Connection<object>) => unknown) | undefined
 }
 
-const KNOWN: Record<keyof InspectorOptions, undefined> = { authorize: undefined, metadata: undefined }
+const KEYS: readonly (keyof InspectorOptions)[] = ['authorize', 'metadata']
 
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
-export function checkOptions(options: InspectorOptions): void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) {
-      throw HubError.unknownKey(key, Object.keys(KNOWN), 'an option of inspector')
-    }
-  }
-  for (const [key, value] of Object.entries(options)) {
+export function checkInspectorOptions(options: InspectorOptions): void {
+  checkOptions(options, KEYS, 'inspector')
+  for (const key of KEYS) {
+    const value = options[key]
     if (value === undefined || typeof value === 'function') continue
     throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is a function, not ${typeof value}`)
   }
 }
 
 /** Reads the answer of `authorize`: anything but `true` permits nothing. */
-export function readPermissions(answer: unknown): Required<{ [Key in keyof Permissions]: boolean }> {
+export function readPermissions(answer: unknown): Permitted {
   const given: { readonly [Key in keyof Permissions]?: unknown } =
     answer === true ? { view: true } : typeof answer === 'object' && answer !== null ? answer : {}
-  const view = given.view === true
-  return { view, send: view && given.send === true, disconnect: view && given.disconnect === true }
+  const { view, payloads, send, disconnect } = given
+  const isViewer = view === true
+  return {
+    view: isViewer,
+    payloads: isViewer && payloads === true,
+    send: isViewer && send === true,
+    disconnect: isViewer && disconnect === true,
+  }
 }

@@ -1,150 +1,195 @@
-import type { Connection, Hub } from 'wshub'
+import { hostname } from 'node:os'
+import { type EventLoopUtilization, performance } from 'node:perf_hooks'
+import type { CloseCount, Connection, Hub } from 'wshub'
+import { type FollowedReport, Followers } from './followers.ts'
 import type { InspectorOptions } from './inspector-options.ts'
-import { type RecentEvent, RecentEvents } from './recent-events.ts'
+import { Listing, type Lists, type RoomRow } from './listing.ts'
+import { type Query, type Question, readQuestions } from './query.ts'
+import { type EndRow, RecentEvents, type RefusalRow, type TextRow } from './recent-events.ts'
+import { Traffic } from './traffic.ts'
 
-/** The most rooms, clients and events of each kind in one list. */
-const LIST_LENGTH = 25
-/** The most lists that one report has: as many as there are pages. */
-const MAX_LISTS = 8
-/** The most characters of a search and of shown metadata. */
-const MAX_SEARCH = 100
-const MAX_METADATA = 200
+/** The most events of each kind in one report. */
+const MAX_EVENTS = 25
+/** Time, in ms, for which rates are counted, and lists are shown to all who ask the same. */
+const PERIOD_MS = 900
+/** The same for lists that a search has found, which takes longer. */
+const SEARCH_PERIOD_MS = 2_700
+/** Time, in ms, without a question after which nothing is collected any more. */
+const IDLE_MS = 10_000
+/** The most lists that are kept for others who ask the same. */
+const MAX_LISTS = 64
 
-/** A room of one node. */
-export interface RoomRow {
-  readonly room: string
-  readonly size: number
+/** The load of a node in the last period. */
+export interface Load {
+  /** Of one core. */
+  readonly cpuPercent: number
+  /** The share of time in which the event loop was busy. */
+  readonly loopPercent: number
+  readonly memoryBytes: number
+  /** Messages a second. */
+  readonly received: number
+  readonly sent: number
 }
 
-/** A client of one node. */
-export interface ClientRow {
-  readonly id: string
-  readonly address: string
-  readonly rooms: readonly string[]
-  readonly moreRooms: number
-  readonly bufferedBytes: number
-  /** In ms; -1 = no pong since the last ping. */
-  readonly rttMs: number
-  readonly dropped: number
-  readonly metadata: string
-  /** Whether this is the WebSocket of an inspector's page. */
-  readonly isInspector: boolean
-}
-
-/** The rooms and clients that match one search: the largest first. */
-export interface Lists {
-  readonly rooms: readonly RoomRow[]
-  readonly clients: readonly ClientRow[]
-  readonly matchingRooms: number
-  readonly matchingClients: number
-}
-
-/** A node as it answers the pages. */
-export interface Report {
+/** The figures of a node, as it answers the pages. */
+export interface NodeRow extends Load {
   readonly node: string
+  readonly host: string
+  readonly pid: number
   readonly state: string
   readonly cluster: string
   readonly connections: number
   readonly slow: number
   readonly rooms: number
   readonly bufferedBytes: number
-  readonly received: number
-  readonly sent: number
-  readonly closed: number
-  readonly refused: number
-  readonly lists: readonly Lists[]
-  readonly ends: readonly RecentEvent[]
-  readonly refusals: readonly RecentEvent[]
-  readonly gaps: readonly RecentEvent[]
+  readonly dropped: Readonly<Record<string, number>>
+  readonly refused: Readonly<Record<string, number>>
+  readonly causes: readonly CloseCount[]
 }
 
-/** Describes one node. Nothing is kept between two reports but the latest events. */
+/** The answer of a node to one question. */
+export interface Reply extends Lists {
+  /** The rooms that the question names. */
+  readonly candidates: readonly RoomRow[]
+  readonly followed: FollowedReport | undefined
+}
+
+/** The whole answer of a node. */
+export interface Report {
+  readonly row: NodeRow
+  readonly replies: readonly Reply[]
+  readonly ends: readonly EndRow[]
+  readonly refusals: readonly RefusalRow[]
+  readonly gaps: readonly TextRow[]
+  readonly errors: readonly TextRow[]
+}
+
+/** The counters at the beginning of a period. */
+interface Start {
+  readonly at: number
+  readonly cpu: NodeJS.CpuUsage
+  readonly loop: EventLoopUtilization
+  readonly received: number
+  readonly sent: number
+}
+
+const NO_LOAD: Load = { cpuPercent: 0, loopPercent: 0, memoryBytes: 0, received: 0, sent: 0 }
+
+/** Describes one node. While nobody asks, it collects nothing, and has no timer. */
 export class NodeReport {
   /** The WebSockets of pages in this process. */
   readonly pages = new Set<Connection<object>>()
   readonly #hub: Hub<object>
-  readonly #metadata: InspectorOptions['metadata']
+  readonly #traffic = new Traffic()
   readonly #events: RecentEvents
+  readonly #followers: Followers
+  readonly #listing: Listing
+  readonly #lists = new Map<string, { readonly lists: Lists; readonly until: number }>()
+  #idle: NodeJS.Timeout | undefined
+  #start: Start | undefined
+  #load = NO_LOAD
 
   constructor(hub: Hub<object>, metadata: InspectorOptions['metadata']) {
+    const isPage = (connection: Connection<object>) => this.pages.has(connection)
     this.#hub = hub
-    this.#metadata = metadata
-    this.#events = new RecentEvents(hub)
+    this.#events = new RecentEvents(hub, this.#traffic)
+    this.#followers = new Followers(hub, isPage)
+    this.#listing = new Listing(hub, this.#traffic, metadata, isPage)
   }
 
-  /** Collects events from now on, for a page that was opened. */
+  /** Collects from now on, until nobody has called this for some seconds. */
   watch(): void {
-    this.#events.watch()
+    if (this.#hub.state === 'closed') return
+    if (this.#idle !== undefined) {
+      this.#idle.refresh()
+      return
+    }
+    this.#idle = setTimeout(() => this.#stop(), IDLE_MS).unref()
+    this.#events.start()
   }
 
-  /** @param searches of each, the report has its lists */
-  read(searches: readonly string[]): Report {
-    const hub = this.#hub
-    this.#events.watch()
-    const { node, state, cluster } = hub.toJSON()
-    const stats = hub.stats()
-    const rooms = hub.rooms().map((room) => ({ room, size: hub.roomSize(room) }))
-    const clients = hub.connections().map((connection) => ({ connection, size: connection.bufferedBytes }))
-    const largest = (a: { readonly size: number }, b: { readonly size: number }) => b.size - a.size
-    rooms.sort(largest)
-    clients.sort(largest)
-    const { ends, refusals, gaps } = this.#events
+  /** Answers the questions of a node. @param json as the inspector of that node has written them */
+  answer(json: string): string {
+    return JSON.stringify(this.read(readQuestions(json)))
+  }
+
+  read(questions: readonly Question[]): Report {
+    this.watch()
+    this.#followers.expire(IDLE_MS)
+    const stats = this.#hub.stats()
+    this.#turn(stats.receivedMessages, stats.sentMessages)
+    const { node, state, cluster } = this.#hub.toJSON()
+    const { ends, refusals, gaps, errors } = this.#events
     return {
-      node,
-      state,
-      cluster,
-      connections: stats.connections,
-      slow: stats.slowConnections,
-      rooms: stats.rooms,
-      bufferedBytes: stats.bufferedBytes,
-      received: stats.receivedMessages,
-      sent: stats.sentMessages,
-      closed: stats.closedConnections,
-      refused: Object.values(stats.refusedUpgrades).reduce((sum, count) => sum + count, 0),
-      lists: searches.slice(0, MAX_LISTS).map((text) => {
-        const search = text.slice(0, MAX_SEARCH).toLowerCase()
-        const has = (value: string) => search === '' || value.toLowerCase().includes(search)
-        const foundRooms = rooms.filter(({ room }) => has(room))
-        const found = clients.filter(
-          ({ connection: { id, remoteAddress = '', rooms } }) =>
-            has(id) || has(remoteAddress) || (search !== '' && [...rooms].some(has)),
-        )
-        return {
-          rooms: foundRooms.slice(0, LIST_LENGTH),
-          clients: found.slice(0, LIST_LENGTH).map(({ connection }) => this.#row(connection)),
-          matchingRooms: foundRooms.length,
-          matchingClients: found.length,
-        }
-      }),
-      ends: ends.slice(-LIST_LENGTH),
-      refusals: refusals.slice(-LIST_LENGTH),
-      gaps: gaps.slice(-LIST_LENGTH),
+      row: {
+        node,
+        host: hostname(),
+        pid: process.pid,
+        state,
+        cluster,
+        connections: stats.connections,
+        slow: stats.slowConnections,
+        rooms: stats.rooms,
+        bufferedBytes: stats.bufferedBytes,
+        dropped: Object.fromEntries(
+          Object.entries(stats.dropped).map(([key, { messages }]) => [key, messages]),
+        ),
+        refused: Object.fromEntries(Object.entries(stats.refusedUpgrades)),
+        causes: stats.closeCauses,
+        ...this.#load,
+      },
+      replies: questions.map((question) => ({
+        ...this.#listsOf(question),
+        candidates: this.#listing.named(question.candidates),
+        followed: question.follow === undefined ? undefined : this.#followers.ask(question.follow),
+      })),
+      ends: ends.slice(-MAX_EVENTS),
+      refusals: refusals.slice(-MAX_EVENTS),
+      gaps: gaps.slice(-MAX_EVENTS),
+      errors: errors.slice(-MAX_EVENTS),
     }
   }
 
-  #row(connection: Connection<object>): ClientRow {
-    const { id, remoteAddress = '', bufferedBytes, lastPingTime, lastPongTime, dropped } = connection
-    const { rooms, moreRooms } = connection.toJSON()
-    return {
-      id,
-      address: remoteAddress,
-      rooms,
-      moreRooms,
-      bufferedBytes,
-      rttMs: lastPongTime > 0 && lastPongTime >= lastPingTime ? lastPongTime - lastPingTime : -1,
-      dropped: dropped.messages,
-      metadata: this.#metadataOf(connection),
-      isInspector: this.pages.has(connection),
+  /** Visits all rooms and clients, once a period for all pages that show the same. */
+  #listsOf({ search, roomOrder, roomPage, clientOrder, clientPage }: Query): Lists {
+    const key = JSON.stringify([search, roomOrder, roomPage, clientOrder, clientPage])
+    const now = performance.now()
+    const known = this.#lists.get(key)
+    if (known !== undefined && known.until > now) return known.lists
+    const lists = this.#listing.read({ search, roomOrder, roomPage, clientOrder, clientPage })
+    for (const [other, { until }] of this.#lists) {
+      if (until <= now || this.#lists.size >= MAX_LISTS) this.#lists.delete(other)
     }
+    this.#lists.set(key, { lists, until: now + (search === '' ? PERIOD_MS : SEARCH_PERIOD_MS) })
+    return lists
   }
 
-  #metadataOf(connection: Connection<object>): string {
-    if (this.#metadata === undefined) return ''
-    try {
-      return (JSON.stringify(this.#metadata(connection)) ?? '').slice(0, MAX_METADATA)
-    } catch (error) {
-      // One client whose metadata cannot be shown must not hide all others.
-      return `(${String(error)})`.slice(0, MAX_METADATA)
+  /** Begins a new period, if the last one is over. */
+  #turn(received: number, sent: number): void {
+    const at = performance.now()
+    const last = this.#start
+    if (last !== undefined && at - last.at < PERIOD_MS) return
+    const loop = performance.eventLoopUtilization()
+    this.#start = { at, cpu: process.cpuUsage(), loop, received, sent }
+    if (last === undefined) return
+    const seconds = (at - last.at) / 1_000
+    const { user, system } = process.cpuUsage(last.cpu)
+    this.#load = {
+      cpuPercent: Math.round((user + system) / seconds / 10_000),
+      loopPercent: Math.round(performance.eventLoopUtilization(loop, last.loop).utilization * 100),
+      memoryBytes: process.memoryUsage.rss(),
+      received: Math.round((received - last.received) / seconds),
+      sent: Math.round((sent - last.sent) / seconds),
     }
+    this.#traffic.turn(seconds)
+  }
+
+  #stop(): void {
+    this.#idle = undefined
+    this.#events.stop()
+    this.#followers.stop()
+    this.#lists.clear()
+    this.#start = undefined
+    this.#load = NO_LOAD
   }
 }

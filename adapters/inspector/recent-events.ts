@@ -1,70 +1,114 @@
 import type { Hub } from 'wshub'
 import { HubEvents } from '../observing/hub-events.ts'
+import type { Traffic } from './traffic.ts'
 
 /** The most events of one kind that are kept. */
 const MAX_EVENTS = 200
 /** The most characters of a text that is kept. */
 const MAX_TEXT = 200
-/** Time, in ms, without a question after which nothing is collected any more. */
-const IDLE_MS = 5_000
 
-/** Something that happened in a node, as a page shows it. */
-export interface RecentEvent {
+/** A connection that ended. */
+export interface EndRow {
   /** In ms since the epoch. */
+  readonly at: number
+  readonly client: string
+  readonly address: string
+  readonly by: string
+  readonly reason: string
+  readonly code: number
+  readonly openMs: number
+  readonly error: string
+}
+
+/** An upgrade that was refused. */
+export interface RefusalRow {
+  readonly at: number
+  readonly code: string
+  readonly status: number
+  /** Of the TCP connection: of a proxy, if there is one. */
+  readonly peer: string
+  readonly origin: string
+}
+
+/** Messages that were lost, or an error. */
+export interface TextRow {
   readonly at: number
   readonly text: string
 }
 
-/** The latest ends, refusals and gaps of a node, collected only while somebody asks for them. */
+/** The events of a node since a page was opened. Of each kind, the latest. */
 export class RecentEvents {
-  readonly ends: RecentEvent[] = []
-  readonly refusals: RecentEvent[] = []
-  readonly gaps: RecentEvent[] = []
+  readonly ends: EndRow[] = []
+  readonly refusals: RefusalRow[] = []
+  readonly gaps: TextRow[] = []
+  readonly errors: TextRow[] = []
   readonly #hub: Hub<object>
+  readonly #traffic: Traffic
   #events: HubEvents | undefined
-  #idle: NodeJS.Timeout | undefined
 
-  constructor(hub: Hub<object>) {
+  constructor(hub: Hub<object>, traffic: Traffic) {
     this.#hub = hub
+    this.#traffic = traffic
   }
 
-  /** Collects from now on, until nobody has called this for some seconds. */
-  watch(): void {
-    if (this.#hub.state === 'closed') return
-    if (this.#idle !== undefined) {
-      this.#idle.refresh()
-      return
-    }
-    this.#idle = setTimeout(() => this.#events?.stop(), IDLE_MS).unref()
+  start(): void {
+    if (this.#events !== undefined || this.#hub.state === 'closed') return
     const events = new HubEvents(this.#hub, 'the inspector', () => this.#stopped())
     this.#events = events
+    events.on('wshub:delivery', ({ rooms, recipients, bytes }) => {
+      if (rooms !== undefined) this.#traffic.count(rooms, recipients, bytes)
+    })
     events.on('wshub:close', ({ connection, cause }) => {
-      const { by, reason, code, openMs } = cause
-      const seconds = (openMs / 1_000).toFixed(1)
-      const from = connection.remoteAddress ?? 'no address'
-      keep(
-        this.ends,
-        `${connection.id} (${from}) ${reason} by ${by}, code ${code}, after ${seconds} s${
-          cause.error === undefined ? '' : `: ${cause.error.message}`
-        }`,
-      )
+      const { by, reason, code, openMs, error } = cause
+      const { id: client, remoteAddress: address = '' } = connection
+      keep(this.ends, {
+        at: Date.now(),
+        client,
+        address,
+        by,
+        reason,
+        code,
+        openMs,
+        error: short(error?.message),
+      })
     })
-    events.on('wshub:upgrade:refused', ({ request, error }) => {
-      const { origin = 'no origin' } = request.headers
-      keep(this.refusals, `${error.code} (${error.status}) ${request.socket.remoteAddress ?? ''} ${origin}`)
+    events.on('wshub:upgrade:refused', ({ request, error: { code, status } }) => {
+      const { remoteAddress: peer = '' } = request.socket
+      keep(this.refusals, { at: Date.now(), code, status, peer, origin: short(request.headers.origin) })
     })
-    events.on('wshub:gap', ({ gap }) => keep(this.gaps, JSON.stringify(gap)))
+    events.on('wshub:gap', ({ gap: { node, scope, room, count } }) => {
+      const receivers = { room: `the room ${room}`, everyone: 'everyone', direct: 'single clients' }[scope]
+      keep(this.gaps, textRow(`${count} messages of node ${node} to ${receivers} were lost`))
+    })
+    events.on('wshub:behind', ({ connection: { id }, room }) => {
+      keep(this.gaps, textRow(`${id} has lost messages of the room ${room}`))
+    })
+    events.on('wshub:error', ({ connection, error }) => {
+      keep(this.errors, textRow(`${connection === undefined ? '' : `${connection.id}: `}${error.message}`))
+    })
+  }
+
+  stop(): void {
+    this.#events?.stop()
   }
 
   #stopped(): void {
-    clearTimeout(this.#idle)
-    this.#idle = undefined
     this.#events = undefined
-    for (const events of [this.ends, this.refusals, this.gaps]) events.length = 0
+    for (const events of [this.ends, this.refusals, this.gaps, this.errors]) events.length = 0
+    this.#traffic.clear()
   }
 }
 
-function keep(events: RecentEvent[], text: string): void {
-  events.push({ at: Date.now(), text: text.slice(0, MAX_TEXT) })
+function keep<Row>(events: Row[], row: Row): void {
+  events.push(row)
   if (events.length > MAX_EVENTS) events.shift()
+}
+
+function textRow(text: string): TextRow {
+  return { at: Date.now(), text: short(text) }
+}
+
+/** Anything may be thrown, and an error may have any message. */
+function short(text: unknown): string {
+  return typeof text === 'string' ? text.slice(0, MAX_TEXT) : ''
 }

@@ -1,61 +1,39 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { createServer, type RequestListener } from 'node:http'
 import { createRequire } from 'node:module'
 import express from 'express'
 import fastify from 'fastify'
+import helmet from 'helmet'
 import Koa from 'koa'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Hub } from 'wshub'
 import { hubPlugin } from 'wshub/fastify'
 import { type InspectorAction, type InspectorOptions, inspector } from 'wshub/inspector'
 import { portOf } from '../adapters/frameworks.ts'
-import { Bus } from '../support/bus.ts'
-import { FAST } from '../support/cluster.ts'
-import { Client, handshake, listen, RawClient, stop } from '../support/hub-server.ts'
+import { handshake, RawClient } from '../support/hub-server.ts'
+import { everything, HOSTILE, inspected, Page, served, view } from './inspected.ts'
 
 const express4 = createRequire(import.meta.url)('express4') as typeof express // without types of its own
-const HOSTILE = '</script><img src=x onerror=alert(1)>'
 
-async function served(hub: Hub, listener: RequestListener): Promise<number> {
-  const server = createServer(listener)
-  hub.attach(server)
-  await listen(server)
-  onTestFinished(async () => {
-    await hub.close({ timeoutMs: 50 })
-    await stop(server)
-  })
-  return portOf(server)
+/** Koa logs what authorize throws. */
+function silent(app: Koa): Koa {
+  app.silent = true
+  return app
 }
 
-/** A server of `node:http` with an inspector at `/hub`, and clients everywhere else. */
-async function inspected(options: InspectorOptions, hub = new Hub()): Promise<{ hub: Hub; port: number }> {
-  const route = inspector(hub, options)
-  const port = await served(hub, (req, res) => {
-    if (req.url === '/hub') void route(req, res)
-    else void hub.upgrade(req, {})
-  })
-  return { hub, port }
+/** Hears the actions that are reported, until the test is over. */
+function hearActions(): InspectorAction[] {
+  const actions: InspectorAction[] = []
+  const listener = (message: unknown) => actions.push(message as InspectorAction) // as the channel is documented
+  subscribe('wshub:inspector:action', listener)
+  onTestFinished(() => void unsubscribe('wshub:inspector:action', listener))
+  return actions
 }
-
-async function page(port: number, search = ''): Promise<Client> {
-  const client = await Client.open(`ws://127.0.0.1:${port}/hub`, { origin: `http://127.0.0.1:${port}` })
-  client.socket.send(JSON.stringify({ type: 'view', token: 't', search }))
-  return client
-}
-
-async function snapshot(client: Client, has: (json: string) => boolean) {
-  return JSON.parse(
-    await client.received.first('a snapshot', (json) => json.includes('"nodes"') && has(json)),
-  )
-}
-
-const view = { authorize: () => true }
 
 const mounts: readonly (readonly [string, (hub: Hub, options: InspectorOptions) => Promise<number>])[] = [
   ['node:http', async (hub, options) => (await inspected(options, hub)).port],
   ['Express 5', (hub, options) => served(hub, express().get('/hub', inspector(hub, options)))],
   ['Express 4', (hub, options) => served(hub, express4().get('/hub', inspector(hub, options)))],
-  ['Koa', (hub, options) => served(hub, new Koa().use(inspector(hub, options)).callback())],
+  ['Koa', (hub, options) => served(hub, silent(new Koa()).use(inspector(hub, options)).callback())],
   [
     'Fastify',
     async (hub, options) => {
@@ -87,93 +65,151 @@ describe.each(mounts)('an inspector in %s', (_name, mount) => {
     const answer = await fetch(`http://127.0.0.1:${port}/hub`)
     expect(answer.status).toBe(200)
     expect(await answer.text()).toContain('<h1>wshub inspector</h1>')
-    const { token, nodes } = await snapshot(await page(port), () => true)
-    expect([token, nodes.length, nodes[0].clients[0].isInspector]).toEqual(['t', 1, true])
+    const page = await Page.open(port)
+    const { token, nodes, clients, may } = await page.shows('a snapshot')
+    expect([token, nodes.length, clients.rows[0]?.isInspector]).toEqual(['t', 1, true])
+    expect(may).toEqual({ view: true, payloads: false, send: false, disconnect: false })
+  })
+
+  it.each(['throws', 'rejects'])('answers 500 when authorize %s', async (how) => {
+    const authorize = (): Promise<boolean> => {
+      if (how === 'throws') throw new Error('no database')
+      return Promise.reject(new Error('no database'))
+    }
+    const hub = new Hub()
+    const port = await mount(hub, { authorize })
+    expect((await fetch(`http://127.0.0.1:${port}/hub`)).status).toBe(500)
+    const client = new RawClient(port)
+    client.socket.write(handshake([], 'GET /hub HTTP/1.1'))
+    await client.hungUp()
+    expect(client.response).toContain('HTTP/1.1 500')
+    expect(hub.size).toBe(0)
   })
 })
 
 describe('an inspector', () => {
-  it('allows only its one script and style, and no inline handlers', async () => {
+  it('allows only its one script and style, no inline handlers, and no HTML made of text', async () => {
     const { port } = await inspected(view)
     const answer = await fetch(`http://127.0.0.1:${port}/hub`)
     const policy = answer.headers.get('content-security-policy')
     expect(policy).toMatch(
       /^default-src 'none'; script-src 'sha256-[^ ]+'; style-src 'sha256-[^ ]+'; connect-src 'self'/,
     )
-    expect(await answer.text()).not.toMatch(/ on\w+=|innerHTML|insertAdjacentHTML/)
+    expect(policy).toContain(
+      "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    )
+    expect(await answer.text()).not.toMatch(/ on\w+=|innerHTML|insertAdjacentHTML|eval\(/)
   })
 
-  it('refuses the WebSocket of a page of another origin that the hub admits', async () => {
-    const { port } = await inspected(view, new Hub({ allowedOrigins: ['*'] }))
-    const client = new RawClient(port)
-    client.socket.write(handshake(['Origin: https://evil.example'], 'GET /hub HTTP/1.1'))
-    await client.hungUp()
-    expect(client.response).toContain('HTTP/1.1 403')
+  it('keeps its policy behind helmet', async () => {
+    const hub = new Hub()
+    const port = await served(hub, express().use(helmet()).get('/hub', inspector(hub, view)))
+    const { headers } = await fetch(`http://127.0.0.1:${port}/hub`)
+    expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'sha256-[^ ]+';/)
   })
 
-  it('refuses a page more than the limit', async () => {
+  it('answers a HEAD without a body, and 405 to other methods', async () => {
     const { port } = await inspected(view)
-    for (let n = 0; n < 8; n++) await page(port)
+    const head = await fetch(`http://127.0.0.1:${port}/hub`, { method: 'HEAD' })
+    expect([head.status, await head.text()]).toEqual([200, ''])
+    const post = await fetch(`http://127.0.0.1:${port}/hub`, { method: 'POST' })
+    expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD'])
+  })
+
+  it.each(['https://evil.example', 'null'])(
+    'refuses the WebSocket of a page of the origin %s, which the hub admits',
+    async (origin) => {
+      const { port } = await inspected(view, new Hub({ allowedOrigins: ['*'] }))
+      const client = new RawClient(port)
+      client.socket.write(handshake([`Origin: ${origin}`], 'GET /hub HTTP/1.1'))
+      await client.hungUp()
+      expect(client.response).toContain('HTTP/1.1 403')
+    },
+  )
+
+  it('serves eight pages, also of those that ask at once, and one more when one is closed', async () => {
+    const { hub, port } = await inspected(view)
+    const asking = Array.from({ length: 12 }, () => Page.open(port))
+    const answers = await Promise.allSettled(asking)
+    const pages = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    expect(pages).toHaveLength(8)
     const client = new RawClient(port)
     client.socket.write(handshake([], 'GET /hub HTTP/1.1'))
     await client.hungUp()
     expect(client.response).toContain('HTTP/1.1 503')
+    await pages[0]?.client.close()
+    const another = await Page.open(port)
+    await another.shows('a snapshot')
+    expect(hub.size).toBe(8)
   })
 
-  it('permits no action with true alone', async () => {
-    const { hub, port } = await inspected(view)
-    const victim = await Client.open(`ws://127.0.0.1:${port}/`)
-    const operator = await page(port)
-    const [connection] = hub.connections()
-    operator.socket.send(JSON.stringify({ type: 'disconnect', target: connection?.id }))
-    await operator.received.first('an answer', (json) => json.includes('not permitted'))
-    hub.broadcast('still here')
-    expect(await victim.upTo('still here')).toEqual([])
-  })
+  it.each([[true], [{ view: true }], [{ view: true, send: 1, disconnect: 'yes', payloads: {} }]])(
+    'permits no action with %j',
+    async (answer) => {
+      const actions = hearActions()
+      const authorize = () => answer as boolean // JavaScript may return anything
+      const { hub, port, client } = await inspected({ authorize })
+      const victim = await client()
+      const [connection] = hub.connections()
+      const page = await Page.open(port)
+      page.send({ type: 'disconnect', target: connection?.id })
+      await page.told('You may not disconnect')
+      page.send({ type: 'send', target: 'room', text: 'x' })
+      await page.told('You may not send')
+      hub.broadcast('still here')
+      expect(await victim.upTo('still here')).toEqual([])
+      expect(actions).toEqual([])
+    },
+  )
+
+  it.each([[false], [undefined], ['true'], [1], [[]], [{ send: true, disconnect: true, payloads: true }]])(
+    'answers 403 when authorize returns %j',
+    async (answer) => {
+      const { port } = await inspected({ authorize: () => answer as boolean })
+      expect((await fetch(`http://127.0.0.1:${port}/hub`)).status).toBe(403)
+    },
+  )
 
   it('sends to a room and disconnects as permitted, and reports both', async () => {
-    const actions: unknown[] = []
-    const listener = (message: unknown) => {
-      const { action, target } = message as InspectorAction
-      actions.push([action, target])
-    }
-    subscribe('wshub:inspector:action', listener)
-    onTestFinished(() => void unsubscribe('wshub:inspector:action', listener))
-    const { hub, port } = await inspected({ authorize: () => ({ view: true, send: true, disconnect: true }) })
-    const client = await Client.open(`ws://127.0.0.1:${port}/`)
+    const actions = hearActions()
+    const { hub, port, client } = await inspected(everything)
+    const victim = await client()
     const [connection] = hub.connections()
     if (connection === undefined) throw new Error('no connection')
     hub.joinRoom(connection, HOSTILE)
-    const operator = await page(port)
-    operator.socket.send(JSON.stringify({ type: 'send', target: HOSTILE, text: 'hello' }))
-    await client.upTo('hello')
-    operator.socket.send(JSON.stringify({ type: 'disconnect', target: connection.id }))
-    expect(await client.closed()).toBe('1000 closed by an operator')
-    expect(actions).toEqual([
-      ['send', HOSTILE],
-      ['disconnect', connection.id],
+    const page = await Page.open(port)
+    page.send({ type: 'send', target: HOSTILE, text: 'hello' })
+    await victim.upTo('hello')
+    page.send({ type: 'disconnect', target: connection.id })
+    expect(await victim.closed()).toBe('1000 closed by an operator')
+    expect(actions).toMatchObject([
+      { hub, action: 'send', target: HOSTILE, request: { url: '/hub' } },
+      { hub, action: 'disconnect', target: connection.id },
     ])
-    const { nodes } = await snapshot(operator, (json) => json.includes('normal by application'))
-    expect(nodes[0].ends).toHaveLength(1)
+    const { ends, nodes } = await page.shows('the end', ({ ends }) => ends.length > 0)
+    expect(ends).toMatchObject([
+      { client: connection.id, by: 'application', reason: 'normal', code: 1000, node: hub.cluster.node },
+    ])
+    expect(nodes[0]?.causes).toEqual([{ by: 'application', reason: 'normal', connections: 1 }])
   })
 
-  it('shows the nodes of a cluster, and finds rooms by a search', async () => {
-    const bus = new Bus()
-    const make = () => new Hub({ backplane: bus.backplane(), cluster: FAST })
-    const one = await inspected(view, make())
-    const two = await inspected({ ...view, metadata: () => ({ name: HOSTILE }) }, make())
-    await Promise.all([one.hub.cluster.ready(), two.hub.cluster.ready()])
-    await Client.open(`ws://127.0.0.1:${two.port}/`)
-    for (const connection of two.hub.connections()) two.hub.joinRoom(connection, ['red', 'blue'])
-    const operator = await page(one.port, 'red')
-    const { nodes } = await snapshot(
-      operator,
-      (json) => json.includes(two.hub.cluster.node) && json.includes('red'),
-    )
-    const far = nodes.find(({ node }: { node: string }) => node === two.hub.cluster.node)
-    expect(far.rooms).toEqual([{ room: 'red', size: 1 }])
-    expect(far.clients).toMatchObject([
-      { rooms: ['red', 'blue'], metadata: JSON.stringify({ name: HOSTILE }) },
-    ])
+  it('says why an action has failed, and stays open', async () => {
+    const { port } = await inspected(everything)
+    const page = await Page.open(port)
+    page.send({ type: 'send', target: '', text: 'x' })
+    await page.told('room')
+    page.send({ type: 'disconnect', target: 'no such id' })
+    await page.told('is not there')
+    await page.shows('a snapshot')
+  })
+
+  it('is refused for what is no hub, an unknown option, and a second time', () => {
+    const invalid = expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION' })
+    const hub = new Hub()
+    expect(() => inspector({} as Hub)).toThrow(invalid)
+    expect(() => inspector(hub, { authorise: () => true } as InspectorOptions)).toThrow(invalid)
+    expect(() => inspector(hub, { authorize: true } as unknown as InspectorOptions)).toThrow(invalid)
+    inspector(hub)
+    expect(() => inspector(hub)).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_HANDLER' }))
   })
 })

@@ -9,6 +9,7 @@ import { root } from './support.ts'
  */
 const TIME_OF_DAY = [
   'credential.ts',
+  'followers.ts',
   'jetstream-history.ts',
   'keepalive.ts',
   'receiver.ts',

@@ -1,0 +1,165 @@
+import type { Connection, Hub } from 'wshub'
+import type { InspectorOptions } from './inspector-options.ts'
+import { type ClientOrder, PAGE_ROWS, type Query, type RoomOrder } from './query.ts'
+import { topOf } from './top.ts'
+import type { RoomTraffic, Traffic } from './traffic.ts'
+
+/** The most characters of shown metadata, of the name of a room in the row of a client, and such names. */
+const MAX_METADATA = 200
+const MAX_ROOM_NAME = 60
+const MAX_ROOMS = 5
+/** The most characters of one list: a message between nodes has a limit. */
+const MAX_LIST_LENGTH = 50_000
+
+/** A room of one node, or of all. */
+export interface RoomRow extends RoomTraffic {
+  readonly room: string
+  readonly size: number
+}
+
+/** A client of one node. */
+export interface ClientRow {
+  readonly id: string
+  readonly address: string
+  /** Time, in ms, since it was opened. */
+  readonly ageMs: number
+  readonly rooms: readonly string[]
+  readonly moreRooms: number
+  readonly bufferedBytes: number
+  /** In ms; -1 = no pong since the last ping. */
+  readonly rttMs: number
+  readonly dropped: number
+  readonly metadata: string
+  /** Whether this is the WebSocket of an inspector's page. */
+  readonly isInspector: boolean
+}
+
+/** The rooms and clients of one node that match a query: the first ones of all that match. */
+export interface Lists {
+  readonly rooms: readonly RoomRow[]
+  readonly clients: readonly ClientRow[]
+  readonly matchingRooms: number
+  readonly matchingClients: number
+}
+
+/** The weight of a room in each order: the largest comes first. */
+export const ROOM_WEIGHTS: Readonly<Record<RoomOrder, (room: RoomRow) => number>> = {
+  size: ({ size }) => size,
+  traffic: ({ bytes }) => bytes,
+}
+
+type ClientFigures = Pick<ClientRow, 'bufferedBytes' | 'rttMs' | 'dropped' | 'ageMs'>
+
+/** The weight of a client in each order. */
+export const CLIENT_WEIGHTS: Readonly<Record<ClientOrder, (client: ClientFigures) => number>> = {
+  buffered: ({ bufferedBytes }) => bufferedBytes,
+  drops: ({ dropped }) => dropped,
+  rtt: ({ rttMs }) => rttMs,
+  oldest: ({ ageMs }) => ageMs,
+  newest: ({ ageMs }) => -ageMs,
+}
+
+/** Lists the rooms and clients of one node. */
+export class Listing {
+  readonly #hub: Hub<object>
+  readonly #traffic: Traffic
+  readonly #metadata: InspectorOptions['metadata']
+  readonly #isPage: (connection: Connection<object>) => boolean
+
+  constructor(
+    hub: Hub<object>,
+    traffic: Traffic,
+    metadata: InspectorOptions['metadata'],
+    isPage: (connection: Connection<object>) => boolean,
+  ) {
+    this.#hub = hub
+    this.#traffic = traffic
+    this.#metadata = metadata
+    this.#isPage = isPage
+  }
+
+  read({ search, roomOrder, roomPage, clientOrder, clientPage }: Query): Lists {
+    const pattern = search === '' ? undefined : new RegExp(search.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'), 'i')
+    const names = this.#hub.rooms().filter((room) => pattern?.test(room) ?? true)
+    const clients = this.#hub
+      .connections()
+      .filter((connection) => pattern === undefined || this.#matches(connection, pattern))
+    const roomWeight = ROOM_WEIGHTS[roomOrder]
+    const clientWeight = CLIENT_WEIGHTS[clientOrder]
+    const firstRooms = topOf(names, (roomPage + 1) * PAGE_ROWS, (room) => roomWeight(this.#room(room)))
+    const firstClients = topOf(clients, (clientPage + 1) * PAGE_ROWS, (connection) =>
+      clientWeight(figures(connection)),
+    )
+    return {
+      rooms: bounded(firstRooms, (room) => this.#room(room)),
+      clients: bounded(firstClients, (connection) => this.#client(connection)),
+      matchingRooms: names.length,
+      matchingClients: clients.length,
+    }
+  }
+
+  /** Returns rooms by their names, those that have no member here included. */
+  named(rooms: readonly string[]): readonly RoomRow[] {
+    return bounded(rooms, (room) => this.#room(room))
+  }
+
+  #room(room: string): RoomRow {
+    return { room, size: this.#hub.roomSize(room), ...this.#traffic.of(room) }
+  }
+
+  #matches(connection: Connection<object>, pattern: RegExp): boolean {
+    const { id, remoteAddress = '', rooms } = connection
+    if (pattern.test(id) || pattern.test(remoteAddress)) return true
+    for (const room of rooms) if (pattern.test(room)) return true
+    return this.#metadata !== undefined && pattern.test(this.#metadataOf(connection))
+  }
+
+  #client(connection: Connection<object>): ClientRow {
+    const { id, remoteAddress = '', rooms } = connection
+    const names: string[] = []
+    for (const room of rooms) {
+      if (names.length === MAX_ROOMS) break
+      names.push(room.length > MAX_ROOM_NAME ? `${room.slice(0, MAX_ROOM_NAME)}…` : room)
+    }
+    return {
+      id,
+      address: remoteAddress,
+      rooms: names,
+      moreRooms: rooms.size - names.length,
+      ...figures(connection),
+      metadata: this.#metadataOf(connection),
+      isInspector: this.#isPage(connection),
+    }
+  }
+
+  #metadataOf(connection: Connection<object>): string {
+    if (this.#metadata === undefined) return ''
+    try {
+      return (JSON.stringify(this.#metadata(connection)) ?? '').slice(0, MAX_METADATA)
+    } catch {
+      // One client whose metadata cannot be shown must not hide all others.
+      return '(the option metadata has failed)'
+    }
+  }
+}
+
+function figures(connection: Connection<object>): ClientFigures {
+  const { bufferedBytes, lastPingTime, lastPongTime, openedAt, dropped } = connection
+  const rttMs = lastPongTime > 0 && lastPongTime >= lastPingTime ? lastPongTime - lastPingTime : -1
+  const now = Math.round(performance.timeOrigin + performance.now())
+  const ageMs = openedAt > 0 ? now - openedAt : 0
+  return { bufferedBytes, rttMs, ageMs, dropped: dropped.messages }
+}
+
+/** Makes rows until they are too long together. */
+function bounded<Item, Row>(items: readonly Item[], rowOf: (item: Item) => Row): Row[] {
+  const rows: Row[] = []
+  let length = 0
+  for (const item of items) {
+    const row = rowOf(item)
+    length += JSON.stringify(row).length
+    if (length > MAX_LIST_LENGTH) break
+    rows.push(row)
+  }
+  return rows
+}
