@@ -154,8 +154,9 @@ export function listIncludes(header: string | undefined, token: string): boolean
 
 /**
  * Returns the lines of more headers for the 101. Later sources replace headers of earlier ones, in any case;
- * cookies are added to those of earlier sources. Headers of the handshake itself are left out, and so are
- * those about a body, such as the `Content-Type` that a framework has set on the response.
+ * cookies are added to those of earlier sources, equal ones once: Fastify's reply repeats those of Node's
+ * response. Headers of the handshake itself are left out, and so are those about a body, such as the
+ * `Content-Type` that a framework has set on the response.
  * @throws {HubError} WSHUB_ERR_INVALID_HEADER when a header is not one line of legal characters
  */
 export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] {
@@ -166,12 +167,16 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
       headers ??= new Map()
       const key = name.toLowerCase()
       const before = key === 'set-cookie' ? headers.get(key)?.[1] : undefined
-      headers.set(key, [name, before === undefined ? value : [before, value ?? []].flat().map(String)])
+      headers.set(key, [name, before === undefined ? value : union(before, value)])
     }
   }
   if (headers === undefined) return []
   for (const name of headers.keys()) if (isReserved(name)) headers.delete(name)
   return headerLines(headers.values())
+}
+
+function union(before: Headers[string], value: Headers[string]): string[] {
+  return [...new Set([before ?? [], value ?? []].flat().map(String))]
 }
 
 /**

@@ -59,6 +59,19 @@ describe('The hooks of Fastify', () => {
     expect(answer.header('x-onsend')).toBeUndefined()
   })
 
+  it('send a cookie once that they set on the response of Node', async () => {
+    const app = fastify()
+    await app.register(hubPlugin)
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.raw.setHeader('Set-Cookie', ['a=1', 'b=2'])
+    })
+    app.get('/ws', (_request, reply) => reply.upgradeWebSocket(echo))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    closeAfterTest(app.hub, app.server, () => app.close())
+    const client = await RawClient.ask({ port: portOf(app.server) })
+    expect((await client.opened()).headers.get('set-cookie')).toEqual(['a=1', 'b=2'])
+  })
+
   it('all run for a refusal, except preSerialization', async () => {
     const { ran, target } = await start()
     const answer = await RawClient.refused(target, '/ws', { headers: { Origin: 'https://evil.example' } })

@@ -245,12 +245,13 @@ describe('extraHeaderLines', () => {
     expect(lines).toEqual(['x-ONE: 3', 'x-ONE: 4'])
   })
 
-  it('adds cookies to those of earlier sources', () => {
+  it('adds cookies to those of earlier sources, equal ones once', () => {
     expect(
       extraHeaderLines(
         { 'set-cookie': 'a=1' },
         { 'Set-Cookie': ['b=2', 'c=3'] },
         { 'SET-COOKIE': undefined },
+        { 'Set-Cookie': ['c=3', 'a=1'] },
         { 'Set-Cookie': 4 },
       ),
     ).toEqual(['Set-Cookie: a=1', 'Set-Cookie: b=2', 'Set-Cookie: c=3', 'Set-Cookie: 4'])
