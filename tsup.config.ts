@@ -9,6 +9,7 @@ export default defineConfig({
     koa: 'adapters/koa.ts',
     hono: 'adapters/hono.ts',
     h3: 'adapters/h3.ts',
+    nest: 'adapters/nest/nest.ts',
     redis: 'adapters/redis/redis.ts',
     nats: 'adapters/nats/nats.ts',
     'node-cluster': 'adapters/node-cluster/node-cluster.ts',

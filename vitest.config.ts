@@ -14,7 +14,7 @@ export default defineConfig({
       { find: /^wshub\/protocol$/, replacement: path('./src/protocol.ts') },
       { find: /^wshub\/(fastify|express|koa|hono|h3)$/, replacement: path('./adapters/$1.ts') },
       {
-        find: /^wshub\/(redis|nats|node-cluster|prometheus|opentelemetry|log|inspector)$/,
+        find: /^wshub\/(redis|nats|nest|node-cluster|prometheus|opentelemetry|log|inspector)$/,
         replacement: path('./adapters/$1/$1.ts'),
       },
       { find: /^wshub\/client$/, replacement: path('./client/client.ts') },

@@ -9,6 +9,9 @@ import { inTime } from '../support/in-time.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
+/** The configuration for programs that may have decorators. */
+const DECORATORS = join(root, 'test/docs/decorators.tsconfig.json')
+
 /** Returns the blocks of code of a document that begin with a comment naming a file, by that name. */
 export function programsOf(document: string): Map<string, string> {
   const text = readFileSync(join(root, document), 'utf8')
@@ -31,10 +34,14 @@ export class PagePrograms {
     this.#built = built
   }
 
-  /** Writes them for a run with the sources of this checkout instead of the package. */
-  static async ofSources(document: string): Promise<PagePrograms> {
-    const folder = await write(programsOf(document), join(root, '.cache'))
-    return new PagePrograms(folder, compiled)
+  /**
+   * Writes them for a run with the sources of this checkout instead of the package.
+   * @param change of their code, for a variant that the page describes
+   */
+  static async ofSources(document: string, change = (code: string) => code): Promise<PagePrograms> {
+    const programs = [...programsOf(document)].map(([name, code]) => [name, change(code)] as const)
+    const folder = await write(new Map(programs), join(root, '.cache'))
+    return new PagePrograms(folder, (file) => compiled(file, DECORATORS))
   }
 
   /** Writes them for a run with the package that is installed in `project`. */

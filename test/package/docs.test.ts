@@ -264,7 +264,7 @@ describe('the code of the documents', () => {
     )
     expect(files.size).toBeGreaterThan(3)
     // An example need not use everything it declares.
-    const options = { noUnusedLocals: false, noUnusedParameters: false }
+    const options = { noUnusedLocals: false, noUnusedParameters: false, experimentalDecorators: true }
     expect(await typeErrorsIn(files, options)).toBe('')
   })
 

@@ -9,6 +9,7 @@ import * as inspector from 'wshub/inspector'
 import * as koa from 'wshub/koa'
 import * as log from 'wshub/log'
 import * as nats from 'wshub/nats'
+import * as nest from 'wshub/nest'
 import * as nodeCluster from 'wshub/node-cluster'
 import * as opentelemetry from 'wshub/opentelemetry'
 import * as prometheus from 'wshub/prometheus'
@@ -100,6 +101,14 @@ describe('the values exported', () => {
       ]
     `)
     expect(h3.default).toBe(h3.wsHub)
+  })
+
+  it('by wshub/nest', () => {
+    expect(Object.keys(nest)).toMatchInlineSnapshot(`
+      [
+        "HubAdapter",
+      ]
+    `)
   })
 
   it('by wshub/redis', () => {

@@ -50,6 +50,7 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   hono: ['[hono]', 'fetch-headers', 'hono/http-exception', 'wshub'],
   h3: ['fetch-headers', 'h3', 'wshub'],
   'fetch-headers': ['wshub'],
+  nest: ['@nestjs/common', '@nestjs/core', '@nestjs/websockets/constants.js', 'rxjs', 'wshub'],
   redis: ['backplane', 'redis', 'wshub'],
   nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
   'node-cluster': ['backplane', 'wshub'],

@@ -42,6 +42,8 @@ const PEERS = [
   'h3',
   'rou3',
   'srvx',
+  '@nestjs',
+  'rxjs',
   'prom-client',
   '@opentelemetry',
   'redis',
@@ -132,6 +134,9 @@ describe('the package', () => {
     ])
     const peers = [
       '@nats-io/transport-node',
+      '@nestjs/common',
+      '@nestjs/core',
+      '@nestjs/websockets',
       '@opentelemetry/api',
       'express',
       'fastify',
@@ -140,6 +145,7 @@ describe('the package', () => {
       'koa',
       'prom-client',
       'redis',
+      'rxjs',
     ]
     expect(Object.keys(peerDependencies ?? {}).sort()).toEqual(peers)
     expect(peerDependenciesMeta).toEqual(Object.fromEntries(peers.map((name) => [name, optional])))
@@ -178,13 +184,13 @@ describe('the package', () => {
 describe('the types of the package', () => {
   // The core is checked by itself: the frameworks could declare globally what it lacks.
   it.each([
-    ['nodenext, ES module', ['frameworks.mts', 'backplanes.mts', 'observing.mts'], NODENEXT],
+    ['nodenext, ES module', ['frameworks.mts', 'backplanes.mts', 'observing.mts', 'nest.mts'], NODENEXT],
     ['nodenext, CommonJS', ['frameworks.cts'], NODENEXT],
     ['nodenext, both in one program', ['frameworks.mts', 'frameworks.cts'], NODENEXT],
-    ['bundler', ['frameworks.mts', 'backplanes.mts', 'observing.mts'], BUNDLER],
+    ['bundler', ['frameworks.mts', 'backplanes.mts', 'observing.mts', 'nest.mts'], BUNDLER],
     ['nodenext, no framework', ['core.mts'], NODENEXT],
     ['bundler, no framework', ['core.mts'], BUNDLER],
-    ['nodenext, more than strict', ['frameworks.mts'], { ...NODENEXT, ...MORE_THAN_STRICT }],
+    ['nodenext, more than strict', ['frameworks.mts', 'nest.mts'], { ...NODENEXT, ...MORE_THAN_STRICT }],
   ])('check with %s', async (_name, files, options) => {
     expect(await check(files, options)).toBe('')
   })

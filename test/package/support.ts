@@ -129,6 +129,7 @@ export const ENTRIES = {
   'wshub/koa': 'adapters/koa.ts',
   'wshub/hono': 'adapters/hono.ts',
   'wshub/h3': 'adapters/h3.ts',
+  'wshub/nest': 'adapters/nest/nest.ts',
   'wshub/redis': 'adapters/redis/redis.ts',
   'wshub/nats': 'adapters/nats/nats.ts',
   'wshub/node-cluster': 'adapters/node-cluster/node-cluster.ts',

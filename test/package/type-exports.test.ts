@@ -13,6 +13,7 @@ describe('the types exported', () => {
     ofKoa,
     ofHono,
     ofH3,
+    ofNest,
     ofRedis,
     ofNats,
     ofNodeCluster,
@@ -193,6 +194,22 @@ describe('the types exported', () => {
       [
         "WsHubMiddleware",
         "WsHubOptions",
+      ]
+    `)
+  })
+
+  it('by wshub/nest', () => {
+    expect(ofNest).toMatchInlineSnapshot(`
+      [
+        "GatewayConnection",
+        "GatewayMessage",
+        "GatewayOptions",
+        "GatewayRequest",
+        "GatewayUpgrade",
+        "HubAdapter",
+        "HubAdapterOptions",
+        "HubAdapterSettings",
+        "UpgradeFunction",
       ]
     `)
   })

@@ -8,19 +8,22 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const folder = join(root, '.cache/programs')
 const compiledFiles = new Map<string, string>()
 
+const TSCONFIG = join(root, 'tsconfig.json') // it maps the names of the package to its sources
+
 /**
  * Compiles a program in TypeScript, with the sources that it imports, to one file of JavaScript. With `tsx`,
  * which compiles modules while they are loaded, each start takes half a second more of computing.
+ * @param tsconfig extends that of the checkout
  * @returns the path of that file
  */
-export function compiled(file: string): string {
+export function compiled(file: string, tsconfig = TSCONFIG): string {
   const known = compiledFiles.get(file)
   if (known !== undefined) return known
   const { outputFiles } = buildSync({
     entryPoints: [file],
     write: false,
     absWorkingDir: root,
-    tsconfig: join(root, 'tsconfig.json'), // it maps the names of the package to its sources
+    tsconfig,
     bundle: true,
     packages: 'external',
     platform: 'node',

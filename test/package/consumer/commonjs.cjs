@@ -10,6 +10,7 @@ const h3Adapter = require('wshub/h3')
 const honoAdapter = require('wshub/hono')
 const koaAdapter = require('wshub/koa')
 const natsAdapter = require('wshub/nats')
+const nestAdapter = require('wshub/nest')
 const nodeClusterAdapter = require('wshub/node-cluster')
 const prometheusEntry = require('wshub/prometheus')
 const telemetryEntry = require('wshub/opentelemetry')
@@ -38,6 +39,7 @@ async function main() {
     'wshub/koa': namesOf(koaAdapter, 'wsHub'),
     'wshub/hono': namesOf(honoAdapter, 'wsHub'),
     'wshub/h3': namesOf(h3Adapter, 'wsHub'),
+    'wshub/nest': namesOf(nestAdapter),
     'wshub/redis': namesOf(redisAdapter),
     'wshub/nats': namesOf(natsAdapter),
     'wshub/node-cluster': namesOf(nodeClusterAdapter),

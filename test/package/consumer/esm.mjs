@@ -12,6 +12,7 @@ import * as inspectorEntry from 'wshub/inspector'
 import * as koaAdapter from 'wshub/koa'
 import * as logEntry from 'wshub/log'
 import * as natsAdapter from 'wshub/nats'
+import * as nestAdapter from 'wshub/nest'
 import * as nodeClusterAdapter from 'wshub/node-cluster'
 import * as telemetryEntry from 'wshub/opentelemetry'
 import * as prometheusEntry from 'wshub/prometheus'
@@ -38,6 +39,7 @@ const names = {
   'wshub/koa': namesOf(koaAdapter, 'wsHub'),
   'wshub/hono': namesOf(honoAdapter, 'wsHub'),
   'wshub/h3': namesOf(h3Adapter, 'wsHub'),
+  'wshub/nest': namesOf(nestAdapter),
   'wshub/redis': namesOf(redisAdapter),
   'wshub/nats': namesOf(natsAdapter),
   'wshub/node-cluster': namesOf(nodeClusterAdapter),

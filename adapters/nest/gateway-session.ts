@@ -1,0 +1,131 @@
+import type { WsMessageHandler } from '@nestjs/common'
+import { lastValueFrom, type Observable, Subject, takeUntil, tap } from 'rxjs'
+import type { Connection, EventHandler, Message, Metadata, Payload } from 'wshub'
+import type { ClientLimits } from './hub-adapter-options.ts'
+import type { GatewayMessage, MessageFormat } from './message-format.ts'
+
+/** A connection as gateways get it: `@ConnectedSocket() conn: GatewayConnection`. */
+export interface GatewayConnection<Meta extends object = Metadata> extends Connection<Meta> {
+  /**
+   * Sends an event in the format of the adapter, by default as JSON. Nest's exception filters use it.
+   * @returns as `sendText`
+   */
+  emit(event: string, data?: unknown): boolean
+}
+
+/** The handlers of one gateway for a connection, and Nest's way to read what they return. */
+interface Binding {
+  readonly handlers: readonly WsMessageHandler[]
+  readonly transform: (result: unknown) => Observable<unknown>
+}
+
+/** The parts of an adapter that all its connections share. */
+export interface SessionHost {
+  readonly limits: ClientLimits
+  readonly format: MessageFormat
+  /** Emits when the application closes. */
+  readonly closing: Observable<unknown>
+}
+
+/** One connection of the gateways of a path. */
+export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
+  readonly #host: SessionHost
+  readonly #bindings: Binding[] = []
+  readonly #onDisconnect: ((reason: string) => void)[] = []
+  /** Forgotten when it has run, since it holds the request. */
+  #connected: ((connection: Connection<Meta>) => void) | undefined
+  #running = 0
+  #streams = 0
+  #isClosed = false
+  #closed: Subject<void> | undefined
+
+  /** @param connected tells the gateways of the path, which bind their handlers then */
+  constructor(host: SessionHost, connected: (connection: Connection<Meta>) => void) {
+    this.#host = host
+    this.#connected = connected
+  }
+
+  bindMessages(handlers: Binding['handlers'], transform: Binding['transform']): void {
+    this.#bindings.push({ handlers, transform })
+  }
+
+  bindDisconnect(callback: (reason: string) => void): void {
+    this.#onDisconnect.push(callback)
+  }
+
+  onOpen(connection: Connection<Meta>): void {
+    const { format } = this.#host
+    const emit = (event: string, data?: unknown) => send(connection, format.write(event, data))
+    Object.defineProperty(connection, 'emit', { value: emit })
+    this.#connected?.(connection)
+    this.#connected = undefined
+  }
+
+  onMessage(connection: Connection<Meta>, message: Message): Promise<unknown> | undefined {
+    const received = this.#host.format.read(message)
+    if (received === undefined) return undefined
+    const answers = this.#bindings.flatMap(({ handlers, transform }) => {
+      const handler = handlers.find(({ message }) => message === received.event)
+      return handler === undefined ? [] : [this.#handle(connection, received, handler, transform)]
+    })
+    return answers.length === 0 ? undefined : Promise.all(answers)
+  }
+
+  onClose(_connection: Connection<Meta>, code: number, reason: string): void {
+    this.#isClosed = true
+    this.#closed?.next()
+    for (const callback of this.#onDisconnect) callback(`${code} ${reason}`.trim())
+  }
+
+  /** Settles when everything is answered; rejects with an error that no exception filter has taken. */
+  async #handle(
+    connection: Connection<Meta>,
+    received: GatewayMessage,
+    { callback }: WsMessageHandler,
+    transform: Binding['transform'],
+  ): Promise<void> {
+    const { format, limits, closing } = this.#host
+    const acknowledge = (data: unknown) =>
+      send(connection, format.write(received.event, data ?? null, received.id))
+    const answer = (value: unknown) => {
+      if (value !== undefined && value !== null) send(connection, format.writeAnswer(value, received))
+    }
+    if (++this.#running === limits.maxPendingMessages) connection.pause()
+    let result: unknown
+    try {
+      result = await callback(received.data, acknowledge)
+    } finally {
+      if (this.#running-- === limits.maxPendingMessages) connection.resume()
+    }
+    if (!isObservable(result)) return answer(result)
+    if (this.#isClosed) return
+    if (this.#streams >= limits.maxStreams) {
+      const refusal = { status: 'error', message: 'Too many streams' }
+      send(connection, format.write('exception', refusal, received.id))
+      return
+    }
+    this.#closed ??= new Subject()
+    this.#streams++
+    try {
+      const values = transform(result).pipe(takeUntil(this.#closed), takeUntil(closing), tap(answer))
+      await lastValueFrom(values, { defaultValue: undefined })
+    } finally {
+      this.#streams--
+    }
+  }
+}
+
+/** Sends what a format has written. */
+function send(connection: Connection<object>, payload: Payload): boolean {
+  return typeof payload === 'string' ? connection.sendText(payload) : connection.sendBinary(payload)
+}
+
+/** By its shape: an application may have a second copy of rxjs. */
+function isObservable(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'subscribe' in value &&
+    typeof value.subscribe === 'function'
+  )
+}

@@ -1,0 +1,6 @@
+export type { GatewayOptions } from './gateway-options.ts'
+export type { GatewayConnection } from './gateway-session.ts'
+export type { GatewayRequest, GatewayUpgrade, UpgradeFunction } from './gateway-upgrade.ts'
+export { HubAdapter } from './hub-adapter.ts'
+export type { HubAdapterOptions, HubAdapterSettings } from './hub-adapter-options.ts'
+export type { GatewayMessage } from './message-format.ts'
