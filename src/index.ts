@@ -20,6 +20,7 @@ export type { ClusterOptions, ResolvedClusterOptions } from './cluster/cluster-o
 export type { Gap } from './cluster/gaps.ts'
 export type { CallHandler } from './cluster/responder.ts'
 export type { Selector } from './cluster/selector.ts'
+export { asWebSocket } from './connection/as-web-socket.ts'
 export type { CallbackContext, CallbackRunner } from './connection/callback-context.ts'
 export type { CloseCause, CloseCount, CloseParty, CloseReason } from './connection/close-cause.ts'
 export type { Connection, ConnectionState, ConnectionSummary } from './connection/connection.ts'
@@ -27,6 +28,9 @@ export type { CallbackName, EventHandler } from './connection/event-handler.ts'
 export type { HeartbeatOptions } from './connection/heartbeat.ts'
 export type { WebSocketLike } from './connection/hub-websocket.ts'
 export type { RateLimitPolicy } from './connection/rate-limit.ts'
+export type { SentCallback } from './connection/sent-callbacks.ts'
+export type { ViewEventMap } from './connection/view-listener.ts'
+export type { ViewData, ViewSendOptions, WebSocketView } from './connection/web-socket-view.ts'
 export type {
   CompressionOptions,
   CompressionWindow,

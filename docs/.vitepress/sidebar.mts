@@ -16,6 +16,7 @@ const GUIDE = {
     'presence',
     'client',
     'slow-clients',
+    'libraries',
     'testing',
   ],
   Reference: ['options', 'errors'],

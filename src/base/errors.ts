@@ -73,6 +73,7 @@ export const HUB_ERRORS = {
   WSHUB_ERR_HANDLER_THREW: { status: 500, closeCode: 1011 },
   WSHUB_ERR_OPEN_TIMEOUT: { status: 500, closeCode: 1011 },
   WSHUB_ERR_SLOW_CONSUMER: { status: 503, closeCode: 1013 },
+  WSHUB_ERR_NOT_SENT: { status: 503 },
   // Between hubs.
   WSHUB_ERR_TOO_MANY_CALLS: { status: 503, headers: { 'Retry-After': RETRY_AFTER_SECONDS } },
   WSHUB_ERR_BACKPLANE: { status: 503 },

@@ -44,6 +44,12 @@ export function inContext<Meta extends object>(
   return contextual as EventHandler<Meta> // its getters have all callbacks of the handler
 }
 
+/** Returns the runner for the callbacks of a handler. */
+export function runnerOf(handler: object): CallbackRunner {
+  if (Object.getPrototypeOf(handler) !== PROTOTYPE) return (_name, call) => call()
+  return (handler as ContextualHandler).run // made by inContext
+}
+
 interface ContextualHandler {
   readonly handler: Readonly<Partial<Record<CallbackName, (...args: readonly unknown[]) => unknown>>>
   readonly run: CallbackRunner

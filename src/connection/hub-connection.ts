@@ -17,6 +17,8 @@ import type { Ending } from './close-cause.ts'
 import type { Connection, ConnectionState, ConnectionSummary } from './connection.ts'
 import { closedByApplication, TERMINATED } from './endings.ts'
 import { BoundedMap, type MetadataEntries } from './metadata.ts'
+import { ViewHandler, type ViewHandlerOwner } from './view-handler.ts'
+import type { WebSocketView } from './web-socket-view.ts'
 
 /** The number of rooms that a summary shows: a connection may be in a thousand. */
 const SHOWN_ROOMS = 10
@@ -24,11 +26,12 @@ const SHOWN_ROOMS = 10
 /** The behaviour behind a {@link HubConnection}. */
 export interface ConnectionCore<Meta extends object>
   extends Pick<
-    Connection<Meta>,
-    'hub' | 'state' | 'rooms' | 'expiresAt' | 'openedAt' | 'bufferedBytes' | 'renew'
-  > {
+      Connection<Meta>,
+      'hub' | 'state' | 'rooms' | 'expiresAt' | 'openedAt' | 'bufferedBytes' | 'renew'
+    >,
+    ViewHandlerOwner<Meta> {
   readonly options: { readonly limits: { readonly maxMetadataEntries: number } }
-  readonly ws: { readonly protocol: string }
+  readonly ws: { readonly protocol: string; readonly extensions?: string }
   readonly sender: {
     readonly lastPingTime: number
     readonly dropped: Readonly<DropCount>
@@ -77,6 +80,15 @@ export class HubConnection<out Meta extends object> implements Connection<Meta> 
   /** Returns whether a value is one. `instanceof` admits a Proxy, whose members throw. */
   static is(value: unknown): value is HubConnection<object> {
     return typeof value === 'object' && value !== null && #core in value
+  }
+
+  /** Returns the view of a connection. JavaScript may call this as well: it reveals nothing else. */
+  static asWebSocket<Meta extends object>(connection: HubConnection<Meta>): WebSocketView {
+    const core = connection.#core
+    if (core.handler instanceof ViewHandler) return core.handler.view
+    const handler = new ViewHandler(connection, core)
+    core.handler = handler
+    return handler.view
   }
 
   get id(): string {

@@ -13,6 +13,7 @@ export interface WebSocketLike {
   readonly bufferedAmount: number
   readonly isPaused: boolean
   binaryType: string
+  readonly extensions?: string
   on(event: string, listener: (...args: never[]) => void): unknown
   send(data: Uint8Array, options: { binary?: boolean }, sent?: (error?: Error) => void): void
   ping(data?: Uint8Array, mask?: boolean, sent?: (error?: Error) => void): void

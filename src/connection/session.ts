@@ -37,7 +37,7 @@ export class Session<out Meta extends object>
   /** The server that the connection came through. */
   readonly server: object | undefined
   readonly liveness = new Liveness()
-  readonly handler: EventHandler<Meta>
+  handler: EventHandler<Meta>
   readonly ws: Transport['ws']
   readonly socket: Transport['socket']
   readonly sender: Sender<Meta>

@@ -92,10 +92,10 @@ export class Outbox {
   }
 
   /** Calls `then` once when less waits, also if it is passed again before that; never after {@link clear}. */
-  awaitRoom(then: () => void): void {
+  awaitRoom(then: () => void, isDue = false): void {
     const isFirst = this.#awaitingRoom === undefined
-    this.#awaitingRoom ??= new Set()
-    this.#awaitingRoom.add(then)
+    this.#awaitingRoom = (this.#awaitingRoom ?? new Set()).add(then)
+    if (isDue) return // a message was just accepted, and will be written in its own time
     if (this.#backlog !== undefined || this.#socket.writableLength === 0) this.#schedule()
     else if (isFirst) this.#delivery.polled.add(this)
   }

@@ -11,6 +11,7 @@ import { Session } from '../connection/session.ts'
 import type { SessionHost } from '../connection/session-host.ts'
 import { Tally } from '../connection/tally.ts'
 import type { Transport } from '../connection/transport.ts'
+import { ViewHandler } from '../connection/view-handler.ts'
 import type { Origin } from '../delivery/backlog.ts'
 import { Delivery } from '../delivery/delivery.ts'
 import type { ResolvedInit } from '../upgrade/upgrade-init.ts'
@@ -127,7 +128,13 @@ export class Sessions<Meta extends object> implements SessionHost<Meta, Session<
   }
 
   report(error: Error, source: ErrorSource<Meta>): void {
-    this.reporter.report(error, source)
+    const { handler } = source
+    if (handler instanceof ViewHandler) {
+      this.reporter.report(error, { ...source, handler: handler.inner })
+      if (source.where === undefined) handler.failed(error)
+    } else {
+      this.reporter.report(error, source)
+    }
   }
 
   resync(session: Session<Meta>, firsts: Iterable<Origin>): void {

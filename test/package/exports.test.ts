@@ -36,6 +36,7 @@ describe('the values exported', () => {
         "MemoryBus",
         "MemoryHistoryBus",
         "Opcode",
+        "asWebSocket",
         "instruments",
         "memoryHistory",
         "readCloseOptions",
@@ -46,11 +47,7 @@ describe('the values exported', () => {
   })
 
   it('by wshub/protocol', () => {
-    expect(Object.keys(protocol)).toMatchInlineSnapshot(`
-      [
-        "CloseCode",
-      ]
-    `)
+    expect(Object.keys(protocol)).toEqual(['CloseCode'])
   })
 
   it('by wshub/fastify', () => {

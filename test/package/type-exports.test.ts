@@ -132,6 +132,7 @@ describe('the types exported', () => {
         "Sample",
         "Selector",
         "SendOptions",
+        "SentCallback",
         "SlowConsumerPolicy",
         "StampPlace",
         "StoredRecord",
@@ -141,7 +142,11 @@ describe('the types exported', () => {
         "UpgradeRequest",
         "UpgradeServer",
         "Upgrader",
+        "ViewData",
+        "ViewEventMap",
+        "ViewSendOptions",
         "WebSocketLike",
+        "WebSocketView",
       ]
     `)
   })
