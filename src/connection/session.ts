@@ -157,18 +157,6 @@ export class Session<out Meta extends object>
     this.#host.resync(this, firsts)
   }
 
-  hasRoomFor(bytes: number): boolean {
-    return this.outbox.hasRoomFor(bytes)
-  }
-
-  awaitRoom(then: () => void): void {
-    if (this.isOpen) this.outbox.awaitRoom(then)
-  }
-
-  pin(log: object): void {
-    this.outbox.pin(log)
-  }
-
   fellBehind(room: string): void {
     this.sender.fellBehind(room)
   }

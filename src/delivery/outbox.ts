@@ -9,9 +9,7 @@ import type { OutboxOwner, OutboxSocket } from './outbox-owner.ts'
 /** A batch of this size is written at once; a backlog is written in chunks of this size. */
 const CHUNK_BYTES = 65_536
 
-/**
- * The most bytes of pings and pongs that may wait. They are never dropped; beyond this the client is closed.
- */
+/** Most bytes of pings and pongs that may wait: they are not dropped. Beyond it, the client is closed. */
 const MAX_CONTROL_BYTES = 65_536
 
 /**
@@ -85,10 +83,9 @@ export class Outbox {
 
   /** Whether so many more bytes may wait without coming close to a limit, of this client or of all. */
   hasRoomFor(bytes: number): boolean {
-    const { bufferedBytes } = this
-    if (bufferedBytes === 0) return true
+    if (this.bufferedBytes === 0) return true
     const { maxReplayBytes, congestion } = this.#delivery
-    return bufferedBytes + bytes <= maxReplayBytes && !congestion.isHalfFull
+    return this.bufferedBytes + bytes <= maxReplayBytes && !congestion.isHalfFull
   }
 
   /** Calls `then` once when less waits, also if it is passed again before that; never after {@link clear}. */
@@ -98,6 +95,11 @@ export class Outbox {
     if (isDue) return // a message was just accepted, and will be written in its own time
     if (this.#backlog !== undefined || this.#socket.writableLength === 0) this.#schedule()
     else if (isFirst) this.#delivery.polled.add(this)
+  }
+
+  /** Does not call `then` any more. */
+  stopAwaitingRoom(then: () => void): void {
+    this.#awaitingRoom?.delete(then)
   }
 
   /** No longer drops the messages of a log that wait now, although they can be read again. */
@@ -183,8 +185,7 @@ export class Outbox {
 
   /** Drops messages that can be read again, because the hub needs memory. For `Congestion`. */
   dropReplayable(): void {
-    const backlog = this.#backlog
-    if (backlog !== undefined) this.#resync(backlog, 0, undefined)
+    if (this.#backlog !== undefined) this.#resync(this.#backlog, 0, undefined)
   }
 
   /** Closes the client because the hub needs memory. For `Congestion`. */
@@ -332,8 +333,7 @@ export class Outbox {
 
   /**
    * Returns whether a message may wait although the limit is reached: in the turn that congested the socket,
-   * which takes nothing before that turn is over; later, up to `maxBufferedBytes` above the least that has
-   * waited since.
+   * which takes nothing before that turn is over; later, `maxBufferedBytes` above the least waiting since.
    */
   #isExempt(backlog: Backlog, bytes: number): boolean {
     if (backlog.turn === this.#delivery.loop.turn) return true

@@ -31,6 +31,8 @@ export interface CatchUpLog {
   isFor(message: HistoryMessage, catchUp: CatchUp): boolean
   /** Whether messages may have gone to this room and to another one at once. */
   sharesWith(room: string): boolean
+  /** The member of a catch-up has left another room, in which copies of messages may have been left out. */
+  leftOther(member: HistoryMember, room: string): void
   /** Calls {@link CatchUp.resume} when the log has reached the cursor. */
   awaitCursor(catchUp: CatchUp): void
   /** Compares the log with the store. */
@@ -65,7 +67,7 @@ export class CatchUp implements Replay {
   /** The next message, which waits until the client has taken earlier ones. */
   #next: HistoryMessage | undefined
   #hasStarted = false
-  /** Rooms that the member has joined meanwhile, and the log's latest message then. */
+  /** Rooms that the member has joined meanwhile and is in, and the log's latest message then. */
   readonly #joined = new Map<string, Mark>()
   /** The message before the first one that was dropped for the member before the start. */
   #dropped: Mark | undefined
@@ -122,12 +124,18 @@ export class CatchUp implements Replay {
     this.#hasStarted = true
     this.hasDropped = true
     this.cursor = cursor
-    this.member.awaitRoom(this.resume)
+    this.#awaitRoom()
   }
 
   /** The member has joined another room. */
   joined(room: string): void {
     if (this.#log.sharesWith(room)) this.#joined.set(room, this.#log.delivered)
+  }
+
+  /** The member has left another room. */
+  left(room: string): void {
+    this.#joined.delete(room)
+    this.#log.leftOther(this.member, room)
   }
 
   /** Whether the member has joined another room after the log had delivered a message. */
@@ -154,7 +162,7 @@ export class CatchUp implements Replay {
     this.#isRewound = true
     this.#page = []
     this.#next = undefined
-    this.member.awaitRoom(this.resume)
+    this.#awaitRoom()
   }
 
   /** Compares the cursor with the store before it continues, because the store has lost messages. */
@@ -232,16 +240,21 @@ export class CatchUp implements Replay {
    * Reads the next page when the client can take it, so that no page is kept for a client that does not read.
    */
   #readSoon(): void {
-    if (this.member.hasRoomFor(1)) void this.#read()
-    else this.member.awaitRoom(this.resume)
+    if (this.member.outbox.hasRoomFor(1)) void this.#read()
+    else this.#awaitRoom()
+  }
+
+  /** Continues when less waits for the client; never for a connection that accepts nothing more. */
+  #awaitRoom(): void {
+    if (this.member.isOpen) this.member.outbox.awaitRoom(this.resume)
   }
 
   /** @returns `false` when the client has to take something first */
   #deliver(message: HistoryMessage): boolean {
     this.#isRewound = false
     if (this.#log.isFor(message, this)) {
-      if (!this.member.hasRoomFor(message.frameBytes)) {
-        this.member.awaitRoom(this.resume)
+      if (!this.member.outbox.hasRoomFor(message.frameBytes)) {
+        this.#awaitRoom()
         return false
       }
       if (this.member.deliver(message.outgoing, message.options, message)) this.replayed++
@@ -309,6 +322,7 @@ export class CatchUp implements Replay {
   #finish(end: CatchUpEnd): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
+    this.member.outbox.stopAwaitingRoom(this.resume)
     this.#page = []
     this.#next = undefined
     if (end === 'incomplete') this.cursor = this.#log.delivered

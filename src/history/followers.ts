@@ -42,9 +42,12 @@ export class Followers {
     return joined !== undefined && joined.epoch === epoch && offset <= joined.offset
   }
 
-  /** A member relies on this room for a message that was left out in another one. */
-  relies(member: HistoryMember, room: string): void {
-    this.#followings.get(member)?.relying.add(room)
+  /**
+   * Returns the rooms in which copies of messages were left out for a member, because it receives those of
+   * this room; `undefined` for a member that does not follow this room.
+   */
+  relying(member: HistoryMember): Set<string> | undefined {
+    return this.#followings.get(member)?.relying
   }
 
   /** A member leaves. @returns the rooms in which it relied on this one */

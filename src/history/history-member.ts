@@ -2,22 +2,29 @@ import type { Origin } from '../delivery/backlog.ts'
 import type { OutgoingMessage } from '../delivery/outgoing-message.ts'
 import type { SendOptions } from '../protocol/message.ts'
 
+/** The outbox of a client, as the history of its rooms uses it. */
+export interface MemberOutbox {
+  /** No longer drops the messages of a log that wait now, although they can be read again. */
+  pin(log: object): void
+  /** Whether this many more bytes may wait for the client without coming close to its limit. */
+  hasRoomFor(bytes: number): boolean
+  /** Calls `then` once when less waits for the client, unless it is closed by then. */
+  awaitRoom(then: () => void): void
+  /** Does not call `then` any more. */
+  stopAwaitingRoom(then: () => void): void
+}
+
 /** A connection of this process, as the history of its rooms uses it. */
 export interface HistoryMember {
   readonly id: string
   /** Whether it accepts messages: `false` once it is being closed. */
   readonly isOpen: boolean
+  readonly outbox: MemberOutbox
   /**
    * Queues a message that is shared with others; `false` when it was not accepted.
    * @param origin where it can be read again
    */
   deliver(message: OutgoingMessage, options: SendOptions | undefined, origin?: Origin): boolean
-  /** No longer drops the messages of a log that wait now, although they can be read again. */
-  pin(log: object): void
-  /** Whether this many more bytes may wait for the client without coming close to its limit. */
-  hasRoomFor(bytes: number): boolean
-  /** Calls `then` when less waits for the client. Never calls it for a connection that is closed. */
-  awaitRoom(then: () => void): void
   /** Messages of a room were lost for this connection, and cannot be replayed. */
   fellBehind(room: string): void
 }

@@ -116,6 +116,7 @@ export class History {
   /** A connection has left a room, or is closed. */
   left(member: HistoryMember, room: string): void {
     this.#fellBehind(member, this.#logs.find(room)?.members.left(member) ?? [])
+    this.#catchUps.left(member, room)
   }
 
   /** Returns the rooms that have a history, each once and sorted; `undefined` when none has. */

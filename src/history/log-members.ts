@@ -99,7 +99,7 @@ export class LogMembers implements CatchUpLog, MessageLog {
 
   /** No longer drops the messages of the room that wait for a member now. */
   pin(member: HistoryMember): void {
-    member.pin(this.#log)
+    member.outbox.pin(this.#log)
   }
 
   /** Replays messages that were dropped for a member before they were written, from this one on. */
@@ -131,7 +131,7 @@ export class LogMembers implements CatchUpLog, MessageLog {
    * room.
    */
   reliedOn(member: HistoryMember, room: string): void {
-    if (this.#catchUps.has(member)) this.followers.relies(member, room)
+    if (this.#catchUps.has(member)) this.followers.relying(member)?.add(room)
   }
 
   /** Returns whether all messages after a mark are in memory. */
@@ -208,8 +208,13 @@ export class LogMembers implements CatchUpLog, MessageLog {
     this.#log.retryLater()
   }
 
+  leftOther(member: HistoryMember, room: string): void {
+    this.followers.relying(member)?.delete(room)
+  }
+
   ended(catchUp: CatchUp): void {
     this.#catchUps.delete(catchUp)
+    this.followers.relying(catchUp.member)?.clear()
   }
 
   /** The log has delivered messages. */

@@ -20,4 +20,9 @@ export class MemberCatchUps {
   joined(member: HistoryMember, room: string): void {
     for (const catchUp of this.#byMember.get(member) ?? []) catchUp.joined(room)
   }
+
+  /** A member has left a room. */
+  left(member: HistoryMember, room: string): void {
+    for (const catchUp of this.#byMember.get(member) ?? []) catchUp.left(room)
+  }
 }

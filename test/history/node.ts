@@ -13,8 +13,9 @@ export class Member implements HistoryMember {
   /** Origins of the texts. */
   readonly origins: Origin[] = []
   readonly isOpen = true
+  readonly outbox = this
   isStalled = false
-  #waiting: (() => void)[] = []
+  #waiting = new Set<() => void>()
 
   constructor(id: string) {
     this.id = id
@@ -34,11 +35,15 @@ export class Member implements HistoryMember {
 
   /** How many replays wait until it reads on. */
   get waiting(): number {
-    return this.#waiting.length
+    return this.#waiting.size
   }
 
   awaitRoom(then: () => void): void {
-    this.#waiting.push(then)
+    this.#waiting.add(then)
+  }
+
+  stopAwaitingRoom(then: () => void): void {
+    this.#waiting.delete(then)
   }
 
   fellBehind(): void {
@@ -49,14 +54,14 @@ export class Member implements HistoryMember {
   drain(): void {
     this.isStalled = false
     const waiting = this.#waiting
-    this.#waiting = []
+    this.#waiting = new Set()
     for (const then of waiting) then()
   }
 }
 
 export const BEHIND = 'behind'
 
-/** A room without a history. */
+/** The rooms that begin with it have no history. */
 export const PLAIN = 'plain'
 
 /** A node of a cluster with nothing but its histories. */
@@ -77,7 +82,7 @@ export class Node implements HistoryHost {
       stamp?: (data: string | Buffer, place: { position: string }) => string
     } = {},
   ) {
-    const rooms = (room: string) => (room === PLAIN ? undefined : limits)
+    const rooms = (room: string) => (room.startsWith(PLAIN) ? undefined : limits)
     const options = resolveHistoryOptions({ store, rooms, maxCachedBytes, stamp }, false)
     if (options === undefined) throw new Error('there are options')
     this.history = new History(options, false, 1_000, this)
@@ -96,7 +101,10 @@ export class Node implements HistoryHost {
   leave(member: Member, room = 'room'): void {
     const members = this.#rooms.get(room)
     if (members?.delete(member) !== true) return
-    if (members.size === 0) this.history.vacated(room)
+    if (members.size === 0) {
+      this.#rooms.delete(room)
+      this.history.vacated(room)
+    }
     this.history.left(member, room)
   }
 

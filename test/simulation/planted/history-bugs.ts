@@ -115,8 +115,8 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a replay goes on where it was, although messages were dropped',
-      'this.cursor = cursor\n    this.#isRewound = true\n    this.#page = []\n    this.#next = undefined\n    this.member.awaitRoom',
-      'this.member.awaitRoom',
+      'this.cursor = cursor\n    this.#isRewound = true\n    this.#page = []\n    this.#next = undefined\n    this.#awaitRoom()',
+      'this.#awaitRoom()',
     ],
     [
       'a replay ends in silence when its messages are not kept any more',
