@@ -21,7 +21,7 @@ const GUIDE = {
   ],
   Reference: ['options', 'errors'],
   Run: ['deploying', 'proxies', 'http2', 'observability', 'metrics', 'inspector', 'cluster', 'scaling'],
-  Hosts: ['hosts/index', 'hosts/hono', 'hosts/h3', 'hosts/hapi', 'hosts/nest'],
+  Hosts: ['hosts/index', 'hosts/hono', 'hosts/h3', 'hosts/nest', 'hosts/next', 'hosts/hapi', 'hosts/vite'],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
   Inside: ['architecture', 'benchmarks'],
 }

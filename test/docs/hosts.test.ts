@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { expect } from 'vitest'
 import { answersOf, describeHost } from './host-suite.ts'
 import { PagePrograms } from './page-program.ts'
 
@@ -8,7 +9,9 @@ const HOSTS = {
   hono: answersOf((_status, message) => message, '404 Not Found'),
   h3: answersOf(
     (status, message) => `{"status":${status},"message":"${quote(message)}"}`,
-    /^\{"status":404,"message":"Cannot find any route matching \[GET\] [^"]+\/nowhere"\}$/,
+    expect.stringMatching(
+      /^\{"status":404,"message":"Cannot find any route matching \[GET\] [^"]+\/nowhere"\}$/,
+    ),
   ),
   hapi: answersOf(
     (status, message) =>

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compiled } from '../support/compiled.ts'
 import { freePort } from '../support/free-port.ts'
@@ -16,21 +16,28 @@ const DECORATORS = join(root, 'test/docs/decorators.tsconfig.json')
 export function programsOf(document: string): Map<string, string> {
   const text = readFileSync(join(root, document), 'utf8')
   return new Map(
-    [...text.matchAll(/^( *)```[jt]s\n *\/\/ ([\w-]+\.[cm]?[jt]s)\n(.*?)^ *```$/gms)].map(
+    [...text.matchAll(/^( *)```[jt]s\n *\/\/ ([\w./-]+\.[cm]?[jt]s)\n(.*?)^ *```$/gms)].map(
       ([, indent = '', name = '', code = '']) => [name, code.replaceAll(new RegExp(`^${indent}`, 'gm'), '')],
     ),
   )
 }
 
+export interface RunOptions {
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** The programs of one document in their own folder, on a free port instead of the one in their code. */
 export class PagePrograms {
   readonly folder: string
+  readonly port: number
   /** Returns the file to run for that of a program. */
   readonly #built: (file: string) => string
   readonly #running: PageProgram[] = []
 
-  private constructor(folder: string, built: (file: string) => string) {
+  private constructor({ folder, port }: Written, built: (file: string) => string) {
     this.folder = folder
+    this.port = port
     this.#built = built
   }
 
@@ -40,20 +47,20 @@ export class PagePrograms {
    */
   static async ofSources(document: string, change = (code: string) => code): Promise<PagePrograms> {
     const programs = [...programsOf(document)].map(([name, code]) => [name, change(code)] as const)
-    const folder = await write(new Map(programs), join(root, '.cache'))
-    return new PagePrograms(folder, (file) => compiled(file, DECORATORS))
+    const written = await write(new Map(programs), join(root, '.cache'))
+    return new PagePrograms(written, (file) => compiled(file, DECORATORS))
   }
 
   /** Writes them for a run with the package that is installed in `project`. */
   static async ofPackage(programs: ReadonlyMap<string, string>, project: string): Promise<PagePrograms> {
-    const folder = await write(programs, project)
-    return new PagePrograms(folder, (file) => file)
+    return new PagePrograms(await write(programs, project), (file) => file)
   }
 
-  /** Starts a program. */
-  run(name: string, args: readonly string[] = []): PageProgram {
+  /** Starts a program, in the checkout or in another folder, and perhaps with variables of its own. */
+  run(name: string, args: readonly string[] = [], { cwd = root, env = {} }: RunOptions = {}): PageProgram {
     const child = spawn(process.execPath, [this.#built(join(this.folder, name)), ...args], {
-      cwd: root,
+      cwd,
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const program = new PageProgram(name, child)
@@ -71,12 +78,20 @@ export class PagePrograms {
   }
 }
 
-async function write(programs: ReadonlyMap<string, string>, parent: string): Promise<string> {
+interface Written {
+  readonly folder: string
+  readonly port: number
+}
+
+async function write(programs: ReadonlyMap<string, string>, parent: string): Promise<Written> {
   mkdirSync(parent, { recursive: true })
   const folder = mkdtempSync(join(parent, 'page-'))
-  const port = String(await freePort())
-  for (const [name, code] of programs) writeFileSync(join(folder, name), code.replaceAll('8080', port))
-  return folder
+  const port = await freePort()
+  for (const [name, code] of programs) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), code.replaceAll('8080', String(port)))
+  }
+  return { folder, port }
 }
 
 /** A program that is running. */
@@ -101,6 +116,14 @@ export class PageProgram {
     child.once('exit', () => {
       for (const look of this.#waiting) look()
     })
+  }
+
+  /** Returns the next line of output that begins so; rejects with all of it when none comes. */
+  async lineFrom(start: string): Promise<string> {
+    for (;;) {
+      const line = await this.line()
+      if (line.startsWith(start)) return line
+    }
   }
 
   /** Returns the next line of output; rejects with all of it when none comes. */

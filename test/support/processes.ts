@@ -12,6 +12,10 @@ const OWN = [MEASURES, LISTENS, REPLACES]
 /** Tests that replace the clock of their process. */
 const SIMULATION = /^simulation\//
 
+/** The tests that only `npm run test:hosts` runs. */
+export const HOST_TESTS = 'test/hosts/*.test.ts'
+const HOSTS = /^hosts\//
+
 /**
  * The files of tests, from the root of the project: those that share processes with each other, which saves
  * half a second of computing each, and those that have a process of their own.
@@ -19,7 +23,7 @@ const SIMULATION = /^simulation\//
 export function testFiles(): { shared: string[]; own: string[] } {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((name) => name.replaceAll('\\', '/'))
-    .filter((name) => name.endsWith('.test.ts'))
+    .filter((name) => name.endsWith('.test.ts') && !HOSTS.test(name))
   const isOwn = (name: string) => {
     const text = readFileSync(join(folder, name), 'utf8')
     return SIMULATION.test(name) || OWN.some((sign) => sign.test(text))
