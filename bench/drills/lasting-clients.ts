@@ -1,0 +1,34 @@
+import { WebSocket } from 'ws'
+import { connect, type ReconnectingSocket } from 'wshub/client'
+import type { Scene } from './scene.ts'
+
+/** Clients that come back when they have lost their connection, as pages with `wshub/client` do. */
+export class LastingClients {
+  readonly #sockets: readonly ReconnectingSocket[]
+
+  private constructor(sockets: readonly ReconnectingSocket[]) {
+    this.#sockets = sockets
+  }
+
+  /** Connects clients by a client's own address: as a browser would, they know no other. */
+  static async connect(scene: Scene, url: string, count: number): Promise<LastingClients> {
+    const options = { minDelayMs: 5, maxDelayMs: 40, WebSocket }
+    const clients = new LastingClients(Array.from({ length: count }, () => connect(url, options)))
+    scene.defer(() => {
+      for (const socket of clients.#sockets) socket.close()
+    })
+    await clients.areBack(scene)
+    return clients
+  }
+
+  /** Resolves when all are connected. */
+  areBack(scene: Scene): Promise<void> {
+    const isBack = () => this.#sockets.every(({ readyState }) => readyState === WebSocket.OPEN)
+    return scene.until('all clients are back', isBack)
+  }
+
+  /** Has each send a message. */
+  send(data: string): void {
+    for (const socket of this.#sockets) if (socket.readyState === WebSocket.OPEN) socket.send(data)
+  }
+}

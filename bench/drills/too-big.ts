@@ -1,0 +1,33 @@
+import type { Drill } from './drill.ts'
+import { LastingClients } from './lasting-clients.ts'
+
+const LIMIT_BYTES = 65_536
+
+export const tooBig: Drill = {
+  title: 'A new version of the page sends messages that are too big',
+  stepSeconds: 15,
+  tickMs: 20,
+  alarms: ['WshubClientsBreakRules'],
+  panels: ['Ends of connections', 'Upgrades', 'Connections of each process'],
+  verdict:
+    'The hub ends connections for the reason tooBig, and the clients come back and do it again: the page and ' +
+    'maxMessageSize disagree.',
+
+  async run(scene) {
+    const { url } = await scene.serve('chat-1', { maxMessageSize: LIMIT_BYTES })
+    const good = await LastingClients.connect(scene, url, 20)
+    const bad = await LastingClients.connect(scene, url, 5)
+    await scene.ticks(24, () => {
+      good.send('small')
+      bad.send('small')
+    })
+    scene.faultBegins('five pages are new')
+    const picture = 'x'.repeat(LIMIT_BYTES + 1)
+    await scene.ticks(48, () => {
+      good.send('small')
+      bad.send(picture)
+    })
+    scene.repaired('the page is rolled back')
+    await scene.ticks(28, () => good.send('small'))
+  },
+}
