@@ -24,12 +24,6 @@ export class PacedWork {
     this.#run()
   }
 
-  /** Does the rest of some work at once, before what was added earlier. */
-  finish(steps: Steps): void {
-    if (!this.#tasks.delete(steps)) return
-    while (steps.next().done !== true);
-  }
-
   /** Drops the work that is left. */
   close(): void {
     this.#tasks.clear()

@@ -1,3 +1,5 @@
+import type { PacedWork } from '../base/paced-work.ts'
+import type { Link } from '../cluster/link.ts'
 import {
   type AnsweredRoom,
   answeredBytes,
@@ -7,6 +9,7 @@ import {
 } from '../cluster/wire/presence-message.ts'
 import { contentBytes, type ExchangeLimits } from './exchange-limits.ts'
 import type { PresenceRoom } from './presence-room.ts'
+import type { RoomTable } from './room-table.ts'
 
 /** The most bytes of one part of an answer. */
 const PART_BYTES = 32_768
@@ -18,67 +21,126 @@ const MAX_ANSWER_BYTES = 262_144
 /** A part of an answer. */
 export type Answer = Extract<PresenceMessage, { op: 'answer' }>
 
-/**
- * Returns the parts of an answer about rooms that have connections here.
- * @param isFull whether all members are named, however many there are
- * @param clock the latest version of this node
- */
-export function answersOf(
-  id: number,
+/** The exchange with the other nodes, as the answers use it. */
+export interface AnswersHost {
+  /** Returns the latest version that this node has given to a room. */
+  clock(): number
+  /** Publishes what has changed in a room on this node, or the first part of it. */
+  publish(room: PresenceRoom): void
+  /** The changes of a room are not withheld any more. */
+  changed(room: PresenceRoom): void
+}
+
+/** Answers the questions of other nodes about the rooms of this one: long answers bit by bit. */
+export class Answers {
+  readonly #link: Link
+  readonly #rooms: RoomTable
+  readonly #limits: ExchangeLimits
+  readonly #work: PacedWork
+  readonly #host: AnswersHost
+  /** Rooms that answers are about, and of how many. */
+  readonly #open = new Map<PresenceRoom, number>()
+
+  constructor(link: Link, rooms: RoomTable, limits: ExchangeLimits, work: PacedWork, host: AnswersHost) {
+    this.#link = link
+    this.#rooms = rooms
+    this.#limits = limits
+    this.#work = work
+    this.#host = host
+  }
+
+  /** Returns whether changes of a room wait: they must not overtake an answer that is without them. */
+  withholds(room: PresenceRoom): boolean {
+    return this.#open.has(room)
+  }
+
+  /**
+   * Answers a question of a node.
+   * @param isFull whether all members are named, however many there are
+   */
+  give(node: string, id: number, names: readonly string[], isFull: boolean): void {
+    this.#work.add(this.#giving(node, id, names, isFull))
+  }
+
+  close(): void {
+    this.#open.clear()
+  }
+
+  *#giving(node: string, id: number, names: readonly string[], isFull: boolean): Generator<number, void> {
+    const rooms = names.flatMap((name) => this.#rooms.get(name) ?? [])
+    for (const room of rooms) {
+      while (room.isUnsent && !this.withholds(room)) this.#host.publish(room)
+    }
+    const clock = this.#host.clock()
+    const answered = rooms.filter(({ ownCount }) => ownCount > 0)
+    for (const room of answered) this.#open.set(room, (this.#open.get(room) ?? 0) + 1)
+    const parts = this.#parts(answered, isFull)
+    for (let part = 0, next = parts.next(); next.done !== true; part++) {
+      const { value } = next
+      next = parts.next()
+      const isLast = next.done === true
+      this.#link.tell({ node }, { op: 'answer', id, clock, part, isLast, rooms: value })
+      yield value.reduce((sum, { members }) => sum + members.length, 1)
+    }
+    for (const room of answered) this.#close(room)
+  }
+
+  #close(room: PresenceRoom): void {
+    const others = (this.#open.get(room) ?? 0) - 1
+    if (others > 0) {
+      this.#open.set(room, others)
+      return
+    }
+    this.#open.delete(room)
+    if (room.isUnsent) this.#host.changed(room)
+  }
+
+  /** Yields the rooms of each part of an answer, at least one. */
+  *#parts(rooms: readonly PresenceRoom[], isFull: boolean): Generator<AnsweredRoom[], void> {
+    const partBytes = contentBytes(this.#limits, PART_BYTES)
+    let answered: AnsweredRoom[] = []
+    let bytes = 0
+    for (const [room, size] of answeredRooms(rooms, isFull, partBytes)) {
+      if (bytes > 0 && bytes + size > partBytes) {
+        yield answered
+        answered = []
+        bytes = 0
+      }
+      answered.push(room)
+      bytes += size
+    }
+    yield answered
+  }
+}
+
+/** Yields what is said of each room, in pieces of a bounded size, with the size of each. */
+function* answeredRooms(
   rooms: readonly PresenceRoom[],
   isFull: boolean,
-  clock: number,
-  limits: ExchangeLimits,
-): Answer[] {
-  const partBytes = contentBytes(limits, PART_BYTES)
-  const parts: AnsweredRoom[][] = [[]]
-  let bytes = 0
+  mostBytes: number,
+): Generator<readonly [AnsweredRoom, number], void> {
   let total = 0
-  const add = (answered: AnsweredRoom, size: number): void => {
-    if (bytes > 0 && bytes + size > partBytes) {
-      parts.push([])
-      bytes = 0
-    }
-    parts.at(-1)?.push(answered)
-    bytes += size
-    total += size
-  }
   for (const room of rooms) {
-    const snapshot = room.snapshot()
-    const { version, users, anonymous, isListed, members } = snapshot
-    const head = { room: room.name, version, users, anonymous, isListed }
     const headBytes = answeredBytes(room.name)
-    if (!isFull && (members.length > BRIEF_MEMBERS || total > MAX_ANSWER_BYTES)) {
-      add({ ...head, isFirst: true, isLast: true, isBrief: true, members: [] }, headBytes)
-      continue
+    const isBrief = !isFull && (room.namedCount > BRIEF_MEMBERS || total > MAX_ANSWER_BYTES)
+    const { members, ...counts } = isBrief ? { ...room.counts, members: [] } : room.snapshot()
+    const head = { room: room.name, ...counts, isBrief }
+    let piece: MemberState[] = []
+    let bytes = headBytes
+    let isFirst = true
+    for (const member of members) {
+      const size = memberBytes(member)
+      if (piece.length > 0 && bytes + size > mostBytes) {
+        yield [{ ...head, isFirst, isLast: false, members: piece }, bytes]
+        total += bytes
+        piece = []
+        bytes = headBytes
+        isFirst = false
+      }
+      piece.push(member)
+      bytes += size
     }
-    const pieces = piecesOf(members, partBytes - headBytes)
-    pieces.forEach((piece, index) => {
-      const [isFirst, isLast] = [index === 0, index === pieces.length - 1]
-      add({ ...head, isFirst, isLast, isBrief: false, members: piece }, headBytes + bytesOf(piece))
-    })
+    yield [{ ...head, isFirst, isLast: true, members: piece }, bytes]
+    total += bytes
   }
-  return parts.map((answered, part) => {
-    return { op: 'answer', id, clock, part, isLast: part === parts.length - 1, rooms: answered }
-  })
-}
-
-/** Cuts members into pieces of a bounded size; one empty piece for none. */
-function piecesOf(members: readonly MemberState[], mostBytes: number): MemberState[][] {
-  const pieces: MemberState[][] = [[]]
-  let bytes = 0
-  for (const member of members) {
-    const size = memberBytes(member)
-    if (bytes > 0 && bytes + size > mostBytes) {
-      pieces.push([])
-      bytes = 0
-    }
-    pieces.at(-1)?.push(member)
-    bytes += size
-  }
-  return pieces
-}
-
-function bytesOf(members: readonly MemberState[]): number {
-  return members.reduce((sum, member) => sum + memberBytes(member), 0)
 }

@@ -4,8 +4,9 @@ import { oldestKeys } from '../base/eviction.ts'
 import type { PacedWork, Steps } from '../base/paced-work.ts'
 import type { Link, LinkWatcher } from '../cluster/link.ts'
 import { DIGEST_BYTES, type PresenceMessage, type RoomSnapshot } from '../cluster/wire/presence-message.ts'
-import { answersOf } from './answers.ts'
+import { Answers } from './answers.ts'
 import { contentBytes, type ExchangeLimits } from './exchange-limits.ts'
+import { Intake } from './intake.ts'
 import type { PresenceRoom } from './presence-room.ts'
 import { Questions } from './questions.ts'
 import type { RoomTable } from './room-table.ts'
@@ -42,7 +43,9 @@ export class Exchange implements LinkWatcher {
   readonly #limits: ExchangeLimits
   readonly #questions: Questions
   readonly #work: PacedWork
-  /** Nodes whose members are being dropped. */
+  readonly #intake: Intake
+  readonly #answers: Answers
+  /** Nodes that are being dropped from the rooms. */
   readonly #forgetting = new Map<string, Steps>()
   /** The latest version that this node has given to a room; the same count for all rooms. */
   #clock = 0
@@ -65,6 +68,17 @@ export class Exchange implements LinkWatcher {
     this.#timeouts = new DueQueue(limits.callTimeoutMs, ({ room, waiting }) => {
       if (waiting === undefined) this.#release(room)
       else this.#timedOut(room, waiting)
+    })
+    this.#intake = new Intake(work, {
+      taken: (node, room, isWhole) => {
+        if (!isWhole) this.#questions.repair(node, room)
+        this.#moved(room)
+      },
+    })
+    this.#answers = new Answers(link, rooms, limits, work, {
+      clock: () => this.#clock,
+      publish: (room) => this.publish(room),
+      changed: (room) => host.changed(room),
     })
     this.#questions = new Questions(link, rooms, limits, {
       snapshot: (node, room, snapshot, clock) => this.#replaced(node, room, snapshot, clock),
@@ -99,7 +113,7 @@ export class Exchange implements LinkWatcher {
 
   /** Publishes what has changed in a room on this node, or the first part of it. */
   publish(room: PresenceRoom): void {
-    if (!room.isUnsent) return
+    if (!room.isUnsent || this.#answers.withholds(room)) return
     const delta = room.takeDelta(++this.#clock, contentBytes(this.#limits, MAX_DELTA_BYTES))
     if (delta === undefined) return
     // Announced in a digest even if the node is not connected now and the message is not sent.
@@ -112,7 +126,7 @@ export class Exchange implements LinkWatcher {
 
   /** Resolves with `true` when a room is settled, with `false` when the time for that is over. */
   settled(room: PresenceRoom): Promise<boolean> {
-    if (room.isSettled) return Promise.resolve(true)
+    if (room.isSettled && !room.isPartial) return Promise.resolve(true)
     const waiting = deferred<boolean>()
     const others = this.#waiting.get(room)
     if (others === undefined) this.#waiting.set(room, new Set([waiting]))
@@ -129,6 +143,8 @@ export class Exchange implements LinkWatcher {
     this.#gone.clear()
     this.#nodes.clear()
     this.#forgetting.clear()
+    this.#intake.close()
+    this.#answers.close()
   }
 
   connected(awayMs: number): void {
@@ -147,6 +163,7 @@ export class Exchange implements LinkWatcher {
       if (!this.#link.knows(node)) continue
       // It never stopped, so it does not know that its members were removed here.
       this.#gone.delete(node)
+      this.#forgetting.delete(node)
       for (const room of this.#rooms) this.#questions.repair(node, room, true)
     }
     for (const [node, beats] of this.#nodes) {
@@ -160,17 +177,14 @@ export class Exchange implements LinkWatcher {
 
   told(node: string, name: string | undefined, message: PresenceMessage): void {
     if (this.#gone.has(node) && !this.#link.knows(node)) return
-    // It is back: what it tells must not be dropped with what it has told before.
-    const forgetting = this.#forgetting.get(node)
-    if (forgetting !== undefined) this.#work.finish(forgetting)
+    // It is back: what it tells must not be dropped. Its next heartbeat has it asked about all rooms.
+    this.#forgetting.delete(node)
     if (!this.#nodes.has(node)) this.#nodes.set(node, 0)
     this.#questions.heard(node)
     switch (message.op) {
       case 'delta': {
         const room = name === undefined ? undefined : this.#rooms.get(name)
-        if (room === undefined) return
-        if (!room.apply(node, message.delta)) this.#questions.repair(node, room)
-        this.#moved(room)
+        if (room !== undefined) this.#intake.delta(node, room, message.delta)
         return
       }
       case 'ask':
@@ -205,26 +219,27 @@ export class Exchange implements LinkWatcher {
     if (this.#gone.size > MAX_GONE)
       for (const oldest of oldestKeys(this.#gone, MAX_GONE)) this.#gone.delete(oldest)
     if (!this.#forgetting.has(node)) {
-      const steps = this.#forget(node)
+      const steps: Steps = this.#forget(node, () => this.#forgetting.get(node) === steps)
       this.#forgetting.set(node, steps)
       this.#work.add(steps)
     }
     this.#questions.nodeGone(node)
   }
 
-  /** Drops a node from all rooms. Those that change places meanwhile are only visited once more. */
-  *#forget(node: string): Generator<number, void> {
+  /**
+   * Drops a node from all rooms, until it is back. Rooms that change places meanwhile are only visited once
+   * more.
+   */
+  *#forget(node: string, isGone: () => boolean): Generator<number, void> {
     for (const room of this.#rooms) {
       yield 1
-      if (!room.knows(node)) continue
-      yield* room.forget(node)
-      this.#moved(room)
+      if (!isGone()) return
+      if (room.knows(node)) yield* this.#intake.forgetting(node, room)
     }
     this.#forgetting.delete(node)
   }
 
   #answer(node: string, { id, isFull, rooms }: Extract<PresenceMessage, { op: 'ask' }>): void {
-    const answered: PresenceRoom[] = []
     for (const { room: name, version, isEmpty } of rooms) {
       const room = this.#rooms.get(name)
       if (room === undefined) continue
@@ -233,23 +248,21 @@ export class Exchange implements LinkWatcher {
       } else if (room.announced(node, version)) {
         this.#questions.repair(node, room)
       }
-      while (room.isUnsent) this.publish(room)
-      if (room.ownCount > 0) answered.push(room)
     }
-    const parts = answersOf(id, answered, isFull, this.#clock, this.#limits)
-    for (const part of parts) this.#link.tell({ node }, part)
+    const names = rooms.map(({ room }) => room)
+    this.#answers.give(node, id, names, isFull)
   }
 
   #replaced(node: string, room: PresenceRoom, snapshot: RoomSnapshot, clock: number): void {
     if (snapshot.users + snapshot.anonymous === 0 && !room.knows(node)) return
-    if (!room.replace(node, snapshot, clock)) this.#questions.repair(node, room)
-    this.#moved(room)
+    this.#intake.snapshot(node, room, snapshot, clock)
   }
 
   /** Settles a room once nothing is missing: all of it has arrived, or the node that had it has left. */
   #moved(room: PresenceRoom): void {
     this.#host.changed(room)
-    if (room.isSettled || !room.isAnswered || room.isBehindAny) return
+    if (room.isSettled && !this.#waiting.has(room)) return
+    if (!room.isAnswered || room.isBehindAny || room.isPartial) return
     room.isSettled = true
     this.#end(room, true)
   }

@@ -18,6 +18,8 @@ export class NodeShare implements MemberShare {
   isListed = true
   /** Whether users that the node has named were not kept here, because there were too many. */
   isCut = false
+  /** Whether what the node has said is being taken over, so that what it announces is not missing yet. */
+  isMoving = false
   readonly holdings = new Map<RoomMember, Holding>()
 
   constructor(node: string) {

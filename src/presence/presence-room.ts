@@ -34,8 +34,10 @@ export class PresenceRoom {
   isAnswered = true
   /** Whether changes are held back until the other nodes have answered for the first time. */
   isHeld = false
-  /** How much is being done about the room bit by bit, so that it tells nothing meanwhile. */
+  /** For how many reasons changes are held back besides. */
   #holds = 0
+  /** Shares of other nodes that are being changed bit by bit. */
+  #moving = 0
   /** When the room is dropped, in ms of `performance.now()`; 0 = it is needed. */
   idleUntil = 0
 
@@ -75,9 +77,14 @@ export class PresenceRoom {
     this.#roster.uncount()
   }
 
+  /** Whether what is known of another node is being changed bit by bit, so that some of it is missing. */
+  get isPartial(): boolean {
+    return this.#moving > 0
+  }
+
   /** Whether no change is told now. */
   get isQuiet(): boolean {
-    return this.isHeld || this.#holds > 0
+    return this.isHeld || this.#holds > 0 || this.isPartial
   }
 
   /** Tells no changes until {@link release}. */
@@ -138,7 +145,7 @@ export class PresenceRoom {
   /** Returns the members as of now. */
   show(isConnected: boolean): { members: PresenceMember[]; count: number; isComplete: boolean } {
     const { isTooLarge, count, anonymous } = this.#roster
-    const isComplete = isConnected && this.isSettled && !isTooLarge
+    const isComplete = isConnected && this.isSettled && !this.isPartial && !isTooLarge
     if (isTooLarge) return { members: [], count, isComplete }
     const members: PresenceMember[] = []
     for (const member of this.#roster.members.values()) {
@@ -198,7 +205,17 @@ export class PresenceRoom {
     return { base, version, ...countsOf(own), members }
   }
 
-  /** Returns the members on this node, after {@link takeDelta} has returned `undefined`. */
+  /** The number of users on this node that it names. */
+  get namedCount(): number {
+    return this.#own.isListed ? this.#own.holdings.size : 0
+  }
+
+  /** The version and the counts of this node. */
+  get counts(): RoomCounts & { readonly version: number } {
+    return { version: this.#own.version, ...countsOf(this.#own) }
+  }
+
+  /** Returns the members on this node. */
   snapshot(): RoomSnapshot {
     const members: MemberState[] = []
     const own = this.#own
@@ -207,13 +224,14 @@ export class PresenceRoom {
         members.push({ user, connections, stamp, info })
       }
     }
-    return { version: own.version, ...countsOf(own), members }
+    return { ...this.counts, members }
   }
 
   /** Returns whether members of another node are missing here that it can be asked for. */
   isBehind(node: string): boolean {
     const share = this.#roster.shares.get(node)
-    return share !== undefined && (share.isBehind || this.#roster.hasSpaceFor(share))
+    if (share === undefined || share.isMoving) return false
+    return share.isBehind || this.#roster.hasSpaceFor(share)
   }
 
   /** Whether any other node has announced a version that has not arrived. */
@@ -231,43 +249,57 @@ export class PresenceRoom {
   announced(node: string, version: number): boolean {
     const share = this.#roster.share(node)
     share.latest = Math.max(share.latest, version)
-    return share.knownAt < version || this.#roster.hasSpaceFor(share)
+    return !share.isMoving && (share.knownAt < version || this.#roster.hasSpaceFor(share))
   }
 
-  /** Applies the changes of another node. @returns `false` when earlier ones are missing */
-  apply(node: string, delta: RoomDelta): boolean {
+  /** Something that a node has said begins to be taken over bit by bit. */
+  begin(node: string): void {
+    this.#roster.share(node).isMoving = true
+    this.#moving++
+  }
+
+  /** All that a node has said was taken over. */
+  end(node: string): void {
+    const share = this.#roster.shares.get(node)
+    if (share !== undefined) share.isMoving = false
+    this.#moving--
+  }
+
+  /**
+   * Applies the changes of another node, in steps that tell how many members they have visited.
+   * @returns `false` when earlier ones are missing
+   */
+  *applying(node: string, delta: RoomDelta): Generator<number, boolean> {
     const share = this.#roster.share(node)
     if (delta.version <= share.version) return true // it arrived late
     if (delta.base !== 0 && delta.base !== share.version) {
       share.latest = Math.max(share.latest, delta.version)
       return false
     }
-    if (delta.base === 0 && share.version > 0) this.#roster.drop(share)
-    this.#roster.put(share, delta)
+    if (delta.base === 0 && share.version > 0) yield* this.#roster.dropping(share)
+    yield* this.#roster.putting(share, delta)
     return true
   }
 
   /**
-   * Takes over the members of another node.
+   * Takes over the members of another node, in steps that tell how many members they have visited.
    * @param clock the latest version of any room of that node at that time
    * @returns `false` when it has announced a later one
    */
-  replace(node: string, snapshot: RoomSnapshot, clock: number): boolean {
+  *replacing(node: string, snapshot: RoomSnapshot, clock: number): Generator<number, boolean> {
     const share = this.#roster.share(node)
     if (snapshot.version < share.version) return true // it arrived late
-    this.#roster.drop(share, new Set(snapshot.members.map(({ user }) => user)))
-    this.#roster.put(share, snapshot, clock)
+    yield* this.#roster.replacing(share, snapshot, clock)
     return !share.isBehind
   }
 
-  /** Removes a node that has left, with its members. Tells no change meanwhile. */
-  *forget(node: string): Generator<number, void> {
+  /** Removes a node that has left, with its members. @returns what the last step has visited */
+  *forgetting(node: string): Generator<number, number> {
     const share = this.#roster.shares.get(node)
-    if (share === undefined || share === this.#own) return
-    this.hold()
-    yield* this.#roster.dropping(share)
+    if (share === undefined || share === this.#own) return 0
+    const visited = yield* this.#roster.dropping(share)
     this.#roster.shares.delete(node)
-    this.release()
+    return visited
   }
 
   /** A member of this node has changed. */

@@ -15,12 +15,10 @@ import { PresenceRoom } from './presence-room.ts'
 import type { PresenceStats } from './presence-stats.ts'
 import { RoomTable } from './room-table.ts'
 
-/**
- * The most members whose changes are reported in one turn of the event loop; the others follow in later ones.
- */
+/** The most members whose changes are reported in one turn of the event loop. */
 const MAX_CHANGES_PER_TURN = 2_000
-/** The most users of nodes that have died, or who did not come back, that are looked at in one turn. */
-const MAX_LOOKS_PER_TURN = 10_000
+/** The most users that other nodes have named, are told of, or lose, in one turn: 1 to 3 µs each. */
+const MAX_LOOKS_PER_TURN = 5_000
 /** Time, in ms, for which a room without a connection here is followed after `hub.presence` asked for it. */
 const WATCH_MS = 60_000
 /** The most rooms that are followed for that reason alone; above it, the oldest are given up early. */

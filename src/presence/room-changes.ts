@@ -6,7 +6,7 @@ import type { Roster } from './roster.ts'
 export class RoomChanges {
   readonly #roster: Roster
   /** Users who have left, until the application knows. */
-  readonly #left: string[] = []
+  readonly #left = new Map<string, RoomMember>()
   #toldCount = 0
   #isToldComplete = true
 
@@ -44,13 +44,15 @@ export class RoomChanges {
         }
         continue
       }
+      this.#back(member)
       member.leavesAt = 0
       if (!member.isTold) joined.push(member.show())
       else if (member.info !== member.toldInfo) updated.push(member.show())
       member.isTold = true
       member.toldInfo = member.info
     }
-    const left = this.#left.splice(0)
+    const left = [...this.#left.keys()]
+    this.#left.clear()
     const count = this.#count
     const isComplete = isCurrent && !this.#roster.isOverflown
     const isSame = count === this.#toldCount && isComplete === this.#isToldComplete
@@ -67,8 +69,17 @@ export class RoomChanges {
     member.leavesAt = 0 // a user who came back and left once more has another one
     if (!member.isTold || member.connections > 0) return false
     this.#roster.forget(member)
-    this.#left.push(member.user)
+    this.#left.set(member.user, member)
     return true
+  }
+
+  /** A user is there. If the application was not told of the leave before, nothing has happened for it. */
+  #back(member: RoomMember): void {
+    const before = this.#left.get(member.user)
+    if (before === undefined) return
+    this.#left.delete(member.user)
+    member.isTold = before.isTold
+    member.toldInfo = before.toldInfo
   }
 
   get #count(): number {
@@ -95,7 +106,7 @@ export class RoomChanges {
     const { members, isTooLarge } = this.#roster
     if (isTooLarge === this.#roster.isOverflown) return
     this.#roster.isOverflown = isTooLarge
-    if (isTooLarge) this.#left.length = 0
+    if (isTooLarge) this.#left.clear()
     for (const member of members.values()) {
       member.isTold = !isTooLarge && member.connections > 0
       member.toldInfo = member.info

@@ -6,7 +6,7 @@ import { RoomMember } from './room-member.ts'
 /** The most members of other nodes that a room keeps here, whatever their nodes send. */
 const MOST_REMOTE_MEMBERS = 100_000
 
-/** Members of a node that is gone are dropped in steps of so many. */
+/** Members of other nodes are visited in steps of so many. */
 const MEMBERS_PER_STEP = 1_000
 
 /**
@@ -94,36 +94,48 @@ export class Roster {
   }
 
   /**
-   * Sets the numbers of another node, and the members that it has named.
+   * Sets the numbers of another node, and the members that it has named. Each step tells how many members it
+   * has visited, as those of the other methods do; few members take no step.
    * @param clock the latest version of any room of that node at that time
    */
-  put(share: NodeShare, said: RoomDelta | RoomSnapshot, clock = said.version): void {
+  *putting(share: NodeShare, said: RoomDelta | RoomSnapshot, clock = said.version): Generator<number, void> {
     const { version, users, anonymous, isListed, members } = said
-    if (!isListed && share.isListed) this.drop(share)
+    if (!isListed && share.isListed) yield* this.dropping(share)
     share.version = version
     share.knownAt = Math.max(share.knownAt, version, clock)
     share.users = users
     share.anonymous = anonymous
     share.isListed = isListed
-    for (const state of members) this.#putMember(share, state)
-  }
-
-  /** Drops the members of a node, except those that it still has. */
-  drop(share: NodeShare, kept?: ReadonlySet<string>): void {
-    for (const _ of this.dropping(share, kept));
-  }
-
-  /** Does the same in steps, each of which tells how many members it has dropped. */
-  *dropping(share: NodeShare, kept?: ReadonlySet<string>): Generator<number, void> {
-    share.isCut = false
-    let dropped = 0
-    for (const [member, holding] of share.holdings) {
-      if (kept?.has(member.user) === true) continue
-      member.drop(holding)
-      this.touched.add(member)
-      if (++dropped % MEMBERS_PER_STEP === 0) yield MEMBERS_PER_STEP
+    let put = 0
+    for (const state of members) {
+      this.#putMember(share, state)
+      if (++put % MEMBERS_PER_STEP === 0) yield MEMBERS_PER_STEP
     }
-    yield dropped % MEMBERS_PER_STEP
+  }
+
+  /** Sets all members of another node, and drops those that it had before. */
+  *replacing(share: NodeShare, snapshot: RoomSnapshot, clock: number): Generator<number, void> {
+    const kept = new Set<string>()
+    for (const { user } of share.holdings.size > 0 ? snapshot.members : []) {
+      kept.add(user)
+      if (kept.size % MEMBERS_PER_STEP === 0) yield MEMBERS_PER_STEP
+    }
+    yield* this.dropping(share, kept)
+    yield* this.putting(share, snapshot, clock)
+  }
+
+  /** Drops the members of a node, except those that it still has. @returns what the last step has visited */
+  *dropping(share: NodeShare, kept?: ReadonlySet<string>): Generator<number, number> {
+    share.isCut = false
+    let visited = 0
+    for (const [member, holding] of share.holdings) {
+      if (kept?.has(member.user) !== true) {
+        member.drop(holding)
+        this.touched.add(member)
+      }
+      if (++visited % MEMBERS_PER_STEP === 0) yield MEMBERS_PER_STEP
+    }
+    return visited % MEMBERS_PER_STEP
   }
 
   /** Returns whether users of a node were not kept, for all of whom there is space now. */

@@ -36,22 +36,6 @@ describe('PacedWork', () => {
     expect(done.splice(0)).toEqual(['d.'])
   })
 
-  it('finishes some of it early, whatever was added before', async () => {
-    const done: string[] = []
-    const work = new PacedWork(1)
-    const [first, second] = [steps('a', 3, done), steps('b', 3, done)]
-    work.add(first)
-    work.add(second)
-    expect(done.splice(0)).toEqual(['a1'])
-    work.finish(second)
-    expect(done.splice(0)).toEqual(['b1', 'b2', 'b3', 'b.'])
-    work.finish(second)
-    await turn()
-    await turn()
-    await turn()
-    expect(done).toEqual(['a2', 'a3', 'a.'])
-  })
-
   it('takes work that a step adds, or drops', async () => {
     const done: string[] = []
     const work = new PacedWork(10)

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { PresenceRoom } from '../../src/presence/presence-room.ts'
+import { finished } from './finished.ts'
 
 const OWN_USERS = 50_000
 const NODES = 2_000
@@ -32,7 +33,8 @@ class Nodes {
   /** Tells what is new on one node to all others. @returns the members that were told */
   tell(node: string, version: number) {
     const delta = this.on(node).takeDelta(version, 10_000) ?? expect.fail(`nothing new on ${node}`)
-    for (const [other, room] of this.#rooms) if (other !== node) expect(room.apply(node, delta)).toBe(true)
+    for (const [other, room] of this.#rooms)
+      if (other !== node) expect(finished(room.applying(node, delta))).toBe(true)
     return delta.members
   }
 
@@ -121,7 +123,7 @@ describe('PresenceRoom', () => {
     const users = ['ann', 'bob', 'cid', 'dan', 'eve', 'fay', 'gus', 'hal', 'ida']
     const complete: boolean[] = []
     const tell = (version: number, far: readonly string[]) => {
-      room.replace('there', { ...snapshot(...far), version }, version)
+      finished(room.replacing('there', { ...snapshot(...far), version }, version))
       const isComplete = room.takeChange(true, 100, 1, [])?.isComplete
       if (isComplete !== undefined) complete.push(isComplete)
       expect(room.show(true).isComplete).toBe(complete.at(-1))
@@ -138,9 +140,9 @@ describe('PresenceRoom', () => {
   it('is not complete while it does not keep all users, and asks for them when there is space', () => {
     const room = new PresenceRoom('a', 'members', 'here', MOST)
     const users = Array.from({ length: MOST }, (_, i) => `user-${i}`)
-    room.replace('one', snapshot(...users), 1)
+    finished(room.replacing('one', snapshot(...users), 1))
     expect(room.show(true)).toMatchObject({ count: MOST, isComplete: true })
-    room.replace('two', snapshot('ann', 'bob'), 1)
+    finished(room.replacing('two', snapshot('ann', 'bob'), 1))
     const take = () => room.takeChange(true, MOST, 1, [])?.isComplete
     expect([take(), room.show(true).isComplete]).toEqual([false, false])
     expect([room.show(true).count, room.announced('two', 1), room.isBehind('two')]).toEqual([
@@ -149,7 +151,7 @@ describe('PresenceRoom', () => {
       false,
     ])
     const half = users.slice(0, MOST / 2)
-    expect(room.replace('one', { ...snapshot(...half), version: 2 }, 2)).toBe(true)
+    expect(finished(room.replacing('one', { ...snapshot(...half), version: 2 }, 2))).toBe(true)
     take()
     expect([room.announced('two', 1), room.isBehind('two'), room.announced('one', 2)]).toEqual([
       true,
@@ -157,16 +159,17 @@ describe('PresenceRoom', () => {
       false,
     ])
     expect([take(), room.show(true).isComplete]).toEqual([undefined, false])
-    expect(room.replace('two', snapshot('ann', 'bob'), 1)).toBe(true)
+    expect(finished(room.replacing('two', snapshot('ann', 'bob'), 1))).toBe(true)
     expect([take(), room.show(true).count, room.announced('two', 1)]).toEqual([true, MOST / 2 + 2, false])
   })
 
   it('forgets a node at the cost of its own users, however many others there are', () => {
     const room = new PresenceRoom('a', 'members', 'here', 100_000)
     for (let i = 0; i < OWN_USERS; i++) room.add({ user: `user-${i}`, info: '' })
-    for (let i = 0; i < NODES; i++) room.replace(`node-${i}`, snapshot(`user-${i}`, `far-${i}`), 1)
+    for (let i = 0; i < NODES; i++)
+      finished(room.replacing(`node-${i}`, snapshot(`user-${i}`, `far-${i}`), 1))
     const before = process.cpuUsage()
-    for (let i = 0; i < NODES; i++) for (const _ of room.forget(`node-${i}`));
+    for (let i = 0; i < NODES; i++) finished(room.forgetting(`node-${i}`))
     const { user, system } = process.cpuUsage(before)
     expect((user + system) / 1_000).toBeLessThan(MOST_CPU_MS)
     const { members } = room.show(true)

@@ -215,13 +215,13 @@ export const BUGS: readonly Bug[] = [
     ],
     [
       'presence: a snapshot keeps members that have left',
-      'this.#roster.drop(share, new Set(snapshot.members.map(({ user }) => user)))\n',
-      '\n',
+      'yield* this.#roster.replacing(share, snapshot, clock)',
+      'yield* this.#roster.putting(share, snapshot, clock)',
     ],
     [
       'presence: the members of a dead node stay',
-      'yield* this.#roster.dropping(share)\n    this.#roster.shares.delete(node)',
-      'this.#roster.shares.delete(node)',
+      'const visited = yield* this.#roster.dropping(share)\n    this.#roster.shares.delete(node)\n    return visited',
+      'this.#roster.shares.delete(node)\n    return 0',
     ],
     [
       'presence: a user with two connections leaves with the first',
@@ -255,11 +255,11 @@ export const BUGS: readonly Bug[] = [
       'this.#questions.askAll()',
       'if (awayMs === 0) this.#questions.askAll()',
     ],
-    ['presence: a dead node is not noticed', 'yield* room.forget(node)\n      this.#moved(room)', ''],
+    ['presence: a dead node is not noticed', 'yield* this.#intake.forgetting(node, room)', 'continue'],
     [
       'presence: a room is settled before all have answered',
-      'room.isSettled || !room.isAnswered || room.isBehindAny',
-      'room.isSettled',
+      '!room.isAnswered || room.isBehindAny || room.isPartial',
+      'room.isPartial',
     ],
   ),
   ...bugs(
