@@ -1,7 +1,5 @@
-import type { INestApplication } from '@nestjs/common'
-import { DiscoveryService, ModulesContainer, Reflector } from '@nestjs/core'
-import { GATEWAY_METADATA, GATEWAY_OPTIONS, PORT_METADATA } from '@nestjs/websockets/constants.js'
 import { HubError, type Metadata } from 'wshub'
+import type { DeclaredGateway } from './declared-gateways.ts'
 import type { UpgradeOption } from './gateway-upgrade.ts'
 
 /** The options of `@WebSocketGateway()` on a hub. */
@@ -39,31 +37,28 @@ export function normalizePath(path: string): string {
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION for options that would have no effect, and when gateways of one
  *   path differ in `upgrade`
  */
-export function upgradesByPath<Meta extends object>(app: INestApplication): Map<string, UpgradeOption<Meta>> {
+export function upgradesByPath<Meta extends object>(
+  gateways: readonly DeclaredGateway<Meta>[],
+): Map<string, UpgradeOption<Meta>> {
   const upgrades = new Map<string, UpgradeOption<Meta>>()
-  const reflector = new Reflector()
-  for (const { metatype } of new DiscoveryService(app.get(ModulesContainer)).getProviders()) {
-    if (typeof metatype !== 'function' || reflector.get(GATEWAY_METADATA, metatype) !== true) continue
-    const options: GatewayOptions<Meta> = reflector.get(GATEWAY_OPTIONS, metatype) ?? {}
+  for (const { name, options, port } of gateways) {
     for (const key of Object.keys(options)) {
       if (!(KNOWN as readonly string[]).includes(key)) {
-        throw HubError.unknownKey(key, KNOWN, `an option of a gateway on a hub: ${metatype.name}`)
+        throw HubError.unknownKey(key, KNOWN, `an option of a gateway on a hub: ${name}`)
       }
     }
-    if (options.upgrade !== undefined && typeof options.upgrade !== 'function') {
-      throw invalid(`the upgrade of a gateway is a function, not ${String(options.upgrade)}`)
+    const { upgrade } = options
+    if (upgrade !== undefined && typeof upgrade !== 'function') {
+      throw invalid(`the upgrade of a gateway is a function, not ${String(upgrade)}`)
     }
-    const port: unknown = reflector.get(PORT_METADATA, metatype)
     if (port !== undefined && port !== 0) {
-      throw invalid(
-        `${metatype.name} asks for port ${String(port)}: a hub is served on the application's own`,
-      )
+      throw invalid(`${name} asks for port ${String(port)}: a hub is served on the application's own`)
     }
     const path = servedPath(options)
-    if (upgrades.has(path) && upgrades.get(path) !== options.upgrade) {
+    if (upgrades.has(path) && upgrades.get(path) !== upgrade) {
       throw invalid(`the gateways at ${path} have the same \`upgrade\`: it runs once for all of them`)
     }
-    upgrades.set(path, options.upgrade)
+    upgrades.set(path, upgrade)
   }
   return upgrades
 }

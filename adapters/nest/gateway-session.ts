@@ -34,6 +34,8 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   readonly #onDisconnect: ((reason: string) => void)[] = []
   /** Forgotten when it has run, since it holds the request. */
   #connected: ((connection: Connection<Meta>) => void) | undefined
+  /** Results of the hooks, while Nest calls them. */
+  #hooks: unknown[] | undefined
   #running = 0
   #streams = 0
   #isClosed = false
@@ -53,12 +55,28 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
     this.#onDisconnect.push(callback)
   }
 
-  onOpen(connection: Connection<Meta>): void {
+  /**
+   * Calls a method that Nest would not wait for.
+   * @returns `false` when Nest is not calling it
+   */
+  runHook(hook: () => unknown): boolean {
+    if (this.#hooks === undefined) return false
+    try {
+      this.#hooks.push(hook())
+    } catch (error) {
+      this.#hooks.push(Promise.reject(error))
+    }
+    return true
+  }
+
+  /** Messages wait until the gateways have settled. */
+  onOpen(connection: Connection<Meta>): Promise<unknown> | undefined {
     const { format } = this.#host
     const emit = (event: string, data?: unknown) => send(connection, format.write(event, data))
     Object.defineProperty(connection, 'emit', { value: emit })
-    this.#connected?.(connection)
+    const connected = this.#connected
     this.#connected = undefined
+    return this.#settled(() => connected?.(connection))
   }
 
   onMessage(connection: Connection<Meta>, message: Message): Promise<unknown> | undefined {
@@ -71,10 +89,24 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
     return answers.length === 0 ? undefined : Promise.all(answers)
   }
 
-  onClose(_connection: Connection<Meta>, code: number, reason: string): void {
+  onClose(_connection: Connection<Meta>, code: number, reason: string): Promise<unknown> | undefined {
     this.#isClosed = true
     this.#closed?.next()
-    for (const callback of this.#onDisconnect) callback(`${code} ${reason}`.trim())
+    return this.#settled(() => {
+      for (const callback of this.#onDisconnect) callback(`${code} ${reason}`.trim())
+    })
+  }
+
+  /** Returns a promise of the methods that Nest calls meanwhile; `undefined` if none has returned one. */
+  #settled(call: () => void): Promise<unknown> | undefined {
+    const hooks: unknown[] = []
+    this.#hooks = hooks
+    try {
+      call()
+    } finally {
+      this.#hooks = undefined
+    }
+    return hooks.some(isPromise) ? Promise.all(hooks) : undefined
   }
 
   /** Settles when everything is answered; rejects with an error that no exception filter has taken. */
@@ -118,6 +150,10 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
 /** Sends what a format has written. */
 function send(connection: Connection<object>, payload: Payload): boolean {
   return typeof payload === 'string' ? connection.sendText(payload) : connection.sendBinary(payload)
+}
+
+function isPromise(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
 /** By its shape: an application may have a second copy of rxjs. */

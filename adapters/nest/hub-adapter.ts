@@ -14,7 +14,9 @@ import {
   type Metadata,
   readCloseOptions,
 } from 'wshub'
+import { declaredGateways } from './declared-gateways.ts'
 import { type ConnectCallback, Gateway } from './gateway.ts'
+import { guardHooks } from './gateway-hooks.ts'
 import { type GatewayOptions, normalizePath, servedPath, upgradesByPath } from './gateway-options.ts'
 import { GatewaySession, type SessionHost } from './gateway-session.ts'
 import { guardUpgrade, type UpgradeOption } from './gateway-upgrade.ts'
@@ -39,7 +41,7 @@ export class HubAdapter<Meta extends object = Metadata>
   readonly #closing = new ReplaySubject<void>(1)
   readonly #gateways = new Map<string, Gateway<Meta>>()
   readonly #sessions = new WeakMap<Connection<Meta>, GatewaySession<Meta>>()
-  #declared: ReadonlyMap<string, UpgradeOption<Meta>> | undefined
+  #upgrades: ReadonlyMap<string, UpgradeOption<Meta>> | undefined
   #isMounted = false
 
   /**
@@ -63,11 +65,11 @@ export class HubAdapter<Meta extends object = Metadata>
 
   /** Returns the hub as Nest knows it for a path. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
   create(_port: number, options: GatewayOptions<Meta> = {}): Hub<Meta> {
-    this.#declared ??= upgradesByPath<Meta>(this.#app)
+    this.#upgrades ??= this.#declare()
     const path = servedPath(options)
     let gateway = this.#gateways.get(path)
     if (gateway === undefined) {
-      gateway = new Gateway(this.hub, guardUpgrade(this.#app, this.#declared.get(path) ?? this.#upgrade))
+      gateway = new Gateway(this.hub, guardUpgrade(this.#app, this.#upgrades.get(path) ?? this.#upgrade))
       this.#gateways.set(path, gateway)
     }
     return gateway.server
@@ -109,6 +111,18 @@ export class HubAdapter<Meta extends object = Metadata>
   async dispose(): Promise<void> {
     this.#closing.next()
     if (!this.#isShared) await this.hub.close(this.#close)
+  }
+
+  #declare(): ReadonlyMap<string, UpgradeOption<Meta>> {
+    const gateways = declaredGateways<Meta>(this.#app)
+    const upgrades = upgradesByPath(gateways)
+    for (const gateway of gateways) {
+      // `get` of a WeakMap takes any value.
+      guardHooks(gateway, (connection, hook) => {
+        return this.#sessions.get(connection as Connection<Meta>)?.runHook(hook) === true
+      })
+    }
+    return upgrades
   }
 
   /** Opens a connection if a request is for a gateway. */

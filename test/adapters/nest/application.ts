@@ -1,11 +1,12 @@
 /** Nest applications on both platforms. */
 import type { INestApplication, Provider, Type } from '@nestjs/common'
 import { Module } from '@nestjs/common'
-import { NestFactory } from '@nestjs/core'
+import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core'
 import { ExpressAdapter } from '@nestjs/platform-express'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import type { Hub } from 'wshub'
 import { HubAdapter, type HubAdapterOptions } from 'wshub/nest'
+import { withSessions } from '../../support/http2-tunnel.ts'
 import { inTime, RawClient, type Target } from '../../support/raw.ts'
 import { portOf } from '../frameworks.ts'
 
@@ -21,6 +22,8 @@ export interface NestOptions {
   /** The module class; it may have `configure`. */
   readonly module?: Type
   readonly port?: number
+  /** Serves HTTP/2 without TLS; only Fastify can. */
+  readonly http2?: boolean
 }
 
 export interface NestApp extends Target {
@@ -43,9 +46,9 @@ export async function closeNest(): Promise<void> {
 
 /** Makes an application that is not initialized yet. */
 export async function makeNest(options: NestOptions): Promise<{ app: INestApplication; hub: Hub }> {
-  const { platform, providers, controllers = [], module: root = class Root {} } = options
+  const { platform, providers, controllers = [], module: root = class Root {}, http2 = false } = options
   Module({ providers: [...providers], controllers: [...controllers] })(root)
-  const platformAdapter = platform === 'Express' ? new ExpressAdapter() : new FastifyAdapter()
+  const platformAdapter = platform === 'Express' ? new ExpressAdapter() : fastifyAdapter(http2)
   const app = await NestFactory.create(root, platformAdapter, { logger: false, abortOnError: false })
   apps.add(app)
   const adapter = new HubAdapter(app, options.adapter)
@@ -54,11 +57,19 @@ export async function makeNest(options: NestOptions): Promise<{ app: INestApplic
   return { app, hub: adapter.hub }
 }
 
+function fastifyAdapter(http2: boolean): AbstractHttpAdapter {
+  if (!http2) return new FastifyAdapter()
+  const adapter = new FastifyAdapter({ http2: true })
+  withSessions(adapter.getHttpServer())
+  return adapter
+}
+
 export async function startNest(options: NestOptions): Promise<NestApp> {
   const { app, hub } = await makeNest(options)
   await app.listen(options.port ?? 0, '127.0.0.1')
   const port = portOf(app.getHttpServer())
-  return { app, hub, port, client: (path = '/') => EventClient.open({ port }, path) }
+  const target = { port, http2: options.http2 ?? false }
+  return { app, hub, ...target, client: (path = '/') => EventClient.open(target, path) }
 }
 
 /** A client that sends and receives events as JSON. */

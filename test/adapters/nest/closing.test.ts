@@ -1,9 +1,12 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { Test } from '@nestjs/testing'
 import { interval } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Connection, Hub } from 'wshub'
+import { HubAdapter } from 'wshub/nest'
+import { connect } from 'wshub/testing'
 import { compiled } from '../../support/compiled.ts'
 import { destroyClients, Gate, inTime, RawClient, until } from '../../support/raw.ts'
 import { closeNest, makeNest, PLATFORMS, startNest } from './application.ts'
@@ -106,6 +109,21 @@ describe.each(PLATFORMS)('The hub of a Nest application over %s', (platform) => 
     const next = await start(old.port)
     expect(await (await next.client()).ask('echo', 'again')).toBe('again')
     expect(await stayer.ask('echo', 'not affected')).toBe('not affected')
+  })
+})
+
+describe('A testing module of Nest', () => {
+  it('is reached by the test client in memory, without a port', async () => {
+    const chat = gateway({ path: '/chat' }, class extends Echo {})
+    const module = await Test.createTestingModule({ providers: [chat] }).compile()
+    const app = module.createNestApplication()
+    app.useWebSocketAdapter(new HubAdapter(app))
+    await app.init()
+    const client = await connect(app.getHttpServer(), '/chat', { timeoutMs: 0 })
+    client.send('{"event":"echo","data":"hello"}')
+    expect((await client.next()).data).toBe('"hello"')
+    await inTime('the application to close', app.close())
+    expect(await client.closed).toEqual({ code: 1001, reason: '' })
   })
 })
 

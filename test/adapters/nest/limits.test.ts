@@ -198,6 +198,62 @@ describe('An error that no exception filter takes', () => {
   )
 })
 
+describe('The hooks of a gateway', () => {
+  it('are waited for: messages are handled after handleConnection', async () => {
+    const gate = new Gate()
+    const log: string[] = []
+    class Chat extends Echo {
+      async handleConnection(_connection: Connection) {
+        log.push('begins')
+        await gate.opened
+        log.push('ends')
+      }
+      message() {
+        log.push('message')
+      }
+    }
+    const app = await startNest({ platform, providers: [gateway({}, Chat), gateway({}, class Other {})] })
+    const client = await app.client()
+    client.send('message')
+    await until('handleConnection to begin', () => log.length === 1)
+    gate.open()
+    expect(await client.ask('echo', 'marker')).toBe('marker')
+    expect(log).toEqual(['begins', 'ends', 'message'])
+    await app.app.get(Chat).handleConnection(app.hub.connections()[0] as Connection) // by the application itself
+    expect(log.slice(3)).toEqual(['begins', 'ends'])
+  })
+
+  it.each(['throw', 'reject'])(
+    'that %s are reported, and neither the process nor others end',
+    async (how) => {
+      const fail = (what: string) => {
+        const error = new Error(`${what} failed`)
+        if (how === 'throw') throw error
+        return Promise.reject(error)
+      }
+      class Chat extends Echo {
+        handleConnection(_connection: Connection, { url }: { url: string }) {
+          return url === '/?bad' ? fail('handleConnection') : undefined
+        }
+        handleDisconnect() {
+          return fail('handleDisconnect')
+        }
+      }
+      const errors: string[] = []
+      const app = await startNest({
+        platform,
+        providers: [gateway({}, Chat)],
+        adapter: { onError: (error) => void errors.push(error.message) },
+      })
+      const [bad, good] = [await app.client('/?bad'), await app.client('/')]
+      expect(await bad.raw.closed()).toBe(CloseCode.internalError)
+      expect(await good.ask('echo', 'not affected')).toBe('not affected')
+      await until('the errors to be reported', () => errors.length === 2)
+      expect(errors).toEqual(['handleConnection failed', 'handleDisconnect failed'])
+    },
+  )
+})
+
 describe('An answer', () => {
   it('that comes after the end of the connection is dropped', async () => {
     const gate = new Gate()

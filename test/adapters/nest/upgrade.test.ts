@@ -239,3 +239,20 @@ describe.each(PLATFORMS)('An upgrade of a Nest application over %s', (platform) 
     expect(app.hub.size).toBe(1)
   })
 })
+
+describe('An upgrade of a Nest application over HTTP/2', () => {
+  it('opens a connection of a gateway, or is refused', async () => {
+    const app = await startNest({
+      platform: 'Fastify',
+      http2: true,
+      providers: [gateway({ path: '/chat', upgrade: GuardedUpgrade }, tells()), Names, GuardedUpgrade],
+    })
+    const { status, body } = await RawClient.refused(app, '/chat')
+    expect([status, JSON.parse(body).message]).toEqual([401, 'no token'])
+    const headers = { Authorization: 'alice', Origin: 'https://evil.example' }
+    expect((await RawClient.refused(app, '/chat', { headers })).status).toBe(403)
+    const client = await RawClient.open(app, '/chat', { headers: { Authorization: 'alice' } })
+    client.send('{"event":"who"}')
+    expect(JSON.parse(await client.message())).toEqual({ name: 'ALICE' })
+  })
+})
