@@ -1,0 +1,46 @@
+/**
+ * The chat as a process of a cluster: over the Redis of REDIS_URL, with metrics, a readiness probe and an
+ * inspector on a port of their own, which the public does not reach.
+ */
+import { createServer } from 'node:http'
+import fastify from 'fastify'
+import { register } from 'prom-client'
+import { hubPlugin } from 'wshub/fastify'
+import { inspector } from 'wshub/inspector'
+import { logTo } from 'wshub/log'
+import { hubMetrics } from 'wshub/prometheus'
+import { redisBackplane } from 'wshub/redis'
+import { chat, page } from '../chat/chat.ts'
+import { options } from '../chat/options.ts'
+
+const { PORT = 8080, OPERATOR_PORT = 9100, HOST = '0.0.0.0', REDIS_URL } = process.env
+if (REDIS_URL === undefined) throw new Error('REDIS_URL is the address of a Redis: redis://redis:6379')
+
+const app = fastify({ logger: true })
+const others = { backplane: redisBackplane({ url: REDIS_URL }) }
+await app.register(hubPlugin, { ...options(() => app.hub, others), close: { timeoutMs: 20_000 } })
+app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(page))
+app.get('/chat', (_request, reply) => reply.upgradeWebSocket(chat))
+
+hubMetrics(app.hub)
+logTo(app.log, app.hub)
+
+const inspect = inspector(app.hub, { authorize: () => true }) // whoever reaches the port may look
+const operators = createServer(async (request, response) => {
+  if (request.url === '/metrics') {
+    response.setHeader('Content-Type', register.contentType).end(await register.metrics())
+  } else if (request.url === '/ready') {
+    const isReady = app.hub.state === 'open' && app.hub.cluster.state === 'connected'
+    response.writeHead(isReady ? 200 : 503).end(`${app.hub.state}, cluster ${app.hub.cluster.state}\n`)
+  } else {
+    await inspect(request, response)
+  }
+})
+app.hub.attach(operators)
+operators.listen(Number(OPERATOR_PORT), HOST)
+
+await app.listen({ port: Number(PORT), host: HOST })
+process.once('SIGTERM', async () => {
+  await app.close()
+  operators.close()
+})
