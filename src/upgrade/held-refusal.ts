@@ -19,12 +19,16 @@ const SWITCH = /^HTTP\/1\.[01] 101\s/
 export class HeldRefusal {
   readonly #calls: (() => void)[] = []
   readonly #restore: (() => void)[] = []
+  readonly #socket: Duplex
+  readonly #listenersBefore: number
   #isAccepted = false
   #isSwitched = false
   /** Whether calls were held back that must not take effect later either. */
   #isDropped = false
 
   constructor(socket: Duplex) {
+    this.#socket = socket
+    this.#listenersBefore = countListeners(socket)
     for (const method of METHODS) this.#shadow(socket, method)
     process.nextTick(() => {
       for (const restore of this.#restore.splice(0)) restore()
@@ -39,6 +43,14 @@ export class HeldRefusal {
   /** Whether another listener has answered with 101. */
   get isSwitched(): boolean {
     return this.#isSwitched
+  }
+
+  /**
+   * The number of listeners that were added to the socket since the event, ours among them. Those for errors
+   * do not count: Vite and Next.js add one to each socket that they leave to others.
+   */
+  get addedListeners(): number {
+    return countListeners(this.#socket) - this.#listenersBefore
   }
 
   /** Performs the calls that were held back. */
@@ -72,6 +84,11 @@ export class HeldRefusal {
     }
     Object.defineProperty(socket, method, { configurable: true, writable: true, value })
   }
+}
+
+function countListeners(socket: Duplex): number {
+  const events = socket.eventNames().filter((event) => event !== 'error')
+  return events.reduce((count, event) => count + socket.listenerCount(event), 0)
 }
 
 function isRefusal(chunk: unknown): boolean {

@@ -7,10 +7,12 @@ import type { PendingUpgrade } from './pending-upgrade.ts'
  * If a server has other `upgrade` listeners (Socket.IO, Vite's HMR, a proxy), one of them may be about to
  * answer a request that no route of ours accepts. So our plain answer is held back. The time, in ms, is short
  * for an answer about the client's identity (401, 403), because Socket.IO ends foreign requests after 1,000
- * ms. It is long for an answer that may only mean that the request is not ours (a 404, or the 400 of
- * Socket.IO's own request listener).
+ * ms. It is longer for an answer that may only mean that the request is not ours, such as a 404. It is long
+ * if there is a sign that another listener is working on the request: it listens to the socket, as a proxy
+ * does, or the answer is a 400, which may be that of Socket.IO's own request listener.
  */
 const HOLD_MS = 500
+const QUIET_HOLD_MS = 3_000
 const LONG_HOLD_MS = 30_000
 
 /** The interval, in ms, of checks for our answer when another listener has already refused the request. */
@@ -47,6 +49,7 @@ export function shareUpgrade(
       lookAgain(pending, HOLD_MS, () => bridge.refuse(pending, refusal))
       return
     }
+    const isQuiet = others.addedListeners <= pending.client.ownListeners // before any route adds one
     const everyMs = others.isRefused ? REFUSED_LOOK_MS : HOLD_MS
     let heldMs = 0
     lookAgain(pending, everyMs, () => {
@@ -55,7 +58,8 @@ export function shareUpgrade(
         pending.abandon()
         return
       }
-      const isOver = heldMs >= LONG_HOLD_MS || !server.listening
+      const holdMs = isQuiet && response.statusCode !== 400 ? QUIET_HOLD_MS : LONG_HOLD_MS
+      const isOver = !server.listening || heldMs >= (response.headersSent ? holdMs : LONG_HOLD_MS)
       if (!response.headersSent && !isOver) return
       if (isAboutClient(response)) bridge.send(pending)
       else if (others.isRefused) giveWay(pending)

@@ -65,6 +65,11 @@ export class UpgradeClient {
     return (this.socket.bytesWritten ?? 0) > this.#bytesWrittenBefore
   }
 
+  /** The number of listeners that {@link UpgradeClient.watch} has added to the socket, but for errors. */
+  get ownListeners(): number {
+    return this.#events === undefined ? 0 : 4
+  }
+
   /**
    * Reads what the client has sent in the meantime, because a socket reports its end only after all bytes are
    * read.

@@ -1,4 +1,5 @@
 import { createServer, type RequestListener } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Hub, type HubOptions } from 'wshub'
 import { closeAfterTest, closeApps, echo, listen } from '../adapters/frameworks.ts'
@@ -13,7 +14,11 @@ afterEach(async () => {
 /**
  * A hub on a server with another `upgrade` listener, which never answers. The timers of the hub are stopped.
  */
-async function besideSilence(options: HubOptions, answer: RequestListener) {
+async function besideSilence(
+  options: HubOptions,
+  answer: RequestListener,
+  neighbour = (_socket: Duplex) => {},
+) {
   const hub = new Hub(options)
   const answered: (string | undefined)[] = []
   const server = createServer((req, res) => {
@@ -26,7 +31,7 @@ async function besideSilence(options: HubOptions, answer: RequestListener) {
     answered.push(req.url)
   })
   hub.attach(server)
-  server.on('upgrade', () => {})
+  server.on('upgrade', (_req, socket) => neighbour(socket))
   closeAfterTest(hub, server)
   const target = await listen(server)
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
@@ -59,7 +64,7 @@ describe('Answers that are held back for a silent neighbour', () => {
     const early = others.map(async (client) => (await client.lastAnswer()).status)
     const marker = RawClient.open(target, '/ws').then(() => 'a marker')
     expect(await Promise.race([...early, marker])).toBe('a marker')
-    vi.advanceTimersByTime(30_000)
+    vi.advanceTimersByTime(3_000)
     expect(await Promise.all(early)).toEqual([404, 404, 404])
     expect(hub.stats().pendingUpgrades).toBe(0)
   })
@@ -78,6 +83,33 @@ describe('Answers that are held back for a silent neighbour', () => {
     expect(hub.stats().pendingUpgrades).toBe(1)
     client?.destroy()
     await until('it to be forgotten', () => hub.stats().pendingUpgrades === 0)
+  })
+
+  it('are sent after 3 s if a neighbour has only guarded against errors, as Vite and Next.js do', async () => {
+    const answer: RequestListener = (_req, res) => res.writeHead(404).end()
+    const { ask } = await besideSilence({}, answer, (socket) => socket.on('error', () => {}))
+    const [client] = await ask(1)
+    vi.advanceTimersByTime(3_000)
+    expect((await client?.lastAnswer())?.status).toBe(404)
+  })
+
+  it.each<[string, number, (socket: Duplex) => void]>([
+    ['a neighbour has listened to the socket', 404, (socket) => socket.on('close', () => {})],
+    [
+      'a neighbour listens a microtask later',
+      404,
+      (socket) => queueMicrotask(() => socket.on('data', () => {})),
+    ],
+    ['it is a 400, which may be of the request listener of Socket.IO', 400, () => {}],
+  ])('are sent after 30 s if %s', async (_why, status, neighbour) => {
+    const { target, ask } = await besideSilence({}, (_req, res) => res.writeHead(status).end(), neighbour)
+    const [client] = await ask(1)
+    const early = client?.lastAnswer().then((answer) => answer.status)
+    vi.advanceTimersByTime(29_500)
+    const marker = RawClient.open(target, '/ws').then(() => 'a marker')
+    expect(await Promise.race([early, marker])).toBe('a marker')
+    vi.advanceTimersByTime(500)
+    expect(await early).toBe(status)
   })
 
   it('may begin with Early Hints: the upgrade opens after them', async () => {
