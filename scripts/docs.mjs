@@ -42,6 +42,8 @@ async function writeApi(folder) {
     treatWarningsAsErrors: true,
     validation: { notExported: false, invalidLink: true },
     logLevel: 'Warn',
+    // A class that extends one of Node's has its docstrings, too, with links to symbols that are not here.
+    externalSymbolLinkMappings: { '@types/node': { '*': '#' } },
     // The defaults are for GitHub; these are for VitePress.
     entryFileName: 'index.md',
     hidePageHeader: true,
