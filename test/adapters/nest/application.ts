@@ -22,6 +22,7 @@ export interface NestOptions {
   /** The module class; it may have `configure`. */
   readonly module?: Type
   readonly port?: number
+  readonly trustsProxy?: boolean
   /** Serves HTTP/2 without TLS; only Fastify can. */
   readonly http2?: boolean
 }
@@ -46,10 +47,9 @@ export async function closeNest(): Promise<void> {
 
 /** Makes an application that is not initialized yet. */
 export async function makeNest(options: NestOptions): Promise<{ app: INestApplication; hub: Hub }> {
-  const { platform, providers, controllers = [], module: root = class Root {}, http2 = false } = options
+  const { providers, controllers = [], module: root = class Root {} } = options
   Module({ providers: [...providers], controllers: [...controllers] })(root)
-  const platformAdapter = platform === 'Express' ? new ExpressAdapter() : fastifyAdapter(http2)
-  const app = await NestFactory.create(root, platformAdapter, { logger: false, abortOnError: false })
+  const app = await NestFactory.create(root, platformAdapter(options), { logger: false, abortOnError: false })
   apps.add(app)
   const adapter = new HubAdapter(app, options.adapter)
   app.useWebSocketAdapter(adapter)
@@ -57,8 +57,13 @@ export async function makeNest(options: NestOptions): Promise<{ app: INestApplic
   return { app, hub: adapter.hub }
 }
 
-function fastifyAdapter(http2: boolean): AbstractHttpAdapter {
-  if (!http2) return new FastifyAdapter()
+function platformAdapter({ platform, http2, trustsProxy = false }: NestOptions): AbstractHttpAdapter {
+  if (platform === 'Express') {
+    const adapter = new ExpressAdapter()
+    adapter.set('trust proxy', trustsProxy)
+    return adapter
+  }
+  if (http2 !== true) return new FastifyAdapter({ trustProxy: trustsProxy })
   const adapter = new FastifyAdapter({ http2: true })
   withSessions(adapter.getHttpServer())
   return adapter

@@ -194,6 +194,29 @@ describe.each(PLATFORMS)('An upgrade of a Nest application over %s', (platform) 
     expect(await (await app.client('/')).ask('who')).toEqual({})
   })
 
+  it('has the address and the scheme that the platform trusts', async () => {
+    class Address {
+      address(connection: Connection) {
+        return connection.remoteAddress
+      }
+    }
+    const headers = {
+      Origin: 'https://localhost',
+      'X-Forwarded-For': '192.0.2.7',
+      'X-Forwarded-Proto': 'https',
+    }
+    const providers = [gateway({}, Address)]
+    const trusting = await startNest({ platform, providers, trustsProxy: true })
+    const client = await RawClient.open(trusting, '/', { headers })
+    client.send('{"event":"address"}')
+    expect(await client.message()).toBe('"192.0.2.7"')
+    const direct = await startNest({ platform, providers })
+    const page = { ...headers, Origin: 'http://localhost' }
+    const other = await RawClient.open(direct, '/', { headers: page })
+    other.send('{"event":"address"}')
+    expect(await other.message()).toBe('"127.0.0.1"')
+  })
+
   it('is answered with 500 when the upgrade fails, and tells the client nothing about it', async () => {
     const app = await startNest({
       platform,
