@@ -21,6 +21,8 @@ const MAX_PAGES = 8
 const SNAPSHOT_MS = 1_000
 /** Time, in ms, for the other nodes to answer: a page also shows a cluster in which some do not. */
 const ANSWER_MS = 1_500
+/** The share of the largest message between nodes that the names of rooms in a question take. */
+const CANDIDATES_SHARE = 0.4
 /** The most bytes of a message of a page. */
 const MAX_MESSAGE_BYTES = 65_536
 const TOO_BIG = 1009
@@ -161,6 +163,15 @@ export class Feed {
     connection.sendText(JSON.stringify({ token: page.token, ...message }), { volatile: true })
   }
 
+  /** Returns as many names as all pages may ask for: a message between nodes has a limit. */
+  #within(names: readonly string[]): string[] {
+    let bytes = (this.#hub.options.cluster.maxEnvelopeBytes * CANDIDATES_SHARE) / MAX_PAGES
+    return names.filter((name) => {
+      bytes -= Buffer.byteLength(JSON.stringify(name))
+      return bytes > 0
+    })
+  }
+
   async #publish(): Promise<void> {
     if (this.#isAsking) return
     this.#isAsking = true
@@ -177,13 +188,12 @@ export class Feed {
       const without: string[] = []
       for (const { node, value } of results) {
         const report = typeof value === 'string' ? parsed(value) : undefined
-        // The same version has written it: the name of the call says so.
-        if (report === undefined) without.push(node)
-        else reports.push(report as Report)
+        if (isReport(report)) reports.push(report)
+        else without.push(node)
       }
       for (const { connection, page, question, json } of asked) {
         const { candidates, ...snapshot } = snapshotOf(reports, order.indexOf(json), question)
-        page.candidates = candidates
+        page.candidates = this.#within(candidates)
         const { permitted: may, followed } = page
         const self = this.#hub.cluster.node
         this.#tell(connection, { ...snapshot, self, may, follow: followed ?? null, missing, without })
@@ -205,4 +215,13 @@ function questionOf(page: Page): { readonly question: Question; readonly json: s
     follow: followed === undefined ? undefined : { ...followed, key, payloads },
   }
   return { question, json: JSON.stringify(question) }
+}
+
+/** Returns whether a node has answered; the name of the call says that the same version has written it. */
+function isReport(value: unknown): value is Report {
+  const { row, replies, ends, refusals, gaps, errors } = membersOf(value)
+  return (
+    typeof membersOf(row).node === 'string' &&
+    [replies, ends, refusals, gaps, errors].every((list) => Array.isArray(list))
+  )
 }

@@ -8,8 +8,6 @@ import type { RoomTraffic, Traffic } from './traffic.ts'
 const MAX_METADATA = 200
 const MAX_ROOM_NAME = 60
 const MAX_ROOMS = 5
-/** The most characters of one list: a message between nodes has a limit. */
-const MAX_LIST_LENGTH = 50_000
 
 /** A room of one node, or of all. */
 export interface RoomRow extends RoomTraffic {
@@ -78,7 +76,8 @@ export class Listing {
     this.#isPage = isPage
   }
 
-  read({ search, roomOrder, roomPage, clientOrder, clientPage }: Query): Lists {
+  /** @param maxBytes of each list */
+  read({ search, roomOrder, roomPage, clientOrder, clientPage }: Query, maxBytes: number): Lists {
     const pattern = search === '' ? undefined : new RegExp(search.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'), 'i')
     const names = this.#hub.rooms().filter((room) => pattern?.test(room) ?? true)
     const clients = this.#hub
@@ -91,16 +90,16 @@ export class Listing {
       clientWeight(figures(connection)),
     )
     return {
-      rooms: bounded(firstRooms, (room) => this.#room(room)),
-      clients: bounded(firstClients, (connection) => this.#client(connection)),
+      rooms: bounded(maxBytes, firstRooms, (room) => this.#room(room)),
+      clients: bounded(maxBytes, firstClients, (connection) => this.#client(connection)),
       matchingRooms: names.length,
       matchingClients: clients.length,
     }
   }
 
   /** Returns rooms by their names, those that have no member here included. */
-  named(rooms: readonly string[]): readonly RoomRow[] {
-    return bounded(rooms, (room) => this.#room(room))
+  named(rooms: readonly string[], maxBytes: number): readonly RoomRow[] {
+    return bounded(maxBytes, rooms, (room) => this.#room(room))
   }
 
   #room(room: string): RoomRow {
@@ -151,14 +150,14 @@ function figures(connection: Connection<object>): ClientFigures {
   return { bufferedBytes, rttMs, ageMs, dropped: dropped.messages }
 }
 
-/** Makes rows until they are too long together. */
-function bounded<Item, Row>(items: readonly Item[], rowOf: (item: Item) => Row): Row[] {
+/** Makes rows until they are too long together: a message between nodes has a limit. */
+function bounded<Item, Row>(maxBytes: number, items: readonly Item[], rowOf: (item: Item) => Row): Row[] {
   const rows: Row[] = []
-  let length = 0
+  let bytes = 0
   for (const item of items) {
     const row = rowOf(item)
-    length += JSON.stringify(row).length
-    if (length > MAX_LIST_LENGTH) break
+    bytes += Buffer.byteLength(JSON.stringify(row))
+    if (bytes > maxBytes) break
     rows.push(row)
   }
   return rows

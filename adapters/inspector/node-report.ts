@@ -19,6 +19,9 @@ const IDLE_MS = 10_000
 /** The most lists that are kept for others who ask the same. */
 const MAX_LISTS = 64
 
+/** The share of the largest message between nodes that the three lists of all questions take. */
+const LISTS_SHARE = 0.7
+
 /** The load of a node in the last period. */
 export interface Load {
   /** Of one core. */
@@ -120,6 +123,8 @@ export class NodeReport {
     this.#turn(stats.receivedMessages, stats.sentMessages)
     const { node, state, cluster } = this.#hub.toJSON()
     const { ends, refusals, gaps, errors } = this.#events
+    const { maxEnvelopeBytes } = this.#hub.options.cluster
+    const maxBytes = Math.floor((maxEnvelopeBytes * LISTS_SHARE) / 3 / Math.max(1, questions.length))
     return {
       row: {
         node,
@@ -139,8 +144,8 @@ export class NodeReport {
         ...this.#load,
       },
       replies: questions.map((question) => ({
-        ...this.#listsOf(question),
-        candidates: this.#listing.named(question.candidates),
+        ...this.#listsOf(question, maxBytes),
+        candidates: this.#listing.named(question.candidates, maxBytes),
         followed: question.follow === undefined ? undefined : this.#followers.ask(question.follow),
       })),
       ends: ends.slice(-MAX_EVENTS),
@@ -151,12 +156,12 @@ export class NodeReport {
   }
 
   /** Visits all rooms and clients, once a period for all pages that show the same. */
-  #listsOf({ search, roomOrder, roomPage, clientOrder, clientPage }: Query): Lists {
-    const key = JSON.stringify([search, roomOrder, roomPage, clientOrder, clientPage])
+  #listsOf({ search, roomOrder, roomPage, clientOrder, clientPage }: Query, maxBytes: number): Lists {
+    const key = JSON.stringify([search, roomOrder, roomPage, clientOrder, clientPage, maxBytes])
     const now = performance.now()
     const known = this.#lists.get(key)
     if (known !== undefined && known.until > now) return known.lists
-    const lists = this.#listing.read({ search, roomOrder, roomPage, clientOrder, clientPage })
+    const lists = this.#listing.read({ search, roomOrder, roomPage, clientOrder, clientPage }, maxBytes)
     for (const [other, { until }] of this.#lists) {
       if (until <= now || this.#lists.size >= MAX_LISTS) this.#lists.delete(other)
     }

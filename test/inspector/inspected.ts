@@ -82,8 +82,8 @@ export class Page {
   /** Resolves with the first snapshot for which something holds. */
   async shows(what: string, holds: (shown: Shown) => boolean = () => true): Promise<Shown> {
     const holdsFor = (text: string): Shown | undefined => {
-      const shown: Shown = JSON.parse(text)
-      return shown.nodes !== undefined && holds(shown) ? shown : undefined
+      const shown = messageOf(text)
+      return shown.nodes !== undefined && holds(shown as Shown) ? (shown as Shown) : undefined // it has nodes
     }
     const json = await this.client.received.first(what, (text) => holdsFor(text) !== undefined)
     return JSON.parse(json)
@@ -91,6 +91,11 @@ export class Page {
 
   /** Resolves with the first answer to an action that has a text. */
   async told(text: string): Promise<void> {
-    await this.client.received.first(`"${text}"`, (json) => JSON.parse(json).done?.includes(text) === true)
+    await this.client.received.first(`"${text}"`, (json) => messageOf(json).done?.includes(text) === true)
   }
+}
+
+/** Returns a message to a page; nothing of one that the application has sent to everyone. */
+export function messageOf(json: string): Partial<Shown & { done: string }> {
+  return json.startsWith('{') ? JSON.parse(json) : {}
 }
