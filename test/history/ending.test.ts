@@ -139,9 +139,13 @@ describe('Hub', () => {
   })
 
   describe('#resumeRoom', () => {
-    it('rejects when the store is away; the connection receives live all the same', async () => {
+    it.each([
+      ['a new room', false],
+      ['a room with a member', true],
+    ])('rejects when the store is away: %s; live messages arrive', async (_room, hasMember) => {
       const bus = new MemoryHistoryBus()
       const { hub, connect } = await serveHistory({ store: memoryHistory({ bus }) }, { onError: () => {} })
+      if (hasMember) await hub.resumeRoom((await connect()).connection, 'chat')
       const { client, connection } = await connect()
       bus.cut()
       await expect(hub.resumeRoom(connection, 'chat', { last: 5 })).rejects.toMatchObject({
