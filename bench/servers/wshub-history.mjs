@@ -76,11 +76,6 @@ serve({
       return most
     },
 
-    /** Ends the connection of the client that came last. */
-    endLatest() {
-      hub.connections().at(-1)?.terminate()
-    },
-
     /** Resolves when no client is left. */
     async allGone() {
       while (hub.size > 0) await sleep(20)
