@@ -29,6 +29,7 @@ const GUIDE = {
     'inspector',
     'operating',
     'cluster',
+    'other-languages',
     'scaling',
   ],
   Hosts: ['hosts/index', 'hosts/hono', 'hosts/h3', 'hosts/nest', 'hosts/next', 'hosts/hapi', 'hosts/vite'],

@@ -75,7 +75,7 @@ const TABLES: readonly {
   },
 ]
 
-const LANGUAGES = 'ts js html sh json yaml dockerfile ini nginx haproxy caddyfile text'.split(' ')
+const LANGUAGES = 'ts js html python sh json yaml dockerfile ini nginx haproxy caddyfile text'.split(' ')
 
 const readme = read('README.md')
 const codes = Object.keys(HUB_ERRORS) as HubErrorCode[] // Object.keys forgets the key type
