@@ -80,7 +80,7 @@ export class Answers {
       next = parts.next()
       const isLast = next.done === true
       this.#link.tell({ node }, { op: 'answer', id, clock, part, isLast, rooms: value })
-      yield value.reduce((sum, { members }) => sum + members.length, 1)
+      yield value.reduce((sum, { members }) => sum + members.length + 1, 1)
     }
     for (const room of answered) this.#close(room)
   }

@@ -164,7 +164,7 @@ export class Exchange implements LinkWatcher {
       // It never stopped, so it does not know that its members were removed here.
       this.#gone.delete(node)
       this.#forgetting.delete(node)
-      for (const room of this.#rooms) this.#questions.repair(node, room, true)
+      this.#work.add(this.#repairAll(node))
     }
     for (const [node, beats] of this.#nodes) {
       if (this.#link.knows(node)) this.#nodes.set(node, 0)
@@ -210,7 +210,16 @@ export class Exchange implements LinkWatcher {
       return
     }
     // A digest may be missing.
-    for (const room of this.#rooms) if (room.knows(node)) this.#questions.repair(node, room, true)
+    this.#work.add(this.#repairAll(node, true))
+  }
+
+  /** Has a node asked about all rooms. @param ifKnown only about those of which something of it is known */
+  *#repairAll(node: string, ifKnown = false): Generator<number, void> {
+    for (const room of this.#rooms) {
+      yield 1
+      if (this.#gone.has(node)) return
+      if (!ifKnown || room.knows(node)) this.#questions.repair(node, room, true)
+    }
   }
 
   nodeGone(node: string): void {

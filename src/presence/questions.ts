@@ -4,11 +4,14 @@ import { type AskedRoom, askedBytes, type RoomSnapshot } from '../cluster/wire/p
 import type { Answer } from './answers.ts'
 import { contentBytes, type ExchangeLimits } from './exchange-limits.ts'
 import type { PresenceRoom } from './presence-room.ts'
+import { batchesOf } from './room-batches.ts'
 import type { RoomTable } from './room-table.ts'
 import { Round } from './round.ts'
 
 /** The most bytes of one question. */
 const ASK_BYTES = 16_384
+/** The most rooms that all nodes are asked about in one turn of the event loop. */
+const MAX_ASKED_PER_TURN = 2_000
 /** Time, in ms, for changes that are on their way to arrive, before a node is asked for them. */
 const REPAIR_DELAY_MS = 20
 /** Heartbeats after which rooms that lack an answer are asked about again: at first, and at most. */
@@ -166,23 +169,23 @@ export class Questions {
     const refused: string[] = []
     while (this.#waiting.size > 0 && this.#link.state === 'connected' && !this.#isClosed) {
       const names = [...this.#waiting]
-      await this.#subscribed(names)
-      if (this.#isClosed) return
-      const rooms = names
-        .filter((name) => this.#waiting.delete(name))
-        .flatMap((name) => this.#rooms.get(name) ?? [])
-      for (const batch of batchesOf(rooms, this.#askBytes)) {
-        if (!this.#askAbout(batch)) refused.push(...batch.map(({ name }) => name))
+      const inTime = new Promise<void>((resolve) => this.#subscribing.add(resolve))
+      for (let start = 0; start < names.length; start += MAX_ASKED_PER_TURN) {
+        if (start > 0) await new Promise((resolve) => setImmediate(resolve))
+        const some = names.slice(start, start + MAX_ASKED_PER_TURN)
+        // Until these are subscribed to, or the engine has not confirmed that in time.
+        await Promise.race([this.#link.listening(some), inTime])
+        if (this.#isClosed) return
+        const rooms = some
+          .filter((name) => this.#waiting.delete(name))
+          .flatMap((name) => this.#rooms.get(name) ?? [])
+        for (const batch of batchesOf(rooms, this.#askBytes)) {
+          if (!this.#askAbout(batch)) refused.push(...batch.map(({ name }) => name))
+        }
       }
     }
     for (const name of refused) if (this.#rooms.get(name) !== undefined) this.#waiting.add(name)
     this.#isAsking = false
-  }
-
-  /** Resolves when these rooms are subscribed to, or when the engine has not confirmed that in time. */
-  async #subscribed(names: readonly string[]): Promise<void> {
-    const inTime = new Promise<void>((resolve) => this.#subscribing.add(resolve))
-    await Promise.race([this.#link.listening(names), inTime])
   }
 
   /** @returns `false` when the question was not sent */
@@ -331,20 +334,4 @@ export class Questions {
       return
     }
   }
-}
-
-/** Cuts rooms into batches whose questions have a bounded size. */
-function batchesOf(rooms: readonly PresenceRoom[], mostBytes: number): PresenceRoom[][] {
-  const batches: PresenceRoom[][] = []
-  let bytes = Number.POSITIVE_INFINITY
-  for (const room of rooms) {
-    const size = askedBytes(room.name)
-    if (bytes + size > mostBytes) {
-      batches.push([])
-      bytes = 0
-    }
-    batches.at(-1)?.push(room)
-    bytes += size
-  }
-  return batches
 }

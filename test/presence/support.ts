@@ -93,10 +93,15 @@ export function usersOf(hub: Hub, room: string): string {
 }
 
 /** Two nodes that know each other. */
-export async function two(bus: Bus, options = {}, cluster = {}): Promise<[PresenceNode, PresenceNode]> {
+export async function two(
+  bus: Bus,
+  options = {},
+  cluster = {},
+  hubOptions = {},
+): Promise<[PresenceNode, PresenceNode]> {
   const nodes: [PresenceNode, PresenceNode] = [
-    await presenceNode(bus, options, cluster),
-    await presenceNode(bus, options, cluster),
+    await presenceNode(bus, options, cluster, hubOptions),
+    await presenceNode(bus, options, cluster, hubOptions),
   ]
   await acquainted(nodes)
   return nodes
