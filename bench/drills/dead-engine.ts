@@ -17,7 +17,10 @@ export const deadEngine: Drill = {
     await scene.ticks(12, traffic)
     scene.faultBegins('Redis is killed')
     await engine.kill()
-    await scene.ticks(24, traffic)
+    await scene.ticks(20, traffic)
+    const [first] = instances
+    await scene.photograph(first, traffic)
+    await scene.ticks(4, traffic)
     scene.repaired('Redis is started')
     await engine.restart()
     await areConnected(scene, instances)

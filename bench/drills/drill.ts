@@ -1,4 +1,4 @@
-import { Scene } from './scene.ts'
+import { type Photographer, Scene } from './scene.ts'
 
 /** A fault that is caused on purpose, and how it is seen. */
 export interface Drill {
@@ -24,8 +24,8 @@ export interface Report {
 }
 
 /** Runs a drill, and records what Prometheus would read. */
-export async function runDrill(name: string, drill: Drill): Promise<Report> {
-  const scene = new Scene(name, drill.stepSeconds, drill.tickMs)
+export async function runDrill(name: string, drill: Drill, photographer?: Photographer): Promise<Report> {
+  const scene = new Scene(name, drill.stepSeconds, drill.tickMs, photographer)
   try {
     await drill.run(scene)
   } finally {

@@ -68,7 +68,7 @@ export async function twoInstances(scene: Scene, engine: HurtEngine) {
     backplane: redisBackplane({ url: engine.url }),
     cluster: { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 400 },
   })
-  const instances = [await scene.serve('chat-1', options()), await scene.serve('chat-2', options())]
+  const instances = [await scene.serve('chat-1', options()), await scene.serve('chat-2', options())] as const
   for (const { url } of instances) await scene.connect(url, 10)
   await areConnected(scene, instances)
   const traffic = () => {

@@ -3,7 +3,8 @@
 // Causes a fault on purpose, reads the metrics meanwhile, has a real Prometheus evaluate the alert rules of
 // docs/grafana over them, and prints what an operator would see. Without names all drills run. It fails
 // unless the alarms that show the fault go off, no other does, none before the fault, and all end after the
-// repair. With --picture it draws docs/drills/<drill>.svg from the panels of the dashboard. docs/operating.md
+// repair. With --picture it draws docs/drills/<drill>.svg from the panels of the dashboard, and takes
+// docs/drills/<drill>.png of the inspector where that helps. docs/operating.md
 // has the drills and their pictures.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -12,6 +13,7 @@ import { alarmsOf } from './alarms.ts'
 import { type Report, runDrill } from './drill.ts'
 import { DRILLS } from './drills.ts'
 import { Past } from './past.ts'
+import { photographer } from './photographer.ts'
 import { draw } from './picture.ts'
 import { describe, faultsOf } from './report.ts'
 
@@ -27,7 +29,7 @@ for (const name of names) {
     console.error(`unknown: ${name}; the drills are ${Object.keys(DRILLS).join(', ')}`)
     process.exit(2)
   }
-  reports.push(await runDrill(name, drill))
+  reports.push(await runDrill(name, drill, flags.picture === true ? photographer(name) : undefined))
 }
 
 const past = await Past.of(reports.map(({ recording }) => recording))

@@ -14,15 +14,19 @@ export const refusedOrigin: Drill = {
     'accepted. The inspector and the log name the origin: add it to allowedOrigins, if it is yours.',
 
   async run(scene) {
-    const { url, hub } = await scene.serve('chat-1', { allowedOrigins: ['https://chat.example'] })
+    const instance = await scene.serve('chat-1', { allowedOrigins: ['https://chat.example'] })
+    const { url, hub } = instance
     await scene.connect(url, 10)
     const traffic = () => void hub.broadcast('what is said')
     await scene.ticks(24, traffic)
     scene.faultBegins('the page moves to another name')
-    await scene.ticks(64, async () => {
+    const fault = async () => {
       traffic()
       await Promise.all(Array.from({ length: ATTEMPTS }, () => attempt(url)))
-    })
+    }
+    await scene.ticks(60, fault)
+    await scene.photograph(instance, () => attempt(url), 'refusals')
+    await scene.ticks(4, fault)
     scene.repaired('the name is allowed')
     await scene.ticks(24, traffic)
   },

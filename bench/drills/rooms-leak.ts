@@ -16,7 +16,9 @@ export const roomsLeak: Drill = {
 
   async run(scene) {
     const connections: Connection[] = []
-    const { hub, url } = await scene.serve('chat-1', {}, { onOpen: (conn) => void connections.push(conn) })
+    const handler = { onOpen: (conn: Connection) => void connections.push(conn) }
+    const instance = await scene.serve('chat-1', {}, handler)
+    const { hub, url } = instance
     await scene.connect(url, 20)
     let document = 0
     /** Each step a few clients open another document. */
@@ -34,5 +36,6 @@ export const roomsLeak: Drill = {
     await scene.ticks(STEPS_A_DAY, () => read(false))
     scene.faultBegins('a version without leaveRoom')
     await scene.ticks(90, () => read(true))
+    await scene.photograph(instance)
   },
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Registry } from 'prom-client'
 import { WebSocket } from 'ws'
 import { type EventHandler, Hub, HubError, type HubOptions } from 'wshub'
+import { inspector } from 'wshub/inspector'
 import { hubMetrics } from 'wshub/prometheus'
 import { Recording } from './recording.ts'
 
@@ -19,6 +20,9 @@ export interface Instance {
   readonly url: string
 }
 
+/** Takes a picture of the inspector at that address, from a heading on, while something goes on. */
+export type Photographer = (url: string, work: () => unknown, heading: string) => Promise<void>
+
 /** Where a drill takes place: its hubs, its clients, and what Prometheus reads. */
 export class Scene {
   readonly recording: Recording
@@ -26,8 +30,11 @@ export class Scene {
   readonly #registers = new Map<string, Registry>()
   readonly #cleanUps: (() => unknown)[] = []
 
+  readonly #photographer: Photographer | undefined
+
   /** @param tickMs how long a drill waits before each reading */
-  constructor(job: string, stepSeconds: number, tickMs: number) {
+  constructor(job: string, stepSeconds: number, tickMs: number, photographer?: Photographer) {
+    this.#photographer = photographer
     this.recording = new Recording(job, stepSeconds)
     this.#tickMs = tickMs
   }
@@ -37,7 +44,9 @@ export class Scene {
     const hub = new Hub({ pingIntervalMs: 0, ...options, onError: () => {} })
     const register = new Registry()
     hubMetrics(hub, { register })
+    const inspect = inspector(hub, { authorize: () => true })
     const server = createServer((request, response) => {
+      if (request.url === '/hub') return void inspect(request, response)
       try {
         hub.upgrade(request, handler).catch(() => {}) // the client has gone
       } catch (error) {
@@ -78,6 +87,15 @@ export class Scene {
       await sleep(this.#tickMs)
       await this.recording.read(this.#registers)
     }
+  }
+
+  /** Has a picture taken of the inspector of an instance, if there are to be pictures. */
+  async photograph(
+    { port }: Instance,
+    work: () => unknown = () => {},
+    heading = 'wshub inspector',
+  ): Promise<void> {
+    await this.#photographer?.(`http://127.0.0.1:${port}/hub`, work, heading)
   }
 
   /** The next reading is the first one with the fault. */

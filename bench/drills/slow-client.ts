@@ -20,9 +20,10 @@ export const slowClient: Drill = {
   async run(scene) {
     const connections: Connection[] = []
     const options = { slowConsumer: 'dropOldest', maxBufferedBytes: LIMIT_BYTES } as const
-    const { hub, url } = await scene.serve('chat-1', options, {
+    const instance = await scene.serve('chat-1', options, {
       onOpen: (conn) => void connections.push(conn),
     })
+    const { hub, url } = instance
     const clients = await scene.connect(url, SLOW)
     await scene.until('they are open', () => connections.length === SLOW)
     const slow = [...connections]
@@ -40,7 +41,9 @@ export const slowClient: Drill = {
         await setImmediate()
       }
     }
-    await scene.ticks(60, traffic)
+    await scene.ticks(50, traffic)
+    await scene.photograph(instance, traffic)
+    await scene.ticks(10, traffic)
 
     scene.repaired('they read again')
     for (const client of clients) client.resume()

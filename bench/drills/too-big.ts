@@ -14,7 +14,8 @@ export const tooBig: Drill = {
     'maxMessageSize disagree.',
 
   async run(scene) {
-    const { url } = await scene.serve('chat-1', { maxMessageSize: LIMIT_BYTES })
+    const instance = await scene.serve('chat-1', { maxMessageSize: LIMIT_BYTES })
+    const { url } = instance
     const good = await LastingClients.connect(scene, url, 20)
     const bad = await LastingClients.connect(scene, url, 5)
     await scene.ticks(24, () => {
@@ -23,10 +24,13 @@ export const tooBig: Drill = {
     })
     scene.faultBegins('five pages are new')
     const picture = 'x'.repeat(LIMIT_BYTES + 1)
-    await scene.ticks(48, () => {
+    const fault = () => {
       good.send('small')
       bad.send(picture)
-    })
+    }
+    await scene.ticks(44, fault)
+    await scene.photograph(instance, fault, 'ends')
+    await scene.ticks(4, fault)
     scene.repaired('the page is rolled back')
     await scene.ticks(28, () => good.send('small'))
   },
