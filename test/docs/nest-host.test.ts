@@ -2,19 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { closeCode, Guest, nextText } from './guest.ts'
 import { type PageProgram, PagePrograms } from './page-program.ts'
 
-const PLATFORMS = {
-  Express: (code: string) => code,
-  Fastify: (code: string) =>
-    `import { FastifyAdapter } from '@nestjs/platform-fastify'\n${code.replace('(AppModule, ', '(AppModule, new FastifyAdapter(), ')}`,
-}
-
-describe.each(Object.entries(PLATFORMS))('the server of docs/hosts/nest.md on %s', (_name, change) => {
+describe('the server of docs/hosts/nest.md', () => {
   let programs: PagePrograms
   let program: PageProgram
   let url: string
 
   beforeAll(async () => {
-    programs = await PagePrograms.ofSources('docs/hosts/nest.md', change)
+    programs = await PagePrograms.ofSources('docs/hosts/nest.md')
     program = programs.run('chat.ts')
     url = await program.line()
   })

@@ -41,13 +41,9 @@ export class PagePrograms {
     this.#built = built
   }
 
-  /**
-   * Writes them for a run with the sources of this checkout instead of the package.
-   * @param change of their code, for a variant that the page describes
-   */
-  static async ofSources(document: string, change = (code: string) => code): Promise<PagePrograms> {
-    const programs = [...programsOf(document)].map(([name, code]) => [name, change(code)] as const)
-    const written = await write(new Map(programs), join(root, '.cache'))
+  /** Writes them for a run with the sources of this checkout instead of the package. */
+  static async ofSources(document: string): Promise<PagePrograms> {
+    const written = await write(programsOf(document), join(root, '.cache'))
     return new PagePrograms(written, (file) => compiled(file, DECORATORS))
   }
 
