@@ -289,7 +289,11 @@ function payloadOf(data: unknown): Payload {
   if (typeof data === 'number') return String(data)
   if (typeof data === 'string' || data instanceof Uint8Array || data instanceof ArrayBuffer) return data
   if (!ArrayBuffer.isView(data)) throw invalidPayload(data)
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  try {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  } catch {
+    throw invalidPayload(data) // its buffer was transferred, to a worker for example
+  }
 }
 
 function asBytes(payload: Payload): BinaryPayload {

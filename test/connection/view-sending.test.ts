@@ -17,6 +17,11 @@ function outcomes() {
   return { journal, push }
 }
 
+function transferred<View extends Float32Array | DataView>(view: View): View {
+  structuredClone(null, { transfer: [view.buffer as ArrayBuffer] }) // it is not shared
+  return view
+}
+
 describe('What a view sends', () => {
   it('is text or binary as in ws', async () => {
     const { client, ws } = await view()
@@ -50,6 +55,8 @@ describe('What a view sends', () => {
     ['null', null],
     ['undefined', undefined],
     ['an object', {}],
+    ['an array of floats whose buffer was transferred', transferred(new Float32Array(4))],
+    ['a view of data whose buffer was transferred', transferred(new DataView(new ArrayBuffer(4)))],
   ])('cannot be %s', async (_name, data) => {
     const { ws } = await view()
     expect(thrownBy(() => ws.send(data as string))).toMatchObject({ code: 'WSHUB_ERR_INVALID_PAYLOAD' })
