@@ -22,12 +22,16 @@ export function servedPath({ path = '/', namespace = '' }: GatewayOptions): stri
     if (typeof value === 'string' && PATH.test(value)) continue
     throw invalid(`the ${name} of a gateway is a path without parameters, not ${String(value)}`)
   }
-  return normalizePath(`${path}/${namespace}`)
+  return `/${`${path}/${namespace}`.split('/').filter(Boolean).join('/')}`
 }
 
-/** Returns a path with one slash at its beginning, between its parts, and none at its end. */
-export function normalizePath(path: string): string {
-  return `/${path.split('/').filter(Boolean).join('/')}`
+/**
+ * Returns the path of a request as it stands. Middleware that is mounted at the path of a gateway may not run
+ * for `//chat` or `/chat/`, so the gateway is not there either.
+ */
+export function requestedPath(url = '/'): string {
+  const [path = '/'] = url.split('?', 1)
+  return path
 }
 
 /**

@@ -17,7 +17,7 @@ import {
 import { declaredGateways } from './declared-gateways.ts'
 import { type ConnectCallback, Gateway } from './gateway.ts'
 import { guardHooks } from './gateway-hooks.ts'
-import { type GatewayOptions, normalizePath, servedPath, upgradesByPath } from './gateway-options.ts'
+import { type GatewayOptions, requestedPath, servedPath, upgradesByPath } from './gateway-options.ts'
 import { GatewaySession, type SessionHost } from './gateway-session.ts'
 import { guardUpgrade, type UpgradeOption } from './gateway-upgrade.ts'
 import { checkFunctions, type HubAdapterOptions, readClientLimits } from './hub-adapter-options.ts'
@@ -129,8 +129,7 @@ export class HubAdapter<Meta extends object = Metadata>
   #open(exchange: Exchange): Promise<void> | undefined {
     const { request } = exchange
     if (request.headers.upgrade === undefined) return undefined
-    const [path = '/'] = request.url?.split('?', 1) ?? []
-    const gateway = this.#gateways.get(normalizePath(path))
+    const gateway = this.#gateways.get(requestedPath(request.url))
     if (gateway === undefined || gateway.onConnect.length === 0) return undefined
     return this.#upgradeTo(gateway, exchange)
   }

@@ -288,14 +288,14 @@ describe.each(PLATFORMS)('The gateways of a Nest application over %s', (platform
     expect(await clientA.ask('both')).toBe('second')
     for (const [path, name] of [
       ['/b', 'b'],
-      ['/b/?x=1', 'b'],
+      ['/b?x=1', 'b'],
       ['/ws/chat', 'chat'],
-      ['/ws/admin/', 'admin'],
+      ['/ws/admin', 'admin'],
       ['/alone', 'alone'],
     ]) {
       expect(await (await app.client(path)).ask('who')).toBe(name)
     }
-    for (const path of ['/', '/ws', '/ws/other', '/A', '/a/b']) {
+    for (const path of ['/', '/ws', '/ws/other', '/A', '/a/b', '//a', '/a/', '/ws//chat', '/%61', '/a/.']) {
       expect((await RawClient.refused(app, path)).status).toBe(404)
     }
   })
