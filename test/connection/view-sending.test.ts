@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { asWebSocket, HubError } from 'wshub'
 import { inTime, Journal, serve, thrownBy, turn } from '../support/hub-server.ts'
 
@@ -78,6 +78,21 @@ describe('What a view sends', () => {
     await journal.until('all callbacks', ({ length }) => length === 4)
     expect(journal.all).toEqual([undefined, undefined, undefined, undefined])
     expect(await client.upTo('two')).toEqual(['one'])
+  })
+
+  it('calls back when writeDelayMs has passed, and does not shorten it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { connect } = await serve({ writeDelayMs: 1_000 })
+    const { client, connection } = await connect()
+    const { journal, push } = outcomes()
+    asWebSocket(connection).send('late', push)
+    for (let i = 0; i < 5; i++) await turn()
+    expect([connection.bufferedBytes > 0, journal.all]).toEqual([true, []])
+    vi.advanceTimersByTime(1_000)
+    await journal.until('the callback', ({ length }) => length === 1)
+    await client.received.first('the message', (data) => data === 'late')
+    expect(journal.all).toEqual([undefined])
   })
 
   it('calls back only when a client that was slow has read', async () => {

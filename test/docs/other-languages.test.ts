@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Backplane, Gap, HubOptions } from 'wshub'
 import { jetstreamHistory, natsBackplane } from 'wshub/nats'
 import { redisBackplane, redisHistory } from 'wshub/redis'
@@ -10,7 +10,7 @@ import { ChannelNames } from '../../src/cluster/wire/channel-names.ts'
 import { encodeEnvelope, openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
 import { Journal, serve } from '../support/hub-server.ts'
 import { inTime } from '../support/in-time.ts'
-import { type Engine, startJetStream, startRedis } from '../support/servers.ts'
+import { type Engine, redis, startJetStream, startRedis } from '../support/servers.ts'
 import { toolPath } from '../support/tools.ts'
 
 const page = readFileSync(new URL('../../docs/other-languages.md', import.meta.url), 'utf8')
@@ -200,11 +200,20 @@ describe.each([
   })
 })
 
-it('a script that the engine refuses says so', async () => {
-  const engine = await startRedis('--requirepass', 'secret')
-  try {
+describe('a Redis that limits what the script may do', () => {
+  it('names the reason when it has a password', async () => {
+    const engine = await startRedis('--requirepass', 'secret')
+    onTestFinished(() => engine.stop())
     await expect(python(`Publisher('redis', ${engine.port}).publish('tea', 'hi')`)).rejects.toThrow(/NOAUTH/)
-  } finally {
-    await engine.stop()
-  }
+  })
+
+  it('lets it publish to rooms alone', async () => {
+    const engine = await startRedis()
+    onTestFinished(() => engine.stop())
+    const rule = /ACL SETUSER … (.*?)`/.exec(page)?.[1] ?? ''
+    await redis(engine.port, 'ACL', 'SETUSER', 'default', ...rule.split(' '))
+    const publisher = `p = Publisher('redis', ${engine.port})`
+    await python(publisher, "p.publish('tea', 'hi')")
+    await expect(python(publisher, "p.publish('', 'to all')")).rejects.toThrow(/NOPERM/)
+  })
 })
