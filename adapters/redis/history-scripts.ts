@@ -55,9 +55,8 @@ local function add(record)
   n, c = n + 1, c + #record
   return redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], n .. '-0', tag, record, now, c)
 end
-local at, first = 1
-for length in string.gmatch(ARGV[2], '%d+') do
-  local record = string.sub(ARGV[1], at, at + length - 1)
+local first
+local function store(record)
   local added = add(record)
   if type(added) == 'table' then
     -- What the first one meets with, the others would, too: none is stored.
@@ -69,7 +68,18 @@ for length in string.gmatch(ARGV[2], '%d+') do
     if type(added) == 'table' then return added end
   end
   first = first or n
-  at = at + length
+end
+if tonumber(ARGV[2]) then
+  -- One record, as there is no comma. Not to cut it out makes the script 4 % faster (bench -- history-redis).
+  local failed = store(ARGV[1])
+  if failed then return failed end
+else
+  local at = 1
+  for length in string.gmatch(ARGV[2], '%d+') do
+    local failed = store(string.sub(ARGV[1], at, at + length - 1))
+    if failed then return failed end
+    at = at + length
+  end
 end
 local isKept = now < x and c < y
 if not isKept then
