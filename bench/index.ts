@@ -21,6 +21,7 @@ import { runConnect, runStorm } from './connect.ts'
 import { runDelayed } from './delayed.ts'
 import { runHttp2 } from './http2.ts'
 import { runIdle } from './idle.ts'
+import { runInspected } from './inspected.ts'
 import { runKept } from './kept.ts'
 import { runMemory } from './memory.ts'
 import { runObserved } from './observed.ts'
@@ -140,6 +141,8 @@ function run(name: string, scenario: Scenario): Promise<Result> {
       return runIdle(name, scenario)
     case 'observed':
       return runObserved(name, scenario)
+    case 'inspected':
+      return runInspected(name, scenario)
     case 'stalled':
       return runStalled(name, scenario)
     case 'burst':

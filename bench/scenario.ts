@@ -217,6 +217,22 @@ export interface IdleScenario {
   maxCpuShare: number
 }
 
+/** A hub with an inspector, whose page is open, or not. */
+export interface InspectedScenario {
+  kind: 'inspected'
+  title: string
+  clients: number
+  /** Each client is in three of them. */
+  rooms: number
+  windowMs: number
+  /** Limit for the share of a core while a page is open. */
+  maxCpuShare: number
+  /** Limit for the CPU time of a delivery with an inspector that nobody looks at, over that without. */
+  maxMountedRatio: number
+  /** Limit for the heap of a connection that it adds. */
+  maxExtraBytes: number
+}
+
 /** Deliveries over HTTP/2 beside HTTP/1.1, both with TLS. */
 export interface Http2Scenario {
   kind: 'http2'
@@ -293,5 +309,6 @@ export type Scenario =
   | StormScenario
   | IdleScenario
   | ObservedScenario
+  | InspectedScenario
   | StalledScenario
   | BurstScenario

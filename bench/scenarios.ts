@@ -238,6 +238,16 @@ export const SCENARIOS: Record<string, Scenario> = {
     maxScrapeMs: 10,
     maxExtraBytes: 32,
   },
+  inspected: {
+    kind: 'inspected',
+    title: '15,000 idle connections in 3 of 5,000 rooms each, with the page of wshub/inspector',
+    clients: 15_000,
+    rooms: 5_000,
+    windowMs: 5_000,
+    maxCpuShare: 0.03,
+    maxMountedRatio: 1.01,
+    maxExtraBytes: 32,
+  },
   stalled: {
     kind: 'stalled',
     title: 'one client stops reading while 100 MB are broadcast to 100, in messages of 64 KiB',

@@ -57,6 +57,15 @@ export const CLIENT_WEIGHTS: Readonly<Record<ClientOrder, (client: ClientFigures
   newest: ({ ageMs }) => -ageMs,
 }
 
+/** The same for connections: rows of all of them would take most of the time. */
+const OWN_WEIGHTS: Readonly<Record<ClientOrder, (connection: Connection<object>) => number>> = {
+  buffered: ({ bufferedBytes }) => bufferedBytes,
+  drops: ({ dropped }) => dropped.messages,
+  rtt: roundTripOf,
+  oldest: ({ openedAt }) => -openedAt,
+  newest: ({ openedAt }) => openedAt,
+}
+
 /** Lists the rooms and clients of one node. */
 export class Listing {
   readonly #hub: Hub<object>
@@ -83,12 +92,11 @@ export class Listing {
     const clients = this.#hub
       .connections()
       .filter((connection) => pattern === undefined || this.#matches(connection, pattern))
-    const roomWeight = ROOM_WEIGHTS[roomOrder]
-    const clientWeight = CLIENT_WEIGHTS[clientOrder]
-    const firstRooms = topOf(names, (roomPage + 1) * PAGE_ROWS, (room) => roomWeight(this.#room(room)))
-    const firstClients = topOf(clients, (clientPage + 1) * PAGE_ROWS, (connection) =>
-      clientWeight(figures(connection)),
-    )
+    const roomWeight = (room: string) =>
+      roomOrder === 'size' ? this.#hub.roomSize(room) : this.#traffic.bytesOf(room)
+    const clientWeight = OWN_WEIGHTS[clientOrder]
+    const firstRooms = topOf(names, (roomPage + 1) * PAGE_ROWS, roomWeight)
+    const firstClients = topOf(clients, (clientPage + 1) * PAGE_ROWS, clientWeight)
     return {
       rooms: bounded(maxBytes, firstRooms, (room) => this.#room(room)),
       clients: bounded(maxBytes, firstClients, (connection) => this.#client(connection)),
@@ -142,12 +150,16 @@ export class Listing {
   }
 }
 
+/** Returns the time between the last ping and its pong, in ms; -1 without one. */
+function roundTripOf({ lastPingTime, lastPongTime }: Connection<object>): number {
+  return lastPongTime > 0 && lastPongTime >= lastPingTime ? lastPongTime - lastPingTime : -1
+}
+
 function figures(connection: Connection<object>): ClientFigures {
-  const { bufferedBytes, lastPingTime, lastPongTime, openedAt, dropped } = connection
-  const rttMs = lastPongTime > 0 && lastPongTime >= lastPingTime ? lastPongTime - lastPingTime : -1
+  const { bufferedBytes, openedAt, dropped } = connection
   const now = Math.round(performance.timeOrigin + performance.now())
   const ageMs = openedAt > 0 ? now - openedAt : 0
-  return { bufferedBytes, rttMs, ageMs, dropped: dropped.messages }
+  return { bufferedBytes, rttMs: roundTripOf(connection), ageMs, dropped: dropped.messages }
 }
 
 /** Makes rows until they are too long together: a message between nodes has a limit. */

@@ -17,6 +17,7 @@ td.number{font-variant-numeric:tabular-nums;white-space:nowrap}
 td.payload{font-family:ui-monospace,monospace;font-size:.9em;min-width:14rem;white-space:pre-wrap}
 tbody:empty::before{content:'None';display:block;padding:.3rem 0;opacity:.7}
 .totals{display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:0 1.5rem}
+#follow .scroll{max-height:20rem;overflow:auto}
 #follow{background:var(--soft);padding:.1rem .8rem .8rem;margin-top:1rem;border-radius:.4rem}
 :focus-visible{outline:3px solid Highlight;outline-offset:2px}
 [hidden]{display:none!important}

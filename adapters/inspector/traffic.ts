@@ -40,6 +40,11 @@ export class Traffic {
     this.#seconds = seconds
   }
 
+  /** Returns a weight of a room: the bytes of the last period. */
+  bytesOf(room: string): number {
+    return this.#latest.get(room)?.bytes ?? 0
+  }
+
   /** Returns the traffic of a room in the last period. */
   of(room: string): RoomTraffic {
     const counted = this.#latest.get(room)
