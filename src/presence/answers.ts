@@ -123,12 +123,17 @@ function* answeredRooms(
   for (const room of rooms) {
     const headBytes = answeredBytes(room.name)
     const isBrief = !isFull && (room.namedCount > BRIEF_MEMBERS || total > MAX_ANSWER_BYTES)
-    const { members, ...counts } = isBrief ? { ...room.counts, members: [] } : room.snapshot()
+    const { counts } = room
     const head = { room: room.name, ...counts, isBrief }
+    let users = 0
     let piece: MemberState[] = []
     let bytes = headBytes
     let isFirst = true
-    for (const member of members) {
+    // In a later turn some may have left, and others come: the changes that are withheld tell that.
+    for (const named of isBrief ? [] : room.named()) {
+      const member = room.stateOf(named)
+      if (member === undefined) continue
+      users++
       const size = memberBytes(member)
       if (piece.length > 0 && bytes + size > mostBytes) {
         yield [{ ...head, isFirst, isLast: false, members: piece }, bytes]
@@ -140,7 +145,9 @@ function* answeredRooms(
       piece.push(member)
       bytes += size
     }
-    yield [{ ...head, isFirst, isLast: true, members: piece }, bytes]
+    const isNamed = counts.isListed && !isBrief
+    const last = { ...head, users: isNamed ? users : counts.users }
+    yield [{ ...last, isFirst, isLast: true, members: piece }, bytes]
     total += bytes
   }
 }

@@ -215,16 +215,17 @@ export class PresenceRoom {
     return { version: this.#own.version, ...countsOf(this.#own) }
   }
 
-  /** Returns the members on this node. */
-  snapshot(): RoomSnapshot {
-    const members: MemberState[] = []
-    const own = this.#own
-    if (own.isListed) {
-      for (const [{ user }, { connections, stamp, info }] of own.holdings) {
-        members.push({ user, connections, stamp, info })
-      }
-    }
-    return { ...this.counts, members }
+  /** Returns the users on this node that it names. */
+  named(): readonly RoomMember[] {
+    return this.#own.isListed ? [...this.#own.holdings.keys()] : []
+  }
+
+  /** Returns what this node knows of a user now; `undefined` for one who has left. */
+  stateOf(member: RoomMember): MemberState | undefined {
+    const holding = member.on(this.#own)
+    if (holding === undefined) return undefined
+    const { connections, stamp, info } = holding
+    return { user: member.user, connections, stamp, info }
   }
 
   /** Returns whether members of another node are missing here that it can be asked for. */
