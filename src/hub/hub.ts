@@ -315,7 +315,8 @@ export class Hub<out Meta extends object = Metadata> {
 
   /**
    * Sends to the members of a room, or of the union of several, each once, including those of other nodes. An
-   * empty room costs nothing here.
+   * empty room costs nothing here. Of several rooms with a history, a connection that joins or leaves one
+   * while the message is being stored may miss it, or receive it twice.
    * @returns the number of connections of this process that accepted it
    * @throws {HubError} WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
