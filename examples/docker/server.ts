@@ -2,7 +2,7 @@
  * The chat as a process of a cluster: over the Redis of REDIS_URL, with metrics, a readiness probe and an
  * inspector on a port of their own, which the public does not reach.
  */
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import fastify from 'fastify'
 import { register } from 'prom-client'
 import { hubPlugin } from 'wshub/fastify'
@@ -26,7 +26,8 @@ hubMetrics(app.hub)
 logTo(app.log, app.hub)
 
 const inspect = inspector(app.hub, { authorize: () => true }) // whoever reaches the port may look
-const operators = createServer(async (request, response) => {
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.url === '/metrics') {
     response.setHeader('Content-Type', register.contentType).end(await register.metrics())
   } else if (request.url === '/ready') {
@@ -35,6 +36,13 @@ const operators = createServer(async (request, response) => {
   } else {
     await inspect(request, response)
   }
+}
+
+const operators = createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    app.log.error(error)
+    response.destroy()
+  })
 })
 app.hub.attach(operators)
 operators.listen(Number(OPERATOR_PORT), HOST)
