@@ -1,6 +1,12 @@
-import { defineConfig } from 'tsup'
+import { rmSync } from 'node:fs'
+import { defineConfig, type Options } from 'tsup'
 
-export default defineConfig({
+rmSync('dist', { recursive: true, force: true }) // not `clean`: the two builds run at once
+
+const shared = { target: 'node20', splitting: false } satisfies Options
+
+const all: Options = {
+  ...shared,
   entry: {
     index: 'src/index.ts',
     protocol: 'src/protocol.ts',
@@ -23,10 +29,18 @@ export default defineConfig({
     'testing/backplane': 'testing/backplane/backplane-contract.ts',
   },
   format: ['esm', 'cjs'],
-  target: 'node20',
   // Adapters import the core by the package's own name: left external, both
   // builds have one copy of the core, whichever adapter asks for it.
   external: ['wshub'],
-  clean: true,
-  splitting: false,
-})
+}
+
+/** Bun replaces the package `ws` by its own, which loses messages, so it gets the core with `ws` inside. */
+const bun: Options = {
+  ...shared,
+  entry: { bun: 'src/index.ts' },
+  format: ['esm'],
+  noExternal: ['ws'],
+  banner: { js: '/* Contains ws, MIT License: see node_modules/ws/LICENSE. */' },
+}
+
+export default defineConfig([all, bun])

@@ -56,7 +56,7 @@ export function wsHub<Meta extends object = Metadata>(
     }) as Upgrader['upgradeWebSocket'] // a hub knows no Meta of a single route
     try {
       const answer = await next()
-      return isUpgraded ? '' : answer // nothing is sent after the 101, so a route may return the connection
+      return isUpgraded ? new Response(null) : answer // so a route may return the connection; none of it is sent
     } catch (error) {
       const response = node?.res as ServerResponse | undefined // h3's type is a union that has no method in common
       if (isUpgraded) response?.destroy(error as Error) // ends the connection with this error

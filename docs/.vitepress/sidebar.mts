@@ -32,7 +32,17 @@ const GUIDE = {
     'other-languages',
     'scaling',
   ],
-  Hosts: ['hosts/index', 'hosts/hono', 'hosts/h3', 'hosts/nest', 'hosts/next', 'hosts/hapi', 'hosts/vite'],
+  Hosts: [
+    'hosts/index',
+    'hosts/hono',
+    'hosts/h3',
+    'hosts/nest',
+    'hosts/next',
+    'hosts/hapi',
+    'hosts/vite',
+    'hosts/bun',
+    'hosts/deno',
+  ],
   Migrate: ['migrating-from-socket-io', 'migrating-from-express-ws', 'migrating-from-fastify-websocket'],
   Inside: ['architecture', 'benchmarks'],
 }

@@ -134,7 +134,7 @@ export class PendingUpgrade implements ResponseOwner {
     }
     this.#detach()
     this.#release()
-    this.response.destroy()
+    UpgradeResponse.discard(this.response)
     this.response.emit('close')
     this.client.refuse(error)
     return true
@@ -143,7 +143,7 @@ export class PendingUpgrade implements ResponseOwner {
   /** Leaves the socket to the listener that has taken it. */
   abandon(): void {
     this.#release()
-    this.response.destroy()
+    UpgradeResponse.discard(this.response)
   }
 
   readonly #answered = (): void => {
@@ -165,7 +165,7 @@ export class PendingUpgrade implements ResponseOwner {
         // As Node does for a request that was not upgraded: event streams listen for it in order to stop.
         this.req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
         if (!this.isHeld) return // the response has its own listener
-        this.response.destroy()
+        UpgradeResponse.discard(this.response)
         this.response.emit('close')
       },
       drained: () => {

@@ -30,7 +30,7 @@ export class UpgradeResponse extends ServerResponse {
       configurable: true,
       get(this: UpgradeResponse): boolean {
         return (
-          (#owner in this && this.#isSealed) || Reflect.get(ServerResponse.prototype, 'headersSent', this)
+          (#owner in this && this.#isAnswered) || Reflect.get(ServerResponse.prototype, 'headersSent', this)
         )
       },
     },
@@ -69,7 +69,9 @@ export class UpgradeResponse extends ServerResponse {
 
   readonly #owner: ResponseOwner
   #isCollecting = false
+  /** Whether nothing that is written is sent. */
   #isSealed = false
+  #isAnswered = false
   #isUsed = false
 
   constructor(req: IncomingMessage, owner: ResponseOwner) {
@@ -109,8 +111,20 @@ export class UpgradeResponse extends ServerResponse {
    */
   static seal(response: UpgradeResponse): void {
     response.#isSealed = true
+    response.#isAnswered = true
     response.finished = true // reading it is deprecated; it is what `writableEnded` shows
     setMethods(response, UpgradeResponse.#methods) // middleware may have replaced some
+  }
+
+  /**
+   * Ends a response of which nothing is sent: it is destroyed, and using it has no effect. Its own `destroy`
+   * would do, but on Bun it answers the request with 200.
+   */
+  static discard(response: UpgradeResponse): void {
+    response.#isSealed = true
+    response.#isUsed = true // its owner is no longer told
+    response.destroyed = true
+    setMethods(response, UpgradeResponse.#methods)
   }
 
   /**

@@ -60,6 +60,11 @@ export interface Framework {
   start(options: AppOptions): Promise<App>
 }
 
+/** Bun does not say which servers there are, so an application has to attach its hub. */
+function attachOnBun(hub: Hub, server: Server): void {
+  if ('bun' in process.versions) hub.attach(server)
+}
+
 const apps = new Set<{ hub: Hub; servers: Set<Server>; close: () => Promise<void> }>()
 
 /** Stops applications that tests have not stopped, for `afterEach`. */
@@ -109,6 +114,7 @@ export async function closeServer(server: Server): Promise<void> {
 
 /** For applications that a test creates by hand. */
 export function closeAfterTest(hub: Hub, server: Server, close = () => closeServer(server)): void {
+  attachOnBun(hub, server)
   apps.add({ hub, servers: new Set([server]), close })
 }
 
@@ -124,6 +130,7 @@ async function serve(
   const make = async (make: () => Server) => {
     const server = make()
     servers.add(server)
+    attachOnBun(hub, server)
     attach(server)
     if (!server.listening) await once(server, 'listening')
     return { server, port: portOf(server) }

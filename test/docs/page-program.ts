@@ -25,6 +25,8 @@ export function programsOf(document: string): Map<string, string> {
 export interface RunOptions {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
+  /** The program that runs it. Default this Node. */
+  readonly runtime?: { readonly file: string; readonly args: readonly string[] }
 }
 
 /** The programs of one document in their own folder, on a free port instead of the one in their code. */
@@ -53,8 +55,9 @@ export class PagePrograms {
   }
 
   /** Starts a program, in the checkout or in another folder, and perhaps with variables of its own. */
-  run(name: string, args: readonly string[] = [], { cwd = root, env = {} }: RunOptions = {}): PageProgram {
-    const child = spawn(process.execPath, [this.#built(join(this.folder, name)), ...args], {
+  run(name: string, args: readonly string[] = [], options: RunOptions = {}): PageProgram {
+    const { cwd = root, env = {}, runtime = { file: process.execPath, args: [] } } = options
+    const child = spawn(runtime.file, [...runtime.args, this.#built(join(this.folder, name)), ...args], {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -5,6 +5,7 @@ import { answersOf, describeHost } from '../docs/host-suite.ts'
 import { PagePrograms, programsOf } from '../docs/page-program.ts'
 import { root, run } from '../package/support.ts'
 import { TEST_MS } from '../support/in-time.ts'
+import { bun, deno, type Runtime } from './runtimes.ts'
 
 /** The folder that `npm run test:hosts` has installed the hosts into. */
 const installed = join(root, '.cache/hosts')
@@ -45,14 +46,32 @@ async function startNitro() {
   return { program, url: `http://localhost:${port}`, remove: () => programs.remove() }
 }
 
+/** Starts the program of a page on another runtime, with the package as it is built. */
+async function startOn(runtime: Runtime, name: string) {
+  const programs = await PagePrograms.ofPackage(programsOf(`docs/hosts/${name}.md`), installed)
+  const program = programs.run(`${name}.mjs`, [], { runtime })
+  return { program, url: await program.lineFrom('http://localhost'), remove: () => programs.remove() }
+}
+
+/** Express answers with a page. */
+const EXPRESS = {
+  foreign: expect.stringContaining('elsewhere.example'),
+  plain: expect.stringContaining('must upgrade to'),
+}
+
 const asMessage = (_status: number, message: string) => message
 
 describeHost('the server of docs/hosts/vite.md', startVite, {
   ...answersOf(asMessage, 'nothing at /nowhere'),
-  ...{
-    foreign: expect.stringContaining('elsewhere.example'),
-    plain: expect.stringContaining('must upgrade to'),
-  }, // Express answers with a page
+  ...EXPRESS,
+})
+describeHost('the server of docs/hosts/bun.md', () => startOn(bun(), 'bun'), {
+  ...answersOf(asMessage, 'nothing at /nowhere'),
+  ...EXPRESS,
+})
+describeHost('the server of docs/hosts/deno.md', () => startOn(deno(), 'deno'), {
+  ...answersOf(asMessage, 'nothing at /nowhere'),
+  ...EXPRESS,
 })
 describeHost(
   'the server of docs/hosts/next.md',
