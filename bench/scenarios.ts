@@ -243,7 +243,7 @@ export const SCENARIOS: Record<string, Scenario> = {
     title: '15,000 idle connections in 3 of 5,000 rooms each, with the page of wshub/inspector',
     clients: 15_000,
     rooms: 5_000,
-    windowMs: 5_000,
+    windowMs: 2_000,
     maxCpuShare: 0.03,
     maxMountedRatio: 1.01,
     maxExtraBytes: 32,

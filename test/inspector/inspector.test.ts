@@ -108,6 +108,17 @@ describe('an inspector', () => {
     expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'sha256-[^ ]+';/)
   })
 
+  it('is mounted below a path with a wildcard, and twice', async () => {
+    const hub = new Hub()
+    const route = inspector(hub, view)
+    const port = await served(hub, express().get('/hub/*rest', route).get('/other', route))
+    for (const path of ['/hub/deep/er?x=1', '/other']) {
+      expect((await fetch(`http://127.0.0.1:${port}${path}`)).status).toBe(200)
+      const page = await Page.open(port, path)
+      await page.shows('a snapshot')
+    }
+  })
+
   it('answers a HEAD without a body, and 405 to other methods', async () => {
     const { port } = await inspected(view)
     const head = await fetch(`http://127.0.0.1:${port}/hub`, { method: 'HEAD' })
