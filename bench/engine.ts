@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const READY_MS = 10_000
+const READY_MS = 120_000
 
 /** The work of an engine since it was started. */
 export interface EngineCounts {
