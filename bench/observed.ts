@@ -27,7 +27,8 @@ interface Runner {
 
 /**
  * Compares the CPU time of a delivery with and without metrics, in turns within one process, since two of
- * them may differ by more. Compares the memory of a connection in two processes.
+ * them may differ by more. Compares the memory of a connection in two processes, one of which has an
+ * inspector as well.
  */
 export async function runObserved(name: string, scenario: ObservedScenario): Promise<Result> {
   const { maxMountedRatio, maxScrapedRatio, maxScrapeMs, maxExtraBytes, clients } = scenario
@@ -92,7 +93,7 @@ function connect({ contestant, scenario }: Runner, clients: number): Promise<voi
   return contestant.connect({ clients, members: clients, ...rooms, compression: false, payloadBytes })
 }
 
-/** Resolves with the heap of a connection, with metrics that are read once, or without. */
+/** Resolves with the heap of a connection: with an inspector and metrics that are read once, or without. */
 async function memoryOf(scenario: ObservedScenario, isMounted: boolean): Promise<number> {
   const runner = await start(scenario)
   const { server } = runner.contestant
@@ -102,7 +103,10 @@ async function memoryOf(scenario: ObservedScenario, isMounted: boolean): Promise
     return (await server.call<Memory>('memory')).heapBytes
   }
   try {
-    if (isMounted) await server.call('mount')
+    if (isMounted) {
+      await server.call('mount')
+      await server.call('inspect')
+    }
     const before = await readWith(FIRST_CLIENTS)
     const after = await readWith(FIRST_CLIENTS + MEASURED_CLIENTS)
     return (after - before) / MEASURED_CLIENTS

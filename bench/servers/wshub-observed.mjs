@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { Registry } from 'prom-client'
 import { Hub } from 'wshub'
+import { inspector } from 'wshub/inspector'
 import { hubMetrics } from 'wshub/prometheus'
 import { listenOnLoopback, roomsOf, serve } from './serve.mjs'
 
@@ -34,6 +35,11 @@ serve({
   calls: {
     mount() {
       unmount ??= hubMetrics(hub, { register })
+    },
+
+    /** Adds an inspector that nobody looks at. It stays. */
+    inspect() {
+      inspector(hub, { authorize: () => true })
     },
 
     unmount() {
