@@ -11,7 +11,7 @@ import {
 import type { EngineBackplane } from './engine.ts'
 import { HistoryApp, type HistorySettings } from './history-app.ts'
 import { LEAVE_GRACE_MS, modeOf, ToldPresence, userOf } from './presence.ts'
-import { DIRECT, EVERYONE, type Sent } from './records.ts'
+import { DIRECT, EVERYONE, NEVER, type Sent } from './records.ts'
 import type { Wire } from './wire.ts'
 import { HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, type World } from './world.ts'
 
@@ -221,8 +221,13 @@ export class Node {
     return {
       onOpen: (connection) => ledger.opened(nameOf(connection), this.name, connection.id),
       onClose: (connection, code) => {
-        this.#world.trace(`${this.name} closes ${nameOf(connection)} (${code})`)
-        ledger.closed(nameOf(connection))
+        const client = nameOf(connection)
+        this.#world.trace(`${this.name} closes ${client} (${code})`)
+        const { memberships = [] } = ledger.sessions.get(client) ?? {}
+        for (const { room, sureHere, until } of memberships) {
+          if (sureHere !== NEVER && until === NEVER) this.told.wasHere(client, room)
+        }
+        ledger.closed(client)
       },
       onDrop: (connection, { messages, reason }) => {
         this.#world.trace(`${this.name} drops ${messages} for ${nameOf(connection)}: ${reason}`)

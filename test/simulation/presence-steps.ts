@@ -24,6 +24,7 @@ export const PRESENCE_STEPS = {
         const name = roomOf(room)
         if (connection === undefined || membershipOf(session, name) === undefined) return
         const left = world.ledger.leaving(session, name, node.name)
+        if (connection.inRoom(name)) node.told.wasHere(session.name, name)
         node.hub.leaveRoom(connection, name)
         left()
       }),

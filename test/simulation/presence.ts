@@ -34,6 +34,8 @@ export class ToldPresence {
   /** By room: the users who are there. */
   readonly #users = new Map<string, Set<string>>()
   readonly #given = new Map<string, Given>()
+  /** By room and user: when a connection of this node was there last, in ms. */
+  readonly #here = new Map<string, number>()
 
   constructor(world: World, node: Node) {
     this.#world = world
@@ -53,6 +55,11 @@ export class ToldPresence {
 
   given(user: string): Given | undefined {
     return this.#given.get(user)
+  }
+
+  /** Records that a connection that was in a room on this node has just left it. */
+  wasHere(client: string, room: string): void {
+    this.#here.set(`${room} ${userOf(client)}`, this.#world.clock.now)
   }
 
   /** The node no longer follows a room. If it follows it again, all users who are there are reported. */
@@ -82,6 +89,8 @@ export class ToldPresence {
     }
     for (const user of left) {
       if (!users.delete(user)) fail(`${user} leaves, and was not there`)
+      const goneMs = this.#world.clock.now - (this.#here.get(`${room} ${user}`) ?? Number.NEGATIVE_INFINITY)
+      if (goneMs < LEAVE_GRACE_MS) fail(`${user} leaves, and was on this node ${goneMs} ms ago`)
       if (this.#sessions(room).some((session) => userOf(session.name) === user)) {
         fail(`${user} leaves, and is on this node`)
       }
