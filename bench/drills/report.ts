@@ -45,12 +45,15 @@ export function faultsOf({ drill, recording }: Report, alarms: readonly Alarm[])
 function lineOf({ rule, labels, indexes }: Alarm, recording: Recording): string {
   const { job: _job, __name__: _name, ...others } = labels
   const after = timeText(((indexes[0] ?? 0) - (recording.fault?.index ?? 0)) * recording.stepSeconds)
-  const last = (indexes.at(-1) ?? 0) - (recording.repair?.index ?? recording.length - 1)
-  const end =
-    recording.repair === undefined
-      ? ''
-      : `, ends ${timeText(Math.abs(last + 1) * recording.stepSeconds)} ${last < 0 ? 'before' : 'after'} the repair`
-  return `${rule.alert}${labelText(others)} ${after} after the fault${end}`
+  return `${rule.alert}${labelText(others)} ${after} after the fault${endOf(indexes, recording)}`
+}
+
+/** Returns when an alarm ended, beside the repair. */
+function endOf(indexes: readonly number[], { repair, stepSeconds }: Recording): string {
+  if (repair === undefined) return ''
+  const steps = (indexes.at(-1) ?? 0) + 1 - repair.index
+  if (steps === 0) return ', ends with the repair'
+  return `, ends ${timeText(Math.abs(steps) * stepSeconds)} ${steps < 0 ? 'before' : 'after'} the repair`
 }
 
 /** Returns a line for each series that is not what it was before the fault. */
@@ -112,6 +115,7 @@ function shortNumber(value: number): string {
 
 /** Returns a time in the words of Prometheus. */
 export function timeText(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`
   if (seconds >= 3_600 && seconds % 3_600 === 0) return `${seconds / 3_600} h`
   return seconds % 60 === 0 ? `${seconds / 60} min` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
