@@ -25,7 +25,10 @@ app.get('/chat', (_request, reply) => reply.upgradeWebSocket(chat))
 hubMetrics(app.hub)
 logTo(app.log, app.hub)
 
-const inspect = inspector(app.hub, { authorize: () => true }) // whoever reaches the port may look
+// Whoever reaches the port may look, but no page whose name was made to point here.
+const inspect = inspector(app.hub, {
+  authorize: ({ headers }) => /^(localhost|127\.0\.0\.1)(:\d+)?$/.test(headers.host ?? ''),
+})
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.url === '/metrics') {

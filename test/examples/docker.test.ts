@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { get, type IncomingMessage, type RequestOptions } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -160,6 +162,8 @@ describe('The program of the image', () => {
       expect(await text(`http://127.0.0.1:${operators}/ready`)).toContain('open, cluster connected')
       expect(await text(`http://127.0.0.1:${operators}/metrics`)).toContain('wshub_cluster_nodes 1')
       expect(await text(`http://127.0.0.1:${operators}/hub`)).toContain('<title>wshub inspector</title>')
+      const headers = { host: `pictures.example:${operators}` } // its DNS server says 127.0.0.1
+      expect(await statusOf({ host: '127.0.0.1', port: operators, path: '/hub', headers })).toBe(403)
       for (const path of ['metrics', 'ready', 'hub']) {
         expect((await fetch(`http://127.0.0.1:${port}/${path}`)).status).toBe(404)
       }
@@ -169,3 +173,10 @@ describe('The program of the image', () => {
     expect(daemon.output).toContain('cluster closed')
   })
 })
+
+/** Requests with `node:http`, since `fetch` sets `Host` itself. */
+async function statusOf(options: RequestOptions): Promise<number | undefined> {
+  const [response]: IncomingMessage[] = await once(get(options), 'response')
+  response?.resume()
+  return response?.statusCode
+}
