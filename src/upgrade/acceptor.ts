@@ -15,6 +15,7 @@ import {
   mayOfferDeflate,
   negotiatedWindowBits,
 } from '../protocol/permessage-deflate.ts'
+import { isEncrypted } from './is-encrypted.ts'
 import type { PendingUpgrade } from './pending-upgrade.ts'
 import type { ResolvedInit } from './upgrade-init.ts'
 
@@ -153,7 +154,7 @@ export class Acceptor {
  * more already, and other streams are read when they like.
  */
 function isQuietSocket(socket: Duplex): boolean {
-  return socket instanceof Socket && !('encrypted' in socket) && socket.readableLength === 0
+  return socket instanceof Socket && !isEncrypted(socket) && socket.readableLength === 0
 }
 
 /**

@@ -1,4 +1,5 @@
 import { Server as HttpServer, type IncomingMessage } from 'node:http'
+import { isEncrypted } from './is-encrypted.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
 /** The number of headers that a request may have if `server.maxHeadersCount` is not set. */
@@ -31,7 +32,7 @@ export function continueAsHttp(server: UpgradeServer, req: IncomingMessage, head
   const { socket } = req
   socket.unshift(Buffer.concat([headOf(req), head]))
   if (readRequests !== undefined) readRequests.call(server, socket)
-  else server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+  else server.emit(isEncrypted(socket) ? 'secureConnection' : 'connection', socket)
 }
 
 /** Returns the head of a request without its `Upgrade`. */

@@ -10,6 +10,7 @@ import {
   secureRule,
   type TrustProxy,
 } from './client-address.ts'
+import { isEncrypted } from './is-encrypted.ts'
 import { type HostRule, hostRule, type OriginRule, originRule } from './origin.ts'
 import { type FrameworkInit, type ResolvedInit, resolveInit, type UpgradeInit } from './upgrade-init.ts'
 
@@ -119,7 +120,7 @@ export class UpgradeGate {
     if (!this.#isHostAllowed(host)) {
       throw new HubError('WSHUB_ERR_HOST', `the host ${show(host)} is not allowed`)
     }
-    const isSecure = 'encrypted' in req.socket || (this.#isSecure?.(req) ?? isSecureForFramework)
+    const isSecure = isEncrypted(req.socket) || (this.#isSecure?.(req) ?? isSecureForFramework)
     if (!this.#isOriginAllowed(origin, host, isSecure)) {
       throw new HubError('WSHUB_ERR_ORIGIN', `the origin ${show(origin)} is not allowed`)
     }
