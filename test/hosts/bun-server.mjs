@@ -5,6 +5,7 @@ import { Hub, HubError } from 'wshub'
 import { wsHub } from 'wshub/express'
 
 const [, , kind, attached] = process.argv
+const options = { maxMessageSize: 2 ** 24 }
 /** Reports as an answer what would otherwise be a page, and nothing in the log. */
 const codeOf = (error) => (error instanceof HubError ? error.code : String(error))
 
@@ -18,7 +19,7 @@ const handlerOf = (hub) => ({
 
 function behindExpress() {
   const app = express()
-  const middleware = wsHub()
+  const middleware = wsHub(options)
   const handler = handlerOf(middleware.hub)
   app.use(middleware)
   app.get('/ws', (_req, res) => res.upgradeWebSocket(handler))
@@ -28,7 +29,7 @@ function behindExpress() {
 }
 
 function behindHttp() {
-  const hub = new Hub()
+  const hub = new Hub(options)
   const handler = handlerOf(hub)
   const server = createServer((req, res) => {
     if (req.url !== '/ws') return res.end('hello')
