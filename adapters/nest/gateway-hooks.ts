@@ -1,4 +1,6 @@
+import type { Connection } from 'wshub'
 import type { DeclaredGateway } from './declared-gateways.ts'
+import type { GatewaySession } from './gateway-session.ts'
 
 /** The methods of gateways that Nest calls without waiting for them, and without catching their errors. */
 const HOOKS = ['handleConnection', 'handleDisconnect'] as const
@@ -6,23 +8,22 @@ const HOOKS = ['handleConnection', 'handleDisconnect'] as const
 /**
  * Puts a function around these methods of a gateway. With Nest alone, an error of theirs ends the process,
  * and messages are handled while `handleConnection` still runs.
- * @param run calls the method for a connection, and returns `false` if it does not, since the application
- *   has called it itself
  */
-export function guardHooks(
-  { instance }: DeclaredGateway<object>,
-  run: (connection: unknown, hook: () => unknown) => boolean,
+export function guardHooks<Meta extends object>(
+  { instance }: DeclaredGateway<Meta>,
+  sessions: WeakMap<Connection<Meta>, GatewaySession<Meta>>,
 ): void {
   if (instance === undefined) return
   const methods = instance as Partial<Record<(typeof HOOKS)[number], unknown>> // each is checked below
   for (const name of HOOKS) {
     const method = methods[name]
     if (typeof method !== 'function') continue
-    const guarded = (...args: unknown[]): unknown => {
-      const hook = () => method.apply(instance, args)
-      return run(args[0], hook) ? undefined : hook()
+    const value = (connection: Connection<Meta>, ...others: unknown[]): unknown => {
+      const hook = () => method.call(instance, connection, ...others)
+      const session = sessions.get(connection)
+      return session === undefined ? hook() : session.runHook(hook)
     }
     // A frozen gateway keeps its own.
-    Reflect.defineProperty(instance, name, { value: guarded, configurable: true, writable: true })
+    Reflect.defineProperty(instance, name, { value, configurable: true, writable: true })
   }
 }

@@ -1,5 +1,5 @@
 import type { WsMessageHandler } from '@nestjs/common'
-import { lastValueFrom, type Observable, Subject, takeUntil, tap } from 'rxjs'
+import { isObservable, lastValueFrom, type Observable, Subject, takeUntil, tap } from 'rxjs'
 import type { Connection, EventHandler, Message, Metadata, Payload } from 'wshub'
 import type { ClientLimits } from './hub-adapter-options.ts'
 import type { GatewayMessage, MessageFormat } from './message-format.ts'
@@ -30,15 +30,14 @@ export interface SessionHost {
 /** One connection of the gateways of a path. */
 export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   readonly #host: SessionHost
-  readonly #bindings: Binding[] = []
-  readonly #onDisconnect: ((reason: string) => void)[] = []
+  readonly bindings: Binding[] = []
+  readonly onDisconnect: ((reason: string) => void)[] = []
   /** Forgotten when it has run, since it holds the request. */
   #connected: ((connection: Connection<Meta>) => void) | undefined
   /** Results of the hooks, while Nest calls them. */
   #hooks: unknown[] | undefined
   #running = 0
   #streams = 0
-  #isClosed = false
   #closed: Subject<void> | undefined
 
   /** @param connected tells the gateways of the path, which bind their handlers then */
@@ -47,26 +46,15 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
     this.#connected = connected
   }
 
-  bindMessages(handlers: Binding['handlers'], transform: Binding['transform']): void {
-    this.#bindings.push({ handlers, transform })
-  }
-
-  bindDisconnect(callback: (reason: string) => void): void {
-    this.#onDisconnect.push(callback)
-  }
-
-  /**
-   * Calls a method that Nest would not wait for.
-   * @returns `false` when Nest is not calling it
-   */
-  runHook(hook: () => unknown): boolean {
-    if (this.#hooks === undefined) return false
+  /** Calls a method, and keeps its result if it is Nest that calls it, which would not wait for it. */
+  runHook(hook: () => unknown): unknown {
+    if (this.#hooks === undefined) return hook()
     try {
       this.#hooks.push(hook())
     } catch (error) {
       this.#hooks.push(Promise.reject(error))
     }
-    return true
+    return undefined
   }
 
   /** Messages wait until the gateways have settled. */
@@ -82,7 +70,7 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   onMessage(connection: Connection<Meta>, message: Message): Promise<unknown> | undefined {
     const received = this.#host.format.read(message)
     if (received === undefined) return undefined
-    const answers = this.#bindings.flatMap(({ handlers, transform }) => {
+    const answers = this.bindings.flatMap(({ handlers, transform }) => {
       const handler = handlers.find(({ message }) => message === received.event)
       return handler === undefined ? [] : [this.#handle(connection, received, handler, transform)]
     })
@@ -90,14 +78,13 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   }
 
   onClose(_connection: Connection<Meta>, code: number, reason: string): Promise<unknown> | undefined {
-    this.#isClosed = true
     this.#closed?.next()
     return this.#settled(() => {
-      for (const callback of this.#onDisconnect) callback(`${code} ${reason}`.trim())
+      for (const callback of this.onDisconnect) callback(`${code} ${reason}`.trim())
     })
   }
 
-  /** Returns a promise of the methods that Nest calls meanwhile; `undefined` if none has returned one. */
+  /** Returns a promise of the methods that Nest calls meanwhile; `undefined` if it calls none. */
   #settled(call: () => void): Promise<unknown> | undefined {
     const hooks: unknown[] = []
     this.#hooks = hooks
@@ -106,7 +93,7 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
     } finally {
       this.#hooks = undefined
     }
-    return hooks.some(isPromise) ? Promise.all(hooks) : undefined
+    return hooks.length > 0 ? Promise.all(hooks) : undefined
   }
 
   /** Settles when everything is answered; rejects with an error that no exception filter has taken. */
@@ -130,7 +117,7 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
       if (this.#running-- === limits.maxPendingMessages) connection.resume()
     }
     if (!isObservable(result)) return answer(result)
-    if (this.#isClosed) return
+    if (connection.state === 'closed') return
     if (this.#streams >= limits.maxStreams) {
       const refusal = { status: 'error', message: 'Too many streams' }
       send(connection, format.write('exception', refusal, received.id))
@@ -150,18 +137,4 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
 /** Sends what a format has written. */
 function send(connection: Connection<object>, payload: Payload): boolean {
   return typeof payload === 'string' ? connection.sendText(payload) : connection.sendBinary(payload)
-}
-
-function isPromise(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-}
-
-/** By its shape: an application may have a second copy of rxjs. */
-function isObservable(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'subscribe' in value &&
-    typeof value.subscribe === 'function'
-  )
 }

@@ -49,24 +49,19 @@ export interface ClientLimits {
   readonly maxStreams: number
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
-export function readClientLimits<Meta extends object>({
-  maxPendingMessages = 100,
-  maxStreams = 100,
-}: HubAdapterSettings<Meta>): ClientLimits {
+/** Checks the settings. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+export function readClientLimits<Meta extends object>(settings: HubAdapterSettings<Meta>): ClientLimits {
+  const { upgrade, parse, format, maxPendingMessages = 100, maxStreams = 100 } = settings
+  for (const [key, value] of Object.entries({ upgrade, parse, format })) {
+    if (value !== undefined && typeof value !== 'function') throw invalid(key, 'a function', value)
+  }
   const limits = { maxPendingMessages, maxStreams }
   for (const [key, value] of Object.entries(limits)) {
-    if (Number.isSafeInteger(value) && value >= 1) continue
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is an integer of 1 or more, not ${String(value)}`)
+    if (!Number.isSafeInteger(value) || value < 1) throw invalid(key, 'an integer of 1 or more', value)
   }
   return limits
 }
 
-/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for a value that is set and no function */
-export function checkFunctions<Meta extends object>(settings: HubAdapterSettings<Meta>): void {
-  const { upgrade, parse, format } = settings
-  for (const [key, value] of Object.entries({ upgrade, parse, format })) {
-    if (value === undefined || typeof value === 'function') continue
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is a function, not ${String(value)}`)
-  }
+function invalid(key: string, rule: string, value: unknown): HubError {
+  return new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is ${rule}, not ${String(value)}`)
 }

@@ -6,7 +6,6 @@ import {
 } from '@nestjs/common'
 import { type Observable, ReplaySubject } from 'rxjs'
 import {
-  CloseCode,
   type CloseOptions,
   type Connection,
   Hub,
@@ -20,7 +19,7 @@ import { guardHooks } from './gateway-hooks.ts'
 import { type GatewayOptions, requestedPath, servedPath, upgradesByPath } from './gateway-options.ts'
 import { GatewaySession, type SessionHost } from './gateway-session.ts'
 import { guardUpgrade, type UpgradeOption } from './gateway-upgrade.ts'
-import { checkFunctions, type HubAdapterOptions, readClientLimits } from './hub-adapter-options.ts'
+import { type HubAdapterOptions, readClientLimits } from './hub-adapter-options.ts'
 import { MessageFormat } from './message-format.ts'
 import { type Exchange, mount } from './mount.ts'
 
@@ -50,11 +49,10 @@ export class HubAdapter<Meta extends object = Metadata>
    */
   constructor(app: INestApplication, options: HubAdapterOptions<Meta> = {}) {
     const { upgrade, parse, format, maxPendingMessages, maxStreams, close, ...ofHub } = options
-    checkFunctions({ upgrade, parse, format })
-    const limits = readClientLimits<Meta>({ maxPendingMessages, maxStreams })
+    const limits = readClientLimits<Meta>({ upgrade, parse, format, maxPendingMessages, maxStreams })
     readCloseOptions(close) // throws now, not when the application is closed
     this.#isShared = options.hub !== undefined
-    this.hub = Hub.from<Meta>(this.#isShared && close !== undefined ? options : ofHub) // a shared hub takes no other option
+    this.hub = Hub.from<Meta>(this.#isShared && close !== undefined ? Object.assign(ofHub, { close }) : ofHub) // refused
     this.#app = app
     this.#upgrade = upgrade
     this.#close = close
@@ -91,17 +89,12 @@ export class HubAdapter<Meta extends object = Metadata>
     handlers: readonly WsMessageHandler[],
     transform: (result: unknown) => Observable<unknown>,
   ): void {
-    this.#sessions.get(connection)?.bindMessages(handlers, transform)
+    this.#sessions.get(connection)?.bindings.push({ handlers, transform })
   }
 
   /** Calls back with the close code and reason, such as `1001 going away`. */
   bindClientDisconnect(connection: Connection<Meta>, callback: (reason: string) => void): void {
-    this.#sessions.get(connection)?.bindDisconnect(callback)
-  }
-
-  /** Turns away a client that connects before the application is initialized. */
-  closeClient(connection: Connection<Meta>): void {
-    connection.close(CloseCode.tryAgainLater)
+    this.#sessions.get(connection)?.onDisconnect.push(callback)
   }
 
   /** Does nothing: {@link HubAdapter.dispose} closes the hub of all paths. */
@@ -116,12 +109,7 @@ export class HubAdapter<Meta extends object = Metadata>
   #declare(): ReadonlyMap<string, UpgradeOption<Meta>> {
     const gateways = declaredGateways<Meta>(this.#app)
     const upgrades = upgradesByPath(gateways)
-    for (const gateway of gateways) {
-      // `get` of a WeakMap takes any value.
-      guardHooks(gateway, (connection, hook) => {
-        return this.#sessions.get(connection as Connection<Meta>)?.runHook(hook) === true
-      })
-    }
+    for (const gateway of gateways) guardHooks(gateway, this.#sessions)
     return upgrades
   }
 

@@ -11,7 +11,7 @@ export interface GatewayMessage {
 
 /** Reads the messages of clients, and writes the answers to them. */
 export class MessageFormat {
-  readonly #parse: (message: Message) => GatewayMessage | undefined
+  readonly #parse: (message: Message) => unknown
   readonly #format: (answer: unknown) => Payload
 
   constructor(
@@ -43,9 +43,8 @@ export class MessageFormat {
 
   /** Returns what a handler answers to a message, as it is sent. */
   writeAnswer(value: unknown, { event, id }: GatewayMessage): Payload {
-    if (isResponse(value))
-      return id === undefined ? this.#format(value) : this.write(value.event, value.data, id)
-    return id === undefined ? this.#format(value) : this.write(event, value, id)
+    if (id === undefined) return this.#format(value)
+    return isResponse(value) ? this.write(value.event, value.data, id) : this.write(event, value, id)
   }
 }
 
@@ -54,6 +53,6 @@ function isResponse(value: unknown): value is { event: string; data?: unknown } 
   return typeof value === 'object' && value !== null && 'event' in value && typeof value.event === 'string'
 }
 
-function parseJson({ data }: Message): GatewayMessage {
+function parseJson({ data }: Message): unknown {
   return JSON.parse(data.toString())
 }

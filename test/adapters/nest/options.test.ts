@@ -29,6 +29,7 @@ describe('The options of a HubAdapter', () => {
     ['maxStreams is an integer of 1 or more, not 1.5', { maxStreams: 1.5 }],
     ['"timeout" is not an option of close', { close: { timeout: 1 } }],
     ['"close" has no effect beside { hub }', { hub: new Hub(), close: { code: 4000 } }],
+    ['"close" has no effect beside { hub }', { parse: JSON.parse, hub: new Hub(), close: { code: 4000 } }],
     ['"maxConnections" has no effect beside { hub }', { hub: new Hub(), maxConnections: 1 }],
   ])('are refused: %s', async (message, options) => {
     const error = await errorOf(
