@@ -109,7 +109,11 @@ export class RoomLog implements MembersLog {
   reached(mark: Mark): Promise<void> | undefined {
     // One of another epoch may be the first after the room was evicted, which the log does not know yet.
     if (!this.#isClosed && this.isPositioned && this.delivered.epoch !== mark.epoch) this.suspect()
-    return this.#fateOf(mark) === 'past' ? undefined : this.#waiters.wait(mark, this.#suspicions)
+    const fate = this.#fateOf(mark)
+    if (fate === 'past') return undefined
+    const reached = this.#waiters.wait(mark, this.#suspicions)
+    if (fate === 'lost') this.#moved()
+    return reached
   }
 
   /** Reads what comes after the latest message: it may have been lost on its way. */
@@ -314,7 +318,9 @@ export class RoomLog implements MembersLog {
       const known = this.#markAt(mark.offset)
       return known?.epoch === mark.epoch && known.tag === mark.tag ? 'past' : undefined
     }
-    if (this.#hasReached(mark)) return 'past'
+    // Its number may be that of another message by now.
+    const isReplaced = this.delivered.epoch === mark.epoch && this.#contradicts(mark)
+    if (this.#hasReached(mark)) return isReplaced ? 'lost' : 'past'
     // The store was read after the possible loss, and has no message that was not delivered.
     return since < this.#cleared && !this.#mustReadAgain ? 'lost' : undefined
   }

@@ -6,6 +6,14 @@ import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
 
+const CONTENT = { key: undefined, exceptIds: [], exceptRooms: [] }
+
+/** Stores a message of a process that is not of the test. @returns its position */
+function append(bus: MemoryHistoryBus, data: string): string {
+  const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+  return positionOf(bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), limits))
+}
+
 /** Nodes that share a history, each with a member of the room. */
 async function cluster(count: number, limits = {}) {
   const bus = new MemoryHistoryBus()
@@ -26,6 +34,13 @@ async function cluster(count: number, limits = {}) {
   return { bus, nodes }
 }
 
+/** A node with a member of the room. */
+async function single() {
+  const { bus, nodes } = await cluster(1)
+  if (nodes[0] === undefined) throw new Error('there is one')
+  return { bus, one: nodes[0] }
+}
+
 /** Two nodes that share a history, each with a member of the room. */
 async function pair(limits = {}) {
   const { bus, nodes } = await cluster(2, limits)
@@ -37,11 +52,7 @@ async function pair(limits = {}) {
 /** A node that follows a room from after its third message on, and the position before the first one. */
 async function returning(options: { maxCachedBytes?: number }) {
   const bus = new MemoryHistoryBus()
-  const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
-  const publish = (data: string) => {
-    const none = { key: undefined, union: [], exceptIds: [], exceptRooms: [] }
-    return positionOf(bus.append('room', encodeRecord({ data, ...none }), limits))
-  }
+  const publish = (data: string) => append(bus, data)
   const since = publish('0')
   for (const data of ['1', '2', '3']) publish(data)
   const store = new FaultyStore(memoryHistory({ bus }))
@@ -202,23 +213,16 @@ describe('RoomLog', () => {
   })
 
   it('has delivered a message when its publish resolves, also the first one after the room was evicted', async () => {
-    const {
-      bus,
-      nodes: [one],
-    } = await cluster(1)
-    if (one === undefined) throw new Error('there is one')
+    const { bus, one } = await single()
     one.node.publish('a')
     await untilReceived(one.member, ['a'])
     bus.evict('room')
-    await one.node.history.publish('room', { data: 'b', key: undefined, exceptIds: [], exceptRooms: [] })
+    await one.node.history.publish('room', { ...CONTENT, data: 'b' })
     expect(one.member.received).toEqual(['a', BEHIND, 'b'])
   })
 
   it('reads a message of its own node that the feed has lost, after others that it has not', async () => {
-    const {
-      nodes: [one],
-    } = await cluster(1)
-    if (one === undefined) throw new Error('there is one')
+    const { one } = await single()
     one.store.hidesPrevious = true
     one.store.hidesHeads = true
     one.node.publish('a')
@@ -230,15 +234,10 @@ describe('RoomLog', () => {
   })
 
   it('rejects a publish whose message the store has lost before anybody received it', async () => {
-    const {
-      bus,
-      nodes: [one],
-    } = await cluster(1)
-    if (one === undefined) throw new Error('there is one')
+    const { bus, one } = await single()
     one.store.hidesPrevious = true
     one.store.holdFeed()
-    const content = { data: 'a', key: undefined, exceptIds: [], exceptRooms: [] }
-    const published = one.node.history.publish('room', content)
+    const published = one.node.history.publish('room', { ...CONTENT, data: 'a' })
     const rejected = expect(published).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
     await turn()
     bus.cut()
@@ -248,12 +247,27 @@ describe('RoomLog', () => {
     expect(one.member.received).toEqual([])
   })
 
+  it('rejects a publish whose message the store has lost, and whose number another one has', async () => {
+    const { bus, one } = await single()
+    one.node.publish('a')
+    await untilReceived(one.member, ['a'])
+    one.store.feedToLose = 1
+    append(bus, 'b')
+    one.store.readsToFail = 1
+    const published = one.node.history.publish('room', { ...CONTENT, data: 'c' })
+    const rejected = expect(published).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
+    await turn() // c is stored, and waits for b
+    bus.cut()
+    bus.loseLatest('room', 1)
+    one.store.readsToFail = 1
+    bus.restore()
+    append(bus, 'd')
+    await untilReceived(one.member, ['a', 'b', 'd'])
+    await rejected
+  })
+
   it('reports a broadcast whose message the store has lost before anybody received it', async () => {
-    const {
-      bus,
-      nodes: [one],
-    } = await cluster(1)
-    if (one === undefined) throw new Error('there is one')
+    const { bus, one } = await single()
     one.store.hidesPrevious = true
     one.store.holdFeed()
     one.node.publish('a')
@@ -282,7 +296,7 @@ describe('RoomLog', () => {
     store.readsToFail = 1
     bus.restore()
     // It has the number that b had.
-    await node.history.publish('room', { data: 'd', key: undefined, exceptIds: [], exceptRooms: [] })
+    await node.history.publish('room', { ...CONTENT, data: 'd' })
     expect(member.received).toEqual(['a', 'b', 'c', BEHIND])
   })
 
@@ -331,11 +345,7 @@ describe('RoomLog', () => {
 
   it('asks the store about a position whose message it has not seen itself', async () => {
     const bus = new MemoryHistoryBus()
-    const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
-    const publish = (data: string) => {
-      const none = { key: undefined, union: [], exceptIds: [], exceptRooms: [] }
-      return positionOf(bus.append('room', encodeRecord({ data, ...none }), limits))
-    }
+    const publish = (data: string) => append(bus, data)
     publish('a')
     const since = publish('b')
     bus.loseLatest('room', 1)
