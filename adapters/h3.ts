@@ -10,6 +10,7 @@ import {
   type Upgrader,
 } from 'wshub'
 import { plainHeaders } from './fetch-headers.ts'
+import { asRefusal } from './refusal.ts'
 
 declare module 'h3' {
   interface H3EventContext extends Upgrader {
@@ -59,7 +60,7 @@ export function wsHub<Meta extends object = Metadata>(
       return isUpgraded ? new Response(null) : answer // so a route may return the connection; none of it is sent
     } catch (error) {
       const response = node?.res as ServerResponse | undefined // h3's type is a union that has no method in common
-      if (isUpgraded) response?.destroy(error as Error) // ends the connection with this error
+      if (isUpgraded) response?.destroy(error as Error) // ends the connection with this error; a hub accepts any thrown value
       throw error
     }
   }
@@ -68,8 +69,9 @@ export function wsHub<Meta extends object = Metadata>(
 
 /** Returns a refusal as the error that h3 renders, and any other error as it is. */
 function asHttpError(error: unknown): unknown {
-  if (!(error instanceof HubError) || !error.expose) return error
-  const { message, status, headers } = error
+  const refusal = asRefusal(error)
+  if (refusal === undefined) return error
+  const { message, status, headers } = refusal
   return new HTTPError({ status, message, headers, cause: error }) // its own `cause` is this object
 }
 

@@ -11,6 +11,7 @@ import {
   type Upgrader,
 } from 'wshub'
 import { plainHeaders } from './fetch-headers.ts'
+import { asRefusal } from './refusal.ts'
 
 declare module 'hono' {
   interface ContextVariableMap extends Upgrader {
@@ -68,8 +69,9 @@ export function wsHub<Meta extends object = Metadata>(
 
 /** Returns a refusal as the error that Hono renders, and any other error as it is. */
 function asException(error: unknown): unknown {
-  if (!(error instanceof HubError) || !error.expose) return error
-  const { message, status, headers } = error
+  const refusal = asRefusal(error)
+  if (refusal === undefined) return error
+  const { message, status, headers } = refusal
   const res = new Response(message, { status, headers })
   return new HTTPException(status as HTTPException['status'], { message, res, cause: error }) // Hono lists the known ones
 }

@@ -1,5 +1,6 @@
-import { type Hub, HubError } from 'wshub'
+import type { Hub } from 'wshub'
 import { checkHub } from '../observing/arguments.ts'
+import { asRefusal } from '../refusal.ts'
 import { type Exchange, exchangeOf, type Inspector, isOwnOrigin, refuse } from './exchange.ts'
 import { CALL, Feed } from './feed.ts'
 import { checkInspectorOptions, type InspectorOptions, readPermissions } from './inspector-options.ts'
@@ -52,10 +53,10 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
     try {
       await serve(exchange, first)
     } catch (error) {
-      if (exchange.next !== undefined) exchange.next(error)
-      else if (!exchange.isBare) throw error
-      else if (error instanceof HubError) refuse(exchange, error.status, error.message, { ...error.headers })
-      else refuse(exchange, 500, 'Internal error.')
+      if (exchange.next !== undefined) return exchange.next(error)
+      if (!exchange.isBare) throw error
+      const { status = 500, message = 'Internal error.', headers } = asRefusal(error) ?? {}
+      refuse(exchange, status, message, { ...headers })
     }
   }
 }

@@ -5,14 +5,8 @@ import {
   type WsMessageHandler,
 } from '@nestjs/common'
 import { type Observable, ReplaySubject } from 'rxjs'
-import {
-  type CloseOptions,
-  type Connection,
-  Hub,
-  type HubError,
-  type Metadata,
-  readCloseOptions,
-} from 'wshub'
+import { type CloseOptions, type Connection, Hub, type Metadata, readCloseOptions } from 'wshub'
+import { asRefusal } from '../refusal.ts'
 import { declaredGateways } from './declared-gateways.ts'
 import { type ConnectCallback, Gateway } from './gateway.ts'
 import { guardHooks } from './gateway-hooks.ts'
@@ -147,10 +141,9 @@ export class HubAdapter<Meta extends object = Metadata>
 
 /** Returns a refusal of the hub as Nest's exception, which filters know and which is not logged as a bug. */
 function asException(error: unknown, setHeader: (name: string, value: string) => void): unknown {
-  // A hub may come from another copy of the package: no instanceof.
-  if (!(error instanceof Error) || !('code' in error && 'expose' in error)) return error
-  const { status, headers, expose } = error as HubError // of `hub.upgrade`, or thrown by a getter of `init`
-  if (expose !== true) return error
+  const refusal = asRefusal(error)
+  if (refusal === undefined) return error
+  const { message, status, headers } = refusal
   for (const [name, value] of Object.entries(headers)) setHeader(name, value)
-  return new HttpException(error.message, status, { cause: error })
+  return new HttpException(message, status, { cause: error })
 }

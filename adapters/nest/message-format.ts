@@ -1,4 +1,5 @@
 import type { Message, Payload } from 'wshub'
+import { syncResult } from '../sync-result.ts'
 
 /** A message of a client to a gateway. */
 export interface GatewayMessage {
@@ -19,10 +20,10 @@ export class MessageFormat {
     format: ((answer: unknown) => Payload) | undefined,
   ) {
     this.#parse = parse ?? parseJson
-    this.#format = format ?? JSON.stringify
+    this.#format = (answer) => syncResult('the option format', (format ?? JSON.stringify)(answer))
   }
 
-  /** Returns a message; `undefined` for anything that is none. */
+  /** Returns a message; `undefined` for anything that is none. @throws {HubError} when `parse` is async */
   read(message: Message): GatewayMessage | undefined {
     let value: unknown
     try {
@@ -30,6 +31,7 @@ export class MessageFormat {
     } catch {
       return undefined // the client sent something else: no error of the application
     }
+    syncResult('the option parse', value)
     if (typeof value !== 'object' || value === null) return undefined
     const { event, data, id } = value as Partial<Record<keyof GatewayMessage, unknown>> // from a client
     if (typeof event !== 'string') return undefined

@@ -6,7 +6,7 @@ type Name = keyof HubDiagnostics
 
 /** Listens to the events of one hub, until it is closed. Errors of the listeners stay outside the hub. */
 export class HubEvents {
-  readonly #hub: Hub<object>
+  readonly #cluster: unknown
   readonly #listeners: { readonly name: Name; readonly listener: (message: unknown) => void }[] = []
   readonly #guard: Guard
   readonly #stopped: () => void
@@ -16,7 +16,7 @@ export class HubEvents {
    * @param stopped is called once: by {@link HubEvents.stop}, or when the hub is closed
    */
   constructor(hub: Hub<object>, where: string, stopped: () => void = () => {}) {
-    this.#hub = hub
+    this.#cluster = hub.cluster
     this.#guard = new Guard(where)
     this.#stopped = stopped
     this.on('wshub:hub:closed', () => this.stop())
@@ -26,8 +26,9 @@ export class HubEvents {
   on<Each extends Name>(name: Each, listen: (message: HubDiagnostics[Each]) => unknown): void {
     const listener = (message: unknown) => {
       const event = message as HubDiagnostics[Each] // as the channel is documented
-      const hub: unknown = 'hub' in event ? event.hub : event.connection.hub
-      if (hub === this.#hub) this.#guard.run(listen, event)
+      const hub = 'hub' in event ? event.hub : event.connection.hub
+      // Not the hub itself: a gateway of Nest has a view of it.
+      if (hub.cluster === this.#cluster) this.#guard.run(listen, event)
     }
     this.#listeners.push({ name, listener })
     subscribe(name, listener)

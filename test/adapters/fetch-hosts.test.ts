@@ -6,7 +6,7 @@ import { setCookie as setHonoCookie } from 'hono/cookie'
 import { HTTPException } from 'hono/http-exception'
 import { secureHeaders } from 'hono/secure-headers'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import type { EventHandler, Hub, UpgradeInit } from 'wshub'
+import { type EventHandler, Hub, type UpgradeInit } from 'wshub'
 import { wsHub as h3Hub } from 'wshub/h3'
 import { wsHub as honoHub } from 'wshub/hono'
 import { destroyClients, RawClient, type Target, until } from '../support/raw.ts'
@@ -28,6 +28,8 @@ interface Route {
   readonly after?: () => void
   /** Receives what the application's error handler does. */
   readonly errors?: unknown[]
+  /** Default a new one. */
+  readonly hub?: Hub
 }
 
 interface App extends Target {
@@ -37,8 +39,8 @@ interface App extends Target {
 }
 
 /** An application with a route `/ws`, a middleware that sets two cookies, and one that changes answers. */
-async function hono({ handler = echo, init, after, errors }: Route): Promise<App> {
-  const ws = honoHub()
+async function hono({ handler = echo, init, after, errors, hub }: Route): Promise<App> {
+  const ws = honoHub(hub && { hub })
   const app = new Hono()
   if (errors !== undefined) {
     app.onError((error, c) => {
@@ -57,8 +59,8 @@ async function hono({ handler = echo, init, after, errors }: Route): Promise<App
   return { ...(await serve(ws.hub, createServer(getRequestListener(app.fetch)))), injected }
 }
 
-async function h3({ handler = echo, init, after, errors }: Route): Promise<App> {
-  const ws = h3Hub()
+async function h3({ handler = echo, init, after, errors, hub }: Route): Promise<App> {
+  const ws = h3Hub(hub && { hub })
   const app = new H3({
     silent: true,
     onError: (error) => {
@@ -113,6 +115,16 @@ describe.each([
     expect(await (await fetch(`http://127.0.0.1:${app.port}/ws`)).text()).toBe('sorry')
     expect(errors).toEqual([expect.any(HostError)])
     expect(errors).toEqual([expect.objectContaining({ status: 426 })])
+  })
+
+  it('answers with a refusal of a hub of another copy of the package', async () => {
+    vi.resetModules()
+    const other = await import('wshub')
+    expect(other.Hub).not.toBe(Hub)
+    const app = await start({ hub: new other.Hub() })
+    const answer = await fetch(`http://127.0.0.1:${app.port}/ws`)
+    expect(answer.status).toBe(426)
+    expect(await answer.text()).toContain('this is a WebSocket endpoint')
   })
 
   it('leaves a mistake of the program as it is', async () => {

@@ -47,10 +47,20 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   express: ['wshub'],
   fastify: ['[fastify]', 'fastify-plugin', 'wshub'],
   koa: ['[koa]', 'wshub'],
-  hono: ['[hono]', 'fetch-headers', 'hono/http-exception', 'wshub'],
-  h3: ['fetch-headers', 'h3', 'wshub'],
+  hono: ['[hono]', 'fetch-headers', 'hono/http-exception', 'refusal', 'wshub'],
+  h3: ['fetch-headers', 'h3', 'refusal', 'wshub'],
   'fetch-headers': ['wshub'],
-  nest: ['@nestjs/common', '@nestjs/core', '@nestjs/websockets/constants.js', 'rxjs', 'wshub'],
+  refusal: ['wshub'],
+  'sync-result': ['wshub'],
+  nest: [
+    '@nestjs/common',
+    '@nestjs/core',
+    '@nestjs/websockets/constants.js',
+    'refusal',
+    'rxjs',
+    'sync-result',
+    'wshub',
+  ],
   redis: ['backplane', 'redis', 'wshub'],
   nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
   'node-cluster': ['backplane', 'wshub'],
@@ -59,7 +69,7 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   prometheus: ['observing', 'prom-client', 'wshub'],
   opentelemetry: ['@opentelemetry/api', 'observing', 'wshub'],
   log: ['observing', 'wshub'],
-  inspector: ['observing', 'wshub'],
+  inspector: ['observing', 'refusal', 'wshub'],
 }
 
 /**

@@ -23,6 +23,7 @@ import {
 import { from, map, of, throwError } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Connection, Hub } from 'wshub'
+import { logTo } from 'wshub/log'
 import type { GatewayConnection } from 'wshub/nest'
 import { destroyClients, RawClient, until } from '../../support/raw.ts'
 import { closeNest, PLATFORMS, startNest } from './application.ts'
@@ -225,6 +226,23 @@ describe.each(PLATFORMS)('The gateways of a Nest application over %s', (platform
     const { hub } = app.app.get(Chat)
     expect(hub.size).toBe(2)
     expect(hub.getConnection(app.hub.connections()[0]?.id ?? '')).toBe(app.hub.connections()[0])
+  })
+
+  it('have a server that tells observers the same as the hub', async () => {
+    class Chat {
+      hub!: Hub
+    }
+    const app = await start(gateway({}, Chat, { members: { hub: [WebSocketServer()] } }))
+    const { hub } = app.app.get(Chat)
+    const lines: string[] = []
+    const line = (_fields: object, message: string) => void lines.push(message)
+    const stop = logTo({ debug: line, info: line, warn: line, error: line }, hub)
+    const client = await app.client()
+    client.raw.close(1000)
+    await until('the line', () => lines.length > 0)
+    stop()
+    expect(lines).toEqual([expect.stringContaining('closed')])
+    expect(hub.cluster).toBe(app.hub.cluster)
   })
 
   it('learn of the server, of connections with their request, and of their ends with code and reason', async () => {

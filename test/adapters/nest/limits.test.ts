@@ -300,4 +300,22 @@ describe('An answer', () => {
     const { opcode, payload } = await raw.frame()
     expect([opcode, payload.toString()]).toEqual([2, '<x>'])
   })
+
+  it.each([
+    ['parse', { parse: async () => Promise.reject(new Error('no JSON')) }],
+    ['format', { format: async () => Promise.reject(new Error('no answer')) }],
+  ])('is not waited for: %s that is async is an error of the application', async (name, options) => {
+    const errors: Error[] = []
+    const app = await startNest({
+      platform,
+      providers: [gateway({}, Echo)],
+      adapter: { ...options, onError: (error: Error) => void errors.push(error) } as never, // wrong in JavaScript
+    })
+    const client = await app.client()
+    client.send('echo', 'x')
+    expect(await client.raw.closed()).toBe(CloseCode.internalError)
+    expect(errors).toMatchObject([
+      { message: `the option ${name} is synchronous: it must not return a promise` },
+    ])
+  })
 })
