@@ -60,7 +60,8 @@ describe.each(['express', 'http'])('a hub on Bun, behind %s', (kind) => {
     const long = 'ü'.repeat(4_000_000) // more than the socket takes at once
     const bytes = Buffer.from([0, 255, 10])
     expect(await ask(client, 'hello')).toEqual([Buffer.from('hello'), false])
-    expect(await ask(client, long)).toEqual([Buffer.from(long), false])
+    const [echoed, isBinary] = await ask(client, long)
+    expect([String(echoed) === long, isBinary]).toEqual([true, false]) // a comparison byte by byte takes minutes
     expect(await ask(client, bytes)).toEqual([bytes, true])
     client.terminate()
   })
