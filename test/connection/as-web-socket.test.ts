@@ -284,18 +284,21 @@ describe('A listener of a view', () => {
           throw new Error('oh')
         }),
     ],
-  ])('that %s closes the connection with 1011, and does not hear its own error', async (_how, listener) => {
-    const { client, ws, errors } = await view()
-    const emitted: unknown[] = []
-    ws.on('error', (error) => emitted.push(error))
-    ws.on('message', () => listener(ws))
-    client.socket.send('x')
-    expect(await client.closed()).toBe('1011')
-    expect(errors.map(({ message }) => message)).toEqual(['oh'])
-    expect(emitted).toEqual([])
-  })
+  ])(
+    'that %s closes the connection with 1011, and does not receive its own error',
+    async (_how, listener) => {
+      const { client, ws, errors } = await view()
+      const emitted: unknown[] = []
+      ws.on('error', (error) => emitted.push(error))
+      ws.on('message', () => listener(ws))
+      client.socket.send('x')
+      expect(await client.closed()).toBe('1011')
+      expect(errors.map(({ message }) => message)).toEqual(['oh'])
+      expect(emitted).toEqual([])
+    },
+  )
 
-  it('hears pings and pongs', async () => {
+  it('receives pings and pongs', async () => {
     const { client, ws } = await view()
     const seen = new Journal<string>()
     ws.on('ping', (payload) => seen.push(`ping ${payload}`))
@@ -306,7 +309,7 @@ describe('A listener of a view', () => {
     expect(seen.all.toSorted()).toEqual(['ping a', 'pong b'])
   })
 
-  it('hears events that a library emits itself', async () => {
+  it('receives events that a library emits itself', async () => {
     const { ws } = await view()
     const messages = messagesOf(ws)
     ws.emit('message', Buffer.from('by hand'), false)

@@ -232,7 +232,7 @@ describe('SharedWindows', () => {
   })
 
   describe('#move', () => {
-    it('forgets a window that no client has, so that nothing is left when all have gone', () => {
+    it('forgets a window that no client has, so that nothing is left without clients', () => {
       const { windows, send, close } = setUp()
       const [some, others] = [readers(6), readers(7)]
       for (let i = 0; i < 100; i++) {

@@ -25,7 +25,7 @@ function slow() {
 }
 
 describe('an inspector whose authorize takes long', () => {
-  it('leaves an upgrade that was given up, and one whose client has gone', async () => {
+  it('leaves an upgrade that was given up, and one whose client has disconnected', async () => {
     const warnings = hearWarnings()
     const { calls, authorize } = slow()
     const { hub, port } = await inspected({ authorize }, new Hub({ limits: { upgradeTimeoutMs: 50 } }))
@@ -46,7 +46,7 @@ describe('an inspector whose authorize takes long', () => {
     expect([hub.size, warnings.all]).toEqual([0, []])
   })
 
-  it('leaves a page whose client has gone', async () => {
+  it('leaves a page whose client has disconnected', async () => {
     const warnings = hearWarnings()
     const { calls, authorize } = slow()
     const { port } = await inspected({ authorize })

@@ -5,7 +5,7 @@ import type { PresenceMessage } from '../../src/cluster/wire/presence-message.ts
 import { RoomMember } from '../../src/presence/room-member.ts'
 import { Bus, type Published } from '../support/bus.ts'
 import { acquainted } from '../support/cluster.ts'
-import { eventually, turn } from '../support/hub-server.ts'
+import { eventually } from '../support/hub-server.ts'
 import { quiet } from './quiet.ts'
 import { presenceNode, toldIn } from './support.ts'
 
@@ -73,12 +73,16 @@ it('A node that dies with very many users is forgotten bit by bit, and they leav
   crowd.backplane.cut() // as if it were dead
   const forgotten = [0]
   await eventually('the node to be forgotten', () => without() > 0, without)
-  while (forgotten.at(-1) !== TOTAL) {
-    forgotten.push(without())
-    const { isComplete } = node.hub.presence('big')
-    expect([isComplete, without(['big'])]).not.toEqual([true, expect.toSatisfy(isSome)])
-    await turn()
-  }
+  await eventually(
+    'all of its users to be forgotten',
+    () => forgotten.at(-1) === TOTAL,
+    without,
+    () => {
+      forgotten.push(without())
+      const { isComplete } = node.hub.presence('big')
+      expect([isComplete, without(['big'])]).not.toEqual([true, expect.toSatisfy(isSome)])
+    },
+  )
   const most = Math.max(...forgotten.map((users, index) => users - (forgotten[index - 1] ?? 0)))
   expect(most).toBeLessThan(MOST_A_TURN)
   const known = () => members().length
@@ -108,10 +112,14 @@ it('A node that is back while it is being forgotten is not dropped from further 
   crowd.hub.joinRoom(quiet(crowd.hub, 'zoe'), 'room-0')
   node.backplane.release()
   const back = () => node.hub.presence('room-0').members.some(({ user }) => user === 'zoe')
-  while (!back() || without() > 0) {
-    expect(without(others)).toBe(0)
-    await turn()
-  }
+  await eventually(
+    'its users to be back',
+    () => back() && without() === 0,
+    without,
+    () => {
+      expect(without(others)).toBe(0)
+    },
+  )
   expect(node.changes.all.filter(({ left }) => left.length > 0)).toEqual([])
 })
 
@@ -139,11 +147,9 @@ it('Very many members are named and taken over bit by bit, in order with the cha
     crowd.hub.joinRoom(quiet(crowd.hub, user), 'big')
     crowd.hub.leaveRoom(gone, 'big')
   }
-  while (!isSettled) {
-    expect([told(), hub.presence('big').isComplete]).toEqual([expect.toSatisfy(isSmall), false])
-    const published = bus.published.length
-    refreshed.mockClear()
-    await turn()
+  // What the last turn has done is looked at before the next one.
+  let published = bus.published.length
+  const look = () => {
     const now = { named: namedIn(bus.published.slice(published)), taken: refreshed.mock.calls.length }
     if (now.named > 1_000 && !turns.some(({ named }) => named > 1_000)) change('fay', first)
     if (now.taken > 1_000) {
@@ -153,7 +159,19 @@ it('Very many members are named and taken over bit by bit, in order with the cha
       node.hub.joinRoom(hal, 'big')
     }
     turns.push(now)
+    published = bus.published.length
+    refreshed.mockClear()
   }
+  await eventually(
+    'presence to be settled',
+    () => isSettled,
+    () => turns,
+    () => {
+      look()
+      expect([told(), hub.presence('big').isComplete]).toEqual([expect.toSatisfy(isSmall), false])
+    },
+  )
+  look()
   expect(await settled).toBe(true)
   expect(Math.max(...turns.map(({ named }) => named))).toBeLessThan(MOST_A_TURN)
   expect(Math.max(...turns.map(({ taken }) => taken))).toBeLessThan(MOST_A_TURN)

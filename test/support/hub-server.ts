@@ -60,11 +60,20 @@ export class Journal<T> {
   }
 }
 
-/** Polls a condition that has no event, once in each turn of the event loop. */
-export async function eventually(what: string, holds: () => boolean, seen: () => unknown): Promise<void> {
+/**
+ * Polls a condition that has no event, once in each turn of the event loop. What has to be true until then is
+ * checked by `meanwhile`, before each turn.
+ */
+export async function eventually(
+  what: string,
+  holds: () => boolean,
+  seen: () => unknown,
+  meanwhile?: () => unknown,
+): Promise<void> {
   const end = Date.now() + WAIT_MS
   while (!holds()) {
     if (Date.now() > end) throw new Error(`Waited ${WAIT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
+    meanwhile?.()
     await turn()
   }
 }
