@@ -7,7 +7,7 @@ export type SentCallback = (error?: Error) => void
 /** The connection that {@link SentCallbacks} belong to. */
 export interface SentCallbacksOwner extends HandlerOwner {
   readonly outbox: {
-    readonly isCongested: boolean
+    readonly maxWaitingFrames: number
     awaitRoom(then: () => void, isDue?: boolean): void
   }
 }
@@ -31,7 +31,7 @@ export class SentCallbacks {
 
   /**
    * Messages that waited were dropped, the oldest first. Their callbacks are not known, as messages of rooms
-   * may wait among them: the oldest callbacks fail, so that no more wait than messages do.
+   * may wait among them: the oldest callbacks fail.
    */
   dropped(messages: number): void {
     this.#fail(this.#waiting.splice(0, messages), 'messages that waited were dropped')
@@ -45,8 +45,11 @@ export class SentCallbacks {
   #awaitWrite(): void {
     const { outbox } = this.#owner
     outbox.awaitRoom(() => {
-      if (outbox.isCongested) this.#awaitWrite()
-      else for (const callback of this.#waiting.splice(0)) this.#call(callback, undefined)
+      // What waits was sent last. Frames without a callback may be among it, so a callback may be late, but
+      // never early; all that are due are called when nothing waits.
+      const written = this.#waiting.splice(0, Math.max(0, this.#waiting.length - outbox.maxWaitingFrames))
+      if (this.#waiting.length > 0) this.#awaitWrite()
+      for (const callback of written) this.#call(callback, undefined)
     }, true)
   }
 

@@ -66,6 +66,11 @@ export class Backlog {
     return this.bytes === 0
   }
 
+  /** The most frames that it may have: a ping or a pong has at least 2 bytes. */
+  get maxFrames(): number {
+    return this.messages + this.controlBytes / 2
+  }
+
   /** The latest frames, unless they were removed. */
   get newest(): Held | undefined {
     return this.#queue.at(-1)

@@ -35,6 +35,11 @@ export class Batch {
     this.#frame = frame
   }
 
+  /** The most frames that it may have: a ping or a pong has at least 2 bytes. */
+  get maxFrames(): number {
+    return this.messages + this.controlBytes / 2
+  }
+
   /** Returns the batch with one more frame. Calls in a row with the same frame return the same batch. */
   extend(frame: MessageFrame, isMessage: boolean): Batch {
     if (this.#child !== undefined && this.#childFrame === frame) return this.#child

@@ -58,6 +58,11 @@ export class Outbox {
     return (this.#batch?.bytes ?? 0) + (this.#backlog?.bytes ?? 0) + this.#socket.writableLength
   }
 
+  /** The most frames that may have yet to be passed to the socket. */
+  get maxWaitingFrames(): number {
+    return (this.#batch?.maxFrames ?? 0) + (this.#backlog?.maxFrames ?? 0)
+  }
+
   /** Whether what is sent now waits for a congested socket, and may be dropped after it was accepted. */
   get isCongested(): boolean {
     return this.#backlog !== undefined
@@ -129,8 +134,8 @@ export class Outbox {
   flush(): void {
     this.#due = undefined
     this.#write()
-    if (this.#backlog === undefined) this.#tellRoom()
     this.tellDrops()
+    if (this.#backlog === undefined) this.#tellRoom()
   }
 
   /** Writes everything that was accepted, even to a congested socket: nothing can be written afterwards. */
@@ -242,9 +247,8 @@ export class Outbox {
     congestion.relieve()
   }
 
-  // `writableNeedDrain` alone is not enough: it is also true for a moment after a large write that the kernel
-  // took whole. `writableLength` alone is not enough either: without `writableNeedDrain` there is no 'drain'
-  // event.
+  // `writableNeedDrain` alone is also true for a moment after a large write that the kernel took whole, and
+  // there is no 'drain' event without it.
   #isSocketFull(): boolean {
     return this.#socket.writableLength > 0 && this.#socket.writableNeedDrain
   }
@@ -260,10 +264,7 @@ export class Outbox {
   }
 
   #drain(backlog: Backlog): void {
-    if (!this.#owner.writable) {
-      this.clear('closed')
-      return
-    }
+    if (!this.#owner.writable) return this.clear('closed')
     let isCongested = false
     while (!backlog.isEmpty && !isCongested) {
       this.#socket.write(backlog.take(CHUNK_BYTES))
@@ -271,6 +272,7 @@ export class Outbox {
     }
     if (isCongested) this.#awaitDrain()
     else this.#uncongested()
+    this.tellDrops() // before messages are told to be written
     this.#tellRoom()
     if (!backlog.isEmpty && isCongested) return
     const then = this.#ending
@@ -331,10 +333,7 @@ export class Outbox {
     return firsts.size > 0
   }
 
-  /**
-   * Returns whether a message may wait although the limit is reached: in the turn that congested the socket,
-   * which takes nothing before that turn is over; later, `maxBufferedBytes` above the least waiting since.
-   */
+  /** Returns whether a message may wait although the limit is reached, as the class describes. */
   #isExempt(backlog: Backlog, bytes: number): boolean {
     if (backlog.turn === this.#delivery.loop.turn) return true
     return this.bufferedBytes + bytes <= this.#delivery.maxBufferedBytes + backlog.leastBytes

@@ -114,6 +114,41 @@ describe('What a view sends', () => {
     expect(ws.bufferedAmount).toBeLessThan(8 * 1_048_576)
   })
 
+  it('calls back for what was written, also to a client for which something always waits', async () => {
+    const { connectRaw } = await serve({ maxBufferedBytes: 64 * 1_048_576 })
+    const { client, connection } = await connectRaw()
+    const ws = asWebSocket(connection)
+    client.socket.pause()
+    const { journal, push } = outcomes()
+    const feed = () => {
+      while (ws.bufferedAmount < 16 * 1_048_576) ws.send(Buffer.alloc(1_048_576), push)
+    }
+    feed()
+    await turn()
+    expect(journal.all).toEqual([])
+    client.socket.on('data', feed) // before the socket drains
+    client.socket.resume()
+    await journal.until('the callbacks', ({ length }) => length >= 32)
+    expect(journal.all.every((code) => code === undefined)).toBe(true)
+    ws.terminate()
+  })
+
+  it('does not call back before the message is written because pings wait, too', async () => {
+    const { connectRaw } = await serve({ maxBufferedBytes: 64 * 1_048_576 })
+    const { client, connection } = await connectRaw()
+    const ws = asWebSocket(connection)
+    client.socket.pause()
+    const waited = new Journal<number>()
+    for (let later = 15; later >= 0; later--) {
+      ws.send(Buffer.alloc(1_048_576), () => waited.push(ws.bufferedAmount / 1_048_576 - later))
+      ws.ping(() => {})
+    }
+    await turn()
+    client.socket.resume()
+    await waited.until('the callbacks', ({ length }) => length === 16)
+    expect(Math.max(...waited.all)).toBeLessThan(2) // a megabyte may be in the socket
+  })
+
   it('calls back with an error when the connection ends first', async () => {
     const { connectRaw, log } = await serve({ maxBufferedBytes: 64 * 1_048_576 })
     const { client, connection } = await connectRaw()
