@@ -1,4 +1,5 @@
 import type { Connection, Hub } from 'wshub'
+import { syncResult } from '../sync-result.ts'
 import type { InspectorOptions } from './inspector-options.ts'
 import { type ClientOrder, PAGE_ROWS, type Query, type RoomOrder } from './query.ts'
 import { topOf } from './top.ts'
@@ -142,7 +143,8 @@ export class Listing {
   #metadataOf(connection: Connection<object>): string {
     if (this.#metadata === undefined) return ''
     try {
-      return (JSON.stringify(this.#metadata(connection)) ?? '').slice(0, MAX_METADATA)
+      const metadata = syncResult('the option metadata', this.#metadata(connection))
+      return (JSON.stringify(metadata) ?? '').slice(0, MAX_METADATA)
     } catch {
       // One client whose metadata cannot be shown must not hide all others.
       return '(the option metadata has failed)'

@@ -116,13 +116,17 @@ describe('the WebSocket of a page', () => {
 })
 
 describe('what clients and the application choose', () => {
-  it('hides no other client: metadata that throws, is a circle, or has 64 kB', async () => {
+  it('hides no other client: metadata that throws, is a promise, is a circle, or has 64 kB', async () => {
     const circle: { itself?: object } = {}
     circle.itself = circle
     const values: (() => unknown)[] = [
       () => {
         throw new Error(HOSTILE)
       },
+      async () => {
+        throw new Error(HOSTILE)
+      },
+      async () => ({ name: 'late' }),
       () => circle,
       () => 1n,
       () => ({ large: 'm'.repeat(65_536) }),
@@ -143,7 +147,9 @@ describe('what clients and the application choose', () => {
     const page = await Page.open(port)
     const { clients } = await page.shows('all clients')
     const failed = '(the option metadata has failed)'
-    expect(clients.rows.slice(0, 6).map(({ metadata }) => metadata)).toEqual([
+    expect(clients.rows.slice(0, 8).map(({ metadata }) => metadata)).toEqual([
+      failed,
+      failed,
       failed,
       failed,
       failed,
