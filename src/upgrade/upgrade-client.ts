@@ -23,6 +23,12 @@ export interface ClientEvents {
   readonly timedOut: () => void
 }
 
+/**
+ * The listener of each event. Node has removed its own: without one for `drain`, a response that is larger
+ * than the buffers would stall.
+ */
+const LISTENERS = { close: 'closed', end: 'ended', drain: 'drained', timeout: 'timedOut' } as const
+
 /** The client of a pending upgrade: its socket, until something else owns that. */
 export class UpgradeClient {
   readonly socket: UpgradeSocket
@@ -42,12 +48,7 @@ export class UpgradeClient {
     const { socket } = this
     this.#events = events
     socket.on('error', ignore)
-    socket.once('close', events.closed)
-    this.watchEnd()
-    // Node has removed its own listeners. Without them, a response that is larger than the buffers would
-    // stall.
-    socket.on('drain', events.drained)
-    socket.on('timeout', events.timedOut)
+    for (const [event, name] of Object.entries(LISTENERS)) socket.on(event, events[name])
   }
 
   /** The bytes that the client sent after its request, as far as they were read from the socket. */
@@ -67,7 +68,7 @@ export class UpgradeClient {
 
   /** The number of listeners that {@link UpgradeClient.watch} has added to the socket, but for errors. */
   get ownListeners(): number {
-    return this.#events === undefined ? 0 : 4
+    return this.#events === undefined ? 0 : Object.keys(LISTENERS).length
   }
 
   /**
@@ -82,7 +83,7 @@ export class UpgradeClient {
 
   /** Watches for a client that disconnects. */
   watchEnd(): void {
-    if (this.#events !== undefined) this.socket.once('end', this.#events.ended)
+    if (this.#events !== undefined) this.socket.on('end', this.#events.ended)
   }
 
   /**
@@ -124,10 +125,7 @@ export class UpgradeClient {
       if (!socket.writable) socket.on('error', ignore)
       return
     }
-    socket.off('close', events.closed)
-    this.unwatchEnd()
-    socket.off('drain', events.drained)
-    socket.off('timeout', events.timedOut)
+    for (const [event, name] of Object.entries(LISTENERS)) socket.off(event, events[name])
     if (socket.writable) socket.off('error', ignore)
   }
 }
