@@ -259,12 +259,13 @@ export class Outbox {
     this.#isAwaitingDrain = true
     this.#socket.once('drain', () => {
       this.#isAwaitingDrain = false
-      if (this.#backlog !== undefined) this.#drain(this.#backlog)
+      if (this.#backlog === undefined) return
+      if (this.#owner.writable) this.#drain(this.#backlog)
+      else this.clear('closed')
     })
   }
 
   #drain(backlog: Backlog): void {
-    if (!this.#owner.writable) return this.clear('closed')
     let isCongested = false
     while (!backlog.isEmpty && !isCongested) {
       this.#socket.write(backlog.take(CHUNK_BYTES))
