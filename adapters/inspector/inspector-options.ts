@@ -30,7 +30,7 @@ export interface InspectorOptions {
         exchange: unknown,
       ) => boolean | Permissions | Promise<boolean | Permissions>)
     | undefined
-  /** Returns, not as a promise, the metadata of a connection that the page may show and search. Default: none. */
+  /** Returns, and not as a promise, the metadata of a connection that the page may show and search. */
   metadata?: ((connection: Connection<object>) => unknown) | undefined
 }
 

@@ -69,7 +69,7 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   prometheus: ['observing', 'prom-client', 'wshub'],
   opentelemetry: ['@opentelemetry/api', 'observing', 'wshub'],
   log: ['observing', 'wshub'],
-  inspector: ['observing', 'refusal', 'wshub'],
+  inspector: ['observing', 'refusal', 'sync-result', 'wshub'],
 }
 
 /**
