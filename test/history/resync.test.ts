@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { Hub, type ResumeResult } from 'wshub'
-import { eventually, turn } from '../support/hub-server.ts'
+import { type Connection, Hub, type ResumeResult } from 'wshub'
+import { type Client, eventually, turn } from '../support/hub-server.ts'
 import { lastPosition, numbers, serveHistory, text } from './support.ts'
 
 const LIMIT = 65_536
@@ -9,6 +9,17 @@ const COUNT = 30_000
 const PADDING = 'x'.repeat(400)
 
 const padded = (n: number) => JSON.stringify({ n, padding: PADDING })
+
+const endsWith = (texts: readonly string[], n: string) => numbers(texts.slice(-1))[0] === n
+
+/** Makes a client stop reading, and sends until its socket is congested: what is sent next waits. */
+async function congest({ client, connection }: { client: Client; connection: Connection }): Promise<void> {
+  client.socket.pause()
+  while (connection.bufferedBytes < LIMIT) {
+    for (let sent = 0; sent < 10; sent++) connection.sendText(padded(0))
+    for (let turns = 0; turns < 2; turns++) await turn() // it is written, and taken if there is space
+  }
+}
 
 describe("the policy 'resync'", () => {
   it('sends a client that stalled everything it missed when it reads again, in order and once', async () => {
@@ -175,6 +186,32 @@ describe("the policy 'resync'", () => {
     expect(all.filter((n) => Number(n) < 0)).toEqual(Array.from({ length: 1_000 }, (_, i) => -i - 1))
   })
 
+  it('replays again what waited for a client that stalled while it was being replayed to', async () => {
+    const { hub, connect } = await serveHistory(
+      { rooms: () => ({}) },
+      { slowConsumer: 'resync', maxBufferedBytes: LIMIT * 4 },
+    )
+    for (let n = 1; n <= 500; n++) await hub.publish('chat', padded(n))
+    const { client, connection } = await connect()
+    await hub.resumeRoom(connection, 'other')
+    await congest({ client, connection })
+    const before = connection.bufferedBytes
+    const resumed = hub.resumeRoom(connection, 'chat', { last: 500 })
+    await eventually(
+      'the replay to fill its share',
+      () => connection.bufferedBytes > LIMIT * 2 - 1_000,
+      () => [before, connection.bufferedBytes],
+    )
+    let sent = 0
+    while (hub.stats().history?.resynced === 0) await hub.publish('other', padded(--sent))
+    client.socket.resume()
+    expect(await resumed).toMatchObject({ complete: true })
+    await hub.publish('chat', text('live'))
+    const all = numbers(await client.received.until('the live message', (texts) => endsWith(texts, 'live')))
+    expect(all.filter((n) => Number(n) > 0)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1))
+    expect(all.filter((n) => Number(n) < 0)).toEqual(Array.from({ length: -sent }, (_, i) => -i - 1))
+  })
+
   describe('with the position that a resume returns', () => {
     async function stalled() {
       const served = await serveHistory(
@@ -182,14 +219,6 @@ describe("the policy 'resync'", () => {
         { slowConsumer: 'resync', maxBufferedBytes: LIMIT * 4 },
       )
       const { client, connection } = await served.connect()
-      client.socket.pause()
-      /** Sends until the socket is congested: what is sent next waits. */
-      const congest = async () => {
-        while (connection.bufferedBytes < LIMIT) {
-          for (let sent = 0; sent < 10; sent++) connection.sendText(padded(0))
-          for (let turns = 0; turns < 2; turns++) await turn() // it is written, and taken if there is space
-        }
-      }
       /** Sends the position, as an application does, and then more than may wait. Returns what arrives. */
       const tell = async ({ position }: ResumeResult) => {
         connection.sendText(JSON.stringify({ n: 'position', at: position }))
@@ -204,7 +233,7 @@ describe("the policy 'resync'", () => {
         const told = numbers(all).indexOf('position')
         return { told: position, before: lastPosition(all.slice(0, told)), log: served.log.all }
       }
-      return { ...served, connection, congest, tell }
+      return { ...served, connection, congest: () => congest({ client, connection }), tell }
     }
 
     it('sends what it had replayed before that, although it drops messages later', async () => {

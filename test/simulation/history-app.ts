@@ -2,6 +2,7 @@ import { type Connection, type HistoryOptions, HubError, type ResumeResult } fro
 import type { EngineStore, HistoryEngine } from './history-engine.ts'
 import type { Ask, HistoryLedger, Stay } from './history-ledger.ts'
 import type { Metadata, Node } from './node.ts'
+import { HIGH_WATER_BYTES } from './wire.ts'
 import type { World } from './world.ts'
 
 /** How the rooms of a simulation keep their messages. */
@@ -115,6 +116,11 @@ export class HistoryApp {
       this.#shared.ledger.began(stay, 'joined')
       connection.sendText(`${TELL}live ${stay.token}`)
     })
+  }
+
+  /** Fills the socket of a client that does not read: what is sent next waits. */
+  congest(connection: Connection<Metadata>): void {
+    connection.sendText(TELL.padEnd(HIGH_WATER_BYTES))
   }
 
   leave(connection: Connection<Metadata>, room: string): void {

@@ -95,6 +95,26 @@ export const HISTORY_STEPS = {
     },
   },
 
+  /**
+   * A client whose socket takes nothing asks for one room, and a node sends more to its other room than may
+   * wait: what was replayed to the client is dropped.
+   */
+  stallReplayed: {
+    weight: 4,
+    run: (world, [client, room, how]) => {
+      const at = client % world.clients.length
+      const later = (ms: number, act: () => void) => world.clock.post('world', act, ms)
+      world.clients[at]?.stall()
+      withMember(world, client, (app, connection) => {
+        app.congest(connection)
+        app.join(connection, roomOf(room + 1))
+      })
+      later(WAY_MS, () => ask(world, at, roomOf(room), how))
+      later(2 * WAY_MS, () => flood(world, how, room + 1, MOST_FLOOD))
+      later((3 + (how % 5)) * WAY_MS, () => world.clients[at]?.resume())
+    },
+  },
+
   joinHistory: {
     weight: 1,
     run: (world, [client, room]) =>

@@ -3,7 +3,7 @@ import type { Random } from './random.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 /** Bytes that a server writes before its socket counts as congested; few, so that short scripts get there. */
-const HIGH_WATER_BYTES = 512
+export const HIGH_WATER_BYTES = 512
 /** Most time, in ms, that bytes take between a client and its node. */
 const LATENCY_MS = 3
 
