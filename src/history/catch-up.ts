@@ -303,12 +303,15 @@ export class CatchUp implements Replay {
     }
   }
 
-  /** Whether no live message from now on can be one that the member has already. */
-  #mayReceiveLive({ epoch }: Mark): boolean {
+  /**
+   * Whether no live message from now on can be one that the member has already: the log is not behind the
+   * cursor, or has all that the store still has.
+   */
+  #mayReceiveLive({ epoch, offset }: Mark): boolean {
     const { cursor } = this
     const { delivered } = this.#log
     if (delivered.epoch !== epoch) return false
-    return cursor.epoch !== epoch || cursor.offset <= delivered.offset
+    return cursor.epoch !== epoch || Math.min(cursor.offset, offset) <= delivered.offset
   }
 
   /** Whether the member has everything that the log has delivered, and nothing more. */

@@ -82,6 +82,12 @@ export class CatchUps {
     }
   }
 
+  /** The log has all that the store has: a cursor that it has not reached may be lost. */
+  caughtUp(): void {
+    for (const catchUp of this.#ahead) catchUp.verify()
+    this.#ahead.clear()
+  }
+
   /** Reads again what could not be read. */
   retry(): void {
     for (const catchUp of this.#retrying) catchUp.resume()

@@ -222,6 +222,11 @@ export class LogMembers implements CatchUpLog, MessageLog {
     this.#catchUps.moved(hasReached)
   }
 
+  /** The log has delivered all that the store has. */
+  caughtUp(): void {
+    this.#catchUps.caughtUp()
+  }
+
   /** Reads again what could not be read. */
   retry(): void {
     this.#catchUps.retry()

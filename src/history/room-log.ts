@@ -227,6 +227,7 @@ export class RoomLog implements MembersLog {
       }
     }
     this.#isReading = false
+    this.members.caughtUp()
   }
 
   /** Whether messages are lost. `false` when others were delivered during the read: nothing is known then. */
