@@ -13,7 +13,7 @@ if (process.argv[2] !== 'restore') {
   const text = readFileSync('README.md', 'utf8')
   const absolute = (link) => {
     if (/^([a-z]+:|#)/.test(link)) return link
-    const [, page, anchor = ''] = /^docs\/([\w-]+)\.md(#.*)?$/.exec(link) ?? []
+    const [, page, anchor = ''] = /^docs\/([\w/-]+?)(?:\bindex)?\.md(#.*)?$/.exec(link) ?? []
     if (page !== undefined) return homepage + page + anchor
     return `${files}/${/\.(png|svg)$/.test(link) ? 'raw' : 'blob'}/v${version}/${link}`
   }

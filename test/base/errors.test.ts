@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import {
+  asWebSocket,
   Frame,
   Handshake,
   Hub,
@@ -244,6 +245,13 @@ const causes: Record<string, () => Promise<unknown>> = {
     const { connection } = await connect()
     hub.joinRoom(connection, 'room')
     return errors.first('the error', () => true)
+  },
+  WSHUB_ERR_NOT_SENT: async () => {
+    const { connect } = await serve()
+    const { connection } = await connect()
+    const view = asWebSocket(connection)
+    connection.terminate()
+    return new Promise((resolve) => view.send('never written', resolve))
   },
   WSHUB_ERR_NOT_STORED: () => withHistoryCut((hub) => hub.publish('room', '')),
   WSHUB_ERR_HISTORY_AWAY: () => withHistoryCut((hub) => hub.history('room')),
