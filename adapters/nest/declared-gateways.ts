@@ -1,5 +1,8 @@
 import type { INestApplication, Type } from '@nestjs/common'
 import { DiscoveryService, ModulesContainer, Reflector } from '@nestjs/core'
+// Nest calls these keys internal, but has no other way to find the gateways: it neither waits for their
+// `handleConnection` nor passes on the options of a second gateway at a path. The tests of both, and of
+// `upgrade`, fail when a version of Nest changes the keys.
 import { GATEWAY_METADATA, GATEWAY_OPTIONS, PORT_METADATA } from '@nestjs/websockets/constants.js'
 import type { GatewayOptions } from './gateway-options.ts'
 

@@ -12,7 +12,7 @@ export interface GatewayOptions<Meta extends object = Metadata> {
   upgrade?: UpgradeOption<Meta>
 }
 
-const KNOWN: readonly (keyof GatewayOptions)[] = ['path', 'namespace', 'upgrade']
+const KNOWN: readonly string[] = ['path', 'namespace', 'upgrade'] satisfies (keyof GatewayOptions)[]
 /** The characters of a path as a client sends it: no parameters, no wildcards, no query. */
 const PATH = /^[\w/.~!$&'()+,;=@%-]*$/
 
@@ -47,7 +47,7 @@ export function upgradesByPath<Meta extends object>(
   const upgrades = new Map<string, UpgradeOption<Meta>>()
   for (const { name, options, port } of gateways) {
     for (const key of Object.keys(options)) {
-      if (!(KNOWN as readonly string[]).includes(key)) {
+      if (!KNOWN.includes(key)) {
         throw HubError.unknownKey(key, KNOWN, `an option of a gateway on a hub: ${name}`)
       }
     }
@@ -60,7 +60,7 @@ export function upgradesByPath<Meta extends object>(
     }
     const path = servedPath(options)
     if (upgrades.has(path) && upgrades.get(path) !== upgrade) {
-      throw invalid(`the gateways at ${path} have the same \`upgrade\`: it runs once for all of them`)
+      throw invalid(`the gateways at ${path} must have the same \`upgrade\`: it runs once for all of them`)
     }
     upgrades.set(path, upgrade)
   }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { INestApplication, Type } from '@nestjs/common'
 import { ExternalContextCreator } from '@nestjs/core'
-import type { Metadata, UpgradeInit } from 'wshub'
+import { HubError, type Metadata, type UpgradeInit } from 'wshub'
 
 /** The common part of the requests of Express and Fastify. */
 export interface GatewayRequest {
@@ -49,6 +49,7 @@ class PlainUpgrade<Meta extends object> implements GatewayUpgrade<Meta> {
 /**
  * Puts the guards in front of an `upgrade`: the global ones and its own. Interceptors would change what it
  * returns, and the filters of the application answer what it throws, so neither run here.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for a class without a method `upgrade`
  */
 export function guardUpgrade<Meta extends object>(
   app: INestApplication,
@@ -66,6 +67,8 @@ export function guardUpgrade<Meta extends object>(
 }
 
 function isProvider<Meta extends object>(option: UpgradeOption<Meta>): option is Type<GatewayUpgrade<Meta>> {
-  const prototype: unknown = option?.prototype
-  return typeof prototype === 'object' && prototype !== null && 'upgrade' in prototype
+  const { value, writable } = (option && Object.getOwnPropertyDescriptor(option, 'prototype')) ?? {}
+  if (typeof value === 'object' && value !== null && 'upgrade' in value) return true
+  if (option === undefined || writable !== false) return false // only the prototype of a class cannot be set
+  throw new HubError('WSHUB_ERR_INVALID_OPTION', `${option.name} has no method upgrade`)
 }

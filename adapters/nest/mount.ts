@@ -52,7 +52,13 @@ export function mount(platform: HttpServer, open: (exchange: Exchange) => Promis
     (request: GatewayRequest & IncomingMessage, response: unknown, next: (error?: unknown) => void) => {
       const opened = open({ request, response, raw: request })
       if (opened === undefined) next()
-      else opened.catch(next)
+      else opened.catch((error: unknown) => next(asError(error)))
     },
   )
+}
+
+/** Express goes on to the next route when it is given nothing, or one of its words. */
+function asError(error: unknown): object {
+  if (typeof error === 'object' && error !== null) return error
+  return new Error(`the upgrade of a gateway has thrown ${String(error)}`, { cause: error })
 }

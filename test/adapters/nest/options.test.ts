@@ -85,7 +85,16 @@ describe('The options of a gateway', () => {
     const guarded = gateway({ path: 'chat/', upgrade: () => undefined }, class Guarded {})
     const error = await init(open, guarded)
     expect(error.code).toBe('WSHUB_ERR_INVALID_OPTION')
-    expect(error.message).toBe('the gateways at /chat have the same `upgrade`: it runs once for all of them')
+    expect(error.message).toBe(
+      'the gateways at /chat must have the same `upgrade`: it runs once for all of them',
+    )
+  })
+
+  it('are refused with a class as upgrade that has no such method', async () => {
+    class Mistaken {}
+    const error = await init(gateway({ upgrade: Mistaken as never }, class Chat {})) // wrong in JavaScript
+    expect(error.code).toBe('WSHUB_ERR_INVALID_OPTION')
+    expect(error.message).toBe('Mistaken has no method upgrade')
   })
 
   it('may have an upgrade that is a provider of no module: the application does not start', async () => {

@@ -230,14 +230,15 @@ describe.each(PLATFORMS)('An upgrade of a Nest application over %s', (platform) 
           },
           tells(),
         ),
+        gateway({ path: '/nothing', upgrade: () => Promise.reject(undefined) }, tells()),
         // @ts-expect-error a wrong option of JavaScript
         gateway({ path: '/wrong', upgrade: () => ({ metdata: {} }) }, tells()),
       ],
     })
-    for (const path of ['/throws', '/wrong']) {
+    for (const path of ['/throws', '/nothing', '/wrong']) {
       const answer = await RawClient.refused(app, path)
       expect(answer.status).toBe(500)
-      expect(JSON.parse(answer.body).message).toMatch(/^internal server error$/i)
+      expect(JSON.parse(answer.body).message).toMatch(/^(internal server error|undefined error has occurred)$/i)
     }
     expect(app.hub.size).toBe(0)
   })
