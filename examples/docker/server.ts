@@ -31,13 +31,17 @@ const inspect = inspector(app.hub, {
 })
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  if (request.url === '/metrics') {
+  const { pathname } = new URL(request.url ?? '/', 'http://localhost')
+  if (pathname === '/metrics') {
     response.setHeader('Content-Type', register.contentType).end(await register.metrics())
-  } else if (request.url === '/ready') {
-    const isReady = app.hub.state === 'open' && app.hub.cluster.state === 'connected'
+  } else if (pathname === '/ready') {
+    // Not while Redis is away: then all instances would leave the load balancer at once.
+    const isReady = app.hub.state === 'open' && app.server.listening
     response.writeHead(isReady ? 200 : 503).end(`${app.hub.state}, cluster ${app.hub.cluster.state}\n`)
-  } else {
+  } else if (pathname === '/hub') {
     await inspect(request, response)
+  } else {
+    response.writeHead(404).end()
   }
 }
 
@@ -50,6 +54,7 @@ const operators = createServer((request, response) => {
 app.hub.attach(operators)
 operators.listen(Number(OPERATOR_PORT), HOST)
 
+await app.hub.cluster.ready() // an instance that has not reached the cluster takes no clients
 await app.listen({ port: Number(PORT), host: HOST })
 process.once('SIGTERM', async () => {
   await app.close()

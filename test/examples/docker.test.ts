@@ -164,6 +164,7 @@ describe('The program of the image', () => {
       expect(await text(`http://127.0.0.1:${operators}/hub`)).toContain('<title>wshub inspector</title>')
       const headers = { host: `pictures.example:${operators}` } // its DNS server says 127.0.0.1
       expect(await statusOf({ host: '127.0.0.1', port: operators, path: '/hub', headers })).toBe(403)
+      expect((await fetch(`http://127.0.0.1:${operators}/ready/`)).status).toBe(404)
       for (const path of ['metrics', 'ready', 'hub']) {
         expect((await fetch(`http://127.0.0.1:${port}/${path}`)).status).toBe(404)
       }
