@@ -5,6 +5,9 @@ import { type CallbackOwner, runCallback } from './run-callback.ts'
 
 const openChannel = channel('wshub:open')
 
+/** Of more closed connections than this, the oldest no longer waits for its `onOpen`. */
+const MAX_DEFERRED_CLOSES = 10_000
+
 /** Openings whose connections are closed, and whose `onClose` waits for `onOpen`. */
 export type DeferredCloses = Set<{ stopWaiting(): void }>
 
@@ -52,10 +55,12 @@ export class Opening<Meta extends object> {
   /**
    * Keeps `onClose` until `onOpen` has settled. The keepalive no longer watches a closed connection, so a
    * timer of its own limits that.
-   * @param timeoutMs 0 = no limit
+   * @param timeoutMs 0 = no limit, but for the number of those that wait
    * @param deferred has this opening meanwhile
    */
   deferOnClose(run: () => void, timeoutMs: number, deferred: DeferredCloses): void {
+    const [oldest] = deferred.size >= MAX_DEFERRED_CLOSES ? deferred : []
+    oldest?.stopWaiting()
     this.#runOnClose = run
     this.#deferred = deferred.add(this)
     if (timeoutMs > 0) this.#timer = setTimeout(() => this.stopWaiting(), timeoutMs).unref()
