@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { defineConfig, type Options } from 'tsup'
 
 rmSync('dist', { recursive: true, force: true }) // not `clean`: the two builds run at once
@@ -40,7 +40,7 @@ const bun: Options = {
   entry: { bun: 'src/index.ts' },
   format: ['esm'],
   noExternal: ['ws'],
-  banner: { js: '/* Contains ws, MIT License: see node_modules/ws/LICENSE. */' },
+  banner: { js: `/*\nContains ws. ${readFileSync('node_modules/ws/LICENSE', 'utf8')}*/` },
 }
 
 export default defineConfig([all, bun])

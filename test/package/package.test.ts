@@ -108,6 +108,11 @@ describe('the package', () => {
     expect(others).toEqual([...builds, ofBun, ...documents].sort())
   })
 
+  it('has the licence of ws where it contains ws', () => {
+    const licence = readFileSync(join(root, 'node_modules/ws/LICENSE'), 'utf8')
+    expect(readFileSync(join(installed, 'dist/bun.js'), 'utf8')).toContain(licence.trim())
+  })
+
   it.each([
     ['import', '.d.ts'],
     ['require', '.d.cts'],
