@@ -149,12 +149,16 @@ describe('The messages of a view', () => {
   })
 
   it('wait while it is paused', async () => {
-    const { client, ws } = await view()
+    const { client, ws, connect } = await view()
     const messages = messagesOf(ws)
     ws.pause()
     expect(ws.isPaused).toBe(true)
     client.socket.send('first')
     client.socket.send('second')
+    const other = await connect()
+    const markers = messagesOf(asWebSocket(other.connection))
+    other.client.socket.send('marker') // sent later, and read
+    await markers.first('the marker', () => true)
     expect(messages.all).toEqual([])
     ws.resume()
     expect(ws.isPaused).toBe(false)
