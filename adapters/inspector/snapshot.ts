@@ -70,7 +70,7 @@ function roomsOf(replies: readonly Reply[], { roomOrder }: Question): RoomRow[] 
   return [...rooms.values()].filter(({ room }) => listed.has(room)).sort((a, b) => weight(b) - weight(a))
 }
 
-/** Which rooms of two nodes are the same is known of those that are listed. */
+/** Returns how many rooms match, at least. Only of listed rooms is it known which nodes have the same one. */
 function matchingOf(replies: readonly Reply[], listed: readonly RoomRow[]): number {
   return Math.max(listed.length, ...replies.map(({ matchingRooms }) => matchingRooms))
 }

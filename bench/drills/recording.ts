@@ -14,8 +14,8 @@ export interface Mark {
 }
 
 /**
- * What Prometheus would have read during a drill. Time is stretched: a reading counts as the next one after
- * `stepSeconds`, however soon it follows.
+ * The readings that Prometheus would have made during a drill. Time is stretched: a reading counts as the
+ * next one after `stepSeconds`, however soon it follows.
  */
 export class Recording {
   /** The label `job` of all series. */

@@ -9,7 +9,7 @@ import { inspector } from 'wshub/inspector'
 import { hubMetrics } from 'wshub/prometheus'
 import { Recording } from './recording.ts'
 
-/** Whatever a drill waits for takes far less, even on a busy machine. */
+/** Time, in ms, that a drill waits for anything; all of it takes far less, even on a busy machine. */
 const LIMIT_MS = 120_000
 
 /** A process of the application, as Prometheus sees it. */

@@ -238,7 +238,9 @@ describe.each(PLATFORMS)('An upgrade of a Nest application over %s', (platform) 
     for (const path of ['/throws', '/nothing', '/wrong']) {
       const answer = await RawClient.refused(app, path)
       expect(answer.status).toBe(500)
-      expect(JSON.parse(answer.body).message).toMatch(/^(internal server error|undefined error has occurred)$/i)
+      expect(JSON.parse(answer.body).message).toMatch(
+        /^(internal server error|undefined error has occurred)$/i,
+      )
     }
     expect(app.hub.size).toBe(0)
   })
