@@ -129,12 +129,14 @@ describe('the servers of docs/libraries.md', () => {
     })
     // A subscription does not say when it has begun.
     await until('a post', async () => {
-      const { value } = await client.iterate({ query: post }).next()
-      expect(value).toEqual({ data: { post: null } })
+      const answer = client.iterate({ query: post })
+      expect((await answer.next()).value).toEqual({ data: { post: null } })
+      await answer.return?.()
       return isDone
     })
     expect((await first).value).toEqual({ data: { posts: 'hello' } })
     await posts.return?.()
+    await client.dispose() // before the server ends: it would connect again
   })
 
   it('call the client, and are called by it: vscode-ws-jsonrpc', async () => {
