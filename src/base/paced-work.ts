@@ -3,7 +3,7 @@ export type Steps = Iterator<number>
 
 /**
  * Work of any size, done in the order in which it was added and not much of it in one turn of the event loop.
- * What fits into the turn in which it is added is done at once.
+ * Work that fits into the turn in which it is added is done at once.
  */
 export class PacedWork {
   readonly #mostPerTurn: number

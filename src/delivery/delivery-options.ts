@@ -20,10 +20,10 @@ export interface CompressionOptions {
    */
   memLevel?: number | undefined
   /**
-   * What a compressed message may refer to: `'none'`, only itself; `'shared'`, also the messages before it,
-   * for broadcasts and messages to rooms of 16 to `windowBytes` bytes, also shorter than `thresholdBytes`.
-   * Then whoever can choose the text of some of them can guess secrets in others from their length. Default
-   * `'none'`.
+   * The text that a compressed message may refer to: `'none'`, only its own; `'shared'`, also the messages
+   * before it, for broadcasts and messages to rooms of 16 to `windowBytes` bytes, also shorter than
+   * `thresholdBytes`. Then whoever can choose the text of some of them can guess secrets in others from
+   * their length. Default `'none'`.
    */
   window?: CompressionWindow | undefined
   /** How much of the messages before a `'shared'` window holds, 512 to 32 768 bytes. Default 4 096. */

@@ -1,6 +1,7 @@
 import { settlesWithin } from '../base/time-limit.ts'
 import { ABANDONED } from '../connection/endings.ts'
 import type { Session } from '../connection/session.ts'
+import { CloseCode } from '../protocol/close-code.ts'
 import type { CloseResult, ResolvedCloseOptions } from './close-options.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -79,6 +80,7 @@ export class Shutdown<Meta extends object> {
     const { deferred, running } = this.#sessions
     for (const session of left) session.terminate(ABANDONED)
     await settlesWithin(ENDS_MS, this.#emptied())
+    for (const session of left) session.closed(CloseCode.abnormal, '') // its socket has not told
     for (const opening of deferred) opening.stopWaiting()
     await settlesWithin(Math.max(0, endsAt - performance.now()), running.idle())
   }
