@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { WsMessageHandler } from '@nestjs/common'
 import { isObservable, lastValueFrom, type Observable, Subject, takeUntil, tap } from 'rxjs'
 import type { Connection, EventHandler, Message, Metadata, Payload } from 'wshub'
@@ -7,7 +8,8 @@ import type { GatewayMessage, MessageFormat } from './message-format.ts'
 /** A connection as gateways get it: `@ConnectedSocket() conn: GatewayConnection`. */
 export interface GatewayConnection<Meta extends object = Metadata> extends Connection<Meta> {
   /**
-   * Sends an event in the format of the adapter, by default as JSON. Nest's exception filters use it.
+   * Sends an event in the format of the adapter, by default as JSON. Nest's exception filters use it, so
+   * `exception` gets the `id` of the message that is handled.
    * @returns as `sendText`
    */
   emit(event: string, data?: unknown): boolean
@@ -26,6 +28,9 @@ export interface SessionHost {
   /** Emits when the application closes. */
   readonly closing: Observable<unknown>
 }
+
+/** The message that is handled: Nest tells exception filters its connection, but not its `id`. */
+const handled = new AsyncLocalStorage<{ readonly connection: object; readonly id: GatewayMessage['id'] }>()
 
 /** One connection of the gateways of a path. */
 export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
@@ -60,7 +65,11 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   /** Messages wait until the gateways have settled. */
   onOpen(connection: Connection<Meta>): Promise<unknown> | undefined {
     const { format } = this.#host
-    const emit = (event: string, data?: unknown) => send(connection, format.write(event, data))
+    const emit = (event: string, data?: unknown) => {
+      const message = event === 'exception' ? handled.getStore() : undefined
+      const id = message?.connection === connection ? message.id : undefined
+      return send(connection, format.write(event, data, id))
+    }
     Object.defineProperty(connection, 'emit', { value: emit })
     const connected = this.#connected
     this.#connected = undefined
@@ -70,10 +79,12 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   onMessage(connection: Connection<Meta>, message: Message): Promise<unknown> | undefined {
     const received = this.#host.format.read(message)
     if (received === undefined) return undefined
-    const answers = this.bindings.flatMap(({ handlers, transform }) => {
-      const handler = handlers.find(({ message }) => message === received.event)
-      return handler === undefined ? [] : [this.#handle(connection, received, handler, transform)]
-    })
+    const answers = handled.run({ connection, id: received.id }, () =>
+      this.bindings.flatMap(({ handlers, transform }) => {
+        const handler = handlers.find(({ message }) => message === received.event)
+        return handler === undefined ? [] : [this.#handle(connection, received, handler, transform)]
+      }),
+    )
     return answers.length === 0 ? undefined : Promise.all(answers)
   }
 

@@ -25,7 +25,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Connection, Hub } from 'wshub'
 import { logTo } from 'wshub/log'
 import type { GatewayConnection } from 'wshub/nest'
-import { destroyClients, RawClient, until } from '../../support/raw.ts'
+import { destroyClients, Gate, RawClient, until } from '../../support/raw.ts'
 import { closeNest, PLATFORMS, startNest } from './application.ts'
 import { gateway } from './decorations.ts'
 
@@ -133,6 +133,45 @@ describe.each(PLATFORMS)('The gateways of a Nest application over %s', (platform
     client.send('many', undefined, 9)
     for (const data of [1, 2]) expect(await client.next()).toEqual({ event: 'many', data, id: 9 })
     expect(await client.ask('plain', 'x', { no: 'id' })).toBe('x')
+  })
+
+  it('answer a message that has an id with an exception of that id, however many are handled at a time', async () => {
+    const gates = { first: new Gate(), second: new Gate() }
+    const app = await start(
+      gateway(
+        {},
+        class Chat {
+          async fails(_connection: Connection, name: 'first' | 'second') {
+            await gates[name].opened
+            if (name === 'first') throw new WsException(name)
+            return throwError(() => new WsException(name))
+          }
+          async tells(_connection: Connection, name: string) {
+            for (const connection of app.hub.connections()) {
+              ;(connection as GatewayConnection).emit('exception', name) // each has emit
+              ;(connection as GatewayConnection).emit('other', name)
+            }
+          }
+        },
+      ),
+    )
+    const [client, other] = [await app.client(), await app.client()]
+    const exception = (message: string) => ({
+      event: 'exception',
+      data: expect.objectContaining({ message }),
+    })
+    client.send('fails', 'first', 1)
+    client.send('fails', 'second', 'b')
+    client.send('fails', 'second')
+    gates.second.open()
+    expect(await client.next()).toEqual({ ...exception('second'), id: 'b' })
+    expect(await client.next()).toEqual(exception('second'))
+    gates.first.open()
+    expect(await client.next()).toEqual({ ...exception('first'), id: 1 })
+    other.send('tells', 'all', 2)
+    expect(await client.next()).toEqual({ event: 'exception', data: 'all' })
+    expect(await client.next()).toEqual({ event: 'other', data: 'all' })
+    expect(await other.next()).toEqual({ event: 'exception', data: 'all', id: 2 })
   })
 
   it('run guards, pipes, interceptors and exception filters', async () => {

@@ -1,5 +1,5 @@
-import { UseFilters } from '@nestjs/common'
-import { finalize, from, interval, NEVER, throwError } from 'rxjs'
+import { type CallHandler, type ExecutionContext, UseFilters, UseInterceptors } from '@nestjs/common'
+import { finalize, from, interval, NEVER, throwError, timeout } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CloseCode, type Connection } from 'wshub'
 import { destroyClients, Gate, text, until } from '../../support/raw.ts'
@@ -69,6 +69,31 @@ describe('The messages of one client', () => {
     for (const data of [1, 2, 3]) client.send('slow', data)
     for (const data of [1, 2, 3]) expect(await client.next()).toBe(data)
     expect(log).toEqual(['begins 1', 'ends 1', 'begins 2', 'ends 2', 'begins 3', 'ends 3'])
+  })
+
+  it('end by the time limit of an interceptor, which gives their places back', async () => {
+    class Hanging extends Echo {
+      hang() {
+        return new Promise(() => {})
+      }
+    }
+    const limit = {
+      intercept: (_context: ExecutionContext, next: CallHandler) => next.handle().pipe(timeout(1)),
+    }
+    const app = await startNest({
+      platform,
+      providers: [gateway({}, Hanging, { members: { hang: [UseInterceptors(limit)] } })],
+      adapter: { maxPendingMessages: 1, maxStreams: 1 },
+    })
+    const client = await app.client()
+    for (const id of [1, 2]) {
+      expect(await client.ask('hang', undefined, id)).toMatchObject({
+        event: 'exception',
+        data: { message: 'Internal server error' },
+        id,
+      })
+    }
+    expect(await client.ask('echo', 'still there')).toBe('still there')
   })
 
   it('are answered with an exception when too many observables are open', async () => {
