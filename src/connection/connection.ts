@@ -105,8 +105,8 @@ export interface Connection<out Meta extends object = Metadata> {
 
   /**
    * Stops reading from the client, which notices once the buffers in between are full. Messages that were
-   * already read wait for {@link Connection.resume}. A paused connection never times out, since no answer to a
-   * ping is read; it ends when a ping cannot be delivered.
+   * already read wait for {@link Connection.resume}. A paused connection never times out, since no answer to
+   * a ping is read; it ends when a ping cannot be delivered.
    */
   pause(): void
 
