@@ -236,8 +236,8 @@ export class RoomLog implements MembersLog {
   }
 
   #apply({ head, records, isComplete }: ReadResult): void {
-    if (!isComplete) {
-      this.#mustReadAgain = true // messages were delivered meanwhile: nothing may be missing after them
+    if (!isComplete || this.#isSuspect) {
+      this.#mustReadAgain = true // others were delivered meanwhile, or the store may have lost these since
       return
     }
     for (const stored of records) {
