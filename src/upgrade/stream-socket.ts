@@ -169,7 +169,7 @@ export class StreamSocket extends Duplex {
       if (end < 0) return nothing
       const { status, headers, isChunked } = parseHead(this.#head.slice(0, end))
       const rest = this.#head.slice(end + HEAD_END.length)
-      const isInformation = status > 101 && status < 200
+      const isInformation = status < 200 && status !== 101
       this.#head = isInformation ? rest : undefined
       if (!this.#hasKey) delete headers['sec-websocket-accept']
       if (this.#stream.destroyed || this.#stream.closed) return nothing

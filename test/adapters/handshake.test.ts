@@ -188,6 +188,21 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       await client.echoes()
     })
 
+    it('and other informational answers opens', async () => {
+      const app = await start({
+        routes: { '/ws': hintAndEcho },
+        before: ({ res }) => {
+          res.writeContinue()
+          res.writeProcessing()
+          return false
+        },
+      })
+      const client = await RawClient.ask(app)
+      for (const status of [100, 102, 103]) expect((await client.head()).status).toBe(status)
+      await client.opened()
+      await client.echoes()
+    })
+
     it('is refused as without them', async () => {
       const app = await start({
         routes: { '/ws': echoRoute },
