@@ -99,15 +99,28 @@ function startOf(
   const mark = readPosition(from.since)
   if (mark === undefined) return startWithout(log, joined, from, limits)
   if (log.members.covers(mark)) return { cursor: mark, page: [], isComplete: true }
-  return readAfter(log, mark).then((start) => start ?? startWithout(log, joined, from, limits))
+  return startAfter(log, joined, mark, from, limits)
 }
 
-/** Returns the start of a replay of everything after a mark; `undefined` when some of it is missing. */
-async function readAfter(log: RoomLog, mark: Mark): Promise<Start | undefined> {
-  const { records, isComplete } = await log.members.read(mark)
-  if (!isComplete) return undefined
-  log.members.keep(mark, records)
-  return { cursor: mark, page: records, isComplete }
+/** Returns where a replay of everything after a mark begins, or another one if some of that is missing. */
+async function startAfter(
+  log: RoomLog,
+  joined: Mark,
+  mark: Mark,
+  from: ReplayFrom,
+  limits: HistoryLimits,
+): Promise<Start> {
+  const { head, records, isComplete } = await log.members.read(mark)
+  if (isComplete) {
+    log.members.keep(mark, records)
+    return { cursor: mark, page: records, isComplete }
+  }
+  if (log.members.covers(mark)) return { cursor: mark, page: [], isComplete: true } // by now
+  // The client may come from a node that is ahead of this one, where messages that it has are yet to come.
+  const isAhead = mark.epoch === joined.epoch ? mark.offset > joined.offset : mark.epoch === head.epoch
+  if (!isAhead) return startWithout(log, joined, from, limits)
+  if (from.last === undefined) return { cursor: mark, page: [], isComplete }
+  return readLast(log, Math.min(from.last, limits.maxMessages), isComplete)
 }
 
 /** Returns where a replay begins for a client without a usable position. */

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
+import { positionOf } from '../../src/history/position.ts'
 import { encodeRecord } from '../../src/history/record.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
@@ -29,7 +30,8 @@ async function following() {
   )
   await turn()
   /** Stores a message of another process. */
-  const append = (data: string) => bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), LIMITS)
+  const append = (data: string) =>
+    positionOf(bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), LIMITS))
   return { bus, store, node, member, received, append }
 }
 
@@ -54,5 +56,77 @@ describe('A message of a room with a history', () => {
     store.releaseReplies()
     await received(['a', 'b', BEHIND, 'c', 'd', 'e', 'f', 'g', 'h'])
     expect(member.received).toEqual(['a', 'b', BEHIND, 'c', 'd', 'e', 'f', 'g', 'h'])
+  })
+
+  it('comes once to a client of a node that was ahead, although not all after it is kept', async () => {
+    const { store, node, append } = await following()
+    store.holdFeed()
+    const [, , since] = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map(append)
+    const client = new Member('client')
+    node.join(client)
+    expect(await node.history.resume(client, 'room', { since })).toMatchObject({ complete: false })
+    store.releaseFeed()
+    await node.history.publish('room', { ...CONTENT, data: 'h' })
+    expect(client.received).toEqual(['h'])
+  })
+
+  it('comes once to a client that has it of an epoch that the node does not know yet', async () => {
+    const { bus, store, node, received, append } = await following()
+    append('z')
+    await received(['z'])
+    store.holdFeed()
+    bus.evict('room')
+    const [, , since] = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map(append)
+    const client = new Member('client')
+    node.join(client)
+    expect(await node.history.resume(client, 'room', { since })).toMatchObject({ complete: false })
+    store.releaseFeed()
+    await node.history.publish('room', { ...CONTENT, data: 'h' })
+    expect(client.received).toEqual(['h'])
+  })
+
+  it('comes once to a client of a node that was ahead, which asks for the latest messages instead', async () => {
+    const { store, node, received, append } = await following()
+    append('a')
+    append('b')
+    await received(['a', 'b'])
+    store.holdFeed()
+    const [since] = ['c', 'd', 'e', 'f', 'g'].map(append)
+    const client = new Member('client')
+    node.join(client)
+    const resumed = node.history.resume(client, 'room', { since, last: 2 })
+    await eventually(
+      'the latest messages',
+      () => client.received.length >= 2,
+      () => client.received,
+    )
+    store.releaseFeed()
+    expect(await resumed).toMatchObject({ complete: false })
+    await node.history.publish('room', { ...CONTENT, data: 'h' })
+    expect(client.received).toEqual(['f', 'g', 'h'])
+  })
+
+  it('comes once to a client whose position could not be trusted before it was looked up', async () => {
+    const { bus, store, node, received, append } = await following()
+    const [, since] = ['a', 'b', 'c'].map(append)
+    await received(['a', 'b', 'c'])
+    bus.cut()
+    store.holdReplies() // of the read by which the node finds out that nothing was lost
+    bus.restore()
+    await turn()
+    store.feedToLose = 4
+    for (const text of ['d', 'e', 'f', 'g']) append(text)
+    const client = new Member('client')
+    node.join(client)
+    const { reads } = store
+    const resumed = node.history.resume(client, 'room', { since, last: 2 })
+    await eventually(
+      'the read after the position',
+      () => store.reads > reads,
+      () => store.reads,
+    )
+    store.releaseReplies()
+    expect(await resumed).toMatchObject({ complete: true })
+    expect(client.received).toEqual(['c'])
   })
 })
