@@ -18,21 +18,20 @@ type OwnMethods = Pick<ServerResponse, 'writeHead' | 'flushHeaders' | 'write' | 
  * upgrade.
  */
 export class UpgradeResponse extends ServerResponse {
-  static readonly #getters: PropertyDescriptorMap = {
-    // Node sets this flag and clears it in its own listener, which it has removed.
-    writableNeedDrain: {
-      configurable: true,
-      get(this: UpgradeResponse): boolean {
-        return #owner in this && this.#owner.needsDrain
-      },
+  // Node sets this flag and clears it in its own listener, which it has removed.
+  static readonly #writableNeedDrain: PropertyDescriptor = {
+    configurable: true,
+    get(this: UpgradeResponse): boolean {
+      return #owner in this && this.#owner.needsDrain
     },
-    headersSent: {
-      configurable: true,
-      get(this: UpgradeResponse): boolean {
-        return (
-          (#owner in this && this.#isAnswered) || Reflect.get(ServerResponse.prototype, 'headersSent', this)
-        )
-      },
+  }
+
+  static readonly #headersSent: PropertyDescriptor = {
+    configurable: true,
+    get(this: UpgradeResponse): boolean {
+      return (
+        (#owner in this && this.#isAnswered) || Reflect.get(ServerResponse.prototype, 'headersSent', this)
+      )
     },
   }
 
@@ -78,7 +77,9 @@ export class UpgradeResponse extends ServerResponse {
     super(req)
     this.#owner = owner
     this.shouldKeepAlive = false
-    Object.defineProperties(this, UpgradeResponse.#getters)
+    // Not `defineProperties`, which takes twice as long: 0.3 µs.
+    Object.defineProperty(this, 'writableNeedDrain', UpgradeResponse.#writableNeedDrain)
+    Object.defineProperty(this, 'headersSent', UpgradeResponse.#headersSent)
     setMethods(this, UpgradeResponse.#methods)
   }
 
