@@ -78,6 +78,8 @@ export interface WebSocketListener {
   readonly receiver: MessageListener
   /** Writes the messages that still wait, before a close frame is written. */
   readonly outbox: { flushAll(): void }
+  /** Whether the client may still answer a ping, even after its close frame. */
+  readonly isAwaitingPong: boolean
   /** The socket is about to be destroyed, by `ws` or by the listener itself. */
   terminating(): void
   /** The client violated the protocol; `ws` has sent the close frame. */

@@ -123,6 +123,10 @@ export class Sender<out Meta extends object> implements OutboxOwner {
     this.#pingedAt = Math.round(performance.now())
   }
 
+  get isAwaitingPong(): boolean {
+    return this.#pingedAt >= 0
+  }
+
   /** Returns the time, in ms, since a ping that was not answered yet; `undefined` if there is none. */
   answerPing(): number | undefined {
     if (this.#pingedAt < 0) return undefined

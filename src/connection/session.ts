@@ -208,6 +208,10 @@ export class Session<out Meta extends object>
     return this.phase === 'connecting' || this.ws.isPaused
   }
 
+  get isAwaitingPong(): boolean {
+    return this.sender.isAwaitingPong
+  }
+
   get isClosing(): boolean {
     return this.state === 'closing'
   }

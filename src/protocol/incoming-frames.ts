@@ -24,6 +24,8 @@ export class IncomingFrames {
   /** Whether the current payload is part of such a message. */
   #isOfText = false
   #isValid = true
+  /** Whether the latest frame is a close frame. */
+  #isOfClose = false
 
   /**
    * Reads bytes from the client, and unmasks some of them; they may begin and end anywhere in a frame.
@@ -60,11 +62,17 @@ export class IncomingFrames {
     return this.#isValid
   }
 
+  /** Whether the last byte so far is that of a close frame. */
+  get areClosed(): boolean {
+    return this.#isOfClose && this.#left === 0 && this.#header === undefined
+  }
+
   /** Begins a frame. `ws` reports a frame that violates the protocol. */
   #begin(chunk: Buffer, at: number, end: number): void {
     const first = chunk[at] ?? 0
     this.#left = payloadLength(chunk, at)
     const opcode = first & OPCODE
+    this.#isOfClose = opcode === Opcode.close
     if (opcode === Opcode.text || opcode === Opcode.binary) {
       this.#check()
       const isTextInFragments = (first & (OPCODE | FIN | RSV1)) === Opcode.text // RSV1: compressed

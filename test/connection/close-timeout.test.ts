@@ -99,6 +99,40 @@ describe.each([
   })
 })
 
+describe('a connection that both sides have closed', () => {
+  it('does not wait for its client to end TCP', async () => {
+    const house = await accepting({ closeTimeoutMs: 3_600_000 })
+    const socket = await stubborn(house)
+    socket.write(closeFrame.subarray(0, 3))
+    socket.write(closeFrame.subarray(3))
+    expect(await house.log.first('onClose', (entry) => entry.startsWith('close'))).toBe('close 1000')
+    expect(house.hub.size).toBe(0)
+  })
+
+  it('does not wait either after a close frame of its own', async () => {
+    const house = await accepting({ closeTimeoutMs: 3_600_000 })
+    const socket = await stubborn(house)
+    for (const connection of house.hub.connections()) connection.close(4000)
+    await inTime('the close frame', once(socket, 'data'), () => house.log.all)
+    socket.write(closeFrame)
+    expect(await house.log.first('onClose', (entry) => entry.startsWith('close'))).toBe('close 1000')
+  })
+
+  it('still reads the answer to a ping: unread, it would turn the close into a reset', async () => {
+    const house = await accepting({ closeTimeoutMs: 3_600_000 })
+    const socket = await stubborn(house)
+    for (const connection of house.hub.connections()) connection.sendPing()
+    await inTime('the ping', once(socket, 'data'), () => house.log.all)
+    socket.write(closeFrame)
+    await inTime('the end of the other side', once(socket.resume(), 'end'), () => house.log.all)
+    expect(house.hub.connections().map(({ state }) => state)).toEqual(['closing'])
+    socket.end(new Frame({ opcode: Opcode.pong, masked: true }).encode())
+    const [hadError] = await inTime('the end', once(socket, 'close'), () => house.log.all)
+    expect(hadError).toBe(false)
+    expect(await house.log.first('onClose', (entry) => entry.startsWith('close'))).toBe('close 1000')
+  })
+})
+
 describe('closeTimeoutMs', () => {
   it('applies when onOpen settles while the client closes', async () => {
     let settle = (): void => {}
