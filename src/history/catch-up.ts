@@ -19,8 +19,8 @@ export type CatchUpEnd =
 export interface CatchUpLog {
   /** The latest message that was delivered on this node. */
   readonly delivered: Mark
-  /** Returns the message after an offset; `undefined` when it is not in memory. */
-  next(offset: number): HistoryMessage | undefined
+  /** Returns the message after another one; `undefined` when it is not in memory. */
+  next(after: Mark): HistoryMessage | undefined
   read(after: Mark): Promise<ReadResult>
   /**
    * Returns a message to deliver; `undefined` for a record that cannot be read.
@@ -213,16 +213,15 @@ export class CatchUp implements Replay {
 
   /** Returns the next message; `undefined` when it has to be read, or the client first has to take others. */
   #find(): HistoryMessage | undefined {
-    const { delivered } = this.#log
-    const isSameEpoch = this.cursor.epoch === delivered.epoch
-    // The offset is the same and the tag is not: the store or the log has lost one of the two messages.
-    const isLost = isSameEpoch && this.cursor.offset === delivered.offset
-    if (this.#mustVerify || isLost) {
+    if (this.#mustVerify) {
       this.#readSoon()
       return undefined
     }
-    const recent = isSameEpoch ? this.#log.next(this.cursor.offset) : undefined
-    if (recent !== undefined) return recent
+    const recent = this.#log.next(this.cursor)
+    if (recent !== undefined) {
+      this.#page = [] // another message may be at this place in the store by now
+      return recent
+    }
     for (let stored = this.#page[this.#done]; stored !== undefined; stored = this.#page[this.#done]) {
       this.#done++
       if (stored.offset <= this.cursor.offset) continue
@@ -231,7 +230,9 @@ export class CatchUp implements Replay {
       this.cursor = { epoch: stored.epoch, offset: stored.offset, tag: stored.tag }
     }
     // The client comes from a node that is ahead of this one, whose log will reach the cursor soon.
-    if (isSameEpoch && this.cursor.offset > delivered.offset) this.#log.awaitCursor(this)
+    const { delivered } = this.#log
+    const isAhead = this.cursor.epoch === delivered.epoch && this.cursor.offset > delivered.offset
+    if (isAhead) this.#log.awaitCursor(this)
     else this.#readSoon()
     return undefined
   }

@@ -166,8 +166,8 @@ export class LogMembers implements CatchUpLog, MessageLog {
     this.#parts.loop.begin({ run })
   }
 
-  next(offset: number): HistoryMessage | undefined {
-    return this.recent.next(offset)
+  next(after: Mark): HistoryMessage | undefined {
+    return this.recent.next(after)
   }
 
   read(after: Mark): Promise<ReadResult> {

@@ -79,16 +79,14 @@ export class RecentMessages implements CachedRoom {
   }
 
   /** Whether all messages after a mark are here; `false` when that is not known. */
-  covers({ epoch, offset, tag }: Mark): boolean {
-    const { floor } = this
-    const known = offset === floor.offset ? floor : this.at(offset)
-    return known?.epoch === epoch && known.tag === tag
+  covers(mark: Mark): boolean {
+    return this.#indexFrom(mark) !== undefined
   }
 
-  /** Returns the message after an offset; `undefined` when it is not here. */
-  next(offset: number): HistoryMessage | undefined {
-    if (offset < this.floor.offset) return undefined
-    return this.#entries[this.#indexAfter(offset)]?.message
+  /** Returns the message after a mark; `undefined` when it is not here, or when that is not known. */
+  next(mark: Mark): HistoryMessage | undefined {
+    const index = this.#indexFrom(mark)
+    return index === undefined ? undefined : this.#entries[index]?.message
   }
 
   /** Returns the mark before the latest `count` messages; `undefined` when fewer are here. */
@@ -129,6 +127,17 @@ export class RecentMessages implements CachedRoom {
     if (this.#removed <= MIN_GAPS_TO_PACK || this.#removed * 2 <= this.#entries.length) return
     this.#entries = this.#entries.slice(this.#removed)
     this.#removed = 0
+  }
+
+  /**
+   * Returns the index of the message after a mark; `undefined` when the message at the mark is not the one
+   * that was there: the store has lost one of the two, and what comes after them is not the same.
+   */
+  #indexFrom({ epoch, offset, tag }: Mark): number | undefined {
+    const { floor } = this
+    const index = this.#indexAfter(offset)
+    const known = index === this.#removed ? floor : this.#entries[index - 1]?.message.mark
+    return known?.offset === offset && known.epoch === epoch && known.tag === tag ? index : undefined
   }
 
   /** Returns the index of the first message with a higher offset. */

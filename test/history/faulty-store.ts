@@ -22,6 +22,8 @@ export class FaultyStore implements HistoryStore {
   closeError: Error | undefined
   /** How many reads fail next. */
   readsToFail = 0
+  /** Whether the reads fail by which a hub compares what it has delivered. */
+  failsComparing = false
   /** Messages of the feed that wait, where they are held. */
   #heldFeed: (() => void)[] | undefined
   /** Replies that wait, where they are held. */
@@ -86,8 +88,9 @@ export class FaultyStore implements HistoryStore {
   read(room: string, request: ReadRequest, limits: HistoryLimits): Promise<ReadResult> {
     this.reads++
     for (const endsAt = performance.now() + this.readTakesMs; performance.now() < endsAt; );
-    if (this.readsToFail === 0) return this.#reply(this.#inner.read(room, request, limits))
-    this.readsToFail--
+    const fails = this.readsToFail > 0 || (this.failsComparing && request.wasDelivered === true)
+    if (!fails) return this.#reply(this.#inner.read(room, request, limits))
+    this.readsToFail = Math.max(0, this.readsToFail - 1)
     return this.#reply(Promise.reject(new Error('the read fails')))
   }
 

@@ -64,24 +64,19 @@ export const BEHIND = 'behind'
 /** The rooms that begin with it have no history. */
 export const PLAIN = 'plain'
 
+export interface NodeOptions {
+  limits?: RoomHistoryOptions
+  maxCachedBytes?: number | undefined
+  stamp?: (data: string | Buffer, place: { position: string }) => string
+}
+
 /** A node of a cluster with nothing but its histories. */
 export class Node implements HistoryHost {
   readonly history: History
   readonly errors: Error[] = []
   readonly #rooms = new Map<string, Set<Member>>()
 
-  constructor(
-    store: HistoryStore,
-    {
-      limits = {},
-      maxCachedBytes = 16_777_216,
-      stamp,
-    }: {
-      limits?: RoomHistoryOptions
-      maxCachedBytes?: number
-      stamp?: (data: string | Buffer, place: { position: string }) => string
-    } = {},
-  ) {
+  constructor(store: HistoryStore, { limits = {}, maxCachedBytes = 16_777_216, stamp }: NodeOptions = {}) {
     const rooms = (room: string) => (room.startsWith(PLAIN) ? undefined : limits)
     const options = resolveHistoryOptions({ store, rooms, maxCachedBytes, stamp }, false)
     if (options === undefined) throw new Error('there are options')

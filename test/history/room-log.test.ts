@@ -1,53 +1,10 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
 import { positionOf } from '../../src/history/position.ts'
-import { encodeRecord } from '../../src/history/record.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
-
-const CONTENT = { key: undefined, exceptIds: [], exceptRooms: [] }
-
-/** Stores a message of a process that is not of the test. @returns its position */
-function append(bus: MemoryHistoryBus, data: string): string {
-  const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
-  return positionOf(bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), limits))
-}
-
-/** Nodes that share a history, each with a member of the room. */
-async function cluster(count: number, limits = {}) {
-  const bus = new MemoryHistoryBus()
-  const nodes = Array.from({ length: count }, (_, index) => {
-    const store = new FaultyStore(memoryHistory({ bus }))
-    const node = new Node(store, { limits })
-    const member = new Member(`member ${index}`)
-    node.join(member)
-    onTestFinished(() => node.history.close(0))
-    return { store, node, member }
-  })
-  await eventually(
-    'the stores to connect',
-    () => nodes.every(({ store }) => store.state === 'connected'),
-    () => nodes.map(({ store }) => store.state),
-  )
-  await turn()
-  return { bus, nodes }
-}
-
-/** A node with a member of the room. */
-async function single() {
-  const { bus, nodes } = await cluster(1)
-  if (nodes[0] === undefined) throw new Error('there is one')
-  return { bus, one: nodes[0] }
-}
-
-/** Two nodes that share a history, each with a member of the room. */
-async function pair(limits = {}) {
-  const { bus, nodes } = await cluster(2, limits)
-  const [one, two] = nodes
-  if (one === undefined || two === undefined) throw new Error('there are two')
-  return { bus, one, two }
-}
+import { append, CONTENT, cluster, pair, single, untilReceived } from './nodes.ts'
 
 /** A node that follows a room from after its third message on, and the position before the first one. */
 async function returning(options: { maxCachedBytes?: number }) {
@@ -66,14 +23,6 @@ async function returning(options: { maxCachedBytes?: number }) {
   )
   await turn()
   return { node, store, since }
-}
-
-function untilReceived({ received }: Member, texts: readonly string[]): Promise<void> {
-  return eventually(
-    `the texts ${texts}`,
-    () => received.length >= texts.length,
-    () => received,
-  )
 }
 
 describe('RoomLog', () => {
@@ -160,7 +109,7 @@ describe('RoomLog', () => {
   ])('does not replay messages that %s, though it has them in memory', async (_why, limits, count) => {
     const {
       nodes: [one],
-    } = await cluster(1, limits)
+    } = await cluster(1, { limits })
     if (one === undefined) throw new Error('there is one')
     const { node } = one
     const content = { data: '0', key: undefined, exceptIds: [], exceptRooms: [] }
@@ -189,7 +138,7 @@ describe('RoomLog', () => {
   })
 
   it('tells its members of messages that the store does not keep any more', async () => {
-    const { one, two } = await pair({ maxMessages: 2 })
+    const { one, two } = await pair({ limits: { maxMessages: 2 } })
     two.store.feedToLose = 3
     for (const text of ['a', 'b', 'c', 'd']) one.node.publish(text)
     await untilReceived(two.member, [BEHIND])
@@ -367,7 +316,7 @@ describe('RoomLog', () => {
   })
 
   it('does not send again what a replay has sent that turns out to be incomplete', async () => {
-    const { bus, one, two } = await pair({ maxMessages: 3 })
+    const { bus, one, two } = await pair({ limits: { maxMessages: 3 } })
     one.node.publish('a')
     await untilReceived(two.member, ['a'])
     bus.evict('room')

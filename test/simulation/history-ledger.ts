@@ -300,9 +300,18 @@ export class HistoryLedger {
     this.#kept.set(kept.position, { ...kept, losses: NEVER, index: 0 })
   }
 
-  /** Whether a node has found out later that its room had begun anew, and said so in place of a message. */
+  /**
+   * Whether a node has reported a loss in place of a message: its room had begun anew, or more was stored
+   * since the latest message that the client has than the room keeps.
+   */
   #isExcused(stay: Stay, id: string): boolean {
-    return this.#engine.losses > 0 && stay.behinds > (this.#published.get(id)?.behinds.get(stay) ?? 0)
+    const published = this.#published.get(id)
+    if (published === undefined || stay.behinds <= (published.behinds.get(stay) ?? 0)) return false
+    if (this.#engine.losses > 0) return true
+    let missing = 0
+    let [at] = published.positions
+    for (; at !== undefined && !stay.received.has(at); at = this.#kept.get(at)?.before) missing++
+    return missing > this.#mostKept
   }
 
   #hasReceived({ received }: Stay, id: string): boolean {

@@ -138,18 +138,18 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a replay from memory leaves out a message',
-      'return this.#entries[this.#indexAfter(offset)]?.message\n',
-      'return this.#entries[this.#indexAfter(offset + 1)]?.message\n',
+      'undefined : this.#entries[index]?.message\n',
+      'undefined : this.#entries[index + 1]?.message\n',
     ],
     [
       'a position whose message was lost counts as known',
-      'return known?.epoch === epoch && known.tag === tag',
-      'return known?.epoch === epoch',
+      'known.epoch === epoch && known.tag === tag ?',
+      'known.epoch === epoch ?',
     ],
     [
       'a position counts as known where that cannot be told',
-      'known.tag === tag\n',
-      "(known.tag === tag || known.tag === '')\n",
+      'known.tag === tag ?',
+      "(known.tag === tag || known.tag === '') ?",
     ],
   ),
   ...bugs(

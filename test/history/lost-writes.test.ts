@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest'
+import type { MemoryHistoryBus } from 'wshub'
+import { eventually } from '../support/hub-server.ts'
+import type { FaultyStore } from './faulty-store.ts'
+import { BEHIND, Member, type Node } from './node.ts'
+import { append, single, untilReceived } from './nodes.ts'
+
+/** Enough memory for two messages, and for four. */
+const TWO_MESSAGES_BYTES = 1_200
+const FOUR_MESSAGES_BYTES = 2_400
+
+/** A client that reads nothing after its first message until it is drained. */
+class SlowMember extends Member {
+  override deliver(...message: Parameters<Member['deliver']>): boolean {
+    this.isStalled = this.received.length === 0
+    return super.deliver(...message)
+  }
+}
+
+/**
+ * A node with a member that has received a, b, c and d, of which the store has lost all but a. It has e, f, g
+ * and h in their place and after them, which the node does not know yet.
+ */
+async function unaware(maxCachedBytes: number) {
+  const { bus, one } = await single({ maxCachedBytes })
+  const since = append(bus, 'a')
+  for (const data of ['b', 'c', 'd']) append(bus, data)
+  await untilReceived(one.member, ['a', 'b', 'c', 'd'])
+  one.store.failsComparing = true
+  bus.cut()
+  bus.loseLatest('room', 3)
+  bus.restore()
+  for (const data of ['e', 'f', 'g', 'h']) append(bus, data)
+  await untilFailed(one)
+  return { bus, ...one, since }
+}
+
+async function untilFailed({ node }: { readonly node: Node }): Promise<void> {
+  await eventually(
+    'a read to fail',
+    () => node.errors.length > 0,
+    () => node.errors,
+  )
+}
+
+/** Ends the outage: the node may compare what it has with the store. */
+function notice(bus: MemoryHistoryBus, store: FaultyStore): void {
+  store.failsComparing = false
+  bus.cut()
+  bus.restore()
+}
+
+describe('a replay from a store that has lost its latest writes', () => {
+  it('does not go on with what its node has kept after what has taken the place of a lost message', async () => {
+    const { bus, node, store, member, since } = await unaware(TWO_MESSAGES_BYTES)
+    const late = new Member('late')
+    node.join(late)
+    const resumed = node.history.resume(late, 'room', { since })
+    await untilReceived(late, ['e', 'f', 'g', 'h'])
+    expect(late.received).toEqual(['e', 'f', 'g', 'h'])
+    notice(bus, store)
+    expect(await resumed).toMatchObject({ complete: false, replayed: 4 })
+    expect(member.received).toEqual(['a', 'b', 'c', 'd', BEHIND])
+  })
+
+  it('does not go on with what it has read after what its node had kept', async () => {
+    const { bus, node, store, since } = await unaware(FOUR_MESSAGES_BYTES)
+    const late = new SlowMember('late')
+    node.join(late)
+    const resumed = node.history.resume(late, 'room', { since })
+    await untilReceived(late, ['b']) // c waits
+    const other = new Member('other')
+    node.join(other, 'other')
+    node.publish('.'.repeat(FOUR_MESSAGES_BYTES), 'other') // takes the memory of d
+    await untilReceived(other, ['.'])
+    late.drain()
+    expect(await resumed).toMatchObject({ complete: false, replayed: 2 })
+    expect(late.received).toEqual(['b', 'c'])
+    notice(bus, store)
+    await untilReceived(late, ['b', 'c', BEHIND])
+  })
+
+  it('ends when the store has lost its place, which its node did not know', async () => {
+    const { bus, one } = await single()
+    one.node.publish('a')
+    await untilReceived(one.member, ['a'])
+    one.store.feedToLose = 1
+    one.store.failsComparing = true
+    const since = append(bus, 'b')
+    const late = new Member('late')
+    one.node.join(late)
+    const resumed = one.node.history.resume(late, 'room', { since })
+    await untilFailed(one)
+    bus.cut()
+    bus.loseLatest('room', 1)
+    one.store.failsComparing = false
+    bus.restore()
+    expect(await resumed).toMatchObject({ complete: false, replayed: 0 })
+    append(bus, 'c')
+    await untilReceived(late, ['c'])
+    expect(late.received).toEqual(['c'])
+  })
+})
