@@ -7,6 +7,8 @@ export interface InspectorAction {
   readonly hub: Hub<object>
   /** `follow`: the operator has begun to watch the messages of a room or client. */
   readonly action: 'send' | 'disconnect' | 'follow'
+  /** A room may have the name of a client's id. */
+  readonly kind: 'room' | 'client'
   /** The name of a room, or the id of a connection. */
   readonly target: string
   /** Of `follow`: whether the content of messages is shown. */

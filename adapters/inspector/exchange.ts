@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
+import type { UpgradeRequest } from 'wshub'
 
 interface FastifyRequestLike {
-  readonly raw: IncomingMessage
+  readonly raw: UpgradeRequest
   readonly ip?: string
   readonly protocol?: string
 }
 interface FastifyReplyLike {
-  readonly raw: ServerResponse
+  readonly raw: ServerResponse | Http2ServerResponse
   hijack(): unknown
 }
 interface KoaContextLike {
@@ -47,8 +49,9 @@ export function exchangeOf(first: unknown, second: unknown, third: unknown): Exc
   if (fastify.raw !== undefined) {
     const reply = second as FastifyReplyLike
     return {
-      req: fastify.raw,
-      res: reply.raw,
+      // What the two have in common is enough here, also over HTTP/2.
+      req: fastify.raw as IncomingMessage,
+      res: reply.raw as ServerResponse,
       get remoteAddress() {
         return fastify.ip
       },
@@ -93,7 +96,7 @@ export function exchangeOf(first: unknown, second: unknown, third: unknown): Exc
 }
 
 /** Answers a request with a text. */
-export function refuse({ res, take }: Exchange, status: number, text: string, headers = {}): void {
+export function answer({ res, take }: Exchange, status: number, text: string, headers = {}): void {
   take()
   if (res.headersSent) return // the framework has given up waiting for authorize
   res.writeHead(status, {
@@ -104,13 +107,23 @@ export function refuse({ res, take }: Exchange, status: number, text: string, he
   res.end(`${text}\n`)
 }
 
-/** Returns whether a request comes from a page of the site itself, or from something else than a browser. */
-export function isOwnOrigin({ headers }: IncomingMessage): boolean {
-  const { origin, host } = headers
+/**
+ * Returns whether a request comes from a page of the site itself, or from something else than a browser. Over
+ * TLS, a page without TLS is foreign: anyone on the network may have altered it.
+ */
+export function isOwnOrigin({ req, isSecure }: Exchange): boolean {
+  const { origin, host = '' } = req.headers
   if (origin === undefined) return true
   try {
-    return new URL(origin).host === host
+    const { protocol, host: own } = new URL(origin)
+    if (protocol !== 'https:' && (protocol !== 'http:' || (isSecure ?? isEncrypted(req)))) return false
+    return own === new URL(`${protocol}//${host}`).host // both without the default port
   } catch {
     return false
   }
+}
+
+/** On Bun every socket has `encrypted`. */
+function isEncrypted({ socket }: IncomingMessage): boolean {
+  return 'encrypted' in socket && socket.encrypted === true
 }

@@ -19,6 +19,8 @@ export const CALL = 'wshub:inspector:1'
 /** The most pages that one process serves at a time. */
 const MAX_PAGES = 8
 const SNAPSHOT_MS = 1_000
+/** Time, in ms, for a page to say what it shows: what does not takes the place of another. */
+const FIRST_VIEW_MS = 5_000
 /** Time, in ms, for the other nodes to answer: a page also shows a cluster in which some do not. */
 const ANSWER_MS = 1_500
 /** The share of the largest message between nodes that the names of rooms in a question take. */
@@ -26,6 +28,7 @@ const CANDIDATES_SHARE = 0.4
 /** The most bytes of a message of a page. */
 const MAX_MESSAGE_BYTES = 65_536
 const TOO_BIG = 1009
+const NO_VIEW = 1008
 
 /** A page that is open. */
 interface Page {
@@ -33,6 +36,8 @@ interface Page {
   token: string
   query: Query
   followed: Followed | undefined
+  /** What was followed when the nodes were last asked. */
+  lastFollowed: Followed | undefined
   /** The rooms that nodes have listed for it. */
   candidates: readonly string[]
   readonly key: string
@@ -66,9 +71,13 @@ export class Feed {
 
   /** Returns the handler of a page's WebSocket. */
   handler(request: IncomingMessage, permitted: Permitted): EventHandler<object> {
+    let timer: NodeJS.Timeout | undefined
     return {
       onOpen: (connection) => {
         this.#report.pages.add(connection)
+        timer = setTimeout(() => {
+          if (!this.#pages.has(connection)) connection.close(NO_VIEW, 'no page of an inspector')
+        }, FIRST_VIEW_MS).unref()
       },
       onMessage: async (connection, message) => {
         if (message.data.length > MAX_MESSAGE_BYTES) {
@@ -84,6 +93,7 @@ export class Feed {
       },
       onClose: (connection) => {
         this.#open--
+        clearTimeout(timer)
         this.#report.pages.delete(connection)
         this.#pages.delete(connection)
         if (this.#pages.size > 0) return
@@ -103,11 +113,18 @@ export class Feed {
     if (type === 'view') return this.#view(connection, view, request, permitted)
     if (typeof target !== 'string') return
     if (type === 'disconnect' && permitted.disconnect) {
-      this.#audit(request, { action: type, target })
-      const { count } = await this.#hub.cluster.disconnect({ id: target }, 1000, 'closed by an operator')
-      this.#tell(connection, { done: count > 0 ? `Disconnected ${target}.` : `${target} is not there.` })
+      this.#audit(request, { action: type, kind: 'client', target })
+      const reason = 'closed by an operator'
+      const { count, missing } = await this.#hub.cluster.disconnect({ id: target }, 1000, reason)
+      if (missing.length > 0) {
+        this.#tell(connection, { done: `${target} may still be disconnected: no answer from`, missing })
+      } else {
+        this.#tell(connection, { done: count > 0 ? `Disconnected ${target}.` : `${target} is not there.` })
+      }
+    } else if (type === 'send' && permitted.send && typeof text !== 'string') {
+      this.#tell(connection, { done: 'The message is not a text.' })
     } else if (type === 'send' && permitted.send && typeof text === 'string') {
-      this.#audit(request, { action: type, target })
+      this.#audit(request, { action: type, kind: 'room', target })
       this.#hub.broadcastToRoom(target, text)
       this.#tell(connection, { done: `Sent to ${target}.` })
     } else if (type === 'send' || type === 'disconnect') {
@@ -122,7 +139,6 @@ export class Feed {
     permitted: Permitted,
   ): void {
     if (connection.state !== 'open') return
-    const followed = readFollowed(follow)
     let page = this.#pages.get(connection)
     if (page === undefined) {
       const key = connection.id
@@ -130,6 +146,7 @@ export class Feed {
         token: '',
         query: readQuery(query),
         followed: undefined,
+        lastFollowed: undefined,
         candidates: [],
         key,
         permitted,
@@ -139,14 +156,7 @@ export class Feed {
     }
     page.token = typeof token === 'string' ? token.slice(0, 64) : ''
     page.query = readQuery(query)
-    if (
-      followed !== undefined &&
-      (followed.kind !== page.followed?.kind || followed.target !== page.followed.target)
-    ) {
-      const { target } = followed
-      this.#audit(request, { action: 'follow', target, payloads: permitted.payloads })
-    }
-    page.followed = followed
+    page.followed = readFollowed(follow)
     this.#report.watch()
     this.#timer ??= setInterval(() => void this.#publish(), SNAPSHOT_MS).unref()
     if (performance.now() - this.#askedAt >= SNAPSHOT_MS) void this.#publish()
@@ -154,6 +164,15 @@ export class Feed {
 
   #audit(request: IncomingMessage, action: Omit<InspectorAction, 'hub' | 'request'>): void {
     audit({ hub: this.#hub, request, ...action })
+  }
+
+  /** Reports what a page follows from now on: however often it asks for something else, once a second. */
+  #auditFollowed(page: Page): void {
+    const { followed, lastFollowed: last, permitted, request } = page
+    page.lastFollowed = followed
+    if (followed === undefined) return
+    if (followed.kind === last?.kind && followed.target === last.target) return
+    this.#audit(request, { action: 'follow', ...followed, payloads: permitted.payloads })
   }
 
   #tell(connection: Connection<object>, message: object): void {
@@ -176,6 +195,7 @@ export class Feed {
     if (this.#isAsking) return
     this.#isAsking = true
     this.#askedAt = performance.now()
+    for (const page of this.#pages.values()) this.#auditFollowed(page)
     // As of now: a page may ask for something else while the nodes answer.
     const asked = Array.from(this.#pages, ([connection, page]) => ({ connection, page, ...questionOf(page) }))
     const questions = [...new Map(asked.map(({ json, question }) => [json, question])).values()]

@@ -28,6 +28,8 @@ export interface Sample {
 export interface FollowedReport {
   /** The client, or a member of the room, is here. */
   readonly isHere: boolean
+  /** `false` when this node follows as much as it may. */
+  readonly isFollowed: boolean
   readonly samples: readonly Sample[]
   /** The number of messages that were left out. */
   readonly skipped: number
@@ -67,12 +69,12 @@ export class Followers {
     }
     const isHere =
       kind === 'client' ? this.#hub.getConnection(target) !== undefined : this.#hub.roomSize(target) > 0
-    if (follower === undefined) return { isHere, samples: [], skipped: 0 }
+    if (follower === undefined) return { isHere, isFollowed: false, samples: [], skipped: 0 }
     const { samples, skipped } = follower
     follower.samples = []
     follower.skipped = 0
     follower.askedAt = performance.now()
-    return { isHere, samples, skipped }
+    return { isHere, isFollowed: true, samples, skipped }
   }
 
   /** Forgets what nobody has asked about for a while. */
@@ -118,7 +120,7 @@ export class Followers {
         const concerns =
           kind === 'room' ? rooms?.includes(target) : connection !== undefined && receives(connection)
         if (concerns !== true || (connection !== undefined && this.#isPage(connection))) continue
-        const who = id ?? (rooms === undefined ? 'everyone' : rooms.slice(0, 5).join(', '))
+        const who = id ?? (rooms === undefined ? 'everyone' : listOf(rooms.slice(0, 5)))
         const content = type === 'text' ? textOf(payload) : payload
         this.#add(follower, id === undefined ? 'broadcast' : 'sent', who, payload.length, recipients, content)
       }
@@ -168,6 +170,11 @@ export class Followers {
     const payload = follower.question.payloads ? excerpt(content) : ''
     follower.samples.push({ at: Date.now(), what, who: who.slice(0, MAX_TEXT), bytes, recipients, payload })
   }
+}
+
+/** Returns names as one text in which each can be told from the others. */
+function listOf(names: readonly string[]): string {
+  return names.map((name) => (/[,"]/.test(name) ? JSON.stringify(name) : name)).join(', ')
 }
 
 function excerpt(content: string | Uint8Array): string {

@@ -1,15 +1,23 @@
-import type { Hub } from 'wshub'
+import { type Hub, HubError } from 'wshub'
 import { checkHub } from '../observing/arguments.ts'
 import { asRefusal } from '../refusal.ts'
-import { type Exchange, exchangeOf, type Inspector, isOwnOrigin, refuse } from './exchange.ts'
+import { answer, type Exchange, exchangeOf, type Inspector, isOwnOrigin } from './exchange.ts'
 import { CALL, Feed } from './feed.ts'
 import { checkInspectorOptions, type InspectorOptions, readPermissions } from './inspector-options.ts'
 import { NodeReport } from './node-report.ts'
+import { OptionErrors } from './option-errors.ts'
 import { PAGE, PAGE_HEADERS } from './page.ts'
 
 export type { InspectorAction } from './audit.ts'
 export type { Inspector } from './exchange.ts'
 export type { InspectorOptions, Permissions } from './inspector-options.ts'
+
+const FULL = 'This process has as many pages open as it may. Close another one.'
+const PERMITTED =
+  'The page is permitted, but not its WebSocket. Does a proxy change Host, or is the hub full?'
+
+/** Seconds that a page without a place is asked to wait. */
+const RETRY_AFTER = { 'retry-after': '5' }
 
 /**
  * Returns a route that shows a hub, and the other nodes of its cluster that have an inspector: a page, and
@@ -21,26 +29,32 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
   checkHub(hub, 'inspector')
   checkInspectorOptions(options)
   const { authorize, metadata } = options
-  const report = new NodeReport(hub, metadata)
+  const errors = new OptionErrors(hub)
+  const report = new NodeReport(hub, metadata, errors)
   const feed = new Feed(hub, report)
-  hub.cluster.handle(CALL, (payload) => report.answer(payload.toString()))
+  handleCalls(hub, report)
 
   const serve = async (exchange: Exchange, given: unknown): Promise<void> => {
     const { req, res } = exchange
-    if (authorize === undefined) return refuse(exchange, 403, 'The inspector has no option authorize.')
+    if (authorize === undefined) return answer(exchange, 403, 'The inspector has no option authorize.')
     const permitted = readPermissions(await authorize(req, given))
-    if (!permitted.view) return refuse(exchange, 403, 'Not permitted.')
-    if (req.headers.upgrade !== undefined) {
+    if (!permitted.view) return answer(exchange, 403, 'Not permitted. Log in again, and reload the page.')
+    if (hub.state !== 'open') return answer(exchange, 503, 'The hub is closed.', RETRY_AFTER)
+    const isUpgrade = req.headers.upgrade !== undefined
+    // No page can read why its WebSocket was refused, so it asks again for a text.
+    const isQuestion = !isUpgrade && req.headers.accept === 'text/plain'
+    if (feed.isFull && (isUpgrade || isQuestion)) return answer(exchange, 503, FULL, RETRY_AFTER)
+    if (isQuestion) return answer(exchange, 200, PERMITTED)
+    if (isUpgrade) {
       // The hub may admit other origins, whose pages must not act for an operator.
-      if (!isOwnOrigin(req)) return refuse(exchange, 403, 'The page of another origin.')
-      if (feed.isFull) return refuse(exchange, 503, 'Too many pages are open.')
+      if (!isOwnOrigin(exchange)) return answer(exchange, 403, 'The page of another origin.')
       void hub.upgrade(req, feed.handler(req, permitted), {}, exchange)
       feed.opened()
       exchange.take()
       return
     }
     if (req.method !== 'GET' && req.method !== 'HEAD') {
-      return refuse(exchange, 405, 'GET only.', { allow: 'GET, HEAD' })
+      return answer(exchange, 405, 'GET only.', { allow: 'GET, HEAD' })
     }
     exchange.take()
     if (res.headersSent) return // the framework has given up waiting for authorize
@@ -52,11 +66,32 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
     const exchange = exchangeOf(first, second, third)
     try {
       await serve(exchange, first)
-    } catch (error) {
+    } catch (thrown) {
+      const error = asThrown(thrown)
       if (exchange.next !== undefined) return exchange.next(error)
       if (!exchange.isBare) throw error
-      const { status = 500, message = 'Internal error.', headers } = asRefusal(error) ?? {}
-      refuse(exchange, status, message, { ...headers })
+      const refusal = asRefusal(error)
+      if (refusal === undefined) errors.report(error, 'the route of the inspector')
+      const { status = 500, message = 'Internal error.', headers } = refusal ?? {}
+      answer(exchange, status, message, { ...headers })
     }
   }
+}
+
+function handleCalls(hub: Hub<object>, report: NodeReport): void {
+  try {
+    hub.cluster.handle(CALL, (payload) => report.answer(payload.toString()))
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'WSHUB_ERR_INVALID_HANDLER'))
+      throw error
+    const text = 'the hub has an inspector already: mount the route of that one again'
+    throw new HubError('WSHUB_ERR_INVALID_HANDLER', text, { cause: error })
+  }
+}
+
+/** Returns an error for what a framework takes for none: `null` and `'route'` send Express to the next route. */
+function asThrown(thrown: unknown): unknown {
+  if (typeof thrown === 'object' && thrown !== null) return thrown
+  const text = `authorize threw ${String(thrown)}`
+  return new HubError('WSHUB_ERR_HANDLER_THREW', text, { cause: thrown })
 }

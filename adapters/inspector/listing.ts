@@ -1,6 +1,7 @@
 import type { Connection, Hub } from 'wshub'
 import { syncResult } from '../sync-result.ts'
 import type { InspectorOptions } from './inspector-options.ts'
+import type { OptionErrors } from './option-errors.ts'
 import { type ClientOrder, PAGE_ROWS, type Query, type RoomOrder } from './query.ts'
 import { topOf } from './top.ts'
 import type { RoomTraffic, Traffic } from './traffic.ts'
@@ -72,17 +73,20 @@ export class Listing {
   readonly #hub: Hub<object>
   readonly #traffic: Traffic
   readonly #metadata: InspectorOptions['metadata']
+  readonly #errors: OptionErrors
   readonly #isPage: (connection: Connection<object>) => boolean
 
   constructor(
     hub: Hub<object>,
     traffic: Traffic,
     metadata: InspectorOptions['metadata'],
+    errors: OptionErrors,
     isPage: (connection: Connection<object>) => boolean,
   ) {
     this.#hub = hub
     this.#traffic = traffic
     this.#metadata = metadata
+    this.#errors = errors
     this.#isPage = isPage
   }
 
@@ -143,10 +147,14 @@ export class Listing {
   #metadataOf(connection: Connection<object>): string {
     if (this.#metadata === undefined) return ''
     try {
-      const metadata = syncResult('the option metadata', this.#metadata(connection))
-      return (JSON.stringify(metadata) ?? '').slice(0, MAX_METADATA)
-    } catch {
+      const where = 'the option metadata'
+      const metadata = syncResult(where, this.#metadata(connection))
+      // Any toJSON in it may return a promise, too.
+      const json = JSON.stringify(metadata, (_key, value) => syncResult(where, value))
+      return (json ?? '').slice(0, MAX_METADATA)
+    } catch (error) {
       // One client whose metadata cannot be shown must not hide all others.
+      this.#errors.report(error, 'the option metadata of the inspector')
       return '(the option metadata has failed)'
     }
   }

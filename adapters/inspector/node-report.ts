@@ -4,6 +4,7 @@ import type { CloseCount, Connection, Hub } from 'wshub'
 import { type FollowedReport, Followers } from './followers.ts'
 import type { InspectorOptions } from './inspector-options.ts'
 import { Listing, type Lists, type RoomRow } from './listing.ts'
+import type { OptionErrors } from './option-errors.ts'
 import { type Query, type Question, readQuestions } from './query.ts'
 import { type EndRow, RecentEvents, type RefusalRow, type TextRow } from './recent-events.ts'
 import { Traffic } from './traffic.ts'
@@ -48,6 +49,8 @@ export interface NodeRow extends Load {
   readonly dropped: Readonly<Record<string, number>>
   readonly refused: Readonly<Record<string, number>>
   readonly causes: readonly CloseCount[]
+  /** Deliveries a second to rooms that are too many to be counted. */
+  readonly uncounted: number
 }
 
 /** The answer of a node to one question. */
@@ -92,12 +95,12 @@ export class NodeReport {
   #start: Start | undefined
   #load = NO_LOAD
 
-  constructor(hub: Hub<object>, metadata: InspectorOptions['metadata']) {
+  constructor(hub: Hub<object>, metadata: InspectorOptions['metadata'], errors: OptionErrors) {
     const isPage = (connection: Connection<object>) => this.pages.has(connection)
     this.#hub = hub
     this.#events = new RecentEvents(hub, this.#traffic)
     this.#followers = new Followers(hub, isPage)
-    this.#listing = new Listing(hub, this.#traffic, metadata, isPage)
+    this.#listing = new Listing(hub, this.#traffic, metadata, errors, isPage)
   }
 
   /** Collects from now on, until nobody has called this for some seconds. */
@@ -141,6 +144,7 @@ export class NodeReport {
         ),
         refused: Object.fromEntries(Object.entries(stats.refusedUpgrades)),
         causes: stats.closeCauses,
+        uncounted: this.#traffic.uncounted,
         ...this.#load,
       },
       replies: questions.map((question) => ({

@@ -9,12 +9,17 @@ const token = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.to
 const query = { search: '', roomOrder: 'size', roomPage: 0, clientOrder: 'buffered', clientPage: 0 }
 const canHover = matchMedia('(hover: hover)').matches
 const LOG_ROWS = 200
-let socket, follow = null, samples = [], sampleCount = 0, sayTo, paused = false, delay = 1000, may = {}, last
+let socket, follow = null, samples = [], sampleCount = 0, older = 0, sayTo, paused = false, connected = false, delay = 1000, may = {}, last
+const hosts = new Map()
 
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g
-const visible = (value) => String(value).replace(HIDDEN, (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'))
+// What cannot be seen, or turns the text; spaces that HTML drops; and what looks like one of these escapes.
+const HIDDEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}|^ | $|(?<= ) |\\(?=u)/gu
+const hex = (c) => c.codePointAt(0).toString(16)
+const visible = (value) => String(value).replace(HIDDEN, (c) => c.codePointAt(0) > 0xffff ? '\\u{' + hex(c) + '}' : '\\u' + hex(c).padStart(4, '0'))
+const listOf = (names) => names.map((each) => (/[,"]/.test(each) ? JSON.stringify(each) : each)).join(', ')
 const setText = (element, value) => { const text = visible(value); if (element.textContent !== text) element.textContent = text }
 const send = (message) => { if (socket && socket.readyState === 1) socket.send(JSON.stringify(message)) }
+const status = (text, isBad) => { setText(at('state'), text); at('state').className = isBad ? 'bad' : '' }
 const view = () => send({ type: 'view', token, query, follow })
 
 const count = (n) => n.toLocaleString()
@@ -82,8 +87,8 @@ function fill(id, rows, keyOf, toCells) {
   for (const line of lines.values()) line.remove()
   wanted.forEach((line, i) => { if (body.rows[i] !== line) body.insertBefore(line, body.rows[i] ?? null) })
 }
-function turn(list, { matching, pages }, page, what) {
-  setText(at(list + '-page'), count(matching) + ' ' + what + ', page ' + (page + 1) + ' of ' + pages)
+function turn(list, { matching, page, pages }, what, more) {
+  setText(at(list + '-page'), count(matching) + ' ' + what + ', page ' + (page + 1) + ' of ' + pages + more)
   at(list + '-prev').disabled = page === 0
   at(list + '-next').disabled = page + 1 >= pages
 }
@@ -95,6 +100,7 @@ function totals(id, nodes, pairsOf) {
 function choose(kind, target) {
   follow = kind === undefined ? null : { kind, target }
   samples = []
+  older = 0
   at('follow').hidden = follow === null
   at('followed').replaceChildren()
   if (follow !== null) {
@@ -103,8 +109,24 @@ function choose(kind, target) {
   }
   view()
 }
+const names = (ids) => ids.map((id) => hosts.get(id) ?? id).join(', ')
+const on = (e) => hosts.get(e.node) ?? e.node
+// Also while the page is paused: each event is sent once.
+function take({ follow: of, followed, nodes }) {
+  if (hosts.size > 1000) hosts.clear()
+  for (const n of nodes) hosts.set(n.node, label(n))
+  if (follow === null || of === null || of.target !== follow.target || of.kind !== follow.kind) return
+  const news = followed.samples.map((e) => ({ ...e, key: ++sampleCount }))
+  if (followed.skipped > 0) news.push({ at: news[news.length - 1].at, what: 'left out', who: count(followed.skipped) + ' more', bytes: 0, recipients: 0, payload: '', key: ++sampleCount })
+  samples = [...news.reverse(), ...samples]
+  older += Math.max(0, samples.length - LOG_ROWS)
+  samples = samples.slice(0, LOG_ROWS)
+}
 function show(snapshot) {
+  permit(snapshot.may)
   const { nodes, rooms, clients, followed, missing, without, self } = snapshot
+  query.roomPage = rooms.page
+  query.clientPage = clients.page
   fill('nodes', nodes, (n) => n.node, (n) => [
     name(label(n) + (n.node === self ? ' (this one)' : '')), name(n.node), wrong(n.state, n.state !== 'open'), wrong(n.cluster, n.cluster !== 'connected'),
     number(count(n.connections)), wrong(count(n.slow), n.slow > 0), number(count(n.rooms)), number(bytes(n.bufferedBytes)), number(count(n.received)), number(count(n.sent)),
@@ -112,34 +134,28 @@ function show(snapshot) {
   fill('rooms', rooms.rows, (r) => r.room, (r) => [r.room, number(count(r.size)), number(count(r.messages)), number(count(r.deliveries)), number(bytes(r.bytes)), [
     ['Follow', r.room, () => choose('room', r.room)],
     ...(may.send ? [['Send', r.room, () => { sayTo = at('room').value = r.room; at('text').focus() }]] : [])]])
-  turn('rooms', rooms, query.roomPage, 'rooms')
+  const uncounted = nodes.reduce((sum, n) => sum + n.uncounted, 0)
+  turn('rooms', rooms, 'rooms', uncounted > 0 ? '; ' + count(uncounted) + ' deliveries/s are to rooms that are too many to count' : '')
   fill('clients', clients.rows, (c) => c.id, (c) => [
     name(c.id + (c.isInspector ? ' (inspector)' : '')), name(c.address), number(span(c.ageMs)),
-    c.rooms.join(', ') + (c.moreRooms > 0 ? ' and ' + c.moreRooms + ' more' : ''),
+    listOf(c.rooms) + (c.moreRooms > 0 ? ' and ' + c.moreRooms + ' more' : ''),
     number(bytes(c.bufferedBytes)), number(c.rttMs < 0 ? '' : c.rttMs + ' ms'), number(count(c.dropped)), c.metadata, [
       ...(c.isInspector ? [] : [['Follow', c.id, () => choose('client', c.id)]]),
       ...(may.disconnect ? [['Disconnect', c.id, () => { if (confirm('Disconnect ' + visible(c.id) + ' (' + visible(c.address) + ')?')) send({ type: 'disconnect', target: c.id }) }]] : [])]])
-  turn('clients', clients, query.clientPage, 'clients')
+  turn('clients', clients, 'clients', '')
   totals('total-ends', nodes, (n) => n.causes.map((c) => [c.reason + ' by ' + c.by, c.connections]))
   totals('total-refusals', nodes, (n) => Object.entries(n.refused))
   totals('total-drops', nodes, (n) => Object.entries(n.dropped))
-  const hosts = new Map(nodes.map((n) => [n.node, label(n)]))
-  const on = (e) => hosts.get(e.node) ?? e.node
   const keyOf = (e) => JSON.stringify(e)
   fill('ends', snapshot.ends, keyOf, (e) => [time(e.at), e.client, e.address, e.reason, e.by, number(e.code), number(span(e.openMs)), e.error, on(e)])
   fill('refusals', snapshot.refusals, keyOf, (e) => [time(e.at), e.code, number(e.status), e.peer, e.origin, on(e)])
   for (const kind of ['gaps', 'errors']) fill(kind, snapshot[kind], keyOf, (e) => [time(e.at), e.text, on(e)])
   if (follow !== null && snapshot.follow !== null && snapshot.follow.target === follow.target && snapshot.follow.kind === follow.kind) {
-    const news = followed.samples.map((e) => ({ ...e, key: ++sampleCount }))
-    if (followed.skipped > 0) news.push({ at: news[news.length - 1].at, what: 'left out', who: count(followed.skipped) + ' more', bytes: 0, recipients: 0, payload: '', key: ++sampleCount })
-    samples = [...news.reverse(), ...samples].slice(0, LOG_ROWS)
-    fill('followed', samples, (e) => e.key, (e) => [time(e.at), e.what, e.who, number(e.bytes > 0 ? bytes(e.bytes) : ''), number(e.what === 'broadcast' ? count(e.recipients) : ''), { text: e.payload, of: 'payload' }])
-    setText(at('follow-state'), (followed.isHere ? 'Live.' : 'Nobody is there now.') + (may.payloads ? '' : ' You may not see what messages contain.'))
+    const end = older > 0 ? [{ what: 'left out', who: count(older) + ' older', bytes: 0, recipients: 0, payload: '', key: 'older' }] : []
+    fill('followed', [...samples, ...end], (e) => e.key, (e) => [e.at ? time(e.at) : '', e.what, e.who, number(e.bytes > 0 ? bytes(e.bytes) : ''), number(e.what === 'broadcast' ? count(e.recipients) : ''), { text: e.payload, of: 'payload' }, e.node ? on(e) : ''])
+    setText(at('follow-state'), (followed.isHere ? 'Live.' : 'Nobody is there now.') + (followed.notBy.length > 0 ? ' Not on ' + names(followed.notBy) + ', where too much is followed.' : '') + (may.payloads ? '' : ' You may not see what messages contain.'))
   }
-  const names = (ids) => ids.map((id) => hosts.get(id) ?? id).join(', ')
-  const isBad = missing.length + without.length > 0
-  setText(at('state'), 'Live' + (missing.length > 0 ? '; no answer from ' + names(missing) : '') + (without.length > 0 ? '; no inspector on ' + names(without) : ''))
-  at('state').className = isBad ? 'bad' : ''
+  status('Live' + (missing.length > 0 ? '; no answer from ' + names(missing) : '') + (without.length > 0 ? '; no inspector on ' + names(without) : ''), missing.length + without.length > 0)
 }
 function permit(given) {
   if (JSON.stringify(given) === JSON.stringify(may)) return
@@ -149,30 +165,51 @@ function permit(given) {
 }
 function open() {
   socket = new WebSocket(location.href.replace(/^http/, 'ws').replace(/#.*/, ''))
-  socket.addEventListener('open', () => { delay = 1000; view() })
+  let hasOpened = false
+  socket.addEventListener('open', () => {
+    hasOpened = connected = true
+    delay = 1000
+    status(paused ? 'Paused' : 'Connected')
+    view()
+  })
   socket.addEventListener('message', ({ data }) => {
     let message
     try { message = JSON.parse(data) } catch { return }
     if (message === null || message.token !== token) return // of the application
-    if (message.done !== undefined) return setText(at('done'), message.done)
+    if (message.done !== undefined) return setText(at('done'), message.done + (message.missing ? ' ' + names(message.missing) + '.' : ''))
     last = message
-    permit(message.may)
+    take(message)
     if (!paused) show(message)
   })
-  socket.addEventListener('close', () => {
-    setText(at('state'), 'Not connected. Trying again; reload the page if that does not help.')
-    at('state').className = 'bad'
+  socket.addEventListener('close', async ({ reason }) => {
+    connected = false
     setTimeout(open, delay)
     delay = Math.min(delay * 2, 30000)
+    status('Not connected. ' + (reason === '' ? '' : 'Closed: ' + reason + '. ') + 'Trying again; reload the page if that does not help.', true)
+    if (hasOpened) return
+    const text = await why()
+    if (!connected) status('Not connected. ' + text + ' Trying again.', true)
   })
+}
+// A browser does not tell a page why its WebSocket was refused.
+async function why() {
+  try {
+    const options = { headers: { accept: 'text/plain' }, redirect: 'manual', cache: 'no-store', signal: AbortSignal.timeout(5000) }
+    const answer = await fetch(location.pathname + location.search, options)
+    if (answer.type === 'opaqueredirect') return 'The server redirects the page: log in again, and reload it.'
+    const isText = (answer.headers.get('content-type') ?? '').startsWith('text/plain')
+    return answer.status + ': ' + (isText ? (await answer.text()).trim().slice(0, 200) : 'reload the page.')
+  } catch {
+    return 'The server does not answer.'
+  }
 }
 at('search').addEventListener('input', () => { query.search = at('search').value; query.roomPage = 0; query.clientPage = 0; view() })
 at('find').addEventListener('submit', (event) => event.preventDefault())
 at('pause').addEventListener('click', () => {
   paused = !paused
   at('pause').setAttribute('aria-pressed', String(paused))
-  if (paused) setText(at('state'), 'Paused')
-  else if (last !== undefined) show(last)
+  if (paused && connected) status('Paused')
+  else if (connected && last !== undefined) show(last)
 })
 for (const [list, order, page] of [['rooms', 'roomOrder', 'roomPage'], ['clients', 'clientOrder', 'clientPage']]) {
   at(list + '-order').addEventListener('change', (event) => { query[order] = event.target.value; query[page] = 0; view() })

@@ -30,7 +30,7 @@ export const PAGE = `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <form id="find" role="search"><input id="search" type="search" aria-label="Search" placeholder="Room, address, id or metadata" maxlength="100" autocomplete="off"><button id="pause" type="button" aria-pressed="false">Pause</button></form>
 <main>
 <section id="follow" hidden aria-label="Followed"><h2 id="follow-name"></h2><form><button id="follow-stop" type="button">Stop following</button><span id="follow-state"></span></form>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="follow-name"><table><thead><tr>${['Time', 'What', 'Who', 'Bytes', 'Recipients', 'Content'].map((head) => `<th scope="col">${head}</th>`).join('')}</tr></thead><tbody id="followed"></tbody></table></div></section>
+<div class="scroll" tabindex="0" role="region" aria-labelledby="follow-name"><table><thead><tr>${['Time', 'What', 'Who', 'Bytes', 'Recipients', 'Content', 'Process'].map((head) => `<th scope="col">${head}</th>`).join('')}</tr></thead><tbody id="followed"></tbody></table></div></section>
 ${table('nodes', 'Nodes', ['Process', 'Node', 'State', 'Cluster', 'Clients', 'Slow', 'Rooms', 'Buffered', 'Received/s', 'Sent/s', 'CPU', 'Event loop', 'Memory'])}
 ${table('rooms', 'Rooms', ['Room', 'Clients', 'Messages/s', 'Deliveries/s', 'Bytes/s', 'Actions'], turning('rooms', ROOM_ORDERS))}
 <form id="say" hidden><input id="room" aria-label="Room" placeholder="Room" required maxlength="1024"><input id="text" aria-label="Message" placeholder="Message" required maxlength="10000"><button>Send</button></form><p id="done" role="status"></p>

@@ -10,6 +10,8 @@ const MAX_EVENTS = 50
 export interface ListPage<Row> {
   readonly rows: readonly Row[]
   readonly matching: number
+  /** From 0: the last one when there is none of that number any more. */
+  readonly page: number
   /** The number of pages that one can turn to. */
   readonly pages: number
 }
@@ -23,7 +25,9 @@ export interface Snapshot {
   readonly clients: ListPage<ClientRow>
   readonly followed: {
     readonly isHere: boolean
-    readonly samples: readonly Sample[]
+    /** The nodes that follow as much as they may. */
+    readonly notBy: readonly string[]
+    readonly samples: readonly (Sample & { readonly node: string })[]
     readonly skipped: number
   }
   readonly ends: readonly object[]
@@ -35,7 +39,10 @@ export interface Snapshot {
 /** Merges the answers of the nodes for one page. @param at the place of its question in each of them */
 export function snapshotOf(reports: readonly Report[], at: number, question: Question): Snapshot {
   const replies = reports.flatMap(({ replies }) => replies[at] ?? [])
-  const followed = replies.flatMap(({ followed }) => followed ?? [])
+  const followed = reports.flatMap(({ row: { node }, replies }) => {
+    const report = replies[at]?.followed
+    return report === undefined ? [] : [{ node, ...report }]
+  })
   const rooms = roomsOf(replies, question)
   return {
     nodes: reports.map(({ row }) => row),
@@ -44,7 +51,10 @@ export function snapshotOf(reports: readonly Report[], at: number, question: Que
     clients: clientsOf(replies, question),
     followed: {
       isHere: followed.some(({ isHere }) => isHere),
-      samples: followed.flatMap(({ samples }) => samples).sort((a, b) => a.at - b.at),
+      notBy: followed.filter(({ isFollowed }) => !isFollowed).map(({ node }) => node),
+      samples: followed
+        .flatMap(({ node, samples }) => samples.map((sample) => ({ node, ...sample })))
+        .sort((a, b) => a.at - b.at),
       skipped: followed.reduce((sum, { skipped }) => sum + skipped, 0),
     },
     ends: latest(reports, 'ends'),
@@ -93,9 +103,10 @@ function clientsOf(replies: readonly Reply[], { clientOrder, clientPage }: Quest
   return listPage(rows, clientPage, matching)
 }
 
-function listPage<Row>(rows: readonly Row[], page: number, matching: number): ListPage<Row> {
+function listPage<Row>(rows: readonly Row[], asked: number, matching: number): ListPage<Row> {
   const pages = Math.min(MAX_PAGES_OF_LIST, Math.max(1, Math.ceil(matching / PAGE_ROWS)))
-  return { rows: rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS), matching, pages }
+  const page = Math.min(asked, pages - 1)
+  return { page, rows: rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS), matching, pages }
 }
 
 function latest(reports: readonly Report[], kind: 'ends' | 'refusals' | 'gaps' | 'errors'): object[] {

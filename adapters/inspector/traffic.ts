@@ -16,6 +16,8 @@ export class Traffic {
   #counts = new Map<string, { messages: number; deliveries: number; bytes: number }>()
   #latest: ReadonlyMap<string, RoomTraffic> = new Map()
   #seconds = 1
+  #left = 0
+  #latestLeft = 0
 
   /** Counts a message to the union of several rooms for each of them. */
   count(rooms: readonly string[], recipients: number, bytes: number): void {
@@ -23,7 +25,10 @@ export class Traffic {
     for (const room of rooms) {
       let count = this.#counts.get(room)
       if (count === undefined) {
-        if (this.#counts.size >= MAX_ROOMS) continue
+        if (this.#counts.size >= MAX_ROOMS) {
+          this.#left += recipients
+          continue
+        }
         count = { messages: 0, deliveries: 0, bytes: 0 }
         this.#counts.set(room, count)
       }
@@ -37,7 +42,14 @@ export class Traffic {
   turn(seconds: number): void {
     this.#latest = this.#counts
     this.#counts = new Map()
+    this.#latestLeft = this.#left
+    this.#left = 0
     this.#seconds = seconds
+  }
+
+  /** Deliveries a second, in the last period, to rooms above the most. */
+  get uncounted(): number {
+    return Math.round(this.#latestLeft / this.#seconds)
   }
 
   /** Returns a weight of a room: the bytes of the last period. */
@@ -60,5 +72,7 @@ export class Traffic {
   clear(): void {
     this.#counts = new Map()
     this.#latest = new Map()
+    this.#left = 0
+    this.#latestLeft = 0
   }
 }

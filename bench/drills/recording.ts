@@ -41,6 +41,7 @@ export class Recording {
   async read(registers: ReadonlyMap<string, Registry>): Promise<void> {
     const index = this.length++
     for (const [instance, register] of registers) {
+      this.#add(index, instance, 'up', { labels: {}, value: 1 }) // as Prometheus adds it to what it reads
       for (const { name, values } of await register.getMetricsAsJSON()) {
         for (const value of values) this.#add(index, instance, name, value)
       }

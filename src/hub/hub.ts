@@ -4,6 +4,7 @@ import type { Metadata } from '../base/metadata.ts'
 import { invalid } from '../base/option-rules.ts'
 import { asRooms } from '../base/room-names.ts'
 import { syncResult } from '../base/sync-result.ts'
+import { asError } from '../base/thrown.ts'
 import { Calls } from '../cluster/calls.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import type { Link } from '../cluster/link.ts'
@@ -264,13 +265,9 @@ export class Hub<out Meta extends object = Metadata> {
     reason = '',
   ): number {
     checkClose(code, reason)
-    const chosen =
-      typeof who === 'function'
-        ? this.connections().filter((connection) =>
-            syncResult('the predicate of disconnect', who(connection)),
-          )
-        : this.members(who)
-    return disconnect(chosen, code, reason)
+    if (typeof who !== 'function') return disconnect(this.members(who), code, reason)
+    const isChosen = (one: Connection<Meta>) => syncResult('the predicate of disconnect', who(one))
+    return disconnect(this.connections().filter(isChosen), code, reason)
   }
 
   /**
@@ -306,8 +303,7 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Does the same as {@link Hub.broadcast} without one connection, on whichever node it is.
    * @param except a connection or its id, also of a closed one; use the option `except` for several
-   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for a value that cannot be
-   *   the id of a connection
+   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be an id
    */
   broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
     return this.#broadcaster.broadcast(without(readAudience(undefined, options), except), data, options)
@@ -325,9 +321,8 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Does the same as {@link Hub.broadcastToRoom} without one connection, on whichever node it is. The message
-   * comes before the connection. If you swap them, both may be strings, and only a message that does not look
-   * like an id is refused.
+   * Does the same as {@link Hub.broadcastToRoom} without one connection, on whichever node it is. If you swap
+   * message and connection, only a message that does not look like an id is refused.
    * @param except as for {@link Hub.broadcastExcept}
    * @throws {HubError} as for {@link Hub.broadcastToRoom} and {@link Hub.broadcastExcept}
    */
@@ -345,9 +340,8 @@ export class Hub<out Meta extends object = Metadata> {
    * in the order of the store. `broadcastToRoom` does the same without saying when.
    * @returns the position of the message, once it is stored and delivered to the members of this process
    * @throws {HubError} as a rejection: WSHUB_ERR_NOT_STORED when it was not stored, or the store has lost it
-   *   again, and then nobody here receives it; `mayBeStored` is true when the store did not answer, and then
-   *   it may be stored all the same;
-   *   WSHUB_ERR_NO_HISTORY; WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
+   *   again, and then nobody here receives it; see {@link HubError.mayBeStored}; WSHUB_ERR_NO_HISTORY;
+   *   WSHUB_ERR_INVALID_ROOM, WSHUB_ERR_INVALID_PAYLOAD or WSHUB_ERR_INVALID_OPTION
    */
   async publish(room: string, data: Payload, options?: PublishOptions): Promise<{ position: string }> {
     return this.#broadcaster.publish(this.#services.historyOf(room), room, data, options)
@@ -434,13 +428,21 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
+   * Reports an error of code that works for this hub, as the hub reports its own: on `wshub:error`, and to
+   * `onError` or as a process warning.
+   * @param where names that code in the warning: `the option authorize`
+   */
+  reportError(error: unknown, where: string): void {
+    this.#local.report(asError(error, where), where)
+  }
+
+  /**
    * Refuses new connections with 503, closes all others after everything sent to them, leaves the cluster,
    * and releases the backplane, servers and timers. If callbacks of a connection are running, it is closed
    * when they have settled, after their replies; it receives no more messages. Resolves when every `onClose`
    * was called and has settled, or after `timeoutMs`; a callback that itself awaits it delays it until then.
    * Further calls return the same promise.
-   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE when the code may not be sent or the reason is too long;
-   *   WSHUB_ERR_INVALID_OPTION
+   * @throws {HubError} WSHUB_ERR_INVALID_CLOSE for a wrong code or a long reason; WSHUB_ERR_INVALID_OPTION
    */
   close(options?: CloseOptions): Promise<CloseResult> {
     return this.#life.close(readCloseOptions(options), this.#services, this.#calls)

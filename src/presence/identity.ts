@@ -52,7 +52,7 @@ function jsonOf(value: unknown, maxBytes: number, report: Report): string {
   runHandler(
     where,
     () => {
-      json = JSON.stringify(value)
+      json = JSON.stringify(value, (_key, part) => syncResult(where, part)) // of any toJSON
     },
     { failed: report },
   )

@@ -71,6 +71,10 @@ describe('calls to a cluster', () => {
     const { results } = await a.hub.cluster.connections()
     expect(results).toEqual([{ id: a.connection.id, metadata: {} }])
     expect(a.faults.all[0]).toBeInstanceOf(TypeError)
+    a.connection.setMetadata('self', { toJSON: () => Promise.reject(new Error('not handled')) })
+    const { results: again } = await a.hub.cluster.connections()
+    expect(again).toEqual([{ id: a.connection.id, metadata: {} }])
+    expect(a.faults.all[1]).toMatchObject({ code: 'WSHUB_ERR_INVALID_OPTION' })
   })
 
   it('calls list more than fits into one envelope', async () => {

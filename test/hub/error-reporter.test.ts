@@ -1,3 +1,4 @@
+import diagnostics from 'node:diagnostics_channel'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
 import { HubError } from '../../src/base/errors.ts'
@@ -47,6 +48,20 @@ describe('ErrorReporter without any onError', () => {
       code: 'WSHUB_ERR_HANDLER_THREW',
       detail: expect.stringMatching(/^Error: .\n +at .*error-reporter\.test\.ts:/),
     })
+  })
+
+  it('warns about an error of other code that works for the hub, and reports it on the channel', async () => {
+    const warnings = hearWarnings()
+    const hub = new Hub()
+    const channel = diagnostics.channel('wshub:error')
+    const messages: unknown[] = []
+    const listener = (message: unknown) => messages.push(message)
+    channel.subscribe(listener)
+    onTestFinished(() => void channel.unsubscribe(listener))
+    hub.reportError('no database', 'the job')
+    const error = { code: 'WSHUB_ERR_HANDLER_THREW', message: 'the job threw "no database"' }
+    expect(messages).toMatchObject([{ hub, connection: undefined, error }])
+    expect((await warnings.first('the warning', () => true)).message).toBe(`the job failed: ${error.message}`)
   })
 
   it('shortens long texts', async () => {

@@ -1,6 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Connection, Hub } from 'wshub'
 import type { InspectorOptions } from 'wshub/inspector'
+import { NodeReport } from '../../adapters/inspector/node-report.ts'
+import { OptionErrors } from '../../adapters/inspector/option-errors.ts'
+import { readQuery } from '../../adapters/inspector/query.ts'
+import { snapshotOf } from '../../adapters/inspector/snapshot.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
 import type { Client } from '../support/hub-server.ts'
@@ -90,9 +94,9 @@ describe('an operator who follows', () => {
     other.client.socket.send('the last')
     const seen = await samples(page, ({ payload }) => payload === 'the last')
     expect(seen).toMatchObject([
-      { what: 'broadcast', who: 'tea, coffee', recipients: 1, payload: SECRET },
-      { what: 'broadcast', who: 'tea, coffee', recipients: 2, payload: SECRET },
-      { what: 'received', who: other.connection.id, payload: 'the last' },
+      { what: 'broadcast', who: 'tea, coffee', recipients: 1, payload: SECRET, node: near.hub.cluster.node },
+      { what: 'broadcast', who: 'tea, coffee', recipients: 2, payload: SECRET, node: far.hub.cluster.node },
+      { what: 'received', who: other.connection.id, payload: 'the last', node: far.hub.cluster.node },
     ])
   })
 
@@ -138,7 +142,7 @@ describe('an operator who follows', () => {
     await page.client.received.first('the end', (data) => data === 'end')
     page.client.received.all.length = 0
     const { followed } = await page.shows('a snapshot after it')
-    expect(followed).toEqual({ isHere: true, samples: [], skipped: 0 })
+    expect(followed).toEqual({ isHere: true, notBy: [], samples: [], skipped: 0 })
   })
 
   it('does not take the samples of another page', async () => {
@@ -151,5 +155,30 @@ describe('an operator who follows', () => {
       const seen = await samples(page, ({ payload }) => payload === 'once')
       expect(seen).toHaveLength(1)
     }
+  })
+
+  it('learns which node follows as much as it may already', () => {
+    const hub = new Hub()
+    const report = new NodeReport(hub, undefined, new OptionErrors(hub))
+    onTestFinished(() => void hub.close())
+    const ask = (key: string) => {
+      const follow = { kind: 'room' as const, target: 'tea', key, payloads: false }
+      const question = { ...readQuery({}), candidates: [], follow }
+      const answer = report.read([question])
+      return snapshotOf([answer], 0, question).followed.notBy
+    }
+    for (let n = 0; n < 32; n++) expect(ask(`${n}`)).toEqual([])
+    expect(ask('one more')).toEqual([hub.cluster.node])
+  })
+
+  it('can tell the names of several rooms apart', async () => {
+    const node = await inspected(everything)
+    const { client } = await join(node, 'a, b', 'c')
+    const page = await Page.open(node.port)
+    await follow(page, 'room', 'c')
+    node.hub.broadcastToRoom(['a, b', 'c'], 'end')
+    await client.upTo('end')
+    const seen = await samples(page, ({ payload }) => payload === 'end')
+    expect(seen).toMatchObject([{ who: '"a, b", c' }])
   })
 })

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Hub, type HubDiagnostics } from 'wshub'
 import { NodeReport } from '../../adapters/inspector/node-report.ts'
+import { OptionErrors } from '../../adapters/inspector/option-errors.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
 import { eventually, handshake, hearWarnings, RawClient, turn } from '../support/hub-server.ts'
@@ -15,7 +16,7 @@ const CHANNELS: readonly (keyof HubDiagnostics)[] = [
   'wshub:close',
   'wshub:upgrade:refused',
 ]
-const heard = () => CHANNELS.filter((name) => channel(name).hasSubscribers)
+const listenedTo = () => CHANNELS.filter((name) => channel(name).hasSubscribers)
 
 /** An authorize that settles when the test says so. */
 function slow() {
@@ -136,18 +137,26 @@ describe('what clients and the application choose', () => {
           throw null
         },
       }),
+      () => ({
+        inner: {
+          async toJSON() {
+            throw new Error(HOSTILE)
+          },
+        },
+      }),
     ]
     const ids: string[] = []
-    const { hub, port, client } = await inspected({
-      ...view,
-      metadata: ({ id }) => values[ids.indexOf(id)]?.(),
-    })
+    const errors: Error[] = []
+    const { hub, port, client } = await inspected(
+      { ...view, metadata: ({ id }) => values[ids.indexOf(id)]?.() },
+      new Hub({ onError: (error) => errors.push(error) }),
+    )
     for (const _ of values) await client()
     ids.push(...hub.connections().map(({ id }) => id))
     const page = await Page.open(port)
     const { clients } = await page.shows('all clients')
     const failed = '(the option metadata has failed)'
-    expect(clients.rows.slice(0, 8).map(({ metadata }) => metadata)).toEqual([
+    expect(clients.rows.slice(0, 9).map(({ metadata }) => metadata)).toEqual([
       failed,
       failed,
       failed,
@@ -156,7 +165,11 @@ describe('what clients and the application choose', () => {
       `{"large":"${'m'.repeat(190)}`,
       '',
       failed,
+      failed,
     ])
+    expect(errors.map(({ message }) => message)).toEqual([HOSTILE]) // one of all
+    const shown = await page.shows('the error', (each) => each.errors.length > 0)
+    expect(shown.errors).toMatchObject([{ text: HOSTILE }])
     page.view({ search: 'mmm' })
     await page.shows('the one', ({ clients }) => clients.matching === 1)
   })
@@ -219,24 +232,24 @@ describe('an inspector that nobody looks at', () => {
     const { port, client } = await inspected(everything)
     await client()
     expect((await fetch(`http://127.0.0.1:${port}/hub`)).status).toBe(200)
-    expect(heard()).toEqual([])
+    expect(listenedTo()).toEqual([])
   })
 
   it('stops listening 10 s after the last question, and forgets', async () => {
     vi.useFakeTimers()
     const hub = new Hub()
-    const report = new NodeReport(hub, undefined)
+    const report = new NodeReport(hub, undefined, new OptionErrors(hub))
     const follow = { kind: 'room', target: 'x', key: 'k', payloads: true }
     report.answer(JSON.stringify([{ follow }]))
-    expect(heard()).toEqual(CHANNELS)
+    expect(listenedTo()).toEqual(CHANNELS)
     vi.advanceTimersByTime(9_999)
-    expect(heard()).toEqual(CHANNELS)
+    expect(listenedTo()).toEqual(CHANNELS)
     vi.advanceTimersByTime(1)
-    expect(heard()).toEqual([])
+    expect(listenedTo()).toEqual([])
     expect(vi.getTimerCount()).toBe(0)
     report.answer('[]')
-    expect(heard()).not.toEqual([])
+    expect(listenedTo()).not.toEqual([])
     await hub.close()
-    expect(heard()).toEqual([])
+    expect(listenedTo()).toEqual([])
   })
 })

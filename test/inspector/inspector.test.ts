@@ -4,13 +4,15 @@ import express from 'express'
 import fastify from 'fastify'
 import helmet from 'helmet'
 import Koa from 'koa'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub } from 'wshub'
 import { hubPlugin } from 'wshub/fastify'
 import { type InspectorAction, type InspectorOptions, inspector } from 'wshub/inspector'
 import { portOf } from '../adapters/frameworks.ts'
-import { handshake, RawClient } from '../support/hub-server.ts'
-import { everything, HOSTILE, inspected, Page, served, view } from './inspected.ts'
+import { Bus, type BusBackplane } from '../support/bus.ts'
+import { FAST } from '../support/cluster.ts'
+import { Client, eventually, handshake, RawClient } from '../support/hub-server.ts'
+import { everything, HOSTILE, inspected, messageOf, Page, served, view } from './inspected.ts'
 
 const express4 = createRequire(import.meta.url)('express4') as typeof express // without types of its own
 
@@ -71,12 +73,19 @@ describe.each(mounts)('an inspector in %s', (_name, mount) => {
     expect(may).toEqual({ view: true, payloads: false, send: false, disconnect: false })
   })
 
-  it.each(['throws', 'rejects'])('answers 500 when authorize %s', async (how) => {
+  it.each([
+    ['throws', new Error('no database')],
+    ['rejects', new Error('no database')],
+    // Frameworks take these for something else than errors.
+    ['rejects', undefined],
+    ['rejects', null],
+    ['rejects', 'route'],
+  ])('answers 500 when authorize %s with %s', async (how, thrown) => {
     const authorize = (): Promise<boolean> => {
-      if (how === 'throws') throw new Error('no database')
-      return Promise.reject(new Error('no database'))
+      if (how === 'throws') throw thrown
+      return Promise.reject(thrown)
     }
-    const hub = new Hub()
+    const hub = new Hub({ onError: () => {} })
     const port = await mount(hub, { authorize })
     expect((await fetch(`http://127.0.0.1:${port}/hub`)).status).toBe(500)
     const client = new RawClient(port)
@@ -138,6 +147,85 @@ describe('an inspector', () => {
     },
   )
 
+  it.each(['http', 'ftp', 'chrome-extension'])(
+    'refuses over TLS the WebSocket of a page of its own host over %s',
+    async (scheme) => {
+      const hub = new Hub({ allowedOrigins: ['*'], trustProxy: true })
+      const app = express().set('trust proxy', true).get('/hub', inspector(hub, view))
+      const port = await served(hub, app)
+      const open = async (origin: string, ...more: string[]) => {
+        const client = new RawClient(port)
+        client.socket.write(handshake([`Origin: ${origin}`, ...more], 'GET /hub HTTP/1.1'))
+        await eventually(
+          'an answer',
+          () => client.response.includes('\r\n\r\n'),
+          () => client.response,
+        )
+        return client.response
+      }
+      const tls = 'X-Forwarded-Proto: https'
+      expect(await open(`${scheme}://localhost`, tls)).toContain('HTTP/1.1 403')
+      expect(await open('https://localhost', tls)).toContain('HTTP/1.1 101')
+      expect(await open('http://localhost')).toContain('HTTP/1.1 101')
+    },
+  )
+
+  it('of node:http reports what authorize throws to the hub, and shows it, once a minute', async () => {
+    const errors: Error[] = []
+    let hasFailed = false
+    const failure = new Error('no database')
+    const authorize = () => {
+      if (hasFailed) throw failure
+      return true
+    }
+    const { port } = await inspected({ authorize }, new Hub({ onError: (error) => errors.push(error) }))
+    const page = await Page.open(port)
+    await page.shows('a snapshot')
+    hasFailed = true
+    for (let n = 0; n < 3; n++) expect((await fetch(`http://127.0.0.1:${port}/hub`)).status).toBe(500)
+    const shown = await page.shows('the error', (each) => each.errors.length > 0)
+    expect(shown.errors).toMatchObject([{ text: 'no database' }])
+    expect(errors).toEqual([failure])
+  })
+
+  it('answers 503 when its hub is closed', async () => {
+    const { hub, port } = await inspected(view)
+    await hub.close()
+    const { status, headers } = await fetch(`http://127.0.0.1:${port}/hub`)
+    expect([status, headers.get('retry-after')]).toEqual([503, '5'])
+  })
+
+  it('says as a text why it would refuse a WebSocket', async () => {
+    let answer = true
+    const { port } = await inspected({ authorize: () => answer })
+    const ask = async () => {
+      const headers = { accept: 'text/plain' }
+      const response = await fetch(`http://127.0.0.1:${port}/hub`, { headers })
+      return `${response.status} ${await response.text()}`
+    }
+    expect(await ask()).toMatch(/^200 The page is permitted, but not its WebSocket\./)
+    for (let n = 0; n < 8; n++) await Page.open(port)
+    expect(await ask()).toMatch(/^503 .+ Close another one\.\n$/)
+    answer = false
+    expect(await ask()).toMatch(/^403 Not permitted\. Log in again/)
+  })
+
+  it('closes a WebSocket that does not say within 5 s what it shows', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { hub, port } = await inspected(view)
+    const silent = await Client.open(`ws://127.0.0.1:${port}/hub`)
+    const page = await Page.open(port)
+    await page.shows('a snapshot')
+    silent.socket.send('{}')
+    vi.advanceTimersByTime(5_000)
+    vi.useRealTimers()
+    expect(await silent.closed()).toBe('1008 no page of an inspector')
+    page.client.received.all.length = 0
+    await page.shows('another snapshot')
+    expect(hub.size).toBe(1)
+  })
+
   it('serves eight pages, also of those that ask at once, and one more when one is closed', async () => {
     const { hub, port } = await inspected(view)
     const asking = Array.from({ length: 12 }, () => Page.open(port))
@@ -147,7 +235,7 @@ describe('an inspector', () => {
     const client = new RawClient(port)
     client.socket.write(handshake([], 'GET /hub HTTP/1.1'))
     await client.hungUp()
-    expect(client.response).toContain('HTTP/1.1 503')
+    expect(client.response).toMatch(/^HTTP\/1\.1 503 .+\r\nretry-after: 5\r\n/)
     await pages[0]?.client.close()
     const another = await Page.open(port)
     await another.shows('a snapshot')
@@ -194,8 +282,8 @@ describe('an inspector', () => {
     page.send({ type: 'disconnect', target: connection.id })
     expect(await victim.closed()).toBe('1000 closed by an operator')
     expect(actions).toMatchObject([
-      { hub, action: 'send', target: HOSTILE, request: { url: '/hub' } },
-      { hub, action: 'disconnect', target: connection.id },
+      { hub, action: 'send', kind: 'room', target: HOSTILE, request: { url: '/hub' } },
+      { hub, action: 'disconnect', kind: 'client', target: connection.id },
     ])
     const { ends, nodes } = await page.shows('the end', ({ ends }) => ends.length > 0)
     expect(ends).toMatchObject([
@@ -211,7 +299,47 @@ describe('an inspector', () => {
     await page.told('room')
     page.send({ type: 'disconnect', target: 'no such id' })
     await page.told('is not there')
+    page.send({ type: 'send', target: 'room', text: 1 })
+    await page.told('The message is not a text.')
     await page.shows('a snapshot')
+  })
+
+  it('says so when the node of a client does not answer, which may still disconnect it', async () => {
+    const bus = new Bus()
+    const [near, far] = [bus.backplane(), bus.backplane()]
+    const make = (backplane: BusBackplane, callTimeoutMs: number) =>
+      inspected(everything, new Hub({ backplane, cluster: { ...FAST, callTimeoutMs } }))
+    const [one, other] = [await make(near, 200), await make(far, 20_000)]
+    await Promise.all([one, other].map(({ hub }) => hub.cluster.ready()))
+    const victim = await other.client()
+    const [connection] = other.hub.connections()
+    const page = await Page.open(one.port)
+    await page.shows('both nodes', ({ nodes }) => nodes.length === 2)
+    far.delay = () => true
+    page.send({ type: 'disconnect', target: connection?.id })
+    await page.told(`${connection?.id} may still be disconnected: no answer from`)
+    const { missing } = messageOf(
+      page.client.received.all.find((json) => messageOf(json).done !== undefined) ?? '',
+    )
+    expect(missing).toEqual([other.hub.cluster.node])
+    far.delay = () => false
+    far.release()
+    expect(await victim.closed()).toBe('1000 closed by an operator')
+  })
+
+  it('reports what a page follows, once a second however often it changes', async () => {
+    const actions = hearActions()
+    const { hub, port } = await inspected(everything)
+    const page = await Page.open(port)
+    await page.shows('a snapshot')
+    for (let n = 0; n < 1_000; n++) page.view({ search: 'last' }, { kind: 'room', target: `${n}` })
+    page.view({}, { kind: 'client', target: 'the last' })
+    page.send({ type: 'send', target: 'x', text: 'x' })
+    await page.told('Sent to x')
+    page.client.received.all.length = 0
+    await page.shows('another snapshot')
+    const follows = actions.filter(({ action }) => action === 'follow')
+    expect(follows).toMatchObject([{ hub, kind: 'client', target: 'the last', payloads: true }])
   })
 
   it('is refused for what is no hub, an unknown option, and a second time', () => {
@@ -221,6 +349,8 @@ describe('an inspector', () => {
     expect(() => inspector(hub, { authorise: () => true } as InspectorOptions)).toThrow(invalid)
     expect(() => inspector(hub, { authorize: true } as unknown as InspectorOptions)).toThrow(invalid)
     inspector(hub)
-    expect(() => inspector(hub)).toThrow(expect.objectContaining({ code: 'WSHUB_ERR_INVALID_HANDLER' }))
+    const code = 'WSHUB_ERR_INVALID_HANDLER'
+    const message = 'the hub has an inspector already: mount the route of that one again'
+    expect(() => inspector(hub)).toThrow(expect.objectContaining({ code, message }))
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Connection, Hub } from 'wshub'
+import { Traffic } from '../../adapters/inspector/traffic.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
 import { HOSTILE, inspected, Page, view } from './inspected.ts'
@@ -90,6 +91,10 @@ describe('the lists of an inspector', () => {
       seen.push(...rooms.rows.map(({ room }) => room))
     }
     expect(seen).toEqual(names)
+    hub.leaveRoom(connection, names.slice(10))
+    const { rooms: fewer } = await page.shows('the last page of fewer', ({ rooms }) => rooms.pages === 1)
+    expect(fewer).toMatchObject({ page: 0, matching: 10 })
+    expect(fewer.rows).toHaveLength(10)
     page.view({ clientOrder: 'newest' })
     const newest = await page.shows(
       'the page itself first',
@@ -107,5 +112,15 @@ describe('the lists of an inspector', () => {
     hub.broadcast(JSON.stringify({ nodes: [], token: 'guessed' }))
     const { token } = await page.shows('a message with another token', ({ token }) => token !== 't')
     expect(token).toBe('guessed') // which the page ignores: see the test in Chromium
+  })
+
+  it('say how much is delivered to rooms that are too many to be counted', () => {
+    const traffic = new Traffic()
+    const names = Array.from({ length: 20_003 }, (_, n) => `${n}`)
+    for (const name of names) traffic.count([name], 2, 10)
+    traffic.turn(1)
+    expect([traffic.uncounted, traffic.bytesOf('19999'), traffic.bytesOf('20000')]).toEqual([6, 20, 0])
+    traffic.turn(1)
+    expect(traffic.uncounted).toBe(0)
   })
 })

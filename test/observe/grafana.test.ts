@@ -146,7 +146,7 @@ describe('The files for Grafana and Prometheus', () => {
   it('have rules that promtool accepts, and that fire when they should', async () => {
     const promtool = toolPath('promtool')
     const check = await run(promtool, ['check', 'rules', rules])
-    expect(check.stdout).toMatch(/SUCCESS: 16 rules found/)
+    expect(check.stdout).toMatch(/SUCCESS: 17 rules found/)
     const test = await run(promtool, ['test', 'rules', 'wshub-alerts.test.yml'], { cwd: folder })
     expect(test.stdout).toMatch(/SUCCESS/)
   })
