@@ -36,7 +36,7 @@ interface Page {
   token: string
   query: Query
   followed: Followed | undefined
-  /** What was followed when the nodes were last asked. */
+  /** The room or client that was followed when the nodes were last asked. */
   lastFollowed: Followed | undefined
   /** The rooms that nodes have listed for it. */
   candidates: readonly string[]

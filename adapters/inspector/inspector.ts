@@ -89,7 +89,7 @@ function handleCalls(hub: Hub<object>, report: NodeReport): void {
   }
 }
 
-/** Returns an error for what a framework takes for none: `null` and `'route'` send Express to the next route. */
+/** Returns an error for what is none to a framework: `null` and `'route'` send Express to the next route. */
 function asThrown(thrown: unknown): unknown {
   if (typeof thrown === 'object' && thrown !== null) return thrown
   const text = `authorize threw ${String(thrown)}`

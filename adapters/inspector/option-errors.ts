@@ -1,6 +1,6 @@
 import type { Hub } from 'wshub'
 
-/** Time, in ms, for which no other error of the same code is reported: anyone who asks for the page causes one. */
+/** Time, in ms, for which no other error of the same code is reported: anyone may cause one. */
 const QUIET_MS = 60_000
 
 /** Reports errors of the application's code in an inspector to its hub, one a minute of each. */
