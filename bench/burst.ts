@@ -1,9 +1,10 @@
 import { Contestant, type Memory, type Spent } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { BurstScenario } from './scenario.ts'
 
-const ROUNDS = 3
+const ROUNDS = roundsOf(3)
 const MEGABYTE = 1e6
 /** Broadcast a few at a time before the burst, to allocate the memory that the server needs anyway. */
 const WARM_UP_MESSAGES = 10_000

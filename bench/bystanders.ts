@@ -3,8 +3,9 @@ import { ClusterContestant, type ClusterSpent } from './cluster-contestant.ts'
 import type { BystandersScenario } from './cluster-scenario.ts'
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 
 interface Reading {
   /** CPU time of the nodes that have no member in the room. */

@@ -4,8 +4,9 @@ import type { ChurnScenario } from './cluster-scenario.ts'
 import type { Engine } from './engine.ts'
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 const PING_EVERY_MS = 10
 
 interface Reading {

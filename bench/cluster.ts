@@ -2,9 +2,10 @@ import { ClusterContestant, type ClusterRound, type Publishing } from './cluster
 import type { ClusterScenario } from './cluster-scenario.ts'
 import { clusterPeer } from './peers.ts'
 import { type Column, median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 
-const ROUNDS = 7
-const WARM_UPS = 4
+const ROUNDS = roundsOf(7)
+const WARM_UPS = roundsOf(4)
 
 const COLUMNS: readonly Column[] = [
   { label: 'µs CPU', digits: 2 },

@@ -4,10 +4,11 @@ import type { ConnectScenario, StormScenario } from './connect-scenarios.ts'
 import type { Spent } from './contestant.ts'
 import { findPeer } from './peers.ts'
 import { type Column, median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import { Subprocess } from './subprocess.ts'
 
-const ROUNDS = 7
-const WARM_UP_ROUNDS = 2
+const ROUNDS = roundsOf(7)
+const WARM_UP_ROUNDS = roundsOf(2)
 const SERVER_CORE = 0
 const LOAD_CORE = 1
 

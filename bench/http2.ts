@@ -1,12 +1,13 @@
 import { fileURLToPath } from 'node:url'
 import { median, type Result } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { Http2Scenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
 const SERVER_CORE = 0
 const LOAD_CORE = 1
-const WARM_UP_ROUNDS = 2
-const ROUNDS = 7
+const WARM_UP_ROUNDS = roundsOf(2)
+const ROUNDS = roundsOf(7)
 /** The header of a short frame from the server. */
 const HEADER_BYTES = 2
 

@@ -1,13 +1,15 @@
-// npm run bench -- [scenario...] [--save] [--seconds <n>] [--kill node|redis]
+// npm run bench -- [scenario...] [--save] [--try] [--seconds <n>] [--kill node|redis]
 //
 // Measures the cost of wshub for a server, beside its alternatives. Each library runs in its own process,
 // pinned to one core. The clients run in another process on another core, on bare sockets, and check every
 // message. The figure is the server's CPU time per message, which a noisy machine disturbs least; rounds
 // alternate between the libraries, and the medians are compared. A name stands for itself and for all that
-// begin with it and a dash: `cluster` for cluster-redis and so on. Without arguments all scenarios run, and
-// docs/bench.json and docs/bench.svg are written. With --save the given scenarios replace their earlier
-// results there. `--seconds` is for `resume` and `resync`: how long they run; `--kill` is for `resume`:
-// what is killed in the middle. `--nodes` and `--connections` are for `presence-simulated`.
+// begin with it and a dash: `cluster` for cluster-redis and so on. Without names all scenarios run, and each
+// replaces its earlier result in docs/bench.json and docs/bench.svg as soon as it has one; with names only
+// given --save. A scenario that fails keeps its earlier result, and the run goes on. With --try each has one
+// short round, which shows that it runs, and nothing is saved. `--seconds` is for `resume` and `resync`: how
+// long they run; `--kill` is for `resume`: what is killed in the middle. `--nodes` and `--connections` are for
+// `presence-simulated`.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -33,30 +35,34 @@ import type { Result } from './result.ts'
 import { readKilled, runResume } from './resume.ts'
 import { runResync } from './resync.ts'
 import { runReturns } from './returns.ts'
+import { IS_TRIAL } from './rounds.ts'
+import { runAll } from './run-all.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
 import { runSimulated } from './simulated.ts'
 import { runStalled } from './stalled.ts'
 import { runStored } from './stored.ts'
+import { Subprocess } from './subprocess.ts'
 import { runHistory, runSparse, runTraffic } from './traffic.ts'
 import { runWindow } from './window.ts'
 
 /** A result, and the machine it was measured on. */
 type Saved = Result & { machine: Machine }
 
-const DEADLINE_PER_SCENARIO_MS = 30 * 60_000
+const DEADLINE_MS = 10 * 60_000
 
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
   options: {
     save: { type: 'boolean' },
+    try: { type: 'boolean' },
     seconds: { type: 'string' },
     kill: { type: 'string' },
     nodes: { type: 'string' },
     connections: { type: 'string' },
   },
 })
-const isSaved = names.length === 0 || flags.save === true
+const isSaved = !IS_TRIAL && (names.length === 0 || flags.save === true)
 const unknown = names.filter((name) => !Object.keys(SCENARIOS).some((scenario) => isMeant(scenario, name)))
 if (unknown.length > 0) {
   console.error(`unknown: ${unknown.join(', ')}; the scenarios are ${Object.keys(SCENARIOS).join(', ')}`)
@@ -70,32 +76,44 @@ execFileSync('npm', ['run', 'build'], {
 
 const machine = describeMachine()
 const results: Result[] = []
-for (const [name, scenario] of Object.entries(SCENARIOS)) {
-  if (names.length > 0 && !names.some((meant) => isMeant(name, meant))) continue
-  const deadline = setTimeout(() => {
-    console.error(`${name} took longer than ${DEADLINE_PER_SCENARIO_MS} ms`)
-    process.exit(1) // the other processes end with their IPC channel
-  }, DEADLINE_PER_SCENARIO_MS)
-  const result = await run(name, scenario)
-  clearTimeout(deadline)
-  results.push(result)
-  console.log(formatTable(result, machine))
-}
+const failures: string[] = []
+const chosen = Object.entries(SCENARIOS).filter(
+  ([name]) => names.length === 0 || names.some((meant) => isMeant(name, meant)),
+)
+await runAll({
+  scenarios: chosen,
+  deadlineMs: DEADLINE_MS,
+  run,
+  onResult(result, seconds) {
+    results.push(result)
+    console.log(`${formatTable(result, machine)}\n${seconds.toFixed()} s`)
+    if (isSaved) save(result)
+  },
+  onFailure(name, reason) {
+    console.error(`\n${name} failed:`, reason)
+    failures.push(name)
+  },
+  endProcesses: () => Subprocess.stopAll(),
+})
 
-if (isSaved) {
+const short = results.flatMap(shortfalls)
+if (results.some((result) => result.isCheck && shortfalls(result).length > 0)) process.exitCode = 1
+if (failures.length > 0) {
+  process.exitCode = 1
+  console.error(`\nFailed: ${failures.join(', ')}`)
+}
+console.log(short.length === 0 ? '\nAll targets are met.' : `\nFalls short:\n  ${short.join('\n  ')}`)
+
+/** Puts a result in place of the earlier one of its scenario. */
+function save(result: Result): void {
   const file = new URL('../docs/bench.json', import.meta.url)
-  const earlier: Saved[] = names.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []
-  const now = results.map((result) => ({ ...result, machine }))
+  const earlier: Saved[] = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []
   const all = Object.keys(SCENARIOS).flatMap((name) =>
-    [...now, ...earlier].filter(({ scenario }) => scenario === name).slice(0, 1),
+    [{ ...result, machine }, ...earlier].filter(({ scenario }) => scenario === name).slice(0, 1),
   )
   writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`)
   writeFileSync(new URL('../docs/bench.svg', import.meta.url), plot(all, machine))
 }
-
-const short = results.flatMap(shortfalls)
-if (results.some((result) => result.isCheck && shortfalls(result).length > 0)) process.exitCode = 1
-console.log(short.length === 0 ? '\nAll targets are met.' : `\nFalls short:\n  ${short.join('\n  ')}`)
 
 function isMeant(scenario: string, name: string): boolean {
   return scenario === name || scenario.startsWith(`${name}-`)

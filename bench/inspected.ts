@@ -5,6 +5,7 @@ import { WebSocket } from 'ws'
 import { Contestant } from './contestant.ts'
 import type { Peer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { InspectedScenario } from './scenario.ts'
 
 /** The questions of a page; none where no page is open. */
@@ -14,10 +15,10 @@ const MODES = {
   'a page that searches': { search: '42', clientOrder: 'newest' },
 } as const
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 /** A round begins when the latest snapshot is as old as this, in ms: what an earlier page left is over. */
 const SETTLE_MS = 1_000
-const COMPARISON = { rounds: 41, clients: 1_200, messages: 20 }
+const COMPARISON = { rounds: roundsOf(41), clients: 1_200, messages: 20 }
 
 /**
  * Measures the share of a core that a hub takes while an inspector's page is open, and what an inspector that

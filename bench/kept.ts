@@ -1,10 +1,11 @@
 import { fileURLToPath } from 'node:url'
 import type { Memory } from './contestant.ts'
 import { median, type Result } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { KeptScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 const SERVER_CORE = 0
 
 interface Filled {

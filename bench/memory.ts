@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import { Contestant, type Memory } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { MemoryScenario } from './scenario.ts'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 /** Opened before the first reading, so that code and pools are not counted as connections. */
 const FIRST_CLIENTS = 1_000
 

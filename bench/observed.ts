@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { Contestant, type Memory } from './contestant.ts'
 import type { Peer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { ObservedScenario } from './scenario.ts'
 
 /** How the metrics of a hub are used in a round. */
@@ -10,7 +11,7 @@ const MODES = ['without metrics', 'with metrics', 'scraped ten times a second'] 
 type Mode = (typeof MODES)[number]
 
 /** Many short rounds in turns: what else the machine does meets all modes. */
-const ROUNDS = 61
+const ROUNDS = roundsOf(61)
 /** The CPU time of the server in a round, in which it is scraped once: ten times in a second of CPU time. */
 const ROUND_CPU_MICROS = 0.1e6
 const SCRAPES = 9

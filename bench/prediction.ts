@@ -12,9 +12,10 @@ import type { PredictionScenario, ProjectionScenario } from './cluster-scenario.
 import { clusterPeer } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
 import { nodesOfRoom } from './room-spread.ts'
+import { roundsOf } from './rounds.ts'
 import { seededRandom } from './servers/payload.mjs'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 const HEARTBEAT_MS = 5_000
 const NAMESPACE = 'wshub'
 

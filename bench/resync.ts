@@ -3,10 +3,11 @@ import { fileURLToPath } from 'node:url'
 import type { Memory, Spent } from './contestant.ts'
 import { median, type Result } from './result.ts'
 import type { Resynced } from './resync-load.ts'
+import { roundsOf } from './rounds.ts'
 import type { ResyncScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
-const ROUNDS = 3
+const ROUNDS = roundsOf(3)
 const SERVER_CORE = 0
 const LOAD_CORE = 1
 const MEGABYTE = 1e6

@@ -2,10 +2,11 @@ import { fileURLToPath } from 'node:url'
 import type { Spent } from './contestant.ts'
 import { median, type Result, type Row } from './result.ts'
 import type { ReturnOptions } from './returning-load.ts'
+import { roundsOf } from './rounds.ts'
 import type { ReturnsScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
-const ROUNDS = 3
+const ROUNDS = roundsOf(3)
 const SERVER_CORE = 0
 const LOAD_CORE = 1
 

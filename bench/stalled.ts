@@ -1,9 +1,10 @@
 import { Contestant, type Memory } from './contestant.ts'
 import { findPeer, type PeerName } from './peers.ts'
 import { median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { StalledScenario } from './scenario.ts'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 const MEGABYTE = 1e6
 /** The amount that is broadcast while all still read, to allocate the memory that the server needs anyway. */
 const WARM_UP_BYTES = 20e6

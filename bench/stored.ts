@@ -1,10 +1,11 @@
 import { fileURLToPath } from 'node:url'
 import { RedisServer } from './redis-server.ts'
 import { median, type Result, type Row } from './result.ts'
+import { roundsOf } from './rounds.ts'
 import type { StoredScenario } from './scenario.ts'
 import { Subprocess } from './subprocess.ts'
 
-const ROUNDS = 5
+const ROUNDS = roundsOf(5)
 const CORE = 0
 
 /** The work of Redis for a message. */

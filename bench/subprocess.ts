@@ -18,6 +18,7 @@ const canPin = availableParallelism() >= 2 && hasTaskset()
 
 /** A process of this run that answers calls over IPC, on its own core if there are two. */
 export class Subprocess {
+  static readonly #running = new Set<Subprocess>()
   /** Called when the load process reports how many messages all clients got. */
   onAcknowledged: (count: number) => void = () => {}
   readonly #name: string
@@ -29,9 +30,18 @@ export class Subprocess {
     this.#name = name
     const [file, fileArgs] = canPin ? ['taskset', ['-c', String(core), command, ...args]] : [command, args]
     this.#child = spawn(file, fileArgs, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    Subprocess.#running.add(this)
     this.#child.on('message', (reply: Reply) => this.#settle(reply))
     this.#child.on('error', (error) => this.#fail(error))
-    this.#child.on('exit', (code, signal) => this.#fail(new Error(`${name} exited with ${signal ?? code}`)))
+    this.#child.on('exit', (code, signal) => {
+      Subprocess.#running.delete(this)
+      this.#fail(new Error(`${name} exited with ${signal ?? code}`))
+    })
+  }
+
+  /** Stops all that still run, and so ends whatever waits for one of them. */
+  static async stopAll(): Promise<void> {
+    await Promise.all([...Subprocess.#running].map((each) => each.stop()))
   }
 
   call<Result>(call: string, options: unknown = {}): Promise<Result> {

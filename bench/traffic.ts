@@ -2,6 +2,7 @@ import { Contestant, type Spent } from './contestant.ts'
 import type { Received } from './load.ts'
 import { findPeer, type Peer, type PeerName } from './peers.ts'
 import { type Column, type Comparison, median, type Result, type Row } from './result.ts'
+import { IS_TRIAL, roundsOf } from './rounds.ts'
 import type { HistoryScenario, SparseScenario, TrafficScenario } from './scenario.ts'
 import type { FeedName } from './servers/feeds.mjs'
 
@@ -9,13 +10,14 @@ import type { FeedName } from './servers/feeds.mjs'
  * Each heat uses fresh processes, because two of the same program may differ. Few entrants get more heats.
  */
 const HEATS_OF_MANY = 1
-const HEATS_OF_FEW = 5
-const ROUNDS_PER_HEAT = 7
+const HEATS_OF_FEW = roundsOf(3)
+const ROUNDS_PER_HEAT = roundsOf(7)
+const WARM_UPS = roundsOf(3)
 /** The CPU time of the server in a round. */
-const ROUND_CPU_MICROS = 0.5e6
+const ROUND_CPU_MICROS = IS_TRIAL ? 0.1e6 : 0.3e6
 const FIRST_DELIVERIES = 20_000
 /** Messages of a round where their pace is given, since a round does not take less time with less work. */
-const PACED_MESSAGES = 500
+const PACED_MESSAGES = IS_TRIAL ? 50 : 250
 
 export const COLUMNS: readonly Column[] = [
   { label: 'µs CPU', digits: 2 },
@@ -204,7 +206,7 @@ async function start(entrant: Entrant): Promise<Runner> {
 
 /** Runs until the code is compiled, and determines the amount of work of a round. */
 async function warmUp(runner: Runner): Promise<void> {
-  for (let pass = 0; pass < 3; pass++) {
+  for (let pass = 0; pass < WARM_UPS; pass++) {
     const { spent } = await measure(runner)
     if (runner.entrant.traffic.everyMs !== undefined) continue
     const amount = (runner.amount * ROUND_CPU_MICROS) / spent.cpuMicros
