@@ -5,7 +5,7 @@ import { type Column, median, type Result, type Row } from './result.ts'
 import { roundsOf } from './rounds.ts'
 
 const ROUNDS = roundsOf(7)
-const WARM_UPS = roundsOf(4)
+const WARM_UPS = roundsOf(2)
 
 const COLUMNS: readonly Column[] = [
   { label: 'µs CPU', digits: 2 },
