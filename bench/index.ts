@@ -4,12 +4,13 @@
 // pinned to one core. The clients run in another process on another core, on bare sockets, and check every
 // message. The figure is the server's CPU time per message, which a noisy machine disturbs least; rounds
 // alternate between the libraries, and the medians are compared. A name stands for itself and for all that
-// begin with it and a dash: `cluster` for cluster-redis and so on. Without names all scenarios run, and each
-// replaces its earlier result in docs/bench.json and docs/bench.svg as soon as it has one; with names only
-// given --save. A scenario that fails keeps its earlier result, and the run goes on. With --try each has one
-// short round, which shows that it runs, and nothing is saved. `--seconds` is for `resume` and `resync`: how
-// long they run; `--kill` is for `resume`: what is killed in the middle. `--nodes` and `--connections` are for
-// `presence-simulated`.
+// begin with it and a dash: `cluster` for cluster-redis and so on.
+//
+// Without names all scenarios run, and each replaces its earlier result in docs/bench.json and docs/bench.svg
+// as soon as it has one; with names only with --save. One that fails keeps its earlier result, and the run
+// goes on. With --try each has one short round, which shows that it runs, and nothing is saved. `--seconds` is
+// for `resume` and `resync`: how long they run; `--kill` is for `resume`: what is killed in the middle.
+// `--nodes` and `--connections` are for `presence-simulated`.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** What a run is made of. */
+/** Scenarios, and how each is run and reported. */
 interface Run<Scenario, Result> {
   scenarios: readonly (readonly [name: string, scenario: Scenario])[]
   /** The time that a scenario may take, in ms. */
