@@ -8,8 +8,8 @@
 //
 // Without names all scenarios run, and each replaces its earlier result in docs/bench.json and docs/bench.svg
 // as soon as it has one; with names only with --save. One that fails keeps its earlier result, and the run
-// goes on. With --try each has one short round, which shows that it runs, and nothing is saved. `--seconds` is
-// for `resume` and `resync`: how long they run; `--kill` is for `resume`: what is killed in the middle.
+// goes on. With --try each has one short round, which shows that it runs, and nothing is saved. `--seconds`
+// is for `resume` and `resync`: how long they run; `--kill` is for `resume`: what is killed in the middle.
 // `--nodes` and `--connections` are for `presence-simulated`.
 
 import { execFileSync } from 'node:child_process'
