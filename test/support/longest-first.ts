@@ -7,7 +7,6 @@ const LONG = [
   'engines/redis',
   'engines/nats-cluster.',
   'package/package.',
-  'package/site.',
   'fuzz/',
   'backplanes/nats.',
   'engines/node-cluster.',

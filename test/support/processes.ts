@@ -14,7 +14,9 @@ const SIMULATION = /^simulation\//
 
 /** The tests that only `npm run test:hosts` runs. */
 export const HOST_TESTS = 'test/hosts/*.test.ts'
-const HOSTS = /^hosts\//
+/** The test that only `npm run test:site` runs. */
+export const SITE_TEST = 'test/package/site.test.ts'
+const APART = /^(hosts\/|package\/site\.)/
 
 /**
  * The files of tests, from the root of the project: those that share processes with each other, which saves
@@ -23,7 +25,7 @@ const HOSTS = /^hosts\//
 export function testFiles(): { shared: string[]; own: string[] } {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((name) => name.replaceAll('\\', '/'))
-    .filter((name) => name.endsWith('.test.ts') && !HOSTS.test(name))
+    .filter((name) => name.endsWith('.test.ts') && !APART.test(name))
   const isOwn = (name: string) => {
     const text = readFileSync(join(folder, name), 'utf8')
     return SIMULATION.test(name) || OWN.some((sign) => sign.test(text))
