@@ -68,12 +68,19 @@ export function readSlowConsumer(policy: SlowConsumerPolicy): SlowConsumerPolicy
   return policy
 }
 
-/** Returns the settings, frozen; `false` = never compress. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
+/**
+ * Returns the settings, frozen; `false` = never compress.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for wrong settings, and for any on Deno
+ */
 export function readCompression(option: boolean | CompressionOptions): CompressionSettings | false {
   if (option === false) return false
   const options = option === true ? {} : option
   if (typeof options !== 'object' || options === null) {
     throw invalid('enableCompression', 'is true, false or an object', options)
+  }
+  if (process.versions.deno !== undefined) {
+    // Deno calls `ws` back after its stream is closed: a client that disconnects then ends the process.
+    throw invalid('enableCompression', 'is false on Deno, whose zlib can end the process', option)
   }
   checkKeys(options, COMPRESSION_DEFAULTS, 'a setting of enableCompression')
   const integer = integersOf(options, COMPRESSION_DEFAULTS, 'enableCompression.')

@@ -19,6 +19,11 @@ async function knows({ hub }: PresenceNode, nodes: number): Promise<void> {
   await eventually('the number of nodes', () => seen() === nodes, seen)
 }
 
+/** Waits until a node was told that a user has joined: one who leaves in the same turn is not told. */
+function joins({ changes }: PresenceNode, user: string): Promise<unknown> {
+  return changes.first(`${user} to join`, ({ joined }) => joined.some((member) => member.user === user))
+}
+
 /** Returns all users that a node was told of as joined, or as left. */
 function told({ changes }: PresenceNode, what: 'joined' | 'left', room = 'a'): string[] {
   return changes.all
@@ -114,6 +119,7 @@ describe('Presence in a cluster', () => {
     y.hub.joinRoom(other.connection, 'a')
     const last = await y.enter('eve', 'a')
     await agreed([y], 'a', 'ann:1 bob:1 eve:1')
+    await joins(y, 'eve')
     last.connection.terminate() // leaves after ann, who would be told as left before
     await y.changes.first('eve to leave', ({ left }) => left.includes('eve'))
     expect(told(y, 'left')).toEqual(['eve'])
@@ -147,6 +153,7 @@ describe('Presence in a cluster', () => {
     await knows(y, 1)
     await agreed([y], 'a', 'ann:1 bob:1')
     const last = await y.enter('eve', 'a')
+    await joins(y, 'eve')
     last.connection.terminate()
     await y.changes.first('eve to leave', ({ left }) => left.includes('eve'))
     expect(told(y, 'left')).toEqual(['eve'])

@@ -27,7 +27,10 @@ const runner: VitestRunner = {
   },
   importFile: (path) => import(pathToFileURL(path).href),
   onBeforeRunTask(task) {
-    if (left.some((part) => nameOf(task).includes(part))) task.mode = 'skip'
+    const name = nameOf(task)
+    if (!left.some((part) => name.includes(part))) return
+    task.mode = 'skip'
+    print(name, { result: { state: 'skip' } })
   },
   onAfterRunTask: (task) => print(nameOf(task), task),
 }
