@@ -4,7 +4,7 @@ import { clusterPeer } from './peers.ts'
 import { type Column, median, type Result, type Row } from './result.ts'
 import { roundsOf } from './rounds.ts'
 
-const ROUNDS = roundsOf(7)
+const ROUNDS = roundsOf(5)
 const WARM_UPS = roundsOf(2)
 
 const COLUMNS: readonly Column[] = [

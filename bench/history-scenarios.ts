@@ -62,7 +62,7 @@ export const HISTORY_SCENARIOS: Record<string, Scenario> = {
     clients: 200,
     payloadBytes: 120,
     messageEveryMs: 20,
-    seconds: 60,
+    seconds: 30,
     cutEveryMs: 10_000,
     awayMs: 2_000,
     downMs: 1_000,

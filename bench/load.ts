@@ -100,12 +100,14 @@ const calls = {
   /** Opens more clients, until there are `options.clients`. */
   async connect(options: ConnectOptions): Promise<void> {
     connection = options
+    const roomsOfNodes = options.ports.map((_, node) => roomsOfNode(node))
     const memberCounts = new Array<number>(options.rooms).fill(0)
     const sources = options.rooms * (options.publishers ?? 1)
     for (let index = clients.length; index < options.clients; ) {
       const batch: Promise<void>[] = []
       for (; batch.length < CONNECT_BATCH && index < options.clients; index++) {
-        const rooms = index < options.members ? roomsOfMember(index) : []
+        const rooms =
+          index < options.members ? roomsOfMember(index, roomsOfNodes[index % options.ports.length]) : []
         for (const room of rooms) memberCounts[room] = (memberCounts[room] ?? 0) + 1
         const places = new Map<number, number>()
         for (const room of rooms) {
@@ -211,8 +213,8 @@ const calls = {
   },
 }
 
-function roomsOfMember(index: number): number[] {
-  const open = roomsOfNode(index % connection.ports.length)
+/** @param open the rooms that have members on its node */
+function roomsOfMember(index: number, open: number[] = []): number[] {
   if (open.length <= connection.roomsPerMember) return open
   const random = seededRandom(index + 1)
   const rooms = new Set<number>()

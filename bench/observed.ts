@@ -11,7 +11,7 @@ const MODES = ['without metrics', 'with metrics', 'scraped ten times a second'] 
 type Mode = (typeof MODES)[number]
 
 /** Many short rounds in turns: what else the machine does meets all modes. */
-const ROUNDS = roundsOf(61)
+const ROUNDS = roundsOf(41)
 /** The CPU time of the server in a round, in which it is scraped once: ten times in a second of CPU time. */
 const ROUND_CPU_MICROS = 0.1e6
 const SCRAPES = 9

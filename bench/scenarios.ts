@@ -24,7 +24,7 @@ const oneByOne = {
   kind: 'delayed',
   payloadBytes: 120,
   everyMs: 1,
-  writeDelaysMs: [0, 1, 5],
+  writeDelaysMs: [0, 5],
   maxRatio: 0.3,
 } as const
 

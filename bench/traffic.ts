@@ -11,10 +11,11 @@ import type { FeedName } from './servers/feeds.mjs'
  */
 const HEATS_OF_MANY = 1
 const HEATS_OF_FEW = roundsOf(3)
-const ROUNDS_PER_HEAT = roundsOf(7)
+const ROUNDS_OF_MANY = roundsOf(7)
+const ROUNDS_OF_FEW = roundsOf(5)
 const WARM_UPS = roundsOf(3)
 /** The CPU time of the server in a round. */
-const ROUND_CPU_MICROS = IS_TRIAL ? 0.1e6 : 0.3e6
+const ROUND_CPU_MICROS = IS_TRIAL ? 0.1e6 : 0.2e6
 const FIRST_DELIVERIES = 20_000
 /** Messages of a round where their pace is given, since a round does not take less time with less work. */
 const PACED_MESSAGES = IS_TRIAL ? 50 : 250
@@ -142,13 +143,14 @@ export function newEntrant(name: string, peer: Peer, traffic: Traffic): Entrant 
  * every second round goes in reverse order, so that none gains from its position.
  */
 export async function compete(entrants: readonly Entrant[]): Promise<void> {
-  const heats = entrants.length > 3 ? HEATS_OF_MANY : HEATS_OF_FEW
+  const areMany = entrants.length > 3
+  const [heats, rounds] = areMany ? [HEATS_OF_MANY, ROUNDS_OF_MANY] : [HEATS_OF_FEW, ROUNDS_OF_FEW]
   for (let heat = 0; heat < heats; heat++) {
     const runners: Runner[] = []
     try {
       for (const entrant of entrants) runners.push(await start(entrant))
       for (const runner of runners) await warmUp(runner)
-      for (let round = 0; round < ROUNDS_PER_HEAT; round++) {
+      for (let round = 0; round < rounds; round++) {
         for (const runner of round % 2 === 0 ? runners : runners.toReversed()) {
           runner.entrant.rounds.push(await measure(runner))
         }
