@@ -63,7 +63,7 @@ export const CLUSTER_SCENARIOS: Record<string, Scenario> = {
     clients: 200,
     payloadBytes: 120,
     roomsPerSecond: 10_000,
-    seconds: 5,
+    seconds: 3,
     holdMs: 100,
     messageEveryMs: 50,
     maxRedisShare: 10,
