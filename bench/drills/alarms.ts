@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parse } from 'yaml'
-import type { Past } from './past.ts'
+import type { PrometheusServer } from './prometheus-server.ts'
 import type { Recording } from './recording.ts'
 
 /** A rule of docs/grafana/wshub-alerts.yml. */
@@ -38,12 +38,14 @@ export function readRules(): Rule[] {
 }
 
 /** Returns the alarms that Prometheus would have raised in a drill, had the rules been in force. */
-export async function alarmsOf(recording: Recording, past: Past): Promise<Alarm[]> {
+export async function alarmsOf(recording: Recording, prometheus: PrometheusServer): Promise<Alarm[]> {
   const alarms: Alarm[] = []
   for (const rule of readRules()) {
-    for (const { labels, values } of await past.query(recording, rule.expr)) {
+    for (const { labels, values } of await prometheus.query(recording, rule.expr)) {
       if (labels.job !== recording.job) continue
-      const indexes = firing(recording, rule, (index) => values.has(recording.timeOf(index, past.endSeconds)))
+      const indexes = firing(recording, rule, (index) =>
+        values.has(recording.timeOf(index, prometheus.endSeconds)),
+      )
       if (indexes.length > 0) alarms.push({ rule, labels, indexes })
     }
   }

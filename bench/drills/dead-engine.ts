@@ -1,5 +1,5 @@
 import type { Drill } from './drill.ts'
-import { areConnected, HurtEngine, twoInstances } from './engine.ts'
+import { areConnected, FaultyRedis, twoInstances } from './faulty-redis.ts'
 
 export const deadEngine: Drill = {
   title: 'The engine of the backplane is killed',
@@ -11,19 +11,19 @@ export const deadEngine: Drill = {
     'All instances are away from the cluster at the same moment: it is the engine, not one of them. They know ' +
     'it at once, and no message is published meanwhile.',
 
-  async run(scene) {
-    const engine = await HurtEngine.start(scene)
-    const { instances, traffic } = await twoInstances(scene, engine)
-    await scene.ticks(12, traffic)
-    scene.faultBegins('Redis is killed')
+  async run(system) {
+    const engine = await FaultyRedis.start(system)
+    const { instances, traffic } = await twoInstances(system, engine)
+    await system.ticks(12, traffic)
+    system.faultBegins('Redis is killed')
     await engine.kill()
-    await scene.ticks(20, traffic)
+    await system.ticks(20, traffic)
     const [first] = instances
-    await scene.photograph(first, traffic)
-    await scene.ticks(4, traffic)
-    scene.repaired('Redis is started')
+    await system.screenshot(first, traffic)
+    await system.ticks(4, traffic)
+    system.repaired('Redis is started')
     await engine.restart()
-    await areConnected(scene, instances)
-    await scene.ticks(28, traffic)
+    await areConnected(system, instances)
+    await system.ticks(28, traffic)
   },
 }

@@ -12,26 +12,26 @@ export const deploy: Drill = {
     'All ends are "hub: shutdown", and none is "lost": a deploy that went as it should, but both instances ' +
     'within two minutes. With more time between them the alarm stays silent.',
 
-  async run(scene) {
+  async run(system) {
     const names = ['chat-1', 'chat-2']
-    const instances = [await scene.serve('chat-1', {}), await scene.serve('chat-2', {})]
+    const instances = [await system.serve('chat-1', {}), await system.serve('chat-2', {})]
     const ports = instances.map(({ port }) => port)
-    const proxy = await FrontProxy.start(scene, ports)
-    const clients = await LastingClients.connect(scene, proxy.url, 120)
-    await scene.ticks(12)
-    scene.faultBegins('the deploy begins')
+    const proxy = await FrontProxy.start(system, ports)
+    const clients = await LastingClients.connect(system, proxy.url, 120)
+    await system.ticks(12)
+    system.faultBegins('the deploy begins')
     for (const [index, { hub, server, port }] of instances.entries()) {
       proxy.targets = ports.filter((other) => other !== port) // its readiness probe answers 503
       const closing = hub.close({ timeoutMs: 5_000, batch: 15, everyMs: 10 })
-      while (hub.state === 'closing') await scene.ticks(1)
+      while (hub.state === 'closing') await system.ticks(1)
       await closing
       server.close()
-      await scene.serve(names[index] ?? '', {}, {}, port)
+      await system.serve(names[index] ?? '', {}, {}, port)
       proxy.targets = ports
-      await scene.ticks(2)
+      await system.ticks(2)
     }
-    await clients.areBack(scene)
-    scene.repaired('it is over')
-    await scene.ticks(24)
+    await clients.areBack(system)
+    system.repaired('it is over')
+    await system.ticks(24)
   },
 }

@@ -1,4 +1,4 @@
-import { type Photographer, Scene } from './scene.ts'
+import { DrillSystem, type TakeScreenshot } from './drill-system.ts'
 
 /** A fault that is caused on purpose, and how it is seen. */
 export interface Drill {
@@ -13,23 +13,23 @@ export interface Drill {
   readonly panels: readonly string[]
   /** The conclusion of an operator from these. */
   readonly verdict: string
-  run(scene: Scene): Promise<void>
+  run(system: DrillSystem): Promise<void>
 }
 
 /** A drill that has run. */
 export interface Report {
   readonly name: string
   readonly drill: Drill
-  readonly recording: Scene['recording']
+  readonly recording: DrillSystem['recording']
 }
 
 /** Runs a drill, and records what Prometheus would read. */
-export async function runDrill(name: string, drill: Drill, photographer?: Photographer): Promise<Report> {
-  const scene = new Scene(name, drill.stepSeconds, drill.tickMs, photographer)
+export async function runDrill(name: string, drill: Drill, takeScreenshot?: TakeScreenshot): Promise<Report> {
+  const system = new DrillSystem(name, drill.stepSeconds, drill.tickMs, takeScreenshot)
   try {
-    await drill.run(scene)
+    await drill.run(system)
   } finally {
-    await scene.end()
+    await system.end()
   }
-  return { name, drill, recording: scene.recording }
+  return { name, drill, recording: system.recording }
 }

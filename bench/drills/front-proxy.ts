@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
-import type { Scene } from './scene.ts'
+import type { DrillSystem } from './drill-system.ts'
 
 /** A proxy before the instances of an application, which it takes in turns. */
 export class FrontProxy {
@@ -14,12 +14,12 @@ export class FrontProxy {
     this.#server = createServer((client) => this.#pipe(client))
   }
 
-  static async start(scene: Scene, targets: readonly number[]): Promise<FrontProxy> {
+  static async start(system: DrillSystem, targets: readonly number[]): Promise<FrontProxy> {
     const proxy = new FrontProxy()
     proxy.targets = targets
     proxy.#server.listen(0, '127.0.0.1')
     await once(proxy.#server, 'listening')
-    scene.defer(() => {
+    system.defer(() => {
       proxy.cut()
       proxy.#server.close()
     })

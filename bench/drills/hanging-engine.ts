@@ -1,5 +1,5 @@
 import type { Drill } from './drill.ts'
-import { areConnected, HurtEngine, twoInstances } from './engine.ts'
+import { areConnected, FaultyRedis, twoInstances } from './faulty-redis.ts'
 
 export const hangingEngine: Drill = {
   title: 'The engine of the backplane hangs: it keeps its connections, and answers nothing',
@@ -15,16 +15,16 @@ export const hangingEngine: Drill = {
     'No message comes back from the engine, although it accepts them: none is lost, and they arrive late. With ' +
     'a dead engine they would count as not published. The state changes only after heartbeatTimeoutMs.',
 
-  async run(scene) {
-    const engine = await HurtEngine.start(scene)
-    const { instances, traffic } = await twoInstances(scene, engine)
-    await scene.ticks(12, traffic)
-    scene.faultBegins('Redis hangs')
+  async run(system) {
+    const engine = await FaultyRedis.start(system)
+    const { instances, traffic } = await twoInstances(system, engine)
+    await system.ticks(12, traffic)
+    system.faultBegins('Redis hangs')
     engine.hang()
-    await scene.ticks(30, traffic)
-    scene.repaired('Redis goes on')
+    await system.ticks(30, traffic)
+    system.repaired('Redis goes on')
     engine.goOn()
-    await areConnected(scene, instances)
-    await scene.ticks(28, traffic)
+    await areConnected(system, instances)
+    await system.ticks(28, traffic)
   },
 }

@@ -2,8 +2,8 @@
 //
 // Causes a fault on purpose, reads the metrics meanwhile, has a real Prometheus evaluate the alert rules of
 // docs/grafana over them, and prints what an operator would see. Without names all drills run. It fails
-// unless the alarms that show the fault go off, no other does, none before the fault, and all end after the
-// repair. With --picture it draws docs/drills/<drill>.svg from the panels of the dashboard, and takes
+// unless the alarms that show the fault go off, no other does, none before the fault, and all end with the
+// repair or later. With --picture it draws docs/drills/<drill>.svg from the panels of the dashboard, and takes
 // docs/drills/<drill>.png of the inspector where that helps. docs/operating.md
 // has the drills and their pictures.
 
@@ -12,10 +12,10 @@ import { parseArgs } from 'node:util'
 import { alarmsOf } from './alarms.ts'
 import { type Report, runDrill } from './drill.ts'
 import { DRILLS } from './drills.ts'
-import { Past } from './past.ts'
-import { photographer } from './photographer.ts'
 import { draw } from './picture.ts'
+import { PrometheusServer } from './prometheus-server.ts'
 import { describe, faultsOf } from './report.ts'
+import { screenshotsOf } from './screenshots.ts'
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,22 +29,22 @@ for (const name of names) {
     console.error(`unknown: ${name}; the drills are ${Object.keys(DRILLS).join(', ')}`)
     process.exit(2)
   }
-  reports.push(await runDrill(name, drill, flags.picture === true ? photographer(name) : undefined))
+  reports.push(await runDrill(name, drill, flags.picture === true ? screenshotsOf(name) : undefined))
 }
 
-const past = await Past.of(reports.map(({ recording }) => recording))
+const prometheus = await PrometheusServer.of(reports.map(({ recording }) => recording))
 try {
   for (const report of reports) {
-    const alarms = await alarmsOf(report.recording, past)
+    const alarms = await alarmsOf(report.recording, prometheus)
     console.log(describe(report, alarms))
     if (faultsOf(report, alarms).length > 0) process.exitCode = 1
     if (flags.picture === true) {
       const folder = new URL('../../docs/drills/', import.meta.url)
       mkdirSync(folder, { recursive: true })
-      writeFileSync(new URL(`${report.name}.svg`, folder), await draw(report, alarms, past))
+      writeFileSync(new URL(`${report.name}.svg`, folder), await draw(report, alarms, prometheus))
     }
   }
 } finally {
-  await past.close()
+  await prometheus.close()
 }
 process.exit() // a client that reconnects would keep it going

@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws'
 import { connect, type ReconnectingSocket } from 'wshub/client'
-import type { Scene } from './scene.ts'
+import type { DrillSystem } from './drill-system.ts'
 
 /** Clients that come back when they have lost their connection, as pages with `wshub/client` do. */
 export class LastingClients {
@@ -11,20 +11,20 @@ export class LastingClients {
   }
 
   /** Connects clients by a client's own address: as a browser would, they know no other. */
-  static async connect(scene: Scene, url: string, count: number): Promise<LastingClients> {
+  static async connect(system: DrillSystem, url: string, count: number): Promise<LastingClients> {
     const options = { minDelayMs: 5, maxDelayMs: 40, WebSocket }
     const clients = new LastingClients(Array.from({ length: count }, () => connect(url, options)))
-    scene.defer(() => {
+    system.defer(() => {
       for (const socket of clients.#sockets) socket.close()
     })
-    await clients.areBack(scene)
+    await clients.areBack(system)
     return clients
   }
 
   /** Resolves when all are connected. */
-  areBack(scene: Scene): Promise<void> {
+  areBack(system: DrillSystem): Promise<void> {
     const isBack = () => this.#sockets.every(({ readyState }) => readyState === WebSocket.OPEN)
-    return scene.until('all clients are back', isBack)
+    return system.until('all clients are back', isBack)
   }
 
   /** Has each send a message. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Alarm } from './alarms.ts'
 import { drawChart, type Line } from './chart.ts'
 import type { Report } from './drill.ts'
-import type { Curve, Past } from './past.ts'
+import type { Curve, PrometheusServer } from './prometheus-server.ts'
 import type { Recording } from './recording.ts'
 
 interface Dashboard {
@@ -17,7 +17,7 @@ interface Dashboard {
 export async function draw(
   { drill, recording }: Report,
   alarms: readonly Alarm[],
-  past: Past,
+  prometheus: PrometheusServer,
 ): Promise<string> {
   const file = new URL('../../docs/grafana/wshub-dashboard.json', import.meta.url)
   const { panels } = JSON.parse(readFileSync(file, 'utf8')) as Dashboard // the file is of the project
@@ -26,8 +26,8 @@ export async function draw(
     if (panel?.targets === undefined) throw new Error(`the dashboard has no panel ${title}`)
     const lines: Line[] = []
     for (const { expr, legendFormat } of panel.targets) {
-      for (const curve of await past.query(recording, exprOf(expr, recording))) {
-        lines.push({ name: nameOf(legendFormat, curve), values: valuesOf(curve, recording, past) })
+      for (const curve of await prometheus.query(recording, exprOf(expr, recording))) {
+        lines.push({ name: nameOf(legendFormat, curve), values: valuesOf(curve, recording, prometheus) })
       }
     }
     return { title, unit: panel.fieldConfig?.defaults.unit ?? 'short', lines }
@@ -58,8 +58,12 @@ function nameOf(legend: string, { labels }: Curve): string {
   return legend.replaceAll(/{{(\w+)}}/g, (_, label: string) => labels[label] ?? '')
 }
 
-function valuesOf({ values }: Curve, recording: Recording, past: Past): (number | undefined)[] {
+function valuesOf(
+  { values }: Curve,
+  recording: Recording,
+  prometheus: PrometheusServer,
+): (number | undefined)[] {
   return Array.from({ length: recording.length }, (_, index) =>
-    values.get(recording.timeOf(index, past.endSeconds)),
+    values.get(recording.timeOf(index, prometheus.endSeconds)),
   )
 }

@@ -12,17 +12,17 @@ export const reconnectStorm: Drill = {
     'The connections before the storm ended with "network: lost": no side has closed them. So it was neither ' +
     'a deploy nor a rule of the hub, but what lies between: a proxy, a load balancer or the network.',
 
-  async run(scene) {
-    const { port, hub } = await scene.serve('chat-1', {})
-    const proxy = await FrontProxy.start(scene, [port])
-    const clients = await LastingClients.connect(scene, proxy.url, 120)
+  async run(system) {
+    const { port, hub } = await system.serve('chat-1', {})
+    const proxy = await FrontProxy.start(system, [port])
+    const clients = await LastingClients.connect(system, proxy.url, 120)
     const traffic = () => void hub.broadcast('what is said')
-    await scene.ticks(12, traffic)
-    scene.faultBegins('the proxy is restarted')
+    await system.ticks(12, traffic)
+    system.faultBegins('the proxy is restarted')
     proxy.cut()
-    await scene.ticks(2, traffic)
-    await clients.areBack(scene)
-    scene.repaired('all are back')
-    await scene.ticks(24, traffic)
+    await system.ticks(2, traffic)
+    await clients.areBack(system)
+    system.repaired('all are back')
+    await system.ticks(24, traffic)
   },
 }

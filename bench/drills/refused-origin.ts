@@ -13,22 +13,22 @@ export const refusedOrigin: Drill = {
     'Upgrades are refused with WSHUB_ERR_ORIGIN, and with nothing else, while those of the old page are ' +
     'accepted. The inspector and the log name the origin: add it to allowedOrigins, if it is yours.',
 
-  async run(scene) {
-    const instance = await scene.serve('chat-1', { allowedOrigins: ['https://chat.example'] })
+  async run(system) {
+    const instance = await system.serve('chat-1', { allowedOrigins: ['https://chat.example'] })
     const { url, hub } = instance
-    await scene.connect(url, 10)
+    await system.connect(url, 10)
     const traffic = () => void hub.broadcast('what is said')
-    await scene.ticks(24, traffic)
-    scene.faultBegins('the page moves to another name')
+    await system.ticks(24, traffic)
+    system.faultBegins('the page moves to another name')
     const fault = async () => {
       traffic()
       await Promise.all(Array.from({ length: ATTEMPTS }, () => attempt(url)))
     }
-    await scene.ticks(60, fault)
-    await scene.photograph(instance, () => attempt(url), 'refusals')
-    await scene.ticks(4, fault)
-    scene.repaired('the name is allowed')
-    await scene.ticks(24, traffic)
+    await system.ticks(60, fault)
+    await system.screenshot(instance, () => attempt(url), 'refusals')
+    await system.ticks(4, fault)
+    system.repaired('the name is allowed')
+    await system.ticks(24, traffic)
   },
 }
 

@@ -14,12 +14,12 @@ export const roomsLeak: Drill = {
     'The number of rooms rises without end while that of the connections stays the same. In the inspector, ' +
     'all of the new rooms have one member, and their names begin alike: that is the joinRoom without a leaveRoom.',
 
-  async run(scene) {
+  async run(system) {
     const connections: Connection[] = []
     const handler = { onOpen: (conn: Connection) => void connections.push(conn) }
-    const instance = await scene.serve('chat-1', {}, handler)
+    const instance = await system.serve('chat-1', {}, handler)
     const { hub, url } = instance
-    await scene.connect(url, 20)
+    await system.connect(url, 20)
     let document = 0
     /** Each step a few clients open another document. */
     const read = (isLeaking: boolean) => {
@@ -33,9 +33,9 @@ export const roomsLeak: Drill = {
       }
     }
     for (let count = 0; count < connections.length; count++) read(false)
-    await scene.ticks(STEPS_A_DAY, () => read(false))
-    scene.faultBegins('a version without leaveRoom')
-    await scene.ticks(90, () => read(true))
-    await scene.photograph(instance)
+    await system.ticks(STEPS_A_DAY, () => read(false))
+    system.faultBegins('a version without leaveRoom')
+    await system.ticks(90, () => read(true))
+    await system.screenshot(instance)
   },
 }

@@ -17,22 +17,22 @@ export const slowClient: Drill = {
     'A tenth of the clients do not read: their share is above zero, and messages are dropped for no other ' +
     'reason than dropOldest. All others get everything, so neither the engine nor the process is slow.',
 
-  async run(scene) {
+  async run(system) {
     const connections: Connection[] = []
     const options = { slowConsumer: 'dropOldest', maxBufferedBytes: LIMIT_BYTES } as const
-    const instance = await scene.serve('chat-1', options, {
+    const instance = await system.serve('chat-1', options, {
       onOpen: (conn) => void connections.push(conn),
     })
     const { hub, url } = instance
-    const clients = await scene.connect(url, SLOW)
-    await scene.until('they are open', () => connections.length === SLOW)
+    const clients = await system.connect(url, SLOW)
+    await system.until('they are open', () => connections.length === SLOW)
     const slow = [...connections]
-    await scene.connect(url, CLIENTS - SLOW)
+    await system.connect(url, CLIENTS - SLOW)
     const message = Buffer.alloc(BYTES, 'x')
     const traffic = () => void hub.broadcast(message)
-    await scene.ticks(24, traffic)
+    await system.ticks(24, traffic)
 
-    scene.faultBegins('two clients stop reading')
+    system.faultBegins('two clients stop reading')
     for (const client of clients) client.pause()
     // The sockets of both sides keep some megabytes, which would take a long time to fill.
     for (const conn of slow) {
@@ -41,12 +41,12 @@ export const slowClient: Drill = {
         await setImmediate()
       }
     }
-    await scene.ticks(50, traffic)
-    await scene.photograph(instance, traffic)
-    await scene.ticks(10, traffic)
+    await system.ticks(50, traffic)
+    await system.screenshot(instance, traffic)
+    await system.ticks(10, traffic)
 
-    scene.repaired('they read again')
+    system.repaired('they read again')
     for (const client of clients) client.resume()
-    await scene.ticks(36, traffic)
+    await system.ticks(36, traffic)
   },
 }

@@ -13,25 +13,25 @@ export const tooBig: Drill = {
     'The hub ends connections for the reason tooBig, and the clients come back and do it again: the page and ' +
     'maxMessageSize disagree.',
 
-  async run(scene) {
-    const instance = await scene.serve('chat-1', { maxMessageSize: LIMIT_BYTES })
+  async run(system) {
+    const instance = await system.serve('chat-1', { maxMessageSize: LIMIT_BYTES })
     const { url } = instance
-    const good = await LastingClients.connect(scene, url, 20)
-    const bad = await LastingClients.connect(scene, url, 5)
-    await scene.ticks(24, () => {
+    const good = await LastingClients.connect(system, url, 20)
+    const bad = await LastingClients.connect(system, url, 5)
+    await system.ticks(24, () => {
       good.send('small')
       bad.send('small')
     })
-    scene.faultBegins('five pages are new')
+    system.faultBegins('five pages are new')
     const picture = 'x'.repeat(LIMIT_BYTES + 1)
     const fault = () => {
       good.send('small')
       bad.send(picture)
     }
-    await scene.ticks(44, fault)
-    await scene.photograph(instance, fault, 'ends')
-    await scene.ticks(4, fault)
-    scene.repaired('the page is rolled back')
-    await scene.ticks(28, () => good.send('small'))
+    await system.ticks(44, fault)
+    await system.screenshot(instance, fault, 'ends')
+    await system.ticks(4, fault)
+    system.repaired('the page is rolled back')
+    await system.ticks(28, () => good.send('small'))
   },
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type EventHandler, Frame, Opcode } from 'wshub'
 import type { CallbackName } from '../../src/connection/event-handler.ts'
-import { eventually, handshake, hearWarnings, RawClient, serve, turn } from '../support/hub-server.ts'
+import { eventually, handshake, RawClient, recordWarnings, serve, turn } from '../support/hub-server.ts'
 
 /** A stack and that of its cause, whose lines begin with functions of this file. */
 const STACK_WITH_CAUSE =
@@ -203,7 +203,7 @@ describe('Connection', () => {
     })
 
     it('causes one warning for an error that clients can repeat at will', async () => {
-      const warnings = hearWarnings()
+      const warnings = recordWarnings()
       const { connect } = await serve({ maxMessageSize: 10 }, {}, { withoutOnError: true })
       for (let i = 0; i < 3; i++) {
         const { client } = await connect()
@@ -216,7 +216,7 @@ describe('Connection', () => {
     })
 
     it('causes a process warning with stack, connection and path when it fails and there is no onError', async () => {
-      const warnings = hearWarnings()
+      const warnings = recordWarnings()
       const { port, connections } = await serve(
         {},
         {
@@ -240,7 +240,7 @@ describe('Connection', () => {
     })
 
     it('causes a warning with the thrown value when that is no Error', async () => {
-      const warnings = hearWarnings()
+      const warnings = recordWarnings()
       const { connect } = await serve({}, { onPing: () => Promise.reject('odd') }, { withoutOnError: true })
       const { client, connection } = await connect()
       client.socket.ping()

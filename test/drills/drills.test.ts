@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { alarmsOf } from '../../bench/drills/alarms.ts'
 import { type Report, runDrill } from '../../bench/drills/drill.ts'
 import { DRILLS } from '../../bench/drills/drills.ts'
-import { Past } from '../../bench/drills/past.ts'
+import { PrometheusServer } from '../../bench/drills/prometheus-server.ts'
 import { describe as describeDrill, faultsOf } from '../../bench/drills/report.ts'
 
 /** The drills that take less than a second. `npm run drill` runs all of them. */
@@ -15,15 +15,15 @@ describe('The drills', () => {
       const drill = DRILLS[name]
       if (drill !== undefined) reports.push(await runDrill(name, drill))
     }
-    const past = await Past.of(reports.map(({ recording }) => recording))
+    const prometheus = await PrometheusServer.of(reports.map(({ recording }) => recording))
     try {
       for (const report of reports) {
-        const alarms = await alarmsOf(report.recording, past)
+        const alarms = await alarmsOf(report.recording, prometheus)
         expect(faultsOf(report, alarms), describeDrill(report, alarms)).toEqual([])
         expect(alarms.map(({ rule }) => rule.alert)).toContain(report.drill.alarms[0])
       }
     } finally {
-      await past.close()
+      await prometheus.close()
     }
     expect(reports.length).toBe(SHORT.length)
   })

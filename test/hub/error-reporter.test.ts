@@ -4,11 +4,11 @@ import { Hub, MemoryBackplane, MemoryBus } from 'wshub'
 import { HubError } from '../../src/base/errors.ts'
 import { RunningHandlers } from '../../src/base/running-handlers.ts'
 import { ErrorReporter } from '../../src/hub/error-reporter.ts'
-import { hearWarnings } from '../support/hub-server.ts'
+import { recordWarnings } from '../support/hub-server.ts'
 
 describe('ErrorReporter without any onError', () => {
   it('warns about a failed call with its name and its stack', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     const hub = new Hub({ backplane: new MemoryBackplane(new MemoryBus()) })
     onTestFinished(() => void hub.close())
     await hub.cluster.ready()
@@ -24,7 +24,7 @@ describe('ErrorReporter without any onError', () => {
   })
 
   it('warns about an error that the hub found, without a stack of the hub', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(
       new HubError('WSHUB_ERR_BACKPLANE', 'it is away'),
     )
@@ -37,7 +37,7 @@ describe('ErrorReporter without any onError', () => {
   })
 
   it('warns about an unreadable Error with its stack', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     const hub = new Hub()
     onTestFinished(() => void hub.close())
     hub.cluster.handle('sum', () => {
@@ -51,7 +51,7 @@ describe('ErrorReporter without any onError', () => {
   })
 
   it('warns about an error of other code that works for the hub, and reports it on the channel', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     const hub = new Hub()
     const channel = diagnostics.channel('wshub:error')
     const messages: unknown[] = []
@@ -65,7 +65,7 @@ describe('ErrorReporter without any onError', () => {
   })
 
   it('shortens long texts', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(new Error('x'.repeat(10_000)), {
       where: 'onMessage',
     })

@@ -6,7 +6,7 @@ import { NodeReport } from '../../adapters/inspector/node-report.ts'
 import { OptionErrors } from '../../adapters/inspector/option-errors.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
-import { eventually, handshake, hearWarnings, RawClient, turn } from '../support/hub-server.ts'
+import { eventually, handshake, RawClient, recordWarnings, turn } from '../support/hub-server.ts'
 import { everything, HOSTILE, inspected, Page, view } from './inspected.ts'
 
 const CHANNELS: readonly (keyof HubDiagnostics)[] = [
@@ -27,7 +27,7 @@ function slow() {
 
 describe('an inspector whose authorize takes long', () => {
   it('leaves an upgrade that was given up, and one whose client has disconnected', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     const { calls, authorize } = slow()
     const { hub, port } = await inspected({ authorize }, new Hub({ limits: { upgradeTimeoutMs: 50 } }))
     const client = new RawClient(port)
@@ -48,7 +48,7 @@ describe('an inspector whose authorize takes long', () => {
   })
 
   it('leaves a page whose client has disconnected', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     const { calls, authorize } = slow()
     const { port } = await inspected({ authorize })
     const gone = connect(port, '127.0.0.1')

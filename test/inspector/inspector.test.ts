@@ -22,8 +22,8 @@ function silent(app: Koa): Koa {
   return app
 }
 
-/** Hears the actions that are reported, until the test is over. */
-function hearActions(): InspectorAction[] {
+/** Records the actions that are reported, until the test is over. */
+function recordActions(): InspectorAction[] {
   const actions: InspectorAction[] = []
   const listener = (message: unknown) => actions.push(message as InspectorAction) // as the channel is documented
   subscribe('wshub:inspector:action', listener)
@@ -245,7 +245,7 @@ describe('an inspector', () => {
   it.each([[true], [{ view: true }], [{ view: true, send: 1, disconnect: 'yes', payloads: {} }]])(
     'permits no action with %j',
     async (answer) => {
-      const actions = hearActions()
+      const actions = recordActions()
       const authorize = () => answer as boolean // JavaScript may return anything
       const { hub, port, client } = await inspected({ authorize })
       const victim = await client()
@@ -270,7 +270,7 @@ describe('an inspector', () => {
   )
 
   it('sends to a room and disconnects as permitted, and reports both', async () => {
-    const actions = hearActions()
+    const actions = recordActions()
     const { hub, port, client } = await inspected(everything)
     const victim = await client()
     const [connection] = hub.connections()
@@ -328,7 +328,7 @@ describe('an inspector', () => {
   })
 
   it('reports what a page follows, once a second however often it changes', async () => {
-    const actions = hearActions()
+    const actions = recordActions()
     const { hub, port } = await inspected(everything)
     const page = await Page.open(port)
     await page.shows('a snapshot')

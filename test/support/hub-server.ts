@@ -94,7 +94,7 @@ export function thrownBy(call: () => unknown): unknown {
 }
 
 /** The warnings of this process until the test is over. */
-export function hearWarnings(): Journal<Error> {
+export function recordWarnings(): Journal<Error> {
   const warnings = new Journal<Error>()
   const hear = (warning: Error) => warnings.push(warning)
   process.on('warning', hear)

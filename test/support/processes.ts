@@ -6,7 +6,7 @@ const folder = fileURLToPath(new URL('..', import.meta.url))
 
 /** Signs that a test measures its process, listens to it, or replaces a module. */
 const MEASURES = /\bprocess\.(memoryUsage|cpuUsage|resourceUsage|getActiveResourcesInfo|on|once|off)\b/
-const LISTENS = /\bprocess, 'emitWarning'|garbage|hearWarnings|stray-errors|support\/thrown/
+const LISTENS = /\bprocess, 'emitWarning'|garbage|recordWarnings|stray-errors|support\/thrown/
 const REPLACES = /vi\.(mock|stub)/
 const OWN = [MEASURES, LISTENS, REPLACES]
 /** Tests that replace the clock of their process. */

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub } from 'wshub'
 import { wsHub } from 'wshub/express'
 import { closeServer, echo, listen as listenOn } from '../adapters/frameworks.ts'
-import { hearWarnings } from '../support/hub-server.ts'
+import { recordWarnings } from '../support/hub-server.ts'
 import { destroyClients, handshake, RawClient, request, type Target } from '../support/raw.ts'
 
 afterEach(() => destroyClients())
@@ -114,7 +114,7 @@ describe('A request that no route upgrades', () => {
 
 describe('A server with many hubs', () => {
   it('has as many listeners as one with a single hub, and no warning', async () => {
-    const warnings = hearWarnings()
+    const warnings = recordWarnings()
     const counts = (server: Server) => server.eventNames().map((name) => [name, server.listenerCount(name)])
     const one = await counting([])
     const many = await counting([])

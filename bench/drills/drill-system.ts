@@ -21,20 +21,20 @@ export interface Instance {
 }
 
 /** Takes a picture of the inspector at that address, from a heading on, while something goes on. */
-export type Photographer = (url: string, work: () => unknown, heading: string) => Promise<void>
+export type TakeScreenshot = (url: string, work: () => unknown, heading: string) => Promise<void>
 
-/** Where a drill takes place: its hubs, its clients, and what Prometheus reads. */
-export class Scene {
+/** The hubs and clients of a drill, and what Prometheus reads of them. */
+export class DrillSystem {
   readonly recording: Recording
   readonly #tickMs: number
   readonly #registers = new Map<string, Registry>()
   readonly #cleanUps: (() => unknown)[] = []
 
-  readonly #photographer: Photographer | undefined
+  readonly #takeScreenshot: TakeScreenshot | undefined
 
   /** @param tickMs how long a drill waits before each reading */
-  constructor(job: string, stepSeconds: number, tickMs: number, photographer?: Photographer) {
-    this.#photographer = photographer
+  constructor(job: string, stepSeconds: number, tickMs: number, takeScreenshot?: TakeScreenshot) {
+    this.#takeScreenshot = takeScreenshot
     this.recording = new Recording(job, stepSeconds)
     this.#tickMs = tickMs
   }
@@ -89,13 +89,13 @@ export class Scene {
     }
   }
 
-  /** Has a picture taken of the inspector of an instance, if there are to be pictures. */
-  async photograph(
+  /** Takes a screenshot of the inspector of an instance, if there are to be any. */
+  async screenshot(
     { port }: Instance,
     work: () => unknown = () => {},
     heading = 'wshub inspector',
   ): Promise<void> {
-    await this.#photographer?.(`http://127.0.0.1:${port}/hub`, work, heading)
+    await this.#takeScreenshot?.(`http://127.0.0.1:${port}/hub`, work, heading)
   }
 
   /** The next reading is the first one with the fault. */

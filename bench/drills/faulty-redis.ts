@@ -2,10 +2,10 @@ import { createClient } from 'redis'
 import type { HubOptions } from 'wshub'
 import { redisBackplane } from 'wshub/redis'
 import { EngineProcess, freePort } from '../engine.ts'
-import type { Instance, Scene } from './scene.ts'
+import type { DrillSystem, Instance } from './drill-system.ts'
 
-/** A Redis that can be hurt. */
-export class HurtEngine {
+/** A Redis that is killed and stopped on purpose. */
+export class FaultyRedis {
   readonly url: string
   readonly #port: number
   #process: EngineProcess
@@ -16,9 +16,9 @@ export class HurtEngine {
     this.#process = this.#launch()
   }
 
-  static async start(scene: Scene): Promise<HurtEngine> {
-    const engine = new HurtEngine(await freePort())
-    scene.defer(() => engine.kill())
+  static async start(system: DrillSystem): Promise<FaultyRedis> {
+    const engine = new FaultyRedis(await freePort())
+    system.defer(() => engine.kill())
     await engine.#ready()
     return engine
   }
@@ -63,14 +63,17 @@ export class HurtEngine {
 }
 
 /** Starts two instances over an engine, each of which sends a message to all clients before each reading. */
-export async function twoInstances(scene: Scene, engine: HurtEngine) {
+export async function twoInstances(system: DrillSystem, engine: FaultyRedis) {
   const options = (): HubOptions => ({
     backplane: redisBackplane({ url: engine.url }),
     cluster: { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 400 },
   })
-  const instances = [await scene.serve('chat-1', options()), await scene.serve('chat-2', options())] as const
-  for (const { url } of instances) await scene.connect(url, 10)
-  await areConnected(scene, instances)
+  const instances = [
+    await system.serve('chat-1', options()),
+    await system.serve('chat-2', options()),
+  ] as const
+  for (const { url } of instances) await system.connect(url, 10)
+  await areConnected(system, instances)
   const traffic = () => {
     for (const { hub } of instances) hub.broadcast('what is said')
   }
@@ -78,8 +81,8 @@ export async function twoInstances(scene: Scene, engine: HurtEngine) {
 }
 
 /** Resolves when the instances know each other. */
-export function areConnected(scene: Scene, instances: readonly Instance[]): Promise<void> {
-  return scene.until('the instances know each other', () =>
+export function areConnected(system: DrillSystem, instances: readonly Instance[]): Promise<void> {
+  return system.until('the instances know each other', () =>
     instances.every(({ hub }) => hub.cluster.state === 'connected' && hub.cluster.stats().nodes === 2),
   )
 }

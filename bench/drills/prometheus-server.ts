@@ -16,8 +16,8 @@ export interface Curve {
   readonly values: ReadonlyMap<number, number>
 }
 
-/** A real Prometheus, which has read the recordings in the past. */
-export class Past {
+/** A real Prometheus, which has the recordings as readings of the last hours. */
+export class PrometheusServer {
   readonly #url: string
   readonly #folder: string
   readonly #process: EngineProcess
@@ -31,7 +31,7 @@ export class Past {
     this.endSeconds = endSeconds
   }
 
-  static async of(recordings: readonly Recording[]): Promise<Past> {
+  static async of(recordings: readonly Recording[]): Promise<PrometheusServer> {
     const { PROMETHEUS_PATH = 'prometheus', PROMTOOL_PATH = 'promtool' } = process.env
     const folder = await mkdtemp(join(tmpdir(), 'wshub-drill-'))
     // All steps divide it, so that Prometheus evaluates at the times of the readings.
@@ -47,14 +47,14 @@ export class Past {
       `--web.listen-address=127.0.0.1:${port}`,
       '--storage.tsdb.retention.time=30d',
     ])
-    const past = new Past(port, folder, child, endSeconds)
+    const prometheus = new PrometheusServer(port, folder, child, endSeconds)
     try {
-      await child.ready(() => past.#answers())
+      await child.ready(() => prometheus.#answers())
     } catch (error) {
-      await past.close()
+      await prometheus.close()
       throw error
     }
-    return past
+    return prometheus
   }
 
   /** Evaluates an expression at each reading of a recording. */

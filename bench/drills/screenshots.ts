@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
-import type { Photographer } from './scene.ts'
+import type { TakeScreenshot } from './drill-system.ts'
 
 /** How often something happens while a page collects it, in ms, and how often that is. */
 const WORK_MS = 250
@@ -8,8 +8,8 @@ const WORKS = 12
 
 const SIZE = { width: 1_220, height: 560 }
 
-/** Returns who takes docs/drills/<name>.png. */
-export function photographer(name: string): Photographer {
+/** Returns a function that makes docs/drills/<name>.png. */
+export function screenshotsOf(name: string): TakeScreenshot {
   const file = fileURLToPath(new URL(`../../docs/drills/${name}.png`, import.meta.url))
   return async (url, work, heading) => {
     const browser = await chromium.launch({
