@@ -3,9 +3,9 @@
 // Causes a fault on purpose, reads the metrics meanwhile, has a real Prometheus evaluate the alert rules of
 // docs/grafana over them, and prints what an operator would see. Without names all drills run. It fails
 // unless the alarms that show the fault go off, no other does, none before the fault, and all end with the
-// repair or later. With --picture it draws docs/drills/<drill>.svg from the panels of the dashboard, and takes
-// docs/drills/<drill>.png of the inspector where that helps. docs/operating.md
-// has the drills and their pictures.
+// repair or later. With --picture it draws docs/drills/<drill>.svg from the panels of the dashboard, and
+// takes docs/drills/<drill>.png of the inspector where that helps. docs/operating.md has the drills and
+// their pictures.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
