@@ -3,11 +3,11 @@ import {
   type Connection,
   type EventHandler,
   Hub,
-  type HubOptions,
   type Metadata,
   type UpgradeInit,
   type Upgrader,
 } from 'wshub'
+import type { WsHubOptions } from './ws-hub-options.ts'
 
 declare global {
   namespace Express {
@@ -19,8 +19,7 @@ declare global {
   }
 }
 
-/** Options of a new hub, or `{ hub }` for an existing one. */
-export type WsHubOptions<Meta extends object = Metadata> = HubOptions<Meta> | { readonly hub: Hub<Meta> }
+export type { WsHubOptions }
 
 type Next = (error?: unknown) => void
 

@@ -1,16 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import { HTTPError, type Middleware } from 'h3'
-import {
-  type EventHandler,
-  Hub,
-  HubError,
-  type HubOptions,
-  type Metadata,
-  type UpgradeInit,
-  type Upgrader,
-} from 'wshub'
+import { type EventHandler, Hub, HubError, type Metadata, type UpgradeInit, type Upgrader } from 'wshub'
 import { plainHeaders } from './fetch-headers.ts'
 import { asRefusal } from './refusal.ts'
+import type { WsHubOptions } from './ws-hub-options.ts'
 
 declare module 'h3' {
   interface H3EventContext extends Upgrader {
@@ -19,8 +12,7 @@ declare module 'h3' {
   }
 }
 
-/** Options of a new hub, or `{ hub }` for an existing one. */
-export type WsHubOptions<Meta extends object = Metadata> = HubOptions<Meta> | { readonly hub: Hub<Meta> }
+export type { WsHubOptions }
 
 /** The middleware, and the hub that it mounts. */
 export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { readonly hub: Hub<Meta> }

@@ -1,17 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
-import {
-  type EventHandler,
-  Hub,
-  HubError,
-  type HubOptions,
-  type Metadata,
-  type UpgradeInit,
-  type Upgrader,
-} from 'wshub'
+import { type EventHandler, Hub, HubError, type Metadata, type UpgradeInit, type Upgrader } from 'wshub'
 import { plainHeaders } from './fetch-headers.ts'
 import { asRefusal } from './refusal.ts'
+import type { WsHubOptions } from './ws-hub-options.ts'
 
 declare module 'hono' {
   interface ContextVariableMap extends Upgrader {
@@ -20,8 +13,7 @@ declare module 'hono' {
   }
 }
 
-/** Options of a new hub, or `{ hub }` for an existing one. */
-export type WsHubOptions<Meta extends object = Metadata> = HubOptions<Meta> | { readonly hub: Hub<Meta> }
+export type { WsHubOptions }
 
 /** The middleware, and the hub that it mounts. */
 export type WsHubMiddleware<Meta extends object = Metadata> = MiddlewareHandler & { readonly hub: Hub<Meta> }

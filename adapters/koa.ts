@@ -1,12 +1,6 @@
 import type { Middleware } from 'koa'
-import {
-  type EventHandler,
-  Hub,
-  type HubOptions,
-  type Metadata,
-  type UpgradeInit,
-  type Upgrader,
-} from 'wshub'
+import { type EventHandler, Hub, type Metadata, type UpgradeInit, type Upgrader } from 'wshub'
+import type { WsHubOptions } from './ws-hub-options.ts'
 
 declare module 'koa' {
   interface ExtendableContext extends Upgrader {
@@ -15,8 +9,7 @@ declare module 'koa' {
   }
 }
 
-/** Options of a new hub, or `{ hub }` for an existing one. */
-export type WsHubOptions<Meta extends object = Metadata> = HubOptions<Meta> | { readonly hub: Hub<Meta> }
+export type { WsHubOptions }
 
 /** The middleware, and the hub that it mounts. */
 export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { readonly hub: Hub<Meta> }

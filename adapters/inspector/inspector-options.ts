@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { type Connection, HubError } from 'wshub'
-import { checkOptions } from '../observing/arguments.ts'
+import type { Connection } from 'wshub'
+import { checkFunctions, checkOptions } from '../arguments.ts'
 
 /** The permissions of one operator, each apart. What is not `true` is not permitted. */
 export interface Permissions {
@@ -39,11 +39,7 @@ const KEYS: readonly (keyof InspectorOptions)[] = ['authorize', 'metadata']
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function checkInspectorOptions(options: InspectorOptions): void {
   checkOptions(options, KEYS, 'inspector')
-  for (const key of KEYS) {
-    const value = options[key]
-    if (value === undefined || typeof value === 'function') continue
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is a function, not ${typeof value}`)
-  }
+  checkFunctions(options)
 }
 
 /** Reads the answer of `authorize`: anything but `true` permits nothing. */

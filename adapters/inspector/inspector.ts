@@ -1,5 +1,5 @@
 import { type Hub, HubError } from 'wshub'
-import { checkHub } from '../observing/arguments.ts'
+import { checkHub } from '../arguments.ts'
 import { asRefusal } from '../refusal.ts'
 import { answer, type Exchange, exchangeOf, type Inspector, isOwnOrigin } from './exchange.ts'
 import { CALL, Feed } from './feed.ts'

@@ -1,5 +1,5 @@
 import { HubError } from 'wshub'
-import { checkMethods, checkOptions } from '../observing/arguments.ts'
+import { checkMethods, checkOptions } from '../arguments.ts'
 
 /** The methods of a logger: of pino, of `fastify.log`, of `console`. */
 export interface Logger {

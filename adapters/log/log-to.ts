@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Connection, Hub } from 'wshub'
-import { checkHub } from '../observing/arguments.ts'
+import { checkHub } from '../arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
 import { levelOfClose, levelOfError, levelOfRefusal, levelOfState } from './levels.ts'
 import { LineLimit } from './line-limit.ts'

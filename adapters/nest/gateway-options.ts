@@ -1,4 +1,5 @@
 import { HubError, type Metadata } from 'wshub'
+import { checkFunctions, checkOptions } from '../arguments.ts'
 import type { DeclaredGateway } from './declared-gateways.ts'
 import type { UpgradeOption } from './gateway-upgrade.ts'
 
@@ -46,15 +47,9 @@ export function upgradesByPath<Meta extends object>(
 ): Map<string, UpgradeOption<Meta>> {
   const upgrades = new Map<string, UpgradeOption<Meta>>()
   for (const { name, options, port } of gateways) {
-    for (const key of Object.keys(options)) {
-      if (!KNOWN.includes(key)) {
-        throw HubError.unknownKey(key, KNOWN, `an option of a gateway on a hub: ${name}`)
-      }
-    }
+    checkOptions(options, KNOWN, `a gateway on a hub: ${name}`)
     const { upgrade } = options
-    if (upgrade !== undefined && typeof upgrade !== 'function') {
-      throw invalid(`the upgrade of a gateway is a function, not ${String(upgrade)}`)
-    }
+    checkFunctions({ [`upgrade of ${name}`]: upgrade })
     if (port !== undefined && port !== 0) {
       throw invalid(`${name} asks for port ${String(port)}: a hub is served on the application's own`)
     }

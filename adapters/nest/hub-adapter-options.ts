@@ -7,6 +7,7 @@ import {
   type Metadata,
   type Payload,
 } from 'wshub'
+import { checkFunctions } from '../arguments.ts'
 import type { UpgradeOption } from './gateway-upgrade.ts'
 import type { GatewayMessage } from './message-format.ts'
 
@@ -52,16 +53,11 @@ export interface ClientLimits {
 /** Checks the settings. @throws {HubError} WSHUB_ERR_INVALID_OPTION */
 export function readClientLimits<Meta extends object>(settings: HubAdapterSettings<Meta>): ClientLimits {
   const { upgrade, parse, format, maxPendingMessages = 100, maxStreams = 100 } = settings
-  for (const [key, value] of Object.entries({ upgrade, parse, format })) {
-    if (value !== undefined && typeof value !== 'function') throw invalid(key, 'a function', value)
-  }
+  checkFunctions({ upgrade, parse, format })
   const limits = { maxPendingMessages, maxStreams }
   for (const [key, value] of Object.entries(limits)) {
-    if (!Number.isSafeInteger(value) || value < 1) throw invalid(key, 'an integer of 1 or more', value)
+    if (Number.isSafeInteger(value) && value >= 1) continue
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is an integer of 1 or more, not ${String(value)}`)
   }
   return limits
-}
-
-function invalid(key: string, rule: string, value: unknown): HubError {
-  return new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is ${rule}, not ${String(value)}`)
 }

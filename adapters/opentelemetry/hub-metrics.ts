@@ -7,7 +7,7 @@ import {
   type Labels,
   readInstruments,
 } from 'wshub'
-import { checkHub, checkMethods, checkOptions } from '../observing/arguments.ts'
+import { checkHub, checkMethods, checkOptions } from '../arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
 
 /** Options of {@link hubMetrics}. An explicit `undefined` means the default. */

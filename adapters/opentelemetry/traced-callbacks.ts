@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { context, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api'
 import type { CallbackContext } from 'wshub'
-import { checkMethods, checkOptions } from '../observing/arguments.ts'
+import { checkMethods, checkOptions } from '../arguments.ts'
 import { linkOf, type UpgradeLink } from './upgrade-links.ts'
 
 /** Options of {@link tracedCallbacks}. An explicit `undefined` means the default. */

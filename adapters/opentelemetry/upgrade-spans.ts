@@ -10,7 +10,7 @@ import {
   trace,
 } from '@opentelemetry/api'
 import type { Hub } from 'wshub'
-import { checkHub, checkMethods, checkOptions } from '../observing/arguments.ts'
+import { checkHub, checkMethods, checkOptions } from '../arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
 import { linkOf } from './upgrade-links.ts'
 

@@ -1,6 +1,6 @@
 import { register as globalRegister } from 'prom-client'
 import { type Hub, HubError, instruments } from 'wshub'
-import { checkHub, checkMethods, checkOptions } from '../observing/arguments.ts'
+import { checkHub, checkMethods, checkOptions } from '../arguments.ts'
 import { HubEvents } from '../observing/hub-events.ts'
 import { type AnyRegistry, HubMetric } from './hub-metric.ts'
 import { HubSource } from './hub-source.ts'

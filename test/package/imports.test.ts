@@ -44,18 +44,20 @@ const FOUNDATIONS = ['ws', 'proxy-addr']
  * because they may be missing.
  */
 const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
-  express: ['wshub'],
+  express: ['[ws-hub-options]', 'wshub'],
   fastify: ['[fastify]', 'fastify-plugin', 'wshub'],
-  koa: ['[koa]', 'wshub'],
-  hono: ['[hono]', 'fetch-headers', 'hono/http-exception', 'refusal', 'wshub'],
-  h3: ['fetch-headers', 'h3', 'refusal', 'wshub'],
+  koa: ['[koa]', '[ws-hub-options]', 'wshub'],
+  hono: ['[hono]', '[ws-hub-options]', 'fetch-headers', 'hono/http-exception', 'refusal', 'wshub'],
+  h3: ['[ws-hub-options]', 'fetch-headers', 'h3', 'refusal', 'wshub'],
   'fetch-headers': ['wshub'],
   refusal: ['wshub'],
   'sync-result': ['wshub'],
+  'ws-hub-options': ['wshub'],
   nest: [
     '@nestjs/common',
     '@nestjs/core',
     '@nestjs/websockets/constants.js',
+    'arguments',
     'refusal',
     'rxjs',
     'sync-result',
@@ -65,11 +67,12 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
   'node-cluster': ['backplane', 'wshub'],
   backplane: ['wshub'],
+  arguments: ['wshub'],
   observing: ['wshub'],
-  prometheus: ['observing', 'prom-client', 'wshub'],
-  opentelemetry: ['@opentelemetry/api', 'observing', 'wshub'],
-  log: ['observing', 'wshub'],
-  inspector: ['observing', 'refusal', 'sync-result', 'wshub'],
+  prometheus: ['arguments', 'observing', 'prom-client', 'wshub'],
+  opentelemetry: ['@opentelemetry/api', 'arguments', 'observing', 'wshub'],
+  log: ['arguments', 'observing', 'wshub'],
+  inspector: ['arguments', 'observing', 'refusal', 'sync-result', 'wshub'],
 }
 
 /**

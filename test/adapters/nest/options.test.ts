@@ -68,7 +68,7 @@ describe('The options of a gateway', () => {
     ['the path of a gateway is a path without parameters, not /^x/', { path: /^x/ }],
     ['the path of a gateway is a path without parameters, not /chat?a', { path: '/chat?a' }],
     ['the namespace of a gateway is a path without parameters, not /a/', { namespace: /a/ }],
-    ['the upgrade of a gateway is a function, not 7', { upgrade: 7 }],
+    ['upgrade of Chat is a function, not 7', { upgrade: 7 }],
   ])('are refused when the application starts: %s', async (message, options) => {
     const error = await init(gateway(options as GatewayOptions, class Chat {})) // wrong in JavaScript
     expect(error.code).toBe('WSHUB_ERR_INVALID_OPTION')

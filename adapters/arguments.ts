@@ -20,6 +20,14 @@ export function checkOptions(options: object, known: readonly string[], where: s
   }
 }
 
+/** @throws {HubError} WSHUB_ERR_INVALID_OPTION for one of these options that is set, and not to a function */
+export function checkFunctions(options: object): void {
+  for (const [key, value] of Object.entries(options)) {
+    if (value === undefined || typeof value === 'function') continue
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is a function, not ${String(value)}`)
+  }
+}
+
 /** @throws {HubError} WSHUB_ERR_INVALID_OPTION for an object without a method that is needed */
 export function checkMethods(object: unknown, methods: readonly string[], what: string): void {
   const given = object as Record<string, unknown> | null | undefined // whatever JavaScript passes
