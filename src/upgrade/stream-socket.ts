@@ -41,7 +41,7 @@ export class StreamSocket extends Duplex {
     Object.defineProperties(StreamSocket.prototype, {
       writableLength: {
         get(this: StreamSocket): number {
-          return this.#stream.writableLength
+          return this.destroyed ? 0 : this.#stream.writableLength
         },
       },
       writableNeedDrain: {

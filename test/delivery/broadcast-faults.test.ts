@@ -1,13 +1,21 @@
-import { connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Dropped, Frame } from 'wshub'
 import { JUDGE_MS } from '../../src/delivery/congestion.ts'
-import { type Client, eventually, handshake, Journal, RawClient, serve, turn } from '../support/hub-server.ts'
+import {
+  type Client,
+  dial,
+  eventually,
+  handshake,
+  Journal,
+  RawClient,
+  serve,
+  turn,
+} from '../support/hub-server.ts'
 import { bare, frames, textsOf } from './comparer.ts'
 
 /** A client that compares received bytes with the expected ones, and keeps none of them. */
 class Comparer {
-  readonly socket: Socket
+  readonly socket: ReturnType<typeof dial>
   readonly #expected: Buffer
   readonly #events = new Journal<string>()
   #head = Buffer.alloc(0)
@@ -18,8 +26,8 @@ class Comparer {
 
   constructor(port: number, expected: Buffer) {
     this.#expected = expected
-    this.socket = connect(port, '127.0.0.1')
-    this.socket.on('data', (data) => this.#take(data))
+    this.socket = dial(port)
+    this.socket.on('data', (data: Buffer) => this.#take(data))
     this.socket.on('error', () => {}) // 'close' follows
     this.socket.on('close', () => this.#events.push('closed'))
     this.socket.write(handshake())
@@ -223,12 +231,17 @@ describe('a broadcast', () => {
       () => hub.size === 3,
       () => hub.size,
     )
+    const [, ...reading] = hub.connections()
     const texts: string[] = []
     while (drops.length === 0) {
       expect(texts.length).toBeLessThan(2_000)
       texts.push(`${texts.length}`.padEnd(50_000, '.'))
       hub.broadcast(texts.at(-1) ?? '')
-      await turn()
+      await eventually(
+        'the others to have it',
+        () => reading.every(({ bufferedBytes }) => bufferedBytes === 0),
+        () => reading.map(({ bufferedBytes }) => bufferedBytes),
+      )
     }
     for (const other of others) {
       expect((await other.closeFrame()).code).toBe(4001)

@@ -1,8 +1,7 @@
-import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { type EventHandler, Frame, Hub, type HubOptions, Opcode } from 'wshub'
-import { listen, type RawClient, stop } from '../support/hub-server.ts'
+import { listen, makeServer, type RawClient, stop } from '../support/hub-server.ts'
 
 /**
  * Starts a server whose only hub has the given handler. It sends no pings: the clients here answer none, and
@@ -10,7 +9,7 @@ import { listen, type RawClient, stop } from '../support/hub-server.ts'
  */
 export async function bare(options: HubOptions, handler: EventHandler) {
   const hub = new Hub({ pingIntervalMs: 0, ...options })
-  const server = createServer((req) => void hub.upgrade(req, handler))
+  const server = makeServer((req) => void hub.upgrade(req, handler))
   hub.attach(server)
   await listen(server)
   onTestFinished(async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Connection, Opcode } from 'wshub'
+import { type Connection, Frame, Opcode } from 'wshub'
 import { collectGarbage } from '../support/garbage.ts'
 import { eventually, type RawClient, serve, turn } from '../support/hub-server.ts'
 
@@ -35,7 +35,8 @@ describe('maxTotalBufferedBytes', () => {
     for (let i = 0; i < 20; i++) small.send(text('few'))
     for (const { socket } of greedy) socket.pause()
     const before = liveBytes()
-    for (const client of greedy) for (let i = 0; i < 700; i++) client.send(text('many'))
+    const many = Buffer.concat(Array<Buffer>(700).fill(new Frame({ ...text('many'), masked: true }).encode()))
+    for (const { socket } of greedy) socket.write(many)
     await served.log.until('their end', (all) => all.filter((entry) => entry.includes('SLOW')).length >= 3)
     // Clients that were closed hold no buffers, although they have not answered the close frame.
     await eventually(
@@ -57,7 +58,7 @@ describe('maxTotalBufferedBytes', () => {
   })
 
   it('counts a broadcast once for any number of clients', async () => {
-    const served = await serve({ maxBufferedBytes: 8 * MIB, maxTotalBufferedBytes: 12 * MIB })
+    const served = await serve({ maxBufferedBytes: 12 * MIB, maxTotalBufferedBytes: 12 * MIB })
     const clients: RawClient[] = []
     for (let i = 0; i < 10; i++) clients.push((await served.connectRaw()).client)
     for (const { socket } of clients) socket.pause()

@@ -1,9 +1,9 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, HubError, type HubOptions } from 'wshub'
 import { closeApps, echo, frameworks, portOf } from '../adapters/frameworks.ts'
-import { listen, serve, stop, thrownBy } from '../support/hub-server.ts'
+import { dial, listen, makeServer, serve, stop, thrownBy } from '../support/hub-server.ts'
 import { type Answer, destroyClients, Gate, RawClient, type Target, until } from '../support/raw.ts'
 
 afterEach(async () => {
@@ -14,7 +14,7 @@ afterEach(async () => {
 /** A hub on a server whose routes are decided by the test. */
 async function holding(options: HubOptions, answer: (req: IncomingMessage, res: ServerResponse) => void) {
   const hub = new Hub(options)
-  const server = createServer(answer)
+  const server = makeServer(answer)
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => sockets.add(socket))
   hub.attach(server)
@@ -109,7 +109,7 @@ describe('limits.maxConnectionsPerAddress', () => {
 
   it('counts the clients of a socket on ::1', async () => {
     const hub = new Hub({ limits })
-    const server = createServer((req, res) => {
+    const server = makeServer((req, res) => {
       const error = upgradeError(() => hub.upgrade(req, echo))
       if (error !== undefined) res.writeHead(error.status, error.headers).end(error.message)
     })
@@ -140,12 +140,13 @@ describe('limits.maxPendingUpgrades', () => {
   it('admits exactly that many of a thousand at once, and answers 503 to the others', async () => {
     const requests: IncomingMessage[] = []
     const { hub, port } = await holding({ limits: { maxPendingUpgrades: 100 } }, (req) => requests.push(req))
-    const answers = new Map<Socket, string>()
+    const answers = new Map<ReturnType<typeof dial>, string>()
     let ended = 0
     let switched = 0
     const reached = { refusals: new Gate(), upgrades: new Gate() }
     for (let i = 0; i < 1_000; i++) {
-      const client = connect(port, '127.0.0.1', () => client.write(handshakeBytes))
+      const client = dial(port)
+      client.write(handshakeBytes)
       onTestFinished(() => {
         client.destroy()
       })
@@ -165,7 +166,7 @@ describe('limits.maxPendingUpgrades', () => {
       refusedUpgrades: { WSHUB_ERR_TOO_MANY_PENDING: 900 },
     })
     const whole = [...answers.values()].filter((text) =>
-      /^HTTP\/1.1 503 .*\r\nRetry-After: \d+\r\n.*more than 100 upgrades are pending$/s.test(text),
+      /^HTTP\/1.1 503 .*\r\nRetry-After: \d+\r\n.*more than 100 upgrades are pending$/is.test(text),
     )
     expect(whole).toHaveLength(900)
     for (const req of requests) void hub.upgrade(req, echo)

@@ -106,7 +106,12 @@ export class Http2Tunnel extends Duplex {
   override _destroy(_error: Error | null, done: () => void): void {
     const stream = this.#stream
     const isOver = stream === undefined || stream.destroyed
-    if (!isOver) stream.close(this.#isReset ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR)
+    if (!isOver) {
+      // As a socket does, it discards what has not been sent.
+      const isCut = this.#isReset || stream.writableLength > 0
+      stream.close(isCut ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR)
+      stream.resume() // one that is paused never closes
+    }
     if (isOver || this.#isReset) this.session.close()
     else stream.once('close', () => this.session.close())
     done()
@@ -143,7 +148,7 @@ export class Http2Tunnel extends Duplex {
     stream.on('headers', (answer) => this.push(this.#headOf(answer, false)))
     stream.on('response', (answer) => this.push(this.#headOf(answer, isHandshake)))
     stream.on('data', (bytes: Buffer) => {
-      if (!this.push(bytes)) stream.pause()
+      if (!this.push(bytes) && !this.destroyed) stream.pause()
     })
     stream.on('end', () => this.push(null))
     stream.on('error', () => {}) // 'close' follows

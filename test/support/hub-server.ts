@@ -198,7 +198,7 @@ export async function serve(
       res.end(error instanceof HubError ? String(error) : 'the route failed')
     }
   }
-  const server = isHttp2 ? http2Server(listener) : createServer(listener)
+  const server = makeServer(listener)
   const sockets: Socket[] = []
   server.on('connection', (socket) => sockets.push(socket))
   hub.attach(server)
@@ -239,6 +239,16 @@ export async function serve(
       return { client, connection: await latest(count), serverSocket }
     },
   }
+}
+
+/** A server of the protocol that this run of the tests is about. */
+export function makeServer(listener: RequestListener): Server {
+  return isHttp2 ? http2Server(listener) : createServer(listener)
+}
+
+/** Connects by the protocol that this run of the tests is about. */
+export function dial(port: number): Socket | Http2Tunnel {
+  return isHttp2 ? new Http2Tunnel(`http://127.0.0.1:${port}`) : connect(port, '127.0.0.1')
 }
 
 export async function listen(server: Server): Promise<void> {
@@ -308,7 +318,7 @@ export class RawClient {
   readonly #events = new Journal<string>()
 
   constructor(port: number) {
-    this.socket = isHttp2 ? new Http2Tunnel(`http://127.0.0.1:${port}`) : connect(port, '127.0.0.1')
+    this.socket = dial(port)
     this.socket.on('data', (data) => this.#take(data))
     this.socket.on('error', () => {}) // 'close' follows
     this.socket.on('close', () => {

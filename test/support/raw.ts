@@ -2,7 +2,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Frame, Opcode } from 'wshub'
-import { Http2Tunnel } from './http2-tunnel.ts'
+import { Http2Tunnel, isHttp2 } from './http2-tunnel.ts'
 import { inTime, until } from './in-time.ts'
 
 export { inTime, until }
@@ -38,7 +38,7 @@ export interface Target {
   readonly port: number
   readonly host?: string
   readonly secure?: boolean
-  /** Whether clients of raw bytes reach it over HTTP/2, each in its own session. */
+  /** Whether clients of raw bytes reach it over HTTP/2, each in its own session; without it, as {@link isHttp2}. */
   readonly http2?: boolean
 }
 
@@ -162,10 +162,10 @@ export class RawClient {
     port,
     host = '127.0.0.1',
     secure = false,
-    http2 = false,
+    http2 = isHttp2,
   }: Target): Promise<RawClient> {
     const socket = http2
-      ? new Http2Tunnel(`${secure ? 'https' : 'http'}://${host}:${port}`)
+      ? new Http2Tunnel(`${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`)
       : secure
         ? connectTls({ port, host, rejectUnauthorized: false })
         : connectTcp({ port, host, noDelay: true })
