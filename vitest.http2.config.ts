@@ -14,9 +14,9 @@ const SUITES = [
   'test/delivery/{flush-loop,outbox,outbox-burst,outbox-drops,outgoing-message,write-delay}.test.ts',
 ]
 
-// Not here: test/delivery/delivery-model, which replaces the sockets of a server of node:http by pipes and compares
-// their bytes, and test/connection/close-timeout, whose clients keep their side of a TCP connection open:
-// test/http2/hostile.test.ts has such clients, and others that do not read, on streams.
+// Not here: test/delivery/delivery-model, which replaces the sockets of a server of node:http by pipes and
+// compares their bytes, and test/connection/close-timeout, whose clients keep their side of a TCP connection
+// open: test/http2/hostile.test.ts has such clients, and others that do not read, on streams.
 
 /** What only HTTP/1.1 has: requests in a row, and the headers that make one of them an upgrade. */
 const OF_HTTP1 = [

@@ -106,7 +106,8 @@ export class StreamSocket extends Duplex {
     this.#isReading = true
     this.#stream.on('data', (bytes: Buffer) => {
       this.bytesRead += bytes.length
-      if (!this.push(bytes)) this.#stream.pause() // then the client may send no more than its window
+      // The client may then send no more than its window. After the end, a stream that is paused never closes.
+      if (!this.push(bytes) && !this.destroyed) this.#stream.pause()
     })
   }
 
@@ -131,6 +132,7 @@ export class StreamSocket extends Duplex {
 
   override _destroy(error: Error | null, done: Written): void {
     if (!this.#stream.closed) this.#stream.close(this.writableFinished ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL)
+    this.#stream.resume() // one that is paused never closes, and would count in its session for ever
     done(error)
   }
 

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { constants } from 'node:http2'
+import { constants, type ServerHttp2Stream } from 'node:http2'
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
-import { type HubOptions, Opcode } from 'wshub'
+import { type Connection, type HubOptions, Opcode } from 'wshub'
 import { echo } from '../adapters/frameworks.ts'
 import { destroySessions, Http2Client, type StreamClient } from '../support/http2-client.ts'
 import { Journal } from '../support/hub-server.ts'
@@ -138,6 +138,27 @@ describe('A hub that does not read from a stream', () => {
     answered.open()
     expect((await socket.answer())[':status']).toBe(404)
     await (await client.open()).echoes()
+  })
+})
+
+describe('A connection that is paused with unread data, whose client has ended its stream', () => {
+  it.each<[string, (connection: Connection | undefined) => void]>([
+    ['terminated', (connection) => connection?.terminate()],
+    ['closed', (connection) => void connection?.close()],
+  ])('leaves nothing behind when it is %s', async (_how, end) => {
+    const served = await serve({ closeTimeoutMs: 80, limits: { maxConnectionsPerSession: 1 } }, {})
+    const streams: ServerHttp2Stream[] = []
+    served.server.on('stream', (stream: ServerHttp2Stream) => streams.push(stream))
+    const client = await Http2Client.connect(served)
+    const socket = await client.open()
+    const [connection] = served.connections
+    connection?.pause()
+    socket.write(text('y'.repeat(60_000)))
+    socket.stream.end()
+    await until('its data to wait', () => streams[0]?.isPaused() === true)
+    end(connection)
+    await until('the stream to be gone', () => streams[0]?.destroyed === true)
+    await client.open()
   })
 })
 
