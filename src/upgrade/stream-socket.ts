@@ -106,7 +106,7 @@ export class StreamSocket extends Duplex {
     this.#isReading = true
     this.#stream.on('data', (bytes: Buffer) => {
       this.bytesRead += bytes.length
-      // The client may then send no more than its window. After the end, a stream that is paused never closes.
+      // Then the client may send no more than its window. A paused stream never closes after its end.
       if (!this.push(bytes) && !this.destroyed) this.#stream.pause()
     })
   }

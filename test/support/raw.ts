@@ -38,7 +38,7 @@ export interface Target {
   readonly port: number
   readonly host?: string
   readonly secure?: boolean
-  /** Whether clients of raw bytes reach it over HTTP/2, each in its own session; by default, as the whole run. */
+  /** Whether clients of raw bytes reach it over HTTP/2, each in its own session; else as the whole run. */
   readonly http2?: boolean
 }
 
