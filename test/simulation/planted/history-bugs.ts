@@ -64,7 +64,6 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'if (!this.#catchUps.has(member)) member.fellBehind(this.#log.room)',
       '',
     ],
-    ['a replay that waits for its node never goes on', 'this.#catchUps.moved(hasReached)', ''],
     [
       'a member receives live while it catches up',
       'if (catchUps.size > 0 && catchUps.has(member)) continue',
@@ -100,6 +99,11 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'if (this.#idle.delete(room)) return',
     ],
   ),
+  ...bugs('history/catch-ups', [
+    'a replay that waits for its node never goes on',
+    'this.#ahead.add(catchUp)',
+    '',
+  ]),
   ...bugs(
     'history/catch-up',
     [
