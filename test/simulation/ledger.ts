@@ -378,7 +378,11 @@ export class Ledger {
           (end === NEVER || isHere || message.isAccepted === true),
       )
       const begun = isHere ? 0 : (this.#begun.get(`${room} ${by} ${session.node}`) ?? NEVER)
-      const latest = expected.reduce((last, { id }, i) => (session.received.has(id) ? i : last), -1)
+      // A message to several rooms may have come through another one.
+      const latest = expected.reduce(
+        (last, { id, scope }, i) => (scope !== 'union' && session.received.has(id) ? i : last),
+        -1,
+      )
       const missing = expected.filter(({ id }, i) => {
         if (session.received.has(id)) return false
         // Nothing shows how many messages a node that has ended had published last.

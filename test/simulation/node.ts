@@ -21,6 +21,7 @@ export interface NodeSettings {
   readonly maxBufferedBytes: number
   readonly maxTotalBufferedBytes: number
   readonly roomGraceMs: number
+  readonly writeDelayMs: number
   /** `undefined` = no room has a history. */
   readonly history: HistorySettings | undefined
   /** Whether some rooms have presence. */
@@ -70,7 +71,8 @@ export class Node {
     this.place = place
     this.backplane = world.engine.join(name)
     this.app = world.history === undefined ? undefined : new HistoryApp(world, world.history, this)
-    const { slowConsumer, maxBufferedBytes, maxTotalBufferedBytes, roomGraceMs, hasPresence } = world.settings
+    const { slowConsumer, maxBufferedBytes, maxTotalBufferedBytes, writeDelayMs, roomGraceMs, hasPresence } =
+      world.settings
     this.told = new ToldPresence(world, this)
     this.hub = this.#own(
       () =>
@@ -80,6 +82,7 @@ export class Node {
           slowConsumer,
           maxBufferedBytes,
           maxTotalBufferedBytes,
+          writeDelayMs,
           presence: hasPresence ? this.#presence() : undefined,
           pingIntervalMs: 1_000,
           pongTimeoutMs: 500,

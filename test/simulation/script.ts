@@ -38,6 +38,9 @@ const LOSSES: readonly StepName[] = [
  * missing.
  */
 const PRESENCE_SHARE = 0.3
+/** The share of scripts in which messages wait for others, and how long, in ms, at most. */
+const DELAYED_SHARE = 0.3
+const MAX_WRITE_DELAY_MS = 12
 /** Kinds that every script has: without them, nothing would happen. */
 const ALWAYS: readonly StepName[] = ['start', 'connect', 'join', 'send', 'wait', 'restore', 'resume']
 /** The same where rooms have a history. */
@@ -68,6 +71,7 @@ export function scriptOf(seed: number): Script {
     roomGraceMs: hasPresence || random.chance(0.3) ? 0 : random.between(10, 300),
     history: undefined,
     hasPresence,
+    writeDelayMs: 0,
   }
   const settings = hasHistory(seed) ? withHistory(plain, random) : plain
   const step = (kind: StepName, picks: Step['picks'], ms: number): Step => ({ kind, picks, ms })
@@ -97,7 +101,9 @@ export function scriptOf(seed: number): Script {
     const picks = [random.below(PICK), random.below(PICK), random.below(PICK)] as const
     steps.push(step(kindOf(kinds, random), picks, pauseMs(random)))
   }
-  return { seed, places, clients, settings, steps }
+  // The last draw, so that the steps of a seed are those that it had without.
+  const writeDelayMs = random.chance(DELAYED_SHARE) ? random.between(1, MAX_WRITE_DELAY_MS) : 0
+  return { seed, places, clients, settings: { ...settings, writeDelayMs }, steps }
 }
 
 /** Returns settings of nodes whose rooms have a history. */

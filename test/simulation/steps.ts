@@ -186,10 +186,10 @@ export const CLUSTER_STEPS = {
 
   send: {
     weight: 10,
-    run: (world, [place, room]) =>
+    run: (world, [place, room, haste]) =>
       withNode(world, place, (node) => {
         node.publish({ scope: 'room', rooms: [roomOf(room)] }, (id) =>
-          node.hub.broadcastToRoom(roomOf(room), id),
+          node.hub.broadcastToRoom(roomOf(room), id, { urgent: isUrgent(haste) }),
         )
       }),
   },
@@ -228,9 +228,9 @@ export const CLUSTER_STEPS = {
 
   sendToAll: {
     weight: 3,
-    run: (world, [place]) =>
+    run: (world, [place, haste]) =>
       withNode(world, place, (node) => {
-        node.publish({ scope: 'everyone' }, (id) => node.hub.broadcast(id))
+        node.publish({ scope: 'everyone' }, (id) => node.hub.broadcast(id, { urgent: isUrgent(haste) }))
       }),
   },
 
@@ -258,11 +258,13 @@ export const CLUSTER_STEPS = {
 
   sendToOne: {
     weight: 4,
-    run: (world, [place, client]) => {
+    run: (world, [place, client, haste]) => {
       const session = world.sessionOf(client)
       if (session === undefined) return
       withNode(world, place, (node) => {
-        node.publish({ scope: 'direct', to: session.name }, (id) => node.hub.sendTo(session.id, id))
+        node.publish({ scope: 'direct', to: session.name }, (id) =>
+          node.hub.sendTo(session.id, id, { urgent: isUrgent(haste) }),
+        )
       })
     },
   },
@@ -305,4 +307,9 @@ function joinedRoom(session: Session, pick: number): string | undefined {
 
 function roomOf(pick: number): string {
   return ROOMS[pick % ROOMS.length] ?? ROOMS[0]
+}
+
+/** Returns whether a message does not wait for others, which one in four does not. */
+function isUrgent(pick: number): boolean {
+  return pick % 4 === 0
 }

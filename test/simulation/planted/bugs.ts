@@ -313,6 +313,20 @@ export const BUGS: readonly Bug[] = [
       'countDrops(this.#drops, reason, { messages, bytes })\n',
       '\n',
     ],
+    [
+      'an urgent message overtakes those that wait for others',
+      'const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)\n',
+      `if (isMessage && !mayWait && this.#batch !== undefined && this.#due === 'later') {
+        this.#socket.write(encodedFrame(frame))
+        return true
+      }
+      const batch = (this.#batch ?? this.#delivery.loop.root).extend(frame, isMessage)\n`,
+    ],
   ),
+  ...bugs('delivery/flush-loop', [
+    'what waits for others is written by chance only',
+    'for (const outbox of delayed) outbox.delayPassed()\n',
+    '\n',
+  ]),
   ...HISTORY_BUGS,
 ]
