@@ -21,7 +21,7 @@ describe('Starting an example', () => {
   })
 
   it('closes the connections of its clients with 1001 on SIGINT', async () => {
-    example = new Process('examples/chat/fastify.ts')
+    example = Process.withTsx('examples/chat/fastify.ts')
     const client = await Client.open({ url: await example.url() }, '/chat')
 
     example.kill('SIGINT')

@@ -1,10 +1,12 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { Address, Running } from '../../examples/run.ts'
+import { compiled } from '../support/compiled.ts'
 import { inTime } from '../support/in-time.ts'
 
 export { inTime }
@@ -129,15 +131,15 @@ export async function refusedUpgrade(
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** An example that runs in its own process, as a reader of the README starts it. */
+/** An example that runs in its own process. */
 export class Process {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>
   readonly #exit: Promise<unknown[]>
   readonly #url: Promise<string>
   #output = ''
 
-  constructor(file: string, env: NodeJS.ProcessEnv = {}) {
-    this.#child = spawn(process.execPath, ['--import', 'tsx', file], {
+  constructor(file: string, env: NodeJS.ProcessEnv = {}, args = [compiled(join(root, file))]) {
+    this.#child = spawn(process.execPath, args, {
       cwd: root,
       env: { ...process.env, ...env, PORT: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -152,6 +154,11 @@ export class Process {
         })
       }
     })
+  }
+
+  /** Starts it as a reader of the README does. */
+  static withTsx(file: string): Process {
+    return new Process(file, {}, ['--import', 'tsx', file])
   }
 
   /** The address that it prints. */
