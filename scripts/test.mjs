@@ -56,7 +56,9 @@ function runTests(args) {
 
 /** Starts a program in a process group of its own, which ends with this process. */
 function start(command, args, options) {
-  const child = spawn(command, args, { ...options, cwd: root, detached: process.platform !== 'win32' })
+  // With the default of Go, 100, the native compiler computes a quarter more, to collect garbage.
+  const env = { GOGC: '400', ...process.env }
+  const child = spawn(command, args, { ...options, env, cwd: root, detached: process.platform !== 'win32' })
   groups.add(child)
   child.once('close', () => groups.delete(child))
   return child
