@@ -9,7 +9,7 @@ import { destroyClients, handshake, RawClient, request, until } from '../support
 afterEach(destroyClients)
 afterEach(closeApps)
 
-const CLIENTS = 50
+const CLIENTS = 20
 
 /** Waits until at most that many of the objects are left. */
 async function leavesAtMost(most: number, tracked: Tracked): Promise<void> {
