@@ -1,5 +1,5 @@
 import type { Connection, Hub } from 'wshub'
-import { syncResult } from '../sync-result.ts'
+import { syncJson } from '../sync-result.ts'
 import type { InspectorOptions } from './inspector-options.ts'
 import type { OptionErrors } from './option-errors.ts'
 import { type ClientOrder, PAGE_ROWS, type Query, type RoomOrder } from './query.ts'
@@ -147,11 +147,7 @@ export class Listing {
   #metadataOf(connection: Connection<object>): string {
     if (this.#metadata === undefined) return ''
     try {
-      const where = 'the option metadata'
-      const metadata = syncResult(where, this.#metadata(connection))
-      // Any toJSON in it may return a promise, too.
-      const json = JSON.stringify(metadata, (_key, value) => syncResult(where, value))
-      return (json ?? '').slice(0, MAX_METADATA)
+      return (syncJson('the option metadata', this.#metadata(connection)) ?? '').slice(0, MAX_METADATA)
     } catch (error) {
       // One client whose metadata cannot be shown must not hide all others.
       this.#errors.report(error, 'the option metadata of the inspector')

@@ -1,6 +1,9 @@
 import { HubError } from './errors.ts'
 import { isThenable, runHandler } from './run-handler.ts'
 
+/** The most objects that are searched for promises when a value has no JSON: it may lead to all others. */
+const MAX_SEARCHED = 1_000
+
 /**
  * Returns the result of user code that has to be synchronous. A promise is refused: as a condition it would
  * be true, whatever it resolves to.
@@ -9,6 +12,59 @@ import { isThenable, runHandler } from './run-handler.ts'
  */
 export function syncResult<Result>(where: string, result: Result): Result {
   if (!isThenable(result)) return result
-  void runHandler(where, () => result, { failed: () => {} }) // else its rejection could end the process
+  settle(result)
   throw new HubError('WSHUB_ERR_INVALID_OPTION', `${where} is synchronous: it must not return a promise`)
+}
+
+/**
+ * Returns the JSON of such a result.
+ * @throws {HubError} WSHUB_ERR_INVALID_OPTION for promises in it, also those of a `toJSON`; and whatever the
+ *   application's code in it throws
+ */
+export function syncJson(where: string, result: unknown): string | undefined {
+  const refused: unknown[] = []
+  let json: string | undefined
+  const check = (_key: string, part: unknown) => {
+    try {
+      if (part instanceof Map || part instanceof Set) settleAll(part) // JSON has nothing of them
+      return syncResult(where, part)
+    } catch (error) {
+      refused.push(error) // each of them could end the process: the others are looked for
+      return null
+    }
+  }
+  try {
+    json = JSON.stringify(result, check)
+  } catch (error) {
+    settleAll(result)
+    throw error
+  }
+  if (refused.length > 0) throw refused[0]
+  return json
+}
+
+/** Handles the rejections of all promises in a value. Calls no getter, which might make more of them. */
+function settleAll(value: unknown): void {
+  const found = new Set<object>()
+  const add = (part: unknown) => {
+    if (typeof part !== 'object' || part === null || ArrayBuffer.isView(part)) return
+    try {
+      if (isThenable(part)) settle(part)
+      else found.add(part)
+    } catch {} // a Proxy, or a getter
+  }
+  let searched = 0
+  add(value)
+  for (const part of found) {
+    if (++searched > MAX_SEARCHED) return
+    try {
+      if (part instanceof Map || part instanceof Set) for (const entry of part) add(entry)
+      for (const each of Object.values(Object.getOwnPropertyDescriptors(part))) add(each.value)
+    } catch {} // a Proxy
+  }
+}
+
+/** Handles the rejection of a promise, which could end the process. */
+function settle(promise: PromiseLike<unknown>): void {
+  void runHandler('a promise that was refused', () => promise, { failed: () => {} })
 }

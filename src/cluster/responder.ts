@@ -1,7 +1,7 @@
 import { HubError, show } from '../base/errors.ts'
 import { MAX_INT32 } from '../base/option-rules.ts'
 import { runHandler } from '../base/run-handler.ts'
-import { syncResult } from '../base/sync-result.ts'
+import { syncJson } from '../base/sync-result.ts'
 import { asError, textOf } from '../base/thrown.ts'
 import { checkPayload, type Payload, payloadBytes } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
@@ -166,10 +166,8 @@ export class Responder {
     runHandler(
       'public metadata',
       () => {
-        // Calls any toJSON of the application, which may return a promise; that of the metadata itself
-        // may return `undefined`.
-        const check = (_key: string, value: unknown) => syncResult('public metadata', value)
-        json = JSON.stringify(Object.fromEntries(entries), check) ?? ''
+        // A key may be `toJSON`, and return `undefined`.
+        json = syncJson('public metadata', Object.fromEntries(entries)) ?? ''
       },
       { failed: (error, where) => this.#local.report(error, where) },
     )

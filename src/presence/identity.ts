@@ -1,6 +1,6 @@
 import { HubError, show } from '../base/errors.ts'
 import { runHandler } from '../base/run-handler.ts'
-import { syncResult } from '../base/sync-result.ts'
+import { syncJson, syncResult } from '../base/sync-result.ts'
 import { MAX_USER_BYTES, type ResolvedPresenceOptions } from './presence-options.ts'
 
 /** The user of a connection, as `presence.user` and `presence.info` returned it. */
@@ -52,7 +52,7 @@ function jsonOf(value: unknown, maxBytes: number, report: Report): string {
   runHandler(
     where,
     () => {
-      json = JSON.stringify(value, (_key, part) => syncResult(where, part)) // of any toJSON
+      json = syncJson(where, value)
     },
     { failed: report },
   )

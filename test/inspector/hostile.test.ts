@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import { connect } from 'node:net'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub, type HubDiagnostics } from 'wshub'
 import { NodeReport } from '../../adapters/inspector/node-report.ts'
 import { OptionErrors } from '../../adapters/inspector/option-errors.ts'
@@ -172,6 +172,59 @@ describe('what clients and the application choose', () => {
     expect(shown.errors).toMatchObject([{ text: HOSTILE }])
     page.view({ search: 'mmm' })
     await page.shows('the one', ({ clients }) => clients.matching === 1)
+  })
+
+  it('does not end the process: metadata with several promises that reject, wherever they are', async () => {
+    const reject = (text: string) => Promise.reject(new Error(text))
+    const pair = () => ({ user: reject('user'), plan: reject('plan') })
+    const revoked = Proxy.revocable({}, {})
+    revoked.revoke()
+    const values: readonly (() => unknown)[] = [
+      pair,
+      () => [1, reject('one'), [reject('two')]],
+      () => ({ large: 10n, ...pair() }),
+      () => ({ ...pair(), large: 10n }),
+      () => new Map([['both', pair()]]),
+      () => new Map([[pair(), 1]]),
+      () => ({ inner: new Set([reject('one'), reject('two')]) }),
+      () => ({ proxy: revoked.proxy, ...pair() }),
+      () => ({ toJSON: () => pair(), before: 1 }),
+      () => {
+        const circle: { itself?: object } = {}
+        circle.itself = circle
+        return { circle, list: [pair()] }
+      },
+      () => {
+        let deep: object = pair()
+        for (let n = 0; n < 900; n++) deep = { deep, n: n === 450 ? 1n : n }
+        return deep
+      },
+      () =>
+        Object.fromEntries([
+          ['then', 'a text'],
+          ['user', 'bob'],
+        ]),
+    ]
+    const unhandled: unknown[] = []
+    const listener = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', listener)
+    onTestFinished(() => void process.off('unhandledRejection', listener))
+    const ids: string[] = []
+    const { hub, port, client } = await inspected(
+      { ...view, metadata: ({ id }) => values[ids.indexOf(id)]?.() },
+      new Hub({ onError: () => {} }),
+    )
+    for (const _ of values) await client()
+    ids.push(...hub.connections().map(({ id }) => id))
+    const page = await Page.open(port)
+    const { clients } = await page.shows('all clients')
+    for (let n = 0; n < 10; n++) await turn()
+    const failed = '(the option metadata has failed)'
+    expect(clients.rows.slice(0, values.length).map(({ metadata }) => metadata)).toEqual([
+      ...[failed, failed, failed, failed, '{}', '{}', '{"inner":{}}', failed, failed, failed, failed],
+      '{"then":"a text","user":"bob"}',
+    ])
+    expect(unhandled).toEqual([])
   })
 
   it('fits into a message between nodes: thousands of rooms with names of 1,024 bytes', async () => {

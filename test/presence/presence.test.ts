@@ -302,6 +302,7 @@ describe('Hub with presence', () => {
       ['is too long', 'x'.repeat(2_000)],
       ['has no JSON', 7n],
       ['has a promise in it', { toJSON: () => Promise.reject(new Error('not handled')) }],
+      ['has two promises in it', { toJSON: () => [1, 2].map((n) => Promise.reject(new Error(`${n}`))) }],
       ['is circular', Object.assign([], { 0: globalThis })],
     ])('list a user without an info that %s, and report it', async (_what, info) => {
       const { hub, enter, faults } = await servePresence({ info: () => info })
