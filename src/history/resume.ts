@@ -38,6 +38,7 @@ interface Start {
 
 /**
  * Replays to a member of a room what it has missed, before it receives live messages.
+ * @param isAgain whether it takes the place of a replay that turned out to be impossible
  * @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection; the member then receives live messages
  */
 export function resume(
@@ -45,12 +46,14 @@ export function resume(
   member: HistoryMember,
   from: ReplayFrom,
   limits: HistoryLimits,
+  isAgain = false,
 ): Promise<ResumeResult> {
   // A call that asks for nothing leaves the replay alone: in its place, it would skip what is still missing.
   const asksNothing = !hasSince(from) && from.last === undefined
   if (asksNothing && log.members.isResuming(member)) return Promise.resolve(endedResume('replaced'))
   return new Promise((resolve, reject) => {
     let isComplete = true
+    let hasBegun = false
     const joined = log.isPositioned ? log.delivered : undefined
     log.members.followers.came(member, joined, hasSince(from))
     // In this turn: no live message may reach the member before those it has missed.
@@ -58,7 +61,11 @@ export function resume(
       if (!member.isOpen) resolve(endedResume('closed', replayed))
       else if (end === 'replaced') resolve(endedResume('replaced', replayed))
       else if (end === 'ended') resolve(endedResume('left', replayed))
-      else {
+      else if (end === 'incomplete' && hasBegun && replayed === 0 && from.last !== undefined && !isAgain) {
+        // The store has lost or removed what was to be replayed: its latest messages come in place of that.
+        const since = hasSince(from) ? '' : undefined // of no use any more
+        resolve(resume(log, member, { since, last: from.last }, limits, true))
+      } else {
         // What is sent next may say this position: dropped messages would come after it, if at all.
         log.members.pin(member)
         const position = cursor.epoch === '' ? '' : positionOf(cursor)
@@ -71,6 +78,7 @@ export function resume(
     }
     const begin = (start: Start, head: Mark) => {
       if (catchUp.hasEnded) return
+      hasBegun = true
       isComplete = start.isComplete
       log.members.followers.began(member, joined ?? head, hasSince(from) && isComplete)
       catchUp.start(start.cursor, start.page)

@@ -105,4 +105,35 @@ describe('a replay from a store that has lost its latest writes', () => {
     await untilReceived(late, ['c'])
     expect(late.received).toEqual(['c'])
   })
+
+  it('begins again with the latest messages, as asked for, when all that it was to send is lost', async () => {
+    const { bus, one } = await single()
+    const since = append(bus, 'a')
+    append(bus, 'b')
+    await untilReceived(one.member, ['a', 'b'])
+    const [newcomer, back] = [new Member('newcomer'), new Member('back')]
+    const resumed = [newcomer, back].map((late) => {
+      late.isStalled = true
+      one.node.join(late)
+      return one.node.history.resume(late, 'room', late === back ? { since, last: 2 } : { last: 2 })
+    })
+    await eventually(
+      'both replays to wait for their clients',
+      () => newcomer.waiting + back.waiting === 2,
+      () => [newcomer.waiting, back.waiting],
+    )
+    bus.evict('room')
+    for (const data of ['c', 'd', 'e']) append(bus, data)
+    await untilReceived(one.member, ['a', 'b', BEHIND])
+    newcomer.drain()
+    back.drain()
+    expect(await inTime('the end of the replays', Promise.all(resumed), () => back.received)).toMatchObject([
+      { complete: true, replayed: 2 },
+      { complete: false, replayed: 2 },
+    ])
+    expect([newcomer.received, back.received]).toEqual([
+      ['d', 'e'],
+      ['d', 'e'],
+    ])
+  })
 })
