@@ -1,6 +1,7 @@
 // npm run simulate:planted [-- words]: plants one bug after the other, those of test/simulation/planted
-// whose name or file has these words, and runs seeds until one finds it: it fails with the bug, and passes
-// without. Fails for a bug that none of them finds. Only scripts with histories can find a bug in src/history.
+// whose name or file has these words, and runs seeds until one finds it: one that fails with the bug, and
+// passes without. Fails for a bug that none of them finds. Only scripts with histories can find a bug in
+// src/history.
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
