@@ -1,10 +1,11 @@
 import { CALM } from './engine.ts'
 import { HISTORY_STEPS } from './history-steps.ts'
 import { joinRoom } from './join-room.ts'
-import { CALL_TIMEOUT_MS } from './node.ts'
+import { CALL_TIMEOUT_MS, type Node } from './node.ts'
 import { PRESENCE_STEPS } from './presence-steps.ts'
 import { membershipOf, ROOMS, type Session } from './records.ts'
 import { type Picks, type StepKind, withNode, withSession } from './step-kind.ts'
+import type { World } from './world.ts'
 
 /** One step of a script. */
 export interface Step {
@@ -16,6 +17,8 @@ export interface Step {
 
 const MOST_BURST = 12
 const MOST_UNIONS = 60
+/** Most time, in ms, that a slow message takes to the engine. */
+const MOST_SLOW_MS = 40
 
 /** Kinds of steps that every script may have. */
 export const CLUSTER_STEPS = {
@@ -220,6 +223,7 @@ export const CLUSTER_STEPS = {
     run: (world, [place, first, count]) =>
       withNode(world, place, (node) => {
         const rooms = [roomOf(first), roomOf(first + 1)]
+        if (count % 2 === 0) slowMessage(world, node, roomOf(first))
         for (let i = 0; i < count % MOST_UNIONS; i++) {
           node.publish({ scope: 'union', rooms }, (id) => node.hub.broadcastToRoom(rooms, id))
         }
@@ -276,8 +280,9 @@ export const CLUSTER_STEPS = {
 
   mark: {
     weight: 3,
-    run: (world, [place]) =>
+    run: (world, [place, room, haste]) =>
       withNode(world, place, (node) => {
+        if (haste % 2 === 0) slowMessage(world, node, roomOf(room))
         const name = world.ledger.call(node.name)
         world.call(node, name, node.hub.cluster.call('mark', name))
       }),
@@ -307,6 +312,20 @@ function joinedRoom(session: Session, pick: number): string | undefined {
 
 function roomOf(pick: number): string {
   return ROOMS[pick % ROOMS.length] ?? ROOMS[0]
+}
+
+/**
+ * Sends a message to a room that takes long, so that the next ones to the room come late as well. In other
+ * weather, some take long anyway. Not while a node subscribes: if the message came before the confirmation
+ * and a call after it, the node would wait for the message, and report it as lost.
+ */
+function slowMessage(world: World, node: Node, room: string): void {
+  const { engine } = world
+  const isSettled = world.upNodes().every(({ backplane }) => backplane.isSettled)
+  if (engine.weather !== CALM || !isSettled) return
+  engine.weather = { ...CALM, delayMs: MOST_SLOW_MS }
+  node.publish({ scope: 'room', rooms: [room] }, (id) => node.hub.broadcastToRoom(room, id))
+  engine.weather = CALM
 }
 
 /** Returns whether a message does not wait for others, which one in four does not. */
