@@ -216,6 +216,7 @@ export class EngineStore implements HistoryStore {
   #state: BackplaneState = 'connecting'
   #link: Link | undefined
   #isCut = false
+  #isRefused = false
   /** Requests that fail only when the node learns that its connection is lost. */
   readonly #open = new Set<(error: Error) => void>()
   /** Requests that wait for a connection. */
@@ -319,6 +320,11 @@ export class EngineStore implements HistoryStore {
     this.#moveSoon()
   }
 
+  /** Refuses all requests, or no longer. */
+  refuse(isRefused: boolean): void {
+    this.#isRefused = isRefused
+  }
+
   restore(): void {
     this.#isCut = false
     if (this.#engine.bus.isCut) return
@@ -389,7 +395,7 @@ export class EngineStore implements HistoryStore {
       const arrive = (): void => {
         // A request that was on its way when the connection was lost may still arrive.
         if (link.isLost && !(isWrite && engine.roll(1 / 2))) return
-        if (engine.roll(engine.weather.refuse)) {
+        if (this.#isRefused || engine.roll(engine.weather.refuse)) {
           reply(() => reject(new Error('refused')))
           return
         }

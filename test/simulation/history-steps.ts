@@ -194,7 +194,13 @@ export const HISTORY_STEPS = {
     },
   },
 
-  evict: { weight: 1, run: (world, [room]) => world.history?.engine.evict(roomOf(room)) },
+  evict: {
+    weight: 1,
+    run: (world, [room, place, how]) => {
+      world.history?.engine.evict(roomOf(room))
+      if (how % 2 === 0) overtake(world, room, place, how)
+    },
+  },
 
   stormStore: {
     weight: 3,
@@ -226,6 +232,28 @@ function enter(world: World, at: number, place: number, how: number): void {
   world.connect(at, node)
   for (const room of HISTORY_ROOMS) {
     if (world.history?.ledger.sinceOf(at, room) !== undefined) ask(world, at, room, how)
+  }
+}
+
+/**
+ * Makes a node send messages to a room whose history began anew, which the other nodes cannot read at first.
+ * Its clients change to one of those.
+ */
+function overtake(world: World, room: number, place: number, how: number): void {
+  const node = world.upNode(place)
+  if (node === undefined) return
+  const later = (ms: number, act: () => void) => world.clock.post('world', act, ms)
+  for (const { app } of world.upNodes()) app?.store.refuse(app !== node.app)
+  later(WAY_MS, () => {
+    for (const { app } of world.upNodes()) app?.store.refuse(false)
+  })
+  for (let i = 0; i < MOST_AGAIN; i++) later(2 * i, () => flood(world, place, room, how % 3))
+  for (const [at, client] of world.clients.entries()) {
+    if (client?.node !== node.name) continue
+    later(2 * WAY_MS + (how % MOST_AGAIN), () => {
+      client.drop()
+      enter(world, at, place + 1, how + at)
+    })
   }
 }
 
