@@ -138,7 +138,7 @@ export class Feed {
     request: IncomingMessage,
     permitted: Permitted,
   ): void {
-    if (connection.state !== 'open') return
+    if (connection.state !== 'open' || typeof token !== 'string' || token === '') return
     let page = this.#pages.get(connection)
     if (page === undefined) {
       const key = connection.id
@@ -154,7 +154,7 @@ export class Feed {
       }
       this.#pages.set(connection, page)
     }
-    page.token = typeof token === 'string' ? token.slice(0, 64) : ''
+    page.token = token.slice(0, 64)
     page.query = readQuery(query)
     page.followed = readFollowed(follow)
     this.#report.watch()

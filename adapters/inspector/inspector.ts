@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { type Hub, HubError } from 'wshub'
 import { checkHub } from '../arguments.ts'
 import { asRefusal } from '../refusal.ts'
@@ -37,10 +38,13 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
   const serve = async (exchange: Exchange, given: unknown): Promise<void> => {
     const { req, res } = exchange
     if (authorize === undefined) return answer(exchange, 403, 'The inspector has no option authorize.')
-    const permitted = readPermissions(await authorize(req, given))
+    const permitted = readPermissions(await asked(authorize, req, given))
     if (!permitted.view) return answer(exchange, 403, 'Not permitted. Log in again, and reload the page.')
     if (hub.state !== 'open') return answer(exchange, 503, 'The hub is closed.', RETRY_AFTER)
     const isUpgrade = req.headers.upgrade !== undefined
+    if (!isUpgrade && req.method !== 'GET' && req.method !== 'HEAD') {
+      return answer(exchange, 405, 'GET only.', { allow: 'GET, HEAD' })
+    }
     // No page can read why its WebSocket was refused, so it asks again for a text.
     const isQuestion = !isUpgrade && req.headers.accept === 'text/plain'
     if (feed.isFull && (isUpgrade || isQuestion)) return answer(exchange, 503, FULL, RETRY_AFTER)
@@ -53,9 +57,6 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
       exchange.take()
       return
     }
-    if (req.method !== 'GET' && req.method !== 'HEAD') {
-      return answer(exchange, 405, 'GET only.', { allow: 'GET, HEAD' })
-    }
     exchange.take()
     if (res.headersSent) return // the framework has given up waiting for authorize
     res.writeHead(200, PAGE_HEADERS)
@@ -67,7 +68,7 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
     try {
       await serve(exchange, first)
     } catch (thrown) {
-      const error = asThrown(thrown)
+      const error = asThrown('the route of the inspector', thrown)
       if (exchange.next !== undefined) return exchange.next(error)
       if (!exchange.isBare) throw error
       const refusal = asRefusal(error)
@@ -75,6 +76,18 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
       const { status = 500, message = 'Internal error.', headers } = refusal ?? {}
       answer(exchange, status, message, { ...headers })
     }
+  }
+}
+
+async function asked(
+  authorize: NonNullable<InspectorOptions['authorize']>,
+  request: IncomingMessage,
+  given: unknown,
+): Promise<unknown> {
+  try {
+    return await authorize(request, given)
+  } catch (thrown) {
+    throw asThrown('authorize', thrown)
   }
 }
 
@@ -90,8 +103,8 @@ function handleCalls(hub: Hub<object>, report: NodeReport): void {
 }
 
 /** Returns an error for what is none to a framework: `null` and `'route'` send Express to the next route. */
-function asThrown(thrown: unknown): unknown {
+function asThrown(where: string, thrown: unknown): unknown {
   if (typeof thrown === 'object' && thrown !== null) return thrown
-  const text = `authorize threw ${String(thrown)}`
+  const text = `${where} threw ${typeof thrown === 'function' ? 'a function' : String(thrown)}`
   return new HubError('WSHUB_ERR_HANDLER_THREW', text, { cause: thrown })
 }

@@ -12,8 +12,9 @@ const LOG_ROWS = 200
 let socket, follow = null, samples = [], sampleCount = 0, older = 0, sayTo, paused = false, connected = false, delay = 1000, may = {}, last
 const hosts = new Map()
 
-// What cannot be seen, or turns the text; spaces that HTML drops; and what looks like one of these escapes.
-const HIDDEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}|^ | $|(?<= ) |\\(?=u)/gu
+// What cannot be seen, or turns the text; marks without a letter; spaces that HTML drops; and what looks like
+// one of these escapes.
+const HIDDEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800\ufffc\u{1d159}]|(?<=^\p{M}*)\p{M}|(?! )\p{Zs}|^ | $|(?<= ) |\\(?=u)/gu
 const hex = (c) => c.codePointAt(0).toString(16)
 const visible = (value) => String(value).replace(HIDDEN, (c) => c.codePointAt(0) > 0xffff ? '\\u{' + hex(c) + '}' : '\\u' + hex(c).padStart(4, '0'))
 const listOf = (names) => names.map((each) => (/[,"]/.test(each) ? JSON.stringify(each) : each)).join(', ')
@@ -183,6 +184,7 @@ function open() {
   })
   socket.addEventListener('close', async ({ reason }) => {
     connected = false
+    if (hasOpened && follow !== null) samples.unshift({ at: 0, what: 'not connected', who: 'until the page was connected again, events are missing', bytes: 0, recipients: 0, payload: '', key: ++sampleCount })
     setTimeout(open, delay)
     delay = Math.min(delay * 2, 30000)
     status('Not connected. ' + (reason === '' ? '' : 'Closed: ' + reason + '. ') + 'Trying again; reload the page if that does not help.', true)

@@ -278,6 +278,27 @@ describe('what clients and the application choose', () => {
   })
 })
 
+describe('errors of options', () => {
+  it('are reported once a minute for each place, with the number that was left out', () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const told: string[] = []
+    const errors = new OptionErrors(new Hub({ onError: ({ message }) => told.push(message) }))
+    for (const text of ['first', 'second', 'third']) errors.report(new Error(text), 'the option metadata')
+    errors.report(new Error('of another place'), 'the route')
+    vi.advanceTimersByTime(60_000)
+    errors.report(new Error('fourth'), 'the option metadata')
+    errors.report(new Error('again'), 'the route')
+    expect(told).toEqual([
+      'first',
+      'of another place',
+      'the option metadata has failed 2 more times since the last report',
+      'fourth',
+      'again',
+    ])
+  })
+})
+
 describe('an inspector that nobody looks at', () => {
   afterEach(() => void vi.useRealTimers())
 

@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import express from 'express'
 import fastify from 'fastify'
@@ -134,6 +135,8 @@ describe('an inspector', () => {
     expect([head.status, await head.text()]).toEqual([200, ''])
     const post = await fetch(`http://127.0.0.1:${port}/hub`, { method: 'POST' })
     expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD'])
+    const question = { method: 'POST', headers: { accept: 'text/plain' } }
+    expect((await fetch(`http://127.0.0.1:${port}/hub`, question)).status).toBe(405)
   })
 
   it.each(['https://evil.example', 'null'])(
@@ -217,7 +220,9 @@ describe('an inspector', () => {
     const silent = await Client.open(`ws://127.0.0.1:${port}/hub`)
     const page = await Page.open(port)
     await page.shows('a snapshot')
-    silent.socket.send('{}')
+    silent.socket.send('{"type":"view"}')
+    silent.socket.ping()
+    await once(silent.socket, 'pong')
     vi.advanceTimersByTime(5_000)
     vi.useRealTimers()
     expect(await silent.closed()).toBe('1008 no page of an inspector')
@@ -332,6 +337,7 @@ describe('an inspector', () => {
     const { hub, port } = await inspected(everything)
     const page = await Page.open(port)
     await page.shows('a snapshot')
+    const start = performance.now()
     for (let n = 0; n < 1_000; n++) page.view({ search: 'last' }, { kind: 'room', target: `${n}` })
     page.view({}, { kind: 'client', target: 'the last' })
     page.send({ type: 'send', target: 'x', text: 'x' })
@@ -339,7 +345,8 @@ describe('an inspector', () => {
     page.client.received.all.length = 0
     await page.shows('another snapshot')
     const follows = actions.filter(({ action }) => action === 'follow')
-    expect(follows).toMatchObject([{ hub, kind: 'client', target: 'the last', payloads: true }])
+    expect(follows.at(-1)).toMatchObject({ hub, kind: 'client', target: 'the last', payloads: true })
+    expect(follows.length).toBeLessThanOrEqual(1 + Math.ceil((performance.now() - start) / 1_000))
   })
 
   it('is refused for what is no hub, an unknown option, and a second time', () => {

@@ -1,7 +1,9 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { Hub } from 'wshub'
+import { Bus, type BusBackplane } from '../support/bus.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { FAST } from '../support/cluster.ts'
 import { WAIT_MS } from '../support/in-time.ts'
 import { everything, type Inspected, inspected } from './inspected.ts'
 
@@ -21,6 +23,10 @@ const NAMES: readonly (readonly [string, string])[] = [
   ['\\u202e', '\\u005cu202e'],
   ['  ', '\\u0020\\u0020'],
   [' a  b ', '\\u0020a \\u0020b\\u0020'],
+  ['\ufffc', '\\ufffc'],
+  ['\u{1d159}', '\\u{1d159}'],
+  ['\u0300\u20dd', '\\u0300\\u20dd'],
+  ['a\u0300', 'a\u0300'],
   ['a b', 'a b'],
   ['\\d', '\\d'],
 ]
@@ -106,7 +112,7 @@ describe('the page of an inspector', () => {
     await shows(page, 'state', 'Not connected. The server does not answer.')
   })
 
-  it('loses no event of what it follows while it is paused, and stays paused when it reconnects', async () => {
+  it('loses no event while it is paused, stays paused when it reconnects, and says that it was away', async () => {
     const node = await inspected(everything)
     const { client } = await join(node, 'tea')
     const page = await open(node.port)
@@ -126,7 +132,8 @@ describe('the page of an inspector', () => {
     await shows(page, 'state', /^Paused$/)
     await page.getByRole('button', { name: 'Pause' }).click()
     await shows(page, 'state', /^Live$/)
-    expect(await first(page, 'followed', 6)).toEqual(['message 2', 'message 1', 'message 0'])
+    expect(await first(page, 'followed', 6)).toEqual(['', 'message 2', 'message 1', 'message 0'])
+    expect((await first(page, 'followed', 2))[0]).toBe('not connected')
   })
 
   it('says how many older events it does not show any more', async () => {
@@ -167,18 +174,21 @@ describe('the page of an inspector', () => {
   })
 
   it('names the node that does not answer when it disconnects a client', async () => {
-    const node = await inspected(everything)
-    const { connection } = await join(node, 'tea')
+    const bus = new Bus()
+    const far = bus.backplane()
+    const make = (backplane: BusBackplane, callTimeoutMs: number) =>
+      inspected(everything, new Hub({ backplane, cluster: { ...FAST, callTimeoutMs } }))
+    const [node, other] = [await make(bus.backplane(), 200), await make(far, 20_000)]
+    await Promise.all([node, other].map(({ hub }) => hub.cluster.ready()))
+    const { connection } = await join(other, 'tea')
     const page = await open(node.port)
-    node.hub.cluster.disconnect = async () => ({
-      count: 0,
-      results: [],
-      missing: [node.hub.cluster.node],
-      tookMs: 1,
-    })
+    await shows(page, 'clients', connection.id)
+    far.delay = () => true
     page.once('dialog', (dialog) => void dialog.accept())
     await page.getByRole('button', { name: `Disconnect ${connection.id}` }).click()
     await shows(page, 'done', `${connection.id} may still be disconnected: no answer from`)
     expect(await page.locator('#done').textContent()).toMatch(new RegExp(` ${process.pid}\\.$`))
+    far.delay = () => false
+    far.release()
   })
 })
