@@ -104,6 +104,7 @@ if (failures.length > 0) {
   console.error(`\nFailed: ${failures.join(', ')}`)
 }
 console.log(short.length === 0 ? '\nAll targets are met.' : `\nFalls short:\n  ${short.join('\n  ')}`)
+process.exit() // timers and sockets of a scenario that was late would keep the process alive
 
 /** Puts a result in place of the earlier one of its scenario. */
 function save(result: Result): void {

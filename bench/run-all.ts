@@ -24,20 +24,25 @@ export async function runAll<Scenario, Result>({
   let fail: (reason: unknown) => void = () => {}
   const onUncaught = (reason: unknown) => fail(reason)
   process.on('uncaughtException', onUncaught) // and rejections that nobody handles
-  for (const [name, scenario] of scenarios) {
-    const start = performance.now()
-    const failed = new Promise<never>((_, reject) => {
-      fail = reject
-    })
-    const deadline = setTimeout(() => fail(new Error(`not done within ${deadlineMs} ms`)), deadlineMs)
-    try {
-      const result = await Promise.race([run(name, scenario), failed])
-      onResult(result, (performance.now() - start) / 1_000)
-    } catch (reason) {
-      onFailure(name, reason)
+  try {
+    for (const [name, scenario] of scenarios) {
+      const start = performance.now()
+      const failed = new Promise<never>((_, reject) => {
+        fail = reject
+      })
+      const late = new Error(`not done within ${deadlineMs} ms; what it began in this process goes on`)
+      const deadline = setTimeout(() => fail(late), deadlineMs)
+      try {
+        const result = await Promise.race([run(name, scenario), failed])
+        onResult(result, (performance.now() - start) / 1_000)
+      } catch (reason) {
+        onFailure(name, reason)
+      }
+      clearTimeout(deadline)
+      fail = (reason) => onFailure(name, reason) // an error of what still ends
+      await endProcesses()
     }
-    clearTimeout(deadline)
-    await endProcesses()
+  } finally {
+    process.off('uncaughtException', onUncaught)
   }
-  process.off('uncaughtException', onUncaught)
 }

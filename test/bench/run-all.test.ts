@@ -18,6 +18,13 @@ async function happeningsOf(
   return happenings
 }
 
+/** Tells the listeners that were added, as the event loop does: the runner of the tests takes a real one, too. */
+function throwUncaught(message: string, before: readonly NodeJS.UncaughtExceptionListener[]): void {
+  for (const listener of process.listeners('uncaughtException')) {
+    if (!before.includes(listener)) listener(new Error(message), 'uncaughtException')
+  }
+}
+
 describe('runAll', () => {
   it('hands on each result before the next scenario begins', async () => {
     const order: string[] = []
@@ -57,20 +64,46 @@ describe('runAll', () => {
 
   it('goes on after one that is late, and ends its processes first', async () => {
     const scenarios = { one: () => new Promise<string>(() => {}), two: async () => 'two' }
-    expect(await happeningsOf(scenarios, 20)).toEqual(['one: not done within 20 ms', 'ended', 'two', 'ended'])
+    const late = 'one: not done within 20 ms; what it began in this process goes on'
+    expect(await happeningsOf(scenarios, 20)).toEqual([late, 'ended', 'two', 'ended'])
   })
 
   it('fails the scenario during which an error reaches nobody', async () => {
     const before = process.listeners('uncaughtException')
     const hung = () => {
-      // As the event loop does: a real one is taken by the runner of the tests as well.
-      for (const listener of process.listeners('uncaughtException')) {
-        if (!before.includes(listener)) listener(new Error('unheard'), 'uncaughtException')
-      }
+      throwUncaught('unheard', before)
       return new Promise<string>(() => {})
     }
     const happenings = await happeningsOf({ one: hung, two: async () => 'two' })
     expect(happenings).toEqual(['one: unheard', 'ended', 'two', 'ended'])
+    expect(process.listeners('uncaughtException')).toEqual(before)
+  })
+
+  it('tells of an error that reaches nobody while the processes of a scenario end', async () => {
+    const before = process.listeners('uncaughtException')
+    const failures: string[] = []
+    await runAll({
+      scenarios: [['one', 1]],
+      deadlineMs: 60_000,
+      run: async () => 'result',
+      onResult: () => {},
+      onFailure: (name, reason) => void failures.push(`${name}: ${(reason as Error).message}`),
+      endProcesses: async () => throwUncaught('unheard', before),
+    })
+    expect(failures).toEqual(['one: unheard'])
+  })
+
+  it('leaves no listener when the processes do not end', async () => {
+    const before = process.listeners('uncaughtException')
+    const running = runAll({
+      scenarios: [['one', 1]],
+      deadlineMs: 60_000,
+      run: async () => 'result',
+      onResult: () => {},
+      onFailure: () => {},
+      endProcesses: () => Promise.reject(new Error('still there')),
+    })
+    await expect(running).rejects.toThrow('still there')
     expect(process.listeners('uncaughtException')).toEqual(before)
   })
 })
