@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import type { AsyncLocalStorage } from 'node:async_hooks'
 import type { WsMessageHandler } from '@nestjs/common'
 import { isObservable, lastValueFrom, type Observable, Subject, takeUntil, tap } from 'rxjs'
 import type { Connection, EventHandler, Message, Metadata, Payload } from 'wshub'
@@ -27,10 +27,15 @@ export interface SessionHost {
   readonly format: MessageFormat
   /** Emits when the application closes. */
   readonly closing: Observable<unknown>
+  /** The message that is handled: Nest tells exception filters its connection, but not its `id`. */
+  readonly handled: AsyncLocalStorage<HandledMessage>
 }
 
-/** The message that is handled: Nest tells exception filters its connection, but not its `id`. */
-const handled = new AsyncLocalStorage<{ readonly connection: object; readonly id: GatewayMessage['id'] }>()
+/** A message that a handler has. Emptied when the handler has settled: what it began may go on for long. */
+export interface HandledMessage {
+  connection: object | undefined
+  id: GatewayMessage['id']
+}
 
 /** One connection of the gateways of a path. */
 export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
@@ -64,7 +69,7 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
 
   /** Messages wait until the gateways have settled. */
   onOpen(connection: Connection<Meta>): Promise<unknown> | undefined {
-    const { format } = this.#host
+    const { format, handled } = this.#host
     const emit = (event: string, data?: unknown) => {
       const message = event === 'exception' ? handled.getStore() : undefined
       const id = message?.connection === connection ? message.id : undefined
@@ -79,12 +84,10 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
   onMessage(connection: Connection<Meta>, message: Message): Promise<unknown> | undefined {
     const received = this.#host.format.read(message)
     if (received === undefined) return undefined
-    const answers = handled.run({ connection, id: received.id }, () =>
-      this.bindings.flatMap(({ handlers, transform }) => {
-        const handler = handlers.find(({ message }) => message === received.event)
-        return handler === undefined ? [] : [this.#handle(connection, received, handler, transform)]
-      }),
-    )
+    const answers = this.bindings.flatMap(({ handlers, transform }) => {
+      const handler = handlers.find(({ message }) => message === received.event)
+      return handler === undefined ? [] : [this.#handle(connection, received, handler, transform)]
+    })
     return answers.length === 0 ? undefined : Promise.all(answers)
   }
 
@@ -109,6 +112,20 @@ export class GatewaySession<Meta extends object> implements EventHandler<Meta> {
 
   /** Settles when everything is answered; rejects with an error that no exception filter has taken. */
   async #handle(
+    connection: Connection<Meta>,
+    received: GatewayMessage,
+    handler: WsMessageHandler,
+    transform: Binding['transform'],
+  ): Promise<void> {
+    const message: HandledMessage = { connection, id: received.id }
+    try {
+      await this.#host.handled.run(message, () => this.#answer(connection, received, handler, transform))
+    } finally {
+      message.connection = undefined
+    }
+  }
+
+  async #answer(
     connection: Connection<Meta>,
     received: GatewayMessage,
     { callback }: WsMessageHandler,

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import {
   HttpException,
   type INestApplication,
@@ -50,7 +51,12 @@ export class HubAdapter<Meta extends object = Metadata>
     this.#app = app
     this.#upgrade = upgrade
     this.#close = close
-    this.#host = { limits, format: new MessageFormat(parse, format), closing: this.#closing }
+    this.#host = {
+      limits,
+      format: new MessageFormat(parse, format),
+      closing: this.#closing,
+      handled: new AsyncLocalStorage(),
+    }
     const server = app.getHttpServer()
     server.once('close', this.hub.attach(server))
   }

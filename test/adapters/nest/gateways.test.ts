@@ -174,6 +174,25 @@ describe.each(PLATFORMS)('The gateways of a Nest application over %s', (platform
     expect(await other.next()).toEqual({ event: 'exception', data: 'all', id: 2 })
   })
 
+  it('have an exception without an id for work that goes on after its handler', async () => {
+    const gate = new Gate()
+    const app = await start(
+      gateway(
+        {},
+        class Chat {
+          begin(connection: GatewayConnection) {
+            void gate.opened.then(() => connection.emit('exception', 'later'))
+            return 'begun'
+          }
+        },
+      ),
+    )
+    const client = await app.client()
+    expect(await client.ask('begin', 'x', 1)).toEqual({ event: 'begin', data: 'begun', id: 1 })
+    gate.open()
+    expect(await client.next()).toEqual({ event: 'exception', data: 'later' })
+  })
+
   it('run guards, pipes, interceptors and exception filters', async () => {
     const guard = {
       canActivate: (context: ExecutionContext) => context.switchToWs().getData() !== 'forbidden',
