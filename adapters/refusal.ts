@@ -6,6 +6,7 @@ import type { HubError } from 'wshub'
  */
 export function asRefusal(error: unknown): HubError | undefined {
   if (!(error instanceof Error) || !('code' in error && 'expose' in error)) return undefined
-  if (error.expose !== true || !String(error.code).startsWith('WSHUB_ERR_')) return undefined
+  if (error.expose !== true || typeof error.code !== 'string') return undefined
+  if (!error.code.startsWith('WSHUB_ERR_')) return undefined
   return error as HubError // the class that has such codes
 }

@@ -73,7 +73,7 @@ export type ResolvedConnectOptions = ConnectOptions & {
 /** @throws {TypeError} for an unknown key, a number out of its range, or when there is no WebSocket */
 export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
   if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`options is an object, not ${options}`)
+    throw new TypeError(`options is an object, not ${show(options)}`)
   }
   for (const key of Object.keys(options)) {
     if (!(Object.hasOwn(CONNECT_DEFAULTS, key) || Object.hasOwn(OTHERS, key)))
@@ -85,14 +85,14 @@ export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectO
     const { [key]: value = numbers[key] } = options
     const least = { minDelayMs: 1, maxDelayMs: numbers.minDelayMs, openTimeoutMs: 1 }[key as string] ?? 0
     if (!(Number.isInteger(value) && value >= least && value <= MOST)) {
-      throw new TypeError(`${key} is an integer from ${least} to ${MOST}, not ${value}`)
+      throw new TypeError(`${key} is an integer from ${least} to ${MOST}, not ${show(value)}`)
     }
     numbers[key] = value
   }
   for (const key of FUNCTIONS) {
     const value: unknown = options[key]
     if (value !== undefined && typeof value !== 'function') {
-      throw new TypeError(`${key} is a function, not ${value}`)
+      throw new TypeError(`${key} is a function, not ${show(value)}`)
     }
   }
   const protocols = [options.protocols ?? []].flat()
@@ -104,4 +104,10 @@ export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectO
   const resolved = options.WebSocket ?? WebSocket
   if (resolved === undefined) throw new TypeError('this runtime has no WebSocket: set the option WebSocket')
   return { ...options, ...numbers, protocols, WebSocket: resolved }
+}
+
+/** Never throws: an object may have no text. */
+function show(value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }

@@ -1,4 +1,5 @@
 import { HubError } from 'wshub'
+import { show } from '../arguments.ts'
 
 /** The default of `maxPendingBytes`. */
 const MAX_PENDING_BYTES = 16_777_216
@@ -30,7 +31,7 @@ export function readInteger(
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most)
     return value
   const range = most === Number.MAX_SAFE_INTEGER ? `from ${least}` : `from ${least} to ${most}`
-  throw invalidOption(`${key} is an integer ${range}, not ${String(value)}`)
+  throw invalidOption(`${key} is an integer ${range}, not ${show(value)}`)
 }
 
 /** Returns a time limit in ms. @throws {HubError} WSHUB_ERR_INVALID_OPTION */

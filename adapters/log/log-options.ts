@@ -1,5 +1,5 @@
 import { HubError } from 'wshub'
-import { checkMethods, checkOptions } from '../arguments.ts'
+import { checkMethods, checkOptions, show } from '../arguments.ts'
 
 /** The methods of a logger: of pino, of `fastify.log`, of `console`. */
 export interface Logger {
@@ -31,7 +31,7 @@ export function readLogOptions(options: LogOptions): Required<{ maxLines: number
   const { maxLines = DEFAULTS.maxLines, everyMs = DEFAULTS.everyMs } = options
   for (const [key, value] of Object.entries({ maxLines, everyMs })) {
     if (Number.isInteger(value) && value >= 1 && value <= MAX_MS) continue
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is an integer of 1 or more, not ${String(value)}`)
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is an integer of 1 or more, not ${show(value)}`)
   }
   return { maxLines, everyMs }
 }

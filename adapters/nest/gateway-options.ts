@@ -1,5 +1,5 @@
 import { HubError, type Metadata } from 'wshub'
-import { checkFunctions, checkOptions } from '../arguments.ts'
+import { checkFunctions, checkOptions, show } from '../arguments.ts'
 import type { DeclaredGateway } from './declared-gateways.ts'
 import type { UpgradeOption } from './gateway-upgrade.ts'
 
@@ -21,7 +21,7 @@ const PATH = /^[\w/.~!$&'()+,;=@%-]*$/
 export function servedPath({ path = '/', namespace = '' }: GatewayOptions): string {
   for (const [name, value] of Object.entries({ path, namespace })) {
     if (typeof value === 'string' && PATH.test(value)) continue
-    throw invalid(`the ${name} of a gateway is a path without parameters, not ${String(value)}`)
+    throw invalid(`the ${name} of a gateway is a path without parameters, not ${show(value)}`)
   }
   return `/${`${path}/${namespace}`.split('/').filter(Boolean).join('/')}`
 }
@@ -51,7 +51,7 @@ export function upgradesByPath<Meta extends object>(
     const { upgrade } = options
     checkFunctions({ [`upgrade of ${name}`]: upgrade })
     if (port !== undefined && port !== 0) {
-      throw invalid(`${name} asks for port ${String(port)}: a hub is served on the application's own`)
+      throw invalid(`${name} asks for port ${show(port)}: a hub is served on the application's own`)
     }
     const path = servedPath(options)
     if (upgrades.has(path) && upgrades.get(path) !== upgrade) {

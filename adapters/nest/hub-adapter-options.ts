@@ -7,7 +7,7 @@ import {
   type Metadata,
   type Payload,
 } from 'wshub'
-import { checkFunctions } from '../arguments.ts'
+import { checkFunctions, show } from '../arguments.ts'
 import type { UpgradeOption } from './gateway-upgrade.ts'
 import type { GatewayMessage } from './message-format.ts'
 
@@ -57,7 +57,7 @@ export function readClientLimits<Meta extends object>(settings: HubAdapterSettin
   const limits = { maxPendingMessages, maxStreams }
   for (const [key, value] of Object.entries(limits)) {
     if (Number.isSafeInteger(value) && value >= 1) continue
-    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is an integer of 1 or more, not ${String(value)}`)
+    throw new HubError('WSHUB_ERR_INVALID_OPTION', `${key} is an integer of 1 or more, not ${show(value)}`)
   }
   return limits
 }

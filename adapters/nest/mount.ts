@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { HttpServer } from '@nestjs/common'
 import type { UpgradeInit } from 'wshub'
+import { show } from '../arguments.ts'
 import type { GatewayRequest } from './gateway-upgrade.ts'
 
 type Headers = NonNullable<UpgradeInit['headers']>
@@ -60,5 +61,5 @@ export function mount(platform: HttpServer, open: (exchange: Exchange) => Promis
 /** Express goes on to the next route when it is given nothing, or one of its words. */
 function asError(error: unknown): object {
   if (typeof error === 'object' && error !== null) return error
-  return new Error(`the upgrade of a gateway has thrown ${String(error)}`, { cause: error })
+  return new Error(`the upgrade of a gateway has thrown ${show(error)}`, { cause: error })
 }

@@ -1,4 +1,5 @@
 import { type Deferred, deferred } from '../base/deferred.ts'
+import { asError } from '../base/thrown.ts'
 import { FeedWatch } from './feed-watch.ts'
 import { HeldRecords } from './held-records.ts'
 import type { Appended, HistoryLimits, Mark, ReadResult, StoredRecord } from './history-store.ts'
@@ -187,7 +188,7 @@ export class RoomLog implements MembersLog {
     } catch (error) {
       this.#isReading = false
       if (this.#isClosed) return
-      this.#positioned.reject(error instanceof Error ? error : new Error(String(error)))
+      this.#positioned.reject(asError(error, 'the store of the history'))
       this.#positioned = handledDeferred()
       this.#failed(error)
     }

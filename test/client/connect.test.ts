@@ -182,7 +182,12 @@ describe('connect', () => {
     [{ maxQueuedMessages: 1.5 }, 'maxQueuedMessages is an integer from 0 to 1000000000, not 1.5'],
     [{ maxQueuedBytes: null }, 'maxQueuedBytes is an integer from 0 to 1000000000, not null'],
     [{ positionOf: 'x' }, 'positionOf is a function, not x'],
-    [{ onReconnect: {} }, 'onReconnect is a function, not [object Object]'],
+    [{ onReconnect: {} }, 'onReconnect is a function, not an object'],
+    [
+      { maxQueuedBytes: Object.create(null) },
+      'maxQueuedBytes is an integer from 0 to 1000000000, not an object',
+    ],
+    [{ token: Object.create(null) }, 'token is a function, not an object'],
     [{ protocols: 'chat', token: 'x' }, 'token is a function, not x'],
     [{ WebSocket: 'ws' }, 'WebSocket is a function, not ws'],
     [{ token: () => 'x' }, 'token needs a subprotocol beside it: set protocols'],

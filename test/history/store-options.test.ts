@@ -15,9 +15,10 @@ describe('redisHistory', () => {
     [{ namespace: 'x'.repeat(65) }, 'namespace has 1 to 64 characters, A–Z a–z 0–9 _ - only'],
     [{ namespace: 5 }, 'namespace has 1 to 64 characters, A–Z a–z 0–9 _ - only'],
     [{ maxBytesPerRoom: 0 }, 'maxBytesPerRoom is an integer from 1, not 0'],
-    [{ maxBytesPerRoom: '5' }, 'maxBytesPerRoom is an integer from 1, not 5'],
+    [{ maxBytesPerRoom: '5' }, 'maxBytesPerRoom is an integer from 1, not "5"'],
     [{ maxPendingBytes: 1.5 }, 'maxPendingBytes is an integer from 1, not 1.5'],
     [{ timeoutMs: 0 }, 'timeoutMs is an integer from 1 to 2147483647, not 0'],
+    [{ timeoutMs: Object.create(null) }, 'timeoutMs is an integer from 1 to 2147483647, not an object'],
     [{ timeoutMs: LONGEST_TIMER_MS + 1 }, 'timeoutMs is an integer from 1 to 2147483647, not 2147483648'],
   ])('refuses the options %o', (options, message) => {
     expect(() => make(options)).toThrow(

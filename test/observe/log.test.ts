@@ -245,7 +245,9 @@ describe('logTo', () => {
     const { hub } = await serve()
     const calls = [
       () => logTo({ ...logger, warn: undefined } as never, hub),
+      () => logTo(logger, Object.create(null)), // String throws for it
       () => logTo(logger, hub, { maxLines: 0 }),
+      () => logTo(logger, hub, { maxLines: Object.create(null) }),
       () => logTo(logger, hub, { everyMs: 0.5 }),
       () => logTo(logger, hub, { everyMS: 5 } as object),
     ]

@@ -66,7 +66,7 @@ const ADAPTERS: Readonly<Record<string, readonly string[]>> = {
   redis: ['backplane', 'redis', 'wshub'],
   nats: ['@nats-io/transport-node', 'backplane', 'wshub'],
   'node-cluster': ['backplane', 'wshub'],
-  backplane: ['wshub'],
+  backplane: ['arguments', 'wshub'],
   arguments: ['wshub'],
   observing: ['wshub'],
   prometheus: ['arguments', 'observing', 'prom-client', 'wshub'],

@@ -23,10 +23,12 @@ describe('The options of a HubAdapter', () => {
   it.each<[string, object]>([
     ['"upgrad" is not an option of a hub', { upgrad: () => {} }],
     ['upgrade is a function, not 7', { upgrade: 7 }],
-    ['parse is a function, not json', { parse: 'json' }],
+    ['upgrade is a function, not an object', { upgrade: Object.create(null) }], // String throws for it
+    ['parse is a function, not "json"', { parse: 'json' }],
     ['format is a function, not null', { format: null }],
     ['maxPendingMessages is an integer of 1 or more, not 0', { maxPendingMessages: 0 }],
     ['maxStreams is an integer of 1 or more, not 1.5', { maxStreams: 1.5 }],
+    ['maxStreams is an integer of 1 or more, not an object', { maxStreams: Object.create(null) }],
     ['"timeout" is not an option of close', { close: { timeout: 1 } }],
     ['"close" has no effect beside { hub }', { hub: new Hub(), close: { code: 4000 } }],
     ['"close" has no effect beside { hub }', { parse: JSON.parse, hub: new Hub(), close: { code: 4000 } }],
@@ -64,10 +66,10 @@ describe('The options of a gateway', () => {
   it.each<[string, object]>([
     ['"cors" is not an option of a gateway on a hub: Chat', { cors: true }],
     ['"upgrad" is not an option of a gateway on a hub: Chat; did you mean "upgrade"?', { upgrad: () => {} }],
-    ['the path of a gateway is a path without parameters, not /chat/:room', { path: '/chat/:room' }],
-    ['the path of a gateway is a path without parameters, not /^x/', { path: /^x/ }],
-    ['the path of a gateway is a path without parameters, not /chat?a', { path: '/chat?a' }],
-    ['the namespace of a gateway is a path without parameters, not /a/', { namespace: /a/ }],
+    ['the path of a gateway is a path without parameters, not "/chat/:room"', { path: '/chat/:room' }],
+    ['the path of a gateway is a path without parameters, not an object', { path: /^x/ }],
+    ['the path of a gateway is a path without parameters, not "/chat?a"', { path: '/chat?a' }],
+    ['the namespace of a gateway is a path without parameters, not an object', { namespace: /a/ }],
     ['upgrade of Chat is a function, not 7', { upgrade: 7 }],
   ])('are refused when the application starts: %s', async (message, options) => {
     const error = await init(gateway(options as GatewayOptions, class Chat {})) // wrong in JavaScript
