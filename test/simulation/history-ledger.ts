@@ -311,7 +311,7 @@ export class HistoryLedger {
     let missing = 0
     let [at] = published.positions
     for (; at !== undefined && !stay.received.has(at); at = this.#kept.get(at)?.before) missing++
-    return missing > this.#mostKept
+    return this.#mostKept > 0 && missing > this.#mostKept // 0: messages expire, none is pushed out
   }
 
   #hasReceived({ received }: Stay, id: string): boolean {
