@@ -64,10 +64,7 @@ export class RoomLog implements MembersLog {
     return this.#delivered ?? NOWHERE
   }
 
-  /**
-   * Resolves, once the latest message is known, with the one after which the log began. Rejects when the
-   * store cannot be read.
-   */
+  /** Resolves with the message after which the log began. Rejects when the store cannot be read. */
   positioned(): Promise<Mark> {
     return this.#positioned.promise
   }

@@ -18,7 +18,7 @@ async function happeningsOf(
   return happenings
 }
 
-/** Tells the listeners that were added, as the event loop does: the runner of the tests takes a real one, too. */
+/** Tells the listeners that were added, as the event loop does: the runner would take a real one, too. */
 function throwUncaught(message: string, before: readonly NodeJS.UncaughtExceptionListener[]): void {
   for (const listener of process.listeners('uncaughtException')) {
     if (!before.includes(listener)) listener(new Error(message), 'uncaughtException')
