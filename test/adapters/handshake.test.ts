@@ -188,7 +188,7 @@ describe.each(frameworks)('Handshake with $name', ({ name, start }) => {
       await client.echoes()
     })
 
-    it('and other informational answers opens', async () => {
+    it('of middleware and of the route, among 100 and 102, opens', async () => {
       const app = await start({
         routes: { '/ws': hintAndEcho },
         before: ({ res }) => {

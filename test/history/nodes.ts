@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
+import type { HistoryLimits } from '../../src/history/history-store.ts'
 import { positionOf } from '../../src/history/position.ts'
 import { encodeRecord } from '../../src/history/record.ts'
 import { eventually, turn } from '../support/hub-server.ts'
@@ -8,9 +9,10 @@ import { Member, Node, type NodeOptions } from './node.ts'
 
 export const CONTENT = { key: undefined, exceptIds: [], exceptRooms: [] }
 
+const LIMITS = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+
 /** Stores a message of a process that is not of the test. @returns its position */
-export function append(bus: MemoryHistoryBus, data: string): string {
-  const limits = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
+export function append(bus: MemoryHistoryBus, data: string, limits: HistoryLimits = LIMITS): string {
   return positionOf(bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), limits))
 }
 

@@ -1,38 +1,24 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { MemoryHistoryBus, memoryHistory } from 'wshub'
-import { positionOf } from '../../src/history/position.ts'
-import { encodeRecord } from '../../src/history/record.ts'
+import { describe, expect, it } from 'vitest'
 import { eventually, turn } from '../support/hub-server.ts'
-import { FaultyStore } from './faulty-store.ts'
-import { BEHIND, Member, Node } from './node.ts'
+import { BEHIND, Member, type Node } from './node.ts'
+import { append as appendTo, CONTENT, single, untilReceived } from './nodes.ts'
 
 const LIMITS = { maxMessages: 3, maxAgeMs: 3_600_000 }
-const CONTENT = { key: undefined, exceptIds: [], exceptRooms: [] }
 
 /** A node that follows a room of which at most three messages are kept. */
 async function following() {
-  const bus = new MemoryHistoryBus()
-  const store = new FaultyStore(memoryHistory({ bus }))
-  const node = new Node(store, { limits: LIMITS })
-  onTestFinished(() => node.history.close(0))
-  const member = new Member('member')
-  node.join(member)
-  const received = (texts: readonly string[]) =>
-    eventually(
-      `the texts ${texts}`,
-      () => member.received.length >= texts.length,
-      () => member.received,
-    )
-  await eventually(
-    'the store to connect',
-    () => store.state === 'connected',
-    () => store.state,
-  )
-  await turn()
-  /** Stores a message of another process. */
-  const append = (data: string) =>
-    positionOf(bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), LIMITS))
-  return { bus, store, node, member, received, append }
+  const { bus, one } = await single({ limits: LIMITS })
+  const { member } = one
+  const received = (texts: readonly string[]) => untilReceived(member, texts)
+  return { ...one, bus, received, append: (data: string) => appendTo(bus, data, LIMITS) }
+}
+
+/** A client that came back with a position of which not all that follows is kept; has asked for it. */
+async function returned(node: Node, since: string | undefined): Promise<Member> {
+  const client = new Member('client')
+  node.join(client)
+  expect(await node.history.resume(client, 'room', { since })).toMatchObject({ complete: false })
+  return client
 }
 
 describe('A message of a room with a history', () => {
@@ -62,9 +48,7 @@ describe('A message of a room with a history', () => {
     const { store, node, append } = await following()
     store.holdFeed()
     const [, , since] = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map(append)
-    const client = new Member('client')
-    node.join(client)
-    expect(await node.history.resume(client, 'room', { since })).toMatchObject({ complete: false })
+    const client = await returned(node, since)
     store.releaseFeed()
     await node.history.publish('room', { ...CONTENT, data: 'h' })
     expect(client.received).toEqual(['h'])
@@ -77,9 +61,7 @@ describe('A message of a room with a history', () => {
     store.holdFeed()
     bus.evict('room')
     const [, , since] = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map(append)
-    const client = new Member('client')
-    node.join(client)
-    expect(await node.history.resume(client, 'room', { since })).toMatchObject({ complete: false })
+    const client = await returned(node, since)
     store.releaseFeed()
     await node.history.publish('room', { ...CONTENT, data: 'h' })
     expect(client.received).toEqual(['h'])
