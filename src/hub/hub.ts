@@ -270,10 +270,7 @@ export class Hub<out Meta extends object = Metadata> {
     return disconnect(this.connections().filter(isChosen), code, reason)
   }
 
-  /**
-   * Returns the number of connections in the room, or in the union of several; 0 for a room that does not
-   * exist.
-   */
+  /** Returns the number of connections in the room, or in the union of several; 0 for an unknown room. */
   roomSize(room: string | readonly string[]): number {
     return this.#sessions.rooms.union(asRooms(room)).size
   }
@@ -303,7 +300,7 @@ export class Hub<out Meta extends object = Metadata> {
   /**
    * Does the same as {@link Hub.broadcast} without one connection, on whichever node it is.
    * @param except a connection or its id, also of a closed one; use the option `except` for several
-   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for what cannot be an id
+   * @throws {HubError} as for {@link Hub.broadcast}; WSHUB_ERR_INVALID_OPTION also for a malformed id
    */
   broadcastExcept(data: Payload, except: ConnectionRef, options?: BroadcastOptions): number {
     return this.#broadcaster.broadcast(without(readAudience(undefined, options), except), data, options)
@@ -321,8 +318,8 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Does the same as {@link Hub.broadcastToRoom} without one connection, on whichever node it is. If you swap
-   * message and connection, only a message that does not look like an id is refused.
+   * Does the same as {@link Hub.broadcastToRoom} without one connection, on whichever node it is. Both `data`
+   * and `except` may be strings: if you swap them, only a message that does not look like an id is refused.
    * @param except as for {@link Hub.broadcastExcept}
    * @throws {HubError} as for {@link Hub.broadcastToRoom} and {@link Hub.broadcastExcept}
    */
@@ -428,11 +425,13 @@ export class Hub<out Meta extends object = Metadata> {
   }
 
   /**
-   * Reports an error of code that works for this hub, as the hub reports its own: on `wshub:error`, and to
-   * `onError` or as a process warning.
-   * @param where names that code in the warning: `the option authorize`
+   * Reports an error of the application outside its callbacks, such as in a job, as the hub reports errors of
+   * callbacks: on `wshub:error`, and to `onError` or as a process warning.
+   * @param where names the code that failed in the warning: `the nightly job`
+   * @throws {HubError} WSHUB_ERR_INVALID_OPTION when `where` is not a text, or is empty
    */
   reportError(error: unknown, where: string): void {
+    if (typeof where !== 'string' || where === '') throw invalid('where', 'names the code that failed', where)
     this.#local.report(asError(error, where), where)
   }
 

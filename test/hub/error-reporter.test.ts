@@ -64,6 +64,15 @@ describe('ErrorReporter without any onError', () => {
     expect((await warnings.first('the warning', () => true)).message).toBe(`the job failed: ${error.message}`)
   })
 
+  it.each([undefined, '', Object.create(null)])(
+    'refuses an error of code without a name: case %#',
+    (where) => {
+      expect(() => new Hub().reportError(new Error('x'), where)).toThrow(
+        expect.objectContaining({ code: 'WSHUB_ERR_INVALID_OPTION' }),
+      )
+    },
+  )
+
   it('shortens long texts', async () => {
     const warnings = recordWarnings()
     new ErrorReporter(new Hub(), new RunningHandlers(), undefined).report(new Error('x'.repeat(10_000)), {
