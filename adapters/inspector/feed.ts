@@ -19,7 +19,7 @@ export const CALL = 'wshub:inspector:1'
 /** The most pages that one process serves at a time. */
 const MAX_PAGES = 8
 const SNAPSHOT_MS = 1_000
-/** Time, in ms, for a page to say what it shows: what does not takes the place of another. */
+/** Time, in ms, for a page to say what it shows. A silent one takes the place of another. */
 const FIRST_VIEW_MS = 5_000
 /** Time, in ms, for the other nodes to answer: a page also shows a cluster in which some do not. */
 const ANSWER_MS = 1_500

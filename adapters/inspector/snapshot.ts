@@ -10,7 +10,7 @@ const MAX_EVENTS = 50
 export interface ListPage<Row> {
   readonly rows: readonly Row[]
   readonly matching: number
-  /** From 0: the last one when there is none of that number any more. */
+  /** From 0. It is the last page if the requested one no longer exists. */
   readonly page: number
   /** The number of pages that one can turn to. */
   readonly pages: number

@@ -41,7 +41,7 @@ export type SendPacket = (packet: Packet, callback: (error: Error | null) => voi
 export interface IpcOutboxOwner {
   /** Something was sent: an entry that did not fit may fit now. */
   hasRoom(): void
-  /** Messages could not be sent, since the other process is gone. */
+  /** Messages could not be sent, since the other process has ended. */
   lost?(messages: number, cause: Error): void
 }
 

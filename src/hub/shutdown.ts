@@ -80,7 +80,7 @@ export class Shutdown<Meta extends object> {
     const { deferred, running } = this.#sessions
     for (const session of left) session.terminate(ABANDONED)
     await settlesWithin(ENDS_MS, this.#emptied())
-    for (const session of left) session.closed(CloseCode.abnormal, '') // its socket has not told
+    for (const session of left) session.closed(CloseCode.abnormal, '') // its socket has not emitted `close`
     for (const opening of deferred) opening.stopWaiting()
     await settlesWithin(Math.max(0, endsAt - performance.now()), running.idle())
   }
