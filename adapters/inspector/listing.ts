@@ -10,6 +10,8 @@ import type { RoomTraffic, Traffic } from './traffic.ts'
 const MAX_METADATA = 200
 const MAX_ROOM_NAME = 60
 const MAX_ROOMS = 5
+/** Time, in ms, that clients are searched in a turn of the event loop: `metadata` may be slow. */
+export const SLICE_MS = 5
 
 /** A room of one node, or of all. */
 export interface RoomRow extends RoomTraffic {
@@ -40,6 +42,17 @@ export interface Lists {
   readonly clients: readonly ClientRow[]
   readonly matchingRooms: number
   readonly matchingClients: number
+  /** `false` while the first lists for a query are being made. */
+  readonly isComplete: boolean
+}
+
+/** Lists that are still being made. */
+export const NO_LISTS: Lists = {
+  rooms: [],
+  clients: [],
+  matchingRooms: 0,
+  matchingClients: 0,
+  isComplete: false,
 }
 
 /** The weight of a room in each order: the largest comes first. */
@@ -90,23 +103,43 @@ export class Listing {
     this.#isPage = isPage
   }
 
-  /** @param maxBytes of each list */
-  read({ search, roomOrder, roomPage, clientOrder, clientPage }: Query, maxBytes: number): Lists {
+  /** Makes lists; yields whenever it should go on in another turn. @param maxBytes of each list */
+  *make(
+    { search, roomOrder, roomPage, clientOrder, clientPage }: Query,
+    maxBytes: number,
+  ): Generator<undefined, Lists> {
     const pattern = search === '' ? undefined : new RegExp(search.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'), 'i')
     const names = this.#hub.rooms().filter((room) => pattern?.test(room) ?? true)
-    const clients = this.#hub
-      .connections()
-      .filter((connection) => pattern === undefined || this.#matches(connection, pattern))
+    let until = performance.now() + SLICE_MS
+    let clients = this.#hub.connections()
+    if (pattern !== undefined) {
+      const matching: Connection<object>[] = []
+      for (const connection of clients) {
+        if (this.#matches(connection, pattern)) matching.push(connection)
+        if (performance.now() < until) continue
+        yield
+        until = performance.now() + SLICE_MS
+      }
+      clients = matching.filter(({ state }) => state !== 'closed') // meanwhile
+    }
     const roomWeight = (room: string) =>
       roomOrder === 'size' ? this.#hub.roomSize(room) : this.#traffic.bytesOf(room)
     const clientWeight = OWN_WEIGHTS[clientOrder]
     const firstRooms = topOf(names, (roomPage + 1) * PAGE_ROWS, roomWeight)
     const firstClients = topOf(clients, (clientPage + 1) * PAGE_ROWS, clientWeight)
+    const rows: ClientRow[] = []
+    for (const connection of firstClients) {
+      rows.push(this.#client(connection))
+      if (performance.now() < until) continue
+      yield
+      until = performance.now() + SLICE_MS
+    }
     return {
       rooms: bounded(maxBytes, firstRooms, (room) => this.#room(room)),
-      clients: bounded(maxBytes, firstClients, (connection) => this.#client(connection)),
+      clients: bounded(maxBytes, rows, (row) => row),
       matchingRooms: names.length,
       matchingClients: clients.length,
+      isComplete: true,
     }
   }
 
@@ -147,7 +180,9 @@ export class Listing {
   #metadataOf(connection: Connection<object>): string {
     if (this.#metadata === undefined) return ''
     try {
-      return (syncJson('the option metadata', this.#metadata(connection)) ?? '').slice(0, MAX_METADATA)
+      const metadata = this.#metadata(connection)
+      const shown = typeof metadata === 'string' ? metadata.slice(0, MAX_METADATA) : metadata // it may have MBs
+      return (syncJson('the option metadata', shown) ?? '').slice(0, MAX_METADATA)
     } catch (error) {
       // One client whose metadata cannot be shown must not hide all others.
       this.#errors.report(error, 'the option metadata of the inspector')

@@ -3,7 +3,7 @@ import { type EventLoopUtilization, performance } from 'node:perf_hooks'
 import type { CloseCount, Connection, Hub } from 'wshub'
 import { type FollowedReport, Followers } from './followers.ts'
 import type { InspectorOptions } from './inspector-options.ts'
-import { Listing, type Lists, type RoomRow } from './listing.ts'
+import { Listing, type Lists, NO_LISTS, type RoomRow, SLICE_MS } from './listing.ts'
 import type { OptionErrors } from './option-errors.ts'
 import { type Query, type Question, readQuestions } from './query.ts'
 import { type EndRow, RecentEvents, type RefusalRow, type TextRow } from './recent-events.ts'
@@ -22,6 +22,17 @@ const MAX_LISTS = 64
 
 /** The share of the largest message between nodes that the three lists of all questions take. */
 const LISTS_SHARE = 0.7
+
+/** Time, in ms, without a question after which lists that take long are made no further. */
+const FORGOTTEN_MS = 4_000
+
+/** Lists for one query. */
+interface Kept {
+  lists: Lists
+  until: number
+  askedAt: number
+  isBeingMade: boolean
+}
 
 /** The load of a node in the last period. */
 export interface Load {
@@ -90,7 +101,7 @@ export class NodeReport {
   readonly #events: RecentEvents
   readonly #followers: Followers
   readonly #listing: Listing
-  readonly #lists = new Map<string, { readonly lists: Lists; readonly until: number }>()
+  readonly #lists = new Map<string, Kept>()
   #idle: NodeJS.Timeout | undefined
   #start: Start | undefined
   #load = NO_LOAD
@@ -164,14 +175,37 @@ export class NodeReport {
     const key = JSON.stringify([search, roomOrder, roomPage, clientOrder, clientPage, maxBytes])
     const now = performance.now()
     const known = this.#lists.get(key)
-    if (known !== undefined && known.until > now) return known.lists
-    const lists = this.#listing.read({ search, roomOrder, roomPage, clientOrder, clientPage }, maxBytes)
-    for (const [other, { until }] of this.#lists) {
-      if (until <= now || this.#lists.size >= MAX_LISTS) this.#lists.delete(other)
+    if (known !== undefined && (known.isBeingMade || known.until > now)) {
+      known.askedAt = now
+      return known.lists
     }
-    const tookMs = performance.now() - now
-    this.#lists.set(key, { lists, until: now + Math.max(PERIOD_MS, tookMs * REST) })
-    return lists
+    for (const [other, { until, isBeingMade }] of this.#lists) {
+      if ((until <= now && !isBeingMade) || this.#lists.size >= MAX_LISTS) this.#lists.delete(other)
+    }
+    const kept = { lists: known?.lists ?? NO_LISTS, until: 0, askedAt: now, isBeingMade: true }
+    this.#lists.set(key, kept)
+    const query = { search, roomOrder, roomPage, clientOrder, clientPage }
+    this.#make(key, kept, this.#listing.make(query, maxBytes), 0)
+    return kept.lists
+  }
+
+  /** Makes lists in as many turns as it takes, with as much time between them, while somebody asks. */
+  #make(key: string, kept: Kept, steps: Generator<undefined, Lists>, beforeMs: number): void {
+    const start = performance.now()
+    const { done, value } = steps.next()
+    const now = performance.now()
+    const tookMs = beforeMs + now - start
+    if (done === true) {
+      kept.lists = value
+      kept.until = now + Math.max(PERIOD_MS, tookMs * REST)
+      kept.isBeingMade = false
+      return
+    }
+    setTimeout(() => {
+      if (this.#lists.get(key) !== kept) return
+      if (performance.now() - kept.askedAt > FORGOTTEN_MS) this.#lists.delete(key)
+      else this.#make(key, kept, steps, tookMs)
+    }, SLICE_MS).unref()
   }
 
   /** Begins a new period, if the last one is over. */

@@ -126,8 +126,10 @@ function take({ follow: of, followed, nodes }) {
 function show(snapshot) {
   permit(snapshot.may)
   const { nodes, rooms, clients, followed, missing, without, self } = snapshot
-  query.roomPage = rooms.page
-  query.clientPage = clients.page
+  if (!snapshot.isSearching) {
+    query.roomPage = rooms.page
+    query.clientPage = clients.page
+  }
   fill('nodes', nodes, (n) => n.node, (n) => [
     name(label(n) + (n.node === self ? ' (this one)' : '')), name(n.node), wrong(n.state, n.state !== 'open'), wrong(n.cluster, n.cluster !== 'connected'),
     number(count(n.connections)), wrong(count(n.slow), n.slow > 0), number(count(n.rooms)), number(bytes(n.bufferedBytes)), number(count(n.received)), number(count(n.sent)),
@@ -143,7 +145,7 @@ function show(snapshot) {
     number(bytes(c.bufferedBytes)), number(c.rttMs < 0 ? '' : c.rttMs + ' ms'), number(count(c.dropped)), c.metadata, [
       ...(c.isInspector ? [] : [['Follow', c.id, () => choose('client', c.id)]]),
       ...(may.disconnect ? [['Disconnect', c.id, () => { if (confirm('Disconnect ' + visible(c.id) + ' (' + visible(c.address) + ')?')) send({ type: 'disconnect', target: c.id }) }]] : [])]])
-  turn('clients', clients, 'clients', '')
+  turn('clients', clients, 'clients', snapshot.isSearching ? '; still searching' : '')
   totals('total-ends', nodes, (n) => n.causes.map((c) => [c.reason + ' by ' + c.by, c.connections]))
   totals('total-refusals', nodes, (n) => Object.entries(n.refused))
   totals('total-drops', nodes, (n) => Object.entries(n.dropped))

@@ -23,6 +23,8 @@ export interface Snapshot {
   /** The rooms to ask every node about the next time. */
   readonly candidates: readonly string[]
   readonly clients: ListPage<ClientRow>
+  /** Whether a node has not made its lists yet. */
+  readonly isSearching: boolean
   readonly followed: {
     readonly isHere: boolean
     /** The nodes that follow as much as they may. */
@@ -49,6 +51,7 @@ export function snapshotOf(reports: readonly Report[], at: number, question: Que
     rooms: listPage(rooms, question.roomPage, matchingOf(replies, rooms)),
     candidates: rooms.slice(0, MAX_CANDIDATES).map(({ room }) => room),
     clients: clientsOf(replies, question),
+    isSearching: replies.some(({ isComplete }) => !isComplete),
     followed: {
       isHere: followed.some(({ isHere }) => isHere),
       notBy: followed.filter(({ isFollowed }) => !isFollowed).map(({ node }) => node),

@@ -79,11 +79,13 @@ export class Page {
     this.send({ type: 'view', token: 't', query, follow })
   }
 
-  /** Resolves with the first snapshot for which something holds. */
+  /** Resolves with the first snapshot with complete lists for which something holds. */
   async shows(what: string, holds: (shown: Shown) => boolean = () => true): Promise<Shown> {
     const holdsFor = (text: string): Shown | undefined => {
       const shown = messageOf(text)
-      return shown.nodes !== undefined && holds(shown as Shown) ? (shown as Shown) : undefined // it has nodes
+      return shown.nodes !== undefined && shown.isSearching !== true && holds(shown as Shown)
+        ? (shown as Shown)
+        : undefined // it has nodes
     }
     const json = await this.client.received.first(what, (text) => holdsFor(text) !== undefined)
     return JSON.parse(json)

@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Connection, Hub } from 'wshub'
 import { Traffic } from '../../adapters/inspector/traffic.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
-import { HOSTILE, inspected, Page, view } from './inspected.ts'
+import { HOSTILE, inspected, messageOf, Page, view } from './inspected.ts'
 
 /** Two nodes that know each other. */
 async function two() {
@@ -104,6 +104,32 @@ describe('the lists of an inspector', () => {
     expect(newest.clients.rows[1]?.ageMs).toBeLessThanOrEqual(Date.now() - connection.openedAt + 100)
     page.view({ clientOrder: 'oldest' })
     await page.shows('the client first', ({ clients }) => clients.rows[0]?.id === connection.id)
+  })
+
+  it('are searched in short turns, however slow metadata is', async () => {
+    let calls = 0
+    let longest = 0
+    const metadata = ({ id }: Connection<object>) => {
+      calls++
+      const start = performance.now()
+      while (performance.now() - start < 4) {}
+      return { user: `user ${id}` }
+    }
+    const { hub, port, client } = await inspected({ ...view, metadata })
+    await Promise.all(Array.from({ length: 300 }, () => client()))
+    const page = await Page.open(port)
+    await page.shows('the clients', ({ clients }) => clients.matching === 301)
+    calls = 0
+    const timer = setInterval(() => {
+      longest = Math.max(longest, calls)
+      calls = 0
+    })
+    onTestFinished(() => clearInterval(timer))
+    page.view({ search: `user ${only(hub).id}` })
+    await page.client.received.first('a search', (json) => messageOf(json).isSearching === true)
+    const found = await page.shows('one', ({ clients }) => clients.matching === 1)
+    expect(found).toMatchObject({ isSearching: false, clients: { rows: [{ id: only(hub).id }] } })
+    expect(longest).toBeLessThan(30)
   })
 
   it('are not taken from the application by what it sends to everyone', async () => {
