@@ -21,8 +21,8 @@
  *
  * The server keeps what is said. `at` is the position of a message: a page that was away joins with the
  * latest one that it has as `since`, and receives what was said after it, then `resumed`. A page without
- * one, or whose position is not kept any more, receives the latest messages. `complete: false`, or `behind`
- * at any time, means that messages between are lost for this page.
+ * one, or whose position is not kept any more, receives the latest messages. `behind` comes before any
+ * message after those that are lost for this page.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'

@@ -30,7 +30,8 @@ export interface EventHandler<Meta extends object = Metadata> {
   onDrop?(connection: Connection<Meta>, dropped: Dropped): unknown
   /**
    * Messages of a room with a history were lost for this connection and cannot be replayed, because the store
-   * has lost them too or does not keep them any more. It receives live: send it a snapshot.
+   * has lost them too or does not keep them any more. Called before any message that comes after them, also
+   * during `resumeRoom`. The connection receives live: send it a snapshot.
    */
   onBehind?(connection: Connection<Meta>, room: string): unknown
   /**

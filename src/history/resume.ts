@@ -9,7 +9,8 @@ import type { RoomLog } from './room-log.ts'
 export interface ResumeResult {
   /**
    * Whether it has missed nothing: `false` if messages after `since` are no longer stored, if `since` is not
-   * a position of this room, or if the call has `ended`.
+   * a position of this room, or if the call has `ended`. Unless it has ended, `onBehind` was called when that
+   * was known, before any later message was sent.
    */
   readonly complete: boolean
   /** How many messages were sent to it before the first live one. */
@@ -37,7 +38,8 @@ interface Start {
 }
 
 /**
- * Replays to a member of a room what it has missed, before it receives live messages.
+ * Replays to a member of a room what it has missed, before it receives live messages. `fellBehind` of the
+ * member is called before it receives a message that comes after missing ones.
  * @param isAgain whether it takes the place of a replay that turned out to be impossible
  * @throws {HubError} WSHUB_ERR_HISTORY_AWAY, as a rejection; the member then receives live messages
  */
@@ -66,6 +68,8 @@ export function resume(
         const since = hasSince(from) ? '' : undefined // of no use any more
         resolve(resume(log, member, { since, last: from.last }, limits, true))
       } else {
+        const isTold = hasBegun && !isComplete && replayed === 0
+        if (end === 'incomplete' && !isTold && (hasBegun || hasSince(from))) member.fellBehind(log.room)
         // What is sent next may say this position: dropped messages would come after it, if at all.
         log.members.pin(member)
         const position = cursor.epoch === '' ? '' : positionOf(cursor)
@@ -81,7 +85,13 @@ export function resume(
       hasBegun = true
       isComplete = start.isComplete
       log.members.followers.began(member, joined ?? head, hasSince(from) && isComplete)
-      catchUp.start(start.cursor, start.page)
+      const replay = () => catchUp.start(start.cursor, start.page)
+      if (isComplete) replay()
+      else {
+        // The client would come back with the position of any message that it receives before it is told.
+        member.fellBehind(log.room)
+        process.nextTick(replay)
+      }
     }
     const step = (head: Mark) => {
       if (catchUp.hasEnded) return

@@ -14,9 +14,10 @@ const [, program = ''] = /^```js\n\/\/ page\.js\n(.*?)^```$/ms.exec(docs) ?? []
 const handler: EventHandler = {
   async onMessage(conn, message) {
     const { join, since } = JSON.parse(message.data.toString())
-    const { complete, position, ended } = await conn.hub.resumeRoom(conn, join, { since })
-    if (ended === undefined) conn.sendText(JSON.stringify({ room: join, start: position, complete }))
+    const { position, ended } = await conn.hub.resumeRoom(conn, join, { since })
+    if (ended === undefined) conn.sendText(JSON.stringify({ room: join, start: position }))
   },
+  onBehind: (conn, room) => conn.sendText(JSON.stringify({ room, isBehind: true })),
 }
 
 const ROOMS = ['tea', 'coffee']
@@ -70,7 +71,7 @@ describe('positionOf and onReconnect', () => {
   it('bring a client back to each of its rooms through resumeRoom, in order and once', async () => {
     const rooms = await serveRooms()
     const starts = new Map<string, string>()
-    const log = new Journal<{ room: string; text?: string; complete?: boolean }>()
+    const log = new Journal<{ room: string; text?: string; start?: string; isBehind?: boolean }>()
     const socket = connect(rooms.app.url, {
       ...QUICK,
       positionOf(data) {
@@ -90,7 +91,7 @@ describe('positionOf and onReconnect', () => {
       log.push(message)
     }
     for (const join of ROOMS) socket.send(JSON.stringify({ join }))
-    const answers = () => log.all.filter(({ complete }) => complete !== undefined)
+    const answers = () => log.all.filter(({ start }) => start !== undefined)
     const sent = await goAndComeBack(rooms, (count) =>
       log.until(`${count} answers for each room`, () => answers().length === count * ROOMS.length),
     )
@@ -98,7 +99,7 @@ describe('positionOf and onReconnect', () => {
     for (const [room, texts] of sent) {
       expect(log.all.flatMap((each) => (each.room === room ? (each.text ?? []) : []))).toEqual(texts)
     }
-    expect(answers().every(({ complete }) => complete === true)).toBe(true)
+    expect(log.all.filter(({ isBehind }) => isBehind)).toEqual([])
   })
 
   it('tell the client at once when its position is not kept any more', async () => {
@@ -112,20 +113,20 @@ describe('positionOf and onReconnect', () => {
     })
     onTestFinished(() => socket.close())
     socket.onmessage = ({ data }) => {
-      const { text, complete } = JSON.parse(data)
-      log.push(text ?? `complete: ${complete}`)
+      const { text, isBehind } = JSON.parse(data)
+      log.push(text ?? (isBehind ? 'behind' : 'live'))
     }
     socket.send(JSON.stringify({ join: 'tea' }))
-    await log.first('the answer', (entry) => entry === 'complete: true')
+    await log.first('the answer', (entry) => entry === 'live')
     await publish('tea', 'one')
     await log.first('the message', (entry) => entry === 'one')
     await whileAway(async () => {
       for (let index = 0; index <= 200; index++) await publish('tea', `lost ${index}`)
     })
-    await log.first('the news', (entry) => entry === 'complete: false')
-    await publish('tea', 'live')
-    await log.first('the live message', (entry) => entry === 'live')
-    expect(log.all).toEqual(['complete: true', 'one', 'complete: false', 'live'])
+    await log.first('the news', (entry) => entry === 'behind')
+    await publish('tea', 'two')
+    await log.first('the next message', (entry) => entry === 'two')
+    expect(log.all).toEqual(['live', 'one', 'behind', 'live', 'two'])
   })
 })
 
@@ -152,7 +153,7 @@ describe('A positionOf or an onReconnect that throws', () => {
     socket.onopen = () => log.push('open')
     socket.onmessage = ({ data }) => log.push(String(data).includes('text') ? JSON.parse(data).text : data)
     socket.send(JSON.stringify({ join: 'tea' }))
-    await log.first('the answer', (entry) => entry.includes('complete'))
+    await log.first('the answer', (entry) => entry.includes('start'))
     for (const connection of app.hub.connections()) connection.sendText('no JSON')
     await log.first('the message', (entry) => entry === 'no JSON')
     await publish('tea', 'one')

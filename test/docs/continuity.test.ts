@@ -14,10 +14,10 @@ const [, script = ''] = /^```js\n\/\/ page\.js\n(.*?)^```$/ms.exec(docs) ?? []
 const handler: EventHandler = {
   async onMessage(conn, message) {
     const { since } = JSON.parse(message.data.toString())
-    const { complete, position, ended } = await conn.hub.resumeRoom(conn, 'chat:7', { since, last: 50 })
-    if (ended !== undefined) return
-    conn.sendText(complete ? JSON.stringify({ start: position }) : '{"reload":true}')
+    const { position, ended } = await conn.hub.resumeRoom(conn, 'chat:7', { since, last: 50 })
+    if (ended === undefined) conn.sendText(JSON.stringify({ start: position }))
   },
+  onBehind: (conn) => conn.sendText('{"reload":true}'),
 }
 
 let browser: Browser

@@ -74,6 +74,29 @@ describe('Hub', () => {
       expect(numbers(await received(connection, client))).toEqual([3, 4])
     })
 
+    it.each([
+      { last: undefined, replayed: [] },
+      { last: 2, replayed: [4] }, // and 5
+    ])('calls onBehind before any message that comes after missing ones (last: $last)', async (row) => {
+      const { hub, connect } = await serveHistory(
+        { rooms: () => ({ maxMessages: 2 }) },
+        {},
+        { onBehind: (conn, room) => conn.sendText(`{"n":"behind in ${room}"}`) },
+      )
+      const { position } = await hub.publish('chat', text(1))
+      for (const n of [2, 3, 4]) await hub.publish('chat', text(n))
+      const { client, connection } = await connect()
+
+      const resuming = hub.resumeRoom(connection, 'chat', { since: position, last: row.last })
+      hub.broadcastToRoom('chat', text(5))
+      await resuming
+      hub.broadcastToRoom('chat', text(6))
+      await hub.publish('chat', text(7))
+
+      const expected = ['behind in chat', ...row.replayed, 5, 6, 7]
+      expect(numbers(await received(connection, client))).toEqual(expected)
+    })
+
     it('is not complete for a connection that is closed before it receives live', async () => {
       const { hub, connect } = await serveHistory()
       for (const n of [1, 2]) await hub.publish('chat', text(n))

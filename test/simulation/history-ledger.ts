@@ -44,16 +44,12 @@ export interface Stay {
   readonly received: Set<string>
   /** The latest message that was checked; `undefined` if any message may be the next. */
   previous: string | undefined
-  /** Where a replay ended early: messages may be missing after it. */
-  breakAt: string | undefined
   /** The latest message that the client had of an earlier stay when this one began for it. */
   held: string | undefined
   /** How many times its node has reported that messages are lost. */
   behinds: number
   /** Whether none of its messages was checked yet. */
   isFirst: boolean
-  /** Whether the client knows the result of the call. */
-  isSure: boolean
   /** Whether the connection has left the room, or has begun another stay there. */
   hasEnded: boolean
 }
@@ -138,11 +134,9 @@ export class HistoryLedger {
       events: [],
       received: new Set(),
       previous: undefined,
-      breakAt: undefined,
       held: undefined,
       behinds: 0,
       isFirst: true,
-      isSure: false,
       hasEnded: false,
     }
     this.#atNode.set(`${session.name} ${room}`, stay)
@@ -162,14 +156,14 @@ export class HistoryLedger {
     const { token, session, ask } = stay
     const shown = typeof result === 'string' ? result : JSON.stringify(result)
     this.#host.trace(`${token} of ${session.name} in ${ask.room}: ${shown}`)
+    if (result === 'away') stay.previous = ask.since
     if (typeof result === 'string') return
     const { complete, replayed, position, ended } = result
     if (ended !== undefined && (complete || position !== '')) {
       this.#host.fail('replay', `${token} of ${session.name} has ended: ${ended}, and has a result`)
     }
-    if (complete && ask.since !== undefined) stay.previous = ask.since
+    if (ended === undefined && ask.since !== undefined) stay.previous = ask.since
     else if (replayed === 0 && position !== '') stay.previous = position
-    if (!complete) stay.breakAt = position
     const counted = this.#counts.get(ask.room)
     if (counted?.losses === stay.losses) stay.newest = counted.count
     const at = this.#kept.get(position)
@@ -201,7 +195,7 @@ export class HistoryLedger {
       if (this.#isBefore(stay, position)) fail('twice', `, and has said that it has ${stay.ask.since}`)
       stay.received.add(position)
       stay.events.push(position)
-      if (stay.isSure) this.#since.set(`${place} ${kept.room}`, position)
+      this.#since.set(`${place} ${kept.room}`, position)
     }
   }
 
@@ -219,7 +213,6 @@ export class HistoryLedger {
       stay.held = [...(earlier?.received ?? [])].at(-1)
       this.#atClient.set(`${name} ${room}`, stay)
     } else if (what === 'live' && this.#atClient.get(`${name} ${room}`) === stay) {
-      stay.isSure = true
       const since = [...stay.received].at(-1) ?? position
       if (since !== '') this.#since.set(`${place} ${room}`, since)
     }
@@ -252,7 +245,7 @@ export class HistoryLedger {
   /** Describes each stay that is not up to date: it has neither every message nor a report of the loss. */
   unsettled(markers: ReadonlyMap<string, string>): string[] {
     return [...this.#atNode.values()].flatMap((stay) => {
-      const { token, session, ask, previous, breakAt, held, result } = stay
+      const { token, session, ask, previous, held, result } = stay
       if (stay.hasEnded || !session.isOpen || !this.#host.isAlive(session.node)) return []
       const say = (what: string) => [`${token}: ${session.name} at ${session.node} in ${ask.room} ${what}`]
       if (result === undefined) return say('never becomes live')
@@ -267,7 +260,7 @@ export class HistoryLedger {
         return say(`lacks ${marker}`)
       const head = this.#engine.headOf(ask.room)
       if (previous === undefined) return []
-      if ([previous, breakAt, held].some((at) => this.#reaches(stay, at, head))) return []
+      if ([previous, held].some((at) => this.#reaches(stay, at, head))) return []
       return say(`stands at ${previous}, and the store at ${head}`)
     })
   }
@@ -364,10 +357,6 @@ export class HistoryLedger {
       if (previous === undefined || this.#reaches(stay, previous, before)) continue
       // What was waiting for the client when it asked again was sent before the new stay began for it.
       if (isFirst && this.#reaches(stay, stay.held, before)) continue
-      if (this.#reaches(stay, stay.breakAt, before)) {
-        stay.breakAt = undefined
-        continue
-      }
       const { token, session, ask } = stay
       this.#host.fail(
         'gap',
@@ -383,7 +372,8 @@ export class HistoryLedger {
    */
   #checkFirst(stay: Stay, first: number): void {
     const { session, ask, result, newest, kept, losses, behinds } = stay
-    if (typeof result !== 'object' || result.ended !== undefined || behinds > 0) return
+    if (typeof result !== 'object' || result.ended !== undefined) return
+    if (behinds > (result.complete ? 0 : 1)) return
     // The position was lost, and no message since: the latest ones come in its place.
     const isLost = ask.since !== undefined && epochOf(ask.since) !== epochOf(result.position)
     const isFallback = !result.complete && isLost && ask.last !== undefined && newest <= this.#mostKept

@@ -182,6 +182,16 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'const isComplete = true',
     ],
     [
+      'a client is told of missing messages after it has received later ones',
+      'member.fellBehind(log.room)\n        process.nextTick(replay)',
+      'replay()\n        member.fellBehind(log.room)',
+    ],
+    [
+      'a client whose replay fails is not told of missing messages',
+      "if (end === 'incomplete' && !isTold && (hasBegun || hasSince(from))) member.fellBehind(log.room)",
+      '',
+    ],
+    [
       'a replay to a connection that is closed is complete',
       "resolve(endedResume('closed', replayed))",
       "resolve({ ...endedResume('closed', replayed), complete: true })",
