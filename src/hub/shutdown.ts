@@ -12,10 +12,10 @@ const HANDLERS_SHARE = 0.8
 const ANSWERS_SHARE = 0.9
 
 /**
- * The time, in ms, in which a terminated connection reports its end: a turn or two, but a WebSocket that was
- * opened elsewhere may never do it.
+ * The least time, in ms, in which a terminated connection may report its end. It takes a turn or two, but a
+ * WebSocket that was opened elsewhere may never do it.
  */
-const ENDS_MS = 1_000
+const ENDS_MS = 20
 
 /** Closes all connections of a hub, in batches, each after its running callbacks. */
 export class Shutdown<Meta extends object> {
@@ -79,7 +79,7 @@ export class Shutdown<Meta extends object> {
   async #abandon(left: readonly Session<Meta>[], endsAt: number): Promise<void> {
     const { deferred, running } = this.#sessions
     for (const session of left) session.terminate(ABANDONED)
-    await settlesWithin(ENDS_MS, this.#emptied())
+    await settlesWithin(Math.max(ENDS_MS, endsAt - performance.now()), this.#emptied())
     for (const session of left) session.closed(CloseCode.abnormal, '') // its socket has not emitted `close`
     for (const opening of deferred) opening.stopWaiting()
     await settlesWithin(Math.max(0, endsAt - performance.now()), running.idle())

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import { fileURLToPath } from 'node:url'
-import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type CloseResult, Hub, type HubStats } from 'wshub'
 import { portOf } from '../adapters/frameworks.ts'
 import { compiled } from '../support/compiled.ts'
@@ -89,10 +89,12 @@ describe('hub.close', () => {
     Object.assign(socket, { close() {}, terminate() {} })
     const closes: number[] = []
     hub.register(socket, { onClose: (_connection, code) => void closes.push(code) })
-    expect(await inTime('the hub to close', hub.close({ timeoutMs: 50 }))).toEqual({
-      closed: 0,
-      terminated: 1,
-    })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const closing = hub.close({ timeoutMs: 50 })
+    await vi.advanceTimersByTimeAsync(70) // 20 for the end of the socket
+    vi.useRealTimers()
+    expect(await inTime('the hub to close', closing)).toEqual({ closed: 0, terminated: 1 })
     expect(closes).toEqual([1001])
     expect(hub.size).toBe(0)
     terminate()
