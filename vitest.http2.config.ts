@@ -30,6 +30,10 @@ const OF_HTTP1 = [
   'still answers ordinary requests',
   'an earlier request of the same connection',
   'other listeners of the server',
+  'its own upgrade listener',
+  // A server of HTTP/2 announces WebSockets when it begins to listen, so a hub that comes later is too late.
+  'takes upgrades for (Express|Koa)',
+  'when it was never attached',
 ]
 
 /** Tests of sockets that the hub only registers, and of servers or clients that they make: HTTP/1.1 alone. */

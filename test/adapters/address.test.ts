@@ -1,14 +1,13 @@
-import { createServer } from 'node:http'
 import express from 'express'
-import fastify from 'fastify'
 import Koa from 'koa'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Hub, HubOptions, UpgradeInit } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
+import { makeServer } from '../support/http2-tunnel.ts'
 import { destroyClients, RawClient, type Target } from '../support/raw.ts'
-import { closeAfterTest, closeApps, echo, listen, portOf } from './frameworks.ts'
+import { closeAfterTest, closeApps, echo, listen, makeFastify, portOf } from './frameworks.ts'
 
 afterEach(async () => {
   destroyClients()
@@ -18,7 +17,7 @@ afterEach(async () => {
 type Start = (trust: boolean, options?: HubOptions, init?: UpgradeInit) => Promise<Target & { hub: Hub }>
 
 const startFastify: Start = async (trust, options = {}, init) => {
-  const app = fastify({ trustProxy: trust })
+  const app = makeFastify({ trustProxy: trust })
   await app.register(hubPlugin, options)
   app.get('/ws', (_req, reply) => reply.upgradeWebSocket(echo, init))
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -31,7 +30,7 @@ const startExpress: Start = async (trust, options, init) => {
   const middleware = expressHub(options)
   app.use(middleware)
   app.get('/ws', (_req, res) => res.upgradeWebSocket(echo, init))
-  const target = await listen(createServer(app))
+  const target = await listen(makeServer(app))
   closeAfterTest(middleware.hub, target.server)
   return { ...target, hub: middleware.hub }
 }
@@ -41,7 +40,7 @@ const startKoa: Start = async (trust, options, init) => {
   const middleware = koaHub(options)
   app.use(middleware)
   app.use((ctx) => ctx.upgradeWebSocket(echo, init))
-  const target = await listen(createServer(app.callback()))
+  const target = await listen(makeServer(app.callback()))
   closeAfterTest(middleware.hub, target.server)
   return { ...target, hub: middleware.hub }
 }

@@ -1,15 +1,14 @@
-import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { Readable, Writable } from 'node:stream'
 import { format } from 'node:util'
 import express from 'express'
-import fastify from 'fastify'
 import Koa from 'koa'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Connection, EventHandler } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
+import { makeServer } from '../support/http2-tunnel.ts'
 import { destroyClients, Gate, RawClient, type Target, until } from '../support/raw.ts'
 import {
   closeAfterTest,
@@ -19,6 +18,7 @@ import {
   echoRoute,
   frameworks,
   listen,
+  makeFastify,
   portOf,
 } from './frameworks.ts'
 import { failOnStrayErrors } from './stray-errors.ts'
@@ -51,7 +51,7 @@ async function startKoa(build: (app: Koa) => void): Promise<Target> {
   const sockets = koaHub()
   app.use(sockets)
   build(app)
-  const server = createServer(app.callback())
+  const server = makeServer(app.callback())
   closeAfterTest(sockets.hub, server)
   return listen(server)
 }
@@ -266,7 +266,7 @@ describe('A middleware that wraps every answer leaves the connection open', () =
 
   it('of Fastify', async () => {
     const { handler, errors } = noted()
-    const app = fastify()
+    const app = makeFastify()
     await app.register(hubPlugin)
     app.addHook('preSerialization', async (_request, _reply, payload) => ({ data: payload }))
     app.get('/ws', async (_request, reply) => reply.upgradeWebSocket(handler))
@@ -299,7 +299,7 @@ describe('The default error handling receives what a route throws after the upgr
     const sockets = expressHub()
     app.use(sockets)
     app.get('/ws', route)
-    const server = createServer(app)
+    const server = makeServer(app)
     closeAfterTest(sockets.hub, server)
     const client = await RawClient.open(await listen(server))
     await client.ended()
@@ -327,7 +327,7 @@ describe('The default error handling receives what a route throws after the upgr
       await ctx.upgradeWebSocket(handler)
       throw boom
     })
-    const server = createServer(app.callback())
+    const server = makeServer(app.callback())
     closeAfterTest(sockets.hub, server)
     const { port } = await listen(server)
     expect(await (await RawClient.open({ port })).closed()).toBe(1011)
@@ -361,7 +361,7 @@ describe('The default error handling receives what a route throws after the upgr
         done()
       },
     })
-    const app = fastify({ logger: { stream } })
+    const app = makeFastify({ logger: { stream } })
     await app.register(hubPlugin)
     const connections: Connection[] = []
     app.register(async (child) => {

@@ -11,13 +11,18 @@ import {
 import { createServer as createSecureServer } from 'node:https'
 import { text as readText } from 'node:stream/consumers'
 import express from 'express'
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify'
 import Koa, { type Context } from 'koa'
 import { type Connection, type EventHandler, Hub, type HubOptions, type UpgradeInit } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { hubPlugin } from 'wshub/fastify'
 import { wsHub as koaHub } from 'wshub/koa'
-import { http2Server, isHttp2, withSessions } from '../support/http2-tunnel.ts'
+import { http2Server, isHttp2, makeServer, withSessions } from '../support/http2-tunnel.ts'
 import { inTime, type Target } from '../support/raw.ts'
 
 /** A request and its response, with the same names in every framework. */
@@ -135,7 +140,7 @@ async function serve(
     if (!server.listening) await once(server, 'listening')
     return { server, port: portOf(server) }
   }
-  const byHand = () => (isHttp2 ? http2Server(listener) : createServer(listener)).listen(0, '127.0.0.1')
+  const byHand = () => makeServer(listener).listen(0, '127.0.0.1')
   const secure = how === 'https'
   const { server, port } = await make(() => {
     if (isHttp2) return http2Server(listener, secure ? selfSigned() : undefined).listen(0, '127.0.0.1')
@@ -163,13 +168,16 @@ async function serve(
 
 /** Fastify's type of an application depends on its server; here all applications have one type. */
 function secureFastify(): FastifyInstance {
-  return fastify({ https: selfSigned() }) as unknown as FastifyInstance
+  const https = selfSigned()
+  const app = isHttp2 ? fastify({ http2: true, https: { allowHTTP1: true, ...https } }) : fastify({ https })
+  if (isHttp2) withSessions(app.server as unknown as Server)
+  return app as unknown as FastifyInstance
 }
 
-function http2Fastify(secure: boolean): FastifyInstance {
-  const app = secure
-    ? fastify({ http2: true, https: { allowHTTP1: true, ...selfSigned() } })
-    : fastify({ http2: true })
+/** An application of the protocol that this run of the tests is about. */
+export function makeFastify(options: FastifyServerOptions = {}): FastifyInstance {
+  if (!isHttp2) return fastify(options)
+  const app = fastify({ ...(options as object), http2: true })
   withSessions(app.server as unknown as Server)
   return app as unknown as FastifyInstance
 }
@@ -182,11 +190,10 @@ const startFastify: Framework['start'] = async ({
   server: how,
 }) => {
   const serverFactory = (handler: RequestListener) => createServer(handler)
-  const app = isHttp2
-    ? http2Fastify(how === 'https')
-    : how === 'https'
+  const app =
+    how === 'https'
       ? secureFastify()
-      : fastify(how === 'createServer' ? { serverFactory } : {})
+      : makeFastify(how === 'createServer' && !isHttp2 ? { serverFactory } : {})
   const exchange = (request: FastifyRequest, reply: FastifyReply): Exchange => ({
     req: request.raw,
     res: reply.raw,
@@ -225,7 +232,7 @@ const startFastify: Framework['start'] = async ({
     http2: isHttp2,
     listenAgain: async () => {
       const listener: RequestListener = (req, res) => app.routing(req, res)
-      const server = isHttp2 ? http2Server(listener) : createServer(listener)
+      const server = makeServer(listener)
       app.hub.attach(server)
       servers.add(server)
       return { ...(await listen(server)), http2: isHttp2 }

@@ -5,7 +5,7 @@ import { Hub } from 'wshub'
 import { type HubPluginOptions, hubPlugin } from 'wshub/fastify'
 import { connect } from 'wshub/testing'
 import { destroyClients, Gate, inTime, RawClient } from '../support/raw.ts'
-import { closeAfterTest, closeApps, echo, portOf } from './frameworks.ts'
+import { closeAfterTest, closeApps, echo, makeFastify, portOf } from './frameworks.ts'
 
 afterEach(async () => {
   destroyClients()
@@ -15,8 +15,10 @@ afterEach(async () => {
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 /** An application whose hooks send a message before the hub closes. */
-async function build(options: HubPluginOptions = {}): Promise<FastifyInstance> {
-  const app = fastify()
+async function build(
+  options: HubPluginOptions = {},
+  app: FastifyInstance = fastify(),
+): Promise<FastifyInstance> {
   const say = (text: string) => async () => {
     await turn()
     app.hub.broadcast(text)
@@ -38,7 +40,7 @@ const said = ['before the plugin', 'behind the plugin', 'with a callback', 'of a
 
 describe('The hub of a Fastify application that closes', () => {
   it('closes after the preClose hooks of its scope, wherever they were added', async () => {
-    const app = await build()
+    const app = await build({}, makeFastify())
     await app.listen({ port: 0, host: '127.0.0.1' })
     closeAfterTest(app.hub, app.server, () => app.close())
     const client = await RawClient.open({ port: portOf(app.server) })

@@ -1,9 +1,9 @@
-import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import express from 'express'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Hub, UpgradeInit } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
+import { makeServer } from '../support/http2-tunnel.ts'
 import { destroyClients, RawClient } from '../support/raw.ts'
 import { closeAfterTest, closeApps, type Exchange, echo, frameworks, listen } from './frameworks.ts'
 
@@ -147,7 +147,7 @@ async function expectError(app: express.Express, hub: Hub): Promise<void> {
     seen.push(error)
     res.status(500).end()
   })
-  const target = await listen(createServer(app))
+  const target = await listen(makeServer(app))
   closeAfterTest(hub, target.server)
   expect((await RawClient.refused(target)).status).toBe(500)
   expect(seen).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_HANDLER_THREW' })])

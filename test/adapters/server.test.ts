@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import express from 'express'
 import Koa from 'koa'
@@ -7,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { Hub } from 'wshub'
 import { wsHub as expressHub } from 'wshub/express'
 import { wsHub as koaHub } from 'wshub/koa'
+import { makeServer } from '../support/http2-tunnel.ts'
 import { destroyClients, inTime, RawClient, sampleAccept, until } from '../support/raw.ts'
 import {
   closeAfterTest,
@@ -145,7 +145,7 @@ describe('Server', () => {
 
     it('takes upgrades for Koa', async () => {
       const app = new Koa()
-      const server = createServer((req, res) => void app.callback()(req, res)) // Koa composes the middleware that it has at that time.
+      const server = makeServer((req, res) => void app.callback()(req, res)) // Koa composes the middleware that it has at that time.
       const target = await listen(server)
       const hub = koaHub()
       closeAfterTest(hub.hub, server)
@@ -156,7 +156,7 @@ describe('Server', () => {
 
     it('takes upgrades for node:http', async () => {
       const hub = new Hub()
-      const server = createServer((req) => hub.upgrade(req, echo))
+      const server = makeServer((req) => hub.upgrade(req, echo))
       const target = await listen(server)
       closeAfterTest(hub, server)
       hub.attach(server)
@@ -167,7 +167,7 @@ describe('Server', () => {
   describe('of node:http', () => {
     it('keeps its connections after detach', async () => {
       const hub = new Hub()
-      const server = createServer((req, res) => {
+      const server = makeServer((req, res) => {
         if (req.url === '/ws') hub.upgrade(req, echo)
         else res.end()
       })
@@ -184,7 +184,7 @@ describe('Server', () => {
 
     it('is closed by server.close() after detach, and its clients get 1001', async () => {
       const hub = new Hub(quick)
-      const server = createServer((req) => hub.upgrade(req, echo))
+      const server = makeServer((req) => hub.upgrade(req, echo))
       closeAfterTest(hub, server)
       const detach = hub.attach(server)
       const target = await listen(server)
@@ -199,7 +199,7 @@ describe('Server', () => {
 
     it('can be attached again after detach', async () => {
       const hub = new Hub(quick)
-      const server = createServer((req) => hub.upgrade(req, echo))
+      const server = makeServer((req) => hub.upgrade(req, echo))
       closeAfterTest(hub, server)
       const target = await listen(server)
       for (let i = 0; i < 20; i++) hub.attach(server)()
@@ -215,7 +215,7 @@ describe('Server', () => {
     it('answers 500 and names the solution when it was never attached', async () => {
       const hub = new Hub()
       let thrown: unknown
-      const server = createServer((req, res) => {
+      const server = makeServer((req, res) => {
         try {
           hub.upgrade(req, echo)
         } catch (error) {
@@ -233,7 +233,7 @@ describe('Server', () => {
 
     it('keeps its own upgrade listener beside an Express hub', async () => {
       const hub = expressHub()
-      const foreign = createServer((_req, res) => res.writeHead(404).end())
+      const foreign = makeServer((_req, res) => res.writeHead(404).end())
       foreign.on('upgrade', (_req, socket) => {
         socket.end('HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n')
       })
@@ -243,7 +243,7 @@ describe('Server', () => {
 
     it('survives bytes that no HTTP client sends', async () => {
       const hub = new Hub()
-      const server = createServer((req) => hub.upgrade(req, echo))
+      const server = makeServer((req) => hub.upgrade(req, echo))
       closeAfterTest(hub, server)
       hub.attach(server)
       const { port } = await listen(server)

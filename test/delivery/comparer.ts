@@ -1,7 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { type EventHandler, Frame, Hub, type HubOptions, Opcode } from 'wshub'
-import { listen, makeServer, type RawClient, stop } from '../support/hub-server.ts'
+import { makeServer } from '../support/http2-tunnel.ts'
+import { listen, type RawClient, stop } from '../support/hub-server.ts'
 
 /**
  * Starts a server whose only hub has the given handler. It sends no pings: the clients here answer none, and

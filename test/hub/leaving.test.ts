@@ -1,11 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type CloseResult, Hub, type HubStats } from 'wshub'
 import { portOf } from '../adapters/frameworks.ts'
 import { compiled } from '../support/compiled.ts'
+import { makeServer } from '../support/http2-tunnel.ts'
 import { Client, eventually, inTime, listen, serve, stop, thrownBy, turn } from '../support/hub-server.ts'
 import { destroyClients, RawClient, until } from '../support/raw.ts'
 
@@ -150,7 +151,7 @@ describe('hub.close', () => {
   it('answers 503 to upgrades that slow hooks have not decided, so that a server can be closed', async () => {
     const requests: IncomingMessage[] = []
     const hub = new Hub()
-    const server = createServer((req) => requests.push(req))
+    const server = makeServer((req) => requests.push(req))
     hub.attach(server)
     await listen(server)
     const client = await RawClient.ask({ port: portOf(server) })

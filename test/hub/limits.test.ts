@@ -3,7 +3,8 @@ import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, HubError, type HubOptions } from 'wshub'
 import { closeApps, echo, frameworks, portOf } from '../adapters/frameworks.ts'
-import { dial, listen, makeServer, serve, stop, thrownBy } from '../support/hub-server.ts'
+import { makeServer } from '../support/http2-tunnel.ts'
+import { dial, listen, serve, stop, thrownBy } from '../support/hub-server.ts'
 import { type Answer, destroyClients, Gate, RawClient, type Target, until } from '../support/raw.ts'
 
 afterEach(async () => {

@@ -1,5 +1,5 @@
 /** A client that speaks HTTP/1.1 to a test, and HTTP/2 to the server, so that one suite can test both. */
-import { type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import { createServer as createHttp1Server, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -38,7 +38,9 @@ export class Http2Tunnel extends Duplex {
     super({ allowHalfOpen: false }) // as a socket has it
     this.session = connect(origin, { rejectUnauthorized: false })
     this.session.on('error', () => {}) // 'close' follows
-    this.session.on('close', () => this.destroy())
+    this.session.on('close', () =>
+      this.destroy(this.#isReady ? undefined : new Error('no session of HTTP/2')),
+    )
     this.session.once('remoteSettings', () => {
       this.#isReady = true
       this.#tryRequest()
@@ -173,6 +175,11 @@ export class Http2Tunnel extends Duplex {
     }
     return `${lines.join('\r\n')}\r\n\r\n`
   }
+}
+
+/** A server of the protocol that this run of the tests is about, which clients of raw bytes expect. */
+export function makeServer(listener: RequestListener): Server {
+  return isHttp2 ? http2Server(listener) : createHttp1Server(listener)
 }
 
 /**

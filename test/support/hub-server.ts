@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import { type AddressInfo, connect, type createConnection, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
@@ -15,7 +15,7 @@ import {
   Opcode,
   type UpgradeInit,
 } from 'wshub'
-import { Http2Tunnel, http2Server, isHttp2 } from './http2-tunnel.ts'
+import { Http2Tunnel, isHttp2, makeServer } from './http2-tunnel.ts'
 import { inTime, WAIT_MS } from './in-time.ts'
 
 export { inTime }
@@ -239,11 +239,6 @@ export async function serve(
       return { client, connection: await latest(count), serverSocket }
     },
   }
-}
-
-/** A server of the protocol that this run of the tests is about. */
-export function makeServer(listener: RequestListener): Server {
-  return isHttp2 ? http2Server(listener) : createServer(listener)
 }
 
 /** Connects by the protocol that this run of the tests is about. */
