@@ -13,8 +13,8 @@ const MAX_REFUSED_CHANNELS = 10_000
 export interface HeldRequestsHost {
   /** Returns whether the requests that wait for a barrier may proceed. */
   isPassed(node: string, barrier: Barrier): boolean
-  /** The messages of a barrier did not arrive in time. */
-  expired(node: string, barrier: Barrier): void
+  /** The messages of a barrier, which came at a time of `performance.now()`, did not arrive in time. */
+  expired(node: string, barrier: Barrier, cameAt: number): void
   /** Answers a request. */
   ask(node: string, id: number, request: NodeRequest): void
   /** The request cannot be answered, since messages before it may be missing. */
@@ -28,8 +28,14 @@ export interface Arrival {
   readonly bytes: number
 }
 
+/** Barriers that are not passed, and until when they are waited for, in ms of `performance.now()`. */
+interface BarrierStep {
+  readonly barriers: Map<string, Barrier>
+  readonly endsAt: number
+}
+
 type Step = { readonly bytes: number } & (
-  | { readonly barriers: Map<string, Barrier>; readonly endsAt: number }
+  | BarrierStep
   | { readonly id: number; readonly request: NodeRequest }
 )
 
@@ -169,7 +175,7 @@ export class HeldRequests {
         }
         if (barriers.size > 0) {
           const ms = Math.max(0, Math.ceil(endsAt - performance.now()))
-          queue.timer = setTimeout(() => this.#expire(node, queue, barriers), ms).unref()
+          queue.timer = setTimeout(() => this.#expire(node, queue, step), ms).unref()
           return
         }
       }
@@ -181,8 +187,8 @@ export class HeldRequests {
     }
   }
 
-  #expire(node: string, queue: Queue, barriers: Map<string, Barrier>): void {
-    for (const barrier of barriers.values()) this.#host.expired(node, barrier)
+  #expire(node: string, queue: Queue, { barriers, endsAt }: BarrierStep): void {
+    for (const barrier of barriers.values()) this.#host.expired(node, barrier, endsAt - this.#holdMs)
     barriers.clear()
     this.#advance(node, queue)
   }

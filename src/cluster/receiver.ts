@@ -67,7 +67,7 @@ export class Receiver {
     this.#held = new HeldRequests(
       {
         isPassed: (node, barrier) => this.#isPassed(node, barrier),
-        expired: (node, barrier) => this.#expired(node, barrier),
+        expired: (node, barrier, cameAt) => this.#expired(node, barrier, cameAt),
         ask: (node, id, request) => listener.asked(node, id, request),
         refuse: (node, id, reason) => publisher.respond(node, id, [{ type: 'failed', reason }]),
       },
@@ -224,9 +224,10 @@ export class Receiver {
    * Reports a message that was published before a request and did not arrive in time: it will not be
    * delivered.
    */
-  #expired(node: string, { channel, epoch, sequence }: Barrier): void {
+  #expired(node: string, { channel, epoch, sequence }: Barrier, cameAt: number): void {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return
+    if (subscription.liveAt > cameAt) return // the room was left meanwhile, and entered again
     const stamp = { node, epoch, sequence }
     // Of a publisher that is not followed yet, only this message is known to be missing.
     const isFollowed = this.#gaps.has(channel, stamp) !== undefined

@@ -99,6 +99,24 @@ describe('a call to the cluster', () => {
     expect(b.hub.cluster.stats().lost).toBe(1)
   })
 
+  it('a message is not reported as lost when the room was left and entered again while a call waited for it', async () => {
+    const [a, b] = await three(new Bus(), { callTimeoutMs: 400, roomGraceMs: 0 })
+    await enter(b, 'tea')
+    b.backplane.drop = isTea
+    a.hub.broadcastToRoom('tea', '1')
+    const called = a.hub.cluster.disconnect({ id: b.connection.id }, 4_001)
+    await a.hub.cluster.call('none', undefined, { timeoutMs: 50 })
+    b.hub.leaveRoom(b.connection, 'tea')
+    await eventually(
+      'the room to be left',
+      () => ![...b.backplane.channels].some(isTea),
+      () => [...b.backplane.channels],
+    )
+    await b.hub.joinRoom(b.connection, 'tea')
+    expect(await called).toMatchObject({ count: 1 })
+    expect(b.gaps.all).toEqual([])
+  })
+
   it('a call does not wait for messages that were published before the subscription, or were not accepted', async () => {
     const [a, b] = await three(new Bus(), { ...PATIENT, maxEnvelopeBytes: 1_024 })
     a.hub.broadcastToRoom('tea', 'too early')
