@@ -25,6 +25,8 @@ interface Progress {
   sequence: number
   /** The beat at which the publisher's latest envelope arrived. */
   beat: number
+  /** Whether nothing has arrived: the sequence begins with the next message, whatever its number. */
+  isAssumed: boolean
 }
 
 /**
@@ -62,10 +64,16 @@ export class Gaps {
     const progress = publishers?.get(node)
     if (progress === undefined) {
       if (sequence === 0) return 0 // a checkpoint of a node that has published nothing
-      this.#begin(channel, publishers, node, { epoch, sequence, beat })
+      this.#begin(channel, publishers, node, { epoch, sequence, beat, isAssumed: false })
       return 0
     }
     progress.beat = beat
+    if (progress.isAssumed && isAfter({ epoch, sequence }, progress)) {
+      progress.epoch = epoch
+      progress.sequence = sequence
+      progress.isAssumed = false
+      return 0
+    }
     if (epoch !== progress.epoch) {
       if (epoch < progress.epoch) return 'repeated'
       progress.epoch = epoch
@@ -78,13 +86,21 @@ export class Gaps {
   }
 
   /**
+   * Records that a message of a publisher that is not followed is reported as missing. It may be older than
+   * the subscription, and so may later ones: they are missing only if they follow one that arrives.
+   */
+  assume(channel: string, { node, epoch, sequence }: Stamp, beat: number): void {
+    this.#begin(channel, this.#channels.get(channel), node, { epoch, sequence, beat, isAssumed: true })
+  }
+
+  /**
    * Returns whether a message has arrived, or was reported as missing; `undefined` when its publisher is not
    * followed on the channel.
    */
-  has(channel: string, { node, epoch, sequence }: Stamp): boolean | undefined {
-    const progress = this.#channels.get(channel)?.get(node)
+  has(channel: string, stamp: Stamp): boolean | undefined {
+    const progress = this.#channels.get(channel)?.get(stamp.node)
     if (progress === undefined) return undefined
-    return progress.epoch > epoch || (progress.epoch === epoch && progress.sequence >= sequence)
+    return !isAfter(stamp, progress) || (progress.isAssumed ? undefined : false)
   }
 
   /** Forgets a channel whose subscription has ended. */
@@ -111,9 +127,9 @@ export class Gaps {
     node: string,
     progress: Progress,
   ): void {
+    if (publishers?.has(node) !== true) this.#followed++
     if (publishers === undefined) this.#channels.set(channel, new Map([[node, progress]]))
     else publishers.set(node, progress)
-    this.#followed++
     if (this.#followed > this.#maxFollowed) this.#forgetOldest()
   }
 
@@ -128,4 +144,11 @@ export class Gaps {
       }
     }
   }
+}
+
+function isAfter(
+  a: { readonly epoch: number; readonly sequence: number },
+  b: { readonly epoch: number; readonly sequence: number },
+): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && a.sequence > b.sequence)
 }

@@ -117,7 +117,8 @@ export class Receiver {
     if (subscription === undefined) return // a late message of a channel whose subscription has ended
     // Until the engine has confirmed, messages of an earlier subscription may arrive: they do not begin a
     // sequence.
-    if (subscription.isLive) {
+    if (!subscription.isLive) this.subscriptions.arrivedEarly(channel, stamp)
+    else {
       // Nothing was published on this node's own channel before it was subscribed.
       const isFirstMissing =
         channel === this.#ownChannel && stamp.sequence > 1 && this.#gaps.has(channel, stamp) === undefined
@@ -215,9 +216,12 @@ export class Receiver {
   #isPassed(node: string, { channel, epoch, sequence, ageMs }: Barrier): boolean {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return true
-    // If nothing of that node has arrived yet, it matters whether the message is older than the subscription.
-    const hasArrived = this.#gaps.has(channel, { node, epoch, sequence })
-    return hasArrived ?? ageMs > performance.now() - subscription.liveAt
+    const stamp = { node, epoch, sequence }
+    const hasArrived = this.#gaps.has(channel, stamp)
+    if (hasArrived !== undefined) return hasArrived
+    // If nothing of that node has arrived since, it matters whether the message is older than that.
+    const isOlder = ageMs > performance.now() - subscription.liveAt
+    return isOlder || this.subscriptions.hasArrivedEarly(channel, stamp)
   }
 
   /**
@@ -231,8 +235,8 @@ export class Receiver {
     const stamp = { node, epoch, sequence }
     // Of a publisher that is not followed yet, only this message is known to be missing.
     const isFollowed = this.#gaps.has(channel, stamp) !== undefined
-    const missing = this.#gaps.follow(channel, stamp, false, this.#beats)
-    const count = isFollowed ? missing : 1
+    if (!isFollowed) this.#gaps.assume(channel, stamp, this.#beats)
+    const count = isFollowed ? this.#gaps.follow(channel, stamp, false, this.#beats) : 1
     if (count !== 'repeated' && count > 0) this.#lost(subscription, node, count)
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Selector } from 'wshub'
+import { deferred } from '../../src/base/deferred.ts'
 import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
 import { type ClusterNode, enter, heard, three, untilState } from '../support/cluster.ts'
@@ -27,6 +28,36 @@ async function away(node: ClusterNode, run: () => Promise<unknown>): Promise<voi
   node.backplane.restore()
   await node.hub.cluster.ready()
   await node.hub.cluster.nodes() // the others answer after its hello
+}
+
+/**
+ * Makes the engine confirm the next subscription of a node late.
+ * @param carries whether it carries messages before that
+ */
+function slowSubscription({ backplane }: ClusterNode, { carries }: { readonly carries: boolean }) {
+  const { promise, resolve } = deferred()
+  const subscribe = backplane.subscribe.bind(backplane)
+  backplane.subscribe = async (channel) => {
+    if (carries) await subscribe(channel)
+    await promise
+    if (!carries) await subscribe(channel)
+  }
+  const confirm = async (): Promise<void> => {
+    resolve()
+    await turn()
+  }
+  return { confirm }
+}
+
+/** Makes a call that takes longer to a node than the room of the node has been subscribed. */
+async function slowCall(from: ClusterNode, to: ClusterNode) {
+  to.backplane.delay = (channel) => !isTea(channel)
+  const called = from.hub.cluster.join({ id: to.connection.id }, 'rum')
+  const calledAt = performance.now()
+  const passedMs = () => performance.now() - calledAt
+  await eventually('time to pass', () => passedMs() > 200, passedMs)
+  to.backplane.release()
+  return called
 }
 
 describe('a call to the cluster', () => {
@@ -131,6 +162,32 @@ describe('a call to the cluster', () => {
     expect(await a.hub.cluster.leave({ room: 'tea' }, 'rum')).toMatchObject({ count: 1, missing: [] })
     await b.client.received.first('a message', (text) => text === 'in time')
     expect(b.client.received.all).toEqual(['in time'])
+  })
+
+  it('a call that takes long does not wait for a message that came before the subscription was confirmed', async () => {
+    const [a, b] = await three(new Bus(), PATIENT)
+    const { confirm } = slowSubscription(b, { carries: true })
+    b.hub.joinRoom(b.connection, 'tea')
+    a.hub.broadcastToRoom('tea', '1')
+    await b.client.received.first('a message', (text) => text === '1')
+    await confirm()
+    expect(await slowCall(a, b)).toMatchObject({ count: 1, missing: [] })
+    expect(b.gaps.all).toEqual([])
+  })
+
+  it('after a call that waits for a message from before the subscription, no other such message is lost', async () => {
+    const [a, b] = await three(new Bus(), { callTimeoutMs: 1_000 })
+    const { confirm } = slowSubscription(b, { carries: false })
+    b.hub.joinRoom(b.connection, 'tea')
+    a.hub.broadcastToRoom('tea', '1')
+    const called = slowCall(a, b)
+    a.hub.broadcastToRoom('tea', '2')
+    await confirm()
+    expect(await called).toMatchObject({ count: 1, missing: [] })
+    a.hub.broadcastToRoom('tea', '3')
+    await b.client.received.first('a message', (text) => text === '3')
+    // It cannot be told from a message that was lost.
+    expect(b.gaps.all).toEqual([{ node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 }])
   })
 
   it('a call does not wait for a room whose subscription has ended', async () => {

@@ -46,6 +46,18 @@ describe('Gaps', () => {
     expect(gaps.follow('d', at(5), true, 0)).toBe(1)
   })
 
+  it('after a message that may be older than the subscription, a sequence begins with the next one', () => {
+    const gaps = new Gaps()
+    gaps.assume('c', at(5), 0)
+    expect([4, 5, 6].map((number) => gaps.has('c', at(number)))).toEqual([true, true, undefined])
+    const verdicts = [5, 8, 10, 7].map((number) => gaps.follow('c', at(number), true, 0))
+    expect(verdicts).toEqual(['repeated', 0, 1, 'repeated'])
+    gaps.assume('d', at(5), 0)
+    gaps.assume('d', at(6), 0)
+    expect(gaps.follow('d', at(1, 2), true, 0)).toBe(0)
+    expect(gaps.size).toBe(2)
+  })
+
   it('a publisher that has published nothing is not followed', () => {
     const gaps = new Gaps()
     expect(gaps.follow('c', at(0), false, 0)).toBe(0)
