@@ -69,7 +69,8 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
       }
       try {
         const result: unknown = handler.call(this, request, reply)
-        return isPromise(result) ? result.then(undefined, failed) : result
+        // A reply is a thenable, too, but its then() throws without a function for its end.
+        return isThenable(result) ? Promise.resolve(result).then(undefined, failed) : result
       } catch (error) {
         return failed(error)
       }
@@ -94,7 +95,7 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
   })
 }
 
-function isPromise(value: unknown): value is Promise<unknown> {
+function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 

@@ -1,8 +1,12 @@
-import fastify from 'fastify'
+import { Writable } from 'node:stream'
+import fastify, { type FastifyReply } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
 import { hubPlugin } from 'wshub/fastify'
 import { destroyClients, RawClient, until } from '../support/raw.ts'
 import { closeAfterTest, closeApps, echo, portOf } from './frameworks.ts'
+import { failOnStrayErrors } from './stray-errors.ts'
+
+failOnStrayErrors()
 
 afterEach(async () => {
   destroyClients()
@@ -86,5 +90,52 @@ describe('The hooks of Fastify', () => {
     expect(await client.closed()).toBe(1011)
     await until('onResponse', () => ran.some(isOver))
     expect(ran).toEqual([...before, 'onResponse 101'])
+  })
+})
+
+describe('A route of Fastify that returns its reply', () => {
+  it.each<{
+    what: string
+    hook?: () => Promise<void>
+    route: (reply: FastifyReply) => unknown
+    status: number
+  }>([
+    { what: 'after its answer', route: (reply) => reply.code(403).send('no'), status: 403 },
+    {
+      what: 'before its answer, which waits for a hook',
+      hook: () => new Promise((resolve) => setImmediate(resolve)),
+      route: (reply) => reply.code(403).send('no'),
+      status: 403,
+    },
+    {
+      what: 'after an upgrade',
+      route: (reply) => {
+        void reply.upgradeWebSocket(echo)
+        return reply
+      },
+      status: 101,
+    },
+  ])('causes no error $what', async ({ hook, route, status }) => {
+    let log = ''
+    const stream = new Writable({
+      write(chunk, _encoding, done) {
+        log += chunk
+        done()
+      },
+    })
+    const app = fastify({ logger: { stream, level: 'warn' } })
+    await app.register(hubPlugin)
+    if (hook !== undefined) app.addHook('onSend', hook)
+    let isOver = false
+    app.addHook('onResponse', async () => {
+      isOver = true
+    })
+    app.get('/ws', (_request, reply) => route(reply))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    closeAfterTest(app.hub, app.server, () => app.close())
+    const client = await RawClient.ask({ port: portOf(app.server) })
+    expect((await client.head()).status).toBe(status)
+    await until('onResponse', () => isOver)
+    expect(log).toBe('')
   })
 })
