@@ -105,7 +105,7 @@ export class Http2Tunnel extends Duplex {
     else this.#stream.end(() => done())
   }
 
-  override _destroy(_error: Error | null, done: () => void): void {
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const stream = this.#stream
     const isOver = stream === undefined || stream.destroyed
     if (!isOver) {
@@ -116,7 +116,7 @@ export class Http2Tunnel extends Duplex {
     }
     if (isOver || this.#isReset) this.session.close()
     else stream.once('close', () => this.session.close())
-    done()
+    done(error)
   }
 
   /** Sends a request: an extended CONNECT if it is a handshake. */
