@@ -145,11 +145,6 @@ export class EngineBackplane implements Backplane {
     return this.#state
   }
 
-  /** Whether all subscriptions that the node wants were confirmed. */
-  get isSettled(): boolean {
-    return [...this.#wanted].every((channel) => this.confirmed.has(channel))
-  }
-
   async start(listener: BackplaneListener): Promise<void> {
     this.#listener = listener
     this.#engine.schedule(this.owner, this.lanes, 'start', () => this.#moved())

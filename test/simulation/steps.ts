@@ -316,13 +316,11 @@ function roomOf(pick: number): string {
 
 /**
  * Sends a message to a room that takes long, so that the next ones to the room come late as well. In other
- * weather, some take long anyway. Not while a node subscribes: if the message came before the confirmation
- * and a call after it, the node would wait for the message, and report it as lost.
+ * weather, some take long anyway.
  */
 function slowMessage(world: World, node: Node, room: string): void {
   const { engine } = world
-  const isSettled = world.upNodes().every(({ backplane }) => backplane.isSettled)
-  if (engine.weather !== CALM || !isSettled) return
+  if (engine.weather !== CALM) return
   engine.weather = { ...CALM, delayMs: MOST_SLOW_MS }
   node.publish({ scope: 'room', rooms: [room] }, (id) => node.hub.broadcastToRoom(room, id))
   engine.weather = CALM
