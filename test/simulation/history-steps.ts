@@ -56,6 +56,10 @@ export const HISTORY_STEPS = {
   loseUnseen: {
     weight: 4,
     run: (world, [lost, place, how]) => {
+      if (lost % 3 === 1) {
+        replaceUnseen(world, lost, place, how)
+        return
+      }
       const later = (ms: number, act: () => void) => world.clock.post('world', act, ms)
       for (const room of HISTORY_ROOMS.keys()) flood(world, place, room, 1 + (how % 4))
       later(2 * WAY_MS, () => {
@@ -255,6 +259,46 @@ function overtake(world: World, room: number, place: number, how: number): void 
       enter(world, at, place + 1, how + at)
     })
   }
+}
+
+/**
+ * All clients lose their connections, and the store its latest messages, in place of which it gets as many.
+ * The clients come back to a node that receives more of them before it can read which ones are stored.
+ */
+function replaceUnseen(world: World, lost: number, place: number, how: number): void {
+  const later = (ms: number, act: () => void) => world.clock.post('world', act, ms)
+  const floodAll = (count: number) => {
+    for (const room of HISTORY_ROOMS.keys()) flood(world, place, room, count)
+  }
+  const askOf = (remainder: number) => {
+    for (const at of world.clients.keys()) {
+      if (at % 2 === remainder) for (const room of HISTORY_ROOMS) ask(world, at, room, how + at)
+    }
+  }
+  askOf(0)
+  askOf(1)
+  later(WAY_MS, () => floodAll(lost % 4))
+  later(3 * WAY_MS, () => {
+    for (const client of world.clients) client?.drop()
+  })
+  const backMs = 4 * WAY_MS + EMPTY_MS
+  later(backMs, () => {
+    world.history?.engine.fail(HISTORY_ROOMS, 1 + (lost % 4))
+    world.history?.engine.comeBack()
+  })
+  later(backMs + WAY_MS, () => {
+    floodAll(lost % 4)
+    const node = world.upNode(place + 1)
+    if (node === undefined) return
+    for (const at of world.clients.keys()) world.connect(at, node)
+    node.app?.store.refuse(true)
+    later(3 * WAY_MS, () => node.app?.store.refuse(false))
+  })
+  later(backMs + 3 * WAY_MS, () => askOf(0))
+  later(backMs + 5 * WAY_MS, () => {
+    floodAll(how % 3)
+    askOf(1)
+  })
 }
 
 /** Makes a node send some messages to a room. */
