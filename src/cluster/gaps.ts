@@ -68,11 +68,13 @@ export class Gaps {
       return 0
     }
     progress.beat = beat
-    if (progress.isAssumed && isAfter({ epoch, sequence }, progress)) {
-      progress.epoch = epoch
-      progress.sequence = sequence
+    if (progress.isAssumed) {
       progress.isAssumed = false
-      return 0
+      if (isAfter({ epoch, sequence }, progress)) {
+        progress.epoch = epoch
+        progress.sequence = sequence
+        return 0
+      }
     }
     if (epoch !== progress.epoch) {
       if (epoch < progress.epoch) return 'repeated'
