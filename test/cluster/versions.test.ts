@@ -56,7 +56,7 @@ describe('other versions', () => {
     expect(a.hub.cluster.state).toBe('connected')
     const { malformed, unknown } = a.hub.cluster.stats()
     expect(malformed).toBeGreaterThan(50)
-    expect(malformed + unknown).toBeGreaterThan(1_000)
+    expect(malformed + unknown).toBeGreaterThan(800) // half of them, about, begin at random
     expect(a.faults.all.every((error) => error instanceof HubError)).toBe(true)
     expect(a.faults.all.length).toBeLessThan(1_000)
   })
