@@ -80,7 +80,7 @@ export class Subscriptions {
     return this.#channels.get(channel)
   }
 
-  /** A message has arrived on a channel before the engine has confirmed its subscription. */
+  /** Records a message that arrives on a channel before the engine has confirmed its subscription. */
   arrivedEarly(channel: string, stamp: Stamp): void {
     const entry = this.#channels.get(channel)
     if (entry === undefined) return

@@ -294,6 +294,7 @@ export class RoomLog implements MembersLog {
     this.#delivered = { epoch, offset, tag }
     if (message === undefined) this.members.recent.clear(this.#delivered)
     else this.members.deliver(message)
+    this.#waiters.moved(this.#fateOf) // before the next message: this one may not be in memory then
   }
 
   /** Notifies callers and catch-ups that wait for a message. */

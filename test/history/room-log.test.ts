@@ -196,24 +196,28 @@ describe('RoomLog', () => {
     expect(one.member.received).toEqual([])
   })
 
-  it('rejects a publish whose message the store has lost, and whose number another one has', async () => {
-    const { bus, one } = await single()
-    one.node.publish('a')
-    await untilReceived(one.member, ['a'])
-    one.store.feedToLose = 1
-    append(bus, 'b')
-    one.store.readsToFail = 1
-    const published = one.node.history.publish('room', { ...CONTENT, data: 'c' })
-    const rejected = expect(published).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
-    await turn() // c is stored, and waits for b
-    bus.cut()
-    bus.loseLatest('room', 1)
-    one.store.readsToFail = 1
-    bus.restore()
-    append(bus, 'd')
-    await untilReceived(one.member, ['a', 'b', 'd'])
-    await rejected
-  })
+  it.each([undefined, 0])(
+    'rejects a publish whose message the store has lost, and whose number another one has (cache: %s)',
+    async (maxCachedBytes) => {
+      const { bus, one } = await single({ maxCachedBytes })
+      one.node.publish('a')
+      await untilReceived(one.member, ['a'])
+      one.store.feedToLose = 1
+      append(bus, 'b')
+      one.store.readsToFail = 1
+      const published = one.node.history.publish('room', { ...CONTENT, data: 'c' })
+      const rejected = expect(published).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
+      await turn() // c is stored, and waits for b
+      bus.cut()
+      bus.loseLatest('room', 1)
+      one.store.readsToFail = 1
+      bus.restore()
+      append(bus, 'd')
+      append(bus, 'e')
+      await untilReceived(one.member, ['a', 'b', 'd', 'e'])
+      await rejected
+    },
+  )
 
   it('reports a broadcast whose message the store has lost before anybody received it', async () => {
     const { bus, one } = await single()
