@@ -25,7 +25,7 @@ interface Progress {
   sequence: number
   /** The beat at which the publisher's latest envelope arrived. */
   beat: number
-  /** Whether nothing has arrived: the sequence begins with the next message, whatever its number. */
+  /** Whether nothing has arrived since: the sequence begins with the next message, whatever its number. */
   isAssumed: boolean
 }
 
@@ -88,8 +88,9 @@ export class Gaps {
   }
 
   /**
-   * Records that a message of a publisher that is not followed is reported as missing. It may be older than
-   * the subscription, and so may later ones: they are missing only if they follow one that arrives.
+   * Records a message of a publisher that is not followed, which has arrived before the engine confirmed the
+   * subscription, or is reported as missing. It and later ones may be older than the subscription: they are
+   * missing only if they follow one that arrives.
    */
   assume(channel: string, { node, epoch, sequence }: Stamp, beat: number): void {
     this.#begin(channel, this.#channels.get(channel), node, { epoch, sequence, beat, isAssumed: true })

@@ -117,8 +117,14 @@ export class Receiver {
     if (subscription === undefined) return // a late message of a channel whose subscription has ended
     // Until the engine has confirmed, messages of an earlier subscription may arrive: they do not begin a
     // sequence.
-    if (!subscription.isLive) this.subscriptions.arrivedEarly(channel, stamp)
-    else {
+    if (!subscription.isLive) {
+      const hasArrived = this.#gaps.has(channel, stamp) === true
+      if (hasArrived && isCounted(envelope.kind)) {
+        this.#parts.stats.repeated++
+        return
+      }
+      if (!hasArrived) this.#gaps.assume(channel, stamp, this.#beats)
+    } else {
       // Nothing was published on this node's own channel before it was subscribed.
       const isFirstMissing =
         channel === this.#ownChannel && stamp.sequence > 1 && this.#gaps.has(channel, stamp) === undefined
@@ -216,12 +222,9 @@ export class Receiver {
   #isPassed(node: string, { channel, epoch, sequence, ageMs }: Barrier): boolean {
     const subscription = this.subscriptions.find(channel)
     if (subscription === undefined || !subscription.isLive) return true
-    const stamp = { node, epoch, sequence }
-    const hasArrived = this.#gaps.has(channel, stamp)
-    if (hasArrived !== undefined) return hasArrived
-    // If nothing of that node has arrived since, it matters whether the message is older than that.
-    const isOlder = ageMs > performance.now() - subscription.liveAt
-    return isOlder || this.subscriptions.hasArrivedEarly(channel, stamp)
+    // If nothing of that node has arrived yet, it matters whether the message is older than the subscription.
+    const hasArrived = this.#gaps.has(channel, { node, epoch, sequence })
+    return hasArrived ?? ageMs > performance.now() - subscription.liveAt
   }
 
   /**

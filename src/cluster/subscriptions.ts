@@ -1,7 +1,6 @@
 import { deferred } from '../base/deferred.ts'
 import { oldestKeys } from '../base/eviction.ts'
 import { EVERYONE } from './wire/channel-names.ts'
-import type { Stamp } from './wire/envelope.ts'
 
 /** The number of rooms without members that keep their subscription; beyond that, the oldest end early. */
 const MAX_IDLE = 10_000
@@ -31,15 +30,10 @@ export interface SubscriptionsHost {
   ended(channel: string): void
 }
 
-/** The number of publishers of which a subscription remembers a message that arrived early. */
-const MAX_EARLY = 1_000
-
 interface Entry extends Subscription {
   readonly settle: () => void
   /** When its grace period ends, while it is idle; in ms of `performance.now()`. */
   idleUntil: number
-  /** By publisher: the latest message that arrived before the engine had confirmed. */
-  early: Map<string, Stamp> | undefined
 }
 
 /**
@@ -78,20 +72,6 @@ export class Subscriptions {
   /** Returns the subscription of a channel; `undefined` when there is none. */
   find(channel: string): Subscription | undefined {
     return this.#channels.get(channel)
-  }
-
-  /** Records a message that arrives on a channel before the engine has confirmed its subscription. */
-  arrivedEarly(channel: string, stamp: Stamp): void {
-    const entry = this.#channels.get(channel)
-    if (entry === undefined) return
-    entry.early ??= new Map()
-    if (entry.early.size < MAX_EARLY || entry.early.has(stamp.node)) entry.early.set(stamp.node, stamp)
-  }
-
-  /** Whether a message, or a later one of its publisher, has arrived before the engine has confirmed. */
-  hasArrivedEarly(channel: string, { node, epoch, sequence }: Stamp): boolean {
-    const early = this.#channels.get(channel)?.early?.get(node)
-    return early !== undefined && early.epoch === epoch && early.sequence >= sequence
   }
 
   /**
@@ -179,7 +159,6 @@ export class Subscriptions {
       liveAt: 0,
       isIdle: false,
       idleUntil: 0,
-      early: undefined,
     }
     this.#channels.set(channel, entry)
     this.#subscribe(entry)

@@ -175,6 +175,21 @@ describe('a call to the cluster', () => {
     expect(b.gaps.all).toEqual([])
   })
 
+  it('a message that arrives twice before the subscription is confirmed is delivered once', async () => {
+    const bus = new Bus()
+    const [a, b] = await three(bus, PATIENT)
+    const { confirm } = slowSubscription(b, { carries: true })
+    b.hub.joinRoom(b.connection, 'tea')
+    a.hub.broadcastToRoom('tea', '1')
+    await b.client.received.first('a message', (text) => text === '1')
+    for (const { channel, bytes } of bus.published) if (isTea(channel)) bus.inject(channel, bytes)
+    await confirm()
+    a.hub.broadcastToRoom('tea', '2')
+    await b.client.received.first('the next message', (text) => text === '2')
+    expect(b.client.received.all).toEqual(['1', '2'])
+    expect(b.hub.cluster.stats().repeated).toBe(1)
+  })
+
   it('after a call that waits for a message from before the subscription, no other such message is lost', async () => {
     const [a, b] = await three(new Bus(), { callTimeoutMs: 1_000 })
     const { confirm } = slowSubscription(b, { carries: false })
