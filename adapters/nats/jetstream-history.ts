@@ -12,6 +12,7 @@ import {
   type ReadResult,
   type StoredRecord,
 } from 'wshub'
+import { inTime } from '../backplane/in-time.ts'
 import {
   JetStreamApi,
   JetStreamError,
@@ -20,7 +21,7 @@ import {
   type StreamMessage,
 } from './jetstream-api.ts'
 import { type JetStreamHistoryOptions, readJetStreamOptions } from './jetstream-options.ts'
-import { NatsBackplane } from './nats-backplane.ts'
+import { CLOSE_MS, NatsBackplane } from './nats-backplane.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { packRepublished, unpackRepublished } from './republished.ts'
 import { tokenOf } from './room-token.ts'
@@ -164,6 +165,8 @@ export class JetStreamHistory implements HistoryStore {
   }
 
   async close(): Promise<void> {
+    // The server takes a message before JetStream has stored it.
+    await inTime(CLOSE_MS, 'JetStream did not answer', this.#pending.settled()).catch(() => {})
     await this.#nats.close()
     this.#rooms.clear()
     this.#heads.clear()

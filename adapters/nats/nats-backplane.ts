@@ -37,7 +37,7 @@ const TEST_MS = 5_000
 /** The least time between two round trips that show what the server has received. */
 const FLUSH_MS = 10
 /** How long `close` waits for the server to receive what was published. */
-const CLOSE_MS = 1_000
+export const CLOSE_MS = 1_000
 
 const EMPTY = Buffer.alloc(0)
 

@@ -1,6 +1,7 @@
 /** Requests that wait for an answer, which cannot come any more when the connection is lost. */
 export class PendingRequests {
   readonly #rejects = new Set<(reason: Error) => void>()
+  readonly #onEmpty: (() => void)[] = []
 
   /** Returns what a request resolves with; rejects when it fails, or at the next {@link fail}. */
   async track<Answer>(request: Promise<Answer>): Promise<Answer> {
@@ -13,7 +14,13 @@ export class PendingRequests {
       return await Promise.race([request, lost])
     } finally {
       if (reject !== undefined) this.#rejects.delete(reject)
+      if (this.#rejects.size === 0) for (const resolve of this.#onEmpty.splice(0)) resolve()
     }
+  }
+
+  /** Resolves when none waits any more. */
+  async settled(): Promise<void> {
+    if (this.#rejects.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve))
   }
 
   /** Has all requests fail that have no answer yet. */

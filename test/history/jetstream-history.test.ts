@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import type { HistoryStore, Mark } from 'wshub'
 import { jetstreamHistory } from 'wshub/nats'
 import { historyContract } from 'wshub/testing/history'
+import { deferred } from '../../src/base/deferred.ts'
 import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, startJetStream } from '../support/servers.ts'
 
@@ -116,6 +117,27 @@ async function missedSince(store: HistoryStore, mark: Mark): Promise<string[] | 
 }
 
 describe('a JetStream server that is killed', () => {
+  it('is closed when JetStream has stored what was appended', async () => {
+    const { engine } = await setUp()
+    const connection = await connect({ servers: `127.0.0.1:${engine.port}` })
+    onTestFinished(() => connection.close())
+    const answer = deferred()
+    const request: NatsConnection['request'] = async (subject, ...rest) => {
+      const reply = await connection.request(subject, ...rest)
+      if (!subject.startsWith('$JS.')) await answer.promise
+      return reply
+    }
+    const store = jetstreamHistory({ connection: withMethods(connection, { request }) })
+    await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
+    const order: string[] = []
+    const stored = store.append('room', Buffer.from('a'), LIMITS).then(() => order.push('stored'))
+    const closed = store.close().then(() => order.push('closed'))
+    for (let flushes = 0; flushes < 3; flushes++) await connection.flush() // enough to be closed
+    answer.resolve()
+    await Promise.all([stored, closed])
+    expect(order).toEqual(['stored', 'closed'])
+  })
+
   it('keeps everything in files', async () => {
     const { engine, store } = await setUp()
     const first = await append(store, 'first')
