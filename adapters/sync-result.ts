@@ -1,3 +1,4 @@
+// As src/base/sync-result.ts: adapters use only what the core exports, which this is not.
 import { HubError } from 'wshub'
 
 /** The most objects that are searched for promises when a value has no JSON: it may lead to all others. */

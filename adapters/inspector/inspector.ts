@@ -102,7 +102,7 @@ function handleCalls(hub: Hub<object>, report: NodeReport): void {
   }
 }
 
-/** Returns an error for what is none to a framework: `null` and `'route'` send Express to the next route. */
+/** Returns what was thrown as an `Error`: `null` and `'route'` would send Express to the next route. */
 function asThrown(where: string, thrown: unknown): unknown {
   if (typeof thrown === 'object' && thrown !== null) return thrown
   const text = `${where} threw ${typeof thrown === 'function' ? 'a function' : String(thrown)}`

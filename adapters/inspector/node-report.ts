@@ -23,7 +23,7 @@ const MAX_LISTS = 64
 /** The share of the largest message between nodes that the three lists of all questions take. */
 const LISTS_SHARE = 0.7
 
-/** Time, in ms, without a question after which lists that take long are made no further. */
+/** Time, in ms, after which unfinished lists are abandoned if nobody has asked for them. */
 const FORGOTTEN_MS = 4_000
 
 /** Lists for one query. */
@@ -60,7 +60,7 @@ export interface NodeRow extends Load {
   readonly dropped: Readonly<Record<string, number>>
   readonly refused: Readonly<Record<string, number>>
   readonly causes: readonly CloseCount[]
-  /** Deliveries a second to rooms that are too many to be counted. */
+  /** Deliveries a second to rooms beyond those that are counted one by one. */
   readonly uncounted: number
 }
 

@@ -3,7 +3,7 @@ import { type Hub, HubError } from 'wshub'
 /** Time, in ms, for which no other error of the same place is reported: anyone may cause one. */
 const QUIET_MS = 60_000
 
-/** Reports errors of the application's code in an inspector to its hub: of each place one a minute. */
+/** Reports errors of the application's code in an inspector to its hub: one a minute for each place. */
 export class OptionErrors {
   readonly #hub: Hub<object>
   readonly #reported = new Map<string, { readonly at: number; left: number }>()

@@ -83,7 +83,7 @@ function roomsOf(replies: readonly Reply[], { roomOrder }: Question): RoomRow[] 
   return [...rooms.values()].filter(({ room }) => listed.has(room)).sort((a, b) => weight(b) - weight(a))
 }
 
-/** Returns how many rooms match, at least. Only of listed rooms is it known which nodes have the same one. */
+/** Returns the least number of rooms that match: nodes may share rooms that are not listed. */
 function matchingOf(replies: readonly Reply[], listed: readonly RoomRow[]): number {
   return Math.max(listed.length, ...replies.map(({ matchingRooms }) => matchingRooms))
 }

@@ -165,7 +165,7 @@ export class JetStreamHistory implements HistoryStore {
   }
 
   async close(): Promise<void> {
-    // The server takes a message before JetStream has stored it.
+    // The server answers a flush before JetStream has stored what was sent.
     await inTime(CLOSE_MS, 'JetStream did not answer', this.#pending.settled()).catch(() => {})
     await this.#nats.close()
     this.#rooms.clear()

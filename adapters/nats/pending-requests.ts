@@ -18,7 +18,7 @@ export class PendingRequests {
     }
   }
 
-  /** Resolves when none waits any more. */
+  /** Resolves once no request waits. */
   async settled(): Promise<void> {
     if (this.#rejects.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve))
   }

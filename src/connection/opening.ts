@@ -5,7 +5,7 @@ import { type CallbackOwner, runCallback } from './run-callback.ts'
 
 const openChannel = channel('wshub:open')
 
-/** Of more closed connections than this, the oldest no longer waits for its `onOpen`. */
+/** The most closed connections that wait for their `onOpen`; above that, the oldest no longer waits. */
 const MAX_DEFERRED_CLOSES = 10_000
 
 /** Openings whose connections are closed, and whose `onClose` waits for `onOpen`. */
