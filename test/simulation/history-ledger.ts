@@ -352,7 +352,8 @@ export class HistoryLedger {
       const { before = '', index = 0, losses = 0 } = this.#kept.get(event) ?? {}
       const { previous, isFirst } = stay
       stay.previous = event
-      if (isFirst && losses === stay.losses) this.#checkFirst(stay, index)
+      const follows = stay.ask.since !== undefined && previous !== undefined // its position: checked below
+      if (isFirst && losses === stay.losses && !follows) this.#checkFirst(stay, index)
       stay.isFirst = false
       if (previous === undefined || this.#reaches(stay, previous, before)) continue
       // What was waiting for the client when it asked again was sent before the new stay began for it.
@@ -367,7 +368,8 @@ export class HistoryLedger {
   }
 
   /**
-   * Checks that a newcomer begins with as many of the latest messages as it has asked for.
+   * Checks that a client begins with as many of the latest messages as it has asked for: a newcomer, or one
+   * that was told that messages after its position are lost.
    * @param first the first message that it receives, or the next one after its position
    */
   #checkFirst(stay: Stay, first: number): void {
