@@ -31,7 +31,7 @@ export interface ConnectionCore<Meta extends object>
     >,
     ViewHandlerOwner<Meta> {
   readonly options: { readonly limits: { readonly maxMetadataEntries: number } }
-  readonly ws: { readonly protocol: string; readonly extensions?: string }
+  readonly ws: { readonly protocol: string; readonly extensions?: string | undefined }
   readonly sender: {
     readonly lastPingTime: number
     readonly dropped: Readonly<DropCount>

@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws'
 import { HubError, show } from '../base/errors.ts'
+import type { HandlerOwner } from '../base/run-handler.ts'
 import { asError, textOf } from '../base/thrown.ts'
 import type { IncomingFrames } from '../protocol/incoming-frames.ts'
 
@@ -22,6 +23,13 @@ export interface WebSocketLike {
   resume(): void
   close(code?: number, reason?: string): void
   terminate(): void
+}
+
+/** A WebSocket as a session uses it. */
+export interface SessionWebSocket extends Omit<WebSocketLike, 'binaryType' | 'extensions'> {
+  readonly extensions?: string | undefined
+  /** Receives its events. */
+  listener: WebSocketListener | undefined
 }
 
 /** The `readyState` of an open WebSocket. */
@@ -74,7 +82,7 @@ export interface MessageListener {
 }
 
 /** Receives the events of a WebSocket. */
-export interface WebSocketListener {
+export interface WebSocketListener extends HandlerOwner {
   readonly receiver: MessageListener
   /** Writes the messages that still wait, before a close frame is written. */
   readonly outbox: { flushAll(): void }
@@ -127,19 +135,8 @@ export class HubWebSocket extends WebSocket {
   }
 }
 
-/** Sends the events of a WebSocket to a listener. */
-export function listen(ws: WebSocketLike, listener: WebSocketListener): void {
-  if (ws instanceof HubWebSocket) {
-    ws.listener = listener
-    return
-  }
-  for (const event of ['message', 'ping', 'pong', 'error', 'close']) {
-    ws.on(event, (...args: unknown[]) => void tell(listener, event, args))
-  }
-}
-
 /** Tells a listener of an event; `false` when it is none that it receives. */
-function tell(listener: WebSocketListener, event: string | symbol, args: readonly unknown[]): boolean {
+export function tell(listener: WebSocketListener, event: string | symbol, args: readonly unknown[]): boolean {
   // `ws` documents the arguments of its events.
   switch (event) {
     case 'message':

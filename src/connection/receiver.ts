@@ -5,7 +5,7 @@ import type { Connection, ConnectionState } from './connection.ts'
 import type { ConnectionHost } from './connection-host.ts'
 import { protocolFailure, tooFast } from './endings.ts'
 import type { EventHandler } from './event-handler.ts'
-import { type MessageListener, messageTooBig, type WebSocketLike } from './hub-websocket.ts'
+import { type MessageListener, messageTooBig, type SessionWebSocket } from './hub-websocket.ts'
 import { Inbox, type InboxOwner } from './inbox.ts'
 import { RateLimit } from './rate-limit.ts'
 import { type CallbackOwner, runCallback } from './run-callback.ts'
@@ -33,7 +33,7 @@ export interface ReceiverOwner<Meta extends object> extends CallbackOwner {
  */
 export class Receiver<out Meta extends object> implements InboxOwner, MessageListener {
   readonly #owner: ReceiverOwner<Meta>
-  readonly #ws: WebSocketLike
+  readonly #ws: SessionWebSocket
   readonly #host: ConnectionHost
   /** Created when messages may have to wait, and where the rates are limited. */
   #inbox: Inbox | undefined
@@ -42,7 +42,7 @@ export class Receiver<out Meta extends object> implements InboxOwner, MessageLis
   eventsRead = 0
   lastPongTime = 0
 
-  constructor(owner: ReceiverOwner<Meta>, ws: WebSocketLike, host: ConnectionHost) {
+  constructor(owner: ReceiverOwner<Meta>, ws: SessionWebSocket, host: ConnectionHost) {
     this.#owner = owner
     this.#ws = ws
     this.#host = host

@@ -11,7 +11,7 @@ import { Credential, type CredentialOwner } from './credential.ts'
 import * as endings from './endings.ts'
 import type { EventHandler } from './event-handler.ts'
 import { type ConnectionCore, HubConnection } from './hub-connection.ts'
-import { listen, OPEN, type WebSocketListener } from './hub-websocket.ts'
+import { OPEN, type WebSocketListener } from './hub-websocket.ts'
 import { type KeepalivePeer, Liveness } from './keepalive.ts'
 import type { MetadataEntries } from './metadata.ts'
 import { Opening } from './opening.ts'
@@ -74,7 +74,7 @@ export class Session<out Meta extends object>
     this.sender = new Sender(this, transport, host)
     this.receiver = new Receiver(this, transport.ws, host)
     this.connection = new HubConnection(this, id, transport.remoteAddress, metadata)
-    listen(transport.ws, this)
+    transport.ws.listener = this
   }
 
   // Members that applications read

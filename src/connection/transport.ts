@@ -1,9 +1,9 @@
 import type { OutboxSocket } from '../delivery/outbox-owner.ts'
-import type { WebSocketLike } from './hub-websocket.ts'
+import type { SessionWebSocket } from './hub-websocket.ts'
 
 /** The WebSocket of a connection, and what is known of the socket beneath it. */
 export interface Transport {
-  readonly ws: WebSocketLike
+  readonly ws: SessionWebSocket
   readonly socket: OutboxSocket & { readonly bytesRead?: number }
   readonly remoteAddress: string | undefined
   /** The path of the upgrade request, for reports; `undefined` for a WebSocket that was opened elsewhere. */

@@ -29,7 +29,7 @@ export interface ViewSendOptions {
 /** The connection behind a view. */
 export interface ViewOwner extends SentCallbacksOwner {
   readonly outbox: SentCallbacksOwner['outbox'] & { readonly bufferedBytes: number }
-  readonly ws: { readonly extensions?: string }
+  readonly ws: { readonly extensions?: string | undefined }
 }
 
 /** The members of a connection that a view uses. */

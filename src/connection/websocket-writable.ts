@@ -2,6 +2,7 @@ import type { OutboxSocket } from '../delivery/outbox-owner.ts'
 import { Frame } from '../protocol/frame.ts'
 import { Opcode } from '../protocol/frame-header.ts'
 import { isTextFrame, payloadOf } from '../protocol/message-frame.ts'
+import { ForeignWebSocket } from './foreign-websocket.ts'
 import type { WebSocketLike } from './hub-websocket.ts'
 import type { Transport } from './transport.ts'
 
@@ -16,7 +17,7 @@ const FOREIGN_POLL_MS = 20
  * methods, since the socket beneath belongs to the code that opened it.
  */
 export class WebSocketWritable implements OutboxSocket {
-  readonly #ws: WebSocketLike
+  readonly #ws: ForeignWebSocket
   #drained: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
   readonly #sent = (): void => {
@@ -35,7 +36,7 @@ export class WebSocketWritable implements OutboxSocket {
     drained()
   }
 
-  constructor(ws: WebSocketLike) {
+  constructor(ws: ForeignWebSocket) {
     this.#ws = ws
   }
 
@@ -65,8 +66,8 @@ export class WebSocketWritable implements OutboxSocket {
 }
 
 /** Returns the transport of a WebSocket that was opened elsewhere. From now on its messages are Buffers. */
-export function transportOf(ws: WebSocketLike, remoteAddress: string | undefined): Transport {
-  ws.binaryType = 'nodebuffer'
+export function transportOf(socket: WebSocketLike, remoteAddress: string | undefined): Transport {
+  const ws = new ForeignWebSocket(socket)
   return {
     ws,
     socket: new WebSocketWritable(ws),

@@ -7,6 +7,7 @@ import { Hub, type HubOptions } from 'wshub'
 import { Meters } from '../../src/base/meters.ts'
 import { RunningHandlers } from '../../src/base/running-handlers.ts'
 import { CONNECTION_BOUNDS } from '../../src/connection/connection-bounds.ts'
+import { ForeignWebSocket } from '../../src/connection/foreign-websocket.ts'
 import { Keepalive } from '../../src/connection/keepalive.ts'
 import { Session } from '../../src/connection/session.ts'
 import { Tally } from '../../src/connection/tally.ts'
@@ -48,7 +49,7 @@ async function openSession(hubOptions: HubOptions = {}) {
     },
     'id',
     {
-      ws,
+      ws: new ForeignWebSocket(ws),
       socket,
       remoteAddress: undefined,
       path: undefined,

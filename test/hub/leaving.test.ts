@@ -103,6 +103,31 @@ describe('hub.close', () => {
     expect(closes).toEqual([1001])
   })
 
+  it.each(['close', 'terminate', 'resume', 'send'])(
+    'ends, and closes the others, when %s of a registered socket throws',
+    async (method) => {
+      const { port } = await serve()
+      const [broken, sound] = [
+        await Client.open(`ws://127.0.0.1:${port}`),
+        await Client.open(`ws://127.0.0.1:${port}`),
+      ]
+      const errors: string[] = []
+      const hub = new Hub({ pingIntervalMs: 0, onError: (error) => void errors.push(error.message) })
+      const connection = hub.register(broken.socket, {})
+      hub.register(sound.socket, {})
+      const fail = () => {
+        throw new Error(`${method} failed`)
+      }
+      const { terminate } = broken.socket
+      Object.assign(broken.socket, { close() {}, terminate() {}, [method]: fail })
+      connection.sendText('x')
+      expect(await hub.close({ timeoutMs: 500 })).toEqual({ closed: 1, terminated: 1 })
+      expect([...new Set(errors)]).toEqual([`${method} failed`])
+      expect(hub.size).toBe(0)
+      Object.assign(broken.socket, { terminate }).terminate()
+    },
+  )
+
   it('flushes messages that were accepted before', async () => {
     const { hub, connect } = await serve({ maxBufferedBytes: 100_000_000 })
     const { client } = await connect()
