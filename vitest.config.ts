@@ -25,7 +25,7 @@ export default defineConfig({
   },
   test: {
     globalSetup: ['test/support/setup.ts'],
-    maxWorkers: 6, // most tests wait for something; on two cores the default is one
+    maxWorkers: 10, // most tests wait for something; on two cores the default is one
     sequence: { sequencer: LongestFirst },
     testTimeout: TEST_MS,
     hookTimeout: TEST_MS,
