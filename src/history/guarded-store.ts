@@ -128,6 +128,6 @@ export class GuardedStore {
 }
 
 /** Returns the error of a message that the store does not have. */
-export function notStored(why: string, options?: { cause: unknown; mayBeStored: boolean }): HubError {
+export function notStored(why: string, options?: { cause?: unknown; mayBeStored: boolean }): HubError {
   return new HubError('WSHUB_ERR_NOT_STORED', `a message was not stored: ${why}`, options)
 }

@@ -21,7 +21,7 @@ export class MarkWaiters {
 
   /**
    * @param since how many times the store may have lost messages until now
-   * @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection
+   * @throws {HubError} WSHUB_ERR_NOT_STORED, as a rejection; other nodes may have delivered the message
    */
   wait(mark: Mark, since: number): Promise<void> {
     const reached = deferred()
@@ -36,7 +36,7 @@ export class MarkWaiters {
       if (fate === undefined) return
       this.#waiters.shift()
       if (fate === 'past') next.reached.resolve()
-      else next.reached.reject(notStored('the store has lost it again'))
+      else next.reached.reject(notStored('the store has lost it again', { mayBeStored: true }))
     }
   }
 }

@@ -225,6 +225,7 @@ export class RoomLog implements MembersLog {
       }
     }
     this.#isReading = false
+    this.#moved()
     this.members.caughtUp()
   }
 
@@ -322,7 +323,7 @@ export class RoomLog implements MembersLog {
     const isReplaced = this.delivered.epoch === mark.epoch && this.#contradicts(mark)
     if (this.#hasReached(mark)) return isReplaced ? 'lost' : 'past'
     // The store was read after the possible loss, and has no message that was not delivered.
-    return since < this.#cleared && !this.#mustReadAgain ? 'lost' : undefined
+    return since < this.#cleared && !this.#mustReadAgain && !this.#isReading ? 'lost' : undefined
   }
 
   get #isSuspect(): boolean {

@@ -6,6 +6,9 @@ import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
 import { append, CONTENT, cluster, pair, single, untilReceived } from './nodes.ts'
 
+/** A message that other nodes may have delivered before the store lost it. */
+const LOST = { code: 'WSHUB_ERR_NOT_STORED', mayBeStored: true }
+
 /** A node that follows a room from after its third message on, and the position before the first one. */
 async function returning(options: { maxCachedBytes?: number }) {
   const bus = new MemoryHistoryBus()
@@ -187,7 +190,7 @@ describe('RoomLog', () => {
     one.store.hidesPrevious = true
     one.store.holdFeed()
     const published = one.node.history.publish('room', { ...CONTENT, data: 'a' })
-    const rejected = expect(published).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
+    const rejected = expect(published).rejects.toMatchObject(LOST)
     await turn()
     bus.cut()
     bus.loseLatest('room', 1)
@@ -206,7 +209,7 @@ describe('RoomLog', () => {
       append(bus, 'b')
       one.store.readsToFail = 1
       const published = one.node.history.publish('room', { ...CONTENT, data: 'c' })
-      const rejected = expect(published).rejects.toMatchObject({ code: 'WSHUB_ERR_NOT_STORED' })
+      const rejected = expect(published).rejects.toMatchObject(LOST)
       await turn() // c is stored, and waits for b
       bus.cut()
       bus.loseLatest('room', 1)
@@ -232,6 +235,19 @@ describe('RoomLog', () => {
     await eventually('the report', isReported, () => one.node.errors)
     expect(one.node.errors).toContainEqual(expect.objectContaining({ code: 'WSHUB_ERR_NOT_STORED' }))
     expect(one.member.received).toEqual([])
+  })
+
+  it('resolves a publish when the store has come back with its message, and with others before it', async () => {
+    const { bus, one } = await single()
+    one.store.hidesPrevious = true
+    one.store.feedToLose = 2
+    append(bus, 'a')
+    const published = one.node.history.publish('room', { ...CONTENT, data: 'b' })
+    await turn() // b is stored, and waits for a
+    bus.cut()
+    bus.restore()
+    await published
+    expect(one.member.received).toEqual(['a', 'b'])
   })
 
   it('waits with a publish while the store may have lost what has the same number', async () => {
