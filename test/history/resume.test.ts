@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { memoryHistory } from 'wshub'
+import { eventually, turn } from '../support/hub-server.ts'
+import { FaultyStore } from './faulty-store.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 describe('Hub', () => {
@@ -95,6 +98,42 @@ describe('Hub', () => {
 
       const expected = ['behind in chat', ...row.replayed, 5, 6, 7]
       expect(numbers(await received(connection, client))).toEqual(expected)
+    })
+
+    it('calls onBehind before a live message that arrives in the turn in which a loss is found', async () => {
+      const store = new FaultyStore(memoryHistory())
+      store.hidesPrevious = true // so that only the feed brings a message
+      const { hub, connect } = await serveHistory(
+        { store, rooms: () => ({ maxMessages: 1 }) },
+        {},
+        { onBehind: (conn) => conn.sendText(text('behind')) },
+      )
+      const { position } = await hub.publish('chat', text(0))
+      const { connection: other } = await connect()
+      await hub.resumeRoom(other, 'chat')
+      await hub.publish('chat', text('in between'))
+      for (let ticks = 1; ticks <= 30; ticks++) {
+        await hub.publish('chat', text('earlier'))
+        const { client, connection } = await connect()
+        store.holdFeed()
+        hub.broadcastToRoom('chat', text(ticks))
+        for (let i = 0; i < 5; i++) await turn()
+        store.holdReplies()
+        const { reads } = store
+        const resuming = hub.resumeRoom(connection, 'chat', { since: position })
+        await eventually(
+          'the replay to read',
+          () => store.reads > reads,
+          () => store.reads,
+        )
+        store.releaseReplies()
+        for (let i = 0; i < ticks; i++) await Promise.resolve()
+        store.releaseFeed()
+        await resuming
+        await hub.publish('chat', text('later'))
+        expect(numbers(await received(connection, client))).toEqual(['behind', ticks, 'later'])
+        await client.close()
+      }
     })
 
     it('is not complete for a connection that is closed before it receives live', async () => {
