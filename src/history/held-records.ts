@@ -36,22 +36,31 @@ export class HeldRecords {
     this.#records.push(stored)
   }
 
-  /** Removes the messages that can be delivered now, one after the other, and returns them in order. */
-  take(delivered: Mark): StoredRecord[] {
+  /**
+   * Removes the messages that can be delivered now, one after the other, and returns them in order.
+   * @param contradicts whether another message with the offset of this one was delivered
+   * @returns `undefined`, and holds nothing more, when the store has had two messages with one offset: it has
+   *   lost one of them, and what is held may follow either
+   */
+  take(delivered: Mark, contradicts: (stored: StoredRecord) => boolean): StoredRecord[] | undefined {
     if (this.isEmpty) return []
     const taken: StoredRecord[] = []
     const left: StoredRecord[] = []
     let { offset } = delivered
+    let isContradicted = false
     for (const stored of this.#records.sort((a, b) => a.offset - b.offset)) {
       if (stored.epoch !== delivered.epoch) left.push(stored)
-      else if (stored.offset <= offset) continue
-      else if (stored.previous > offset) left.push(stored)
+      else if (stored.offset <= offset) {
+        const last = taken.at(-1)
+        isContradicted ||= last === undefined ? contradicts(stored) : last.tag !== stored.tag
+      } else if (stored.previous > offset) left.push(stored)
       else {
         taken.push(stored)
         offset = stored.offset
       }
     }
     this.clear()
+    if (isContradicted) return undefined
     for (const stored of left) this.add(stored)
     return taken
   }

@@ -94,9 +94,7 @@ export class RoomLog implements MembersLog {
   appended(mark: Appended, record: Buffer): void {
     const { previous } = mark
     if (previous !== undefined) this.receive({ ...mark, previous, record })
-    else {
-      this.#feed.expect(mark)
-    }
+    else this.#feed.expect(mark)
   }
 
   /**
@@ -285,7 +283,9 @@ export class RoomLog implements MembersLog {
 
   /** Delivers the messages that arrived too early, up to the next gap. */
   #deliverHeld(): void {
-    for (const stored of this.#held.take(this.delivered)) this.#deliver(stored)
+    const taken = this.#held.take(this.delivered, (stored) => this.#contradicts(stored))
+    if (taken === undefined) this.suspect()
+    else for (const stored of taken) this.#deliver(stored)
     this.#moved()
   }
 

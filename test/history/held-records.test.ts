@@ -16,7 +16,7 @@ describe('HeldRecords', () => {
     const rooms = Array.from({ length: 30 }, () => new HeldRecords(shared))
     for (const room of rooms) for (let offset = 2; offset < 10; offset++) room.add(record(offset))
     expect(shared.all).toBeLessThanOrEqual(16_777_216)
-    expect(rooms[0]?.take({ epoch: 'e', offset: 1, tag: '' })).toHaveLength(3)
+    expect(rooms[0]?.take({ epoch: 'e', offset: 1, tag: '' }, () => false)).toHaveLength(3)
     const holding = rooms.filter(({ isEmpty }) => !isEmpty).length
     expect(holding).toBeGreaterThan(15)
     expect(holding).toBeLessThan(25)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { MemoryHistoryBus } from 'wshub'
-import { eventually } from '../support/hub-server.ts'
+import { eventually, turn } from '../support/hub-server.ts'
 import { inTime } from '../support/in-time.ts'
 import type { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, type Node } from './node.ts'
@@ -54,6 +54,31 @@ function notice(bus: MemoryHistoryBus, store: FaultyStore): void {
 function ended<Result>(resumed: Promise<Result>, { received }: Member): Promise<Result> {
   return inTime('the end of the replay', resumed, () => received)
 }
+
+it('a member is told when a message that waited for another one has taken the place of a lost one', async () => {
+  const { bus, one } = await single()
+  append(bus, 'a')
+  await untilReceived(one.member, ['a'])
+  one.store.feedToLose = 1
+  append(bus, 'b')
+  one.store.holdReplies()
+  const { reads } = one.store
+  append(bus, 'c') // waits for b, which is read
+  await eventually(
+    'a read',
+    () => one.store.reads > reads,
+    () => one.store.reads,
+  )
+  bus.loseLatest('room', 1)
+  append(bus, 'in the place of c')
+  append(bus, 'd')
+  await turn() // both arrive
+  one.store.releaseReplies()
+  await untilReceived(one.member, ['a', 'b', 'c', BEHIND])
+  append(bus, 'e')
+  await untilReceived(one.member, ['a', 'b', 'c', BEHIND, 'e'])
+  expect(one.member.received).toEqual(['a', 'b', 'c', BEHIND, 'e'])
+})
 
 describe('a replay from a store that has lost its latest writes', () => {
   it('does not go on with what its node has kept after what has taken the place of a lost message', async () => {

@@ -165,8 +165,8 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a message that is held twice is released twice',
-      'else if (stored.offset <= offset) continue',
-      'else if (stored.offset < offset) continue',
+      'else if (stored.offset <= offset) {',
+      'else if (stored.offset < offset) {',
     ],
   ),
   ...bugs(
