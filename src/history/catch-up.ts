@@ -40,7 +40,7 @@ export interface CatchUpLog {
   /** Waits before another attempt to read; the wait ends early when the store is back. */
   retryLater(catchUp: CatchUp): void
   /** The catch-up has ended by itself: the member receives live messages. */
-  ended(catchUp: CatchUp, end: 'live' | 'incomplete'): void
+  ended(catchUp: CatchUp): void
 }
 
 /**
@@ -330,7 +330,9 @@ export class CatchUp implements Replay {
     this.#page = []
     this.#next = undefined
     if (end === 'incomplete') this.cursor = this.#log.delivered
-    if (end === 'live' || end === 'incomplete') this.#log.ended(this, end)
+    if (end === 'live') this.#log.ended(this)
     this.#onEnd(end, this)
+    // No live message before the member is told, which happens in a turn of its own.
+    if (end === 'incomplete') process.nextTick(() => this.#log.ended(this))
   }
 }

@@ -213,6 +213,7 @@ export class LogMembers implements CatchUpLog, MessageLog {
   }
 
   ended(catchUp: CatchUp): void {
+    if (this.#catchUps.of(catchUp.member) !== catchUp) return // the member has left, or is resumed again
     this.#catchUps.delete(catchUp)
     this.followers.relying(catchUp.member)?.clear()
   }

@@ -56,6 +56,7 @@ export function resume(
   return new Promise((resolve, reject) => {
     let isComplete = true
     let hasBegun = false
+    let failure: { readonly error: unknown } | undefined
     const joined = log.isPositioned ? log.delivered : undefined
     log.members.followers.came(member, joined, hasSince(from))
     // In this turn: no live message may reach the member before those it has missed.
@@ -73,11 +74,16 @@ export function resume(
         // What is sent next may say this position: dropped messages would come after it, if at all.
         log.members.pin(member)
         const position = cursor.epoch === '' ? '' : positionOf(cursor)
-        resolve({ complete: isComplete && end === 'live', replayed, position })
+        const settle = () => {
+          if (failure === undefined) resolve({ complete: isComplete && end === 'live', replayed, position })
+          else reject(failure.error)
+        }
+        if (end === 'live') settle()
+        else process.nextTick(settle) // behind what tells the member
       }
     })
     const failed = (error: unknown) => {
-      reject(error)
+      failure = { error }
       catchUp.skip()
     }
     const begin = (start: Start, head: Mark) => {

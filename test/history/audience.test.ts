@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
 import { positionOf } from '../../src/history/position.ts'
-import { eventually, type HubServer } from '../support/hub-server.ts'
+import { eventually, type HubServer, turn } from '../support/hub-server.ts'
 import { BEHIND, Member, Node, PLAIN } from './node.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
@@ -172,6 +172,7 @@ describe('a message to rooms with a history', () => {
     expect(member.received).toEqual(['union', 'b'])
     node.leave(member, 'a')
     node.history.resync(member, member.origins.slice(0, 1))
+    await turn()
     expect(member.received).toEqual(['union', 'b', BEHIND])
   })
 
@@ -185,6 +186,7 @@ describe('a message to rooms with a history', () => {
     member.isStalled = true
     node.history.resync(member, member.origins.slice(0, 1))
     node.leave(member, 'a')
+    await turn()
     expect(member.received).toEqual(['union', 'b', BEHIND])
   })
 
@@ -199,6 +201,7 @@ describe('a message to rooms with a history', () => {
     expect(member.received).toEqual(['union', 'z'])
     node.leave(member, 'a')
     node.history.resync(member, member.origins.slice(0, 1))
+    await turn()
     expect(member.received).toEqual(['union', 'z', BEHIND])
   })
 
@@ -216,6 +219,7 @@ describe('a message to rooms with a history', () => {
     vi.advanceTimersByTime(1_000)
     expect(node.history.stats.rooms).toBe(1)
     node.history.resync(member, member.origins.slice(0, 1))
+    await turn()
     expect(member.received).toEqual(['union', 'b', BEHIND])
   })
 

@@ -62,6 +62,11 @@ export class FaultyStore implements HistoryStore {
     this.#heldReplies ??= []
   }
 
+  /** How many replies wait. */
+  get heldReplies(): number {
+    return this.#heldReplies?.length ?? 0
+  }
+
   releaseReplies(): void {
     const held = this.#heldReplies ?? []
     this.#heldReplies = undefined

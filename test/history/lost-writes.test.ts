@@ -51,6 +51,14 @@ function notice(bus: MemoryHistoryBus, store: FaultyStore): void {
   bus.restore()
 }
 
+async function untilWaiting(...members: readonly Member[]): Promise<void> {
+  await eventually(
+    'the replays to wait for their clients',
+    () => members.every(({ waiting }) => waiting === 1),
+    () => members.map(({ waiting }) => waiting),
+  )
+}
+
 function ended<Result>(resumed: Promise<Result>, { received }: Member): Promise<Result> {
   return inTime('the end of the replay', resumed, () => received)
 }
@@ -126,9 +134,41 @@ describe('a replay from a store that has lost its latest writes', () => {
     one.store.failsComparing = false
     bus.restore()
     expect(await ended(resumed, late)).toMatchObject({ complete: false, replayed: 0 })
+    expect(late.received).toEqual([BEHIND]) // by then, so that the application may send the position
     append(bus, 'c')
     await untilReceived(late, [BEHIND, 'c'])
     expect(late.received).toEqual([BEHIND, 'c'])
+  })
+
+  it('tells its member before it receives live messages, also those that come in the same turn', async () => {
+    const { bus, one } = await single({ maxCachedBytes: 0, limits: { maxMessages: 2 } })
+    const limits = { maxMessages: 2, maxAgeMs: 3_600_000 }
+    const since = append(bus, 'a', limits)
+    for (const data of ['b', 'c']) append(bus, data, limits)
+    await untilReceived(one.member, ['a', 'b', 'c'])
+    const late = new Member('late')
+    late.isStalled = true
+    one.node.join(late)
+    const resumed = one.node.history.resume(late, 'room', { since })
+    await untilWaiting(late)
+    for (const data of ['d', 'e', 'f']) append(bus, data, limits)
+    await untilReceived(one.member, ['a', 'b', 'c', 'd', 'e', 'f'])
+    one.store.holdReplies()
+    late.drain()
+    await untilReceived(late, ['b', 'c'])
+    one.store.feedToLose = 1
+    for (const data of ['g', 'h']) append(bus, data, limits)
+    await eventually(
+      'the node to read for the replay and for what the feed has lost',
+      () => one.store.heldReplies === 2,
+      () => one.store.heldReplies,
+    )
+    one.store.releaseReplies()
+    expect(await ended(resumed, late)).toMatchObject({ complete: false, replayed: 2 })
+    append(bus, 'i', limits)
+    await untilReceived(one.member, [...'abcdefghi'])
+    expect(late.received.slice(0, 3)).toEqual(['b', 'c', BEHIND])
+    expect(late.received.at(-1)).toBe('i')
   })
 
   it('begins again with the latest messages, as asked for, when all that it was to send is lost', async () => {
@@ -142,11 +182,7 @@ describe('a replay from a store that has lost its latest writes', () => {
       one.node.join(late)
       return one.node.history.resume(late, 'room', late === back ? { since, last: 2 } : { last: 2 })
     })
-    await eventually(
-      'both replays to wait for their clients',
-      () => newcomer.waiting + back.waiting === 2,
-      () => [newcomer.waiting, back.waiting],
-    )
+    await untilWaiting(newcomer, back)
     bus.evict('room')
     for (const data of ['c', 'd', 'e']) append(bus, data)
     await untilReceived(one.member, ['a', 'b', BEHIND])

@@ -46,8 +46,9 @@ export class Member implements HistoryMember {
     this.#waiting.delete(then)
   }
 
+  /** In a turn of its own, as a connection does. */
   fellBehind(): void {
-    this.received.push(BEHIND)
+    process.nextTick(() => this.received.push(BEHIND))
   }
 
   /** Reads on. */
