@@ -163,7 +163,9 @@ export function extraHeaderLines(...sources: (Headers | undefined)[]): string[] 
   let headers: Map<string, [name: string, value: Headers[string]]> | undefined
   for (const source of sources) {
     if (source === undefined) continue
-    for (const [name, value] of Object.entries(source)) {
+    // Not the entries, which take twice as long for the headers of a response: they have no prototype.
+    for (const name of Object.keys(source)) {
+      const value = source[name]
       headers ??= new Map()
       const key = name.toLowerCase()
       const before = key === 'set-cookie' ? headers.get(key)?.[1] : undefined
