@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { HubError } from '../base/errors.ts'
 import type { HeldRefusal } from './held-refusal.ts'
 import { type ClientEvents, UpgradeClient } from './upgrade-client.ts'
-import { type ResponseOwner, UpgradeResponse } from './upgrade-response.ts'
+import { type ResponseOwner, ResponseState, UpgradeResponse } from './upgrade-response.ts'
 import type { UpgradeServer } from './upgrade-server.ts'
 
 /** Keeps the upgrades that are not settled in the tick of their event. */
@@ -40,6 +40,7 @@ export class PendingUpgrade implements ResponseOwner {
    * Called once if the application answers after the 101, or destroys the response, perhaps with an error.
    */
   onResponseUsed: (error: unknown) => void = nothing
+  readonly #responseState = new ResponseState(this)
   #isSettled = false
   #isWatched = false
 
@@ -55,7 +56,7 @@ export class PendingUpgrade implements ResponseOwner {
     this.server = server
     this.wasListening = wasListening
     this.others = others
-    this.response = new UpgradeResponse(req, this)
+    this.response = new UpgradeResponse(req, this.#responseState)
     this.client = new UpgradeClient(req.socket, head)
   }
 
@@ -110,14 +111,14 @@ export class PendingUpgrade implements ResponseOwner {
    */
   collectHead(): OutgoingHttpHeaders {
     // Here, and not in the hub that accepts: it may be of another copy of the package.
-    return UpgradeResponse.collectHead(this.response, 101)
+    return UpgradeResponse.collectHead(this.response, this.#responseState, 101)
   }
 
   /** Takes the socket from its response: from now on it carries WebSocket frames. */
   accept(): void {
     this.#detach()
     this.#release()
-    UpgradeResponse.seal(this.response)
+    UpgradeResponse.seal(this.response, this.#responseState)
   }
 
   /**
@@ -134,7 +135,7 @@ export class PendingUpgrade implements ResponseOwner {
     }
     this.#detach()
     this.#release()
-    UpgradeResponse.discard(this.response)
+    UpgradeResponse.discard(this.response, this.#responseState)
     this.response.emit('close')
     this.client.refuse(error)
     return true
@@ -143,7 +144,7 @@ export class PendingUpgrade implements ResponseOwner {
   /** Leaves the socket to the listener that has taken it. */
   abandon(): void {
     this.#release()
-    UpgradeResponse.discard(this.response)
+    UpgradeResponse.discard(this.response, this.#responseState)
   }
 
   readonly #answered = (): void => {
@@ -165,7 +166,7 @@ export class PendingUpgrade implements ResponseOwner {
         // As Node does for a request that was not upgraded: event streams listen for it in order to stop.
         this.req.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
         if (!this.isHeld) return // the response has its own listener
-        UpgradeResponse.discard(this.response)
+        UpgradeResponse.discard(this.response, this.#responseState)
         this.response.emit('close')
       },
       drained: () => {
@@ -201,7 +202,7 @@ export class PendingUpgrade implements ResponseOwner {
   #release(): void {
     this.onUnheld()
     this.#settle()
-    this.response.off('finish', this.#answered)
+    if (this.#isWatched) this.response.off('finish', this.#answered)
     this.client.release()
   }
 
