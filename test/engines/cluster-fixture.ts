@@ -66,6 +66,11 @@ export class ClusterFixture {
     await this.acquainted()
   }
 
+  /** Ends the processes of the three: they would look for their engine for as long as other tests run. */
+  end(): void {
+    for (const hub of this.#hubs ?? []) hub.end()
+  }
+
   async acquainted(): Promise<void> {
     for (const hub of this.hubs) await hub.until('all nodes', ({ stats }) => stats.nodes === this.hubs.length)
   }

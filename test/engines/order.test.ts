@@ -74,7 +74,11 @@ describe.for(Object.entries(SETUPS))(
       for (const hub of hubs) await hub.until('both nodes', ({ stats }) => stats.nodes === 2)
     })
 
-    afterAll(() => setup.stop())
+    // Those in this process would look for their engine for as long as other tests run.
+    afterAll(async () => {
+      for (const hub of hubs ?? []) await hub.call('close')
+      await setup.stop()
+    })
 
     orderCases(() => hubs)
   },

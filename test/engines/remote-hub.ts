@@ -34,7 +34,7 @@ export class RemoteHub {
     return which === 'spare' ? RemoteHub.local(() => backplaneOf(spec)) : RemoteHub.fork(spec)
   }
 
-  /** Launches it in a process of its own, which ends with this one. */
+  /** Launches it in a process of its own, which ends with this one at the latest. */
   static async fork(spec: BackplaneSpec): Promise<RemoteHub> {
     const child = fork(compiled(HUB_PROCESS), [JSON.stringify(spec)], {
       execArgv: [],
@@ -87,6 +87,12 @@ export class RemoteHub {
       if (Date.now() > end) throw new Error(`Waited for ${what}, saw: ${JSON.stringify(seen)}`)
       await sleep(10)
     }
+  }
+
+  /** Ends its process, if it has one. */
+  end(): void {
+    if (!this.isDead) this.#signal?.('SIGKILL')
+    this.isDead = true
   }
 
   /** Sends a signal to its process. */

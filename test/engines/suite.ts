@@ -32,7 +32,10 @@ export function engineSuite(name: string, setup: EngineSetup): void {
       await Promise.all(cluster.living.map((hub) => hub.call('seen')))
     })
 
-    afterAll(() => setup.stop())
+    afterAll(async () => {
+      cluster.end()
+      await setup.stop()
+    })
 
     describe('a message', () => messageCases(cluster))
     describe('the cluster', () => callCases(cluster))

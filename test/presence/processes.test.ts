@@ -48,7 +48,10 @@ beforeAll(async () => {
   hubs = await Promise.all([1, 2, 3].map(() => RemoteHub.fork({ engine: 'redis', port: engine.port })))
 })
 
-afterAll(() => engine?.stop())
+afterAll(async () => {
+  for (const hub of hubs) hub.end()
+  await engine?.stop()
+})
 
 describe('1,000 users on three processes over Redis', () => {
   it('cause not one change while all three are restarted one after the other, under load', async () => {
