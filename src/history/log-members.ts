@@ -150,7 +150,8 @@ export class LogMembers implements CatchUpLog, MessageLog {
    */
   keep(after: Mark, records: readonly StoredRecord[]): void {
     const { floor } = this.recent
-    const last = records.findIndex(({ offset }) => offset === floor.offset)
+    const isFloor = ({ offset, tag }: Mark) => offset === floor.offset && (floor.tag || tag) === tag
+    const last = records.findIndex(isFloor)
     if (last < 0 || !this.#log.isCertain || after.epoch !== floor.epoch) return
     const messages: HistoryMessage[] = []
     for (const stored of records.slice(0, last + 1)) {

@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest'
-import type { MemoryHistoryBus } from 'wshub'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { MemoryHistoryBus, memoryHistory } from 'wshub'
 import { eventually, turn } from '../support/hub-server.ts'
 import { inTime } from '../support/in-time.ts'
-import type { FaultyStore } from './faulty-store.ts'
-import { BEHIND, Member, type Node } from './node.ts'
+import { FaultyStore } from './faulty-store.ts'
+import { BEHIND, Member, Node } from './node.ts'
 import { append, single, untilReceived } from './nodes.ts'
 
 /** Enough memory for two messages, and for four. */
@@ -99,6 +99,29 @@ describe('a replay from a store that has lost its latest writes', () => {
     notice(bus, store)
     expect(await ended(resumed, late)).toMatchObject({ complete: false, replayed: 4 })
     expect(member.received).toEqual(['a', 'b', 'c', 'd', BEHIND])
+  })
+
+  it('does not go on with what its node has kept after what it has read in the place of a lost message', async () => {
+    const bus = new MemoryHistoryBus()
+    const since = append(bus, 'a')
+    append(bus, 'b')
+    const store = new FaultyStore(memoryHistory({ bus }))
+    const node = new Node(store)
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('early')
+    node.join(member)
+    await inTime('the place of the node', node.history.resume(member, 'room', {})) // it keeps what follows b
+    for (const data of ['c', 'd']) append(bus, data)
+    await untilReceived(member, ['c', 'd'])
+    store.hidesHeads = true
+    store.holdFeed()
+    bus.loseLatest('room', 3)
+    for (const data of ['e', 'f', 'g', 'h']) append(bus, data)
+    const late = new Member('late')
+    node.join(late)
+    const resumed = node.history.resume(late, 'room', { since })
+    expect(await ended(resumed, late)).toMatchObject({ complete: false, replayed: 4 })
+    expect(late.received).toEqual(['e', 'f', 'g', 'h', BEHIND])
   })
 
   it('does not go on with what it has read after what its node had kept', async () => {
