@@ -121,9 +121,8 @@ export class Feed {
       } else {
         this.#tell(connection, { done: count > 0 ? `Disconnected ${target}.` : `${target} is not there.` })
       }
-    } else if (type === 'send' && permitted.send && typeof text !== 'string') {
-      this.#tell(connection, { done: 'The message is not a text.' })
-    } else if (type === 'send' && permitted.send && typeof text === 'string') {
+    } else if (type === 'send' && permitted.send) {
+      if (typeof text !== 'string') return this.#tell(connection, { done: 'The message is not a text.' })
       this.#audit(request, { action: type, kind: 'room', target })
       this.#hub.broadcastToRoom(target, text)
       this.#tell(connection, { done: `Sent to ${target}.` })
