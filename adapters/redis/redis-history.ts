@@ -70,7 +70,8 @@ export class RedisHistory implements HistoryStore {
   /** The subscribed rooms, by channel. */
   readonly #rooms = new Map<string, string>()
   readonly #batches = new AppendBatches((channel, batch) => this.#store(channel, batch))
-  readonly #runners = new WeakMap<RedisShard, ScriptRunner>()
+  /** By the connections of the shards. */
+  readonly #runners = new WeakMap<object, ScriptRunner>()
 
   constructor(options: RedisHistoryOptions) {
     refuseUnknown(options, OPTIONS)
@@ -197,10 +198,11 @@ export class RedisHistory implements HistoryStore {
   }
 
   #runnerOf(shard: RedisShard): ScriptRunner {
-    let runner = this.#runners.get(shard)
+    const connection = shard.connection ?? shard
+    let runner = this.#runners.get(connection)
     if (runner === undefined) {
       runner = new ScriptRunner((args, bytes) => shard.command(args, bytes))
-      this.#runners.set(shard, runner)
+      this.#runners.set(connection, runner)
     }
     return runner
   }

@@ -169,6 +169,11 @@ export class RedisShard {
     if (this.#pendingBytes > 0 || this.#lost > 0) await turn() // the client rejects what has no answer, which is reported
   }
 
+  /** The connection of its commands, another one after each loss of it; `undefined` while there is none. */
+  get connection(): object | undefined {
+    return this.#publisher
+  }
+
   get #publisher(): RedisClient | undefined {
     return this.#link.clients[0]
   }

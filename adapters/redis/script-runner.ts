@@ -4,11 +4,14 @@ import type { Script } from './history-scripts.ts'
 export type Send = (args: readonly (string | Buffer)[], bytes: number) => Promise<unknown>
 
 /**
- * Runs scripts on one server, by their names in its cache. When a script is not there any more, those that
- * were under way are repeated with its text, before all later ones: the calls keep their order.
+ * Runs scripts over one connection, the first time with their text and then by their names in the cache of the
+ * server. When a script is not there any more, those that were under way are repeated with its text, before all
+ * later ones: the calls keep their order, unless another connection brings the script back meanwhile.
  */
 export class ScriptRunner {
   readonly #send: Send
+  /** Names of the scripts that were sent. */
+  readonly #sent = new Set<string>()
   readonly #underWay = new Set<Promise<unknown>>()
   /** Resolves when no call is under way any more; there while scripts are missing. */
   #missing: Promise<unknown> | undefined
@@ -27,8 +30,10 @@ export class ScriptRunner {
   ): Promise<unknown> {
     while (this.#repeated !== undefined) await this.#repeated
     const rest = [`${keys.length}`, ...keys, ...args]
+    const first = this.#sent.has(sha) ? ['EVALSHA', sha] : ['EVAL', text]
+    this.#sent.add(sha)
     try {
-      return await this.#track(this.#send(['EVALSHA', sha, ...rest], bytes))
+      return await this.#track(this.#send([...first, ...rest], bytes))
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
       await this.#idle()

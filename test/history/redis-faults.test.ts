@@ -136,6 +136,16 @@ describe('a publish', () => {
     expect(await latest(store)).toEqual(texts)
   })
 
+  it('is not sent twice because Redis has restarted without the scripts', async () => {
+    const { engine, store } = await setUp({ args: ['--appendonly', 'yes'] })
+    await append(store, 'before')
+    await restart(engine, store)
+    await append(store, 'after')
+    expect(await latest(store)).toEqual(['before', 'after'])
+    // A message that is sent again comes after a later one, if another node has brought the scripts back.
+    expect(await redis(engine.port, 'INFO', 'errorstats')).not.toContain('NOSCRIPT')
+  })
+
   it('is refused by a Redis that is full, and stores again when there is room', async () => {
     const { engine, store } = await setUp()
     const before = await append(store, 'before')
