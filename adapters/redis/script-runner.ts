@@ -4,9 +4,9 @@ import type { Script } from './history-scripts.ts'
 export type Send = (args: readonly (string | Buffer)[], bytes: number) => Promise<unknown>
 
 /**
- * Runs scripts over one connection, the first time with their text and then by their names in the cache of the
- * server. When a script is not there any more, those that were under way are repeated with its text, before all
- * later ones: the calls keep their order, unless another connection brings the script back meanwhile.
+ * Runs scripts over one connection: the first time with their text, then by their names in the cache of the
+ * server. When a script is not there any more, those that were under way are repeated with its text, before
+ * all later ones. The calls keep their order, unless another connection brings the script back meanwhile.
  */
 export class ScriptRunner {
   readonly #send: Send

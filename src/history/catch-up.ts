@@ -15,6 +15,9 @@ export type CatchUpEnd =
   /** Another catch-up of the member has taken its place. */
   | 'replaced'
 
+/** Receives the end of a catch-up. Returns whether it has called `fellBehind` of the member. */
+export type OnCatchUpEnd = (end: CatchUpEnd, catchUp: CatchUp) => boolean
+
 /** The log of a room on this node, as a catch-up uses it. */
 export interface CatchUpLog {
   /** The latest message that was delivered on this node. */
@@ -60,7 +63,7 @@ export class CatchUp implements Replay {
   cursor: Mark = NOWHERE
   readonly #log: CatchUpLog
   readonly #loop: ReplayLoop
-  readonly #onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void
+  readonly #onEnd: OnCatchUpEnd
   /** Messages that were read from the store, and how many of them have been processed. */
   #page: readonly StoredRecord[] = []
   #done = 0
@@ -85,7 +88,7 @@ export class CatchUp implements Replay {
     loop: ReplayLoop,
     member: HistoryMember,
     isResume: boolean,
-    onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void,
+    onEnd: OnCatchUpEnd,
   ) {
     this.#log = log
     this.#loop = loop
@@ -331,8 +334,10 @@ export class CatchUp implements Replay {
     this.#next = undefined
     if (end === 'incomplete') this.cursor = this.#log.delivered
     if (end === 'live') this.#log.ended(this)
-    this.#onEnd(end, this)
+    const isTold = this.#onEnd(end, this)
+    if (end !== 'incomplete') return
     // No live message before the member is told, which happens in a turn of its own.
-    if (end === 'incomplete') process.nextTick(() => this.#log.ended(this))
+    if (isTold) process.nextTick(() => this.#log.ended(this))
+    else this.#log.ended(this)
   }
 }

@@ -1,4 +1,4 @@
-import { CatchUp, type CatchUpEnd, type CatchUpLog } from './catch-up.ts'
+import { CatchUp, type CatchUpLog, type OnCatchUpEnd } from './catch-up.ts'
 import type { HistoryMember } from './history-member.ts'
 import type { Mark } from './history-store.ts'
 import type { MemberCatchUps } from './member-catch-ups.ts'
@@ -35,7 +35,7 @@ export class CatchUps {
   }
 
   /** Adds a member; the new catch-up takes the place of an earlier one. */
-  add(member: HistoryMember, isResume: boolean, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
+  add(member: HistoryMember, isResume: boolean, onEnd: OnCatchUpEnd): CatchUp {
     this.#end(member, 'replaced')
     const catchUp = new CatchUp(this.#log, this.#loop, member, isResume, onEnd)
     this.#byMember.set(member, catchUp)

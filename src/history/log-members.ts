@@ -1,4 +1,4 @@
-import type { CatchUp, CatchUpEnd, CatchUpLog } from './catch-up.ts'
+import type { CatchUp, CatchUpLog, OnCatchUpEnd } from './catch-up.ts'
 import { CatchUps } from './catch-ups.ts'
 import { Followers } from './followers.ts'
 import type { HistoryMember } from './history-member.ts'
@@ -88,7 +88,7 @@ export class LogMembers implements CatchUpLog, MessageLog {
    * Delivers no live messages to a member until the returned catch-up has ended, which takes the place of an
    * earlier one.
    */
-  withhold(member: HistoryMember, onEnd: (end: CatchUpEnd, catchUp: CatchUp) => void): CatchUp {
+  withhold(member: HistoryMember, onEnd: OnCatchUpEnd): CatchUp {
     return this.#catchUps.add(member, true, onEnd)
   }
 
@@ -106,9 +106,10 @@ export class LogMembers implements CatchUpLog, MessageLog {
   resync(member: HistoryMember, { after }: HistoryMessage): void {
     if (this.#catchUps.rewind(member, after)) return
     const { room } = this.#log
-    const onEnd = (end: CatchUpEnd) => {
+    const onEnd: OnCatchUpEnd = (end) => {
       // A resume that takes its place begins at another message, and does not replay what was dropped.
       if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)
+      return end === 'incomplete'
     }
     this.#catchUps.add(member, false, onEnd).startLater(after)
   }

@@ -1,4 +1,3 @@
-import type { CatchUp, CatchUpEnd } from './catch-up.ts'
 import type { HistoryMember } from './history-member.ts'
 import type { HistoryLimits, Mark, StoredRecord } from './history-store.ts'
 import { positionOf, readPosition } from './position.ts'
@@ -56,11 +55,10 @@ export function resume(
   return new Promise((resolve, reject) => {
     let isComplete = true
     let hasBegun = false
-    let failure: { readonly error: unknown } | undefined
     const joined = log.isPositioned ? log.delivered : undefined
     log.members.followers.came(member, joined, hasSince(from))
     // In this turn: no live message may reach the member before those it has missed.
-    const catchUp = log.members.withhold(member, (end: CatchUpEnd, { cursor, replayed }: CatchUp) => {
+    const catchUp = log.members.withhold(member, (end, { cursor, replayed }) => {
       if (!member.isOpen) resolve(endedResume('closed', replayed))
       else if (end === 'replaced') resolve(endedResume('replaced', replayed))
       else if (end === 'ended') resolve(endedResume('left', replayed))
@@ -70,20 +68,21 @@ export function resume(
         resolve(resume(log, member, { since, last: from.last }, limits, true))
       } else {
         const isTold = hasBegun && !isComplete && replayed === 0
-        if (end === 'incomplete' && !isTold && (hasBegun || hasSince(from))) member.fellBehind(log.room)
+        const isBehind = end === 'incomplete' && !isTold && (hasBegun || hasSince(from))
+        if (isBehind) member.fellBehind(log.room)
         // What is sent next may say this position: dropped messages would come after it, if at all.
         log.members.pin(member)
         const position = cursor.epoch === '' ? '' : positionOf(cursor)
-        const settle = () => {
-          if (failure === undefined) resolve({ complete: isComplete && end === 'live', replayed, position })
-          else reject(failure.error)
-        }
-        if (end === 'live') settle()
-        else process.nextTick(settle) // behind what tells the member
+        const settle = () => resolve({ complete: isComplete && end === 'live', replayed, position })
+        if (isBehind)
+          process.nextTick(settle) // behind what tells the member
+        else settle()
+        return isBehind
       }
+      return false
     })
     const failed = (error: unknown) => {
-      failure = { error }
+      reject(error) // before the member is told: the application may close it, so that it tries again
       catchUp.skip()
     }
     const begin = (start: Start, head: Mark) => {

@@ -194,6 +194,22 @@ describe('a replay from a store that has lost its latest writes', () => {
     expect(late.received.at(-1)).toBe('i')
   })
 
+  it('rejects before its member is told when the store cannot be read, so that it can be closed', async () => {
+    const { bus, one } = await single({ maxCachedBytes: 0 })
+    const since = append(bus, 'a')
+    append(bus, 'b')
+    await untilReceived(one.member, ['a', 'b'])
+    one.store.readsToFail = 1
+    const late = new Member('late')
+    one.node.join(late)
+    const resumed = one.node.history.resume(late, 'room', { since })
+    await expect(ended(resumed, late)).rejects.toMatchObject({ code: 'WSHUB_ERR_HISTORY_AWAY' })
+    expect(late.received).toEqual([])
+    append(bus, 'c')
+    await untilReceived(late, [BEHIND, 'c'])
+    expect(late.received).toEqual([BEHIND, 'c'])
+  })
+
   it('begins again with the latest messages, as asked for, when all that it was to send is lost', async () => {
     const { bus, one } = await single()
     const since = append(bus, 'a')

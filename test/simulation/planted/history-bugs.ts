@@ -193,7 +193,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
     ],
     [
       'a client whose replay fails is not told of missing messages',
-      "if (end === 'incomplete' && !isTold && (hasBegun || hasSince(from))) member.fellBehind(log.room)",
+      'if (isBehind) member.fellBehind(log.room)',
       '',
     ],
     [
