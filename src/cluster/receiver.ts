@@ -201,6 +201,7 @@ export class Receiver {
     else publisher.nodeReturned(node)
     publisher.publish(publisher.channels.node(node), { kind: 'heartbeat', isHello: false, awayMs: 0 })
     if (awayMs > 0) publisher.publishCheckpoints(awayMs)
+    this.watcher?.nodeConnected(node)
   }
 
   #deliver(subscription: Subscription, node: string, body: MessageBody): void {

@@ -222,6 +222,10 @@ export class Exchange implements LinkWatcher {
     }
   }
 
+  nodeConnected(node: string): void {
+    this.#work.add(this.#questions.askAgain(node))
+  }
+
   nodeGone(node: string): void {
     this.#nodes.delete(node)
     this.#gone.add(node)

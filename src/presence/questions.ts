@@ -12,6 +12,8 @@ import { Round } from './round.ts'
 const ASK_BYTES = 16_384
 /** The most rooms that all nodes are asked about in one turn of the event loop. */
 const MAX_ASKED_PER_TURN = 2_000
+/** The cost of asking about a room again, in members that are looked at. */
+const ASK_COST = 3
 /** Time, in ms, for changes that are on their way to arrive, before a node is asked for them. */
 const REPAIR_DELAY_MS = 20
 /** Heartbeats after which rooms that lack an answer are asked about again: at first, and at most. */
@@ -80,8 +82,9 @@ export class Questions {
     void this.#askWaiting()
   }
 
-  /** Asks all nodes about all rooms. */
+  /** Asks all nodes about all rooms: this node is connected, and the answers so far may be lost. */
   askAll(): void {
+    for (const round of [...this.#rounds.values()]) if (round.node !== undefined) this.#end(round)
     for (const { name } of this.#rooms) this.#waiting.add(name)
     void this.#askWaiting()
   }
@@ -117,6 +120,18 @@ export class Questions {
   /** A node has sent something about presence: it can be expected to answer. */
   heard(node: string): void {
     if (this.#mute.delete(node)) this.#retrySoon()
+  }
+
+  /** Asks a node again what it has not answered: the question, or a part of the answer, was lost. */
+  *askAgain(node: string): Generator<number, void> {
+    for (const round of [...this.#rounds.values()]) {
+      if (round.node === node) this.#end(round)
+      if (round.node !== undefined || !this.#rounds.has(round.id)) continue // or it has ended meanwhile
+      round.lost(node)
+      this.#askLate(round, node)
+      yield ASK_COST * round.rooms.length
+    }
+    this.#repairSoon()
   }
 
   /** Drops the questions that a node has not answered, because it has left. Nothing else drops them. */
@@ -242,14 +257,12 @@ export class Questions {
       }, settlingMs).unref()
       return
     }
-    for (const node of peers) this.#askNewcomer(round, node)
+    for (const node of peers) this.#askLate(round, node)
     if (peers.every((node) => round.hasAnswered(node) || this.#mute.has(node))) this.#end(round)
   }
 
-  /**
-   * Asks a node that was not known when the round began: it may have subscribed after the question was sent.
-   */
-  #askNewcomer(round: Round, node: string): void {
+  /** Asks a node that was not connected when the round began, or not known: it may lack the question. */
+  #askLate(round: Round, node: string): void {
     if (round.asked.has(node) || round.hasAnswered(node)) return
     const rooms = round.rooms.flatMap((name) => this.#rooms.get(name) ?? [])
     if (this.#send(round, rooms, node)) round.asked.add(node)

@@ -43,6 +43,12 @@ export class Round {
     return this.#answered.has(node)
   }
 
+  /** Unless it has answered, a node has to be asked again. The parts that have arrived do not count. */
+  lost(node: string): void {
+    this.asked.delete(node)
+    this.#answering.delete(node)
+  }
+
   /** A part of an answer has arrived. @returns whether it is the last one of a whole answer */
   take(node: string, { part, isLast, clock, rooms }: Answer): boolean {
     let progress = this.#answering.get(node)

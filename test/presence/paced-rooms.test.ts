@@ -1,7 +1,7 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import { openEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { Questions } from '../../src/presence/questions.ts'
-import { Bus, type Published } from '../support/bus.ts'
+import { Bus } from '../support/bus.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { quiet } from './quiet.ts'
 import { type PresenceNode, presenceOf, toldIn, two } from './support.ts'
@@ -47,22 +47,37 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-it('A node that is back asks about its rooms bit by bit', async () => {
-  const { bus, x, complete } = await crowded()
-  const asked = (published: readonly Published[]) => {
-    const messages = toldIn(published.filter(({ by }) => by === x.backplane))
-    return messages.reduce((sum, message) => sum + (message.op === 'ask' ? message.rooms.length : 0), 0)
-  }
-  x.backplane.cut()
+/** Returns a count of the rooms that a node asks about from now on. */
+function askedBy({ backplane }: PresenceNode, bus: Bus): () => number {
   let seen = bus.published.length
   let total = 0
-  x.backplane.restore()
-  const count = () => {
-    total += asked(bus.published.slice(seen))
+  return () => {
+    const messages = toldIn(bus.published.slice(seen).filter(({ by }) => by === backplane))
     seen = bus.published.length
+    total += messages.reduce((sum, message) => sum + (message.op === 'ask' ? message.rooms.length : 0), 0)
     return total
   }
-  const most = await mostATurn(count, () => total >= MANY_ROOMS)
+}
+
+it('A node that is back asks about its rooms bit by bit', async () => {
+  const { bus, x, complete } = await crowded()
+  x.backplane.cut()
+  x.backplane.restore()
+  const count = askedBy(x, bus)
+  const most = await mostATurn(count, () => count() >= MANY_ROOMS)
+  expect(most).toBeLessThan(MOST_ASKED_A_TURN)
+  await eventually('all rooms to be complete again', () => complete() === MANY_ROOMS, complete)
+})
+
+it('A node that is back later than another is asked about its rooms bit by bit', async () => {
+  const { bus, x, y, complete } = await crowded()
+  for (const { backplane } of [x, y]) backplane.cut()
+  const asked = askedBy(x, bus)
+  x.backplane.restore()
+  await eventually('the first to have asked', () => asked() >= MANY_ROOMS, asked)
+  y.backplane.restore()
+  const count = askedBy(x, bus)
+  const most = await mostATurn(count, () => count() >= MANY_ROOMS)
   expect(most).toBeLessThan(MOST_ASKED_A_TURN)
   await eventually('all rooms to be complete again', () => complete() === MANY_ROOMS, complete)
 })
