@@ -206,7 +206,10 @@ export class Node {
   #presence(): PresenceOptions<Connection<Metadata>> {
     return {
       rooms: modeOf,
-      user: (connection) => userOf(connection.getMetadata('client') ?? ''),
+      user: (connection) => {
+        this.told.mayFollow() // called when a connection joins the room with members
+        return userOf(connection.getMetadata('client') ?? '')
+      },
       info: (connection) => {
         const mood = connection.getMetadata('mood') ?? 0
         const user = userOf(connection.getMetadata('client') ?? '')

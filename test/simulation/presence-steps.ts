@@ -1,4 +1,4 @@
-import { joinRoom } from './join-room.ts'
+import { joinRoom, leaveRoom } from './join-and-leave.ts'
 import { membershipOf, ROOMS } from './records.ts'
 import { type StepKind, withNode, withSession } from './step-kind.ts'
 import type { World } from './world.ts'
@@ -20,13 +20,8 @@ export const PRESENCE_STEPS = {
     weight: 12,
     run: (world, [client, room]) =>
       withSession(world, client, (node, session) => {
-        const connection = node.connection(session.id)
         const name = roomOf(room)
-        if (connection === undefined || membershipOf(session, name) === undefined) return
-        const left = world.ledger.leaving(session, name, node.name)
-        if (connection.inRoom(name)) node.told.wasHere(session.name, name)
-        node.hub.leaveRoom(connection, name)
-        left()
+        if (membershipOf(session, name) !== undefined) leaveRoom(world, node, session, name)
       }),
   },
 

@@ -34,7 +34,7 @@ export class ToldPresence {
   /** By room: the users who are there. */
   readonly #users = new Map<string, Set<string>>()
   readonly #given = new Map<string, Given>()
-  /** By room and user: when a connection of this node was there last, in ms. */
+  /** By room and user, and by room: when a connection of this node was there last, in ms. */
   readonly #here = new Map<string, number>()
 
   constructor(world: World, node: Node) {
@@ -59,28 +59,26 @@ export class ToldPresence {
 
   /** Records that a connection that was in a room on this node has just left it. */
   wasHere(client: string, room: string): void {
-    this.#here.set(`${room} ${userOf(client)}`, this.#world.clock.now)
+    for (const key of [`${room} ${userOf(client)}`, room]) this.#here.set(key, this.#world.clock.now)
   }
 
-  /** The node no longer follows a room. If it follows it again, all users who are there are reported. */
-  forget(room: string): void {
-    this.#users.delete(room)
+  /**
+   * The node may just have begun to follow the room with members, and then its hub has no user of it yet. It
+   * has dropped the room if nobody was there on this node for the grace period, and reports all users again.
+   */
+  mayFollow(): void {
+    const [room] = ROOMS
+    if (this.#node.hub.stats().presence?.members === 0 && this.#goneMs(room) >= LEAVE_GRACE_MS)
+      this.#users.delete(room)
   }
 
   take(room: string, { joined, left, count }: PresenceChange): void {
-    const { name, hub } = this.#node
+    const { name } = this.#node
     const names = joined.map(({ user }) => user)
     this.#world.trace(`${name} is told of ${room}: joined ${names}, left ${left}, ${count}`)
     const fail = (what: string) => this.#world.fail('changes', `${name} is told of ${room}: ${what}`)
-    let users = this.#users.get(room)
-    // When a node follows a room again, all users who are there are reported.
-    // Asking makes the node follow the room for a while: done at the end only, where no connection is here.
-    const mayAsk = names.length > 0 && (hub.roomSize(room) > 0 || this.#world.isOver)
-    const isAll = mayAsk && hub.presence(room).members.every(({ user }) => names.includes(user))
-    if (users === undefined || isAll) {
-      users = new Set()
-      this.#users.set(room, users)
-    }
+    const users = this.#users.get(room) ?? new Set()
+    this.#users.set(room, users)
     if (new Set([...names, ...left]).size < names.length + left.length)
       fail('the same user twice in a change')
     for (const user of names) {
@@ -89,12 +87,17 @@ export class ToldPresence {
     }
     for (const user of left) {
       if (!users.delete(user)) fail(`${user} leaves, and was not there`)
-      const goneMs = this.#world.clock.now - (this.#here.get(`${room} ${user}`) ?? Number.NEGATIVE_INFINITY)
+      const goneMs = this.#goneMs(`${room} ${user}`)
       if (goneMs < LEAVE_GRACE_MS) fail(`${user} leaves, and was on this node ${goneMs} ms ago`)
       if (this.#sessions(room).some((session) => userOf(session.name) === user)) {
         fail(`${user} leaves, and is on this node`)
       }
     }
+  }
+
+  /** Returns for how long no connection of this node has been in a room, or none of a user. */
+  #goneMs(key: string): number {
+    return this.#world.clock.now - (this.#here.get(key) ?? Number.NEGATIVE_INFINITY)
   }
 
   /** Returns the connections that are certainly in a room on this node. */
@@ -108,6 +111,7 @@ export function checkPresence(world: World, node: Node, room: string): void {
   const mode = modeOf(room)
   if (mode === undefined) return
   const { name, hub, told } = node
+  told.mayFollow()
   world.call(node, `the presence of ${room}`, hub.presenceSettled(room), () => {
     const { members, count, isComplete } = hub.presence(room)
     const fail = (what: string) => world.fail('presence', `${name} says of ${room} ${what}`)

@@ -63,7 +63,6 @@ async function finish(world: World): Promise<void> {
   // A node that was away finds out what it has missed, even if no message follows.
   if (!world.engine.hasLostSilently) world.ledger.checkAccounts()
   for (const node of nodes) world.do(node, () => askAround(world, node))
-  world.isOver = true
   if (world.settings.hasPresence) {
     for (const node of nodes) {
       for (const room of ROOMS) world.do(node, () => checkPresence(world, node, room))

@@ -1,6 +1,6 @@
 import { CALM } from './engine.ts'
 import { HISTORY_STEPS } from './history-steps.ts'
-import { joinRoom } from './join-room.ts'
+import { joinRoom, leaveRoom } from './join-and-leave.ts'
 import { CALL_TIMEOUT_MS, type Node } from './node.ts'
 import { PRESENCE_STEPS } from './presence-steps.ts'
 import { membershipOf, ROOMS, type Session } from './records.ts'
@@ -134,12 +134,8 @@ export const CLUSTER_STEPS = {
     weight: 2,
     run: (world, [client, room]) =>
       withSession(world, client, (node, session) => {
-        const connection = node.connection(session.id)
         const name = joinedRoom(session, room)
-        if (connection === undefined || name === undefined) return
-        const left = world.ledger.leaving(session, name, node.name)
-        node.hub.leaveRoom(connection, name)
-        left()
+        if (name !== undefined) leaveRoom(world, node, session, name)
       }),
   },
 

@@ -43,8 +43,6 @@ export class World {
   readonly pendingCalls = new Set<{ readonly node: Node; readonly what: string }>()
   #count = 0
   violation: Violation | undefined
-  /** Whether all trouble has ended, and is checked. */
-  isOver = false
 
   constructor(seed: number, settings: NodeSettings) {
     this.random = new Random(seed)
@@ -62,10 +60,8 @@ export class World {
     this.engine.onReceive = (node, channel, bytes) => this.#heard(node, channel, bytes)
     this.engine.onSubscribe = ({ owner }, channel) =>
       this.ledger.subscribing(owner, placeOf(channel), this.clock.now)
-    this.engine.onUnsubscribe = ({ owner }, channel) => {
+    this.engine.onUnsubscribe = ({ owner }, channel) =>
       this.ledger.unsubscribed(owner, placeOf(channel), this.clock.now)
-      this.nodeNamed(owner)?.told.forget(placeOf(channel))
-    }
   }
 
   /** The number of messages that were published. */

@@ -290,6 +290,11 @@ export const BUGS: readonly Bug[] = [
     ],
     ['presence: a closed hub still waits for users', 'this.#departures.close()\n', '\n'],
     [
+      'presence: a room is dropped when the grace period of anybody ends',
+      'if (room.idleUntil !== at) return\n',
+      '\n',
+    ],
+    [
       'presence: a connection leaves as another user than it came',
       'this.#withRoom(name, (room) => room.remove(entry.identity))',
       'this.#withRoom(name, (room) => room.remove(ANONYMOUS))',

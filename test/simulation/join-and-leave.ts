@@ -16,3 +16,13 @@ export function joinRoom(world: World, node: Node, session: Session, room: strin
     if (count === 1 && isConnected && session.isOpen) world.ledger.joinedAll(membership)
   })
 }
+
+/** Takes a connection out of a room, through its own node. */
+export function leaveRoom(world: World, node: Node, session: Session, room: string): void {
+  const connection = node.connection(session.id)
+  if (connection === undefined) return
+  const left = world.ledger.leaving(session, room, node.name)
+  if (connection.inRoom(room)) node.told.wasHere(session.name, room)
+  node.hub.leaveRoom(connection, room)
+  left()
+}
