@@ -67,6 +67,22 @@ describe('Presence in a cluster', () => {
     expect(told(y, 'joined').sort()).toEqual(['ann', 'bob', 'cid', 'dan'])
   })
 
+  it('is told in full again to a node where nobody was in the room for the grace', async () => {
+    const [x, y] = await two(new Bus())
+    await x.enter('ann', 'a')
+    const { connection } = await y.enter('bob', 'a')
+    await joins(y, 'ann')
+    y.hub.leaveRoom(connection, 'a')
+    const rooms = () => y.hub.stats().presence?.rooms
+    await eventually('the room to be dropped', () => rooms() === 0, rooms)
+    const { length: before } = y.changes.all
+    y.hub.joinRoom(connection, 'a')
+    await y.changes.until('a change', ({ length }) => length > before)
+    expect(told(y, 'left')).toEqual(['bob'])
+    expect(y.changes.all.slice(before)).toMatchObject([{ count: 2, isComplete: true }])
+    expect(told(y, 'joined').sort()).toEqual(['ann', 'ann', 'bob', 'bob'])
+  })
+
   it('has the latest info of a user on all nodes, whoever told it', async () => {
     const [x, y] = await two(new Bus())
     const { connection } = await x.enter('ann', 'a')
