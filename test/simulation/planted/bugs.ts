@@ -118,11 +118,6 @@ export const BUGS: readonly Bug[] = [
       'if (this.#parts.backplane.state === "connected") channel.sequence++',
     ],
   ),
-  ...bugs('cluster/early-messages', [
-    'messages that wait for the cluster are published in the wrong order',
-    'return messages\n',
-    'return messages.reverse()\n',
-  ]),
   ...bugs(
     'cluster/held-requests',
     [
