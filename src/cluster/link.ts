@@ -117,7 +117,7 @@ export interface LinkWatcher {
   told(node: string, room: string | undefined, message: PresenceMessage): void
   /** Something that a node has published on the channel of a room, or of all nodes, did not arrive. */
   missed(node: string, room: string | undefined): void
-  /** Another node is connected from now on: what was published before, it may not have received. */
+  /** Another node has connected. It may not have received what was published before. */
   nodeConnected(node: string): void
   /** Another node has left, or has been silent for too long. */
   nodeGone(node: string): void

@@ -261,7 +261,7 @@ export class Questions {
     if (peers.every((node) => round.hasAnswered(node) || this.#mute.has(node))) this.#end(round)
   }
 
-  /** Asks a node that was not connected when the round began, or not known: it may lack the question. */
+  /** Asks a node that was not connected, or not known, when the round began: it may not have the question. */
   #askLate(round: Round, node: string): void {
     if (round.asked.has(node) || round.hasAnswered(node)) return
     const rooms = round.rooms.flatMap((name) => this.#rooms.get(name) ?? [])

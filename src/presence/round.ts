@@ -43,7 +43,7 @@ export class Round {
     return this.#answered.has(node)
   }
 
-  /** Unless it has answered, a node has to be asked again. The parts that have arrived do not count. */
+  /** Has a node asked again unless it has answered in full; forgets the parts of its answer so far. */
   lost(node: string): void {
     this.asked.delete(node)
     this.#answering.delete(node)
