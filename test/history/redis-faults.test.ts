@@ -183,10 +183,11 @@ describe('a message that is not stored', () => {
   it('may be stored when Redis does not answer', async () => {
     const { engine, store } = await setUp({ timeoutMs: 300 })
     await append(store, 'before')
-    await redis(engine.port, 'CLIENT', 'PAUSE', '1000')
+    await redis(engine.port, 'CLIENT', 'PAUSE', '60000', 'WRITE')
     const silent = await append(store, 'late').catch((error: unknown) => error)
     expect(silent).toBeInstanceOf(Error)
     expect(silent).not.toMatchObject(CERTAIN)
+    await redis(engine.port, 'CLIENT', 'UNPAUSE')
     await until('it to be stored', async () => (await latest(store).catch(() => [''])).includes('late'))
   })
 

@@ -328,13 +328,13 @@ describe('Presence in a cluster', () => {
 
   it('gives each who waits until it is settled the whole time', async () => {
     const bus = new Bus()
-    const [x, y] = await two(bus, {}, { callTimeoutMs: 1_500 })
+    const [x, y] = await two(bus, {}, { callTimeoutMs: 6_000 })
     x.backplane.drop = (_channel, bytes) => presenceOf(bytes)?.op === 'answer'
     await y.enter('bob', 'a')
     const first = x.hub.presenceSettled('a')
     const digests = () => toldIn(bus.published).filter(({ op }) => op === 'digest').length
     const before = digests()
-    await eventually('some beats', () => digests() >= before + 20, digests)
+    await eventually('some beats', () => digests() >= before + 100, digests)
     const second = x.hub.presenceSettled('a')
     expect(await first).toBe(false)
     x.backplane.drop = () => false

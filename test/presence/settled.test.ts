@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Bus } from '../support/bus.ts'
+import { Bus, type Published } from '../support/bus.ts'
 import { acquainted } from '../support/cluster.ts'
 import { eventually } from '../support/hub-server.ts'
 import { presenceNode, presenceOf, toldIn, two, usersOf } from './support.ts'
@@ -66,6 +66,10 @@ describe('#presenceSettled', () => {
     const z = await presenceNode(bus, {}, cluster)
     await acquainted([x, y, z])
     await z.enter('zoe', 'a')
+    // It may have been asked before she came.
+    const isOfZ = ({ by }: Published) => by === z.backplane
+    const ofZ = () => toldIn(bus.published.filter(isOfZ)).map(({ op }) => op)
+    await eventually('zoe, and an answer', () => ofZ().includes('delta') && ofZ().includes('answer'), ofZ)
     y.backplane.release()
     expect(await settled).toBe(true)
     expect(usersOf(y.hub, 'a')).toBe('ann:1 zoe:1')
