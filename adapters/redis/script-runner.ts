@@ -10,7 +10,7 @@ export type Send = (args: readonly (string | Buffer)[], bytes: number) => Promis
  */
 export class ScriptRunner {
   readonly #send: Send
-  /** Names of the scripts that were sent. */
+  /** Names of the scripts that were sent with their text, without an error since. */
   readonly #sent = new Set<string>()
   readonly #underWay = new Set<Promise<unknown>>()
   /** Resolves when no call is under way any more; there while scripts are missing. */
@@ -35,6 +35,7 @@ export class ScriptRunner {
     try {
       return await this.#track(this.#send([...first, ...rest], bytes))
     } catch (error) {
+      this.#sent.delete(sha) // it was not sent, or not taken: while Redis loads its file, for example
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
       await this.#idle()
       return await this.#track(this.#send(['EVAL', text, ...rest], bytes))
