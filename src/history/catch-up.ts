@@ -97,6 +97,10 @@ export class CatchUp implements Replay {
     this.#onEnd = onEnd
   }
 
+  get hasStarted(): boolean {
+    return this.#hasStarted
+  }
+
   /** Whether it is over. */
   get hasEnded(): boolean {
     return this.#hasEnded

@@ -232,8 +232,7 @@ export class History {
   /** Messages are lost for a member in those of these rooms that it is in and that have a history. */
   #fellBehind(member: HistoryMember, rooms: Iterable<string>): void {
     for (const room of rooms) {
-      const isKept = this.#logs.find(room) !== undefined
-      if (isKept && this.#host.inRoom(member, room)) member.fellBehind(room)
+      if (this.#host.inRoom(member, room)) this.#logs.find(room)?.members.fellBehind(member)
     }
   }
 

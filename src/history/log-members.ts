@@ -104,14 +104,25 @@ export class LogMembers implements CatchUpLog, MessageLog {
 
   /** Replays messages that were dropped for a member before they were written, from this one on. */
   resync(member: HistoryMember, { after }: HistoryMessage): void {
-    if (this.#catchUps.rewind(member, after)) return
-    const { room } = this.#log
-    const onEnd: OnCatchUpEnd = (end) => {
-      // A resume that takes its place begins at another message, and does not replay what was dropped.
-      if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)
-      return end === 'incomplete'
-    }
-    this.#catchUps.add(member, false, onEnd).startLater(after)
+    if (!this.#catchUps.rewind(member, after)) this.#replayTo(member).startLater(after)
+  }
+
+  /** Messages are lost for a member: calls its `fellBehind`. Those that come before that are replayed. */
+  fellBehind(member: HistoryMember): void {
+    member.fellBehind(this.room)
+    const { delivered } = this
+    if (delivered === NOWHERE || this.#catchUps.has(member)) return
+    const catchUp = this.#replayTo(member)
+    process.nextTick(() => catchUp.start(delivered))
+  }
+
+  #replayTo(member: HistoryMember): CatchUp {
+    return this.#catchUps.add(member, false, (end, { hasStarted }) => {
+      // A resume that takes its place begins at another message, and does not replay the same.
+      const isBehind = end === 'incomplete' || (end === 'replaced' && hasStarted)
+      if (isBehind) member.fellBehind(this.room)
+      return isBehind
+    })
   }
 
   /**

@@ -223,6 +223,54 @@ describe('a message to rooms with a history', () => {
     expect(member.received).toEqual(['union', 'b', BEHIND])
   })
 
+  it.each([
+    [
+      'its member leaves the room that brings it',
+      (node: Node, member: Member) => {
+        node.history.resync(member, member.origins.slice(0, 1))
+        node.leave(member, 'a')
+      },
+    ],
+    [
+      'it was dropped after its member had left that room',
+      (node: Node, member: Member) => {
+        node.leave(member, 'a')
+        node.history.resync(member, member.origins.slice(0, 1))
+      },
+    ],
+  ])('is told to be lost before what follows, also in the same turn, when %s', async (_when, lose) => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    for (const room of ['a', 'b']) node.join(member, room)
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
+    lose(node, member)
+    await node.history.publish('b', { data: 'next', ...NONE })
+    expect(member.received).toEqual(['union', 'b'])
+    await eventually(
+      'what follows',
+      () => member.received.length === 4,
+      () => member.received,
+    )
+    await node.history.publish('b', { data: 'last', ...NONE })
+    expect(member.received).toEqual(['union', 'b', BEHIND, 'next', 'last'])
+  })
+
+  it('is told to be lost once when its member resumes the other room at once', async () => {
+    const node = new Node(memoryHistory())
+    onTestFinished(() => node.history.close(0))
+    const member = new Member('slow')
+    for (const room of ['a', 'b']) node.join(member, room)
+    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+    await node.history.publish('b', { data: 'b', ...NONE })
+    node.leave(member, 'a')
+    node.history.resync(member, member.origins.slice(0, 1))
+    expect(await node.history.resume(member, 'b', {})).toMatchObject({ complete: true })
+    await node.history.publish('b', { data: 'last', ...NONE })
+    expect(member.received).toEqual(['union', 'b', BEHIND, 'last'])
+  })
+
   it('and to plain rooms comes once to a member of both', async () => {
     const [one, two] = await pair()
     const [a, b] = [await one.connect(), await two.connect()]

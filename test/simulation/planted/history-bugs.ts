@@ -74,11 +74,7 @@ export const HISTORY_BUGS: readonly Bug[] = [
       'resync(member: HistoryMember, { after }: HistoryMessage): void {',
       'resync(member: HistoryMember, { mark: after }: HistoryMessage): void {',
     ],
-    [
-      'a resync that is not complete is not reported',
-      "if (end === 'incomplete' || end === 'replaced') member.fellBehind(room)",
-      '',
-    ],
+    ['a resync that is not complete is not reported', 'if (isBehind) member.fellBehind(this.room)', ''],
     [
       'excluded connections receive what is stored',
       'if (!isForAll && !message.isFor(member, NOT_PAST, rooms)) continue',
