@@ -1,14 +1,22 @@
 import { runHandler } from '../base/run-handler.ts'
 import { CloseCode } from '../protocol/close-code.ts'
-import { type SessionWebSocket, tell, type WebSocketLike, type WebSocketListener } from './hub-websocket.ts'
+import {
+  OPEN,
+  type SessionWebSocket,
+  tell,
+  type WebSocketLike,
+  type WebSocketListener,
+} from './hub-websocket.ts'
 
 /**
- * A WebSocket that was opened elsewhere. Its methods are not those of the hub, and may throw: that is an
+ * A WebSocket that was opened elsewhere. Its members are not those of the hub, and may throw: that is an
  * error of its connection alone, which is closed.
  */
 export class ForeignWebSocket implements SessionWebSocket {
   listener: WebSocketListener | undefined
   readonly #ws: WebSocketLike
+  /** Whether reading a property has thrown. It is reported once: the hub goes on reading. */
+  #isUnreadable = false
 
   /** @param ws emits messages as Buffers from now on */
   constructor(ws: WebSocketLike) {
@@ -22,23 +30,23 @@ export class ForeignWebSocket implements SessionWebSocket {
   }
 
   get readyState(): number {
-    return this.#ws.readyState
+    return this.#read('readyState', OPEN)
   }
 
   get protocol(): string {
-    return this.#ws.protocol
+    return this.#read('protocol', '')
   }
 
   get extensions(): string | undefined {
-    return this.#ws.extensions
+    return this.#read('extensions', undefined)
   }
 
   get bufferedAmount(): number {
-    return this.#ws.bufferedAmount
+    return this.#read('bufferedAmount', 0)
   }
 
   get isPaused(): boolean {
-    return this.#ws.isPaused
+    return this.#read('isPaused', false)
   }
 
   on(event: string, listener: (...args: never[]) => void): void {
@@ -74,15 +82,33 @@ export class ForeignWebSocket implements SessionWebSocket {
     this.#call('terminate', () => this.#ws.terminate(), ended)
   }
 
+  /** @param otherwise what the property is taken for when reading it throws */
+  #read<Name extends keyof WebSocketLike>(name: Name, otherwise: WebSocketLike[Name]): WebSocketLike[Name] {
+    let value = otherwise
+    const read = () => {
+      value = this.#ws[name]
+    }
+    runHandler(`${name} of the WebSocket`, read, {
+      failed: (error, where) => {
+        if (this.#isUnreadable) return
+        this.#isUnreadable = true
+        this.#failed(error, where)
+      },
+    })
+    return value
+  }
+
   #call(method: string, call: () => unknown, onFailure?: () => void): void {
     runHandler(`${method} of the WebSocket`, call, {
-      // In a separate turn: the connection may be writing, or closing.
-      failed: (error, where) => {
-        process.nextTick(() => {
-          onFailure?.()
-          this.listener?.failed(error, where)
-        })
-      },
+      failed: (error, where) => this.#failed(error, where, onFailure),
+    })
+  }
+
+  /** In a separate turn: the connection may be writing, or closing. */
+  #failed(error: Error, where: string, onFailure?: () => void): void {
+    process.nextTick(() => {
+      onFailure?.()
+      this.listener?.failed(error, where)
     })
   }
 }

@@ -213,7 +213,7 @@ export class Hub<out Meta extends object = Metadata> {
 
   /**
    * Makes a connection of a WebSocket of `ws` 8.3 or later that was opened elsewhere, open or still
-   * connecting. It is written through its own `send`. If one of its methods throws, the connection ends like
+   * connecting. It is written through its own `send`. If one of its members throws, the connection ends like
    * one whose callback threw.
    * @throws {HubError} WSHUB_ERR_HUB_CLOSED, WSHUB_ERR_HUB_FULL, WSHUB_ERR_INVALID_HANDLER,
    *   WSHUB_ERR_INVALID_OPTION, WSHUB_ERR_TOO_MUCH_METADATA, WSHUB_ERR_INVALID_SOCKET for anything else, or

@@ -110,9 +110,9 @@ describe('hub.close', () => {
     expect(closes).toEqual([1001])
   })
 
-  it.each(['close', 'terminate', 'resume', 'send'])(
+  it.each(['close', 'terminate', 'resume', 'send', 'readyState', 'bufferedAmount', 'protocol'])(
     'ends, and closes the others, when %s of a registered socket throws',
-    async (method) => {
+    async (member) => {
       const { port } = await serve()
       const [broken, sound] = [
         await Client.open(`ws://127.0.0.1:${port}`),
@@ -123,11 +123,18 @@ describe('hub.close', () => {
       const connection = hub.register(broken.socket, {})
       hub.register(sound.socket, {})
       const fail = () => {
-        throw new Error(`${method} failed`)
+        throw new Error(`${member} failed`)
       }
       const { terminate } = broken.socket
-      Object.assign(broken.socket, { close() {}, terminate() {}, [method]: fail })
+      Object.assign(broken.socket, { close() {}, terminate() {} })
+      const isMethod = typeof Reflect.get(broken.socket, member) === 'function'
+      Object.defineProperty(broken.socket, member, {
+        configurable: true,
+        ...(isMethod ? { value: fail } : { get: fail }),
+      })
       connection.sendText('x')
+      expect(connection.protocol).toBe('')
+      expect(connection.state).toBe('open')
       fakeTimers()
       const closing = hub.close({ timeoutMs: 500 })
       await eventually(
@@ -137,8 +144,9 @@ describe('hub.close', () => {
       )
       await vi.advanceTimersByTimeAsync(520) // 20 for the end of the socket
       expect(await inTime('the hub to close', closing)).toEqual({ closed: 1, terminated: 1 })
-      expect([...new Set(errors)]).toEqual([`${method} failed`])
+      expect([...new Set(errors)]).toEqual([`${member} failed`])
       expect(hub.size).toBe(0)
+      if (!isMethod) Reflect.deleteProperty(broken.socket, member)
       Object.assign(broken.socket, { terminate }).terminate()
     },
   )
