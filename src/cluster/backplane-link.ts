@@ -37,6 +37,8 @@ export class BackplaneLink implements Link {
   readonly #receiver: Receiver
   /** Whether the subscriptions of this node's own channels are confirmed. */
   #isSubscribed = false
+  /** Whether `start` of the backplane has not settled. */
+  #isBackplaneStarting = true
   /** Whether the cluster has been reached, or never will be. */
   #hasStarted = false
   #beats = 0
@@ -192,11 +194,13 @@ export class BackplaneLink implements Link {
         onStateChange: () => this.#backplaneMoved(),
         onError: (error) => this.#backplaneFailed(error),
       })
+      this.#isBackplaneStarting = false
       this.#backplaneMoved()
     } catch (error) {
+      this.#isBackplaneStarting = false
       if (this.state === 'closed') return
       this.#faults.addBackplane('cannot start', error)
-      this.#membership.close()
+      this.#membership.close(error)
     }
   }
 
@@ -232,6 +236,7 @@ export class BackplaneLink implements Link {
       this.#faults.addBackplane('does not tell its state', error)
       return
     }
+    if (state === 'closed' && this.#isBackplaneStarting) return // `start` is about to reject, and tells why
     // Before its own channels are subscribed, the probes of a node could not come back.
     if (this.#isSubscribed || state !== 'connected') this.#membership.backplaneMoved(state)
   }

@@ -1,6 +1,7 @@
 import type { BackplaneState } from '../backplane/backplane.ts'
 import { type Deferred, deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
+import { textOf } from '../base/thrown.ts'
 import { KnownNodes } from './known-nodes.ts'
 import { LoopbackTest } from './loopback-test.ts'
 import type { OutgoingChannel } from './sequences.ts'
@@ -48,6 +49,8 @@ export class Membership {
    * follow each other soon count as one.
    */
   #lostAt = 0
+  /** Why the cluster can never be reached. */
+  #refusal: unknown
 
   constructor(
     host: MembershipHost,
@@ -89,7 +92,7 @@ export class Membership {
   /** Resolves when connected. @throws {HubError} WSHUB_ERR_HUB_CLOSED, as a rejection */
   async ready(): Promise<void> {
     if (this.#state === 'connected') return
-    if (this.#state === 'closed') throw closed()
+    if (this.#state === 'closed') throw this.#closedError()
     this.#ready ??= deferred()
     await this.#ready.promise
   }
@@ -148,13 +151,22 @@ export class Membership {
     this.backplaneMoved('connected')
   }
 
-  close(): void {
+  /** @param refusal why the cluster can never be reached */
+  close(refusal?: unknown): void {
+    this.#refusal = refusal
     this.#become('closed')
     this.#loopbackTest.stop()
-    this.#ready?.reject(closed())
+    this.#ready?.reject(this.#closedError())
     this.#ready = undefined
     for (const node of this.#nodes.ids()) this.#host.nodeGone(node)
     this.#host.closed()
+  }
+
+  #closedError(): HubError {
+    const cause = this.#refusal
+    const why = textOf(cause, 'message')
+    const message = why === undefined ? 'the cluster was left' : `the cluster cannot be reached (${why})`
+    return new HubError('WSHUB_ERR_HUB_CLOSED', message, { cause })
   }
 
   #become(state: BackplaneState): void {
@@ -183,8 +195,4 @@ export class Membership {
     this.#ready?.resolve()
     this.#ready = undefined
   }
-}
-
-function closed(): HubError {
-  return new HubError('WSHUB_ERR_HUB_CLOSED', 'the cluster was left')
 }

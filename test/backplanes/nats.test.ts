@@ -1,10 +1,11 @@
 import { fileURLToPath } from 'node:url'
 import { connect } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { Hub } from 'wshub'
 import { natsBackplane } from 'wshub/nats'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { freePort } from '../support/free-port.ts'
-import { eventually, thrownBy, turn } from '../support/hub-server.ts'
+import { eventually, Journal, thrownBy, turn } from '../support/hub-server.ts'
 import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, startNats, startNatsCluster } from '../support/servers.ts'
 import { SilentServer } from '../support/silent-server.ts'
@@ -138,13 +139,18 @@ describe('natsBackplane', () => {
       }
     })
 
-    it('rejects the start if the token is wrong', async () => {
+    it('rejects the start if the token is wrong, and a hub tells why', async () => {
       const guarded = await startNats('--auth', 'right')
       onTestFinished(() => guarded.stop())
       const at = (token: string) => natsBackplane({ servers: `127.0.0.1:${guarded.port}`, token })
       const node = Node.of(at('wrong'))
       await expect(node.begin()).rejects.toThrow(/Authorization/i)
       expect(node.backplane.state).toBe('closed')
+      const faults = new Journal<Error>()
+      const hub = new Hub({ backplane: at('wrong'), onError: (error) => faults.push(error) })
+      onTestFinished(async () => void (await hub.close()))
+      await expect(hub.cluster.ready()).rejects.toThrow(/Authorization/i)
+      expect(faults.all.map(({ message }) => message)).toEqual([expect.stringMatching(/Authorization/i)])
       const admitted = await Node.start(at('right'))
       await admitted.backplane.subscribe('admitted')
       await flows([admitted], 'admitted', 'hello')

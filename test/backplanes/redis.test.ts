@@ -5,7 +5,7 @@ import { Hub } from 'wshub'
 import { redisBackplane } from 'wshub/redis'
 import { backplaneContract } from 'wshub/testing/backplane'
 import { collectGarbage } from '../support/garbage.ts'
-import { eventually, thrownBy, turn } from '../support/hub-server.ts'
+import { eventually, Journal, thrownBy, turn } from '../support/hub-server.ts'
 import { until, WAIT_MS } from '../support/in-time.ts'
 import { Cable, type Engine, redis, startRedis } from '../support/servers.ts'
 import { SilentServer } from '../support/silent-server.ts'
@@ -196,7 +196,7 @@ describe('redisBackplane', () => {
       }
     })
 
-    it('rejects the start if the password is wrong', async () => {
+    it('rejects the start if the password is wrong, and a hub tells why', async () => {
       const guarded = await startRedis('--requirepass', 'right')
       onTestFinished(() => guarded.stop())
       const at = (password: string) =>
@@ -204,6 +204,11 @@ describe('redisBackplane', () => {
       const node = Node.of(at('wrong'))
       await expect(node.begin()).rejects.toThrow(/WRONGPASS/)
       expect(node.backplane.state).toBe('closed')
+      const faults = new Journal<Error>()
+      const hub = new Hub({ backplane: at('wrong'), onError: (error) => faults.push(error) })
+      onTestFinished(async () => void (await hub.close()))
+      await expect(hub.cluster.ready()).rejects.toThrow(/WRONGPASS/)
+      expect(faults.all.map(({ message }) => message)).toEqual([expect.stringMatching(/WRONGPASS/)])
       const admitted = await Node.start(at('right'))
       await admitted.backplane.subscribe('admitted')
       await flows([admitted], 'admitted', 'hello')

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { Hub, type HubErrorCode } from 'wshub'
+import { type Backplane, BackplaneLife, Hub, type HubErrorCode } from 'wshub'
 import { Bus } from '../support/bus.ts'
 import { enter, FAST, join, three, untilState } from '../support/cluster.ts'
 import { eventually, inTime, Journal } from '../support/hub-server.ts'
@@ -121,6 +121,25 @@ describe('the state of a cluster', () => {
     await hub.close()
   })
 
+  it('the reason is told when a backplane that cannot start closes itself, as those of Redis and NATS do', async () => {
+    const reason = new Error('wrong password')
+    const faults = new Journal<Error>()
+    const hub = new Hub({ backplane: refusedBackplane(reason), onError: (error) => faults.push(error) })
+    hub.broadcastToRoom('news', 'early')
+    const refused = {
+      code: 'WSHUB_ERR_HUB_CLOSED',
+      message: 'the cluster cannot be reached (wrong password)',
+    }
+    await expect(hub.cluster.ready()).rejects.toMatchObject({ ...refused, cause: reason })
+    await expect(hub.cluster.ready()).rejects.toMatchObject({ ...refused, cause: reason })
+    await hub.close()
+    expect(faults.all.map(({ message }) => message)).toEqual([
+      'the backplane cannot start (wrong password)',
+      '1 message was not published: the cluster was left before it was reached',
+    ])
+    expect(faults.all[0]?.cause).toBe(reason)
+  })
+
   it('the state is closed when the application closes the backplane', async () => {
     const [a, b, c] = await three(new Bus())
     const call = a.hub.cluster.call('x', '', { timeoutMs: 60_000 })
@@ -158,3 +177,22 @@ describe('the state of a cluster', () => {
     expect(a.faults.all.at(-1)?.message).toContain('not closed')
   })
 })
+
+/** Returns a backplane whose engine refuses it: it rejects `start`, and closes at the same time. */
+function refusedBackplane(reason: Error): Backplane {
+  const life = new BackplaneLife()
+  return {
+    get state() {
+      return life.state
+    },
+    start: (listener) =>
+      life.start(listener, () => {
+        life.failStart(reason)
+        life.close()
+      }),
+    publish: () => false,
+    subscribe: (channel) => life.subscribe(channel, () => {}),
+    unsubscribe: (channel) => life.channels.delete(channel),
+    close: async () => void life.close(),
+  }
+}
