@@ -50,7 +50,6 @@ export class Feed {
   readonly #hub: Hub<object>
   readonly #report: NodeReport
   readonly #pages = new Map<Connection<object>, Page>()
-  #open = 0
   #timer: NodeJS.Timeout | undefined
   #isAsking = false
   #askedAt = 0
@@ -61,12 +60,7 @@ export class Feed {
   }
 
   get isFull(): boolean {
-    return this.#open >= MAX_PAGES
-  }
-
-  /** Counts an upgrade that was accepted. */
-  opened(): void {
-    this.#open++
+    return this.#report.pages.size >= MAX_PAGES
   }
 
   /** Returns the handler of a page's WebSocket. */
@@ -92,7 +86,6 @@ export class Feed {
         }
       },
       onClose: (connection) => {
-        this.#open--
         clearTimeout(timer)
         this.#report.pages.delete(connection)
         this.#pages.delete(connection)

@@ -53,7 +53,6 @@ export function inspector(hub: Hub<object>, options: InspectorOptions = {}): Ins
       // The hub may admit other origins, whose pages must not act for an operator.
       if (!isOwnOrigin(exchange)) return answer(exchange, 403, 'The page of another origin.')
       void hub.upgrade(req, feed.handler(req, permitted), {}, exchange)
-      feed.opened()
       exchange.take()
       return
     }
