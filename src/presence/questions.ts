@@ -84,7 +84,10 @@ export class Questions {
 
   /** Asks all nodes about all rooms: this node is connected, and the answers so far may be lost. */
   askAll(): void {
-    for (const round of [...this.#rounds.values()]) if (round.node !== undefined) this.#end(round)
+    for (const round of [...this.#rounds.values()]) {
+      if (round.node !== undefined) this.#end(round)
+      else this.#rounds.delete(round.id)
+    }
     for (const { name } of this.#rooms) this.#waiting.add(name)
     void this.#askWaiting()
   }
@@ -101,12 +104,9 @@ export class Questions {
    * @param isForced whether also when nothing is known to be missing
    */
   repair(node: string, room: PresenceRoom, isForced = false): void {
-    let rooms = this.#repairs.get(node)
-    if (rooms === undefined) {
-      rooms = new Map()
-      this.#repairs.set(node, rooms)
-    }
+    const rooms = this.#repairs.get(node) ?? new Map<string, boolean>()
     rooms.set(room.name, isForced || rooms.get(room.name) === true)
+    this.#repairs.set(node, rooms)
     this.#repairSoon()
   }
 

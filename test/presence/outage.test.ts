@@ -39,6 +39,34 @@ describe('Presence after an outage of the engine', () => {
     expect(asks.length).toBe(6 + (6 * 5) / 2)
   })
 
+  it('asks no question again from before an outage of its own', async () => {
+    const bus = new Bus()
+    const [x, y] = await two(bus, {}, SETTINGS)
+    let lost = 0
+    x.backplane.drop = (_channel, bytes) => {
+      const isAnswer = presenceOf(bytes)?.op === 'answer'
+      if (isAnswer) lost++
+      return isAnswer
+    }
+    const untilLost = (count: number) =>
+      eventually(
+        `${count} answers`,
+        () => lost === count,
+        () => lost,
+      )
+    x.hub.presence('a')
+    await untilLost(1)
+    x.backplane.cut()
+    x.backplane.restore()
+    await untilLost(2)
+    const start = bus.published.length
+    x.backplane.drop = () => false
+    y.backplane.cut()
+    y.backplane.restore()
+    await agreed([x], 'a', '')
+    expect(toldIn(bus.published.slice(start)).filter(({ op }) => op === 'ask')).toHaveLength(1)
+  })
+
   it('asks again a node that was cut off in the middle of its answer', async () => {
     const [x, y] = await two(new Bus(), {}, { ...SETTINGS, maxEnvelopeBytes: 1_024 })
     const users = Array.from({ length: 30 }, (_, i) => `${'x'.repeat(100)}${i}`)
