@@ -121,8 +121,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
           connectIO(app, ['websocket']),
           connectIO(app, ['polling', 'websocket']),
         ])
-        const say = (socket: Socket): Promise<string> =>
-          inTime('an answer', socket.timeout(4_000).emitWithAck('say', 'hi'))
+        const say = (socket: Socket): Promise<string> => inTime('an answer', socket.emitWithAck('say', 'hi'))
         expect(await say(polling)).toBe('polling hi')
         expect(await say(webSocket)).toBe('websocket hi')
         await until('the upgrade of Socket.IO', () => upgrading.io.engine.transport.name === 'websocket')

@@ -50,10 +50,10 @@ export function describeIdleTimeout(make: Make): void {
     })
 
     it('keeps a silent connection while the hub pings more often', async () => {
-      const app = await application({ pingIntervalMs: 500 })
-      const proxy = await RunningProxy.start(make, { app: app.port, idle: '2s' })
+      const app = await application({ pingIntervalMs: 700 })
+      const proxy = await RunningProxy.start(make, { app: app.port, idle: '6s' })
       const client = await proxy.connect()
-      await app.log.until('five pongs', (all) => all.filter(isPong).length >= 5)
+      await app.log.until('ten pongs', (all) => all.filter(isPong).length >= 10)
       client.socket.send('marker')
       expect(await client.upTo('marker')).toEqual([])
     })
