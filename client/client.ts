@@ -1,6 +1,7 @@
 import { type ConnectOptions, resolveConnectOptions } from './connect-options.ts'
 import { LastingSocket } from './lasting-socket.ts'
 import type { ReconnectingSocket } from './reconnecting-socket.ts'
+import { checkTarget } from './target.ts'
 
 export type { ConnectOptions, RoomPosition } from './connect-options.ts'
 export type {
@@ -20,5 +21,7 @@ export type { SocketData } from './send-queue.ts'
  * @throws {DOMException} SyntaxError for a URL or subprotocols that a `WebSocket` refuses
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): ReconnectingSocket {
-  return new LastingSocket(url, resolveConnectOptions(options))
+  const resolved = resolveConnectOptions(options)
+  if (resolved.token !== undefined) checkTarget(String(url), resolved.protocols)
+  return new LastingSocket(url, resolved)
 }

@@ -6,7 +6,7 @@ import type {
   SocketLike,
 } from './reconnecting-socket.ts'
 import { delayOf, isSpread, longestDelay, mayReturn } from './retry-delay.ts'
-import { SendQueue, type SocketData } from './send-queue.ts'
+import { checkData, SendQueue, type SocketData } from './send-queue.ts'
 
 /** Most rooms whose positions are remembered: as many as a hub lets a connection join by default. */
 const MAX_POSITIONS = 1_000
@@ -117,6 +117,7 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
   }
 
   send(data: SocketData): void {
+    checkData(data)
     if (this.#end !== undefined) return
     if (this.readyState === 1) this.#socket?.send(data)
     else if (!this.#queue.push(data)) throw new DOMException('no more messages may wait', 'InvalidStateError')

@@ -58,6 +58,7 @@ export interface ReconnectingSocket extends EventTarget {
    * Sends a message, or keeps it until there is a connection. After `close`, and after the last connection,
    * it is discarded, as a WebSocket does.
    * @throws {DOMException} InvalidStateError if there is no connection and the queue is full
+   * @throws {TypeError} for anything but a string, bytes or a Blob
    */
   send(data: SocketData): void
   /**

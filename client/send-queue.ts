@@ -44,10 +44,21 @@ export class SendQueue {
   }
 }
 
+/** @throws {TypeError} for what a WebSocket would turn into text, such as `[object Object]` */
+export function checkData(data: unknown): void {
+  if (typeof data === 'string' || ArrayBuffer.isView(data)) return
+  if (/^(ArrayBuffer|Blob|File)$/.test(kindOf(data))) return
+  throw new TypeError('a message is a string, bytes or a Blob; serialize objects yourself')
+}
+
+/** Returns the name of the class of a built-in object. `instanceof` would not know those of another realm. */
+function kindOf(data: unknown): string {
+  return Object.prototype.toString.call(data).slice(8, -1)
+}
+
 function copyOf(data: SocketData): SocketData {
-  if (data instanceof ArrayBuffer) return data.slice(0)
-  if (!ArrayBuffer.isView(data)) return data
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
+  return kindOf(data) === 'ArrayBuffer' ? data.slice(0) : data
 }
 
 function sizeOf(data: SocketData): number {

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import type { SocketData } from 'wshub/client'
 import { serve, thrownBy } from '../support/hub-server.ts'
@@ -59,6 +60,39 @@ describe('send', () => {
     await times(log, 'open', 1)
     socket.send('now')
     await app.log.first('the message', (entry) => entry === 'message now')
+  })
+
+  it('refuses what is no message, before, in and after a connection', async () => {
+    const { url, log: server } = await serve()
+    const { socket, log } = connectRecorded(url)
+    const send = (data: unknown) => socket.send(data as string) // as JavaScript calls it
+    const wrong = [undefined, null, 5, 5n, true, {}, { size: 1 }, [1], new Map(), Symbol('s'), () => {}]
+    const refusals = () => wrong.map((data) => String(thrownBy(() => send(data))))
+    const each = wrong.map(
+      () => 'TypeError: a message is a string, bytes or a Blob; serialize objects yourself',
+    )
+    expect(refusals()).toEqual(each)
+    socket.send('waits')
+    expect(socket.bufferedAmount).toBe(5)
+    await times(log, 'open', 1)
+    expect(refusals()).toEqual(each)
+    socket.send('marker')
+    await server.first('the marker', (entry) => entry === 'message marker')
+    expect(server.all).toEqual(['open', 'message waits', 'message marker'])
+    socket.close()
+    expect(refusals()).toEqual(each)
+  })
+
+  it('takes the bytes of another realm, as a test environment passes them', async () => {
+    const { url, log: server } = await serve()
+    const { socket } = connectRecorded(url)
+    const buffer: ArrayBuffer = runInNewContext('Uint8Array.of(1, 2).buffer')
+    socket.send(buffer)
+    socket.send(runInNewContext('Uint8Array.of(3)'))
+    expect(socket.bufferedAmount).toBe(3)
+    new Uint8Array(buffer).fill(0)
+    await server.first('the last', (entry) => entry === 'message 0x03')
+    expect(server.all).toEqual(['open', 'message 0x0102', 'message 0x03'])
   })
 
   it('does not lose messages to a connection that the hub has begun to close', async () => {

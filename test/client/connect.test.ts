@@ -163,10 +163,34 @@ describe('connect', () => {
     await silent.isLeft()
   })
 
-  it.each(['', 'relative', 'ftp://localhost', 'ws://localhost/#fragment'])(
-    'throws what a WebSocket throws for the URL %j',
+  it.each(['', 'relative', '/ws', 'ftp://localhost', 'ws://localhost/#fragment'])(
+    'throws what a WebSocket throws for the URL %j, also with a token',
     (url) => {
+      const token = () => {
+        throw new Error('the token of a URL that cannot work')
+      }
       expect(() => connect(url, { WebSocket })).toThrow(SyntaxError)
+      const thrown = thrownBy(() => connect(url, { WebSocket, protocols: 'chat', token }))
+      expect(thrown).toMatchObject({ name: 'SyntaxError', message: expect.stringContaining('URL') })
+    },
+  )
+
+  it.each(['ws://localhost:1', 'http://localhost:1/ws?a=b', 'WSS://localhost:1'])(
+    'takes the URL %j with a token',
+    (url) => {
+      const socket = connect(url, { WebSocket, protocols: "aZ09!#$%&'*+-.^_`|~", token: () => 'x' })
+      socket.close()
+      expect(socket.url).toBe(url)
+    },
+  )
+
+  it.each([['a b'], [''], ['chat', 'chat']])(
+    'throws what a WebSocket throws for the subprotocols %j, also with a token',
+    (...protocols) => {
+      const options = { WebSocket, protocols }
+      expect(() => connect('ws://localhost', options)).toThrow(SyntaxError)
+      const thrown = thrownBy(() => connect('ws://localhost', { ...options, token: () => 'x' }))
+      expect(thrown).toMatchObject({ name: 'SyntaxError', message: expect.stringContaining('subprotocol') })
     },
   )
 
