@@ -117,8 +117,8 @@ export class HubError extends Error {
   readonly closeCode: number | undefined
   /**
    * Whether the message may have been stored all the same, and delivered on other nodes: true for a
-   * `WSHUB_ERR_NOT_STORED` without an answer of the store, or when the store has lost it again. Publishing
-   * again may store, or deliver, it twice then.
+   * `WSHUB_ERR_NOT_STORED` without an answer of the store, or when the store has lost it since. Publishing it
+   * again may store it, or deliver it, twice then.
    */
   readonly mayBeStored: boolean
 

@@ -36,7 +36,7 @@ export class MarkWaiters {
       if (fate === undefined) return
       this.#waiters.shift()
       if (fate === 'past') next.reached.resolve()
-      else next.reached.reject(notStored('the store has lost it again', { mayBeStored: true }))
+      else next.reached.reject(notStored('the store has lost it since', { mayBeStored: true }))
     }
   }
 }

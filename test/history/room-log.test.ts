@@ -231,7 +231,7 @@ describe('RoomLog', () => {
     bus.cut()
     bus.loseLatest('room', 1)
     bus.restore()
-    const isReported = () => one.node.errors.some((error) => error.message.includes('has lost it again'))
+    const isReported = () => one.node.errors.some((error) => error.message.includes('has lost it since'))
     await eventually('the report', isReported, () => one.node.errors)
     expect(one.node.errors).toContainEqual(expect.objectContaining({ code: 'WSHUB_ERR_NOT_STORED' }))
     expect(one.member.received).toEqual([])

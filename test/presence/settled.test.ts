@@ -10,7 +10,7 @@ const TOO_MANY_FOR_A_BRIEF_ANSWER = 65
 describe('#presenceSettled', () => {
   it('resolves when a node leaves whose members were announced and never arrived', async () => {
     const bus = new Bus()
-    const [x, y] = await two(bus, { leaveGraceMs: 0 }, { callTimeoutMs: 3_000 })
+    const [x, y] = await two(bus, { leaveGraceMs: 0 }, { callTimeoutMs: 20_000 })
     for (let i = 0; i < TOO_MANY_FOR_A_BRIEF_ANSWER; i++) await x.enter(`user-${i}`, 'a')
     let lost = 0
     y.backplane.drop = (_channel, bytes) => {
@@ -33,7 +33,7 @@ describe('#presenceSettled', () => {
 
   it('resolves when the changes that were announced arrive, before they are asked for', async () => {
     const bus = new Bus()
-    const [x, y] = await two(bus, {}, { heartbeatTimeoutMs: 20_000, callTimeoutMs: 3_000 })
+    const [x, y] = await two(bus, {}, { heartbeatTimeoutMs: 20_000, callTimeoutMs: 20_000 })
     await y.hub.presenceSettled('another') // later than the time for unknown nodes to become known
     const isOfNode = (channel: string) => channel.includes('.n.')
     y.backplane.delay = (channel) => isOfNode(channel) || channel.endsWith('.r.a')
