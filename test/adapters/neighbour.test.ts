@@ -78,7 +78,8 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
     ): Promise<App> {
       const app = await start({ routes })
       if (order === 'after') await RawClient.open(app)
-      const sockets = new SocketIO(app.server, options)
+      // A process that stalls for a second must not lose an upgrade by this.
+      const sockets = new SocketIO(app.server, { destroyUpgradeTimeout: 60_000, ...options })
       sockets.on('connection', (socket) => {
         socket.on('say', (data, reply) => reply(`${socket.conn.transport.name} ${data}`))
       })
@@ -168,7 +169,7 @@ describe.each(frameworks)('Neighbour in $name', ({ start }) => {
     })
 
     it('ends an upgrade of an unknown path: with 404 or, as without the hub, without an answer', async () => {
-      const app = await startBoth('before')
+      const app = await startBoth('before', { destroyUpgradeTimeout: 1_000 })
       const client = await RawClient.ask(app, '/nowhere')
       await client.ended()
     })
