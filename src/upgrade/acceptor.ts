@@ -190,7 +190,16 @@ function readFrames(this: WatchedSocket, bytes: Buffer): void {
  * which the system would answer with a reset.
  */
 function hangUp(socket: Socket, ws: HubWebSocket): void {
-  if (ws.readyState === HubWebSocket.CLOSING && ws.listener?.isAwaitingPong === false) socket.destroySoon()
+  if (ws.readyState !== HubWebSocket.CLOSING || ws.listener?.isAwaitingPong !== false) return
+  // What the system has taken, it sends before the FIN. `ws` ends the socket once its close frame is written,
+  // in the next tick if it is the answer: before that, Node would make an error.
+  if (socket.writableLength > 0) socket.destroySoon()
+  else if (socket.writableEnded) socket.destroy()
+  else process.nextTick(destroy, socket)
+}
+
+function destroy(socket: Socket): void {
+  socket.destroy()
 }
 
 function invalidText(socket: Duplex, ws: HubWebSocket): void {

@@ -118,6 +118,23 @@ describe('a connection that both sides have closed', () => {
     expect(await house.log.first('onClose', (entry) => entry.startsWith('close'))).toBe('close 1000')
   })
 
+  it('first writes what waits for its client', async () => {
+    const message = Buffer.alloc(2 ** 25)
+    const house = await accepting({ closeTimeoutMs: 3_600_000, maxBufferedBytes: 2 * message.length })
+    const socket = await stubborn(house)
+    socket.pause()
+    house.hub.broadcast(message)
+    socket.write(closeFrame)
+    const states = () => house.hub.connections().map(({ state }) => state)
+    await eventually('the close', () => !states().includes('open'), states)
+    let bytes = 0
+    socket.on('data', (chunk) => {
+      bytes += chunk.length
+    })
+    await inTime('the end of the other side', once(socket.resume(), 'end'), () => bytes)
+    expect(bytes).toBe(10 + message.length + closeFrame.length - 4) // ours is not masked
+  })
+
   it('still reads the answer to a ping: unread, it would turn the close into a reset', async () => {
     const house = await accepting({ closeTimeoutMs: 3_600_000 })
     const socket = await stubborn(house)
