@@ -12,6 +12,7 @@ import {
   type ReadResult,
   type StoredRecord,
 } from 'wshub'
+import { closeMs } from '../backplane/close-time.ts'
 import { inTime } from '../backplane/in-time.ts'
 import {
   JetStreamApi,
@@ -21,7 +22,7 @@ import {
   type StreamMessage,
 } from './jetstream-api.ts'
 import { type JetStreamHistoryOptions, readJetStreamOptions } from './jetstream-options.ts'
-import { CLOSE_MS, NatsBackplane } from './nats-backplane.ts'
+import { NatsBackplane } from './nats-backplane.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { packRepublished, unpackRepublished } from './republished.ts'
 import { tokenOf } from './room-token.ts'
@@ -166,7 +167,7 @@ export class JetStreamHistory implements HistoryStore {
 
   async close(): Promise<void> {
     // The server answers a flush before JetStream has stored what was sent.
-    await inTime(CLOSE_MS, 'JetStream did not answer', this.#pending.settled()).catch(() => {})
+    await inTime(closeMs(), 'JetStream did not answer', this.#pending.settled()).catch(() => {})
     await this.#nats.close()
     this.#rooms.clear()
     this.#heads.clear()

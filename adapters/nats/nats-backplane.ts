@@ -3,6 +3,7 @@ import type { Msg, NatsConnection, NodeConnectionOptions, Subscription } from '@
 import { type Backplane, BackplaneLife, type BackplaneListener, type BackplaneState } from 'wshub'
 import { pause } from '../backplane/backoff.ts'
 import { MESSAGE_OVERHEAD_BYTES, readMaxPendingBytes } from '../backplane/backplane-options.ts'
+import { closeMs } from '../backplane/close-time.ts'
 import { inTime } from '../backplane/in-time.ts'
 import { NatsLink } from './nats-link.ts'
 import { checkNatsOptions } from './nats-options.ts'
@@ -36,8 +37,6 @@ export type NatsBackplaneOptions = NatsPlace & {
 const TEST_MS = 5_000
 /** The least time between two round trips that show what the server has received. */
 const FLUSH_MS = 10
-/** How long `close` waits for the server to receive what was published. */
-export const CLOSE_MS = 1_000
 
 const EMPTY = Buffer.alloc(0)
 
@@ -135,7 +134,7 @@ export class NatsBackplane implements Backplane {
     this.#subscriptions.delete(channel)
   }
 
-  async close(): Promise<void> {
+  async close(timeoutMs?: number): Promise<void> {
     const messages = this.#takePending()
     const before = this.#life.close()
     if (before === 'closed') return
@@ -143,7 +142,7 @@ export class NatsBackplane implements Backplane {
       for (const subscription of this.#subscriptions.values()) subscription.unsubscribe()
       this.#servers.detach()
     }
-    const failure = await this.#link.close(before === 'connected' ? CLOSE_MS : 0)
+    const failure = await this.#link.close(before === 'connected' ? closeMs(timeoutMs) : 0)
     if (failure !== undefined) this.#lose(messages, failure)
   }
 

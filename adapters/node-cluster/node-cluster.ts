@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type Backplane, BackplaneLife, type BackplaneListener, type BackplaneState } from 'wshub'
 import { pause } from '../backplane/backoff.ts'
 import { readMaxPendingBytes, refuseUnknown } from '../backplane/backplane-options.ts'
+import { closeMs } from '../backplane/close-time.ts'
 import { type Entry, IpcOutbox, isPacket, type SendPacket } from './ipc-outbox.ts'
 import { PrimaryRouter } from './primary-router.ts'
 
@@ -19,8 +20,6 @@ export interface NodeClusterOptions {
 
 /** Why messages that wait for the primary are lost when it calls the function of `serveNodeCluster`. */
 const STOPPED = 'the primary has stopped to serve'
-/** How long `close` waits for the primary to receive what was published. */
-const CLOSE_MS = 1_000
 
 /**
  * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed. The
@@ -101,7 +100,7 @@ class NodeClusterBackplane implements Backplane {
     this.#touch(channel)
   }
 
-  async close(): Promise<void> {
+  async close(timeoutMs?: number): Promise<void> {
     const before = this.#life.close()
     if (before === 'closed') return
     process.off('message', this.#onMessage)
@@ -111,10 +110,11 @@ class NodeClusterBackplane implements Backplane {
     if (!this.#life.isStarted) return
     if (before !== 'connected') this.#lose(this.#outbox.clear(), STOPPED)
     this.#outbox.push(['bye']) // also before the primary has answered: it may know this backplane already
+    const ms = closeMs(timeoutMs)
     const sent = new AbortController()
-    await Promise.race([this.#outbox.empty(), pause(CLOSE_MS, sent.signal, false)])
+    await Promise.race([this.#outbox.empty(), pause(ms, sent.signal, false)])
     sent.abort()
-    this.#lose(this.#outbox.abandon(), `the primary has not read them within ${CLOSE_MS} ms`)
+    this.#lose(this.#outbox.abandon(), `the primary has not read them within ${ms} ms`)
   }
 
   /**

@@ -92,9 +92,9 @@ export class RedisBackplane implements Backplane {
     this.#shards.of(channel)?.touch(channel)
   }
 
-  async close(): Promise<void> {
+  async close(timeoutMs?: number): Promise<void> {
     if (this.#life.close() === 'closed') return
-    await this.#shards.close()
+    await this.#shards.close(timeoutMs)
     this.#source.close()
   }
 

@@ -16,7 +16,7 @@ export interface RedisServersOwner<Member> {
 }
 
 /** One member for each Redis server, such as its connections, by the hash slots that the server owns. */
-export class RedisServers<Member extends { close(): Promise<void> }> {
+export class RedisServers<Member extends { close(timeoutMs?: number): Promise<void> }> {
   readonly #discover: Discover
   readonly #owner: RedisServersOwner<Member>
   readonly #signal: AbortSignal
@@ -54,8 +54,8 @@ export class RedisServers<Member extends { close(): Promise<void> }> {
   }
 
   /** Closes the members. To be called once `signal` is aborted. */
-  async close(): Promise<void> {
-    await Promise.all(this.members.map((member) => member.close()))
+  async close(timeoutMs?: number): Promise<void> {
+    await Promise.all(this.members.map((member) => member.close(timeoutMs)))
   }
 
   /** Repeats the search until no member reports a slot that has moved meanwhile. */

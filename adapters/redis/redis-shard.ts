@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { BackplaneLife } from 'wshub'
 import { MESSAGE_OVERHEAD_BYTES } from '../backplane/backplane-options.ts'
+import { closeMs } from '../backplane/close-time.ts'
 import { inTime } from '../backplane/in-time.ts'
 import { NotSent } from './not-sent.ts'
 import { HEARTBEAT_MS, RedisLink } from './redis-link.ts'
@@ -35,8 +36,6 @@ export interface ShardOptions {
   readonly maxPendingBytes: number
 }
 
-/** How long `close` waits for the server to receive what was published. */
-const CLOSE_MS = 1_000
 /** Redis is single-threaded: one long command blocks everyone. */
 const MAX_CHANNELS_A_COMMAND = 1_000
 
@@ -158,12 +157,12 @@ export class RedisShard {
     return this.#syncing
   }
 
-  async close(): Promise<void> {
+  async close(timeoutMs?: number): Promise<void> {
     if (this.isUp && this.#pendingBytes > 0) {
       const sent = new Promise<void>((resolve) => {
         this.#onNothingPending = resolve
       })
-      await inTime(CLOSE_MS, `${this.#server.address} did not answer`, sent).catch(() => {})
+      await inTime(closeMs(timeoutMs), `${this.#server.address} did not answer`, sent).catch(() => {})
     }
     await this.#link.close()
     if (this.#pendingBytes > 0 || this.#lost > 0) await turn() // the client rejects what has no answer, which is reported

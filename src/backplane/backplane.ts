@@ -37,6 +37,10 @@ export interface Backplane {
   subscribe(channel: string): Promise<void>
   /** Unsubscribes from a channel. Messages that are on their way may still arrive. */
   unsubscribe(channel: string): void
-  /** Closes connections and stops timers, after sending what was published before, within a bounded time. */
-  close(): Promise<void>
+  /**
+   * Closes connections and stops timers, after sending what was published before, within a bounded time.
+   * @param timeoutMs how long the hub can wait for the engine to receive it; a backplane may take a second if
+   *   that is longer
+   */
+  close(timeoutMs?: number): Promise<void>
 }

@@ -21,7 +21,7 @@ import type { NodeResponse } from './wire/response.ts'
 const MAX_PROBED_ROOMS = 16
 /** The number of beats between two searches for unused sequences and silent publishers. */
 const SWEEP_BEATS = 12
-/** Time for a backplane to close. */
+/** Time for a backplane to close, when that of the hub is over. */
 const CLOSE_TIMEOUT_MS = 5_000
 
 /**
@@ -154,12 +154,15 @@ export class BackplaneLink implements Link {
   }
 
   async close(timeoutMs: number): Promise<void> {
+    const endsAt = performance.now() + timeoutMs
     if (this.#publisher.hasWaiting) await settlesWithin(timeoutMs, this.ready())
     if (this.state !== 'closed') {
       this.#publisher.publish(this.#publisher.channels.control, { kind: 'leave' })
       this.#membership.close()
     }
-    await settlesWithin(CLOSE_TIMEOUT_MS, this.#closeBackplane())
+    const leftMs = Math.max(0, Math.ceil(endsAt - performance.now()))
+    const closed = this.#closeBackplane(leftMs)
+    if (!(await settlesWithin(leftMs, closed))) await settlesWithin(CLOSE_TIMEOUT_MS, closed)
   }
 
   #newMembership(local: LocalHub, options: ResolvedClusterOptions): Membership {
@@ -212,9 +215,9 @@ export class BackplaneLink implements Link {
     this.#backplaneMoved()
   }
 
-  async #closeBackplane(): Promise<void> {
+  async #closeBackplane(timeoutMs: number): Promise<void> {
     try {
-      await this.#backplane.close()
+      await this.#backplane.close(timeoutMs)
     } catch (error) {
       this.#faults.addBackplane('failed to close', error)
     }

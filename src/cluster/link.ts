@@ -88,7 +88,7 @@ export interface Link {
   respond(node: string, id: number, responses: readonly NodeResponse[]): void
   /**
    * Leaves the cluster and closes the backplane.
-   * @param timeoutMs how long to wait for the cluster when messages still wait for it
+   * @param timeoutMs how long to wait for the cluster, and for the engine to receive what was published
    */
   close(timeoutMs: number): Promise<void>
 }

@@ -97,10 +97,10 @@ const methods: Methods = {
   },
 
   /** Publishes messages that the primary does not read before the backplane has closed. */
-  async closeFlooded(channel: string, count: number) {
+  async closeFlooded(channel: string, count: number, timeoutMs?: number) {
     process.kill(process.ppid, 'SIGSTOP')
     for (let index = 0; index < count; index++) backplane.publish(channel, Buffer.alloc(10_000))
-    await backplane.close()
+    await backplane.close(timeoutMs)
     process.kill(process.ppid, 'SIGCONT')
   },
 

@@ -247,7 +247,7 @@ describe('redisBackplane', () => {
       await hub.cluster.ready()
       frozen.freeze()
       for (let index = 0; index < 100; index++) hub.broadcastToRoom('room', `${index}`)
-      await hub.close()
+      await hub.close({ timeoutMs: 1 })
       const lost = errors.find((error) => Object(error).code === 'WSHUB_ERR_NOT_PUBLISHED')
       expect(Number(/^(\d+) messages for /.exec(lost?.message ?? '')?.[1])).toBeGreaterThanOrEqual(100)
     })

@@ -1,6 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest'
 import type { Backplane } from 'wshub'
 import { turn } from '../support/hub-server.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 import type { Cable, Engine } from '../support/servers.ts'
 import { flows, Node } from './node.ts'
 
@@ -79,6 +80,25 @@ export function serverCases({ startEngine, create, cable }: SingleServer): void 
         message: expect.stringMatching(/^100 messages .*may not have been published$/),
       }),
     ])
+  })
+
+  it('does not answer for longer than a second: close waits as long as it may, and everything arrives', async () => {
+    const slow = await startEngine()
+    onTestFinished(() => slow.stop())
+    const make = () => Node.start(create(slow.port))
+    const [patient, hasty, receiver] = [await make(), await make(), await make()]
+    await receiver.backplane.subscribe('room')
+    slow.freeze()
+    for (let index = 0; index < 100; index++) patient.publish('room', `${index}`)
+    hasty.publish('other', 'x')
+    const closed = patient.backplane.close(WAIT_MS)
+    await hasty.backplane.close()
+    expect(hasty.errors.all).toEqual([expect.objectContaining({ code: 'WSHUB_ERR_NOT_PUBLISHED' })])
+    slow.thaw()
+    await closed
+    await receiver.heard('room', '99')
+    expect(receiver.messages.all).toEqual(Array.from({ length: 100 }, (_, index) => `room: ${index}`))
+    expect(patient.errors.all).toEqual([])
   })
 
   it('comes and goes while channels are subscribed and unsubscribed: the last call counts', async () => {

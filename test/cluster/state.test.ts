@@ -140,6 +140,22 @@ describe('the state of a cluster', () => {
     expect(faults.all[0]?.cause).toBe(reason)
   })
 
+  it('a hub that closes gives its backplane what is left of timeoutMs', async () => {
+    const backplane = new Bus().backplane()
+    const close = backplane.close.bind(backplane)
+    const given: (number | undefined)[] = []
+    backplane.close = (timeoutMs?: number) => {
+      given.push(timeoutMs)
+      return close()
+    }
+    const hub = new Hub({ backplane, cluster: FAST })
+    await hub.cluster.ready()
+    await hub.close({ timeoutMs: 1_000_000 })
+    expect(given).toEqual([expect.any(Number)])
+    expect(given[0]).toBeGreaterThan(900_000)
+    expect(given[0]).toBeLessThanOrEqual(1_000_000)
+  })
+
   it('the state is closed when the application closes the backplane', async () => {
     const [a, b, c] = await three(new Bus())
     const call = a.hub.cluster.call('x', '', { timeoutMs: 60_000 })
