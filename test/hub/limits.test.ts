@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Hub, HubError, type HubOptions } from 'wshub'
 import { closeApps, echo, frameworks, portOf } from '../adapters/frameworks.ts'
 import { makeServer } from '../support/http2-tunnel.ts'
@@ -129,6 +129,8 @@ describe('limits.maxConnectionsPerAddress', () => {
 
 describe('limits.maxUpgradesPerSecondPerAddress', () => {
   it('answers 429 to upgrades above it', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] }) // however long the requests take, it is the same second
+    onTestFinished(() => void vi.useRealTimers())
     const { port } = await serve({ limits: { maxUpgradesPerSecondPerAddress: 3 } })
     const clients = await Promise.all(Array.from({ length: 5 }, () => RawClient.connect({ port })))
     for (const client of clients) void client.write(handshakeBytes)
