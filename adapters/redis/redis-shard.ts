@@ -69,6 +69,8 @@ export class RedisShard {
   #pendingBytes = 0
   #onNothingPending = () => {}
   #lost = 0
+  /** Why `close` has ended the connection, though the server had not answered. */
+  #silence: Error | undefined
 
   constructor(server: RedisServer, owner: ShardOwner, options: ShardOptions) {
     this.#server = server
@@ -100,7 +102,7 @@ export class RedisShard {
       () => this.#settle(size),
       (error: Error) => {
         this.#settle(size)
-        this.#lose(error)
+        this.#lose(this.#silence ?? error)
       },
     )
     return true
@@ -159,10 +161,11 @@ export class RedisShard {
 
   async close(timeoutMs?: number): Promise<void> {
     if (this.isUp && this.#pendingBytes > 0) {
-      const sent = new Promise<void>((resolve) => {
-        this.#onNothingPending = resolve
+      const sent = new Promise<undefined>((resolve) => {
+        this.#onNothingPending = () => resolve(undefined)
       })
-      await inTime(closeMs(timeoutMs), `${this.#server.address} did not answer`, sent).catch(() => {})
+      const late = inTime(closeMs(timeoutMs), `${this.#server.address} did not answer`, sent)
+      this.#silence = await late.catch((error: Error) => error)
     }
     await this.#link.close()
     if (this.#pendingBytes > 0 || this.#lost > 0) await turn() // the client rejects what has no answer, which is reported

@@ -77,7 +77,9 @@ export function serverCases({ startEngine, create, cable }: SingleServer): void 
     expect(node.errors.all).toEqual([
       expect.objectContaining({
         code: 'WSHUB_ERR_NOT_PUBLISHED',
-        message: expect.stringMatching(/^100 messages .*may not have been published$/),
+        message: expect.stringMatching(
+          /^100 messages .*\(\w+ did not answer within 1000 ms\) may not have been published$/,
+        ),
       }),
     ])
   })
