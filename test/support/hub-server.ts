@@ -16,7 +16,7 @@ import {
   type UpgradeInit,
 } from 'wshub'
 import { Http2Tunnel, isHttp2, makeServer } from './http2-tunnel.ts'
-import { inTime, WAIT_MS } from './in-time.ts'
+import { inTime, pause, WAIT_MS } from './in-time.ts'
 
 export { inTime }
 
@@ -60,9 +60,12 @@ export class Journal<T> {
   }
 }
 
+/** Turns of the event loop after which a wait polls by a timer, so that it takes no processor from others. */
+const EAGER_TURNS = 100
+
 /**
- * Polls a condition that has no event, once in each turn of the event loop. What has to be true until then is
- * checked by `meanwhile`, before each turn.
+ * Polls a condition that has no event: at first once in each turn of the event loop, later every ms. What has
+ * to be true until then is checked by `meanwhile`, before each turn; with it, every turn is looked at.
  */
 export async function eventually(
   what: string,
@@ -71,10 +74,11 @@ export async function eventually(
   meanwhile?: () => unknown,
 ): Promise<void> {
   const end = Date.now() + WAIT_MS
-  while (!holds()) {
+  for (let turns = 0; !holds(); turns++) {
     if (Date.now() > end) throw new Error(`Waited ${WAIT_MS} ms for ${what}, saw: ${JSON.stringify(seen())}`)
     meanwhile?.()
-    await turn()
+    if (turns < EAGER_TURNS || meanwhile !== undefined) await turn()
+    else await pause(1)
   }
 }
 

@@ -40,8 +40,13 @@ export async function until(
   const end = now() + WAIT_MS
   while (!(await holds())) {
     if (now() > end) throw tooLate(what, seen)
-    await new Promise((resolve) => startTimer(resolve, 5))
+    await pause(5)
   }
+}
+
+/** Resolves after that many ms of real time. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => startTimer(resolve, ms))
 }
 
 function tooLate(what: string, seen: () => unknown): Error {
