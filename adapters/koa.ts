@@ -1,4 +1,4 @@
-import type { Middleware } from 'koa'
+import type { Middleware, Response } from 'koa'
 import { type EventHandler, Hub, type Metadata, type UpgradeInit, type Upgrader } from 'wshub'
 import type { WsHubOptions } from './ws-hub-options.ts'
 
@@ -14,6 +14,24 @@ export type { WsHubOptions }
 /** The middleware, and the hub that it mounts. */
 export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { readonly hub: Hub<Meta> }
 
+/** An association, not state: the responses whose status was set to that of an error after the 101. */
+const errorAnswers = new WeakSet<Response>()
+
+/**
+ * The status of a response after the 101. Koa ignores a status once headers are sent. An error status that is
+ * set all the same shows that middleware has caught an error, and not only wrapped the body. The same
+ * functions for all: otherwise V8 makes a dictionary of each response.
+ */
+const STATUS: PropertyDescriptor & ThisType<Response> = {
+  configurable: true,
+  get() {
+    return this.res.statusCode
+  },
+  set(status: number) {
+    if (status >= 400) errorAnswers.add(this) // setting a body afterwards sets 200
+  },
+}
+
 /**
  * Koa middleware that adds `ctx.hub` and `ctx.upgradeWebSocket`. It finds its server by itself.
  * @throws {HubError} WSHUB_ERR_INVALID_OPTION
@@ -25,7 +43,6 @@ export function wsHub<Meta extends object = Metadata>(
   hub.attach()
   const middleware: Middleware = async (ctx, next) => {
     let isUpgraded = false
-    let isErrorAnswered = false
     ctx.hub = hub
     ctx.upgradeWebSocket = ((handler: EventHandler, init?: UpgradeInit) => {
       const connection = hub.upgrade(ctx.req, handler, init, {
@@ -34,15 +51,7 @@ export function wsHub<Meta extends object = Metadata>(
       })
       ctx.respond = false
       isUpgraded = true
-      // Koa ignores a status once headers are sent. An error status that is set all the same shows that
-      // middleware has caught an error, and not only wrapped the body.
-      Object.defineProperty(ctx.response, 'status', {
-        configurable: true,
-        get: () => ctx.res.statusCode,
-        set: (status: number) => {
-          isErrorAnswered ||= status >= 400 // setting a body afterwards sets 200
-        },
-      })
+      Object.defineProperty(ctx.response, 'status', STATUS)
       return connection
     }) as Upgrader['upgradeWebSocket'] // a hub knows no Meta of a single route
     try {
@@ -52,7 +61,7 @@ export function wsHub<Meta extends object = Metadata>(
       throw error
     }
     // A middleware has caught an error of the route. Koa sends no answer after the 101, so end it here.
-    if (isErrorAnswered) ctx.res.destroy()
+    if (errorAnswers.has(ctx.response)) ctx.res.destroy()
   }
   return Object.assign(middleware, { hub })
 }
