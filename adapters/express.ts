@@ -23,6 +23,33 @@ export type { WsHubOptions }
 
 type Next = (error?: unknown) => void
 
+/** Express's request is Node's, and has more. */
+interface ExpressRequest extends IncomingMessage {
+  readonly ip?: string
+  readonly secure?: boolean
+  readonly next?: Next
+}
+
+/**
+ * The facts about a request that Express knows. Getters: the hub, not this adapter, calls user code, here
+ * Express's trust function. A class: with getters in a literal, V8 makes a dictionary for each upgrade.
+ */
+class ExpressInit {
+  readonly #request: ExpressRequest
+
+  constructor(request: ExpressRequest) {
+    this.#request = request
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#request.ip
+  }
+
+  get isSecure(): boolean | undefined {
+    return this.#request.secure
+  }
+}
+
 /** The middleware, and the hub that it mounts. */
 export interface WsHubMiddleware<Meta extends object = Metadata> {
   (req: Express.Request, res: Express.Response, next: Next): void
@@ -41,22 +68,9 @@ export function wsHub<Meta extends object = Metadata>(
   const middleware = (req: Express.Request, res: Express.Response, next: Next): void => {
     req.hub = hub
     const upgrade = (handler: EventHandler<Meta>, init?: UpgradeInit<Meta>): Promise<Connection<Meta>> => {
-      // Express's request is Node's, and has more than the global type says.
-      const request = req as unknown as IncomingMessage & {
-        readonly ip?: string
-        readonly secure?: boolean
-        readonly next?: Next
-      }
+      const request = req as unknown as ExpressRequest // the global type says less
       try {
-        return hub.upgrade(request, handler, init, {
-          // Getters: the hub, not this adapter, calls user code, here Express's trust function.
-          get remoteAddress() {
-            return request.ip
-          },
-          get isSecure() {
-            return request.secure
-          },
-        })
+        return hub.upgrade(request, handler, init, new ExpressInit(request))
       } catch (error) {
         if (isRejectionCaught(res)) throw error
         // Thrown in an async route, it would be an unhandled rejection, which ends the process. `req.next` is

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyPluginAsync, FastifyReply } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
   type CloseOptions,
@@ -30,6 +30,28 @@ export type HubPluginOptions =
   | (HubOptions & { readonly hub?: undefined; readonly close?: CloseOptions | undefined })
   | { readonly hub: Hub; readonly close?: undefined }
 
+/**
+ * The facts about a request that Fastify knows. Getters: the hub, not this adapter, calls user code, here
+ * Fastify's trust function. A class: with getters in a literal, V8 makes a dictionary for each upgrade.
+ */
+class FastifyInit {
+  readonly headers: NonNullable<UpgradeInit['headers']>
+  readonly #request: FastifyRequest
+
+  constructor(reply: FastifyReply) {
+    this.headers = reply.getHeaders() as NonNullable<UpgradeInit['headers']> // its type admits undefined values, its object has none
+    this.#request = reply.request
+  }
+
+  get remoteAddress(): string {
+    return this.#request.ip
+  }
+
+  get isSecure(): boolean {
+    return this.#request.protocol === 'https'
+  }
+}
+
 const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) => {
   const { close, ...hubOptions } = options
   const isShared = options.hub !== undefined
@@ -43,17 +65,7 @@ const plugin: FastifyPluginAsync<HubPluginOptions> = async (fastify, options) =>
     handler: EventHandler,
     init?: UpgradeInit,
   ) {
-    const { request } = this
-    const connection = hub.upgrade(request.raw, handler, init, {
-      // Getters: the hub, not this adapter, calls user code, here Fastify's trust function.
-      get remoteAddress() {
-        return request.ip
-      },
-      get isSecure() {
-        return request.protocol === 'https'
-      },
-      headers: this.getHeaders() as NonNullable<UpgradeInit['headers']>, // Fastify's type admits undefined values, its object has none
-    })
+    const connection = hub.upgrade(this.request.raw, handler, init, new FastifyInit(this))
     this.hijack()
     upgraded.add(this)
     return connection
