@@ -266,7 +266,8 @@ export class LastingSocket extends EventTarget implements ReconnectingSocket {
   #lose(error?: unknown): void {
     const socket = this.#socket
     this.#socket = undefined
-    socket?.close()
+    if (socket?.terminate) socket.terminate()
+    else socket?.close()
     this.#fail(error)
     this.#closed(1006, '', false)
   }

@@ -96,4 +96,6 @@ export interface SocketLike {
   binaryType: string
   send(data: SocketData): void
   close(code?: number, reason?: string): void
+  /** Of `ws`, which would wait 30 s for the answer to `close` of a connection that is dead. */
+  terminate?(): void
 }

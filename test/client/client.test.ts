@@ -1,7 +1,9 @@
 import { runInNewContext } from 'node:vm'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { WebSocket } from 'ws'
 import type { SocketData } from 'wshub/client'
 import { serve, thrownBy } from '../support/hub-server.ts'
+import { Cable } from '../support/servers.ts'
 import { SilentServer } from '../support/silent-server.ts'
 import { connectRecorded, times } from './support.ts'
 
@@ -209,6 +211,30 @@ describe('heartbeatTimeoutMs', () => {
     await times(log, 'open', 3)
     expect(log.all.slice(0, 4)).toEqual(['open', 'error', 'close 1006', 'open'])
     expect(closes[0]).toMatchObject({ code: 1006, wasClean: false })
+  })
+
+  it('ends a connection of ws that is given up at once, so that it keeps no process alive', async () => {
+    const app = await serve()
+    const cable = await Cable.to(Number(new URL(app.url).port))
+    onTestFinished(() => cable.close())
+    const made: WebSocket[] = []
+    class Kept extends WebSocket {
+      constructor(url: string | URL, protocols: string[]) {
+        super(url, protocols)
+        made.push(this)
+      }
+    }
+    const { socket, log } = connectRecorded(`ws://127.0.0.1:${cable.port}`, {
+      WebSocket: Kept,
+      heartbeatTimeoutMs: 200,
+    })
+    await times(log, 'open', 1)
+    cable.stall()
+    await times(log, 'close 1006', 1)
+    socket.close()
+    const marker = connectRecorded(app.url)
+    await times(marker.log, 'open', 1)
+    expect(made[0]?.readyState).toBe(WebSocket.CLOSED)
   })
 })
 
