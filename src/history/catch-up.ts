@@ -97,6 +97,7 @@ export class CatchUp implements Replay {
     this.#onEnd = onEnd
   }
 
+  /** Whether the replay has begun. */
   get hasStarted(): boolean {
     return this.#hasStarted
   }
