@@ -209,12 +209,14 @@ function invalidText(socket: Duplex, ws: HubWebSocket): void {
 /**
  * Returns the request in a form that `ws` accepts. `ws` expects `Upgrade: websocket` alone, although RFC 6455
  * §4.2.1 allows a list that contains it; and it refuses a request with a compression offer that RFC 7692 §7.1
- * tells it only to decline.
+ * tells it only to decline. The request itself, where that will do, as it does for browsers: V8 makes a shape
+ * of its own for each object that becomes a prototype.
  */
 function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
   const { upgrade, 'sec-websocket-extensions': offers } = req.headers
-  if (!upgrade?.includes(',') && offers === undefined) return req
+  const acceptable = offers === undefined ? undefined : acceptableOffers(offers)
+  if (!upgrade?.includes(',') && acceptable === offers) return req
   const headers = { ...req.headers, upgrade: 'websocket' }
-  if (offers !== undefined) headers['sec-websocket-extensions'] = acceptableOffers(offers)
+  if (offers !== undefined) headers['sec-websocket-extensions'] = acceptable
   return Object.create(req, { headers: { value: headers } })
 }
