@@ -4,6 +4,7 @@ import { type Connection, type EventHandler, Hub, type HubOptions } from 'wshub'
 import { type ConnectOptions, connect, type TestClient } from 'wshub/testing'
 import { root, run } from '../package/support.ts'
 import { compiled } from '../support/compiled.ts'
+import { thrownBy } from '../support/hub-server.ts'
 import { Gate, until } from '../support/raw.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -292,6 +293,20 @@ describe('TestClient', () => {
       connection.close()
       await client.closed
       expect(client.send('too late')).toBe(false)
+    })
+
+    it('throws for what is no message, also when it is too late', async () => {
+      const { client } = await open(echo)
+      const wrong = [undefined, null, 5, {}, [1], new Blob([])]
+      const refusals = () => wrong.map((data) => thrownBy(() => client.send(data as string))) // as JavaScript calls it
+      const each = wrong.map(
+        () => new TypeError('a message is a string or bytes; serialize objects yourself'),
+      )
+      expect(refusals()).toEqual(each)
+      client.send('marker')
+      expect(await client.next()).toEqual(text('marker'))
+      await client.close()
+      expect(refusals()).toEqual(each)
     })
 
     it('waits for an application that does not read', async () => {

@@ -5,6 +5,7 @@ import {
   type RequestListener,
   type Server,
 } from 'node:http'
+import { createServer as createHttp2Server } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import express from 'express'
 import fastify from 'fastify'
@@ -216,6 +217,31 @@ describe('#connect', () => {
       new TypeError("connect takes an application and a path, such as '/ws', not undefined"),
     )
   })
+
+  it.each<[shown: string, app: () => unknown]>([
+    ['undefined', () => undefined],
+    ['null', () => null],
+    ['{}', () => ({})],
+    ['[Object]', () => ({ ready: true })],
+    ['Hub [Object]', () => new Hub()],
+    ['[Promise]', () => Promise.resolve(express())],
+    ['[Http2Server]', () => createHttp2Server()],
+  ])('rejects and says what is no application: %s', async (shown, app) => {
+    const call: Promise<unknown> = Reflect.apply(connect, undefined, [app(), '/ws'])
+    const takes = 'an application of Express, Fastify or Koa, a server of node:http, or a request listener'
+    await expect(call).rejects.toThrow(new TypeError(`connect takes ${takes}, not ${shown}`))
+  })
+
+  it.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', null])(
+    'refuses %o as timeoutMs',
+    async (timeoutMs) => {
+      const call: Promise<unknown> = Reflect.apply(connect, undefined, [() => {}, '/', { timeoutMs }])
+      const shown = typeof timeoutMs === 'string' ? "'5'" : timeoutMs
+      await expect(call).rejects.toThrow(
+        new TypeError(`timeoutMs is a number from 0 to 2147483647, not ${shown}`),
+      )
+    },
+  )
 
   it('rejects with the status of an endless answer, and the beginning of its body', async () => {
     const stream = await refusal((_req, res) => void res.writeHead(200).write('event: tick\n\n'), '/', {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { types } from 'node:util'
 import type { WebSocket } from 'ws'
 import type { Message, Payload } from 'wshub'
 import { Wait } from './wait.ts'
@@ -74,8 +75,12 @@ export class TestClient {
   /**
    * Sends a text message for a string, and a binary message for bytes.
    * @returns `false` when the connection is closing or closed
+   * @throws {TypeError} for anything else
    */
   send(data: Payload): boolean {
+    if (typeof data !== 'string' && !ArrayBuffer.isView(data) && !types.isArrayBuffer(data)) {
+      throw new TypeError('a message is a string or bytes; serialize objects yourself')
+    }
     if (this.#ws.readyState !== this.#ws.OPEN) return false
     this.#ws.send(data)
     return true

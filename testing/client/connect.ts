@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { createServer, Server as HttpServer, type IncomingMessage, type RequestListener } from 'node:http'
 import { createServer as createSecureServer, Server as HttpsServer } from 'node:https'
 import type { createConnection } from 'node:net'
+import { inspect } from 'node:util'
 import { WebSocket } from 'ws'
 import { checkKeys } from '../known-keys.ts'
 import { TestClient } from './client.ts'
@@ -51,6 +52,8 @@ const CONNECT_OPTIONS: Required<ConnectOptions> = {
 }
 
 const DEFAULT_TIMEOUT_MS = 1_000
+/** The longest time, in ms, that a timer of Node.js takes. */
+const MAX_TIMEOUT_MS = 2_147_483_647
 
 /** The most characters that are read of a refusal's body. */
 const MAX_BODY_LENGTH = 1_048_576
@@ -65,7 +68,7 @@ const SOCKET_CHANNEL = 'net.server.socket'
  *   https
  * @throws {UpgradeRefusedError} when the answer is not 101
  * @throws {Error} when there is no answer within `timeoutMs`
- * @throws {TypeError} for an unknown option
+ * @throws {TypeError} for anything that is no application, and for an unknown or invalid option
  */
 export async function connect(
   application: Application,
@@ -75,6 +78,9 @@ export async function connect(
   checkKeys(options, CONNECT_OPTIONS, 'the options of connect')
   const { headers = {}, protocols = [], perMessageDeflate = false } = options
   const { remoteAddress = '127.0.0.1', timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw new TypeError(`timeoutMs is a number from 0 to ${MAX_TIMEOUT_MS}, not ${inspect(timeoutMs)}`)
+  }
   if (typeof url !== 'string' && !(url instanceof URL)) {
     throw new TypeError(`connect takes an application and a path, such as '/ws', not ${typeof url}`)
   }
@@ -124,9 +130,22 @@ export async function connect(
 /** Returns the server or the request listener of an application, once it is ready. */
 async function openApplication(app: Application): Promise<Http1Server | RequestListener> {
   if (typeof app === 'function' || app instanceof HttpServer || app instanceof HttpsServer) return app
-  if ('callback' in app) return app.callback()
-  await app.ready()
-  return app.server
+  if (has(app, 'callback')) return app.callback()
+  if (has(app, 'ready')) {
+    await app.ready()
+    return app.server
+  }
+  // A caller without types passes whatever it has, such as the promise of an application.
+  const takes = 'an application of Express, Fastify or Koa, a server of node:http, or a request listener'
+  throw new TypeError(`connect takes ${takes}, not ${inspect(app, { depth: -1 })}`)
+}
+
+/** Returns whether an application has a method. */
+function has<Name extends 'callback' | 'ready'>(
+  app: Application,
+  name: Name,
+): app is Extract<Application, Record<Name, unknown>> {
+  return typeof Reflect.get(Object(app), name) === 'function'
 }
 
 function serve(listener: RequestListener, { protocol }: URL): Http1Server {
