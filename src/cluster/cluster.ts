@@ -59,7 +59,8 @@ export class Cluster<out Meta extends object = Metadata> {
   /**
    * Resolves when `state` is `connected`: messages that are published from then on reach the other nodes.
    * Messages published before the first connection wait, up to `maxEarlyBytes`.
-   * @throws {HubError} WSHUB_ERR_HUB_CLOSED when the hub is closed, or is closed before that; as a rejection
+   * @throws {HubError} WSHUB_ERR_HUB_CLOSED when the hub is closed, or is closed before that, and when the
+   *   engine refuses it, for the reason in `cause`; as a rejection
    */
   ready(): Promise<void> {
     return this.#calls.ready()
