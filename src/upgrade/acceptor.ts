@@ -98,7 +98,7 @@ export class Acceptor {
     this.#extraLines = extraHeaderLines(pending.collectHead(), ...headers)
     this.#protocol = protocol
     const results: Result[] = []
-    const req = asPlainUpgrade(pending.req)
+    const req = asPlainUpgrade(pending.req, this.#isCompressing)
     const gate = this.#mayInflate(req, client.socket) ? new InflationGate(client.socket) : undefined
     const head = gate === undefined ? client.head : Buffer.alloc(0)
     client.unwatchEnd()
@@ -212,9 +212,10 @@ function invalidText(socket: Duplex, ws: HubWebSocket): void {
  * tells it only to decline. The request itself, where that will do, as it does for browsers: V8 makes a shape
  * of its own for each object that becomes a prototype.
  */
-function asPlainUpgrade(req: IncomingMessage): IncomingMessage {
+function asPlainUpgrade(req: IncomingMessage, isCompressing: boolean): IncomingMessage {
   const { upgrade, 'sec-websocket-extensions': offers } = req.headers
-  const acceptable = offers === undefined ? undefined : acceptableOffers(offers)
+  // Without compression, `ws` does not read the offers.
+  const acceptable = isCompressing && offers !== undefined ? acceptableOffers(offers) : offers
   if (!upgrade?.includes(',') && acceptable === offers) return req
   const headers = { ...req.headers, upgrade: 'websocket' }
   if (offers !== undefined) headers['sec-websocket-extensions'] = acceptable
