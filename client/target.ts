@@ -15,7 +15,7 @@ export function checkTarget(url: string, protocols: readonly string[]): void {
     address = new URL(url, document?.baseURI ?? location?.href).href
   } catch {} // as wrong as the address ''
   const isValid =
-    /^(ws|http)[^#]+$/.test(address) &&
+    /^(wss?|https?|ws\+unix):[^#]+$/.test(address) &&
     protocols.every((name, index) => /^[\w!#-'*+.^`|~-]+$/.test(name) && protocols.indexOf(name) === index)
   if (!isValid) throw new DOMException('the URL or a subprotocol is invalid', 'SyntaxError')
 }

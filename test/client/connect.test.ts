@@ -163,7 +163,7 @@ describe('connect', () => {
     await silent.isLeft()
   })
 
-  it.each(['', 'relative', '/ws', 'ftp://localhost', 'ws://localhost/#fragment'])(
+  it.each(['', 'relative', '/ws', 'ftp://localhost', 'wsx://localhost', 'ws://localhost/#fragment'])(
     'throws what a WebSocket throws for the URL %j, also with a token',
     (url) => {
       const token = () => {
@@ -175,7 +175,7 @@ describe('connect', () => {
     },
   )
 
-  it.each(['ws://localhost:1', 'http://localhost:1/ws?a=b', 'WSS://localhost:1'])(
+  it.each(['ws://localhost:1', 'http://localhost:1/ws?a=b', 'WSS://localhost:1', 'ws+unix:/none:/ws'])(
     'takes the URL %j with a token',
     (url) => {
       const socket = connect(url, { WebSocket, protocols: "aZ09!#$%&'*+-.^_`|~", token: () => 'x' })
