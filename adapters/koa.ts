@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { Middleware, Response } from 'koa'
 import { type EventHandler, Hub, type Metadata, type UpgradeInit, type Upgrader } from 'wshub'
 import type { WsHubOptions } from './ws-hub-options.ts'
@@ -14,8 +15,11 @@ export type { WsHubOptions }
 /** The middleware, and the hub that it mounts. */
 export type WsHubMiddleware<Meta extends object = Metadata> = Middleware & { readonly hub: Hub<Meta> }
 
-/** An association, not state: the responses whose status was set to that of an error after the 101. */
-const errorAnswers = new WeakSet<Response>()
+/**
+ * An association, not state: the responses whose status was set to that of an error after the 101. Those of
+ * Node: middleware may wrap the one of Koa.
+ */
+const errorAnswers = new WeakSet<ServerResponse>()
 
 /**
  * The status of a response after the 101. Koa ignores a status once headers are sent. An error status that is
@@ -28,7 +32,7 @@ const STATUS: PropertyDescriptor & ThisType<Response> = {
     return this.res.statusCode
   },
   set(status: number) {
-    if (status >= 400) errorAnswers.add(this) // setting a body afterwards sets 200
+    if (status >= 400) errorAnswers.add(this.res) // setting a body afterwards sets 200
   },
 }
 
@@ -61,7 +65,7 @@ export function wsHub<Meta extends object = Metadata>(
       throw error
     }
     // A middleware has caught an error of the route. Koa sends no answer after the 101, so end it here.
-    if (errorAnswers.has(ctx.response)) ctx.res.destroy()
+    if (errorAnswers.has(ctx.res)) ctx.res.destroy()
   }
   return Object.assign(middleware, { hub })
 }

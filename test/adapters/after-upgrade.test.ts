@@ -339,6 +339,10 @@ describe('The default error handling receives what a route throws after the upgr
   it.each<{ what: string; answer: (ctx: Koa.Context) => void }>([
     { what: 'a status and a body', answer: (ctx) => Object.assign(ctx, { status: 422, body: 'sorry' }) },
     { what: 'a status alone', answer: (ctx) => Object.assign(ctx, { status: 500 }) },
+    {
+      what: 'a status of a wrapped response',
+      answer: (ctx) => Object.assign(Object.create(ctx.response), { status: 500 }),
+    },
   ])('Koa receives it although a middleware after wsHub answers with $what', async ({ answer }) => {
     const { handler, errors } = noted()
     const target = await startKoa((app) => {
