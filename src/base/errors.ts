@@ -109,7 +109,10 @@ export class HubError extends Error {
   readonly status: number
   /** The same as `status`: Fastify reads this name. */
   readonly statusCode: number
-  /** Whether a client may see `message`: true for the refusals of a request, false for programmer errors. */
+  /**
+   * Whether a client may see `message`: true for the refusals of a request, false for programmer errors, and
+   * for a 503 with a `cause`, such as an error of an engine, whose text may name hosts and users.
+   */
   readonly expose: boolean
   /** HTTP headers for an answer, such as `Retry-After`; may be empty. */
   readonly headers: Readonly<Record<string, string>>
@@ -128,7 +131,7 @@ export class HubError extends Error {
     this.code = code
     this.status = rule.status
     this.statusCode = rule.status
-    this.expose = rule.status !== 500
+    this.expose = rule.status < 500 || (rule.status !== 500 && options?.cause === undefined)
     this.headers = { ...rule.headers }
     this.closeCode = rule.closeCode
     this.mayBeStored = options?.mayBeStored === true

@@ -297,7 +297,7 @@ describe('HUB_ERRORS', () => {
       code,
       status: rule.status,
       statusCode: rule.status,
-      expose: rule.status !== 500,
+      expose: rule.status < 500 || (rule.status !== 500 && Object(error).cause === undefined),
       headers: 'headers' in rule ? rule.headers : {},
       closeCode: 'closeCode' in rule ? rule.closeCode : undefined,
       message: expect.stringMatching(/./),
@@ -319,5 +319,18 @@ describe('HubError', () => {
   it('keeps its cause', () => {
     const cause = new Error('deeper')
     expect(new HubError('WSHUB_ERR_PROTOCOL', 'x', { cause }).cause).toBe(cause)
+  })
+
+  it.each<[code: HubErrorCode, isShown: boolean]>([
+    ['WSHUB_ERR_HUB_CLOSED', false],
+    ['WSHUB_ERR_BACKPLANE', false],
+    ['WSHUB_ERR_NOT_STORED', false],
+    ['WSHUB_ERR_HISTORY_AWAY', false],
+    ['WSHUB_ERR_MESSAGE_TOO_BIG', true],
+    ['WSHUB_ERR_PROTOCOL', true],
+  ])('shows clients no text of an engine: %s with a cause', (code, isShown) => {
+    const cause = new Error('connect ECONNREFUSED 10.0.0.7:6379')
+    expect(new HubError(code, cause.message, { cause }).expose).toBe(isShown)
+    expect(new HubError(code, 'a text of our own', { cause: undefined }).expose).toBe(true)
   })
 })

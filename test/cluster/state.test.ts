@@ -129,6 +129,7 @@ describe('the state of a cluster', () => {
     const refused = {
       code: 'WSHUB_ERR_HUB_CLOSED',
       message: 'the cluster cannot be reached (wrong password)',
+      expose: false,
     }
     await expect(hub.cluster.ready()).rejects.toMatchObject({ ...refused, cause: reason })
     await expect(hub.cluster.ready()).rejects.toMatchObject({ ...refused, cause: reason })
