@@ -19,7 +19,7 @@ export interface NodeClusterOptions {
 }
 
 /** Why messages that wait for the primary are lost when it calls the function of `serveNodeCluster`. */
-const STOPPED = 'the primary has stopped to serve'
+const STOPPED = 'the primary has stopped serving'
 
 /**
  * In the primary: passes the messages of the workers' backplanes on to the workers that are subscribed. The

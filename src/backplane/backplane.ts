@@ -39,8 +39,8 @@ export interface Backplane {
   unsubscribe(channel: string): void
   /**
    * Closes connections and stops timers, after sending what was published before, within a bounded time.
-   * @param timeoutMs how long the hub can wait for the engine to receive it; a backplane may take a second if
-   *   that is longer
+   * @param timeoutMs how long the hub can wait for the engine to receive it; a backplane may take a second
+   *   even if that is less
    */
   close(timeoutMs?: number): Promise<void>
 }

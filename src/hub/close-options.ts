@@ -19,8 +19,9 @@ export interface CloseOptions {
    * Time, in ms, for async callbacks to settle, for clients to answer, and then for the cluster to receive
    * the messages that wait for it. A connection whose callbacks still run after four fifths of it is closed
    * without waiting for them. Connections left after nine tenths of it are terminated, and the rest is for
-   * their `onClose`. A registered WebSocket that does not report its end, or an engine that does not answer,
-   * takes at most 1 000 ms more, a backplane that does not close 5 000 ms. Default 5 000.
+   * their `onClose`. A registered WebSocket that does not report its end takes at most 1 000 ms more. An
+   * engine that does not answer takes 1 000 ms for the cluster and 2 000 ms for a history, and a backplane or
+   * a store that does not close 5 000 ms. Default 5 000.
    */
   timeoutMs?: number | undefined
 }

@@ -104,7 +104,7 @@ const methods: Methods = {
     process.kill(process.ppid, 'SIGCONT')
   },
 
-  /** Publishes messages just before the backplane learns that the primary has stopped to serve. */
+  /** Publishes messages just before the backplane learns that the primary has stopped serving. */
   publishAtLeaving(channel: string, count: number) {
     atLeaving = () => {
       for (let index = 0; index < count; index++) backplane.publish(channel, Buffer.from(`${index}`))

@@ -131,7 +131,7 @@ describe('nodeClusterBackplane', () => {
     [1, 1_000],
     [1_200, 1_200],
   ])(
-    'is closed within %i ms while the primary does not read: the possible loss is reported after %i',
+    'closes with timeoutMs %i while the primary does not read: the possible loss is reported after %i ms',
     async (timeoutMs, ms) => {
       const [worker] = (await startWorkers(1)) as [Worker] // as many as asked for
       await worker.call('closeFlooded', 'room', 100, timeoutMs)
@@ -141,7 +141,7 @@ describe('nodeClusterBackplane', () => {
     },
   )
 
-  it('reports the messages that wait when the primary stops to serve', async () => {
+  it('reports the messages that wait when the primary stops serving', async () => {
     const other = await Primary.start(WORKER)
     onTestFinished(() => other.stop())
     await other.call('serve')
@@ -149,7 +149,7 @@ describe('nodeClusterBackplane', () => {
     await worker.call('publishAtLeaving', 'room', 3)
     await other.call('stop')
     const { errors } = await worker.until('the report', (seen) => seen.errors.length > 0)
-    expect(errors).toEqual(['3 messages (the primary has stopped to serve) may not have been published'])
+    expect(errors).toEqual(['3 messages (the primary has stopped serving) may not have been published'])
     await other.call('serve')
     await worker.until('the return', ({ state }) => state === 'connected')
     await worker.call('subscribe', 'after')

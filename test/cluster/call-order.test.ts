@@ -10,7 +10,7 @@ import { eventually, turn } from '../support/hub-server.ts'
 const PATIENT = { callTimeoutMs: 60_000 }
 const isTea = (channel: string) => channel.endsWith('.r.tea')
 
-/** Of these, a call waits half for messages that do not arrive. */
+/** A call waits for messages that do not arrive for half of this time. */
 const BRIEF = { callTimeoutMs: 4_000 }
 
 /** The barriers that a node has published: the channels of each envelope. */
