@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { bundleForPage } from './bundle.ts'
@@ -12,6 +12,16 @@ describe('The client in a bundle', () => {
     expect(inputs.filter((name) => name !== '<stdin>').every((name) => files.includes(name))).toBe(true)
     expect(text).toContain('visibilitychange')
     expect(gzipSync(text, { level: 9 }).length).toBeLessThanOrEqual(MAX_BYTES)
+  })
+
+  it('is as large as the documentation says', async () => {
+    const { text } = await bundleForPage("export * from './client.ts'")
+    const size = `${(gzipSync(text, { level: 9 }).length / 1_000).toFixed(1)} KB`
+    const told = ['README.md', 'docs/client.md'].flatMap((file) => {
+      const page = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+      return [...page.matchAll(/[\d.]+ KB(?=[.,]| +\|$)/gm)].map(([found]) => found)
+    })
+    expect(told).toEqual([size, size, size])
   })
 
   it('has no side effects: a page that imports it without using it gets none of it', async () => {
