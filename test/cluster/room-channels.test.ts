@@ -117,6 +117,11 @@ describe('a hub without connections', () => {
     const publisher = new Hub({ backplane, cluster: FAST })
     onTestFinished(() => void publisher.close())
     await publisher.cluster.ready()
+    await eventually(
+      'the publisher to know the others',
+      () => publisher.cluster.stats().nodes === 4,
+      () => publisher.cluster.stats(),
+    )
     expect(publisher.broadcastToRoom('tea', '1')).toBe(0)
     publisher.broadcast('2')
     publisher.sendTo(nodes[2].connection.id, '3')
