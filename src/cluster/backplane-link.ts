@@ -21,7 +21,7 @@ import type { NodeResponse } from './wire/response.ts'
 const MAX_PROBED_ROOMS = 16
 /** The number of beats between two searches for unused sequences and silent publishers. */
 const SWEEP_BEATS = 12
-/** Time for a backplane to close, when that of the hub is over. */
+/** The time, in ms, that a backplane has left to close once `timeoutMs` is over. */
 const CLOSE_TIMEOUT_MS = 5_000
 
 /**
@@ -37,7 +37,7 @@ export class BackplaneLink implements Link {
   readonly #receiver: Receiver
   /** Whether the subscriptions of this node's own channels are confirmed. */
   #isSubscribed = false
-  /** Whether `start` of the backplane has not settled. */
+  /** Whether the `start` of the backplane is pending. */
   #isBackplaneStarting = true
   /** Whether the cluster has been reached, or never will be. */
   #hasStarted = false

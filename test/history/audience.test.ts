@@ -23,6 +23,18 @@ async function pair(): Promise<[HubServer, HubServer]> {
 
 const NONE = { key: undefined, exceptIds: [], exceptRooms: [] }
 
+/** A member of the rooms `a` and `b` that has had a message to both, brought by `a`, and one to `b`. */
+async function afterUnion(): Promise<{ node: Node; member: Member }> {
+  const node = new Node(memoryHistory())
+  onTestFinished(() => node.history.close(0))
+  const member = new Member('slow')
+  for (const room of ['a', 'b']) node.join(member, room)
+  node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
+  await node.history.publish('b', { data: 'b', ...NONE })
+  expect(member.received).toEqual(['union', 'b'])
+  return { node, member }
+}
+
 describe('a message to rooms with a history', () => {
   it('reaches the members on all nodes, in one order', async () => {
     const [one, two] = await pair()
@@ -163,13 +175,7 @@ describe('a message to rooms with a history', () => {
   })
 
   it('is told to be lost when it was dropped after its member had left the room that brought it', async () => {
-    const node = new Node(memoryHistory())
-    onTestFinished(() => node.history.close(0))
-    const member = new Member('slow')
-    for (const room of ['a', 'b']) node.join(member, room)
-    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
-    await node.history.publish('b', { data: 'b', ...NONE })
-    expect(member.received).toEqual(['union', 'b'])
+    const { node, member } = await afterUnion()
     node.leave(member, 'a')
     node.history.resync(member, member.origins.slice(0, 1))
     await turn()
@@ -206,12 +212,7 @@ describe('a message to rooms with a history', () => {
   })
 
   it('is told to be lost when it was dropped after its node has ceased to follow the room', async () => {
-    const node = new Node(memoryHistory())
-    onTestFinished(() => node.history.close(0))
-    const member = new Member('slow')
-    for (const room of ['a', 'b']) node.join(member, room)
-    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
-    await node.history.publish('b', { data: 'b', ...NONE })
+    const { node, member } = await afterUnion()
     vi.useFakeTimers({ toFake: ['setTimeout'] })
     onTestFinished(() => void vi.useRealTimers())
     node.leave(member, 'a')
@@ -239,12 +240,7 @@ describe('a message to rooms with a history', () => {
       },
     ],
   ])('is told to be lost before what follows, also in the same turn, when %s', async (_when, lose) => {
-    const node = new Node(memoryHistory())
-    onTestFinished(() => node.history.close(0))
-    const member = new Member('slow')
-    for (const room of ['a', 'b']) node.join(member, room)
-    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
-    await node.history.publish('b', { data: 'b', ...NONE })
+    const { node, member } = await afterUnion()
     lose(node, member)
     await node.history.publish('b', { data: 'next', ...NONE })
     expect(member.received).toEqual(['union', 'b'])
@@ -258,12 +254,7 @@ describe('a message to rooms with a history', () => {
   })
 
   it('is told to be lost once when its member resumes the other room at once', async () => {
-    const node = new Node(memoryHistory())
-    onTestFinished(() => node.history.close(0))
-    const member = new Member('slow')
-    for (const room of ['a', 'b']) node.join(member, room)
-    node.history.broadcast(['a', 'b'], { data: 'union', ...NONE })
-    await node.history.publish('b', { data: 'b', ...NONE })
+    const { node, member } = await afterUnion()
     node.leave(member, 'a')
     node.history.resync(member, member.origins.slice(0, 1))
     expect(await node.history.resume(member, 'b', {})).toMatchObject({ complete: true })
