@@ -4,6 +4,7 @@ import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wsh
 import { eventually, Journal, serve, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { Member, Node } from './node.ts'
+import { holdClock } from './nodes.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 /** A member that stops reading at its first message. */
@@ -365,6 +366,7 @@ describe('Cluster', () => {
     const one = await serveHistory({ store }, { backplane: new MemoryBackplane(bus) })
     const two = await serve({ backplane: new MemoryBackplane(bus) })
     await Promise.all([one.hub.cluster.ready(), two.hub.cluster.ready()])
+    holdClock() // no call is given up
     const { connection } = await two.connect()
     const { id } = connection
     const { cluster } = one.hub

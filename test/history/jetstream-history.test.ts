@@ -26,7 +26,7 @@ describe('jetstreamHistory', () => {
     await engine?.stop()
   })
 
-  const create = () => jetstreamHistory({ servers: `127.0.0.1:${cable?.port ?? 1}`, timeoutMs: 2_000 })
+  const create = () => jetstreamHistory({ servers: `127.0.0.1:${cable?.port ?? 1}`, timeoutMs: WAIT_MS })
   const contract = historyContract({
     create,
     cut: () => cable?.cut(),

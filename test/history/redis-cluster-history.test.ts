@@ -35,7 +35,7 @@ describe('redisHistory of a Redis Cluster', () => {
   })
   const create = () => {
     const rootNodes = cables.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }))
-    return redisHistory({ client: pattern.duplicate({ rootNodes }), timeoutMs: 2_000 })
+    return redisHistory({ client: pattern.duplicate({ rootNodes }), timeoutMs: WAIT_MS })
   }
 
   const contract = historyContract({

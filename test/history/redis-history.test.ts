@@ -24,8 +24,8 @@ describe('redisHistory', () => {
   })
 
   const makers = {
-    'of a URL': () => redisHistory({ url, timeoutMs: 2_000 }),
-    'of a client of node-redis 5': () => redisHistory({ client: createClient5({ url }), timeoutMs: 2_000 }),
+    'of a URL': () => redisHistory({ url, timeoutMs: WAIT_MS }),
+    'of a client of node-redis 5': () => redisHistory({ client: createClient5({ url }), timeoutMs: WAIT_MS }),
   }
   describe.each(Object.entries(makers))('%s', (_name, create) => {
     const contract = historyContract({

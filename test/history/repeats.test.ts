@@ -1,7 +1,9 @@
-import { describe, expect, it } from 'vitest'
-import { eventually, turn } from '../support/hub-server.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { turn } from '../support/hub-server.ts'
 import { BEHIND, Member, type Node } from './node.ts'
-import { append as appendTo, CONTENT, single, untilReceived } from './nodes.ts'
+import { append as appendTo, CONTENT, holdClock, passing, single, untilReceived } from './nodes.ts'
+
+beforeEach(holdClock)
 
 const LIMITS = { maxMessages: 3, maxAgeMs: 3_600_000 }
 
@@ -77,7 +79,7 @@ describe('A message of a room with a history', () => {
     const client = new Member('client')
     node.join(client)
     const resumed = node.history.resume(client, 'room', { since, last: 2 })
-    await eventually(
+    await passing(
       'the latest messages',
       () => client.received.length >= 3,
       () => client.received,
@@ -102,7 +104,7 @@ describe('A message of a room with a history', () => {
     node.join(client)
     const { reads } = store
     const resumed = node.history.resume(client, 'room', { since, last: 2 })
-    await eventually(
+    await passing(
       'the read after the position',
       () => store.reads > reads,
       () => store.reads,

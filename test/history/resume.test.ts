@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { memoryHistory } from 'wshub'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
+import { holdClock } from './nodes.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 describe('Hub', () => {
@@ -108,6 +109,7 @@ describe('Hub', () => {
         {},
         { onBehind: (conn) => conn.sendText(text('behind')) },
       )
+      holdClock() // a held message of the feed would be read after a second
       const { position } = await hub.publish('chat', text(0))
       const { connection: other } = await connect()
       await hub.resumeRoom(other, 'chat')

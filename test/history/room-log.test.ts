@@ -1,10 +1,22 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
 import { positionOf } from '../../src/history/position.ts'
-import { eventually, turn } from '../support/hub-server.ts'
+import { turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
-import { append, CONTENT, cluster, pair, single, untilReceived } from './nodes.ts'
+import {
+  append,
+  CONTENT,
+  cluster,
+  holdClock,
+  pair,
+  passing,
+  passingUntil,
+  single,
+  untilReceived,
+} from './nodes.ts'
+
+beforeEach(holdClock)
 
 /** A message that other nodes may have delivered before the store lost it. */
 const LOST = { code: 'WSHUB_ERR_NOT_STORED', mayBeStored: true }
@@ -19,7 +31,7 @@ async function returning(options: { maxCachedBytes?: number }) {
   const node = new Node(store, options)
   onTestFinished(() => node.history.close(0))
   node.join(new Member('first'))
-  await eventually(
+  await passing(
     'the store to connect',
     () => store.state === 'connected',
     () => store.state,
@@ -120,7 +132,7 @@ describe('RoomLog', () => {
     for (let n = 1; n <= count; n++) await node.history.publish('room', { ...content, data: `${n}` })
     const startedAt = performance.now()
     const passedMs = () => performance.now() - startedAt
-    if ('maxAgeMs' in limits) await eventually('the message to be old', () => passedMs() > 60, passedMs)
+    if ('maxAgeMs' in limits) await passing('the message to be old', () => passedMs() > 60, passedMs)
     const member = new Member('late')
     node.join(member)
 
@@ -232,7 +244,7 @@ describe('RoomLog', () => {
     bus.loseLatest('room', 1)
     bus.restore()
     const isReported = () => one.node.errors.some((error) => error.message.includes('has lost it since'))
-    await eventually('the report', isReported, () => one.node.errors)
+    await passing('the report', isReported, () => one.node.errors)
     expect(one.node.errors).toContainEqual(expect.objectContaining({ code: 'WSHUB_ERR_NOT_STORED' }))
     expect(one.member.received).toEqual([])
   })
@@ -265,7 +277,7 @@ describe('RoomLog', () => {
     store.readsToFail = 1
     bus.restore()
     // It has the number that b had.
-    await node.history.publish('room', { ...CONTENT, data: 'd' })
+    await passingUntil(node.history.publish('room', { ...CONTENT, data: 'd' }))
     expect(member.received).toEqual(['a', 'b', 'c', BEHIND])
   })
 
@@ -284,7 +296,7 @@ describe('RoomLog', () => {
     two.store.releaseReplies()
     await untilReceived(two.member, ['a', 'b', BEHIND])
     one.node.publish('e')
-    await eventually(
+    await passing(
       'e',
       () => two.member.received.includes('e'),
       () => two.member.received,
@@ -323,7 +335,7 @@ describe('RoomLog', () => {
     onTestFinished(() => node.history.close(0))
     store.readsToFail = 1
     node.join(new Member('first'))
-    await eventually(
+    await passing(
       'a read to fail',
       () => node.errors.length > 0,
       () => store.state,
@@ -332,7 +344,8 @@ describe('RoomLog', () => {
     for (const data of ['c', 'd']) publish(data) // c has the number that b had
     const member = new Member('returning')
     node.join(member)
-    expect(await node.history.resume(member, 'room', { since })).toMatchObject({ complete: false })
+    const resumed = node.history.resume(member, 'room', { since })
+    expect(await passingUntil(resumed)).toMatchObject({ complete: false })
   })
 
   it('does not send again what a replay has sent that turns out to be incomplete', async () => {
@@ -342,7 +355,7 @@ describe('RoomLog', () => {
     bus.evict('room')
     two.store.readsToFail = 1 // the first one is of the log: it holds what follows
     for (const text of ['b', 'c', 'd']) one.node.publish(text)
-    await eventually(
+    await passing(
       'a read to fail',
       () => two.node.errors.length > 0,
       () => two.member.received,
@@ -351,7 +364,7 @@ describe('RoomLog', () => {
     late.isStalled = true
     two.node.join(late)
     const resumed = two.node.history.resume(late, 'room', { last: 2 })
-    await eventually(
+    await passing(
       'the replay to wait',
       () => late.waiting > 0,
       () => late.received,
@@ -359,7 +372,7 @@ describe('RoomLog', () => {
     for (const text of ['e', 'f', 'g', 'h', 'i']) one.node.publish(text)
     await untilReceived(one.member, ['a', BEHIND, 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'])
     late.drain()
-    expect(await resumed).toMatchObject({ complete: false, replayed: 2 })
+    expect(await passingUntil(resumed)).toMatchObject({ complete: false, replayed: 2 })
     one.node.publish('j')
     await untilReceived(late, ['c', 'd', BEHIND, 'j'])
     expect(late.received).toEqual(['c', 'd', BEHIND, 'j'])
@@ -380,7 +393,7 @@ describe('RoomLog', () => {
     const member = new Overflowing('overflowing')
     node.join(member)
     const resumed = node.history.resume(member, 'room', { since })
-    await eventually(
+    await passing(
       'the replay to wait until the client reads on',
       () => member.waiting > 0,
       () => member.received,

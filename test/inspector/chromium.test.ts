@@ -36,7 +36,10 @@ describe('the page of the inspector, with three nodes over Redis', () => {
     nodes = []
     const url = `redis://127.0.0.1:${redis.port}`
     for (let n = 0; n < 3; n++) {
-      const hub = new Hub({ backplane: redisBackplane({ url }), cluster: { heartbeatIntervalMs: 100 } })
+      const hub = new Hub({
+        backplane: redisBackplane({ url }),
+        cluster: { heartbeatIntervalMs: 100, callTimeoutMs: WAIT_MS },
+      })
       nodes.push(await inspected({ ...everything, metadata }, hub))
     }
     await Promise.all(nodes.map(({ hub }) => hub.cluster.ready()))
@@ -81,10 +84,12 @@ describe('the page of the inspector, with three nodes over Redis', () => {
     const page = await open()
     for (const name of [HOSTILE, 'gnp.exe', LONG]) await row(page, 'rooms', name).waitFor()
     await rows(page, 'nodes', 3)
-    await until(async () => (await cells(page, 'rooms', HOSTILE))[1] === '2')
-    expect(await cells(page, 'rooms', HOSTILE)).toEqual([HOSTILE, '2', '0', '0', '0 B', 'FollowSend'])
-    expect((await cells(page, 'rooms', 'gnp.exe'))[0]).toBe('שלום \\u202egnp.exe\\u200b')
-    expect((await cells(page, 'clients', LONG.slice(0, 60)))[7]).toContain(`{"name":"${HOSTILE}"`)
+    // Polled, since a node that answers too late is left out of a snapshot.
+    const shown = (table: string, text: string) =>
+      expect.poll(() => cells(page, table, text), { timeout: WAIT_MS })
+    await shown('rooms', HOSTILE).toEqual([HOSTILE, '2', '0', '0', '0 B', 'FollowSend'])
+    await shown('rooms', 'gnp.exe').toContain('שלום \\u202egnp.exe\\u200b')
+    await shown('clients', LONG.slice(0, 60)).toContainEqual(expect.stringContaining(`{"name":"${HOSTILE}"`))
     expect(await page.locator('img, b').count()).toBe(0)
   })
 

@@ -42,6 +42,11 @@ describe('hub.stats().presence', () => {
     expect(hub.stats().presence).toMatchObject({ rooms: 3, members: 3, repairs: 0 })
     hub.leaveRoom(connection, 'b')
     await changes.first('the room to be empty', ({ room, left }) => room === 'b' && left.length === 1)
+    await eventually(
+      'the room to be forgotten',
+      () => hub.stats().presence?.rooms !== 3,
+      () => hub.stats().presence,
+    )
     expect(hub.stats().presence).toEqual({ rooms: 2, members: 2, changes: changes.all.length, repairs: 0 })
   })
 
