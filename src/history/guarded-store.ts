@@ -1,7 +1,7 @@
 import { deferred } from '../base/deferred.ts'
 import { HubError } from '../base/errors.ts'
 import { Queue } from '../base/queue.ts'
-import { textOf } from '../base/thrown.ts'
+import { asError, textOf } from '../base/thrown.ts'
 import { settlesWithin } from '../base/time-limit.ts'
 import type {
   Appended,
@@ -33,6 +33,8 @@ export class GuardedStore {
   #reads = 0
   readonly #waitingReads = new Queue<Replay>()
   #isClosed = false
+  /** Why the store can never work; `undefined` as long as it may. */
+  #failure: Error | undefined
   readonly #started = deferred()
   /** Resolves when the store is connected for the first time, or the time for that is over. */
   #starting: Promise<unknown> | undefined
@@ -51,6 +53,9 @@ export class GuardedStore {
   async start(listener: HistoryListener): Promise<void> {
     try {
       await this.#store.start(listener)
+    } catch (error) {
+      this.#failure = asError(error, 'the store of the history')
+      throw error
     } finally {
       this.#started.resolve()
     }
@@ -67,6 +72,7 @@ export class GuardedStore {
     try {
       if (this.#starting !== undefined) await this.#starting
       if (this.#isClosed) throw new HubError('WSHUB_ERR_NOT_STORED', 'the hub is closed')
+      if (this.#failure !== undefined) throw new HubError('WSHUB_ERR_NOT_STORED', this.#failure.message)
       return await this.#store.append(room, record, limits)
     } catch (cause) {
       const mayBeStored = textOf(cause, 'code') !== 'WSHUB_ERR_NOT_STORED'
@@ -97,6 +103,7 @@ export class GuardedStore {
     try {
       if (this.#starting !== undefined) await this.#starting
       if (this.#isClosed) throw new Error('the hub is closed')
+      if (this.#failure !== undefined) throw this.#failure
       return await this.#store.read(room, request, limits)
     } catch (cause) {
       const why = textOf(cause, 'message') ?? 'the store failed'

@@ -31,3 +31,19 @@ it('a message that waits for the store is refused when the hub is closed', async
   await hub.close({ timeoutMs: 100 })
   await refused
 })
+
+it('a message and a read of a hub whose store can never work are refused with the reason', async () => {
+  const engine = await startRedis('--requirepass', 'right')
+  onTestFinished(() => engine.stop())
+  const url = `redis://:wrong@127.0.0.1:${engine.port}`
+  const hub = new Hub({ history: { store: redisHistory({ url }), rooms: () => ({}) }, onError() {} })
+  onTestFinished(async () => void (await hub.close()))
+  for (const when of ['while it starts', 'later']) {
+    const [message, page] = await Promise.allSettled([hub.publish('room', when), hub.history('room')])
+    const why = expect.stringContaining('WRONGPASS')
+    expect(message).toMatchObject({
+      reason: { code: 'WSHUB_ERR_NOT_STORED', message: why, mayBeStored: false, expose: false },
+    })
+    expect(page).toMatchObject({ reason: { code: 'WSHUB_ERR_HISTORY_AWAY', message: why } })
+  }
+})
