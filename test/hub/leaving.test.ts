@@ -73,7 +73,10 @@ describe('hub.close', () => {
       },
     )
     for (let i = 0; i < 3; i++) await connectRaw()
-    expect(await hub.close({ timeoutMs: 1_000 })).toEqual({ closed: 0, terminated: 3 })
+    fakeTimers() // the time for the three onClose does not pass
+    const closing = hub.close({ timeoutMs: 1_000 })
+    await vi.advanceTimersByTimeAsync(900)
+    expect(await inTime('the hub to close', closing)).toEqual({ closed: 0, terminated: 3 })
     expect(log.toSorted()).toEqual([...Array(3).fill('1001 by hub'), ...Array(3).fill('stored')])
   })
 
