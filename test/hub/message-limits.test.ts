@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Frame, type Message, Opcode } from 'wshub'
 import { closeApps } from '../adapters/frameworks.ts'
 import { inTime, serve, thrownBy } from '../support/hub-server.ts'
@@ -8,6 +8,12 @@ afterEach(async () => {
   destroyClients()
   await closeApps()
 })
+
+/** Stops the clock of the hub: however long it takes to read a packet, it is the same moment. */
+function stopClock(): void {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+}
 
 describe('limits.maxMessagesPerSecond', () => {
   const texts = Array.from({ length: 60 }, (_, i) => String(i))
@@ -81,6 +87,7 @@ describe('limits.maxMessagesPerSecond', () => {
   })
 
   it('counts pings', async () => {
+    stopClock()
     const { connectRaw, log } = await serve({ limits: { ...limits, rateLimitPolicy: 'close' } })
     const ping = new Frame({ opcode: Opcode.ping, masked: true }).encode()
     const { client } = await connectRaw([], Buffer.concat(Array(60).fill(ping)))
@@ -91,6 +98,7 @@ describe('limits.maxMessagesPerSecond', () => {
   })
 
   it('closes with 1008 under the policy close, once', async () => {
+    stopClock()
     const { connectRaw, log } = await serve({ limits: { ...limits, rateLimitPolicy: 'close' } })
     const { client } = await connectRaw([], packet)
     expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'too many messages' })
