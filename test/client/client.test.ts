@@ -1,8 +1,8 @@
 import { runInNewContext } from 'node:vm'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { SocketData } from 'wshub/client'
-import { serve, thrownBy } from '../support/hub-server.ts'
+import { Journal, serve, thrownBy } from '../support/hub-server.ts'
 import { Cable } from '../support/servers.ts'
 import { SilentServer } from '../support/silent-server.ts'
 import { connectRecorded, times } from './support.ts'
@@ -195,10 +195,25 @@ describe('close', () => {
 
 describe('heartbeatTimeoutMs', () => {
   it('swallows the heartbeats of the hub, which keep the connection', async () => {
+    // The time of both sides goes on only when the heartbeat before has arrived.
+    vi.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
+    })
+    onTestFinished(() => void vi.useRealTimers())
     const app = await serve({ heartbeat: { everyMs: 40 } })
-    const { socket, log } = connectRecorded(app.url, { heartbeatTimeoutMs: 2_000 })
-    const { client } = await app.connect()
-    await client.received.until('ten heartbeats', ({ length }) => length >= 10)
+    const heartbeats = new Journal<string>()
+    class Counting extends WebSocket {
+      constructor(url: string | URL, protocols: string[]) {
+        super(url, protocols)
+        this.on('message', (data) => heartbeats.push(String(data)))
+      }
+    }
+    const { socket, log } = connectRecorded(app.url, { heartbeatTimeoutMs: 200, WebSocket: Counting })
+    await times(log, 'open', 1)
+    for (let count = 1; count <= 10; count++) {
+      vi.advanceTimersByTime(60)
+      await heartbeats.until(`${count} heartbeats`, ({ length }) => length >= count)
+    }
     app.hub.broadcast('marker')
     await times(log, 'message marker', 1)
     expect(log.all).toEqual(['open', 'message marker'])

@@ -49,15 +49,33 @@ async function setUp(
   return { engine, store }
 }
 
+/** A request to JetStream. */
+async function ask(connection: NatsConnection, api: string, body?: object): Promise<unknown> {
+  const payload = body && JSON.stringify(body)
+  return (await connection.request(`$JS.API.${api}`, payload, { timeout: WAIT_MS })).json()
+}
+
+/** As the API documents it. */
+async function infoOf(connection: NatsConnection): Promise<{ config: object; state: { messages: number } }> {
+  return (await ask(connection, 'STREAM.INFO.wshub')) as Awaited<ReturnType<typeof infoOf>>
+}
+
+/** Lets all messages of the stream expire, which have not until then, however long the test takes. */
+async function expire({ port }: { readonly port: number }): Promise<void> {
+  const connection = await connect({ port })
+  const { config } = await infoOf(connection)
+  const times = { max_age: 1_000_000_000, duplicate_window: 1_000_000_000 } // in ns
+  const updated = await ask(connection, 'STREAM.UPDATE.wshub', { ...config, ...times })
+  expect(updated).not.toHaveProperty('error')
+  await until('the messages to expire', async () => (await infoOf(connection)).state.messages === 0)
+  await connection.close()
+}
+
 /** Returns a connection that asks a consumer for messages when those of the stream have expired. */
-function withLatePulls(connection: NatsConnection): NatsConnection {
-  const isEmpty = async () => {
-    const info: unknown = (await connection.request('$JS.API.STREAM.INFO.wshub')).json()
-    return (info as { state: { messages: number } }).state.messages === 0 // as the API documents it
-  }
+function withLatePulls(connection: NatsConnection, engine: Engine): NatsConnection {
   const publish: NatsConnection['publish'] = (subject, ...rest) => {
     if (!subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return connection.publish(subject, ...rest)
-    void until('the stream to be empty', isEmpty).then(() => connection.publish(subject, ...rest))
+    void expire(engine).then(() => connection.publish(subject, ...rest))
   }
   return withMethods(connection, { publish })
 }
@@ -199,8 +217,7 @@ describe('a message', () => {
     await append(store, 'c')
     const connection = await connect({ servers: `127.0.0.1:${engine.port}` })
     onTestFinished(() => connection.close())
-    const call = async (api: string, body: object) =>
-      (await connection.request(`$JS.API.${api}`, JSON.stringify(body))).json()
+    const call = (api: string, body: object) => ask(connection, api, body)
     expect(await call('STREAM.MSG.DELETE.wshub', { seq: offset })).toHaveProperty('error')
     expect(await missedSince(store, first)).toEqual(['b', 'c'])
     expect(await call('STREAM.PURGE.wshub', { filter: 'wshub.h.room' })).toHaveProperty('success', true)
@@ -211,7 +228,7 @@ describe('a message', () => {
 describe('a stream that was deleted', () => {
   const remove = async (engine: Engine) => {
     const connection = await connect({ servers: `127.0.0.1:${engine.port}` })
-    await connection.request('$JS.API.STREAM.DELETE.wshub')
+    await ask(connection, 'STREAM.DELETE.wshub')
     await connection.close()
   }
 
@@ -286,16 +303,13 @@ describe('a stream', () => {
   })
 
   it('whose messages have all expired does not tell a follower of a quiet room that it has missed any', async () => {
-    const { store } = await setUp({ maxAgeMs: 1_000 })
+    const { engine, store } = await setUp()
     for (const room of ['empty', 'room']) await store.subscribe(room)
     const { head: empty } = await store.read('empty', PAGE, LIMITS)
     const last = await append(store, 'soon gone')
     for (let index = 0; index < 3; index++) await store.append('other', Buffer.from('x'), LIMITS)
     await store.heads(['empty', 'room']) // as a hub asks from time to time
-    await until('the messages to expire', async () => {
-      const { records } = await store.read('other', { last: 1, ...PAGE }, LIMITS)
-      return records.length === 0
-    })
+    await expire(engine)
     for (const [room, after] of [
       ['empty', empty],
       ['room', last],
@@ -325,11 +339,7 @@ describe('a stream', () => {
     onTestFinished(() => engine.stop())
     const connection = await connect({ port: engine.port })
     onTestFinished(() => connection.close())
-    const store = jetstreamHistory({
-      connection: withLatePulls(connection),
-      maxAgeMs: 1_000,
-      timeoutMs: 60_000,
-    })
+    const store = jetstreamHistory({ connection: withLatePulls(connection, engine), timeoutMs: WAIT_MS })
     onTestFinished(() => store.close())
     await store.start({ onMessage() {}, onStateChange() {}, onError() {} })
     const mark = await append(store, 'soon gone')

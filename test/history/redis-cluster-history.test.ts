@@ -65,7 +65,7 @@ describe('redisHistory of a Redis Cluster', () => {
       await store.read('spread 0', { maxMessages: 1, maxBytes: 1 }, limits)
       const sizes = await Promise.all(engines.map(async ({ port }) => Number(await redis(port, 'DBSIZE'))))
       expect(Math.min(...sizes)).toBeGreaterThan(0)
-      await expect.poll(() => received.length).toBe(rooms.length)
+      await expect.poll(() => received.length, { timeout: WAIT_MS }).toBe(rooms.length)
       expect(received.toSorted()).toEqual(rooms.toSorted())
     } finally {
       await store.close()

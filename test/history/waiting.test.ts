@@ -43,12 +43,17 @@ describe('PendingAppends', () => {
   })
 
   it('takes as long for each of many messages as for one', async () => {
-    const pending = new PendingAppends()
-    const numbers = Array.from({ length: MANY }, () => pending.begin())
-    const { settled } = pending
-    const startedAt = performance.now()
-    for (const number of numbers) pending.end(number)
-    await settled
-    expect(performance.now() - startedAt).toBeLessThan(1_000) // 20 ms; it took 3 s when each took longer
+    const tookMs: number[] = []
+    for (let round = 0; round < 3; round++) {
+      const pending = new PendingAppends()
+      const numbers = Array.from({ length: MANY }, () => pending.begin())
+      const { settled } = pending
+      const startedAt = performance.now()
+      for (const number of numbers) pending.end(number)
+      await settled
+      tookMs.push(performance.now() - startedAt)
+    }
+    // 20 ms; it took 3 s when each took longer. In one of the rounds, the process may have stood still.
+    expect(Math.min(...tookMs)).toBeLessThan(1_000)
   })
 })

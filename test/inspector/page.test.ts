@@ -183,8 +183,11 @@ describe('the page of an inspector', () => {
     const { connection } = await join(other, 'tea')
     const page = await open(node.port)
     await shows(page, 'clients', connection.id)
-    far.delay = () => true
-    page.once('dialog', (dialog) => void dialog.accept())
+    // Not before: a page does not show the clients of a node that does not answer.
+    page.once('dialog', (dialog) => {
+      far.delay = () => true
+      void dialog.accept()
+    })
     await page.getByRole('button', { name: `Disconnect ${connection.id}` }).click()
     await shows(page, 'done', `${connection.id} may still be disconnected: no answer from`)
     expect(await page.locator('#done').textContent()).toMatch(new RegExp(` ${process.pid}\\.$`))
