@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type Connection, Hub } from 'wshub'
 import type { InspectorOptions } from 'wshub/inspector'
 import { NodeReport } from '../../adapters/inspector/node-report.ts'
@@ -8,7 +8,19 @@ import { snapshotOf } from '../../adapters/inspector/snapshot.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
 import type { Client } from '../support/hub-server.ts'
-import { everything, type Inspected, inspected, messageOf, Page, type Shown, view } from './inspected.ts'
+import {
+  everything,
+  holdClock,
+  type Inspected,
+  inspected,
+  messageOf,
+  Page,
+  passing,
+  type Shown,
+  view,
+} from './inspected.ts'
+
+beforeEach(holdClock)
 
 type Sample = Shown['followed']['samples'][number]
 
@@ -44,7 +56,7 @@ async function two(options: InspectorOptions): Promise<[Inspected, Inspected]> {
   const bus = new Bus()
   const make = () => inspected(options, new Hub({ backplane: bus.backplane(), cluster: FAST }))
   const nodes: [Inspected, Inspected] = [await make(), await make()]
-  await Promise.all(nodes.map(({ hub }) => hub.cluster.ready()))
+  await passing(Promise.all(nodes.map(({ hub }) => hub.cluster.ready())))
   return nodes
 }
 
@@ -56,7 +68,7 @@ describe('an operator who follows', () => {
     const page = await Page.open(near.port)
     await follow(page, 'client', id, 2)
     client.socket.send('hello')
-    await far.hub.cluster.members('tea') // a round trip
+    await passing(far.hub.cluster.members('tea')) // a round trip
     connection.sendText('for one')
     connection.sendBinary(Buffer.alloc(100, 7))
     far.hub.sendTo(id, 'by id')
@@ -83,7 +95,7 @@ describe('an operator who follows', () => {
     const [near, far] = await two(everything)
     const one = await join(near, 'tea')
     const other = await join(far)
-    await far.hub.cluster.join({ id: other.connection.id }, 'tea')
+    await passing(far.hub.cluster.join({ id: other.connection.id }, 'tea'))
     const stranger = await join(far, 'coffee')
     const page = await Page.open(near.port)
     await follow(page, 'room', 'tea', 2)
