@@ -1,8 +1,10 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { chatPresence } from '../../examples/chat/chat.ts'
 import { start } from '../../examples/chat/fastify.ts'
 import type { Running } from '../../examples/run.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { WAIT_MS } from '../support/in-time.ts'
 import { ChatVisitors, say, sees, texts } from './chat-visitors.ts'
 import { anyPort } from './support.ts'
 
@@ -62,6 +64,10 @@ describe('Chat page', () => {
   })
 
   it('stays in the same room under the same name on a reload, and nobody is told', async () => {
+    await server.close()
+    // A reload may take longer than the second for which the chat waits.
+    const presence = { ...chatPresence(() => server.hub), leaveGraceMs: WAIT_MS }
+    server = await start(anyPort, { presence })
     const ada = await visitor('Ada', 'green garden')
     const bob = await visitor('Bob', 'green garden')
     await sees(ada, 'log', 'Bob joined')
@@ -100,7 +106,7 @@ describe('Chat page', () => {
     await ada.getByLabel('Your name').fill('Ada')
     await ada.getByRole('button', { name: 'Join' }).click()
     await sees(ada, 'state', 'Online')
-    await ada.clock.pauseAt(Date.now() + 1_000) // to keep it from reconnecting
+    await ada.clock.pauseAt(Date.now() + 20_000) // to keep it from reconnecting; not a time that has passed
     const { port, hostname } = new URL(server.url)
     await ada.getByLabel('Message', { exact: true }).fill('Patience')
     await server.close()

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory, stampJson } from 'wshub'
 import { start as startExpress } from '../../examples/chat/express.ts'
 import { start as startFastify } from '../../examples/chat/fastify.ts'
@@ -84,6 +84,9 @@ describe('Chat', () => {
     })
 
     it('tells nobody of a person who comes back with the same key, and shows the key to nobody', async () => {
+      // The time for which the chat waits begins to pass when the test says so.
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+      onTestFinished(() => void vi.useRealTimers())
       const ada = await inRoom('garden', 'Ada')
       const join = { type: 'join', name: 'Bob', room: 'garden', key: 'secret' }
       const bob = await visitor()
@@ -98,7 +101,10 @@ describe('Chat', () => {
       expect(taken.filter(({ type }) => type === 'left' || type === 'joined')).toEqual([])
       expect(JSON.stringify([here, taken])).not.toContain('secret')
       again.send({ type: 'leave' })
+      const passing = setInterval(() => vi.advanceTimersByTime(100), 1)
+      onTestFinished(() => clearInterval(passing))
       await ada.takeJson({ type: 'left', id: here?.you ?? '' })
+      vi.useRealTimers()
     })
 
     it('shows the people of two nodes as of one', async () => {

@@ -42,10 +42,10 @@ export function describeIdleTimeout(make: Make): void {
     it('closes a silent connection while the hub does not ping', async () => {
       const app = await application({ pingIntervalMs: 0 })
       const proxy = await RunningProxy.start(make, { app: app.port, idle: '2s' })
+      const before = performance.now() // the connection may be open for long when this test learns of it
       const client = await proxy.connect()
-      const opened = performance.now()
       expect(await client.closed()).toBe('1006')
-      expect(performance.now() - opened).toBeGreaterThan(1_500)
+      expect(performance.now() - before).toBeGreaterThan(1_500)
       await app.log.first('the end', (entry) => entry === 'close 1006')
     })
 
