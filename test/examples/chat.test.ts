@@ -104,6 +104,7 @@ describe('Chat', () => {
       const passing = setInterval(() => vi.advanceTimersByTime(100), 1)
       onTestFinished(() => clearInterval(passing))
       await ada.takeJson({ type: 'left', id: here?.you ?? '' })
+      clearInterval(passing)
       vi.useRealTimers()
     })
 
