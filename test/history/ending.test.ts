@@ -1,10 +1,10 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Connection, Hub, ResumeResult } from 'wshub'
 import { MemoryBackplane, MemoryBus, MemoryHistoryBus, memoryHistory } from 'wshub'
+import { holdClock } from '../support/held-clock.ts'
 import { eventually, Journal, serve, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { Member, Node } from './node.ts'
-import { holdClock } from './nodes.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 /** A member that stops reading at its first message. */

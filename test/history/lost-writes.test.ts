@@ -1,12 +1,13 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
+import { holdClock, passingUntil } from '../support/held-clock.ts'
 import { turn } from '../support/hub-server.ts'
 import { inTime } from '../support/in-time.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
-import { append, holdClock, passing, single, untilReceived } from './nodes.ts'
+import { append, single, untilReceived } from './nodes.ts'
 
-beforeEach(holdClock)
+beforeEach(() => holdClock())
 
 /** Enough memory for two messages, and for four. */
 const TWO_MESSAGES_BYTES = 1_200
@@ -39,7 +40,7 @@ async function unaware(maxCachedBytes: number) {
 }
 
 async function untilFailed({ node }: { readonly node: Node }): Promise<void> {
-  await passing(
+  await passingUntil(
     'a read to fail',
     () => node.errors.length > 0,
     () => node.errors,
@@ -54,7 +55,7 @@ function notice(bus: MemoryHistoryBus, store: FaultyStore): void {
 }
 
 async function untilWaiting(...members: readonly Member[]): Promise<void> {
-  await passing(
+  await passingUntil(
     'the replays to wait for their clients',
     () => members.every(({ waiting }) => waiting === 1),
     () => members.map(({ waiting }) => waiting),
@@ -74,7 +75,7 @@ it('a member is told when a message that waited for another one has taken the pl
   one.store.holdReplies()
   const { reads } = one.store
   append(bus, 'c') // waits for b, which is read
-  await passing(
+  await passingUntil(
     'a read',
     () => one.store.reads > reads,
     () => one.store.reads,
@@ -183,7 +184,7 @@ describe('a replay from a store that has lost its latest writes', () => {
     await untilReceived(late, ['b', 'c'])
     one.store.feedToLose = 1
     for (const data of ['g', 'h']) append(bus, data, limits)
-    await passing(
+    await passingUntil(
       'the node to read for the replay and for what the feed has lost',
       () => one.store.heldReplies === 2,
       () => one.store.heldReplies,

@@ -1,8 +1,9 @@
-import { onTestFinished, vi } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
 import type { HistoryLimits } from '../../src/history/history-store.ts'
 import { positionOf } from '../../src/history/position.ts'
 import { encodeRecord } from '../../src/history/record.ts'
+import { passingUntil } from '../support/held-clock.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { Member, Node, type NodeOptions } from './node.ts'
@@ -14,35 +15,6 @@ const LIMITS = { maxMessages: 1_000, maxAgeMs: 3_600_000 }
 /** Stores a message of a process that is not of the test. @returns its position */
 export function append(bus: MemoryHistoryBus, data: string, limits: HistoryLimits = LIMITS): string {
   return positionOf(bus.append('room', encodeRecord({ ...CONTENT, data, union: [] }), limits))
-}
-
-/**
- * Holds the clock of the nodes until the test is over. It goes on only while the test waits for something, by
- * 10 ms in each turn, so that nothing is read in between because the process stood still.
- */
-export function holdClock(): void {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
-  onTestFinished(() => void vi.useRealTimers())
-}
-
-/** Waits until a condition holds, and lets the clock of the nodes go on. */
-export function passing(what: string, holds: () => boolean, seen: () => unknown): Promise<void> {
-  return eventually(what, holds, seen, () => vi.advanceTimersByTime(10))
-}
-
-/** Waits until a promise is settled, and lets the clock of the nodes go on. */
-export async function passingUntil<Value>(promise: Promise<Value>): Promise<Value> {
-  let isSettled = false
-  const settle = () => {
-    isSettled = true
-  }
-  promise.then(settle, settle)
-  await passing(
-    'the promise',
-    () => isSettled,
-    () => '',
-  )
-  return promise
 }
 
 /** Nodes that share a history, each with a member of the room. */
@@ -81,7 +53,7 @@ export async function pair(options: NodeOptions = {}) {
 }
 
 export function untilReceived({ received }: Member, texts: readonly string[]): Promise<void> {
-  return passing(
+  return passingUntil(
     `the texts ${texts}`,
     () => received.length >= texts.length,
     () => received,

@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { holdClock, passingUntil } from '../support/held-clock.ts'
 import { turn } from '../support/hub-server.ts'
 import { BEHIND, Member, type Node } from './node.ts'
-import { append as appendTo, CONTENT, holdClock, passing, single, untilReceived } from './nodes.ts'
+import { append as appendTo, CONTENT, single, untilReceived } from './nodes.ts'
 
-beforeEach(holdClock)
+beforeEach(() => holdClock())
 
 const LIMITS = { maxMessages: 3, maxAgeMs: 3_600_000 }
 
@@ -79,7 +80,7 @@ describe('A message of a room with a history', () => {
     const client = new Member('client')
     node.join(client)
     const resumed = node.history.resume(client, 'room', { since, last: 2 })
-    await passing(
+    await passingUntil(
       'the latest messages',
       () => client.received.length >= 3,
       () => client.received,
@@ -104,7 +105,7 @@ describe('A message of a room with a history', () => {
     node.join(client)
     const { reads } = store
     const resumed = node.history.resume(client, 'room', { since, last: 2 })
-    await passing(
+    await passingUntil(
       'the read after the position',
       () => store.reads > reads,
       () => store.reads,

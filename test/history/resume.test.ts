@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { memoryHistory } from 'wshub'
+import { holdClock } from '../support/held-clock.ts'
 import { eventually, turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
-import { holdClock } from './nodes.ts'
 import { lastPosition, numbers, received, serveHistory, text } from './support.ts'
 
 describe('Hub', () => {

@@ -1,22 +1,13 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { MemoryHistoryBus, memoryHistory } from 'wshub'
 import { positionOf } from '../../src/history/position.ts'
+import { holdClock, passing, passingUntil } from '../support/held-clock.ts'
 import { turn } from '../support/hub-server.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { BEHIND, Member, Node } from './node.ts'
-import {
-  append,
-  CONTENT,
-  cluster,
-  holdClock,
-  pair,
-  passing,
-  passingUntil,
-  single,
-  untilReceived,
-} from './nodes.ts'
+import { append, CONTENT, cluster, pair, single, untilReceived } from './nodes.ts'
 
-beforeEach(holdClock)
+beforeEach(() => holdClock())
 
 /** A message that other nodes may have delivered before the store lost it. */
 const LOST = { code: 'WSHUB_ERR_NOT_STORED', mayBeStored: true }
@@ -31,7 +22,7 @@ async function returning(options: { maxCachedBytes?: number }) {
   const node = new Node(store, options)
   onTestFinished(() => node.history.close(0))
   node.join(new Member('first'))
-  await passing(
+  await passingUntil(
     'the store to connect',
     () => store.state === 'connected',
     () => store.state,
@@ -132,7 +123,7 @@ describe('RoomLog', () => {
     for (let n = 1; n <= count; n++) await node.history.publish('room', { ...content, data: `${n}` })
     const startedAt = performance.now()
     const passedMs = () => performance.now() - startedAt
-    if ('maxAgeMs' in limits) await passing('the message to be old', () => passedMs() > 60, passedMs)
+    if ('maxAgeMs' in limits) await passingUntil('the message to be old', () => passedMs() > 60, passedMs)
     const member = new Member('late')
     node.join(member)
 
@@ -244,7 +235,7 @@ describe('RoomLog', () => {
     bus.loseLatest('room', 1)
     bus.restore()
     const isReported = () => one.node.errors.some((error) => error.message.includes('has lost it since'))
-    await passing('the report', isReported, () => one.node.errors)
+    await passingUntil('the report', isReported, () => one.node.errors)
     expect(one.node.errors).toContainEqual(expect.objectContaining({ code: 'WSHUB_ERR_NOT_STORED' }))
     expect(one.member.received).toEqual([])
   })
@@ -277,7 +268,7 @@ describe('RoomLog', () => {
     store.readsToFail = 1
     bus.restore()
     // It has the number that b had.
-    await passingUntil(node.history.publish('room', { ...CONTENT, data: 'd' }))
+    await passing(node.history.publish('room', { ...CONTENT, data: 'd' }))
     expect(member.received).toEqual(['a', 'b', 'c', BEHIND])
   })
 
@@ -296,7 +287,7 @@ describe('RoomLog', () => {
     two.store.releaseReplies()
     await untilReceived(two.member, ['a', 'b', BEHIND])
     one.node.publish('e')
-    await passing(
+    await passingUntil(
       'e',
       () => two.member.received.includes('e'),
       () => two.member.received,
@@ -335,7 +326,7 @@ describe('RoomLog', () => {
     onTestFinished(() => node.history.close(0))
     store.readsToFail = 1
     node.join(new Member('first'))
-    await passing(
+    await passingUntil(
       'a read to fail',
       () => node.errors.length > 0,
       () => store.state,
@@ -345,7 +336,7 @@ describe('RoomLog', () => {
     const member = new Member('returning')
     node.join(member)
     const resumed = node.history.resume(member, 'room', { since })
-    expect(await passingUntil(resumed)).toMatchObject({ complete: false })
+    expect(await passing(resumed)).toMatchObject({ complete: false })
   })
 
   it('does not send again what a replay has sent that turns out to be incomplete', async () => {
@@ -355,7 +346,7 @@ describe('RoomLog', () => {
     bus.evict('room')
     two.store.readsToFail = 1 // the first one is of the log: it holds what follows
     for (const text of ['b', 'c', 'd']) one.node.publish(text)
-    await passing(
+    await passingUntil(
       'a read to fail',
       () => two.node.errors.length > 0,
       () => two.member.received,
@@ -364,7 +355,7 @@ describe('RoomLog', () => {
     late.isStalled = true
     two.node.join(late)
     const resumed = two.node.history.resume(late, 'room', { last: 2 })
-    await passing(
+    await passingUntil(
       'the replay to wait',
       () => late.waiting > 0,
       () => late.received,
@@ -372,7 +363,7 @@ describe('RoomLog', () => {
     for (const text of ['e', 'f', 'g', 'h', 'i']) one.node.publish(text)
     await untilReceived(one.member, ['a', BEHIND, 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'])
     late.drain()
-    expect(await passingUntil(resumed)).toMatchObject({ complete: false, replayed: 2 })
+    expect(await passing(resumed)).toMatchObject({ complete: false, replayed: 2 })
     one.node.publish('j')
     await untilReceived(late, ['c', 'd', BEHIND, 'j'])
     expect(late.received).toEqual(['c', 'd', BEHIND, 'j'])
@@ -393,7 +384,7 @@ describe('RoomLog', () => {
     const member = new Overflowing('overflowing')
     node.join(member)
     const resumed = node.history.resume(member, 'room', { since })
-    await passing(
+    await passingUntil(
       'the replay to wait until the client reads on',
       () => member.waiting > 0,
       () => member.received,

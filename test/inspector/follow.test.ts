@@ -7,20 +7,11 @@ import { readQuery } from '../../adapters/inspector/query.ts'
 import { snapshotOf } from '../../adapters/inspector/snapshot.ts'
 import { Bus } from '../support/bus.ts'
 import { FAST } from '../support/cluster.ts'
+import { holdClock, passing } from '../support/held-clock.ts'
 import type { Client } from '../support/hub-server.ts'
-import {
-  everything,
-  holdClock,
-  type Inspected,
-  inspected,
-  messageOf,
-  Page,
-  passing,
-  type Shown,
-  view,
-} from './inspected.ts'
+import { everything, type Inspected, inspected, messageOf, Page, type Shown, view } from './inspected.ts'
 
-beforeEach(holdClock)
+beforeEach(() => holdClock({ performance: true }))
 
 type Sample = Shown['followed']['samples'][number]
 

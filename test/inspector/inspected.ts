@@ -1,10 +1,11 @@
 import { createServer, type RequestListener } from 'node:http'
-import { onTestFinished, vi } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { Hub } from 'wshub'
 import { type InspectorOptions, inspector } from 'wshub/inspector'
 import type { Snapshot } from '../../adapters/inspector/snapshot.ts'
 import { portOf } from '../adapters/frameworks.ts'
-import { Client, listen, stop, turn } from '../support/hub-server.ts'
+import { passing } from '../support/held-clock.ts'
+import { Client, listen, stop } from '../support/hub-server.ts'
 
 /** A text that would be a script if it were taken for HTML. */
 export const HOSTILE = '</script><img src=x onerror=alert(1)>'
@@ -53,31 +54,6 @@ export interface Shown extends Snapshot {
   readonly may: object
   readonly missing: readonly string[]
   readonly without: readonly string[]
-}
-
-/**
- * Holds the clock of the hubs until the test is over: it goes on only in {@link passing}. So no node answers
- * too late because the process stood still, after which what it has told a page would be lost.
- */
-export function holdClock(): void {
-  vi.useFakeTimers({
-    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
-  })
-  onTestFinished(() => void vi.useRealTimers())
-}
-
-/** Waits for a promise; a clock that is held goes on by 10 ms in each turn. */
-export async function passing<Value>(promise: Promise<Value>): Promise<Value> {
-  let isSettled = false
-  const settle = () => {
-    isSettled = true
-  }
-  promise.then(settle, settle)
-  while (vi.isFakeTimers() && !isSettled) {
-    vi.advanceTimersByTime(10)
-    await turn()
-  }
-  return promise
 }
 
 /** The WebSocket of a page, without a browser. */
