@@ -183,10 +183,7 @@ describe('A half-open peer', () => {
 describe('A slow handshake', () => {
   it('is ended by the deadlines of node:http when it arrives byte by byte, and harms nobody', async () => {
     const hub = new Hub()
-    const server = createServer(
-      { headersTimeout: 150, requestTimeout: 300, connectionsCheckingInterval: 20 },
-      (req) => hub.upgrade(req, echo),
-    )
+    const server = createServer({ connectionsCheckingInterval: 20 }, (req) => hub.upgrade(req, echo))
     const sockets = counting(server)
     hub.attach(server)
     await listen(server)
@@ -196,6 +193,7 @@ describe('A slow handshake', () => {
     })
     const target = { port: portOf(server) }
     const neighbour = await RawClient.open(target)
+    Object.assign(server, { headersTimeout: 150, requestTimeout: 300 }) // not for the neighbour
     const bytes = handshake('/', { headers: { 'X-Padding': 'x'.repeat(100_000) } })
     const slow = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(target)))
     let at = 0

@@ -1,17 +1,20 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Selector } from 'wshub'
 import { deferred } from '../../src/base/deferred.ts'
 import { openEnvelope, readBody } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
 import { type ClusterNode, enter, heard, three, untilState } from '../support/cluster.ts'
 import { eventually, turn } from '../support/hub-server.ts'
+import { holdClock } from './clock.ts'
+import { quiet } from './envelopes.ts'
 
 /** Long enough that a call which never gets an answer makes the test time out. */
 const PATIENT = { callTimeoutMs: 60_000 }
 const isTea = (channel: string) => channel.endsWith('.r.tea')
 
-/** A call waits for messages that do not arrive for half of this time. */
+/** A call waits for messages that do not arrive for half of this time; its caller waits longer. */
 const BRIEF = { callTimeoutMs: 4_000 }
+const LONGER = { timeoutMs: 60_000 }
 
 /** The barriers that a node has published: the channels of each envelope. */
 function barriersOf(bus: Bus, { backplane }: ClusterNode): string[][] {
@@ -55,7 +58,7 @@ function slowSubscription({ backplane }: ClusterNode, { carries }: { readonly ca
 /** Makes a call that takes longer to a node than the room of the node has been subscribed. */
 async function slowCall(from: ClusterNode, to: ClusterNode) {
   to.backplane.delay = (channel) => !isTea(channel)
-  const called = from.hub.cluster.join({ id: to.connection.id }, 'rum')
+  const called = from.hub.cluster.join({ id: to.connection.id }, 'rum', LONGER)
   const calledAt = performance.now()
   const passedMs = () => performance.now() - calledAt
   await eventually('time to pass', () => passedMs() > 200, passedMs)
@@ -113,7 +116,7 @@ describe('a call to the cluster', () => {
     await b.client.received.first('a message', (text) => text === '1')
     b.backplane.drop = isTea
     a.hub.broadcastToRoom('tea', '2')
-    const { count, missing, tookMs } = await a.hub.cluster.leave({ room: 'tea' }, 'tea')
+    const { count, missing, tookMs } = await a.hub.cluster.leave({ room: 'tea' }, 'tea', LONGER)
     expect({ count, missing }).toEqual({ count: 1, missing: [] })
     expect(tookMs).toBeGreaterThanOrEqual(BRIEF.callTimeoutMs / 2)
     expect(b.gaps.all).toEqual([{ node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 }])
@@ -128,25 +131,26 @@ describe('a call to the cluster', () => {
     await enter(b, 'tea')
     b.backplane.drop = isTea
     a.hub.broadcastToRoom('tea', '1')
-    expect(await a.hub.cluster.leave({ room: 'tea' }, 'tea')).toMatchObject({ count: 1, missing: [] })
+    const left = await a.hub.cluster.leave({ room: 'tea' }, 'tea', LONGER)
+    expect(left).toMatchObject({ count: 1, missing: [] })
     expect(b.gaps.all).toEqual([{ node: a.hub.cluster.node, scope: 'room', room: 'tea', count: 1 }])
     expect(b.hub.cluster.stats().lost).toBe(1)
   })
 
   it('a message is not reported as lost when the room was left and entered again while a call waited for it', async () => {
+    holdClock()
     const [a, b] = await three(new Bus(), { ...BRIEF, roomGraceMs: 0 })
     await enter(b, 'tea')
     b.backplane.drop = isTea
     a.hub.broadcastToRoom('tea', '1')
-    const called = a.hub.cluster.disconnect({ id: b.connection.id }, 4_001)
-    await a.hub.cluster.call('none', undefined, { timeoutMs: 50 })
+    const called = a.hub.cluster.disconnect({ id: b.connection.id }, 4_001, '', LONGER)
+    await quiet() // it waits
     b.hub.leaveRoom(b.connection, 'tea')
-    await eventually(
-      'the room to be left',
-      () => ![...b.backplane.channels].some(isTea),
-      () => [...b.backplane.channels],
-    )
+    vi.advanceTimersByTime(1)
+    expect([...b.backplane.channels].some(isTea)).toBe(false)
     await b.hub.joinRoom(b.connection, 'tea')
+    expect(b.connection.state).toBe('open')
+    vi.advanceTimersByTime(BRIEF.callTimeoutMs / 2)
     expect(await called).toMatchObject({ count: 1 })
     expect(b.gaps.all).toEqual([])
   })

@@ -1,23 +1,32 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { HubError, type HubErrorCode } from 'wshub'
 import { Bus } from '../support/bus.ts'
 import { acquainted, enter, join, three } from '../support/cluster.ts'
 import { eventually } from '../support/hub-server.ts'
+import { holdClock } from './clock.ts'
 import { published, quiet, stranger } from './envelopes.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
 describe('calls to a cluster', () => {
   it('calls name a node that is too slow as missing, in time, and never fail', async () => {
+    holdClock()
     const nodes = await three(new Bus(), { heartbeatTimeoutMs: 60_000 })
     const [a, b, c] = nodes
     for (const node of nodes) await enter(node, 'tea')
+    vi.advanceTimersByTime(1_000) // unknown nodes are not waited for any more
     b.backplane.stall()
-    const size = await a.hub.cluster.roomSize('tea', { timeoutMs: 500 })
+    const counted = a.hub.cluster.roomSize('tea', { timeoutMs: 500 })
+    await quiet() // the others answer
+    vi.advanceTimersByTime(500)
+    const size = await counted
     expect(size).toMatchObject({ count: 2, missing: [b.hub.cluster.node] })
     expect(size.tookMs).toBeGreaterThanOrEqual(499)
     c.hub.cluster.handle('slow', () => new Promise(() => {}))
-    const slow = await a.hub.cluster.call('slow', '', { timeoutMs: 500 })
+    const called = a.hub.cluster.call('slow', '', { timeoutMs: 500 })
+    await quiet()
+    vi.advanceTimersByTime(500)
+    const slow = await called
     expect(slow.missing.sort()).toEqual([b.hub.cluster.node, c.hub.cluster.node].sort())
     expect(slow.results).toMatchObject([{ node: a.hub.cluster.node }])
     b.backplane.resume()
@@ -120,7 +129,7 @@ describe('calls to a cluster', () => {
 
   it('calls do not trust the answers of other nodes', async () => {
     const bus = new Bus()
-    const a = await join(bus)
+    const a = await join(bus, { heartbeatTimeoutMs: 60_000 }) // the stranger has one heartbeat
     const fake = stranger(bus)
     const own = `wshub.n.${a.hub.cluster.node}`
     fake.publish('wshub.c', { kind: 'heartbeat', isHello: true, awayMs: 0 })

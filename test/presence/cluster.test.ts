@@ -13,6 +13,12 @@ import {
   usersOf,
 } from './support.ts'
 
+/** The others always answer in time. */
+const PATIENT = { callTimeoutMs: 60_000 }
+
+/** Longer than it takes a user to move to another node, also when the process stands still for a while. */
+const MOVING_MS = 5_000
+
 /** Waits until a node knows of a number of others. */
 async function knows({ hub }: PresenceNode, nodes: number): Promise<void> {
   const seen = () => hub.cluster.stats().nodes
@@ -46,7 +52,7 @@ describe('Presence in a cluster', () => {
 
   it('is asked for by a node that has its first connection in the room, and by one that has none', async () => {
     const bus = new Bus()
-    const [x, y] = await two(bus)
+    const [x, y] = await two(bus, {}, PATIENT)
     await x.enter('ann', 'a')
     await x.enter(undefined, 'a', 'count')
     expect(y.hub.presence('a')).toEqual({ members: [], count: 0, isComplete: false })
@@ -59,7 +65,7 @@ describe('Presence in a cluster', () => {
   })
 
   it('is told in one first change to a node that has its first connection in the room', async () => {
-    const [x, y] = await two(new Bus())
+    const [x, y] = await two(new Bus(), {}, PATIENT)
     for (const user of ['ann', 'bob', 'cid']) await x.enter(user, 'a')
     await y.enter('dan', 'a')
     await y.changes.until('a change', ({ length }) => length > 0)
@@ -68,7 +74,7 @@ describe('Presence in a cluster', () => {
   })
 
   it('is told in full again to a node where nobody was in the room for the grace', async () => {
-    const [x, y] = await two(new Bus())
+    const [x, y] = await two(new Bus(), {}, PATIENT)
     await x.enter('ann', 'a')
     const { connection } = await y.enter('bob', 'a')
     await joins(y, 'ann')
@@ -125,7 +131,7 @@ describe('Presence in a cluster', () => {
   })
 
   it('tells of no change when a user moves to another node within the grace', async () => {
-    const [x, y] = await two(new Bus(), { leaveGraceMs: 500 })
+    const [x, y] = await two(new Bus(), { leaveGraceMs: MOVING_MS })
     await y.enter('bob', 'a')
     const { connection } = await x.enter('ann', 'a')
     const other = await y.enter('ann')
@@ -157,7 +163,7 @@ describe('Presence in a cluster', () => {
   })
 
   it('hands the members of a node that closes over in silence', async () => {
-    const [x, y] = await two(new Bus(), { leaveGraceMs: 500 })
+    const [x, y] = await two(new Bus(), { leaveGraceMs: MOVING_MS })
     await x.enter('ann', 'a')
     await y.enter('bob', 'a')
     const other = await y.enter('ann')
@@ -328,13 +334,13 @@ describe('Presence in a cluster', () => {
 
   it('gives each who waits until it is settled the whole time', async () => {
     const bus = new Bus()
-    const [x, y] = await two(bus, {}, { callTimeoutMs: 6_000 })
+    const [x, y] = await two(bus, {}, { callTimeoutMs: 10_000 })
     x.backplane.drop = (_channel, bytes) => presenceOf(bytes)?.op === 'answer'
     await y.enter('bob', 'a')
     const first = x.hub.presenceSettled('a')
     const digests = () => toldIn(bus.published).filter(({ op }) => op === 'digest').length
     const before = digests()
-    await eventually('some beats', () => digests() >= before + 100, digests)
+    await eventually('some beats', () => digests() >= before + 200, digests)
     const second = x.hub.presenceSettled('a')
     expect(await first).toBe(false)
     x.backplane.drop = () => false
