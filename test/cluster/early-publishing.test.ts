@@ -3,6 +3,7 @@ import { Hub, type HubErrorCode, type HubOptions } from 'wshub'
 import { openEnvelope } from '../../src/cluster/wire/envelope.ts'
 import { Bus } from '../support/bus.ts'
 import { acquainted, enter, FAST, join, three, untilState } from '../support/cluster.ts'
+import { holdClock } from '../support/held-clock.ts'
 import { Journal } from '../support/hub-server.ts'
 import { Gate } from '../support/raw.ts'
 import { quiet } from './envelopes.ts'
@@ -11,12 +12,6 @@ const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubErr
 
 /** More than the time for which a publisher waits for nodes to become known once it is connected. */
 const SETTLED_MS = 600
-
-/** Holds all time limits that begin from now on, until the test is over. */
-function holdTimers(): void {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-  onTestFinished(() => void vi.useRealTimers())
-}
 
 /**
  * Waits until a publisher is connected and the others have answered, and then lets the time for unknown nodes
@@ -214,7 +209,7 @@ describe('a call before a hub is connected', () => {
   it('an early call lists all nodes when the engine is up', async () => {
     const bus = new Bus()
     await three(bus)
-    holdTimers()
+    holdClock({ intervals: false })
     const { hub } = publisher(bus)
     const answered = hub.cluster.nodes({ timeoutMs: 10_000 })
     await settled(hub)
@@ -249,7 +244,7 @@ describe('a call before a hub is connected', () => {
   it('an early call that the backplane rejects names the other nodes as missing', async () => {
     const bus = new Bus()
     const others = await three(bus)
-    holdTimers()
+    holdClock({ intervals: false })
     const { hub, backplane, faults } = publisher(bus)
     const publish = backplane.publish.bind(backplane)
     backplane.publish = (channel, bytes) =>
@@ -265,7 +260,7 @@ describe('a call before a hub is connected', () => {
   it('an early call waits for slow answers, and names a node that does not answer', async () => {
     const bus = new Bus()
     const [quick, slow, silent] = await three(bus)
-    holdTimers()
+    holdClock({ intervals: false })
     const gate = new Gate()
     quick.hub.cluster.handle('work', () => 'quick')
     slow.hub.cluster.handle('work', async () => {

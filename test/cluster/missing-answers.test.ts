@@ -2,15 +2,15 @@ import { describe, expect, it, vi } from 'vitest'
 import { HubError, type HubErrorCode } from 'wshub'
 import { Bus } from '../support/bus.ts'
 import { acquainted, enter, join, three } from '../support/cluster.ts'
+import { holdClock } from '../support/held-clock.ts'
 import { eventually } from '../support/hub-server.ts'
-import { holdClock } from './clock.ts'
 import { published, quiet, stranger } from './envelopes.ts'
 
 const hubError = (code: HubErrorCode) => expect.objectContaining({ name: 'HubError', code })
 
 describe('calls to a cluster', () => {
   it('calls name a node that is too slow as missing, in time, and never fail', async () => {
-    holdClock()
+    holdClock({ intervals: false, performance: true })
     const nodes = await three(new Bus(), { heartbeatTimeoutMs: 60_000 })
     const [a, b, c] = nodes
     for (const node of nodes) await enter(node, 'tea')

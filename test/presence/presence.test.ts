@@ -1,6 +1,6 @@
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { Hub, type PresenceMember, type RoomPresence } from 'wshub'
-import { holdClock } from '../cluster/clock.ts'
+import { holdClock } from '../support/held-clock.ts'
 import { eventually, thrownBy, turn } from '../support/hub-server.ts'
 import { servePresence, type Told, usersOf } from './support.ts'
 
@@ -143,7 +143,7 @@ describe('Hub with presence', () => {
     })
 
     it('is not called for a user who comes back in time', async () => {
-      holdClock()
+      holdClock({ intervals: false, performance: true })
       const { enter, changes, hub } = await servePresence({ leaveGraceMs: 200 })
       const first = await enter('ann', 'a')
       const marker = await enter('bob', 'a')
