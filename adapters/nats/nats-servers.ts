@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as turnEnd } from 'node:timers/promises'
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
 import { pause } from '../backplane/backoff.ts'
 
@@ -86,6 +87,7 @@ export class NatsServers {
     this.#rounds.set(subject, { missing, onAll: () => isJoining || allAnswered.abort() })
     this.#connection.publish(ASK, EMPTY, { reply: subject })
     await pause(ms, allAnswered.signal, false)
+    await turnEnd() // an answer that has arrived while the process was busy is read first
     this.#rounds.delete(subject)
     return missing
   }

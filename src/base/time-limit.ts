@@ -16,3 +16,11 @@ export async function settlesWithin(ms: number, promise: Promise<unknown>): Prom
   clearTimeout(timer)
   return isInTime
 }
+
+/**
+ * Returns what a timer calls to do something when the input of that turn was read: after a time in which the
+ * process was busy, timers come first, and an answer may be there, unread.
+ */
+export function afterInput(run: () => void): () => void {
+  return () => void setImmediate(run)
+}

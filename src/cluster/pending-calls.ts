@@ -1,4 +1,5 @@
 import { HubError } from '../base/errors.ts'
+import { afterInput } from '../base/time-limit.ts'
 import type { NodeResponse } from './wire/response.ts'
 
 /** The end of a call. */
@@ -59,10 +60,12 @@ export class PendingCalls {
     }
     const id = ++this.#count
     const outcome = new Promise<Outcome>((resolve) => {
+      const ifWaiting = (run: () => void) => afterInput(() => this.#calls.has(id) && run())
+      const end = ifWaiting(() => this.#end(call))
       // It keeps the process alive, for no longer than the call: a job may have nothing else that does.
-      const timers = [setTimeout(() => this.#end(call), timeoutMs)]
+      const timers = [setTimeout(end, timeoutMs)]
       const call: PendingCall = {
-        later: (ms, run) => timers.push(setTimeout(run, ms).unref()),
+        later: (ms, run) => timers.push(setTimeout(ifWaiting(run), ms).unref()),
         waiting: new Set(nodes),
         missing: new Set(),
         parts: new Map(),

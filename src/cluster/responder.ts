@@ -3,6 +3,7 @@ import { MAX_INT32 } from '../base/option-rules.ts'
 import { runHandler } from '../base/run-handler.ts'
 import { syncJson } from '../base/sync-result.ts'
 import { asError, textOf } from '../base/thrown.ts'
+import { afterInput } from '../base/time-limit.ts'
 import { checkPayload, type Payload, payloadBytes } from '../protocol/message.ts'
 import type { ResolvedClusterOptions } from './cluster-options.ts'
 import type { Link } from './link.ts'
@@ -118,7 +119,8 @@ export class Responder {
       const handler = this.#handlers.get(name)
       if (handler === undefined) return fail(`no handler named ${show(name)}`)
       // The caller waits no longer than this, so the handler counts as busy no longer either.
-      const timer = setTimeout(() => fail('it took too long'), Math.min(timeoutMs, MAX_INT32)).unref()
+      const late = afterInput(() => fail('it took too long'))
+      const timer = setTimeout(late, Math.min(timeoutMs, MAX_INT32)).unref()
       const call = async () => {
         const value = await handler(typeof payload === 'string' ? payload : Buffer.from(payload), node)
         clearTimeout(timer)

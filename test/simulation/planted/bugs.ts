@@ -138,8 +138,8 @@ export const BUGS: readonly Bug[] = [
   ]),
   ...bugs('cluster/pending-calls', [
     'a call whose answer is lost never ends',
-    'setTimeout(() => this.#end(call), timeoutMs)',
-    'setTimeout(() => this.#end(call), timeoutMs * 100)',
+    'setTimeout(end, timeoutMs)',
+    'setTimeout(end, timeoutMs * 100)',
   ]),
   ...bugs(
     'cluster/membership',
