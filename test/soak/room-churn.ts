@@ -12,6 +12,8 @@ import { type Connection, Hub, HubError, MemoryBackplane, MemoryBus } from 'wshu
 const BATCH = 500
 /** More rooms than a node remembers. */
 const FORGOTTEN_BEATS = 300
+/** On a busy machine, something of the last round may be held for a moment: the smallest of them counts. */
+const LOOKS = 3
 
 /** Counts the heartbeats of its node. */
 class CountingBackplane extends MemoryBackplane {
@@ -75,15 +77,19 @@ async function churn(connection: Connection, first: number, count: number): Prom
 async function settledHeap(): Promise<number> {
   const { gc } = globalThis
   if (gc === undefined) throw new Error('this needs node --expose-gc')
-  const ends = backplanes.map(({ beats }) => beats + FORGOTTEN_BEATS)
-  while (backplanes.some(({ beats }, index) => beats < (ends[index] ?? 0))) {
-    await new Promise((resolve) => setTimeout(resolve, 5))
+  let leastBytes = Number.POSITIVE_INFINITY
+  for (let look = 0; look < LOOKS; look++) {
+    const ends = backplanes.map(({ beats }) => beats + FORGOTTEN_BEATS)
+    while (backplanes.some(({ beats }, index) => beats < (ends[index] ?? 0))) {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    for (let i = 0; i < 5; i++) {
+      await turn()
+      gc()
+    }
+    leastBytes = Math.min(leastBytes, process.memoryUsage().heapUsed)
   }
-  for (let i = 0; i < 5; i++) {
-    await turn()
-    gc()
-  }
-  return process.memoryUsage().heapUsed
+  return leastBytes
 }
 
 const [, , rounds = '6', roomsPerRound = '20000'] = process.argv
