@@ -1,5 +1,5 @@
 /**
- * Returns what a promise resolves with, or rejects when it takes too long. An answer that has arrived while
+ * Returns what a promise resolves with, or rejects when it takes too long. An answer that arrived while
  * the process was busy is read first.
  * @param what begins the error message: `NATS did not answer`
  */

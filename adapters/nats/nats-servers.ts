@@ -87,7 +87,7 @@ export class NatsServers {
     this.#rounds.set(subject, { missing, onAll: () => isJoining || allAnswered.abort() })
     this.#connection.publish(ASK, EMPTY, { reply: subject })
     await pause(ms, allAnswered.signal, false)
-    await turnEnd() // an answer that has arrived while the process was busy is read first
+    await turnEnd() // an answer that arrived while the process was busy is read first
     this.#rounds.delete(subject)
     return missing
   }

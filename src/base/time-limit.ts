@@ -18,8 +18,8 @@ export async function settlesWithin(ms: number, promise: Promise<unknown>): Prom
 }
 
 /**
- * Returns what a timer calls to do something when the input of that turn was read: after a time in which the
- * process was busy, timers come first, and an answer may be there, unread.
+ * Wraps the callback of a timer so that it runs after the turn's input has been read. When the process was
+ * busy, timers fire first, and an answer that has arrived may still be unread.
  */
 export function afterInput(run: () => void): () => void {
   return () => void setImmediate(run)

@@ -12,7 +12,7 @@ import { type Connection, Hub, HubError, MemoryBackplane, MemoryBus } from 'wshu
 const BATCH = 500
 /** More rooms than a node remembers. */
 const FORGOTTEN_BEATS = 300
-/** On a busy machine, something of the last round may be held for a moment: the smallest of them counts. */
+/** The smallest of these looks at the heap counts: a busy machine may still hold some of the last round. */
 const LOOKS = 3
 
 /** Counts the heartbeats of its node. */

@@ -12,8 +12,8 @@ export interface HeldClock {
 }
 
 /**
- * Holds the clock of the hubs until the test is over, so that nothing happens in between because the process
- * stood still. It goes on by `vi.advanceTimersByTime`, {@link passingUntil} and {@link passing}.
+ * Holds the clock of the hubs until the test is over, so that a process that stands still makes nothing
+ * happen in between. It goes on by `vi.advanceTimersByTime`, {@link passingUntil} and {@link passing}.
  */
 export function holdClock({ intervals = true, performance = false }: HeldClock = {}): void {
   vi.useFakeTimers({
